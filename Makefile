@@ -1,0 +1,54 @@
+# Everything runs in .venv of this folder; `make demo` and `make test` set it up by themselves.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/pip --disable-pip-version-check install --quiet --require-hashes
+
+.PHONY: demo test lint format bench docs lock clean
+
+demo: $(VENV)/.runtime  ## start a server with a catalogue and show how to call it (ARGS=--once stops after the list)
+	@$(BIN)/phimage demo $(ARGS)
+
+test: $(VENV)/.dev  ## run all tests (ARGS are pytest's)
+	@$(BIN)/pytest -n auto $(ARGS)
+
+lint: $(VENV)/.dev  ## ruff, mypy and the import contracts
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+
+format: $(VENV)/.dev  ## let ruff format and sort
+	@$(BIN)/ruff check --fix-only --quiet .
+	@$(BIN)/ruff format .
+
+bench: $(VENV)/.dev  ## measure; needs wrk; writes bench/RESULTS.md
+	@$(BIN)/python -m bench $(ARGS)
+
+docs: $(VENV)/.dev  ## write docs/reference anew from the code
+	@$(BIN)/python -m tests.docs.write
+
+lock: $(VENV)/.dev  ## write requirements/*.txt anew from pyproject.toml; needs uv
+	@uv pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --universal \
+		--python-version 3.11 pyproject.toml --group build -o requirements/runtime.txt
+	@uv pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --universal \
+		--python-version 3.11 pyproject.toml --group dev -o requirements/dev.txt
+
+clean:  ## remove what make made
+	rm -rf $(VENV) phimage-demo bench/.cache
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "phimage needs Python 3.11 or newer; try: make PYTHON=python3.11"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { echo "python3 -m venv failed; on Debian: apt-get install python3-venv"; exit 1; }
+
+$(VENV)/.runtime: requirements/runtime.txt pyproject.toml | $(BIN)/python
+	@echo "setting up $(VENV)"
+	@$(PIP) -r requirements/runtime.txt
+	@$(BIN)/pip --disable-pip-version-check install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.txt $(VENV)/.runtime
+	@echo "adding what tests need"
+	@$(PIP) -r requirements/dev.txt
+	@touch $@

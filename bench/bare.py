@@ -1,0 +1,36 @@
+"""The floor: the same HTTP server with one process, answering fixed bytes to everything. No product code runs in it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from granian.constants import Interfaces
+from granian.http import HTTP1Settings
+from granian.log import LogLevels
+from granian.server import Server
+
+_answer = Path(sys.argv[2]).read_bytes() if len(sys.argv) > 2 else b"{}"
+
+
+async def app(scope: Any, receive: Any, send: Any) -> None:
+    """Read the request, answer the fixed bytes."""
+    if scope["type"] != "http":
+        return
+    while (await receive()).get("more_body"):
+        pass
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(_answer))]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": _answer})
+
+
+if __name__ == "__main__":
+    Server(
+        "bare",
+        port=int(sys.argv[1]),
+        interface=Interfaces.ASGINL,
+        websockets=False,
+        http1_settings=HTTP1Settings(keep_alive=True, pipeline_flush=True),
+        log_level=LogLevels.warning,
+    ).serve(target_loader=lambda *_: app, wrap_loader=False)

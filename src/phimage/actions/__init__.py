@@ -1,0 +1,14 @@
+"""Every Action of phimage: one file per noun, with the request and answer types and the functions that answer them."""
+
+from __future__ import annotations
+
+from phimage.actions import accounts, caller, catalog, explain, images, keys, machines, places, projects, revisions, users
+from phimage.actions.service import Service
+from phimage.catalog.store import View
+from phimage.gateway.registry import Registry
+
+
+def registry(service: Service) -> Registry[View]:
+    """All Actions, answering from a service's catalogue."""
+    nouns = (images, explain, machines, places, caller, catalog, revisions, accounts, users, projects, keys)
+    return Registry(action for noun in nouns for action in noun.actions(service))

@@ -1,0 +1,170 @@
+"""Accounts: opening them and limiting them, for the operator."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta, Struct
+
+from phimage.actions.keys import NewKeyResponse
+from phimage.actions.operate import AccountParam, Line, household_of, operator_action
+from phimage.actions.service import Service
+from phimage.actions.wire import Empty
+from phimage.catalog.accounts import ACCOUNTS, add_account, add_key, all_accounts
+from phimage.catalog.store import View
+from phimage.errors import UnavailableParam
+from phimage.gateway.registry import Action, Call
+from phimage.model.account import Account
+from phimage.model.ids import ZoneId
+from phimage.model.topology import Topology
+
+ZonesParam = Annotated[tuple[ZoneId, ...], Meta(description="the only zones that the account may use")]
+NetworksParam = Annotated[
+    tuple[Annotated[str, Meta(max_length=64)], ...],
+    Meta(description="the only networks that its keys work from, such as 192.0.2.0/24 or 2001:db8::/32"),
+]
+
+
+class CreateAccount(Struct, rename="pascal", frozen=True, kw_only=True):
+    """Open an account with a main user, a default project and a first key."""
+
+    account: AccountParam
+    company: Annotated[Line, Meta(description="name of the company")] = ""
+    email: Annotated[Line, Meta(description="address of the main user")] = ""
+    zone_limit: ZonesParam = ()
+    network_limit: NetworksParam = ()
+    operator: Annotated[bool, Meta(description="whether the account runs the cloud")] = False
+
+
+class ModifyAccount(Struct, rename="pascal", frozen=True, kw_only=True):
+    """Change what an account is limited to; what is not given stays as it is."""
+
+    account: AccountParam
+    company: Line | None = None
+    email: Line | None = None
+    zone_limit: ZonesParam = ()
+    any_zone: Annotated[bool, Meta(description="lift the limit to zones")] = False
+    network_limit: NetworksParam = ()
+    any_network: Annotated[bool, Meta(description="lift the limit to networks")] = False
+
+
+class ListAccounts(Struct, rename="pascal", frozen=True, kw_only=True):
+    """List all accounts."""
+
+
+class AccountSet(Struct, rename="pascal", frozen=True, kw_only=True):
+    """An account."""
+
+    account: str
+    company: str
+    email: str
+    operator: bool
+    zone_limit: tuple[str, ...]
+    network_limit: tuple[str, ...]
+    create_time: int
+
+
+class CreateAccountResponse(NewKeyResponse, rename="pascal", frozen=True, kw_only=True):
+    """A new account."""
+
+    user_id: int
+    project_id: str
+
+
+class ListAccountsResponse(Struct, rename="pascal", frozen=True, kw_only=True):
+    """All accounts, by name."""
+
+    account_set: tuple[AccountSet, ...]
+
+
+def actions(service: Service) -> list[Action[View]]:
+    """The Actions of this file."""
+
+    def create_account(request: CreateAccount, call: Call[View]) -> CreateAccountResponse:
+        account = Account(
+            id=request.account,
+            operator=request.operator,
+            company=request.company,
+            email=request.email,
+            zones=_zones(request.zone_limit, call.view.topology()),
+            networks=_networks(request.network_limit),
+            created=int(call.time),
+        )
+        with service.change(call) as change:
+            if ACCOUNTS.find(change.connection, account.id) is not None:
+                raise UnavailableParam("Account", detail=f"there is an account {account.id} already")
+            user, project = add_account(change, account, service.random)
+            key = add_key(change, user, service.catalog.seal, service.random)
+        return CreateAccountResponse(
+            account=account.id,
+            user=user.name,
+            user_id=user.id,
+            project_id=project.id,
+            public_key=key.public,
+            private_key=key.private.reveal(),
+        )
+
+    def modify_account(request: ModifyAccount, call: Call[View]) -> Empty:
+        zones = _zones(request.zone_limit, call.view.topology())
+        networks = _networks(request.network_limit)
+        with service.change(call) as change:
+            before = household_of(change.connection, request.account).account
+            if (
+                before.operator
+                and networks
+                and not msgspec.structs.replace(before, networks=networks).may_call_from(call.address)
+            ):
+                raise UnavailableParam("NetworkLimit", detail=f"it would shut out this very call, from {call.address}")
+            after = msgspec.structs.replace(
+                before,
+                company=before.company if request.company is None else request.company,
+                email=before.email if request.email is None else request.email,
+                zones=() if request.any_zone else zones or before.zones,
+                networks=() if request.any_network else networks or before.networks,
+            )
+            if after.id == call.household.account.id and not after.may_call_from(call.address):
+                raise UnavailableParam("NetworkLimit", detail=f"it would shut out this very call, from {call.address}")
+            ACCOUNTS.put(change, after)
+        return Empty()
+
+    def list_accounts(request: ListAccounts, call: Call[View]) -> ListAccountsResponse:
+        call.view.may_wait()
+        with service.catalog.database.read() as connection:
+            return ListAccountsResponse(account_set=tuple(_account_set(found) for found in all_accounts(connection)))
+
+    return [
+        operator_action(CreateAccount, CreateAccountResponse, create_account, changes=True),
+        operator_action(ModifyAccount, Empty, modify_account, changes=True),
+        operator_action(ListAccounts, ListAccountsResponse, list_accounts, changes=False),
+    ]
+
+
+def _zones(zones: tuple[ZoneId, ...], topology: Topology) -> tuple[ZoneId, ...]:
+    for zone in zones:
+        if zone not in topology.zones:
+            raise UnavailableParam("ZoneLimit", detail=f"there is no zone {zone}")
+    return tuple(sorted(set(zones)))
+
+
+def _networks(networks: tuple[str, ...]) -> tuple[str, ...]:
+    found = set()
+    for network in networks:
+        try:
+            found.add(str(ipaddress.ip_network(network)))
+        except ValueError as error:
+            raise UnavailableParam("NetworkLimit", detail=str(error)) from None
+    return tuple(sorted(found))
+
+
+def _account_set(account: Account) -> AccountSet:
+    return AccountSet(
+        account=account.id,
+        company=account.company,
+        email=account.email,
+        operator=account.operator,
+        zone_limit=account.zones,
+        network_limit=account.networks,
+        create_time=account.created,
+    )

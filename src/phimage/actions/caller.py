@@ -1,0 +1,112 @@
+"""What the caller is told about itself: its projects and its user (wire-protocol 6.3 and 6.4)."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from phimage.actions.service import Service
+from phimage.catalog.store import View
+from phimage.gateway.registry import Action, Call
+from phimage.model.account import Right
+
+
+class GetProjectList(Struct, rename="pascal", frozen=True, kw_only=True):
+    """List the projects that the caller can see, the default one first."""
+
+    is_finance: Annotated[str, Meta(max_length=8, description="Yes or No; projects are not told apart by it")] = "No"
+
+
+class ProjectRow(Struct, rename="pascal", frozen=True, kw_only=True):
+    """A project."""
+
+    project_id: str
+    project_name: str
+    create_time: Annotated[int, Meta(description="Unix seconds")]
+    is_default: bool
+    resource_count: Annotated[int, Meta(description="custom images of the project")]
+    member_count: Annotated[int, Meta(description="users who can see the project")]
+    parent_id: Annotated[str, Meta(description="obsolete, always empty")] = ""
+    parent_name: Annotated[str, Meta(description="obsolete, always empty")] = ""
+
+
+class GetProjectListResponse(Struct, rename="pascal", frozen=True, kw_only=True):
+    """The projects that the caller can see."""
+
+    project_count: int
+    project_set: tuple[ProjectRow, ...]
+
+
+class GetUserInfo(Struct, rename="pascal", frozen=True, kw_only=True):
+    """Tell the caller who it is."""
+
+
+class UserInfo(Struct, rename="pascal", frozen=True, kw_only=True):
+    """The caller. Clients want every field; those that phimage does not keep are empty."""
+
+    admin: Annotated[int, Meta(description="1 for the main user, else 0")]
+    administrator: Annotated[str, Meta(description="name of the main user's address")]
+    auth_state: Annotated[str, Meta(description="always CERTIFIED: an account here was opened by the operator")] = "CERTIFIED"
+    city: str = ""
+    company_name: str
+    finance: int = 0
+    industry_type: int = 0
+    phone_prefix: str = ""
+    province: str = ""
+    user_address: str = ""
+    user_email: str
+    user_id: int
+    user_name: str
+    user_phone: str = ""
+    user_type: Annotated[int, Meta(description="1 for a company")] = 1
+    user_version: int = 0
+
+
+class GetUserInfoResponse(Struct, rename="pascal", frozen=True, kw_only=True):
+    """Exactly one row."""
+
+    data_set: tuple[UserInfo, ...]
+
+
+def actions(service: Service) -> list[Action[View]]:
+    """The Actions about the caller."""
+
+    def get_project_list(request: GetProjectList, call: Call[View]) -> GetProjectListResponse:
+        home = call.household
+        projects = tuple(
+            ProjectRow(
+                project_id=project.id,
+                project_name=project.name,
+                create_time=project.created,
+                is_default=project.default,
+                resource_count=len(call.view.images_of(project.id)),
+                member_count=home.members(project.id),
+            )
+            for project in home.projects.values()
+            if home.right(call.user, project.id) >= Right.READ
+        )
+        return GetProjectListResponse(project_count=len(projects), project_set=projects)
+
+    def get_user_info(request: GetUserInfo, call: Call[View]) -> GetUserInfoResponse:
+        account, user = call.household.account, call.user
+        row = UserInfo(
+            admin=int(user.main),
+            administrator=account.email,
+            company_name=account.company or account.id,
+            user_email=user.email or account.email,
+            user_id=user.id,
+            user_name=user.name,
+        )
+        return GetUserInfoResponse(data_set=(row,))
+
+    return [
+        Action(
+            name="GetProjectList",
+            request=GetProjectList,
+            response=GetProjectListResponse,
+            answer=get_project_list,
+            right=Right.KEY,
+        ),
+        Action(name="GetUserInfo", request=GetUserInfo, response=GetUserInfoResponse, answer=get_user_info, right=Right.KEY),
+    ]

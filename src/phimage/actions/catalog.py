@@ -1,0 +1,142 @@
+"""The catalogue as code, for the operator: plan, apply, export."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from phimage.actions.operate import operator_action
+from phimage.actions.service import Service
+from phimage.catalog.store import View
+from phimage.errors import UnavailableParam
+from phimage.gateway.registry import Action, Call
+from phimage.manifest.export import export
+from phimage.manifest.plan import Plan, carry_out, plan
+
+MOST_CATALOG = 8 * 1024 * 1024
+"""Most bytes of a request that carries a catalogue."""
+
+CatalogParam = Annotated[str, Meta(max_length=MOST_CATALOG, description="a catalogue file: the text of the YAML")]
+PruneParam = Annotated[bool, Meta(description="withdraw what the file does not name")]
+
+
+class PlanCatalog(Struct, rename="pascal", frozen=True, kw_only=True):
+    """Say what a catalogue file would change. Nothing is changed."""
+
+    catalog: CatalogParam
+    prune: PruneParam = False
+
+
+class ApplyCatalog(Struct, rename="pascal", frozen=True, kw_only=True):
+    """Make the catalogue as a file wants it, in one revision."""
+
+    catalog: CatalogParam
+    prune: PruneParam = False
+
+
+class ExportCatalog(Struct, rename="pascal", frozen=True, kw_only=True):
+    """Write the catalogue as a file. The same catalogue always gives the same bytes."""
+
+
+class FieldSet(Struct, rename="pascal", frozen=True, kw_only=True):
+    """A field that changes; what was or will not be there is empty."""
+
+    field: str
+    old: str
+    new: str
+
+
+class DifferenceSet(Struct, rename="pascal", frozen=True, kw_only=True):
+    """A thing that is added, changed or withdrawn."""
+
+    noun: Annotated[str, Meta(description="cluster, region, zone, machine_type, offer or image")]
+    id: str
+    title: str
+    verb: Annotated[str, Meta(description="added, changed or withdrawn")]
+    fields: tuple[FieldSet, ...]
+
+
+class KeptSet(Struct, rename="pascal", frozen=True, kw_only=True):
+    """A thing that the file does not name and that stays, because Prune was not asked for."""
+
+    noun: str
+    id: str
+    title: str
+
+
+class PlanCatalogResponse(Struct, rename="pascal", frozen=True, kw_only=True):
+    """What changes, or was changed. `Revision` is the newest one after that.
+
+    A file with mistakes is answered with RetCode 230 and all of them in `Mistakes`: Line, Column, Field, Message.
+    """
+
+    revision: int
+    difference_set: tuple[DifferenceSet, ...]
+    kept_set: tuple[KeptSet, ...]
+
+
+class ExportCatalogResponse(Struct, rename="pascal", frozen=True, kw_only=True):
+    """The catalogue of a revision."""
+
+    revision: int
+    catalog: str
+
+
+def actions(service: Service) -> list[Action[View]]:
+    """The Actions of this file."""
+
+    def plan_catalog(request: PlanCatalog, call: Call[View]) -> PlanCatalogResponse:
+        call.view.may_wait()
+        with service.catalog.database.read() as connection:
+            made = _good(plan(connection, call.view.revision, request.catalog, request.prune))
+        return _on_wire(made, call.view.revision)
+
+    def apply_catalog(request: ApplyCatalog, call: Call[View]) -> PlanCatalogResponse:
+        with service.change(call) as change:
+            made = _good(plan(change.connection, change.parent, request.catalog, request.prune))
+            carry_out(change, made)
+        return _on_wire(made, change.number if made.differences else change.parent)
+
+    def export_catalog(request: ExportCatalog, call: Call[View]) -> ExportCatalogResponse:
+        text = export(call.view.topology(), call.view.base_images())
+        return ExportCatalogResponse(revision=call.view.revision, catalog=text)
+
+    return [
+        operator_action(PlanCatalog, PlanCatalogResponse, plan_catalog, changes=False, most_body=MOST_CATALOG),
+        operator_action(ApplyCatalog, PlanCatalogResponse, apply_catalog, changes=True, most_body=MOST_CATALOG),
+        operator_action(ExportCatalog, ExportCatalogResponse, export_catalog, changes=False),
+    ]
+
+
+def _good(made: Plan) -> Plan:
+    """The plan. Raises UnavailableParam with all mistakes of the file."""
+    if made.mistakes:
+        mistakes = [
+            {"Line": found.line, "Column": found.column, "Field": found.field, "Message": found.message}
+            for found in made.mistakes
+        ]
+        first = made.mistakes[0]
+        raise UnavailableParam(
+            "Catalog",
+            detail=f"{len(mistakes)} mistakes, the first in line {first.line}: {first.field}: {first.message}",
+            fields={"Mistakes": mistakes},
+        )
+    return made
+
+
+def _on_wire(made: Plan, revision: int) -> PlanCatalogResponse:
+    return PlanCatalogResponse(
+        revision=revision,
+        difference_set=tuple(
+            DifferenceSet(
+                noun=found.noun,
+                id=found.id,
+                title=found.title,
+                verb=found.verb,
+                fields=tuple(FieldSet(field=f.field, old=f.old, new=f.new) for f in found.fields),
+            )
+            for found in made.differences
+        ),
+        kept_set=tuple(KeptSet(noun=kept.noun, id=kept.id, title=kept.title) for kept in made.kept),
+    )

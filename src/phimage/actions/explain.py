@@ -1,0 +1,90 @@
+"""Why an image is, or is not, in a list."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from phimage.actions.images import ClusterParam, ImageIdParam, MachineTypeParam, query_of, scope
+from phimage.actions.service import Service
+from phimage.actions.wire import RegionParam, ZoneParam
+from phimage.catalog.images import find_image
+from phimage.catalog.store import View
+from phimage.gateway.registry import Action, Call
+from phimage.model.account import Right
+from phimage.model.explain import explain
+from phimage.model.image import Image, ImageType
+
+
+class ExplainPHostImage(Struct, rename="pascal", frozen=True, kw_only=True):
+    """Say whether DescribePHostImage lists an image, at which position, and if not, every reason and what would change it."""
+
+    region: RegionParam
+    zone: ZoneParam | None = None
+    image_id: ImageIdParam
+    image_type: Annotated[ImageType | None, Meta(description="as in the list")] = None
+    machine_type: MachineTypeParam | None = None
+    cluster: ClusterParam | None = None
+
+
+class ReasonSet(Struct, rename="pascal", frozen=True, kw_only=True):
+    """One reason why an image is not listed."""
+
+    rule: Annotated[str, Meta(description="name of the listing rule that does not hold")]
+    reason: Annotated[str, Meta(description="why, in words")]
+    remedy: Annotated[str, Meta(description="what would change it")]
+
+
+class ExplainPHostImageResponse(Struct, rename="pascal", frozen=True, kw_only=True):
+    """The explanation. An image that the caller may not see is explained like one that does not exist."""
+
+    image_id: str
+    listed: bool
+    position: Annotated[int | None, Meta(description="place in the list, from 0: the Offset that starts a page with it")]
+    total_count: Annotated[int, Meta(description="how many images the list has")]
+    reason_set: tuple[ReasonSet, ...]
+    notes: Annotated[tuple[str, ...], Meta(description="what else to know, also of a listed image")]
+
+
+def actions(service: Service) -> list[Action[View]]:
+    """The Actions of this file."""
+
+    def explain_image(request: ExplainPHostImage, call: Call[View]) -> ExplainPHostImageResponse:
+        topology = call.view.topology()
+        query = query_of(request, call, topology)
+        images = scope(query, call.view)
+        found = _known(request, call)
+        told = explain(request.image_id, found, images, query, topology)
+        return ExplainPHostImageResponse(
+            image_id=request.image_id,
+            listed=told.listed,
+            position=told.position,
+            total_count=told.total,
+            reason_set=tuple(ReasonSet(rule=r.rule, reason=r.why, remedy=r.remedy) for r in told.reasons),
+            notes=told.notes,
+        )
+
+    def _known(request: ExplainPHostImage, call: Call[View]) -> Image | None:
+        """The image, if the caller may know of it: the operator may know of all."""
+        for images in (call.view.base_images(), call.view.images_of(call.project)):
+            for image in images:
+                if image.id == request.image_id:
+                    return image
+        if not call.household.account.operator:
+            return None
+        call.view.may_wait()
+        with service.catalog.database.read() as connection:
+            return find_image(connection, call.view.revision, request.image_id)
+
+    return [
+        Action(
+            name="ExplainPHostImage",
+            request=ExplainPHostImage,
+            response=ExplainPHostImageResponse,
+            answer=explain_image,
+            right=Right.READ,
+            project=True,
+            needs=frozenset({"zone"} if service.require_zone else ()),
+        )
+    ]

@@ -1,0 +1,220 @@
+"""Images as tenants see them: the list, and one image whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated, Protocol
+
+from msgspec import Meta, Struct, field
+
+from phimage.actions.service import Service
+from phimage.actions.wire import LimitParam, OffsetParam, RegionParam, ZoneParam, check_zone_allowed, zones_asked
+from phimage.catalog.store import View
+from phimage.errors import UnavailableParam
+from phimage.gateway.registry import Action, Call
+from phimage.model.account import Right
+from phimage.model.ids import ClusterId, ImageId, MachineTypeId, RegionId, ZoneId
+from phimage.model.image import Image, ImageType, Query, select, supported_types
+from phimage.model.topology import Topology
+
+ImageIdParam = Annotated[ImageId, Meta(max_length=64, description="image id, such as pimg-cs-xev4rz")]
+MachineTypeParam = Annotated[
+    MachineTypeId, Meta(max_length=64, description="machine type of the zone, such as DB-2: only images that it can run")
+]
+ClusterParam = Annotated[
+    ClusterId,
+    Meta(
+        max_length=64,
+        description="network cluster of the machine, such as 25G. Absent with MachineType: 25G if the zone has the type there, "
+        "else any. Alone: images that some machine type of the zone can run on it",
+    ),
+]
+
+
+class DescribePHostImage(Struct, rename="pascal", frozen=True, kw_only=True):
+    """List the images that machines of a zone can run."""
+
+    region: RegionParam
+    zone: ZoneParam | None = None
+    image_type: Annotated[ImageType | None, Meta(description="Base or Custom; absent means both")] = None
+    image_id: Annotated[tuple[ImageIdParam, ...], Meta(description="only these images; unknown ids are left out")] = ()
+    offset: OffsetParam = 0
+    limit: LimitParam | None = None
+    machine_type: MachineTypeParam | None = None
+    cluster: ClusterParam | None = None
+
+
+class PHostImageSet(Struct, rename="pascal", frozen=True, kw_only=True):
+    """One image. The types are those that every client decodes (wire-protocol 4.3)."""
+
+    image_id: Annotated[str, Meta(description="image id")]
+    image_name: Annotated[str, Meta(description="image name")]
+    os_name: Annotated[str, Meta(description="name of the operating system")]
+    os_type: Annotated[str, Meta(description="distribution family: CentOS, Ubuntu, Windows, ...")]
+    support: Annotated[tuple[str, ...], Meta(description="machine types of the zone that can run it")]
+    version: Annotated[str, Meta(description="version that the publisher chose")]
+    image_type: Annotated[str, Meta(description="Base or Custom")]
+    create_time: Annotated[str, Meta(pattern="^[0-9]+$", description="when it was made: Unix seconds, as digits")]
+    state: Annotated[str, Meta(description="Making, Available or Unavailable")]
+    image_size: Annotated[int, Meta(ge=0, description="GB of the system disk that it needs")]
+    image_description: Annotated[str, Meta(description="description")]
+
+
+class DescribePHostImageResponse(Struct, rename="pascal", frozen=True, kw_only=True):
+    """A page of images."""
+
+    total_count: Annotated[int, Meta(description="how many images meet the conditions, on all pages")]
+    image_set: Annotated[tuple[PHostImageSet, ...], Meta(description="the page")]
+
+
+class GetPHostImage(Struct, rename="pascal", frozen=True, kw_only=True):
+    """Show one image whole: where it is placed and which machine types run it on which clusters."""
+
+    image_id: ImageIdParam
+
+
+class Runs(Struct, rename="pascal", frozen=True, kw_only=True):
+    """A machine type that can run an image."""
+
+    machine_type: str
+    clusters: Annotated[tuple[str, ...], Meta(description="the clusters on which it can")]
+    zones: Annotated[tuple[str, ...], Meta(description="zones of the image that offer the machine type on one of them")]
+
+
+class GetPHostImageResponse(Struct, rename="pascal", frozen=True, kw_only=True):
+    """One image whole."""
+
+    image: Annotated[PHostImageSet, Meta(description="as in lists; Support is that of all its zones")]
+    family: Annotated[str, Meta(description="what stays the same from version to version")]
+    deprecated: Annotated[bool, Meta(description="no longer listed, answers when asked for by its id")]
+    zones: Annotated[tuple[str, ...], Meta(description="where it is placed")]
+    runs: Annotated[tuple[Runs, ...], Meta(description="what it supports, whether offered now or not")] = field(
+        default_factory=tuple
+    )
+
+
+def actions(service: Service) -> list[Action[View]]:
+    """The Actions about images."""
+
+    def describe(request: DescribePHostImage, call: Call[View]) -> DescribePHostImageResponse:
+        topology = call.view.topology()
+        limit = _limit(request.limit, call.default_limit, service)
+        query = query_of(request, call, topology, request.image_id)
+        images = select(scope(query, call.view), query, topology)
+        page = images[request.offset : request.offset + limit]
+        return DescribePHostImageResponse(
+            total_count=len(images), image_set=tuple(on_wire(image, query.zones, topology) for image in page)
+        )
+
+    def get(request: GetPHostImage, call: Call[View]) -> GetPHostImageResponse:
+        topology = call.view.topology()
+        image = visible_image(request.image_id, call)
+        return GetPHostImageResponse(
+            image=on_wire(image, image.zones, topology),
+            family=image.family,
+            deprecated=image.deprecated,
+            zones=image.zones,
+            runs=tuple(_runs(image, kind, topology) for kind in sorted(image.support)),
+        )
+
+    return [
+        Action(
+            name="DescribePHostImage",
+            request=DescribePHostImage,
+            response=DescribePHostImageResponse,
+            answer=describe,
+            right=Right.READ,
+            project=True,
+            needs=frozenset({"zone"} if service.require_zone else ()),
+        ),
+        Action(
+            name="GetPHostImage",
+            request=GetPHostImage,
+            response=GetPHostImageResponse,
+            answer=get,
+            right=Right.READ,
+            project=True,
+        ),
+    ]
+
+
+def _limit(asked: int | None, by_path: int | None, service: Service) -> int:
+    """Most images of a page. Never clamped: clients count pages by the Limit that they asked for (wire-protocol B7)."""
+    limit = asked if asked is not None else by_path if by_path is not None else service.default_limit
+    if limit > service.most_limit:
+        raise UnavailableParam("Limit", detail=f"expected a number from 0 to {service.most_limit}")
+    return limit
+
+
+class Filters(Protocol):
+    """The parameters that a list of images and the explanation of it have in common."""
+
+    @property
+    def region(self) -> RegionId: ...  # noqa: D102
+    @property
+    def zone(self) -> ZoneId | None: ...  # noqa: D102
+    @property
+    def image_type(self) -> ImageType | None: ...  # noqa: D102
+    @property
+    def machine_type(self) -> MachineTypeId | None: ...  # noqa: D102
+    @property
+    def cluster(self) -> ClusterId | None: ...  # noqa: D102
+
+
+def query_of(request: Filters, call: Call[View], topology: Topology, ids: Iterable[ImageId] = ()) -> Query:
+    """What a request asks for. Raises UnavailableParam for names that are not known in the zone, then ZoneRefused."""
+    zones = zones_asked(request.region, request.zone, call.household, topology)
+    if request.cluster is not None and request.cluster not in topology.clusters:
+        raise UnavailableParam("Cluster", detail=f"there are {', '.join(topology.clusters)}")
+    kind = request.machine_type
+    if kind is not None and not any(kind in topology.offered.get(zone, {}) for zone in zones):
+        offered = sorted({name for zone in zones for name in topology.offered.get(zone, {})})
+        raise UnavailableParam("MachineType", detail=f"offered here: {', '.join(offered) or 'none'}")
+    check_zone_allowed(zones, call.household)
+    return Query(
+        project=call.project,
+        zones=zones,
+        type=request.image_type,
+        ids=frozenset(ids),
+        machine_type=kind,
+        cluster=request.cluster,
+    )
+
+
+def scope(query: Query, view: View) -> tuple[Image, ...]:
+    """All images that a query could list: the base images and the custom ones of its project."""
+    base = view.base_images() if query.type is not ImageType.CUSTOM else ()
+    custom = view.images_of(query.project) if query.type is not ImageType.BASE else ()
+    return base + custom
+
+
+def visible_image(id: ImageId, call: Call[View]) -> Image:
+    """An image that the caller's project can see. Raises UnavailableParam, the same for absent and for another's."""
+    for images in (call.view.base_images(), call.view.images_of(call.project)):
+        for image in images:
+            if image.id == id:
+                return image
+    raise UnavailableParam("ImageId", detail="there is no such image, or this project cannot see it")
+
+
+def on_wire(image: Image, zones: tuple[ZoneId, ...], topology: Topology) -> PHostImageSet:
+    """An image as lists answer it, for machines of these zones."""
+    return PHostImageSet(
+        image_id=image.id,
+        image_name=image.name,
+        os_name=image.os_name,
+        os_type=image.os_type,
+        support=supported_types(image, zones, topology),
+        version=image.version,
+        image_type=image.type.value,
+        create_time=str(image.created),
+        state=image.state.value,
+        image_size=image.size,
+        image_description=image.description,
+    )
+
+
+def _runs(image: Image, kind: MachineTypeId, topology: Topology) -> Runs:
+    clusters = image.support[kind]
+    zones = (zone for zone in image.zones if topology.offered.get(zone, {}).get(kind, frozenset()).intersection(clusters))
+    return Runs(machine_type=kind, clusters=clusters, zones=tuple(zones))

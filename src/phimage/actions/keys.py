@@ -1,0 +1,98 @@
+"""Access keys, for the operator."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from phimage.actions.operate import AccountParam, UserParam, household_of, operator_action, user_of
+from phimage.actions.service import Service
+from phimage.actions.wire import Empty
+from phimage.catalog.accounts import KEYS, NewKey, add_key, find_key, keys_of
+from phimage.catalog.store import View
+from phimage.errors import UnavailableParam
+from phimage.gateway.registry import Action, Call
+from phimage.model.account import User
+from phimage.model.ids import PublicKey
+
+
+class CreateAccessKey(Struct, rename="pascal", frozen=True, kw_only=True):
+    """Give a user one more key. The private key is answered this once."""
+
+    account: AccountParam
+    user: UserParam = "main"
+
+
+class ListAccessKeys(Struct, rename="pascal", frozen=True, kw_only=True):
+    """List the keys of an account that work."""
+
+    account: AccountParam
+
+
+class RevokeAccessKey(Struct, rename="pascal", frozen=True, kw_only=True):
+    """Make a key work no longer, at once."""
+
+    access_key: Annotated[PublicKey, Meta(max_length=255, description="the public key to revoke")]
+
+
+class KeySet(Struct, rename="pascal", frozen=True, kw_only=True):
+    """A key, without its private half."""
+
+    access_key: str
+    user: str
+    create_time: int
+
+
+class NewKeyResponse(Struct, rename="pascal", frozen=True, kw_only=True):
+    """A new key. `PrivateKey` cannot be shown again."""
+
+    account: str
+    user: str
+    public_key: str
+    private_key: str
+
+
+class ListAccessKeysResponse(Struct, rename="pascal", frozen=True, kw_only=True):
+    """The keys of an account, oldest first."""
+
+    key_set: tuple[KeySet, ...]
+
+
+def actions(service: Service) -> list[Action[View]]:
+    """The Actions of this file."""
+
+    def create_key(request: CreateAccessKey, call: Call[View]) -> NewKeyResponse:
+        with service.change(call) as change:
+            user = user_of(household_of(change.connection, request.account), request.user)
+            key = add_key(change, user, service.catalog.seal, service.random)
+        return _new_key(user, key)
+
+    def list_keys(request: ListAccessKeys, call: Call[View]) -> ListAccessKeysResponse:
+        call.view.may_wait()
+        with service.catalog.database.read() as connection:
+            family = household_of(connection, request.account)
+            keys = keys_of(connection, request.account)
+        return ListAccessKeysResponse(
+            key_set=tuple(KeySet(access_key=key.id, user=family.users[key.user].name, create_time=key.created) for key in keys)
+        )
+
+    def revoke_key(request: RevokeAccessKey, call: Call[View]) -> Empty:
+        if request.access_key == call.key:
+            raise UnavailableParam("AccessKey", detail="a key cannot revoke itself: use another key of the operator")
+        with service.change(call) as change:
+            found = find_key(change.connection, request.access_key)
+            if found is None:
+                raise UnavailableParam("AccessKey", detail="there is no such key, or it was revoked before")
+            KEYS.withdraw(change, found)
+        return Empty()
+
+    return [
+        operator_action(CreateAccessKey, NewKeyResponse, create_key, changes=True),
+        operator_action(ListAccessKeys, ListAccessKeysResponse, list_keys, changes=False),
+        operator_action(RevokeAccessKey, Empty, revoke_key, changes=True),
+    ]
+
+
+def _new_key(user: User, key: NewKey) -> NewKeyResponse:
+    return NewKeyResponse(account=user.account, user=user.name, public_key=key.public, private_key=key.private.reveal())

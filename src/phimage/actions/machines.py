@@ -1,0 +1,211 @@
+"""Machine types, in the two models that clients decode (wire-protocol 6.7).
+
+Without `APIVersion=v2` some clients decode an old model and some a new one, so the answer is a superset that each of them
+reads: no Components, no Price, the stock both for the row and in Clusters, the clock as text and as a number.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import UNSET, Meta, Struct, UnsetType, field
+
+from phimage.actions.service import Service
+from phimage.actions.wire import ZoneParam, check_zone_allowed, zones_asked
+from phimage.catalog.store import View
+from phimage.errors import UnavailableParam
+from phimage.gateway.registry import Action, Call
+from phimage.model.account import Right
+from phimage.model.ids import MachineTypeId, RegionId, ZoneId
+from phimage.model.machine import Disk, MachineType, Offer
+from phimage.model.topology import Topology
+
+
+class DescribePHostMachineType(Struct, rename="pascal", frozen=True, kw_only=True):
+    """List the machine types with local disks and their stock, a row per zone and cluster."""
+
+    region: Annotated[RegionId | None, Meta(description="region; absent means every region")] = None
+    zone: ZoneParam | None = None
+    type: Annotated[MachineTypeId | None, Meta(max_length=64, description="only this machine type")] = None
+    api_version: Annotated[str, Meta(max_length=8, description="v2 for the new model alone")] = field(
+        default="", name="APIVersion"
+    )
+
+
+class DescribeBaremetalMachineType(DescribePHostMachineType, rename="pascal", frozen=True, kw_only=True):
+    """List the machine types with cloud disks and their stock, a row per zone and cluster."""
+
+
+class CPUSet(Struct, rename="pascal", frozen=True, kw_only=True):
+    """Processors. `Frequence` is the old name of `Frequency`, and a number."""
+
+    model: str
+    frequency: Annotated[str, Meta(description="clock in GHz")]
+    frequence: Annotated[float | UnsetType, Meta(description="the same as a number; not with v2")] = UNSET
+    count: int
+    core_count: int
+
+
+class DiskSet(Struct, frozen=True, kw_only=True):
+    """Equal disks. Two clients ignore the case of names, so `IoCap` and `IOCap` always agree."""
+
+    space: Annotated[int, Meta(description="GB of one disk")] = field(name="Space")
+    name: Annotated[str, Meta(description="sys or data")] = field(name="Name")
+    io_cap: int = field(name="IoCap")
+    number: Annotated[int, Meta(description="how many disks")] = field(name="Number")
+    unit_size: Annotated[int, Meta(description="GB of one disk")] = field(name="UnitSize")
+    raid_level: Annotated[int, Meta(description="the number of the RAID level; 0 where there is none")] = field(
+        name="RaidLevel"
+    )
+    disk_type: Annotated[int, Meta(description="0 local, 1 cloud")] = field(name="DiskType")
+    old_io_cap: int | UnsetType = field(name="IOCap", default=UNSET)
+    count: Annotated[int | UnsetType, Meta(description="Number under its old name; not with v2")] = field(
+        name="Count", default=UNSET
+    )
+    type: Annotated[str | UnsetType, Meta(description="SSD, SAS, ...; not with v2")] = field(name="Type", default=UNSET)
+
+
+class ClusterStock(Struct, rename="pascal", frozen=True, kw_only=True):
+    """Stock on a cluster, as the old model has it."""
+
+    name: str
+    stock_status: str
+
+
+class GpuInfo(Struct, rename="pascal", frozen=True, kw_only=True):
+    """Accelerators."""
+
+    name: str
+    count: int
+    memory: str
+    performance: str
+
+
+class MachineTypeSet(Struct, frozen=True, kw_only=True):
+    """A machine type in a zone, on a cluster."""
+
+    type: str = field(name="Type")
+    zone: str = field(name="Zone")
+    cluster: str = field(name="Cluster")
+    stock: int = field(name="Stock")
+    stock_status: Annotated[str, Meta(description="Available or SoldOut")] = field(name="StockStatus")
+    cpu: CPUSet = field(name="CPU")
+    memory: Annotated[int, Meta(description="MB")] = field(name="Memory")
+    disks: tuple[DiskSet, ...] = field(name="Disks")
+    raid_supported: Annotated[str, Meta(description="Yes or No; YES or NO in the superset")] = field(name="RaidSupported")
+    is_baremetal: Annotated[bool, Meta(description="whether the disks are cloud disks")] = field(name="IsBaremetal")
+    is_gpu: bool = field(name="IsGpu")
+    is_new: bool = field(name="IsNew", default=True)
+    gpu_info: GpuInfo = field(name="GpuInfo")
+    on_sale: bool = field(name="OnSale")
+    scene: tuple[str, ...] = field(name="Scene")
+    clusters: tuple[ClusterStock, ...] | UnsetType = field(name="Clusters", default=UNSET)
+
+
+class DescribePHostMachineTypeResponse(Struct, rename="pascal", frozen=True, kw_only=True):
+    """Machine types by name, zone and cluster."""
+
+    machine_types: tuple[MachineTypeSet, ...]
+
+
+def actions(service: Service) -> list[Action[View]]:
+    """The Actions about machine types."""
+
+    def describe(request: DescribePHostMachineType, call: Call[View]) -> DescribePHostMachineTypeResponse:
+        topology = call.view.topology()
+        zones = _zones(request, call, topology)
+        wanted = "CloudDisk" if isinstance(request, DescribeBaremetalMachineType) else "LocalDisk"
+        kinds = topology.machine_types
+        if request.type is not None and request.type not in kinds:
+            raise UnavailableParam("Type", detail=f"there are {', '.join(kinds) or 'none'}")
+        check_zone_allowed((request.zone,) if request.zone else (), call.household)
+        v2 = request.api_version.lower() == "v2"
+        return DescribePHostMachineTypeResponse(
+            machine_types=tuple(
+                _row(kinds[offer.machine_type], offer, topology, v2=v2)
+                for offer in topology.offers
+                if offer.zone in zones
+                and kinds[offer.machine_type].disk_class == wanted
+                and (request.type is None or offer.machine_type == request.type)
+            )
+        )
+
+    return [
+        Action(
+            name=request.__name__,
+            request=request,
+            response=DescribePHostMachineTypeResponse,
+            answer=describe,
+            right=Right.READ,
+            project=True,
+            needs=needs,
+        )
+        for request, needs in (
+            (DescribePHostMachineType, frozenset[str]()),
+            (DescribeBaremetalMachineType, frozenset({"region"})),
+        )
+    ]
+
+
+def _zones(request: DescribePHostMachineType, call: Call[View], topology: Topology) -> frozenset[ZoneId]:
+    if request.region is not None:
+        return frozenset(zones_asked(request.region, request.zone, call.household, topology))
+    if request.zone is not None:
+        if request.zone not in topology.zones:
+            raise UnavailableParam("Zone")
+        return frozenset({request.zone})
+    return frozenset(zone for zone in topology.zones if call.household.account.may_use_zone(zone))
+
+
+def _row(kind: MachineType, offer: Offer, topology: Topology, *, v2: bool) -> MachineTypeSet:
+    stock = _stock(offer)
+    raid = "Yes" if kind.raid_supported else "No"
+    gpu = kind.gpu
+    siblings = (other for other in topology.offers if (other.machine_type, other.zone) == (offer.machine_type, offer.zone))
+    return MachineTypeSet(
+        type=kind.id,
+        zone=offer.zone,
+        cluster=offer.cluster,
+        stock=offer.stock,
+        stock_status=stock,
+        cpu=CPUSet(
+            model=kind.cpu.model,
+            frequency=kind.cpu.frequency,
+            frequence=UNSET if v2 else float(kind.cpu.frequency),
+            count=kind.cpu.count,
+            core_count=kind.cpu.cores,
+        ),
+        memory=kind.memory * 1024,
+        disks=tuple(_disk(disk, kind, v2=v2) for disk in kind.disks),
+        raid_supported=raid if v2 else raid.upper(),
+        is_baremetal=kind.disk_class == "CloudDisk",
+        is_gpu=gpu is not None,
+        gpu_info=GpuInfo(
+            name=gpu.name if gpu else "",
+            count=gpu.count if gpu else 0,
+            memory=gpu.memory if gpu else "",
+            performance=gpu.performance if gpu else "",
+        ),
+        on_sale=offer.stock > 0,
+        scene=kind.scenes,
+        clusters=UNSET if v2 else tuple(ClusterStock(name=o.cluster, stock_status=_stock(o)) for o in siblings),
+    )
+
+
+def _disk(disk: Disk, kind: MachineType, *, v2: bool) -> DiskSet:
+    return DiskSet(
+        space=disk.size,
+        name="sys" if disk.role == "system" else "data",
+        io_cap=disk.io_cap,
+        number=disk.count,
+        unit_size=disk.size,
+        raid_level=int("".join(filter(str.isdecimal, disk.raid)) or 0),
+        disk_type=1 if kind.disk_class == "CloudDisk" else 0,
+        old_io_cap=UNSET if v2 else disk.io_cap,
+        count=UNSET if v2 else disk.count,
+        type=UNSET if v2 else disk.type,
+    )
+
+
+def _stock(offer: Offer) -> str:
+    return "Available" if offer.stock > 0 else "SoldOut"

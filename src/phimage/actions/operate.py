@@ -1,0 +1,64 @@
+"""What the operator's Actions share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from msgspec import Meta, Struct
+
+from phimage.catalog.accounts import household
+from phimage.catalog.engine import Connection
+from phimage.catalog.store import View
+from phimage.errors import UnavailableParam
+from phimage.gateway.registry import SMALL_BODY, Action, Call
+from phimage.model.account import Household, Right, User
+from phimage.model.ids import AccountId
+
+Line = Annotated[str, Meta(max_length=255)]
+AccountParam = Annotated[
+    AccountId, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$", description="name of the account: letters, digits, . _ -")
+]
+UserParam = Annotated[
+    str,
+    Meta(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._@-]{0,62}$",
+        description="name of the user in the account; the main user is called main",
+    ),
+]
+
+
+def operator_action(
+    request: type[Struct],
+    response: type[Struct],
+    answer: Callable[[Any, Call[View]], Struct],
+    *,
+    changes: bool,
+    most_body: int = SMALL_BODY,
+) -> Action[View]:
+    """An Action that only keys of an operator account may call, named as its request type."""
+    return Action(
+        name=request.__name__,
+        request=request,
+        response=response,
+        answer=answer,
+        right=Right.OPERATE,
+        changes=changes,
+        most_body=most_body,
+    )
+
+
+def household_of(connection: Connection, account: AccountId) -> Household:
+    """An account with what belongs to it. Raises UnavailableParam when there is none."""
+    found = household(connection, account)
+    if found is None:
+        raise UnavailableParam("Account", detail=f"there is no account {account}")
+    return found
+
+
+def user_of(family: Household, name: str) -> User:
+    """A user by name. Raises UnavailableParam when there is none."""
+    for user in family.users.values():
+        if user.name == name:
+            return user
+    raise UnavailableParam("User", detail=f"account {family.account.id} has no user {name}")

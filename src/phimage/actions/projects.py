@@ -1,0 +1,126 @@
+"""Projects of accounts and their members, for the operator."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from phimage.actions.operate import AccountParam, UserParam, household_of, operator_action, user_of
+from phimage.actions.service import Service
+from phimage.actions.wire import Empty
+from phimage.catalog.accounts import MEMBERSHIPS, add_project
+from phimage.catalog.store import View
+from phimage.errors import UnavailableParam
+from phimage.gateway.registry import Action, Call
+from phimage.model.account import Membership, Role
+from phimage.model.ids import ProjectId
+
+ProjectParam = Annotated[ProjectId, Meta(max_length=64, description="project id, such as org-4k2xqz7a")]
+
+
+class CreateProject(Struct, rename="pascal", frozen=True, kw_only=True):
+    """Add a project to an account."""
+
+    account: AccountParam
+    project_name: Annotated[str, Meta(min_length=1, max_length=128, description="name of the project, for people")]
+
+
+class ListProjects(Struct, rename="pascal", frozen=True, kw_only=True):
+    """List the projects of an account with their members."""
+
+    account: AccountParam
+
+
+class SetProjectMember(Struct, rename="pascal", frozen=True, kw_only=True):
+    """Make a sub-user a member of a project, or change its role there."""
+
+    account: AccountParam
+    project_id: ProjectParam
+    user: UserParam
+    role: Annotated[Role, Meta(description="viewer lists, operator also changes custom images")]
+
+
+class RemoveProjectMember(Struct, rename="pascal", frozen=True, kw_only=True):
+    """Take a sub-user out of a project."""
+
+    account: AccountParam
+    project_id: ProjectParam
+    user: UserParam
+
+
+class ProjectInfo(Struct, rename="pascal", frozen=True, kw_only=True):
+    """A project as the operator sees it."""
+
+    project_id: str
+    project_name: str
+    is_default: bool
+    members: Annotated[dict[str, str], Meta(description="role by user")]
+
+
+class CreateProjectResponse(Struct, rename="pascal", frozen=True, kw_only=True):
+    """A new project."""
+
+    project_id: str
+
+
+class ListProjectsResponse(Struct, rename="pascal", frozen=True, kw_only=True):
+    """The projects of an account, the default one first."""
+
+    project_set: tuple[ProjectInfo, ...]
+
+
+def actions(service: Service) -> list[Action[View]]:
+    """The Actions of this file."""
+
+    def create_project(request: CreateProject, call: Call[View]) -> CreateProjectResponse:
+        with service.change(call) as change:
+            household_of(change.connection, request.account)
+            project = add_project(change, request.account, request.project_name, service.random)
+        return CreateProjectResponse(project_id=project.id)
+
+    def list_projects(request: ListProjects, call: Call[View]) -> ListProjectsResponse:
+        call.view.may_wait()
+        with service.catalog.database.read() as connection:
+            family = household_of(connection, request.account)
+        return ListProjectsResponse(
+            project_set=tuple(
+                ProjectInfo(
+                    project_id=project.id,
+                    project_name=project.name,
+                    is_default=project.default,
+                    members={
+                        family.users[user].name: role.value for (of, user), role in family.roles.items() if of == project.id
+                    },
+                )
+                for project in family.projects.values()
+            )
+        )
+
+    def set_member(request: SetProjectMember, call: Call[View]) -> Empty:
+        with service.change(call) as change:
+            family = household_of(change.connection, request.account)
+            user = user_of(family, request.user)
+            if user.main:
+                raise UnavailableParam("User", detail="the main user sees all projects and needs no role")
+            if request.project_id not in family.projects:
+                raise UnavailableParam("ProjectId", detail=f"account {request.account} has no such project")
+            MEMBERSHIPS.put(change, Membership(request.project_id, user.id, request.account, request.role))
+        return Empty()
+
+    def remove_member(request: RemoveProjectMember, call: Call[View]) -> Empty:
+        with service.change(call) as change:
+            family = household_of(change.connection, request.account)
+            user = user_of(family, request.user)
+            found = MEMBERSHIPS.find(change.connection, request.project_id, user.id)
+            if found is None or found.account != request.account:
+                raise UnavailableParam("User", detail=f"{request.user} is not a member of {request.project_id}")
+            MEMBERSHIPS.withdraw(change, found)
+        return Empty()
+
+    return [
+        operator_action(CreateProject, CreateProjectResponse, create_project, changes=True),
+        operator_action(ListProjects, ListProjectsResponse, list_projects, changes=False),
+        operator_action(SetProjectMember, Empty, set_member, changes=True),
+        operator_action(RemoveProjectMember, Empty, remove_member, changes=True),
+    ]

@@ -1,0 +1,83 @@
+"""The log of revisions, for the operator."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from phimage.actions.operate import operator_action
+from phimage.actions.service import Service
+from phimage.catalog.revisions import RevisionRecord, log
+from phimage.catalog.store import View
+from phimage.gateway.registry import Action, Call
+from phimage.model.ids import Revision
+
+
+class ListRevisions(Struct, rename="pascal", frozen=True, kw_only=True):
+    """List the revisions of the catalogue: who changed what, when and from where."""
+
+    after: Annotated[int, Meta(ge=0, description="only revisions after this one, oldest first")] | None = None
+    before: Annotated[int, Meta(ge=0, description="only revisions before this one, newest first")] | None = None
+    limit: Annotated[int, Meta(ge=1, le=1000, description="most to answer")] = 20
+
+
+class Touched(Struct, rename="pascal", frozen=True, kw_only=True):
+    """One thing that a revision changed."""
+
+    noun: str
+    id: str
+    verb: Annotated[str, Meta(description="added, changed or withdrawn")]
+
+
+class RevisionSet(Struct, rename="pascal", frozen=True, kw_only=True):
+    """One revision."""
+
+    revision: int
+    time: Annotated[str, Meta(description="RFC 3339, UTC")]
+    actor: Annotated[str, Meta(description="account, user and public key")]
+    address: str
+    request_id: str
+    action: Annotated[str, Meta(description="the Action or command that made the change")]
+    changes: tuple[Touched, ...]
+
+
+class ListRevisionsResponse(Struct, rename="pascal", frozen=True, kw_only=True):
+    """A page of the log. `Newest` is the newest revision there is."""
+
+    newest: int
+    revision_set: tuple[RevisionSet, ...]
+
+
+def actions(service: Service) -> list[Action[View]]:
+    """The Actions about revisions."""
+
+    def list_revisions(request: ListRevisions, call: Call[View]) -> ListRevisionsResponse:
+        call.view.may_wait()
+        before = call.view.revision + 1
+        if request.before is not None:
+            before = min(before, request.before)
+        with service.catalog.database.read() as connection:
+            records = log(
+                connection,
+                after=Revision(request.after or 0),
+                before=Revision(before),
+                limit=request.limit,
+                newest_first=request.after is None,
+            )
+        return ListRevisionsResponse(newest=service.catalog.head, revision_set=tuple(_on_wire(record) for record in records))
+
+    return [operator_action(ListRevisions, ListRevisionsResponse, list_revisions, changes=False)]
+
+
+def _on_wire(record: RevisionRecord) -> RevisionSet:
+    return RevisionSet(
+        revision=record.number,
+        time=datetime.fromtimestamp(record.time / 1_000_000, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
+        actor=record.actor,
+        address=record.address,
+        request_id=record.request_id,
+        action=record.action,
+        changes=tuple(Touched(noun=change.noun, id=change.id, verb=change.verb) for change in record.changes),
+    )

@@ -1,0 +1,78 @@
+"""Users of accounts, for the operator."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from phimage.actions.operate import AccountParam, Line, UserParam, household_of, operator_action
+from phimage.actions.service import Service
+from phimage.catalog.accounts import add_user
+from phimage.catalog.store import View
+from phimage.errors import UnavailableParam
+from phimage.gateway.registry import Action, Call
+from phimage.model.account import Household, User
+
+
+class CreateUser(Struct, rename="pascal", frozen=True, kw_only=True):
+    """Add a sub-user to an account. It sees nothing until it is a member of a project and has a key."""
+
+    account: AccountParam
+    user: UserParam
+    email: Line = ""
+
+
+class ListUsers(Struct, rename="pascal", frozen=True, kw_only=True):
+    """List the users of an account with their roles."""
+
+    account: AccountParam
+
+
+class UserSet(Struct, rename="pascal", frozen=True, kw_only=True):
+    """A user."""
+
+    user_id: int
+    user: str
+    email: str
+    main: bool
+    roles: Annotated[dict[str, str], Meta(description="role by project; the main user needs none")]
+
+
+class CreateUserResponse(Struct, rename="pascal", frozen=True, kw_only=True):
+    """A new user."""
+
+    user_id: int
+
+
+class ListUsersResponse(Struct, rename="pascal", frozen=True, kw_only=True):
+    """The users of an account."""
+
+    user_set: tuple[UserSet, ...]
+
+
+def actions(service: Service) -> list[Action[View]]:
+    """The Actions of this file."""
+
+    def create_user(request: CreateUser, call: Call[View]) -> CreateUserResponse:
+        with service.change(call) as change:
+            family = household_of(change.connection, request.account)
+            if any(user.name == request.user for user in family.users.values()):
+                raise UnavailableParam("User", detail=f"account {request.account} has a user {request.user} already")
+            return CreateUserResponse(user_id=add_user(change, request.account, request.user, request.email).id)
+
+    def list_users(request: ListUsers, call: Call[View]) -> ListUsersResponse:
+        call.view.may_wait()
+        with service.catalog.database.read() as connection:
+            family = household_of(connection, request.account)
+        return ListUsersResponse(user_set=tuple(_user_set(user, family) for user in family.users.values()))
+
+    return [
+        operator_action(CreateUser, CreateUserResponse, create_user, changes=True),
+        operator_action(ListUsers, ListUsersResponse, list_users, changes=False),
+    ]
+
+
+def _user_set(user: User, family: Household) -> UserSet:
+    roles = {str(project): role.value for (project, member), role in family.roles.items() if member == user.id}
+    return UserSet(user_id=user.id, user=user.name, email=user.email, main=user.main, roles=roles)

@@ -1,0 +1,130 @@
+"""Putting phimage together: the only place that makes real objects out of settings."""
+
+from __future__ import annotations
+
+import secrets
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import structlog
+from msgspec import Struct
+
+from phimage.actions import registry
+from phimage.actions.service import Service
+from phimage.catalog import schema
+from phimage.catalog.accounts import NewKey, add_account, add_key, all_accounts, household
+from phimage.catalog.engine import Database, database_url, open_database
+from phimage.catalog.revisions import Author
+from phimage.catalog.seal import Seal, make_master_key, read_master_key
+from phimage.catalog.store import Catalog, View
+from phimage.errors import SetupError
+from phimage.gateway.app import App
+from phimage.gateway.dispatch import Dispatcher
+from phimage.model.account import Account
+from phimage.model.ids import AccountId
+from phimage.settings import Settings
+
+OPERATOR = AccountId("operator")
+"""The account that a new installation starts with."""
+
+
+class Prepared(Struct, frozen=True):
+    """What `prepare` found or made. `new_key` is the operator's first key, on the first start only."""
+
+    database: str
+    new_key: NewKey | None
+
+
+def prepare(settings: Settings) -> Prepared:
+    """Make what is missing of an installation: folder, master key, schema, operator account. Safe to repeat after a crash.
+
+    Raises SetupError when something is there that does not fit.
+    """
+    data = settings.data_folder
+    try:
+        data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise SetupError(f"the data folder {data} cannot be made: {error.strerror}") from None
+    database = open_database(database_url(settings.database, data))
+    try:
+        _make_master_key(settings.master_key_file, database)
+        schema.make_or_check(database)
+        catalog = _open(settings, database)
+        new_key = None
+        with database.read() as connection:
+            first = not all_accounts(connection)
+        if first:
+            new_key = open_operator_account(catalog)
+        return Prepared(database.engine.url.render_as_string(hide_password=True), new_key)
+    finally:
+        database.close()
+
+
+def _make_master_key(path: Path, database: Database) -> None:
+    if not path.exists() and schema.version(database) is None:
+        try:
+            make_master_key(path, secrets.token_bytes)
+        except FileExistsError:
+            pass  # another process was as quick; its key is as good
+        except OSError as error:
+            raise SetupError(f"the master key {path} cannot be made: {error.strerror}") from None
+
+
+def _open(settings: Settings, database: Database) -> Catalog:
+    return Catalog(database, Seal(read_master_key(settings.master_key_file), secrets.token_bytes))
+
+
+def open_catalog(settings: Settings) -> Catalog:
+    """The catalogue of a prepared installation."""
+    return _open(settings, open_database(database_url(settings.database, settings.data_folder)))
+
+
+def command_author(action: str) -> Author:
+    """The author of what a command changes in the database itself, not through the gateway."""
+    return Author(actor="command line", address="local", request_id="", action=action, time=time.time())
+
+
+def open_operator_account(catalog: Catalog) -> NewKey:
+    """Open the operator account, with its first key."""
+    account = Account(id=OPERATOR, operator=True, company="", email="", zones=(), networks=(), created=int(time.time()))
+    with catalog.change(command_author("FirstStart")) as change:
+        user, _ = add_account(change, account, secrets.token_bytes)
+        return add_key(change, user, catalog.seal, secrets.token_bytes)
+
+
+def recover_operator_key(settings: Settings) -> NewKey:
+    """One more key for the operator account, for who lost the first: whoever can read the master key may have it."""
+    catalog = open_catalog(settings)
+    try:
+        with catalog.change(command_author("RecoverOperatorKey")) as change:
+            found = household(change.connection, OPERATOR)
+            if found is None:
+                raise SetupError("there is no operator account yet: run `phimage serve` once")
+            main = next(user for user in found.users.values() if user.main)
+            return add_key(change, main, catalog.seal, secrets.token_bytes)
+    finally:
+        catalog.database.close()
+
+
+def build_app(settings: Settings, started: Callable[[], object]) -> App[View]:
+    """The HTTP application of a prepared installation. `started` is called when it begins to answer."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso"),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+    catalog = open_catalog(settings)
+    service = Service(
+        catalog=catalog,
+        require_zone=settings.require_zone,
+        default_limit=settings.default_limit,
+        most_limit=settings.most_limit,
+    )
+    dispatcher = Dispatcher(registry(service), catalog)
+    return App(dispatcher, catalog.refresh, started, settings.trusted_proxies)

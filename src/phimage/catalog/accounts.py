@@ -1,0 +1,115 @@
+"""Accounts, users, keys, projects and memberships in SQL."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+from sqlalchemy import Connection, func, select
+
+from phimage.catalog import tables
+from phimage.catalog.facts import Facts
+from phimage.catalog.revisions import Change, account_scope
+from phimage.catalog.seal import Seal
+from phimage.model.account import Account, Household, Key, Membership, PrivateKey, Project, User
+from phimage.model.ids import (
+    AccountId,
+    ProjectId,
+    PublicKey,
+    RandomBytes,
+    UserId,
+    new_private_key,
+    new_project_id,
+    new_public_key,
+)
+
+FIRST_USER = 50_000_001
+"""User ids count up from here; they fit Java's 32 bits for a long time."""
+
+ACCOUNTS = Facts(tables.account, Account, ("id",), lambda account: account_scope(account.id))
+USERS = Facts(tables.user, User, ("id",), lambda user: account_scope(user.account))
+KEYS = Facts(tables.key, Key, ("id",), lambda key: account_scope(key.account))
+PROJECTS = Facts(tables.project, Project, ("id",), lambda project: account_scope(project.account))
+MEMBERSHIPS = Facts(tables.membership, Membership, ("project", "user"), lambda member: account_scope(member.account))
+
+
+def household(connection: Connection, account: AccountId) -> Household | None:
+    """An account as it is now with everything that belongs to it but its keys. None if there is no such account."""
+    found = ACCOUNTS.find(connection, account)
+    if found is None:
+        return None
+    users = USERS.live(connection, tables.user.c.account == account)
+    projects = PROJECTS.live(connection, tables.project.c.account == account)
+    members = MEMBERSHIPS.live(connection, tables.membership.c.account == account)
+    return Household(
+        account=found,
+        users={user.id: user for user in sorted(users, key=lambda user: user.id)},
+        projects={project.id: project for project in sorted(projects, key=lambda item: (not item.default, item.id))},
+        roles={(member.project, member.user): member.role for member in members},
+    )
+
+
+def find_key(connection: Connection, public: PublicKey) -> Key | None:
+    """A key that works now."""
+    return KEYS.find(connection, public)
+
+
+def find_project(connection: Connection, project: ProjectId) -> Project | None:
+    """A project of any account."""
+    return PROJECTS.find(connection, project)
+
+
+def keys_of(connection: Connection, account: AccountId) -> list[Key]:
+    """The keys of an account that work now, oldest first."""
+    return sorted(KEYS.live(connection, tables.key.c.account == account), key=lambda key: (key.created, key.id))
+
+
+def all_accounts(connection: Connection) -> list[Account]:
+    """Every account, by id."""
+    return sorted(ACCOUNTS.live(connection), key=lambda account: account.id)
+
+
+def next_user(connection: Connection) -> UserId:
+    """A user id that was never used. Call it inside a change, where writers take turns."""
+    highest = connection.execute(select(func.max(tables.user.c.id))).scalar_one()
+    return UserId(FIRST_USER if highest is None else highest + 1)
+
+
+class NewKey(Struct, frozen=True):
+    """A key that was just made. The private key is shown to its user once and is only sealed after that."""
+
+    public: PublicKey
+    private: PrivateKey
+
+
+def add_account(change: Change, account: Account, random: RandomBytes) -> tuple[User, Project]:
+    """Open an account with its main user and its default project, both as every account has them."""
+    ACCOUNTS.put(change, account)
+    user = add_user(change, account.id, "main", account.email, main=True)
+    return user, add_project(change, account.id, "Default", random, default=True)
+
+
+def add_user(change: Change, account: AccountId, name: str, email: str, *, main: bool = False) -> User:
+    """Add a user to an account."""
+    created = int(change.author.time)
+    user = User(next_user(change.connection), account, name, email, main, created)
+    USERS.put(change, user)
+    return user
+
+
+def add_project(change: Change, account: AccountId, name: str, random: RandomBytes, *, default: bool = False) -> Project:
+    """Add a project to an account."""
+    project = Project(new_project_id(random), account, name, default, int(change.author.time))
+    PROJECTS.put(change, project)
+    return project
+
+
+def add_key(change: Change, user: User, seal: Seal, random: RandomBytes) -> NewKey:
+    """Give a user one more key."""
+    new = NewKey(new_public_key(random), PrivateKey(new_private_key(random)))
+    put_key(change, user, seal, new)
+    return new
+
+
+def put_key(change: Change, user: User, seal: Seal, new: NewKey) -> None:
+    """Give a user a key that was made elsewhere."""
+    created = int(change.author.time)
+    KEYS.put(change, Key(new.public, user.account, user.id, seal.close(new.public, new.private), created))

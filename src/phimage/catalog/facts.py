@@ -1,0 +1,96 @@
+"""A kind of fact: how a record of the model becomes rows that hold from one revision to another, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, Generic, TypeVar
+
+import msgspec
+from sqlalchemy import ColumnElement, Connection, Table, and_, insert, select, update
+
+from phimage.catalog.revisions import Change
+from phimage.catalog.tables import LIVE
+from phimage.model.ids import Revision
+
+Record = TypeVar("Record", bound=msgspec.Struct)
+
+
+class Facts(Generic[Record]):
+    """The rows of one noun. `keys` are the fields that name a record; `scope` says whose view a change touches."""
+
+    def __init__(self, table: Table, record: type[Record], keys: tuple[str, ...], scope: Callable[[Record], str]) -> None:
+        self.table = table
+        self._record = record
+        self._keys = keys
+        self._scope = scope
+        self._columns = [table.c[name] for name in record.__struct_fields__]
+
+    def at(self, connection: Connection, revision: Revision, *where: ColumnElement[bool]) -> list[Record]:
+        """The records that hold at a revision, in no particular order."""
+        since, until = self.table.c.since, self.table.c.until
+        rows = connection.execute(select(*self._columns).where(since <= revision, until > revision, *where))
+        return [self._decode(row) for row in rows]
+
+    def live(self, connection: Connection, *where: ColumnElement[bool]) -> list[Record]:
+        """The records that hold now."""
+        rows = connection.execute(select(*self._columns).where(self.table.c.until == LIVE, *where))
+        return [self._decode(row) for row in rows]
+
+    def find(self, connection: Connection, *key: Any) -> Record | None:
+        """The record of a key that holds now."""
+        if any(isinstance(part, str) and "\0" in part for part in key):
+            return None  # PostgreSQL has no such text and would call the question an error
+        found = self.live(connection, self._named(key))
+        return found[0] if found else None
+
+    def put(self, change: Change, record: Record) -> bool:
+        """Make a record hold from this revision on. Says whether that changed anything."""
+        before = self.find(change.connection, *self._key(record))
+        if before == record:
+            return False
+        if before is not None:
+            self._end(change, self._key(record))
+        fields = {name: getattr(record, name) for name in record.__struct_fields__}
+        change.connection.execute(insert(self.table), {**fields, "since": change.number, "until": LIVE})
+        scope, verb = self._scope(record), "added"
+        if before is not None:
+            if self._scope(before) == scope:
+                verb = "changed"
+            else:  # it leaves one view and comes into another
+                change.record(self.table.name, self._id(before), self._scope(before), "withdrawn")
+        change.record(self.table.name, self._id(record), scope, verb)
+        return True
+
+    def add_all(self, change: Change, records: Iterable[Record]) -> None:
+        """Make many new records hold from this revision on, in one statement."""
+        rows = []
+        for record in records:
+            fields = {name: getattr(record, name) for name in record.__struct_fields__}
+            rows.append({**fields, "since": change.number, "until": LIVE})
+            change.record(self.table.name, self._id(record), self._scope(record), "added")
+        if rows:
+            change.connection.execute(insert(self.table), rows)
+
+    def withdraw(self, change: Change, record: Record) -> None:
+        """Let a record that holds now hold no longer."""
+        self._end(change, self._key(record))
+        change.record(self.table.name, self._id(record), self._scope(record), "withdrawn")
+
+    def _end(self, change: Change, key: tuple[Any, ...]) -> None:
+        rows = self.table
+        where = and_(self._named(key), rows.c.until == LIVE)
+        # A record that this very revision made leaves no row: it never held at any revision's end.
+        change.connection.execute(rows.delete().where(where, rows.c.since == change.number))
+        change.connection.execute(update(rows).where(where).values(until=change.number))
+
+    def _named(self, key: tuple[Any, ...]) -> ColumnElement[bool]:
+        return and_(*(self.table.c[name] == value for name, value in zip(self._keys, key, strict=True)))
+
+    def _key(self, record: Record) -> tuple[Any, ...]:
+        return tuple(getattr(record, name) for name in self._keys)
+
+    def _id(self, record: Record) -> str:
+        return "/".join(str(part) for part in self._key(record))
+
+    def _decode(self, row: Any) -> Record:
+        return msgspec.convert(row._mapping, self._record, from_attributes=False)

@@ -1,0 +1,54 @@
+"""Images in SQL. An image is read by its owner: the operator's base images, or the custom ones of a project."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from sqlalchemy import Connection, Text, select, type_coerce
+
+from phimage.catalog import tables
+from phimage.catalog.facts import Facts
+from phimage.catalog.revisions import BASE, project_scope
+from phimage.model.ids import ImageId, ProjectId, Revision, ZoneId
+from phimage.model.image import NO_PROJECT, Image, ImageType, order
+
+IMAGES = Facts(
+    tables.image, Image, ("id",), lambda image: BASE if image.type is ImageType.BASE else project_scope(image.project)
+)
+
+
+def images_at(connection: Connection, revision: Revision, project: ProjectId = NO_PROJECT) -> tuple[Image, ...]:
+    """The custom images of a project at a revision, or without one the base images, in the order of lists."""
+    return tuple(sorted(IMAGES.at(connection, revision, tables.image.c.project == project), key=order))
+
+
+def ever_was(connection: Connection, image: ImageId) -> bool:
+    """Whether an id was ever given to an image; such an id is never given to another."""
+    return connection.execute(tables.image.select().where(tables.image.c.id == image).limit(1)).first() is not None
+
+
+def once_given(connection: Connection, images: Collection[ImageId]) -> dict[ImageId, ImageType]:
+    """Those of some ids that ever were an image's, each with the type that the image had."""
+    asked = sorted(images)
+    found: dict[ImageId, ImageType] = {}
+    for start in range(0, len(asked), 500):  # below what a statement may bind, everywhere
+        wanted = tables.image.c.id.in_(asked[start : start + 500])
+        rows = connection.execute(select(tables.image.c.id, tables.image.c.type).where(wanted))
+        found.update((ImageId(row.id), ImageType(row.type)) for row in rows)
+    return found
+
+
+def custom_images_in(connection: Connection, zone: ZoneId) -> int:
+    """How many custom images are placed in a zone now."""
+    image = tables.image.c
+    named = type_coerce(image.zones, Text).contains(f'"{zone}"', autoescape=True)  # SQLite's LIKE takes CN-1 for cn-1
+    rows = connection.execute(
+        select(image.zones).where(image.until == tables.LIVE, image.type == ImageType.CUSTOM.value, named)
+    )
+    return sum(zone in row.zones for row in rows)
+
+
+def find_image(connection: Connection, revision: Revision, image: ImageId) -> Image | None:
+    """An image of any project, as it was at a revision."""
+    found = IMAGES.at(connection, revision, tables.image.c.id == image)
+    return found[0] if found else None

@@ -1,0 +1,30 @@
+"""Regions, zones, clusters, machine types and offers in SQL."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection
+
+from phimage.catalog import tables
+from phimage.catalog.facts import Facts
+from phimage.catalog.revisions import TOPOLOGY
+from phimage.model.ids import Revision
+from phimage.model.machine import MachineType, Offer
+from phimage.model.place import Cluster, Region, Zone
+from phimage.model.topology import Topology, topology
+
+REGIONS = Facts(tables.region, Region, ("id",), lambda region: TOPOLOGY)
+ZONES = Facts(tables.zone, Zone, ("id",), lambda zone: TOPOLOGY)
+CLUSTERS = Facts(tables.cluster, Cluster, ("id",), lambda cluster: TOPOLOGY)
+MACHINE_TYPES = Facts(tables.machine_type, MachineType, ("id",), lambda kind: TOPOLOGY)
+OFFERS = Facts(tables.offer, Offer, ("machine_type", "zone", "cluster"), lambda offer: TOPOLOGY)
+
+
+def topology_at(connection: Connection, revision: Revision) -> Topology:
+    """All places and machine types of a revision."""
+    return topology(
+        regions=REGIONS.at(connection, revision),
+        zones=ZONES.at(connection, revision),
+        clusters=CLUSTERS.at(connection, revision),
+        machine_types=MACHINE_TYPES.at(connection, revision),
+        offers=OFFERS.at(connection, revision),
+    )

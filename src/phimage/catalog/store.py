@@ -1,0 +1,202 @@
+"""The catalogue as one process sees it: what it knows of the newest revision, and views that remember what they read.
+
+What is remembered belongs to a scope (`revisions`), and a scope is stale exactly when a later revision touched it. A view
+looks at one revision from beginning to end, so that an answer never mixes two states.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
+from typing import Any, TypeVar
+
+from msgspec import Struct
+from sqlalchemy import Connection
+
+from phimage.catalog.accounts import find_key, household
+from phimage.catalog.engine import Database
+from phimage.catalog.images import images_at
+from phimage.catalog.places import topology_at
+from phimage.catalog.revisions import (
+    BASE,
+    TOPOLOGY,
+    Author,
+    Change,
+    Journal,
+    account_scope,
+    head,
+    project_scope,
+    revision_at,
+    touched,
+)
+from phimage.catalog.seal import Seal
+from phimage.errors import MustWait, ServiceUnavailable
+from phimage.model.account import Household, Key, PrivateKey
+from phimage.model.ids import AccountId, ProjectId, PublicKey, Revision
+from phimage.model.image import NO_PROJECT, Image
+from phimage.model.topology import Topology
+
+Value = TypeVar("Value")
+
+MOST_ENTRIES = 20_000
+"""How many scopes a process remembers."""
+
+
+class _Entry(Struct, frozen=True):
+    value: Any
+    read_at: Revision
+
+
+class Catalog:
+    """The open catalogue. Safe to use from several threads."""
+
+    def __init__(self, database: Database, seal: Seal) -> None:
+        self.database = database
+        self.seal = seal
+        self._lock = threading.Lock()
+        self._entries: OrderedDict[tuple[str, ...], _Entry] = OrderedDict()
+        self._touched: dict[str, Revision] = {}
+        self._floor = Revision(0)
+        self._journal = Journal(database, self._committed)
+        with database.read() as connection:
+            self.head = head(connection)
+
+    def change(self, author: Author) -> AbstractContextManager[Change]:
+        """Write one revision (see `Journal.change`). Views made after it see it."""
+        return self._journal.change(author)
+
+    def refresh(self) -> Revision:
+        """Learn of revisions that other processes wrote. Returns the newest."""
+        with self.database.read() as connection:
+            newest = head(connection)
+            if newest > self.head:
+                scopes = touched(connection, self.head, newest)
+                self._advance(newest, scopes)
+        return self.head
+
+    def now(self, *, wait: bool) -> View:
+        """A view of the newest revision that this process knows. With `wait=False` it raises MustWait, never reads."""
+        return View(self, self.head, pinned=False, wait=wait)
+
+    def at(self, revision: Revision, *, wait: bool) -> View:
+        """A view of a past revision."""
+        return View(self, revision, pinned=True, wait=wait)
+
+    def revision_at(self, time: int) -> Revision:
+        """The newest revision at a time, in microseconds since 1970."""
+        with self.database.read() as connection:
+            return revision_at(connection, time)
+
+    def _committed(self, revision: Revision, scopes: frozenset[str]) -> None:
+        if revision == self.head + 1:
+            self._advance(revision, dict.fromkeys(scopes, revision))
+        else:
+            with suppress(ServiceUnavailable):  # it is committed, whatever happens now; a later refresh learns of it
+                self.refresh()
+
+    def _advance(self, newest: Revision, scopes: dict[str, Revision]) -> None:
+        with self._lock:
+            if newest <= self.head:
+                return
+            for scope, revision in scopes.items():
+                self._touched[scope] = max(revision, self._touched.get(scope, revision))
+            if len(self._touched) > 10 * MOST_ENTRIES:
+                self._touched.clear()
+                self._floor = newest
+            self.head = newest
+
+    def _last_touched(self, scope: str) -> Revision:
+        return self._touched.get(scope, self._floor)
+
+    def remembered(self, name: tuple[str, ...], scope: Callable[[Any], str], revision: Revision) -> Any:
+        """What was read under a name, if it still holds at a revision. Raises MustWait."""
+        with self._lock:
+            entry = self._entries.get(name)
+            if entry is None:
+                raise MustWait
+            last = self._last_touched(scope(entry.value))
+            if last > entry.read_at or last > revision:
+                raise MustWait
+            self._entries.move_to_end(name)
+            return entry.value
+
+    def remember(self, name: tuple[str, ...], value: Any, read_at: Revision) -> None:
+        """Keep what was read at a revision."""
+        with self._lock:
+            self._entries[name] = _Entry(value, read_at)
+            self._entries.move_to_end(name)
+            while len(self._entries) > MOST_ENTRIES:
+                self._entries.popitem(last=False)
+
+
+class View:
+    """The catalogue at one revision. Who may ask is always read from the present, whatever the revision."""
+
+    def __init__(self, catalog: Catalog, revision: Revision, *, pinned: bool, wait: bool) -> None:
+        self.revision = revision
+        self.pinned = pinned
+        self._catalog = catalog
+        self._wait = wait
+
+    def may_wait(self) -> None:
+        """Raises MustWait if this view may not read: for callers that are about to read by themselves."""
+        if not self._wait:
+            raise MustWait
+
+    def topology(self) -> Topology:
+        """Places and machine types."""
+        return self._past((TOPOLOGY,), lambda connection: topology_at(connection, self.revision))
+
+    def base_images(self) -> tuple[Image, ...]:
+        """Base images, in the order of lists."""
+        return self._past((BASE,), lambda connection: images_at(connection, self.revision, NO_PROJECT))
+
+    def images_of(self, project: ProjectId) -> tuple[Image, ...]:
+        """Custom images of a project, in the order of lists."""
+        name = (project_scope(project),)
+        return self._past(name, lambda connection: images_at(connection, self.revision, project))
+
+    def household(self, account: AccountId) -> Household | None:
+        """An account as it is now."""
+        scope = account_scope(account)
+        return self._present((scope,), lambda found: scope, lambda connection: household(connection, account))
+
+    def key(self, public: PublicKey) -> tuple[Key, PrivateKey] | None:
+        """A key that works now, opened. None if there is no such key."""
+
+        def read(connection: Connection) -> tuple[Key, PrivateKey] | None:
+            found = find_key(connection, public)
+            return None if found is None else (found, self._catalog.seal.open(public, found.sealed))
+
+        return self._present(("key", public), lambda found: account_scope(found[0].account), read)
+
+    def _past(self, name: tuple[str, ...], read: Callable[[Connection], Value]) -> Value:
+        scope = name[0]
+        name = (*name, str(self.revision)) if self.pinned else name
+        try:
+            value: Value = self._catalog.remembered(name, (lambda _: "") if self.pinned else (lambda _: scope), self.revision)
+        except MustWait:
+            if not self._wait:
+                raise
+            with self._catalog.database.read() as connection:
+                value = read(connection)
+            self._catalog.remember(name, value, self.revision)
+        return value
+
+    def _present(
+        self, name: tuple[str, ...], scope: Callable[[Any], str], read: Callable[[Connection], Value | None]
+    ) -> Value | None:
+        catalog = self._catalog
+        try:
+            value: Value | None = catalog.remembered(name, scope, catalog.head)
+        except MustWait:
+            if not self._wait:
+                raise
+            with catalog.database.read() as connection:
+                read_at = head(connection)
+                value = read(connection)
+            if value is not None:  # what does not exist is not remembered: anyone can ask for it, without end
+                catalog.remember(name, value, read_at)
+        return value

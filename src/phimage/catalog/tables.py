@@ -1,0 +1,169 @@
+"""The tables. Every fact table has the same three edges: its key, `since` and `until`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Dialect,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    TypeDecorator,
+    text,
+)
+
+LIVE = 2**63 - 1
+"""`until` of a row that holds now."""
+
+
+class Json(TypeDecorator[Any]):
+    """A value object inside a row, as canonical JSON text, the same on every database."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
+        """Record to text."""
+        return None if value is None else msgspec.json.encode(value, order="sorted").decode()
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> Any:
+        """Text to plain values; `facts` makes the record."""
+        return None if value is None else msgspec.json.decode(value)
+
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+def _facts(name: str, keys: tuple[Column[Any], ...], *columns: Column[Any]) -> Table:
+    """A table of facts: at most one row of a key holds at any revision."""
+    table = Table(
+        name,
+        metadata,
+        *keys,
+        *columns,
+        Column("since", BigInteger, primary_key=True, autoincrement=False),
+        Column("until", BigInteger, nullable=False),
+    )
+    live = text(f"until = {LIVE}")
+    Index(f"uq_{name}_live", *(table.c[key.name] for key in keys), unique=True, sqlite_where=live, postgresql_where=live)
+    return table
+
+
+def _key(name: str, kind: Any = Text) -> Column[Any]:
+    return Column(name, kind, primary_key=True, autoincrement=False)
+
+
+def _must(name: str, kind: Any = Text) -> Column[Any]:
+    return Column(name, kind, nullable=False)
+
+
+head = Table("head", metadata, _key("one", Integer), _must("number", BigInteger), _must("time", BigInteger))
+"""One row: the newest revision and its time. Updating it is what makes writers take turns."""
+
+revision = Table(
+    "revision",
+    metadata,
+    _key("number", BigInteger),
+    _must("time", BigInteger),  # microseconds since 1970; never goes back
+    _must("actor"),
+    _must("address"),
+    _must("request_id"),
+    _must("action"),
+    Index("ix_revision_time", "time"),
+)
+
+change = Table(
+    "change",
+    metadata,
+    _key("revision", BigInteger),
+    _key("position", Integer),
+    _must("noun"),
+    _must("id"),
+    _must("scope"),
+    _must("verb"),
+    Index("ix_change_scope_revision", "scope", "revision"),
+)
+
+region = _facts(
+    "region", (_key("id"),), _must("number", Integer), _must("name_zh"), _must("name_en"), _must("default", Boolean)
+)
+zone = _facts("zone", (_key("id"),), _must("region"), _must("name_zh"), _must("name_en"))
+cluster = _facts("cluster", (_key("id"),), _must("description"), _must("default", Boolean))
+machine_type = _facts(
+    "machine_type",
+    (_key("id"),),
+    _must("name_zh"),
+    _must("name_en"),
+    _must("disk_class"),
+    _must("cpu", Json),
+    _must("memory", Integer),
+    _must("disks", Json),
+    Column("gpu", Json),
+    _must("raid_supported", Boolean),
+    _must("scenes", Json),
+)
+offer = _facts("offer", (_key("machine_type"), _key("zone"), _key("cluster")), _must("stock", Integer))
+
+account = _facts(
+    "account",
+    (_key("id"),),
+    _must("operator", Boolean),
+    _must("company"),
+    _must("email"),
+    _must("zones", Json),
+    _must("networks", Json),
+    _must("created", BigInteger),
+)
+user = _facts(
+    "user",
+    (_key("id", Integer),),
+    _must("account"),
+    _must("name"),
+    _must("email"),
+    _must("main", Boolean),
+    _must("created", BigInteger),
+)
+key = _facts(
+    "key", (_key("id"),), _must("account"), _must("user", Integer), _must("sealed", LargeBinary), _must("created", BigInteger)
+)
+project = _facts(
+    "project", (_key("id"),), _must("account"), _must("name"), _must("default", Boolean), _must("created", BigInteger)
+)
+membership = _facts("membership", (_key("project"), _key("user", Integer)), _must("account"), _must("role"))
+
+image = _facts(
+    "image",
+    (_key("id"),),
+    _must("type"),
+    _must("project"),
+    _must("family"),
+    _must("name"),
+    _must("os_type"),
+    _must("os_name"),
+    _must("version"),
+    _must("description"),
+    _must("state"),
+    _must("deprecated", Boolean),
+    _must("size", Integer),
+    _must("created", BigInteger),
+    _must("zones", Json),
+    _must("support", Json),
+)
+
+for owned in (user, key, project, membership):
+    Index(f"ix_{owned.name}_account_until", owned.c.account, owned.c.until)
+Index("ix_image_project_until", image.c.project, image.c.until)

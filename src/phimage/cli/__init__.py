@@ -1,0 +1,83 @@
+"""The `phimage` command: one file per noun, thin over the signed client.
+
+Exit codes: 0 well, 1 refused or failed, 2 `catalog plan` found changes, 64 the command was written wrongly,
+69 no answer from the server, 78 the installation or its settings are wrong, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+from phimage import __version__
+from phimage.errors import PhimageError
+
+USAGE = 64
+INTERRUPTED = 130
+
+COMMANDS = {
+    "serve": ("phimage.cli.serve", "serve"),
+    "demo": ("phimage.cli.demo", "demo"),
+    "image": ("phimage.cli.image", "image"),
+    "catalog": ("phimage.cli.catalog", "catalog"),
+    "log": ("phimage.cli.log", "log"),
+    "account": ("phimage.cli.account", "account"),
+    "user": ("phimage.cli.user", "user"),
+    "project": ("phimage.cli.project", "project"),
+    "key": ("phimage.cli.key", "key"),
+    "config": ("phimage.cli.config", "config"),
+    "db": ("phimage.cli.db", "db"),
+}
+
+
+class _Lazy(click.Group):
+    """A group that imports a command when it is used, so that each starts quickly."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All commands, in the order in which a person meets them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """A command by name."""
+        if name not in COMMANDS:
+            return None
+        module, attribute = COMMANDS[name]
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+
+@click.command(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="phimage")
+def phimage() -> None:
+    """The image service of a physical cloud.
+
+    \b
+    Examples:
+      phimage demo                      a server with a catalogue, and how to call it
+      phimage serve                     a server of your own
+      phimage image ls --zone cn-bj2-02
+    """
+
+
+def main() -> None:
+    """Run the command line and exit."""
+    try:
+        code = phimage.main(standalone_mode=False)
+    except click.UsageError as error:
+        error.show()
+        code = USAGE
+    except click.ClickException as error:
+        error.show()
+        code = 1
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        code = INTERRUPTED
+    except BrokenPipeError:
+        sys.stderr.close()
+        code = 1
+    except PhimageError as error:
+        click.echo(f"phimage: {error}", err=True)
+        code = error.exit_code
+    sys.exit(code if isinstance(code, int) else 0)

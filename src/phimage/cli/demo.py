@@ -1,0 +1,69 @@
+"""`phimage demo`."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import Any
+
+import click
+
+from phimage.cli.image import print_images
+from phimage.cli.output import console
+from phimage.errors import PhimageError
+from phimage.settings import Settings
+
+
+@click.command(short_help="Start a server with a catalogue, and show how to call it.")
+@click.option("--data", metavar="FOLDER", default="phimage-demo", show_default=True, help="Folder of the demonstration.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="Port; 0 takes any free one.")
+@click.option("--require-zone/--no-require-zone", default=True, show_default=True, help="Whether a list must name its zone.")
+@click.option("--once", is_flag=True, help="Stop after the list.")
+def demo(data: str, host: str, port: int, require_zone: bool, once: bool) -> None:
+    """Start a server with the starter catalogue and a demonstration account, list images, and show how to call it.
+
+    It keeps to its own data folder and leaves any other alone.
+
+    \b
+    Examples:
+      phimage demo
+      phimage demo --once --port 0
+    """
+    from phimage import demo as demonstration
+    from phimage.server import serve
+
+    settings = Settings(data=data, host=host, port=port, require_zone=require_zone)
+    demonstration.fill(settings)
+    failure: list[PhimageError] = []
+
+    def listening(url: str) -> None:
+        try:
+            click.echo(f"listening on {url}")
+            _show(demonstration, url)
+            if not once:
+                click.echo("Serving until Ctrl-C.")
+        except PhimageError as error:
+            failure.append(error)
+        if once or failure:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    serve(settings, listening)
+    if failure:
+        raise failure[0]
+
+
+def _show(demonstration: Any, url: str) -> None:
+    with demonstration.client(url) as client:
+        answer = client.call("DescribePHostImage", Region=demonstration.REGION, Zone=demonstration.ZONE)
+    click.echo(f"\nDescribePHostImage in {demonstration.ZONE}, asked with the signed API:\n")
+    print_images(answer.fields["ImageSet"])
+    click.echo(f"{len(answer.fields['ImageSet'])} of {answer.fields['TotalCount']} images\n")
+    out = console()
+    for title, text in (
+        ("With curl", demonstration.curl(url)),
+        ("With the Python SDK", demonstration.python(url)),
+        ("With Terraform", demonstration.terraform(url)),
+    ):
+        out.print(f"── {title} ──", style="bold")
+        click.echo(f"{text}\n")

@@ -1,0 +1,173 @@
+"""`phimage image`: the images that machines can run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+from phimage.cli.output import console, json_option, note, print_json, print_table
+from phimage.cli.profile import Session, signed
+from phimage.client import Client
+
+PAGE = 100
+
+
+@click.group(short_help="List and show images.")
+def image() -> None:
+    """List and show images."""
+
+
+@image.command("ls", short_help="List the images of a zone.")
+@click.option("--region", envvar="PHIMAGE_REGION", help="Region, such as cn-bj2.")
+@click.option("--zone", envvar="PHIMAGE_ZONE", help="Zone of the region, such as cn-bj2-02.")
+@click.option("--project", envvar="PHIMAGE_PROJECT", help="Project; a sub-user must name it.")
+@click.option("--type", "type_", type=click.Choice(["Base", "Custom"], case_sensitive=False), help="Base or Custom.")
+@click.option("--mine", is_flag=True, help="Only images of the project: the same as --type Custom.")
+@click.option("--id", "ids", multiple=True, metavar="ID", help="Only this image; can be given again.")
+@click.option("--machine-type", metavar="TYPE", help="Only images that this machine type can run, such as DB-2.")
+@click.option("--cluster", help="Network cluster of the machine, such as 25G.")
+@click.option("--offset", type=click.IntRange(0), default=0, show_default=True, help="How many to skip.")
+@click.option("--limit", type=click.IntRange(0), help="Most to list.  [default: 20]")
+@click.option("--all", "all_", is_flag=True, help="List to the end, page by page.")
+@click.option("--rev", type=click.IntRange(0), metavar="N", help="List the catalogue as revision N had it.")
+@json_option
+@signed
+def ls(
+    session: Session,
+    region: str | None,
+    zone: str | None,
+    project: str | None,
+    type_: str | None,
+    mine: bool,
+    ids: tuple[str, ...],
+    machine_type: str | None,
+    cluster: str | None,
+    offset: int,
+    limit: int | None,
+    all_: bool,
+    rev: int | None,
+    as_json: bool,
+) -> None:
+    """List the images that machines of a zone can run.
+
+    \b
+    Examples:
+      phimage image ls --region cn-bj2 --zone cn-bj2-02
+      phimage image ls --zone cn-bj2-02 --machine-type Base-SSD-V5 --cluster 25G
+      phimage image ls --zone cn-bj2-02 --mine --all --json
+    """
+    if mine and type_ == "Base":
+        raise click.UsageError("--mine lists custom images; --type Base lists none of them")
+    params: dict[str, Any] = {
+        "Region": session.given("region", region),
+        "Zone": session.given("zone", zone),
+        "ProjectId": session.given("project", project),
+        "ImageType": "Custom" if mine else type_,
+        "ImageId": ids,
+        "MachineType": machine_type,
+        "Cluster": cluster,
+    }
+    client = session.client if rev is None else session.client.at(rev)
+    if all_:
+        pages = list(_pages(client, params, offset, limit or PAGE))
+        total, revision = pages[0][0], pages[0][1]
+        images = [image for page in pages for image in page[2]]
+    else:
+        answer = client.call("DescribePHostImage", **params, Offset=offset, Limit=limit)
+        total, revision, images = answer.fields["TotalCount"], answer.revision, answer.fields["ImageSet"]
+    if as_json:
+        print_json({"TotalCount": total, "Revision": revision, "ImageSet": images})
+        return
+    print_images(images)
+    end = offset + len(images)
+    more = f"; more with --offset {end} or --all" if end < total and images else ""
+    note(f"{len(images)} of {total} images at revision {revision}{more}")
+
+
+def _pages(client: Client, params: dict[str, Any], offset: int, limit: int) -> Iterator[tuple[int, int | None, list[Any]]]:
+    """Every page, all of the revision that the first one reflects, so that nothing is missed or repeated."""
+    while True:
+        answer = client.call("DescribePHostImage", **params, Offset=offset, Limit=limit)
+        images = answer.fields["ImageSet"]
+        yield answer.fields["TotalCount"], answer.revision, images
+        offset += len(images)
+        if not images or offset >= answer.fields["TotalCount"]:
+            return
+        if answer.revision is not None and "/rev/" not in client.endpoint:
+            client = client.at(answer.revision)
+
+
+def print_images(images: list[dict[str, Any]]) -> None:
+    """Print images as a table."""
+    print_table(
+        ("IMAGE ID", "NAME", "VERSION", "TYPE", "STATE", "GB", "CREATED", "SUPPORT"),
+        (
+            (
+                image["ImageId"],
+                image["ImageName"],
+                image["Version"],
+                image["ImageType"],
+                image["State"],
+                str(image["ImageSize"]),
+                _day(image["CreateTime"]),
+                _few(image["Support"]),
+            )
+            for image in images
+        ),
+        empty="no images",
+    )
+
+
+@image.command(short_help="Show one image whole.")
+@click.argument("id")
+@click.option("--project", envvar="PHIMAGE_PROJECT", help="Project; a sub-user must name it.")
+@click.option("--rev", type=click.IntRange(0), metavar="N", help="As revision N had it.")
+@json_option
+@signed
+def show(session: Session, id: str, project: str | None, rev: int | None, as_json: bool) -> None:
+    """Show one image whole: where it is placed, and which machine types run it on which clusters.
+
+    \b
+    Example:
+      phimage image show pimg-cs-xev4rz
+    """
+    client = session.client if rev is None else session.client.at(rev)
+    fields = client.call("GetPHostImage", ImageId=id, ProjectId=session.given("project", project)).fields
+    if as_json:
+        print_json({name: value for name, value in fields.items() if name not in ("RetCode", "Action")})
+        return
+    found = fields["Image"]
+    out = console()
+    lines = {
+        "image": found["ImageId"],
+        "name": found["ImageName"],
+        "family": fields["Family"] or "-",
+        "version": found["Version"] or "-",
+        "system": f"{found['OsName']} ({found['OsType']})",
+        "type": found["ImageType"],
+        "state": found["State"] + (", deprecated: answers by its id, is not listed" if fields["Deprecated"] else ""),
+        "size": f"{found['ImageSize']} GB",
+        "created": datetime.fromtimestamp(int(found["CreateTime"]), UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "about": found["ImageDescription"] or "-",
+        "zones": ", ".join(fields["Zones"]) or "-",
+    }
+    for name, text in lines.items():
+        out.print(f"{name:<9}{text}", soft_wrap=False)
+    out.print()
+    print_table(
+        ("MACHINE TYPE", "CLUSTERS", "OFFERED IN"),
+        ((run["MachineType"], ", ".join(run["Clusters"]), ", ".join(run["Zones"]) or "-") for run in fields["Runs"]),
+        empty="supports no machine type",
+    )
+
+
+def _few(types: list[str]) -> str:
+    """The first machine types; `image show` and --json have them all."""
+    return ", ".join(types[:2]) + (f" +{len(types) - 2}" if len(types) > 2 else "") or "-"
+
+
+def _day(seconds: str) -> str:
+    return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%d")

@@ -1,0 +1,96 @@
+"""`phimage key`, for the operator."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from phimage.cli.output import json_option, note, print_json, print_new_key, print_table
+from phimage.cli.profile import Session, signed
+from phimage.cli.user import account_option
+from phimage.settings import read_settings
+
+
+@click.group(short_help="Create and revoke access keys.")
+def key() -> None:
+    """Create and revoke access keys. These commands need a key of the operator."""
+
+
+@key.command(short_help="Give a user one more key.")
+@account_option
+@click.option("--user", default="main", show_default=True, help="The user.")
+@json_option
+@signed
+def create(session: Session, account: str, user: str, as_json: bool) -> None:
+    """Give a user one more key, and show it once.
+
+    \b
+    Example:
+      phimage key create --account acme --user alice
+    """
+    answer = session.client.call("CreateAccessKey", Account=account, User=user)
+    print_new_key(answer.fields, session.profile.endpoint, as_json=as_json)
+
+
+@key.command("ls", short_help="List the keys of an account.")
+@account_option
+@json_option
+@signed
+def ls(session: Session, account: str, as_json: bool) -> None:
+    """List the keys of an account that work."""
+    keys = session.client.call("ListAccessKeys", Account=account).fields["KeySet"]
+    if as_json:
+        print_json(keys)
+        return
+    print_table(
+        ("PUBLIC KEY", "USER", "CREATED"),
+        (
+            (
+                found["AccessKey"],
+                found["User"],
+                datetime.fromtimestamp(found["CreateTime"], UTC).strftime("%Y-%m-%d %H:%M UTC"),
+            )
+            for found in keys
+        ),
+        empty="no keys",
+    )
+
+
+@key.command(short_help="Make a key work no longer.")
+@click.argument("public_key_to_revoke", metavar="PUBLIC_KEY")
+@signed
+def revoke(session: Session, public_key_to_revoke: str) -> None:
+    """Make a key work no longer, at once.
+
+    \b
+    Example:
+      phimage key revoke phimageab3d...
+    """
+    session.client.call("RevokeAccessKey", AccessKey=public_key_to_revoke)
+    note("the key is revoked")
+
+
+@key.command(short_help="Make a new operator key on this machine.")
+@click.option("--config", type=click.Path(path_type=Path), envvar="PHIMAGE_CONFIG", help="TOML file of settings.")
+@click.option("--data", metavar="FOLDER", help="Data folder.  [default: phimage-data]")
+@click.option("--database", metavar="URL", help="postgresql://...  [default: SQLite in the data folder]")
+@json_option
+def recover(config: Path | None, as_json: bool, **flags: Any) -> None:
+    """Make a new key of the operator account straight in the database, for who lost the first one.
+
+    Whoever can read the master key may do this; it is written to the log like every change.
+
+    \b
+    Example:
+      phimage key recover --data /var/lib/phimage
+    """
+    from phimage.bootstrap import OPERATOR, recover_operator_key
+
+    settings = read_settings(config, os.environ, flags)
+    new = recover_operator_key(settings)
+    fields = {"Account": OPERATOR, "User": "main", "PublicKey": new.public, "PrivateKey": new.private.reveal()}
+    print_new_key(fields, f"http://{settings.host}:{settings.port}", as_json=as_json)

@@ -1,0 +1,58 @@
+"""`phimage log`: who changed what, when and from where."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import click
+
+from phimage.cli.output import json_option, print_json, print_table
+from phimage.cli.profile import Session, signed
+
+
+@click.command(short_help="Show the revisions of the catalogue.")
+@click.option("--after", type=click.IntRange(0), metavar="N", help="Revisions after N, oldest first.")
+@click.option("--before", type=click.IntRange(1), metavar="N", help="Revisions before N, newest first.")
+@click.option("-n", "--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="Most to show.")
+@click.option("--changes", is_flag=True, help="Show every thing that each revision touched.")
+@json_option
+@signed
+def log(session: Session, after: int | None, before: int | None, limit: int, changes: bool, as_json: bool) -> None:
+    """Show the revisions of the catalogue, newest first. It needs a key of the operator.
+
+    \b
+    Examples:
+      phimage log
+      phimage log --after 12 --changes
+    """
+    answer = session.client.call("ListRevisions", After=after, Before=before, Limit=limit)
+    revisions = answer.fields["RevisionSet"]
+    if as_json:
+        print_json({"Newest": answer.fields["Newest"], "RevisionSet": revisions})
+        return
+    print_table(
+        ("REV", "TIME", "ACTION", "ACTOR", "ADDRESS", "CHANGES"),
+        (
+            (
+                str(revision["Revision"]),
+                revision["Time"][:19] + "Z",
+                revision["Action"],
+                revision["Actor"],
+                revision["Address"],
+                _all(revision["Changes"]) if changes else _counted(revision["Changes"]),
+            )
+            for revision in revisions
+        ),
+        whole=2,
+        empty="no revisions",
+    )
+
+
+def _all(changes: list[dict[str, Any]]) -> str:
+    return "\n".join(f"{change['Verb']} {change['Noun']} {change['Id']}" for change in changes)
+
+
+def _counted(changes: list[dict[str, Any]]) -> str:
+    counts = Counter((change["Verb"], change["Noun"]) for change in changes)
+    return ", ".join(f"{count} {noun} {verb}" for (verb, noun), count in counts.items())

@@ -1,0 +1,64 @@
+"""What commands print: tables for people, JSON for programs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, TypeVar
+
+import click
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+PIPE_WIDTH = 200
+"""Columns of a table that goes to a file or a pipe, where nothing needs to fit a screen."""
+
+
+def print_json(value: object) -> None:
+    """Print a value as indented JSON."""
+    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+
+
+def console() -> Console:
+    """The console on standard output: as wide as the terminal."""
+    return Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False, markup=False, emoji=False)
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, whole: int = 1, empty: str = "none") -> None:
+    """Print rows under headings. The first `whole` columns are never cut; the others fold to fit the terminal."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for position, column in enumerate(columns):
+        table.add_column(column, no_wrap=position < whole, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    if table.row_count:
+        console().print(table)
+    else:
+        click.echo(empty)
+
+
+def note(text: str) -> None:
+    """Say something beside the result, on standard error."""
+    click.echo(text, err=True)
+
+
+def working(text: str) -> AbstractContextManager[object]:
+    """Show on standard error that something is going on, if a person is looking."""
+    return Console(stderr=True).status(text)
+
+
+def print_new_key(fields: dict[str, Any], endpoint: str, *, as_json: bool) -> None:
+    """Show a new key, the only time that this can be done."""
+    if as_json:
+        print_json({name: value for name, value in fields.items() if name not in ("RetCode", "Action")})
+        return
+    click.echo(f"public key   {fields['PublicKey']}")
+    click.echo(f"private key  {fields['PrivateKey']}")
+    note("This is the only time that the private key is shown. Keep it, for example with:")
+    note(f"  phimage config add {fields['Account']} --endpoint {endpoint} --public-key {fields['PublicKey']}")

@@ -1,0 +1,130 @@
+"""Where commands get their endpoint and key from: flags, then `PHIMAGE_*` variables, then a profile of the config file."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import tomllib
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+import msgspec
+import tomli_w
+
+from phimage.client import Client
+from phimage.errors import SetupError
+from phimage.model.account import PrivateKey
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """How to call one endpoint."""
+
+    endpoint: str = "http://127.0.0.1:8080"
+    public_key: str = ""
+    private_key: str = ""
+    region: str = ""
+    zone: str = ""
+    project: str = ""
+
+
+class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """The config file: profiles by name, and the one that is used when none is named."""
+
+    default: str = "default"
+    profile: dict[str, Profile] = msgspec.field(default_factory=dict)
+
+
+def config_file() -> Path:
+    """`phimage/config.toml` under XDG_CONFIG_HOME, by default `~/.config`."""
+    home = os.environ.get("XDG_CONFIG_HOME") or str(Path("~/.config").expanduser())
+    return Path(home) / "phimage" / "config.toml"
+
+
+def read_config() -> Config:
+    """The config file; an empty one where there is none. Raises SetupError when it cannot be read."""
+    path = config_file()
+    try:
+        return msgspec.convert(tomllib.loads(path.read_text("utf-8")), Config)
+    except FileNotFoundError:
+        return Config()
+    except (OSError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        raise SetupError(f"{path}: {error}") from None
+
+
+def write_config(config: Config) -> None:
+    """Replace the config file, mode 0600, whole or not at all."""
+    path = config_file()
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile("wb", dir=path.parent, delete=False) as file:
+        try:
+            tomli_w.dump(msgspec.to_builtins(config), file)
+            file.flush()
+            os.fsync(file.fileno())
+            Path(file.name).replace(path)
+        except BaseException:
+            Path(file.name).unlink(missing_ok=True)
+            raise
+
+
+_OPTIONS = (
+    click.option("--profile", "profile_name", envvar="PHIMAGE_PROFILE", metavar="NAME", help="Profile of the config file."),
+    click.option("--endpoint", envvar="PHIMAGE_ENDPOINT", metavar="URL", help="Address of the server."),
+    click.option("--public-key", envvar="PHIMAGE_PUBLIC_KEY", metavar="KEY", help="Public key to sign with."),
+    click.option(
+        "--private-key",
+        envvar="PHIMAGE_PRIVATE_KEY",
+        metavar="KEY",
+        help="Private key to sign with; the variable is safer, since others can see a command line.",
+    ),
+)
+
+
+class Session(msgspec.Struct, frozen=True):
+    """What a command works with: the profile after flags and variables, and a client for it."""
+
+    profile: Profile
+    client: Client
+
+    def given(self, name: str, value: str | None) -> str | None:
+        """A value that was given, or else the profile's; None if neither."""
+        return value or getattr(self.profile, name) or None
+
+
+def signed(command: Command) -> Command:
+    """Give a command the connection options, and a `session` made of them."""
+
+    @wraps(command)
+    def run(
+        *args: Any,
+        profile_name: str | None,
+        endpoint: str | None,
+        public_key: str | None,
+        private_key: str | None,
+        **kwargs: Any,
+    ) -> Any:
+        profile = _profile(profile_name)
+        flags = {"endpoint": endpoint, "public_key": public_key, "private_key": private_key}
+        profile = msgspec.structs.replace(profile, **{name: value for name, value in flags.items() if value})
+        if not (profile.public_key and profile.private_key):
+            raise click.UsageError(
+                "no key to sign with: run `phimage config add`, or set PHIMAGE_PUBLIC_KEY and PHIMAGE_PRIVATE_KEY"
+            )
+        with Client(profile.endpoint, profile.public_key, PrivateKey(profile.private_key)) as client:
+            return command(*args, session=Session(profile, client), **kwargs)
+
+    for option in reversed(_OPTIONS):
+        run = option(run)
+    return run  # type: ignore[return-value]  # click reads the signature that the options add
+
+
+def _profile(name: str | None) -> Profile:
+    config = read_config()
+    if name is not None and name not in config.profile:
+        known = ", ".join(config.profile) or "none"
+        raise SetupError(f"{config_file()} has no profile {name!r}; it has {known}")
+    return config.profile.get(name or config.default, Profile())

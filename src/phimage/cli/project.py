@@ -1,0 +1,79 @@
+"""`phimage project`, for the operator."""
+
+from __future__ import annotations
+
+import click
+
+from phimage.cli.output import json_option, print_json, print_table
+from phimage.cli.profile import Session, signed
+from phimage.cli.user import account_option
+
+
+@click.group(short_help="Add projects, and members to them.")
+def project() -> None:
+    """Add projects to accounts, and members to projects. These commands need a key of the operator."""
+
+
+@project.command(short_help="Add a project.")
+@click.argument("name")
+@account_option
+@json_option
+@signed
+def add(session: Session, name: str, account: str, as_json: bool) -> None:
+    """Add a project and print its id.
+
+    \b
+    Example:
+      phimage project add Web --account acme
+    """
+    fields = session.client.call("CreateProject", Account=account, ProjectName=name).fields
+    if as_json:
+        print_json({"ProjectId": fields["ProjectId"]})
+    else:
+        click.echo(fields["ProjectId"])
+
+
+@project.command("ls", short_help="List the projects of an account.")
+@account_option
+@json_option
+@signed
+def ls(session: Session, account: str, as_json: bool) -> None:
+    """List the projects of an account with their members."""
+    projects = session.client.call("ListProjects", Account=account).fields["ProjectSet"]
+    if as_json:
+        print_json(projects)
+        return
+    print_table(
+        ("PROJECT ID", "NAME", "DEFAULT", "MEMBERS"),
+        (
+            (
+                found["ProjectId"],
+                found["ProjectName"],
+                "yes" if found["IsDefault"] else "",
+                ", ".join(f"{user} ({role})" for user, role in found["Members"].items()) or "main user only",
+            )
+            for found in projects
+        ),
+    )
+
+
+@project.command(short_help="Make a user a member, or change its role.")
+@click.argument("id")
+@click.argument("user")
+@account_option
+@click.option("--role", type=click.Choice(["viewer", "operator"]), default="viewer", show_default=True, help="What it may do.")
+@click.option("--remove", is_flag=True, help="Take the user out of the project.")
+@signed
+def member(session: Session, id: str, user: str, account: str, role: str, remove: bool) -> None:
+    """Make a sub-user a member of a project, change its role there, or take it out.
+
+    A viewer lists; an operator also changes custom images.
+
+    \b
+    Example:
+      phimage project member org-4k2xqz7a alice --account acme --role operator
+    """
+    if remove:
+        session.client.call("RemoveProjectMember", Account=account, ProjectId=id, User=user)
+    else:
+        session.client.call("SetProjectMember", Account=account, ProjectId=id, User=user, Role=role)

@@ -1,0 +1,50 @@
+"""`phimage serve`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+from phimage.settings import read_settings
+
+
+@click.command(short_help="Start the server.")
+@click.option("--config", type=click.Path(path_type=Path), envvar="PHIMAGE_CONFIG", help="TOML file of settings.")
+@click.option("--data", metavar="FOLDER", help="Data folder.  [default: phimage-data]")
+@click.option("--database", metavar="URL", help="postgresql://...  [default: SQLite in the data folder]")
+@click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on; 0 takes any free one.  [default: 8080]")
+@click.option("--workers", type=click.IntRange(1, 256), help="Server processes.  [default: 1]")
+@click.option("--require-zone/--no-require-zone", default=None, help="Whether a list must name its zone.  [default: yes]")
+def serve(config: Path | None, **flags: Any) -> None:
+    """Start the server, and on the first start make what it needs.
+
+    The first start creates the data folder, a master key and an operator account, and prints the operator's key once.
+    Every setting is also a variable (PHIMAGE_DATA, PHIMAGE_DATABASE, ...) and a key of the TOML file.
+
+    \b
+    Examples:
+      phimage serve
+      phimage serve --data /var/lib/phimage --host 0.0.0.0 --workers 4
+      PHIMAGE_DATABASE=postgresql://phimage@db/phimage phimage serve
+    """
+    from phimage.bootstrap import prepare
+    from phimage.server import serve as run
+
+    settings = read_settings(config, os.environ, flags)
+    prepared = prepare(settings)
+
+    def listening(url: str) -> None:
+        if prepared.new_key is not None:
+            click.echo("This is the first start. The key of the operator account, shown only now:")
+            click.echo(f"  public key   {prepared.new_key.public}")
+            click.echo(f"  private key  {prepared.new_key.private.reveal()}")
+            click.echo("Keep it and load a catalogue:")
+            click.echo(f"  phimage config add operator --endpoint {url} --public-key {prepared.new_key.public}")
+            click.echo("  phimage catalog starter > catalog.yaml && phimage catalog apply catalog.yaml")
+        click.echo(f"listening on {url}")
+
+    run(settings, listening)

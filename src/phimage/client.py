@@ -1,0 +1,102 @@
+"""A client of the gateway: signs like every UCloud client, so the CLI uses the same door as everybody."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.parse import urlencode
+
+import msgspec
+import urllib3
+
+from phimage.errors import ClientError, Refused, Unreachable
+from phimage.gateway.signature import sign
+from phimage.model.account import PrivateKey
+
+Given = str | int | bool | None | Iterable[str]
+"""A parameter as callers give it; None is left out, and so is an empty list."""
+
+LARGE = 60_000
+"""Bodies above this go as JSON with the Action in the query, which tells the server to read more."""
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """A good answer: its fields, the revision it reflects and the id of the request."""
+
+    fields: dict[str, Any]
+    revision: int | None
+    request_id: str
+
+
+class Client:
+    """A signed connection to one endpoint. `call` is safe to use from several threads."""
+
+    def __init__(self, endpoint: str, public: str, private: PrivateKey, *, timeout: float = 60.0) -> None:
+        self.endpoint = endpoint.rstrip("/")
+        self._public = public
+        self._private = private
+        self._pool = urllib3.PoolManager(timeout=urllib3.Timeout(connect=10, read=timeout), retries=False)
+
+    def at(self, revision: int) -> Client:
+        """The same client, looking at a past revision."""
+        return Client(f"{self.endpoint}/rev/{revision}", self._public, self._private)
+
+    def call(self, action: str, **params: Given) -> Answer:
+        """Call an Action. Raises Refused with its RetCode, or Unreachable."""
+        body = self.signed(action, **params)
+        form = urlencode(body).encode()
+        url, kind = f"{self.endpoint}/", "application/x-www-form-urlencoded"
+        if len(form) > LARGE:
+            url, kind, form = f"{url}?Action={action}", "application/json", msgspec.json.encode(body)
+        try:
+            response = self._pool.request("POST", url, body=form, headers={"Content-Type": kind})
+        except urllib3.exceptions.LocationValueError:
+            raise ClientError(f"{self.endpoint!r} is not an address; expected http://host:port") from None
+        except urllib3.exceptions.HTTPError as error:
+            raise Unreachable(f"no answer from {self.endpoint}: {_reason(error)}; is phimage running there?") from None
+        return _read(response, self.endpoint)
+
+    def signed(self, action: str, **params: Given) -> dict[str, str]:
+        """The parameters of a call as text, with their signature."""
+        body = {"Action": action, "PublicKey": self._public, **dict(_texts(params))}
+        return body | {"Signature": sign(body, self._private)}
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._pool.clear()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _texts(params: Mapping[str, Given]) -> Iterable[tuple[str, str]]:
+    for name, value in params.items():
+        if value is None:
+            continue
+        if isinstance(value, bool):
+            yield name, "true" if value else "false"
+        elif isinstance(value, str | int):
+            yield name, str(value)
+        else:
+            yield from ((f"{name}.{position}", text) for position, text in enumerate(value))
+
+
+def _read(response: urllib3.BaseHTTPResponse, endpoint: str) -> Answer:
+    request_id = response.headers.get("X-UCLOUD-REQUEST-UUID", "")
+    try:
+        fields = msgspec.json.decode(response.data, type=dict[str, Any])
+        ret_code = fields["RetCode"]
+    except (msgspec.DecodeError, KeyError):
+        raise Unreachable(f"{endpoint} answered, but not as phimage does (HTTP {response.status})") from None
+    if ret_code != 0:
+        raise Refused(ret_code, fields.get("Message", ""), fields.get("Detail", ""), request_id, fields)
+    revision = response.headers.get("X-Phimage-Revision")
+    return Answer(fields, int(revision) if revision else None, request_id)
+
+
+def _reason(error: Exception) -> str:
+    text = str(error)
+    return text.rpartition("] ")[2] if "] " in text else text.rpartition(": ")[2]

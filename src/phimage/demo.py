@@ -1,0 +1,155 @@
+"""The demonstration: a data folder with a catalogue, an account with a well-known key, and custom images in two projects."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import urlencode
+
+from phimage import manifest
+from phimage.bootstrap import command_author, open_catalog, prepare
+from phimage.catalog.accounts import ACCOUNTS, PROJECTS, NewKey, add_user, put_key
+from phimage.catalog.images import IMAGES
+from phimage.catalog.revisions import Change
+from phimage.catalog.store import Catalog
+from phimage.client import Client
+from phimage.errors import SetupError
+from phimage.manifest.plan import carry_out, plan
+from phimage.model.account import Account, PrivateKey, Project
+from phimage.model.ids import AccountId, ClusterId, ImageId, MachineTypeId, ProjectId, PublicKey, ZoneId
+from phimage.model.image import Image, ImageType, State
+from phimage.settings import Settings
+
+# The sample pair that the signature documentation publishes: no secret, and good for comparing signatures.
+PUBLIC_KEY = PublicKey("ucloudsomeone@example.com1296235120854146120")
+PRIVATE_KEY = PrivateKey("46f09bb9fab4f12dfc160dae12273d5332b5debe")
+
+ACCOUNT = AccountId("demo")
+REGION = "cn-bj2"
+ZONE = ZoneId("cn-bj2-02")
+PROJECTS_OF_DEMO = ((ProjectId("org-default"), "Default"), (ProjectId("org-xyz"), "Lab"))
+
+MARK = "phimage-demo"
+"""A file that says that a data folder belongs to the demonstration."""
+
+
+def claim(folder: Path) -> None:
+    """Take a data folder for the demonstration. Raises SetupError when it holds anything else."""
+    if folder.exists() and not (folder / MARK).exists() and any(folder.iterdir()):
+        raise SetupError(f"{folder} is not a folder of the demonstration: choose another with --data, or remove it")
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    (folder / MARK).write_text("made by phimage demo; it may be removed\n")
+
+
+def fill(settings: Settings) -> None:
+    """Put the demonstration's catalogue, account and images into its data folder. Repeating it changes nothing."""
+    claim(settings.data_folder)
+    prepare(settings)
+    catalog = open_catalog(settings)
+    try:
+        with catalog.change(command_author("ApplyCatalog")) as change:
+            carry_out(change, plan(change.connection, change.parent, manifest.starter(), prune=False))
+        with catalog.change(command_author("Demo")) as change:
+            if ACCOUNTS.find(change.connection, ACCOUNT) is None:
+                _open_account(change, catalog)
+                IMAGES.add_all(change, _custom_images(int(change.author.time)))
+    finally:
+        catalog.database.close()
+
+
+def _open_account(change: Change, catalog: Catalog) -> None:
+    created = int(change.author.time)
+    ACCOUNTS.put(change, Account(ACCOUNT, False, "Demonstration", "someone@example.com", (), (), created))
+    user = add_user(change, ACCOUNT, "main", "someone@example.com", main=True)
+    for position, (project, name) in enumerate(PROJECTS_OF_DEMO):
+        PROJECTS.put(change, Project(project, ACCOUNT, name, position == 0, created))
+    put_key(change, user, catalog.seal, NewKey(PUBLIC_KEY, PRIVATE_KEY))
+
+
+def _custom_images(now: int) -> list[Image]:
+    default, lab = (project for project, _ in PROJECTS_OF_DEMO)
+    return [
+        _custom("pimg-cs-web7k2ma", default, "web-frontend", "Ubuntu", "Ubuntu 22.04 64位", now - 86_400, State.AVAILABLE),
+        _custom("pimg-cs-db4x9tqe", default, "mysql-primary", "CentOS", "CentOS 7.9 64位", now - 7_200, State.AVAILABLE),
+        _custom("pimg-cs-ci6h3wzn", default, "build-runner", "Debian", "Debian 12 64位", now - 300, State.MAKING),
+        _custom("pimg-cs-lab2v8pd", lab, "kernel-lab", "Ubuntu", "Ubuntu 24.04 64位", now - 3_600, State.AVAILABLE),
+        _custom("pimg-cs-old5r7uc", lab, "kernel-lab-old", "Ubuntu", "Ubuntu 20.04 64位", now - 9_000, State.UNAVAILABLE),
+    ]
+
+
+def _custom(id: str, project: ProjectId, name: str, os_type: str, os_name: str, created: int, state: State) -> Image:
+    return Image(
+        id=ImageId(id),
+        type=ImageType.CUSTOM,
+        project=project,
+        family="",
+        name=name,
+        os_type=os_type,
+        os_name=os_name,
+        version="v1.0",
+        description="custom image of the demonstration",
+        state=state,
+        deprecated=False,
+        size=40,
+        created=created,
+        zones=(ZONE,),
+        support={
+            MachineTypeId("Base-SSD-V5"): (ClusterId("10G"), ClusterId("25G")),
+            MachineTypeId("DB-2"): (ClusterId("10G"),),
+        },
+    )
+
+
+def client(endpoint: str) -> Client:
+    """A client with the demonstration's key."""
+    return Client(endpoint, PUBLIC_KEY, PRIVATE_KEY)
+
+
+def curl(endpoint: str) -> str:
+    """A command line that lists images."""
+    with client(endpoint) as signer:
+        query = urlencode(signer.signed("DescribePHostImage", Region=REGION, Zone=ZONE, Limit=3))
+    return f"curl -s '{endpoint}/?{query}'"
+
+
+def python(endpoint: str) -> str:
+    """A program that lists images with the official SDK."""
+    return f"""\
+# pip install ucloud-sdk-python3
+from ucloud.client import Client
+
+client = Client({{
+    "base_url": "{endpoint}",
+    "region": "{REGION}",
+    "project_id": "{PROJECTS_OF_DEMO[0][0]}",
+    "public_key": "{PUBLIC_KEY}",
+    "private_key": "{PRIVATE_KEY.reveal()}",
+}})
+for image in client.uphost().describe_phost_image({{"Zone": "{ZONE}"}})["ImageSet"]:
+    print(image["ImageId"], image["ImageName"], image["Support"])"""
+
+
+def terraform(endpoint: str) -> str:
+    """A configuration that reads images. The provider never asks for a second page, so the path makes the first one long."""
+    return f"""\
+terraform {{
+  required_providers {{
+    ucloud = {{ source = "ucloud/ucloud" }}
+  }}
+}}
+
+provider "ucloud" {{
+  base_url    = "{endpoint}/limit/1000"
+  region      = "{REGION}"
+  project_id  = "{PROJECTS_OF_DEMO[0][0]}"
+  public_key  = "{PUBLIC_KEY}"
+  private_key = "{PRIVATE_KEY.reveal()}"
+}}
+
+data "ucloud_baremetal_images" "ubuntu" {{
+  availability_zone = "{ZONE}"
+  os_type           = "Ubuntu"
+}}
+
+output "images" {{
+  value = data.ucloud_baremetal_images.ubuntu.images
+}}"""

@@ -1,0 +1,175 @@
+"""The HTTP edge, as an ASGI application. Its whole order:
+
+1. method: GET and POST, else 405
+2. path: `/healthz` is the only one of its own; every other path is a base path of the gateway
+3. body: read up to the Action's limit; what is over it is read, forgotten and answered with RetCode 240
+4. answer: at once from what is remembered, else in a thread that may wait for the database
+5. headers: request id, revision, gzip if the client asks and it pays
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import secrets
+import uuid
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from ipaddress import ip_address, ip_network
+from typing import Any, Generic
+
+import structlog
+
+from phimage.errors import MissingAction, MustWait, RequestError, ServiceUnavailable, TooLargeParam
+from phimage.gateway import envelope
+from phimage.gateway.dispatch import Answer, Dispatcher, Incoming, View, most_body
+
+log = structlog.get_logger()
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+THREADS = 8
+GZIP_FROM = 16 * 1024
+MOST_FORGOTTEN = 16 * 1024 * 1024
+"""Bytes of an oversized body that are read to keep the connection usable; beyond that it is closed."""
+
+
+class App(Generic[View]):
+    """The ASGI application. `refresh` is called every `refresh_seconds` in a thread, to learn of other processes' changes;
+    `started` once, when the application begins to answer."""
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher[View],
+        refresh: Callable[[], object],
+        started: Callable[[], object] = lambda: None,
+        trusted_proxies: Iterable[str] = (),
+        refresh_seconds: float = 0.25,
+    ) -> None:
+        self._dispatcher = dispatcher
+        self._refresh = refresh
+        self._started = started
+        self._refresh_seconds = refresh_seconds
+        self._proxies = tuple(ip_network(network) for network in trusted_proxies)
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="answer")
+        self._watcher: asyncio.Task[None] | None = None
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Answer one connection event of the server."""
+        if scope["type"] == "http":
+            await self._http(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+
+    async def _http(self, scope: Message, receive: Receive, send: Send) -> None:
+        request_id = str(uuid.UUID(bytes=secrets.token_bytes(16), version=4))
+        headers = dict(scope["headers"])
+        method = scope["method"]
+        if method not in ("GET", "POST"):
+            refusal = envelope.failure("", MissingAction(detail="only GET and POST are answered"))
+            await _respond(send, 405, refusal, request_id, [(b"allow", b"GET, POST")])
+            return
+        if scope["path"] == "/healthz":
+            await _respond(send, 200, b'{"status":"ok"}', request_id)
+            return
+        query = scope["query_string"].decode("latin-1")
+        body = await _read(receive, most_body(self._dispatcher.registry, query)) if method == "POST" else b""
+        if isinstance(body, RequestError):
+            answer = Answer(envelope.failure("", body), body.ret_code, None)
+        else:
+            content_type = headers.get(b"content-type", b"").decode("latin-1")
+            address = self._address(scope, headers)
+            answer = await self._answer(Incoming(method, scope["path"], query, content_type, body, address, request_id))
+        extra = [] if answer.revision is None else [(b"x-phimage-revision", b"%d" % answer.revision)]
+        content = answer.body
+        if len(content) > GZIP_FROM and b"gzip" in headers.get(b"accept-encoding", b""):
+            content = gzip.compress(content, 1, mtime=0)
+            extra += [(b"content-encoding", b"gzip"), (b"vary", b"accept-encoding")]
+        await _respond(send, 200, content, request_id, extra)
+
+    async def _answer(self, incoming: Incoming) -> Answer:
+        try:
+            return self._dispatcher.answer(incoming, wait=False)
+        except MustWait:
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._threads, self._wait_for_answer, incoming)
+
+    def _wait_for_answer(self, incoming: Incoming) -> Answer:
+        return self._dispatcher.answer(incoming, wait=True)
+
+    def _address(self, scope: Message, headers: dict[bytes, bytes]) -> str:
+        """The caller's address: the peer's, or behind trusted proxies the last one in X-Forwarded-For that is not theirs."""
+        address: str = scope["client"][0] if scope.get("client") else ""
+        if self._proxies and self._is_proxy(address):
+            for hop in reversed(headers.get(b"x-forwarded-for", b"").decode("latin-1").split(",")):
+                if not hop.strip():
+                    break
+                address = hop.strip()
+                if not self._is_proxy(address):
+                    break
+        return address
+
+    def _is_proxy(self, address: str) -> bool:
+        try:
+            found = ip_address(address)
+        except ValueError:
+            return False
+        return any(found in network for network in self._proxies)
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                self._watcher = asyncio.create_task(self._watch())
+                await send({"type": "lifespan.startup.complete"})
+                self._started()
+            elif message["type"] == "lifespan.shutdown":
+                if self._watcher is not None:
+                    self._watcher.cancel()
+                    with suppress(asyncio.CancelledError):
+                        await self._watcher
+                self._threads.shutdown()
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+    async def _watch(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(self._refresh_seconds)
+            try:
+                await loop.run_in_executor(self._threads, self._refresh)
+            except ServiceUnavailable as error:
+                log.warning("catalog.refresh.failed", reason=error.detail)
+
+
+async def _read(receive: Receive, most: int) -> bytes | RequestError:
+    """The body, or the error to answer with when it is larger than `most` bytes."""
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            return b""
+        part = message.get("body", b"")
+        size += len(part)
+        if size <= most:
+            parts.append(part)
+        if not message.get("more_body", False) or size > MOST_FORGOTTEN:
+            break
+    if size > most:
+        return TooLargeParam("request", detail=f"at most {most} bytes")
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+async def _respond(send: Send, status: int, body: bytes, request_id: str, extra: Iterable[tuple[bytes, bytes]] = ()) -> None:
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", b"%d" % len(body)),
+        (b"x-ucloud-request-uuid", request_id.encode("ascii")),
+        *extra,
+    ]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,157 @@
+"""One request, from its parts to the bytes of its answer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Generic, Protocol, TypeVar
+
+import structlog
+from msgspec import Struct
+
+from phimage.errors import (
+    MissingAction,
+    MustWait,
+    RequestError,
+    ServiceUnavailable,
+    TooLargeParam,
+    UnavailableParam,
+    UnknownAction,
+)
+from phimage.gateway import envelope
+from phimage.gateway.access import authenticate, authorize, check_address
+from phimage.gateway.decode import decode
+from phimage.gateway.params import Params, read_params
+from phimage.gateway.path import Pin, read_path
+from phimage.gateway.registry import SMALL_BODY, Call, Present, Registry
+from phimage.model.ids import Revision
+
+log = structlog.get_logger()
+
+View = TypeVar("View", bound=Present)
+Seen = TypeVar("Seen", bound=Present, covariant=True)
+
+
+class Views(Protocol[Seen]):
+    """Where views of the catalogue come from. With `wait=False` a view raises MustWait instead of reading."""
+
+    def now(self, *, wait: bool) -> Seen:
+        """The newest revision."""
+        ...
+
+    def at(self, revision: Revision, *, wait: bool) -> Seen:
+        """A past revision."""
+        ...
+
+    def revision_at(self, time: int) -> Revision:
+        """The newest revision at a time, in microseconds since 1970. It reads."""
+        ...
+
+
+class Incoming(Struct, frozen=True):
+    """A request as it came. `body` is whole; `address` is the caller's, after trusted proxies."""
+
+    method: str
+    path: str
+    query: str
+    content_type: str
+    body: bytes
+    address: str
+    request_id: str
+
+
+class Answer(Struct, frozen=True):
+    """What goes back at HTTP 200. `revision` is the one that the answer reflects; None when it came to none."""
+
+    body: bytes
+    ret_code: int
+    revision: Revision | None
+
+
+class Dispatcher(Generic[View]):
+    """Answers requests. Never raises anything but MustWait."""
+
+    def __init__(self, registry: Registry[View], views: Views[View], clock: Callable[[], float] = time.time) -> None:
+        self.registry = registry
+        self._views = views
+        self._clock = clock
+
+    def answer(self, incoming: Incoming, *, wait: bool) -> Answer:
+        """The answer to a request. Raises MustWait if `wait` is False and the answer needs the database."""
+        name = ""
+        view: View | None = None
+        try:
+            pin = read_path(incoming.path)
+            params = read_params(incoming.method, incoming.content_type, incoming.query, incoming.body)
+            name = _action_name(params)
+            view = self._view(pin, wait)
+            body = self._run(name, params, pin, view, incoming, wait)
+            return Answer(body, 0, view.revision)
+        except RequestError as error:
+            return Answer(envelope.failure(name, error), error.ret_code, view.revision if view else None)
+        except MustWait:
+            raise
+        except Exception:
+            log.exception("request.failed", action=name, request_id=incoming.request_id)
+            defect = ServiceUnavailable(detail="an error inside phimage; its log has the request id")
+            return Answer(envelope.failure(name, defect), defect.ret_code, None)
+
+    def _view(self, pin: Pin, wait: bool) -> View:
+        if not pin.pinned:
+            return self._views.now(wait=wait)
+        if not wait:
+            raise MustWait
+        newest = self._views.now(wait=True).revision
+        if pin.time is not None:
+            if pin.time > self._clock() * 1_000_000:
+                raise UnavailableParam("at", detail="the time is in the future")
+            return self._views.at(self._views.revision_at(pin.time), wait=True)
+        assert pin.revision is not None
+        if pin.revision > newest:
+            raise UnavailableParam("rev", detail=f"the newest revision is {newest}")
+        return self._views.at(pin.revision, wait=True)
+
+    def _run(self, name: str, params: Params, pin: Pin, view: View, incoming: Incoming, wait: bool) -> bytes:
+        household, user, key = authenticate(params, view)
+        check_address(household, incoming.address)
+        action = self.registry.get(name)
+        if action is None:
+            raise UnknownAction(name)
+        if len(incoming.body) > action.most_body:
+            raise TooLargeParam("request", detail=f"at most {action.most_body} bytes for {name}")
+        project = authorize(action, params, household, user)
+        request = decode(action.request, params, action.needs)
+        if action.changes:
+            if pin.pinned:
+                raise UnavailableParam("rev", detail=f"{name} changes the catalogue, which cannot be done in the past")
+            if not wait:
+                raise MustWait
+        call = Call(
+            view=view,
+            household=household,
+            user=user,
+            key=key,
+            project=project,
+            address=incoming.address,
+            request_id=incoming.request_id,
+            action=name,
+            time=self._clock(),
+            default_limit=pin.limit,
+        )
+        return envelope.success(name, action.answer(request, call))
+
+
+def most_body(registry: Registry[View], query: str) -> int:
+    """Most bytes to read of a body. The query may name an Action that takes more; whether it may is decided later."""
+    if "Action=" not in query:
+        return SMALL_BODY
+    name = query.rpartition("Action=")[2].partition("&")[0]
+    action = registry.get(name)
+    return action.most_body if action else SMALL_BODY
+
+
+def _action_name(params: Params) -> str:
+    name = params.get("Action")
+    if not isinstance(name, str) or not name:
+        raise MissingAction
+    return name[:128]

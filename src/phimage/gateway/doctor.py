@@ -1,0 +1,163 @@
+"""The signature doctor: why a signature is not the expected one.
+
+It repeats the mistakes that signers make, one at a time, until one of them gives the signature that was sent. It never
+shows the private key, and masks parameters that look like secrets.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Callable, Iterator
+from urllib.parse import quote, quote_plus
+
+from msgspec import Struct
+
+from phimage.gateway.params import Number, Params, Value
+from phimage.gateway.redact import MASK, redacted
+from phimage.gateway.signature import SIGNATURE, canonical, canonical_value, sign
+from phimage.model.account import PrivateKey
+
+
+class Diagnosis(Struct, frozen=True):
+    """`canonical` is what the server signs, with the private key masked; `likely` is what the caller did instead."""
+
+    canonical: str
+    likely: str
+
+    def text(self) -> str:
+        """Both in a sentence."""
+        return f"signed here: {self.canonical}; likely difference: {self.likely}"
+
+
+UNKNOWN = "none of the usual mistakes: most likely the private key is another one, or a value changed on its way"
+
+Mistake = tuple[str, Callable[[], str]]
+
+
+def diagnose(params: Params, signature: str, key: PrivateKey) -> Diagnosis:
+    """What a signer that sent `signature` for these parameters likely did."""
+    shown = canonical(redacted(params)) + MASK
+    for what, attempt in _mistakes(params, key):
+        if hmac.compare_digest(attempt().encode(), signature.encode()):
+            return Diagnosis(shown, what)
+    return Diagnosis(shown, UNKNOWN)
+
+
+def _mistakes(params: Params, key: PrivateKey) -> Iterator[Mistake]:
+    secret = key.reveal()
+    signed = {name: value for name, value in params.items() if name != SIGNATURE}
+    text = canonical(signed)
+
+    yield "none, it is the right signature", lambda: sign(params, key)
+    yield "wrong key: the private key has white space around it", lambda: _sha1(text + secret + "\n")
+    yield "wrong key: the private key was not appended", lambda: _sha1(text)
+    yield "wrong key: the public key was used as the private key", lambda: _sha1(text + str(signed.get("PublicKey", "")))
+    yield "the private key was put before the parameters, not after", lambda: _sha1(secret + text)
+    yield "upper-case hexadecimal digits: lower case is expected", lambda: _sha1(text + secret).upper()
+    yield "another hash: SHA-1 is expected, SHA-256 was used", lambda: hashlib.sha256((text + secret).encode()).hexdigest()
+    yield (
+        "another hash: plain SHA-1 is expected, MD5 was used",
+        lambda: hashlib.md5((text + secret).encode(), usedforsecurity=False).hexdigest(),
+    )
+    yield (
+        "HMAC was used: plain SHA-1 over text and key is expected",
+        lambda: hmac.digest(secret.encode(), text.encode(), "sha1").hex(),
+    )
+    yield "order: the parameters were not sorted by name", lambda: _sha1(_joined(signed, list(signed)) + secret)
+    yield (
+        "order: the parameters were sorted without regard to case",
+        lambda: _sha1(_joined(signed, sorted(signed, key=str.lower)) + secret),
+    )
+    yield (
+        "order: indices were sorted as numbers, 2 before 10",
+        lambda: _sha1(_joined(signed, sorted(signed, key=_natural)) + secret),
+    )
+    yield from _value_mistakes(signed, secret)
+    yield from _left_out(signed, secret)
+
+
+def _value_mistakes(signed: dict[str, Value], secret: str) -> Iterator[Mistake]:
+    filled = {name: value for name, value in signed.items() if value not in ("", None, [], {})}
+    yield "blank dropped: blank parameters were sent but not signed", lambda: _sha1(canonical(filled) + secret)
+    for what, change in (
+        ("encoding: the values were signed percent-encoded", lambda text: quote(text, safe="")),
+        ("encoding: the values were signed form-encoded, with + for a space", quote_plus),
+        ("encoding: a + was sent for a plus sign, and means a space", lambda text: text.replace(" ", "+")),
+        ("number format: whole numbers were signed with .0", lambda text: f"{text}.0" if text.isdecimal() else text),
+        ("white space around values was not signed", str.strip),
+        ("values were signed in lower case", str.lower),
+    ):
+        yield what, lambda change=change: _sha1(canonical(_changed(signed, change)) + secret)  # type: ignore[misc]
+    yield (
+        "booleans were signed as True and False: true and false are expected",
+        lambda: _sha1(canonical(_booleans(signed, "True", "False")) + secret),
+    )
+    yield (
+        "booleans were signed as 1 and 0: true and false are expected",
+        lambda: _sha1(canonical(_booleans(signed, "1", "0")) + secret),
+    )
+    yield (
+        "booleans were signed as 1 and nothing: true and false are expected",
+        lambda: _sha1(canonical(_booleans(signed, "1", "")) + secret),
+    )
+    yield (
+        "lists were signed with indices: elements run together is expected",
+        lambda: _sha1(canonical(_flat(signed, 0)) + secret),
+    )
+    for step, what in ((1, "one more"), (-1, "one less")):
+        yield (
+            f"index base: indices were signed {what} than they were sent",
+            lambda step=step: _sha1(  # type: ignore[misc]
+                canonical(_shifted(signed, step)) + secret
+            ),
+        )
+
+
+def _left_out(signed: dict[str, Value], secret: str) -> Iterator[Mistake]:
+    for name in signed:
+        rest = {other: value for other, value in signed.items() if other != name}
+        yield f"{name} was sent but not signed", lambda rest=rest: _sha1(canonical(rest) + secret)  # type: ignore[misc]
+
+
+def _sha1(text: str) -> str:
+    return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+
+
+def _joined(params: Params, names: list[str]) -> str:
+    return "".join(f"{name}{canonical_value(params[name])}" for name in names)
+
+
+def _natural(name: str) -> tuple[str, int, str]:
+    start, _, index = name.rpartition(".")
+    return (start, int(index), "") if index.isdecimal() and start else (name, -1, "")
+
+
+def _changed(params: Params, change: Callable[[str], str]) -> dict[str, Value]:
+    return {name: change(value) if isinstance(value, str) else value for name, value in params.items()}
+
+
+def _booleans(params: Params, true: str, false: str) -> dict[str, Value]:
+    words = {"true": true, "false": false}
+    return {
+        name: words[canonical_value(value)] if canonical_value(value) in words and not isinstance(value, Number) else value
+        for name, value in params.items()
+    }
+
+
+def _flat(params: Params, base: int) -> dict[str, Value]:
+    flat: dict[str, Value] = {}
+    for name, value in params.items():
+        if isinstance(value, list):
+            flat.update({f"{name}.{position}": item for position, item in enumerate(value, base)})
+        else:
+            flat[name] = value
+    return flat
+
+
+def _shifted(params: Params, step: int) -> dict[str, Value]:
+    shifted: dict[str, Value] = {}
+    for name, value in params.items():
+        start, _, index = name.rpartition(".")
+        shifted[f"{start}.{int(index) + step}" if start and index.isdecimal() else name] = value
+    return shifted

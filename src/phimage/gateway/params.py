@@ -1,0 +1,145 @@
+"""The parameters of a request, verbatim (wire-protocol 1.1 and 2.3).
+
+A form or a query gives text. JSON gives values; its numbers are kept as the decimal text that the signature covers and never
+pass through a binary float.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from decimal import Decimal, InvalidOperation
+from urllib.parse import parse_qsl
+
+from phimage.errors import MissingAction, TooLargeParam, UnavailableParam
+
+MOST_PARAMS = 512
+MOST_DEPTH = 32
+MOST_EXPONENT = 400
+
+
+class Number(str):
+    """A JSON number as plain decimal text: no exponent, no trailing `.0` (wire-protocol 2.3, rule 13)."""
+
+    __slots__ = ()
+
+
+Value = str | bool | None | list["Value"] | dict[str, "Value"]
+Params = Mapping[str, Value]
+
+_FORM = "application/x-www-form-urlencoded"
+_JSON = "application/json"
+
+
+def read_params(method: str, content_type: str, query: str, body: bytes) -> dict[str, Value]:
+    """The parameters of a request: from the body of a POST that has one, else from the query (wire-protocol 1.1, B19).
+
+    Raises MissingAction when they cannot be read, UnavailableParam for a name that comes twice, TooLargeParam for too many.
+    """
+    if method != "POST" or not body:
+        return _read_form(query)
+    media_type = content_type.partition(";")[0].strip().lower()
+    if media_type == _JSON or (media_type != _FORM and body.lstrip()[:1] == b"{"):
+        return _read_json(body)
+    return _read_form(_text(body))
+
+
+def _text(body: bytes) -> str:
+    try:
+        return body.decode("utf-8")
+    except UnicodeDecodeError:
+        raise MissingAction(detail="the body is not UTF-8") from None
+
+
+def _read_form(text: str) -> dict[str, Value]:
+    if text.count("&") >= MOST_PARAMS:
+        raise TooLargeParam("request", detail=f"at most {MOST_PARAMS} parameters")
+    try:
+        pairs = parse_qsl(text, keep_blank_values=True, encoding="utf-8", errors="strict")
+    except UnicodeDecodeError:
+        raise MissingAction(detail="a parameter is not UTF-8") from None
+    params: dict[str, Value] = dict(pairs)
+    if len(params) != len(pairs):
+        _refuse_repeated([name for name, _ in pairs])
+    return params
+
+
+def _read_json(body: bytes) -> dict[str, Value]:
+    try:
+        found = json.loads(
+            _text(body),
+            parse_int=_number,
+            parse_float=_number,
+            parse_constant=_refuse_constant,
+            object_pairs_hook=_object,
+        )
+    except RecursionError:
+        raise TooLargeParam("request", detail="JSON nested too deeply") from None
+    except ValueError as error:
+        raise MissingAction(detail=f"the body is not JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise MissingAction(detail="the body is not a JSON object")
+    if body.count(b"[") + body.count(b"{") > MOST_DEPTH:
+        _refuse_depth(found, MOST_DEPTH)
+    if _SURROGATE.search(body):
+        _refuse_half_characters(found)
+    if len(found) > MOST_PARAMS:
+        raise TooLargeParam("request", detail=f"at most {MOST_PARAMS} parameters")
+    return found
+
+
+def _object(pairs: list[tuple[str, Value]]) -> dict[str, Value]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        _refuse_repeated([name for name, _ in pairs])
+    return found
+
+
+def _refuse_repeated(names: list[str]) -> None:
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise UnavailableParam(name, detail="given twice")
+        seen.add(name)
+
+
+def _refuse_constant(text: str) -> Value:
+    raise ValueError(f"{text} is not JSON")
+
+
+def _refuse_depth(value: Value, left: int) -> None:
+    """Refuse what is nested more deeply than any client nests: what signs and reads it works by recursion."""
+    if left == 0 and isinstance(value, list | dict):
+        raise TooLargeParam("request", detail=f"JSON nested more than {MOST_DEPTH} deep")
+    for inner in value if isinstance(value, list) else value.values() if isinstance(value, dict) else ():
+        _refuse_depth(inner, left - 1)
+
+
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+
+
+def _refuse_half_characters(found: dict[str, Value]) -> None:
+    """Refuse text that UTF-8 cannot carry: half of a surrogate pair, written as an escape."""
+    try:
+        json.dumps(found, ensure_ascii=False).encode("utf-8")
+    except UnicodeEncodeError:
+        raise MissingAction(detail="the body has half of a surrogate pair") from None
+
+
+_INTEGER = re.compile(r"-?[1-9][0-9]*|0")
+
+
+def _number(text: str) -> Value:
+    if _INTEGER.fullmatch(text):
+        return Number(text)
+    try:
+        number = Decimal(text)
+    except InvalidOperation:
+        raise ValueError("a number is out of range") from None
+    if abs(number.adjusted()) > MOST_EXPONENT:
+        raise ValueError("a number is out of range")
+    plain = format(number, "f")
+    if "." in plain:
+        plain = plain.rstrip("0").rstrip(".")
+    return Number("0" if plain in ("-0", "") else plain)

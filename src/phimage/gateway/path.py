@@ -1,0 +1,67 @@
+"""What the path of a request says: which catalogue to answer from, and how long a list is by default.
+
+Clients keep the path of their base URL and do not sign it, so `https://host/rev/8123/` pins a whole catalogue and
+`https://host/limit/1000/` lengthens the lists of clients that never page. Any other segment is part of a base path.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+
+from msgspec import Struct
+
+from phimage.errors import UnavailableParam
+from phimage.model.ids import Revision
+
+
+class Pin(Struct, frozen=True):
+    """At most one of `revision` and `time` (microseconds since 1970) is given; neither means the present."""
+
+    revision: Revision | None = None
+    time: int | None = None
+    limit: int | None = None
+
+    @property
+    def pinned(self) -> bool:
+        """Whether a past catalogue was asked for."""
+        return self.revision is not None or self.time is not None
+
+
+@lru_cache(maxsize=1024)
+def read_path(path: str) -> Pin:
+    """What a path asks for. Raises UnavailableParam naming the segment."""
+    revision, time, limit = None, None, None
+    segments = path.strip("/").split("/")
+    for word, value in zip(segments, [*segments[1:], ""], strict=True):
+        if word == "rev":
+            _once(word, revision, time)
+            revision = Revision(_number(word, value))
+        elif word == "at":
+            _once(word, revision, time)
+            time = _time(value)
+        elif word == "limit":
+            _once(word, limit)
+            limit = _number(word, value)
+    return Pin(revision, time, limit)
+
+
+def _once(word: str, *given: int | None) -> None:
+    if any(value is not None for value in given):
+        raise UnavailableParam(word, detail="the path says it twice")
+
+
+def _number(word: str, text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 16):
+        raise UnavailableParam(word, detail=f"expected /{word}/<number>/ in the path")
+    return int(text)
+
+
+def _time(text: str) -> int:
+    try:
+        time: datetime | None = datetime.fromisoformat(text)
+    except ValueError:
+        time = None
+    if time is None or time.tzinfo is None:
+        raise UnavailableParam("at", detail="expected /at/<RFC 3339 time>/ in the path, such as /at/2026-11-01T00:00:00Z/")
+    return (time - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)

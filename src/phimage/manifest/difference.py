@@ -1,0 +1,98 @@
+"""What is different between two records, field by field, in the words of the catalogue file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from msgspec import Struct
+from msgspec.structs import fields
+
+from phimage.manifest import notation
+from phimage.manifest.records import Record, cluster_doc, image_doc, machine_type_doc, region_doc, zone_doc
+from phimage.model.image import Image
+from phimage.model.machine import MachineType, Offer
+from phimage.model.place import Cluster, Region, Zone
+
+Noun = Literal["cluster", "region", "zone", "machine_type", "offer", "image"]
+Verb = Literal["added", "changed", "withdrawn"]
+
+
+class FieldChange(Struct, frozen=True):
+    """A field that changes, such as `support.DB-2`. What was or will not be there is empty."""
+
+    field: str
+    old: str
+    new: str
+
+
+class Difference(Struct, frozen=True):
+    """A thing that a plan adds, changes or withdraws.
+
+    `title` is what people call it. `fields` are those that change; there are none for what is added or withdrawn. The
+    records are those of the catalogue before and after.
+    """
+
+    noun: Noun
+    id: str
+    verb: Verb
+    title: str
+    fields: tuple[FieldChange, ...]
+    before: Record | None
+    after: Record | None
+
+
+def difference(noun: Noun, id: str, before: Record | None, after: Record | None) -> Difference:
+    """The difference between a record that is and one that is to be; one of the two may be absent."""
+    record = after or before
+    assert record is not None
+    if before is None or after is None:
+        verb: Verb = "added" if before is None else "withdrawn"
+        return Difference(noun, id, verb, title(record), (), before, after)
+    old, new = _fields(before), _fields(after)
+    changes = [FieldChange(field, old.get(field, ""), new.get(field, "")) for field in (old | new)]
+    return Difference(
+        noun, id, "changed", title(record), tuple(change for change in changes if change.old != change.new), before, after
+    )
+
+
+def title(record: Record) -> str:
+    """What people call a thing."""
+    match record:
+        case Cluster():
+            return record.description
+        case Offer():
+            return f"stock {record.stock}"
+        case Image():
+            return record.name
+    return record.name_en or record.name_zh
+
+
+def _fields(record: Record) -> dict[str, str]:
+    """The fields of a record as they are called in a file, with their values as people write them."""
+    match record:
+        case Cluster():
+            return _flat(cluster_doc(record))
+        case Region():
+            return _flat(region_doc(record))
+        case Zone():
+            return {"region": record.region, **_flat(zone_doc(record))}
+        case MachineType():
+            return _flat(machine_type_doc(record))
+        case Offer():
+            return {"stock": str(record.stock)}
+        case Image():
+            return _flat(image_doc(record))
+
+
+def _flat(value: Any, path: str = "") -> dict[str, str]:
+    if isinstance(value, Struct):
+        return _flat({field.name: getattr(value, field.name) for field in fields(value)}, path)
+    if isinstance(value, Mapping):
+        start = f"{path}." if path else ""
+        return {name: text for key, inner in value.items() for name, text in _flat(inner, f"{start}{key}").items()}
+    if isinstance(value, tuple) and any(isinstance(inner, Struct) for inner in value):
+        return {name: text for at, inner in enumerate(value) for name, text in _flat(inner, f"{path}[{at}]").items()}
+    if value is None:
+        return {}
+    return {path: value if isinstance(value, str) else notation.flow(value)}

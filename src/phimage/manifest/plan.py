@@ -1,0 +1,97 @@
+"""What a catalogue file would change, and changing it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Struct
+from sqlalchemy import Connection
+
+from phimage.catalog.facts import Facts
+from phimage.catalog.images import IMAGES, custom_images_in, images_at, once_given
+from phimage.catalog.places import CLUSTERS, MACHINE_TYPES, OFFERS, REGIONS, ZONES, topology_at
+from phimage.catalog.revisions import Change
+from phimage.manifest.check import Surroundings, check
+from phimage.manifest.difference import Difference, Noun, difference, title
+from phimage.manifest.mistake import Mistake
+from phimage.manifest.natural import natural
+from phimage.manifest.read import read
+from phimage.manifest.records import Records, records_in, records_of
+from phimage.model.ids import ImageId, Revision
+from phimage.model.machine import Offer
+
+_FACTS: dict[Noun, Facts[Any]] = {
+    "cluster": CLUSTERS,
+    "region": REGIONS,
+    "zone": ZONES,
+    "machine_type": MACHINE_TYPES,
+    "offer": OFFERS,
+    "image": IMAGES,
+}
+
+
+class Kept(Struct, frozen=True):
+    """A thing that the catalogue has and the file has not; it stays, because pruning was not asked for."""
+
+    noun: Noun
+    id: str
+    title: str
+
+
+class Plan(Struct, frozen=True):
+    """What a file would change. Where there are mistakes nothing else is told."""
+
+    differences: tuple[Difference, ...] = ()
+    kept: tuple[Kept, ...] = ()
+    mistakes: tuple[Mistake, ...] = ()
+
+
+def plan(connection: Connection, revision: Revision, text: str, prune: bool) -> Plan:
+    """What a file would change in the catalogue of a revision, the newest one.
+
+    What the file does not name stays, unless `prune` asks to withdraw it; the offers of a machine type that the file
+    names are wholly given by the file. Nothing is written.
+    """
+    reading = read(text)
+    if reading.document is None:
+        return Plan(mistakes=reading.mistakes)
+    places, images = topology_at(connection, revision), images_at(connection, revision)
+    known = {image.id for image in images}
+    new = {ImageId(image.id) for image in reading.document.images} - known
+    around = Surroundings(places, once_given(connection, new), lambda zone: custom_images_in(connection, zone))
+    mistakes = check(reading, around, prune=prune)
+    if mistakes:
+        return Plan(mistakes=mistakes)
+    before, after = records_in(places, images), records_of(reading.document)
+    differences, kept = [], []
+    for noun in _FACTS:
+        for id in sorted({*before[noun], *after[noun]}, key=natural):
+            old, wanted = before[noun].get(id), after[noun].get(id)
+            if old is None or wanted is not None or prune or _belongs(old, after):
+                if old != wanted:
+                    differences.append(difference(noun, id, old, wanted))
+            elif noun != "offer":
+                kept.append(Kept(noun, id, title(old)))
+    return Plan(tuple(differences), tuple(kept))
+
+
+def _belongs(record: Any, after: Records) -> bool:
+    """Whether a record is part of a thing that the file names, and goes when the file does not name it."""
+    return isinstance(record, Offer) and record.machine_type in after["machine_type"]
+
+
+def carry_out(change: Change, plan: Plan) -> None:
+    """Make the catalogue as a plan wants it. The plan was made in the same transaction, of the revision before the change.
+
+    What does not change is not written, and a plan without differences records nothing.
+    """
+    if plan.mistakes:
+        raise ValueError("a file with mistakes cannot be carried out")
+    for noun, facts in _FACTS.items():
+        own = [difference for difference in plan.differences if difference.noun == noun]
+        facts.add_all(change, [one.after for one in own if one.verb == "added"])
+        for one in own:
+            if one.verb == "changed":
+                facts.put(change, one.after)
+            elif one.verb == "withdrawn":
+                facts.withdraw(change, one.before)

@@ -1,0 +1,128 @@
+"""Why an image is, or is not, in a list: every rule of the listing that does not hold, and what would change it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from msgspec import Struct
+
+from phimage.model.ids import ImageId
+from phimage.model.image import RULES, Image, Query, State, meant_clusters, select
+from phimage.model.topology import Topology
+
+
+class Reason(Struct, frozen=True):
+    """A rule that keeps an image out of a list."""
+
+    rule: str
+    why: str
+    remedy: str
+
+
+class Explanation(Struct, frozen=True):
+    """`position` counts from 0 and is None for an image that is not listed. `notes` hold for listed images too."""
+
+    listed: bool
+    position: int | None
+    total: int
+    reasons: tuple[Reason, ...]
+    notes: tuple[str, ...]
+
+
+Words = tuple[str, str]
+
+UNSEEN: Words = (
+    "there is no such image, or this project cannot see it",
+    "check the id, and name the project that owns the image with ProjectId",
+)
+
+
+def explain(id: ImageId, found: Image | None, scope: Iterable[Image], query: Query, topology: Topology) -> Explanation:
+    """Explain an image for a query. `scope` is what the query can list; `found` is None for what the asker may not know.
+
+    It asks the very rules that the list asks, so the two cannot disagree.
+    """
+    listed = select(scope, query, topology)
+    position = next((place for place, image in enumerate(listed) if image.id == id), None)
+    if found is None:
+        return Explanation(False, None, len(listed), (Reason("visible", *UNSEEN),), ())
+    reasons = tuple(
+        Reason(rule.name, *_WORDS[rule.name](found, query, topology))
+        for rule in RULES
+        if not rule.holds(found, query, topology)
+    )
+    return Explanation(position is not None, position, len(listed), reasons, _notes(found))
+
+
+def _notes(image: Image) -> tuple[str, ...]:
+    notes = []
+    if image.state is State.MAKING:
+        notes.append("it is Making: it cannot be deployed before it is Available")
+    if image.state is State.UNAVAILABLE:
+        notes.append("it is Unavailable: it cannot be deployed until the operator makes it Available")
+    if image.deprecated:
+        notes.append("it is deprecated: a newer version of its family should be used")
+    return tuple(notes)
+
+
+def _visible(image: Image, query: Query, topology: Topology) -> Words:
+    return (
+        f"it is a custom image of project {image.project}, and the list is of project {query.project}",
+        f"name the project with ProjectId={image.project}, with a key that may use it",
+    )
+
+
+def _asked(image: Image, query: Query, topology: Topology) -> Words:
+    return "the list asks for other ids", "add its id to ImageId, or ask for no ids"
+
+
+def _type(image: Image, query: Query, topology: Topology) -> Words:
+    wanted = query.type.value if query.type else ""
+    return f"it is a {image.type.value} image and the list asks for {wanted}", "ask for no ImageType"
+
+
+def _current(image: Image, query: Query, topology: Topology) -> Words:
+    return (
+        "it is deprecated, so lists leave it out",
+        f"ask for it with ImageId.0={image.id}, or use the newest version of {image.family or 'its family'}",
+    )
+
+
+def _placed(image: Image, query: Query, topology: Topology) -> Words:
+    placed = ", ".join(image.zones) or "no zone"
+    why = f"it is not placed in {', '.join(query.zones)}; it is placed in {placed}"
+    return why, "ask in one of its zones, or place it there"
+
+
+def _runs(image: Image, query: Query, topology: Topology) -> Words:
+    if query.machine_type is None:
+        return (
+            f"no machine type on cluster {query.cluster} in {', '.join(query.zones)} can run it",
+            "ask for another Cluster, or let the image support a machine type that the zone offers there",
+        )
+    supported = image.support.get(query.machine_type, ())
+    meant = sorted({c for zone in query.zones for c in meant_clusters(zone, query.machine_type, query.cluster, topology)})
+    if not supported:
+        return (
+            f"it does not support machine type {query.machine_type}",
+            f"ask for one of {', '.join(sorted(image.support)) or 'none: the image supports no machine type'}",
+        )
+    if not meant:
+        return (
+            f"no zone asked for offers {query.machine_type} on cluster {query.cluster}",
+            "ask for a cluster on which the zone offers the machine type, see DescribePHostMachineType",
+        )
+    return (
+        f"on {query.machine_type} it supports cluster {', '.join(supported)}, and the list is of {', '.join(meant)}",
+        f"ask for Cluster={supported[0]}, or let the image support {query.machine_type} on {', '.join(meant)}",
+    )
+
+
+_WORDS: dict[str, Callable[[Image, Query, Topology], Words]] = {
+    "visible": _visible,
+    "asked": _asked,
+    "type": _type,
+    "current": _current,
+    "placed": _placed,
+    "runs": _runs,
+}

@@ -1,0 +1,45 @@
+"""Names and numbers of things, each its own type, and how new ones are made."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from typing import NewType
+
+RegionId = NewType("RegionId", str)
+ZoneId = NewType("ZoneId", str)
+ClusterId = NewType("ClusterId", str)
+MachineTypeId = NewType("MachineTypeId", str)
+ImageId = NewType("ImageId", str)
+AccountId = NewType("AccountId", str)
+UserId = NewType("UserId", int)
+ProjectId = NewType("ProjectId", str)
+PublicKey = NewType("PublicKey", str)
+Revision = NewType("Revision", int)
+
+RandomBytes = Callable[[int], bytes]
+"""Where randomness comes from: `secrets.token_bytes`, or anything repeatable in a test."""
+
+
+def _letters(random: RandomBytes, length: int) -> str:
+    return base64.b32encode(random(length)).decode("ascii").lower().replace("=", "")[:length]
+
+
+def new_image_id(random: RandomBytes) -> ImageId:
+    """An id such as `pimg-cs-xev4rz2k`: the public shape (wire-protocol 4.4), with eight letters of base 32."""
+    return ImageId(f"pimg-cs-{_letters(random, 8)}")
+
+
+def new_project_id(random: RandomBytes) -> ProjectId:
+    """An id such as `org-4k2xqz7a`."""
+    return ProjectId(f"org-{_letters(random, 8)}")
+
+
+def new_public_key(random: RandomBytes) -> PublicKey:
+    """A public key without `+`, `/` or `=`, which callers forget to escape (wire-protocol 2.2, rule 11)."""
+    return PublicKey(f"phimage{_letters(random, 32)}")
+
+
+def new_private_key(random: RandomBytes) -> str:
+    """A private key of 200 random bits."""
+    return _letters(random, 40)

@@ -1,0 +1,163 @@
+"""Images: what they are, what they run on, and which of them a query lists.
+
+The listing rule is the list of named predicates `RULES`. The same ones filter and explain, so the two cannot disagree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from enum import StrEnum
+
+from msgspec import Struct
+
+from phimage.model.ids import ClusterId, ImageId, MachineTypeId, ProjectId, ZoneId
+from phimage.model.topology import Topology
+
+
+class ImageType(StrEnum):
+    """Base: published by the operator for everyone. Custom: made from a host, visible in its project only."""
+
+    BASE = "Base"
+    CUSTOM = "Custom"
+
+
+class State(StrEnum):
+    """The states that clients know (wire-protocol 4.4)."""
+
+    MAKING = "Making"
+    AVAILABLE = "Available"
+    UNAVAILABLE = "Unavailable"
+
+
+class Image(Struct, frozen=True):
+    """An image. Its id never changes its meaning.
+
+    `project` owns a custom image; a base image has none. `size` is GB of the system disk that the image needs, `created`
+    is Unix seconds, `support` says on which clusters of which machine types it runs. A deprecated image is not listed, but
+    answers when it is asked for by its id.
+    """
+
+    id: ImageId
+    type: ImageType
+    project: ProjectId
+    family: str
+    name: str
+    os_type: str
+    os_name: str
+    version: str
+    description: str
+    state: State
+    deprecated: bool
+    size: int
+    created: int
+    zones: tuple[ZoneId, ...]
+    support: Mapping[MachineTypeId, tuple[ClusterId, ...]]
+
+
+NO_PROJECT = ProjectId("")
+"""Owner of base images."""
+
+
+class Query(Struct, frozen=True):
+    """What a list is asked for: `zones` are those that may hold the image, empty `ids` means any image."""
+
+    project: ProjectId
+    zones: tuple[ZoneId, ...]
+    type: ImageType | None = None
+    ids: frozenset[ImageId] = frozenset()
+    machine_type: MachineTypeId | None = None
+    cluster: ClusterId | None = None
+
+
+class Rule(Struct, frozen=True):
+    """One named condition for being listed."""
+
+    name: str
+    holds: Callable[[Image, Query, Topology], bool]
+
+
+def _visible(image: Image, query: Query, topology: Topology) -> bool:
+    return image.type is ImageType.BASE or image.project == query.project
+
+
+def _placed(image: Image, query: Query, topology: Topology) -> bool:
+    return any(zone in image.zones for zone in query.zones)
+
+
+def _current(image: Image, query: Query, topology: Topology) -> bool:
+    return not image.deprecated or image.id in query.ids
+
+
+def _type(image: Image, query: Query, topology: Topology) -> bool:
+    return query.type is None or image.type is query.type
+
+
+def _asked(image: Image, query: Query, topology: Topology) -> bool:
+    return not query.ids or image.id in query.ids
+
+
+def _runs(image: Image, query: Query, topology: Topology) -> bool:
+    if query.machine_type is None and query.cluster is None:
+        return True
+    return any(_runs_in(image, zone, query, topology) for zone in query.zones if zone in image.zones)
+
+
+def _runs_in(image: Image, zone: ZoneId, query: Query, topology: Topology) -> bool:
+    offered = topology.offered.get(zone, {})
+    if query.machine_type is None:
+        wanted = {query.cluster}
+        return any(wanted & offered.get(kind, frozenset()) & set(clusters) for kind, clusters in image.support.items())
+    supported = set(image.support.get(query.machine_type, ()))
+    return bool(supported & meant_clusters(zone, query.machine_type, query.cluster, topology))
+
+
+def meant_clusters(
+    zone: ZoneId, machine_type: MachineTypeId, cluster: ClusterId | None, topology: Topology
+) -> frozenset[ClusterId]:
+    """The clusters that a machine type in a zone means (wire-protocol B9).
+
+    A given cluster means itself, where the zone offers it. Without one: the default cluster if the type has it there,
+    else every cluster of the type there.
+    """
+    offered = topology.offered.get(zone, {}).get(machine_type, frozenset())
+    if cluster is not None:
+        return offered & {cluster}
+    default = topology.default_cluster()
+    return frozenset({default}) if default in offered else offered
+
+
+RULES: tuple[Rule, ...] = (
+    Rule("visible", _visible),
+    Rule("asked", _asked),
+    Rule("type", _type),
+    Rule("current", _current),
+    Rule("placed", _placed),
+    Rule("runs", _runs),
+)
+
+
+def listed(image: Image, query: Query, topology: Topology) -> bool:
+    """Whether a query lists an image: every rule holds."""
+    return all(rule.holds(image, query, topology) for rule in RULES)
+
+
+def order(image: Image) -> tuple[bool, int, ImageId]:
+    """Sort key of lists: base before custom, newest first, then by id (wire-protocol B8). Total, so pages never overlap."""
+    return (image.type is not ImageType.BASE, -image.created, image.id)
+
+
+def select(images: Iterable[Image], query: Query, topology: Topology) -> list[Image]:
+    """The images that a query lists, in order."""
+    return sorted((image for image in images if listed(image, query, topology)), key=order)
+
+
+def supported_types(image: Image, zones: tuple[ZoneId, ...], topology: Topology) -> tuple[MachineTypeId, ...]:
+    """`Support` on the wire: the machine types of these zones that can run the image there (wire-protocol B13)."""
+    types = {
+        kind
+        for zone in zones
+        if zone in image.zones
+        for kind, offered in topology.offered.get(zone, {}).items()
+        if offered.intersection(image.support.get(kind, ()))
+    }
+    return tuple(sorted(types))

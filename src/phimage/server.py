@@ -1,0 +1,84 @@
+"""Running the HTTP server: one socket, worker processes, and word when all of them answer."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable
+from contextlib import closing
+
+from granian.constants import Interfaces
+from granian.http import HTTP1Settings
+from granian.log import LogLevels
+from granian.server import Server
+
+from phimage.bootstrap import build_app
+from phimage.catalog.store import View
+from phimage.errors import SetupError
+from phimage.gateway.app import App
+from phimage.settings import Settings
+
+DRAIN_SECONDS = 10
+_PR_SET_PDEATHSIG = 1
+
+
+def serve(settings: Settings, listening: Callable[[str], None]) -> None:
+    """Serve until SIGINT or SIGTERM. `listening` is called, in a thread, with the address once every worker answers.
+
+    Raises SetupError when the address cannot be had.
+    """
+    port = _free_port(settings.host, settings.port)
+    ready, tell = os.pipe()
+    server = Server(
+        "phimage",
+        address=settings.host,
+        port=port,
+        interface=Interfaces.ASGI,
+        workers=settings.workers,
+        websockets=False,
+        http1_settings=HTTP1Settings(keep_alive=True, pipeline_flush=True),
+        log_level=LogLevels.warning,
+        workers_kill_timeout=DRAIN_SECONDS,
+    )
+    waiting = threading.Thread(
+        target=_wait_until_ready,
+        args=(ready, settings.workers, functools.partial(listening, _url(settings.host, port))),
+        daemon=True,
+    )
+    waiting.start()
+    server.serve(target_loader=functools.partial(_worker, settings, tell), wrap_loader=False)
+
+
+def _wait_until_ready(ready: int, workers: int, then: Callable[[], None]) -> None:
+    for _ in range(workers):
+        os.read(ready, 1)
+    then()
+
+
+def _worker(settings: Settings, tell: int) -> App[View]:
+    """Runs in each worker process: the application, which says when it has started."""
+    # A worker must not outlive the server, or it would go on answering beside the next one.
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    return build_app(settings, started=lambda: os.write(tell, b"."))
+
+
+def _free_port(host: str, port: int) -> int:
+    """The port, or for 0 a free one. The server shares its port between workers, so it would not notice another server."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with closing(socket.socket(family, socket.SOCK_STREAM)) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+            probe.listen(1)
+        except OSError as error:
+            raise SetupError(f"cannot listen on {host} port {port}: {error.strerror}; choose another with --port") from None
+        found: int = probe.getsockname()[1]
+        return found
+
+
+def _url(host: str, port: int) -> str:
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -1,0 +1,87 @@
+"""Settings of a server: a TOML file, then `PHIMAGE_*` variables, then flags; the later one wins."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta, Struct
+
+from phimage.errors import SetupError
+
+
+class Settings(Struct, frozen=True, forbid_unknown_fields=True):
+    """What an installation can be told. Each is a key of the TOML file and, in capitals after PHIMAGE_, a variable."""
+
+    data: Annotated[str, Meta(description="folder of the master key and, by default, of the database")] = "phimage-data"
+    database: Annotated[
+        str, Meta(description="postgresql://user@host/name; empty means SQLite in the data folder, which needs nothing")
+    ] = ""
+    master_key: Annotated[
+        str, Meta(description="file of the key that seals private keys, mode 0600; empty means master.key in the data folder")
+    ] = ""
+    host: Annotated[str, Meta(description="address to listen on")] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535, description="port to listen on; 0 takes any free one")] = 8080
+    workers: Annotated[int, Meta(ge=1, le=256, description="server processes")] = 1
+    require_zone: Annotated[
+        bool, Meta(description="whether DescribePHostImage must name its Zone; false lists all zones of the region")
+    ] = True
+    default_limit: Annotated[int, Meta(ge=0, le=100_000, description="Limit of a list that names none")] = 20
+    most_limit: Annotated[int, Meta(ge=1, le=100_000, description="largest Limit; above it a list is refused")] = 1000
+    trusted_proxies: Annotated[
+        tuple[str, ...],
+        Meta(description="networks of proxies whose X-Forwarded-For names the caller; commas between them in the variable"),
+    ] = ()
+
+    @property
+    def data_folder(self) -> Path:
+        """The data folder."""
+        return Path(self.data).expanduser()
+
+    @property
+    def master_key_file(self) -> Path:
+        """The master key file."""
+        return Path(self.master_key).expanduser() if self.master_key else self.data_folder / "master.key"
+
+
+def read_settings(file: Path | None, environment: Mapping[str, str], flags: Mapping[str, Any]) -> Settings:
+    """The settings. Raises SetupError that names the file or the variable, and what was expected.
+
+    Flags that are None were not given.
+    """
+    found: dict[str, Any] = {}
+    if file is not None:
+        found.update(_from_file(file))
+    for field in msgspec.structs.fields(Settings):
+        name = f"PHIMAGE_{field.name.upper()}"
+        if name in environment:
+            text = environment[name]
+            many = field.name == "trusted_proxies"
+            value: Any = tuple(part.strip() for part in text.split(",") if part.strip()) if many else text
+            found[field.name] = _checked(field.name, value, name)
+    found.update({name: value for name, value in flags.items() if value is not None})
+    return msgspec.convert(found, Settings)
+
+
+def _from_file(file: Path) -> dict[str, Any]:
+    try:
+        found = tomllib.loads(file.read_text("utf-8"))
+    except OSError as error:
+        raise SetupError(f"{file} cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SetupError(f"{file} is not TOML: {error}") from None
+    known = {field.name for field in msgspec.structs.fields(Settings)}
+    unknown = sorted(set(found) - known)
+    if unknown:
+        raise SetupError(f"{file}: unknown setting {unknown[0]!r}; expected one of {', '.join(sorted(known))}")
+    return {name: _checked(name, value, f"{file}: {name}") for name, value in found.items()}
+
+
+def _checked(name: str, value: Any, where: str) -> Any:
+    try:
+        return getattr(msgspec.convert({name: value}, Settings, strict=False), name)
+    except msgspec.ValidationError as error:
+        raise SetupError(f"{where}: {str(error).partition(' - at')[0]}") from None
