@@ -1,7 +1,7 @@
 """The HTTP edge, as an ASGI application. Its whole order:
 
 1. method: GET and POST, else 405
-2. path: `/healthz` is the only one of its own; every other path is a base path of the gateway
+2. path: a few pages are fixed (`/healthz`, `/openapi.json`); every other path is a base path of the gateway
 3. body: read up to the Action's limit; what is over it is read, forgotten and answered with RetCode 240
 4. answer: at once from what is remembered, else in a thread that may wait for the database
 5. headers: request id, revision, gzip if the client asks and it pays
@@ -13,7 +13,7 @@ import asyncio
 import gzip
 import secrets
 import uuid
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from ipaddress import ip_address, ip_network
@@ -39,7 +39,7 @@ MOST_FORGOTTEN = 16 * 1024 * 1024
 
 class App(Generic[View]):
     """The ASGI application. `refresh` is called every `refresh_seconds` in a thread, to learn of other processes' changes;
-    `started` once, when the application begins to answer."""
+    `started` once, when the application begins to answer. `pages` are fixed JSON documents by path, for GET."""
 
     def __init__(
         self,
@@ -47,12 +47,14 @@ class App(Generic[View]):
         refresh: Callable[[], object],
         started: Callable[[], object] = lambda: None,
         trusted_proxies: Iterable[str] = (),
+        pages: Mapping[str, bytes] | None = None,
         refresh_seconds: float = 0.25,
     ) -> None:
         self._dispatcher = dispatcher
         self._refresh = refresh
         self._started = started
         self._refresh_seconds = refresh_seconds
+        self._pages = {"/healthz": b'{"status":"ok"}', **(pages or {})}
         self._proxies = tuple(ip_network(network) for network in trusted_proxies)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="answer")
         self._watcher: asyncio.Task[None] | None = None
@@ -72,8 +74,9 @@ class App(Generic[View]):
             refusal = envelope.failure("", MissingAction(detail="only GET and POST are answered"))
             await _respond(send, 405, refusal, request_id, [(b"allow", b"GET, POST")])
             return
-        if scope["path"] == "/healthz":
-            await _respond(send, 200, b'{"status":"ok"}', request_id)
+        page = self._pages.get(scope["path"])
+        if page is not None and method == "GET":
+            await _respond(send, 200, page, request_id)
             return
         query = scope["query_string"].decode("latin-1")
         body = await _read(receive, most_body(self._dispatcher.registry, query)) if method == "POST" else b""

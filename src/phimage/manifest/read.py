@@ -52,6 +52,7 @@ def read(text: str) -> Reading:
     try:
         document = taker.take(_type_of_document(), root, ())
     except TooMany:
+        mistakes = Mistakes()  # the others are as many and explain nothing
         mistakes.add(root.line, root.column, (), f"with what its aliases repeat, the file has more than {MOST_NODES:,} values")
         return Reading(None, mistakes.told())
     assert isinstance(document, Document)

@@ -68,28 +68,30 @@ class Taker:
             names = ", ".join(field.name for field in kind.fields)
             self._wrong(node, path, f"expected names and values ({names}); found {found(node)}")
             return _blank(kind)
+        misspelt = self._unknown(kind, node, path)
         taken: dict[str, Any] = {}
-        known = 0
         for field in kind.fields:
             value = node.values.get(field.name)
-            known += value is not None
             if value is not None and not (_null(value) and not field.required):
                 taken[field.name] = self.take(field.type, value, (*path, field.name))
             elif field.required:
-                self._wrong(node, (*path, field.name), f"missing; expected {_about(field.type) or 'a value'}")
                 taken[field.name] = _blank(field.type)
-        if known < len(node.values):
-            self._tell_unknown(kind, node, path)
+                if field.name not in misspelt:
+                    self._wrong(node, (*path, field.name), f"missing; expected {_about(field.type) or 'a value'}")
         return kind.cls(**taken)
 
-    def _tell_unknown(self, kind: inspect.StructType, node: Mapping, path: Path) -> None:
+    def _unknown(self, kind: inspect.StructType, node: Mapping, path: Path) -> set[str]:
+        """Tell of fields that there are not. Returns those that were probably meant."""
         fields = [field.name for field in kind.fields]
+        misspelt: set[str] = set()
+        if node.keys.keys() <= set(fields):
+            return misspelt
         absent = [name for name in fields if name not in node.values]
         for name, key in node.keys.items():
             if name in fields:
                 continue
             meant = get_close_matches(name, absent, n=1)
-            self.unread.update((*path, one) for one in meant)
+            misspelt.update(meant)
             if meant:
                 told = f"unknown field; did you mean {meant[0]}?"
             elif name == "<<":
@@ -97,6 +99,8 @@ class Taker:
             else:
                 told = f"unknown field; expected one of {', '.join(fields)}"
             self._mistakes.add(key.line, key.column, (*path, name), told)
+        self.unread.update((*path, name) for name in misspelt)
+        return misspelt
 
     def _list(self, kind: inspect.VarTupleType, node: Node, path: Path, about: str) -> tuple[Any, ...]:
         if isinstance(node, Sequence):
