@@ -16,12 +16,14 @@ from phimage.actions.service import Service
 from phimage.catalog import schema
 from phimage.catalog.accounts import NewKey, add_account, add_key, all_accounts, household
 from phimage.catalog.engine import Database, database_url, open_database
+from phimage.catalog.rates import exchange
 from phimage.catalog.revisions import Author
 from phimage.catalog.seal import Seal, make_master_key, read_master_key
 from phimage.catalog.store import Catalog, View
 from phimage.errors import SetupError
 from phimage.gateway.app import App
 from phimage.gateway.dispatch import Dispatcher
+from phimage.gateway.rate import RateLimit
 from phimage.model.account import Account
 from phimage.model.ids import AccountId
 from phimage.settings import Settings
@@ -126,5 +128,16 @@ def build_app(settings: Settings, started: Callable[[], object]) -> App[View]:
         default_limit=settings.default_limit,
         most_limit=settings.most_limit,
     )
-    dispatcher = Dispatcher(registry(service), catalog)
-    return App(dispatcher, catalog.refresh, started, settings.trusted_proxies)
+    rate_limit = RateLimit(settings.rate, settings.burst) if settings.rate else None
+    dispatcher = Dispatcher(registry(service), catalog, rate_limit, explain_signatures=settings.explain_signatures)
+
+    def refresh() -> None:
+        catalog.refresh()
+        if rate_limit is not None and (settings.workers > 1 or settings.database):
+            now = time.time()
+            rate_limit.learn(exchange(catalog.database, process, rate_limit.used(), now), now)
+
+    process = secrets.token_hex(8)
+    app = App(dispatcher, refresh, started, settings.trusted_proxies)
+    catalog.on_news(app.tell_news)
+    return app

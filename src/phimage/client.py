@@ -21,11 +21,15 @@ LARGE = 60_000
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """A good answer: its fields, the revision it reflects and the id of the request."""
+    """A good answer: its fields, the revision it reflects and the id of the request.
+
+    `newer` says which newer versions an answer from a past revision hides: `family=id, ...`.
+    """
 
     fields: dict[str, Any]
     revision: int | None
     request_id: str
+    newer: str = ""
 
 
 class Client:
@@ -94,7 +98,8 @@ def _read(response: urllib3.BaseHTTPResponse, endpoint: str) -> Answer:
     if ret_code != 0:
         raise Refused(ret_code, fields.get("Message", ""), fields.get("Detail", ""), request_id, fields)
     revision = response.headers.get("X-Phimage-Revision")
-    return Answer(fields, int(revision) if revision else None, request_id)
+    newer = response.headers.get("X-Phimage-Newer", "")
+    return Answer(fields, int(revision) if revision else None, request_id, newer)
 
 
 def _reason(error: Exception) -> str:

@@ -175,6 +175,14 @@ class MustWait(Exception):
     """Not an error: what was asked needs the database, and the asker said that it cannot wait. Ask again where it can."""
 
 
+class NotYet(Exception):
+    """Not an error: there is nothing to tell yet, and the caller is ready to wait for the next revision."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        super().__init__(seconds)
+
+
 REQUEST_ERRORS: tuple[type[RequestError], ...] = (
     ServiceUnavailable,
     RateLimited,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -36,6 +37,15 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
         Meta(description="networks of proxies whose X-Forwarded-For names the caller; commas between them in the variable"),
     ] = ()
 
+    rate: Annotated[float, Meta(ge=0, description="requests a second that a key may send; 0 means no limit")] = 0.0
+    burst: Annotated[int, Meta(ge=1, description="requests that a key may send at once, before its rate counts")] = 100
+    explain_signatures: Annotated[
+        bool, Meta(description="whether a wrong signature is answered with what was likely signed differently; for development")
+    ] = False
+    explain_signatures_to_anyone: Annotated[
+        bool, Meta(description="allows explain_signatures when listening beyond loopback")
+    ] = False
+
     @property
     def data_folder(self) -> Path:
         """The data folder."""
@@ -63,7 +73,20 @@ def read_settings(file: Path | None, environment: Mapping[str, str], flags: Mapp
             value: Any = tuple(part.strip() for part in text.split(",") if part.strip()) if many else text
             found[field.name] = _checked(field.name, value, name)
     found.update({name: value for name, value in flags.items() if value is not None})
-    return msgspec.convert(found, Settings)
+    settings = msgspec.convert(found, Settings)
+    if settings.explain_signatures and not (settings.explain_signatures_to_anyone or _is_loopback(settings.host)):
+        raise SetupError(
+            f"explain_signatures helps who guesses signatures, and {settings.host} can be reached from elsewhere: "
+            "listen on 127.0.0.1, or allow it with --explain-signatures-to-anyone"
+        )
+    return settings
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _from_file(file: Path) -> dict[str, Any]:

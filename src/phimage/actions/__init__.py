@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from phimage.actions import accounts, caller, catalog, explain, images, keys, machines, places, projects, revisions, users
+from phimage.actions import accounts, caller, catalog, explain, feed, images, keys, machines, places, projects, revisions, users
 from phimage.actions.service import Service
 from phimage.catalog.store import View
 from phimage.gateway.registry import Registry
@@ -10,5 +10,5 @@ from phimage.gateway.registry import Registry
 
 def registry(service: Service) -> Registry[View]:
     """All Actions, answering from a service's catalogue."""
-    nouns = (images, explain, machines, places, caller, catalog, revisions, accounts, users, projects, keys)
+    nouns = (images, explain, feed, machines, places, caller, catalog, revisions, accounts, users, projects, keys)
     return Registry(action for noun in nouns for action in noun.actions(service))

@@ -14,7 +14,7 @@ from phimage.errors import UnavailableParam
 from phimage.gateway.registry import Action, Call
 from phimage.model.account import Right
 from phimage.model.ids import ClusterId, ImageId, MachineTypeId, RegionId, ZoneId
-from phimage.model.image import Image, ImageType, Query, select, supported_types
+from phimage.model.image import Image, ImageType, Query, newer, select, supported_types
 from phimage.model.topology import Topology
 
 ImageIdParam = Annotated[ImageId, Meta(max_length=64, description="image id, such as pimg-cs-xev4rz")]
@@ -29,6 +29,11 @@ ClusterParam = Annotated[
         "else any. Alone: images that some machine type of the zone can run on it",
     ),
 ]
+
+
+NEWER_HEADER = "X-Phimage-Newer"
+"""Tells, in an answer from a past revision, which newer versions of its families are listed now: `family=id, ...`."""
+MOST_NEWER = 20
 
 
 class DescribePHostImage(Struct, rename="pascal", frozen=True, kw_only=True):
@@ -102,9 +107,18 @@ def actions(service: Service) -> list[Action[View]]:
         query = query_of(request, call, topology, request.image_id)
         images = select(scope(query, call.view), query, topology)
         page = images[request.offset : request.offset + limit]
+        if call.view.pinned:
+            _tell_newer(images, query, call)
         return DescribePHostImageResponse(
             total_count=len(images), image_set=tuple(on_wire(image, query.zones, topology) for image in page)
         )
+
+    def _tell_newer(images: list[Image], query: Query, call: Call[View]) -> None:
+        present = service.catalog.now(wait=True)
+        today = select(scope(query, present), query, present.topology())
+        hidden = newer(images, today)
+        if hidden:
+            call.headers[NEWER_HEADER] = ", ".join(f"{family}={image}" for family, image in hidden[:MOST_NEWER])
 
     def get(request: GetPHostImage, call: Call[View]) -> GetPHostImageResponse:
         topology = call.view.topology()

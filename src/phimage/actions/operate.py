@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from msgspec import Meta, Struct
@@ -46,6 +47,12 @@ def operator_action(
         changes=changes,
         most_body=most_body,
     )
+
+
+def rfc3339(microseconds: int) -> str:
+    """A time of the log as clients read it, in UTC."""
+    time = datetime.fromtimestamp(microseconds / 1_000_000, UTC)
+    return time.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def household_of(connection: Connection, account: AccountId) -> Household:

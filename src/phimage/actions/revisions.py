@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from phimage.actions.operate import operator_action
+from phimage.actions.operate import operator_action, rfc3339
 from phimage.actions.service import Service
 from phimage.catalog.revisions import RevisionRecord, log
 from phimage.catalog.store import View
@@ -74,7 +73,7 @@ def actions(service: Service) -> list[Action[View]]:
 def _on_wire(record: RevisionRecord) -> RevisionSet:
     return RevisionSet(
         revision=record.number,
-        time=datetime.fromtimestamp(record.time / 1_000_000, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
+        time=rfc3339(record.time),
         actor=record.actor,
         address=record.address,
         request_id=record.request_id,

@@ -157,13 +157,21 @@ def touched(connection: Connection, after: Revision, until: Revision) -> dict[st
 
 
 def log(
-    connection: Connection, *, after: Revision, before: Revision | None = None, limit: int, newest_first: bool
+    connection: Connection,
+    *,
+    after: Revision,
+    before: Revision | None = None,
+    limit: int,
+    newest_first: bool,
+    scopes: tuple[str, ...] = (),
 ) -> list[RevisionRecord]:
-    """Revisions with what they touched: those after `after` and, if given, before `before`."""
+    """Revisions with what they touched: those after `after`, if given before `before`, if given in `scopes`."""
     number = tables.revision.c.number
     wanted = select(tables.revision).where(number > after)
     if before is not None:
         wanted = wanted.where(number < before)
+    if scopes:
+        wanted = wanted.where(number.in_(select(tables.change.c.revision).where(tables.change.c.scope.in_(scopes))))
     wanted = wanted.order_by(number.desc() if newest_first else number).limit(limit)
     revisions = connection.execute(wanted).all()
     if not revisions:
@@ -172,7 +180,7 @@ def log(
     numbers = [row.number for row in revisions]
     rows = connection.execute(
         select(tables.change)
-        .where(tables.change.c.revision >= min(numbers), tables.change.c.revision <= max(numbers))
+        .where(tables.change.c.revision.in_(numbers))
         .order_by(tables.change.c.revision, tables.change.c.position)
     )
     for row in rows:

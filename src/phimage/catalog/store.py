@@ -59,6 +59,7 @@ class Catalog:
         self._entries: OrderedDict[tuple[str, ...], _Entry] = OrderedDict()
         self._touched: dict[str, Revision] = {}
         self._floor = Revision(0)
+        self._listeners: list[Callable[[], object]] = []
         self._journal = Journal(database, self._committed)
         with database.read() as connection:
             self.head = head(connection)
@@ -89,6 +90,10 @@ class Catalog:
         with self.database.read() as connection:
             return revision_at(connection, time)
 
+    def on_news(self, listener: Callable[[], object]) -> None:
+        """Call a listener, from any thread, whenever this process learns of a newer revision."""
+        self._listeners.append(listener)
+
     def _committed(self, revision: Revision, scopes: frozenset[str]) -> None:
         if revision == self.head + 1:
             self._advance(revision, dict.fromkeys(scopes, revision))
@@ -106,6 +111,8 @@ class Catalog:
                 self._touched.clear()
                 self._floor = newest
             self.head = newest
+        for listener in self._listeners:
+            listener()
 
     def _last_touched(self, scope: str) -> Revision:
         return self._touched.get(scope, self._floor)

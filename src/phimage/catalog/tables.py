@@ -98,6 +98,9 @@ change = Table(
     Index("ix_change_scope_revision", "scope", "revision"),
 )
 
+rate_use = Table("rate_use", metadata, _key("key"), _key("process"), _must("used", BigInteger), _must("time", BigInteger))
+"""Requests that each server process let through, by key; see `rates`."""
+
 region = _facts(
     "region", (_key("id"),), _must("number", Integer), _must("name_zh"), _must("name_en"), _must("default", Boolean)
 )

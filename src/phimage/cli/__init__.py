@@ -27,6 +27,7 @@ COMMANDS = {
     "user": ("phimage.cli.user", "user"),
     "project": ("phimage.cli.project", "project"),
     "key": ("phimage.cli.key", "key"),
+    "sign": ("phimage.cli.sign", "sign_"),
     "config": ("phimage.cli.config", "config"),
     "db": ("phimage.cli.db", "db"),
 }

@@ -11,7 +11,9 @@ import click
 from phimage.cli.image import print_images
 from phimage.cli.output import console
 from phimage.errors import PhimageError
-from phimage.settings import Settings
+from phimage.settings import read_settings
+
+LOOPBACK = "127.0.0.1"
 
 
 @click.command(short_help="Start a server with a catalogue, and show how to call it.")
@@ -33,7 +35,11 @@ def demo(data: str, host: str, port: int, require_zone: bool, once: bool) -> Non
     from phimage import demo as demonstration
     from phimage.server import serve
 
-    settings = Settings(data=data, host=host, port=port, require_zone=require_zone)
+    settings = read_settings(
+        None,
+        {},
+        {"data": data, "host": host, "port": port, "require_zone": require_zone, "explain_signatures": host == LOOPBACK},
+    )
     demonstration.fill(settings)
     failure: list[PhimageError] = []
 

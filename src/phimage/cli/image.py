@@ -10,7 +10,7 @@ import click
 
 from phimage.cli.output import console, json_option, note, print_json, print_table
 from phimage.cli.profile import Session, signed
-from phimage.client import Client
+from phimage.client import Answer, Client
 
 PAGE = 100
 
@@ -73,11 +73,12 @@ def ls(
     client = session.client if rev is None else session.client.at(rev)
     if all_:
         pages = list(_pages(client, params, offset, limit or PAGE))
-        total, revision = pages[0][0], pages[0][1]
-        images = [image for page in pages for image in page[2]]
+        answer = pages[0]
+        images = [image for page in pages for image in page.fields["ImageSet"]]
     else:
         answer = client.call("DescribePHostImage", **params, Offset=offset, Limit=limit)
-        total, revision, images = answer.fields["TotalCount"], answer.revision, answer.fields["ImageSet"]
+        images = answer.fields["ImageSet"]
+    total, revision = answer.fields["TotalCount"], answer.revision
     if as_json:
         print_json({"TotalCount": total, "Revision": revision, "ImageSet": images})
         return
@@ -85,16 +86,18 @@ def ls(
     end = offset + len(images)
     more = f"; more with --offset {end} or --all" if end < total and images else ""
     note(f"{len(images)} of {total} images at revision {revision}{more}")
+    if answer.newer:
+        note(f"newer versions are hidden by the pin to a past revision: {answer.newer}")
 
 
-def _pages(client: Client, params: dict[str, Any], offset: int, limit: int) -> Iterator[tuple[int, int | None, list[Any]]]:
+def _pages(client: Client, params: dict[str, Any], offset: int, limit: int) -> Iterator[Answer]:
     """Every page, all of the revision that the first one reflects, so that nothing is missed or repeated."""
     while True:
         answer = client.call("DescribePHostImage", **params, Offset=offset, Limit=limit)
-        images = answer.fields["ImageSet"]
-        yield answer.fields["TotalCount"], answer.revision, images
-        offset += len(images)
-        if not images or offset >= answer.fields["TotalCount"]:
+        yield answer
+        found = len(answer.fields["ImageSet"])
+        offset += found
+        if not found or offset >= answer.fields["TotalCount"]:
             return
         if answer.revision is not None and "/rev/" not in client.endpoint:
             client = client.at(answer.revision)
@@ -162,6 +165,61 @@ def show(session: Session, id: str, project: str | None, rev: int | None, as_jso
         ((run["MachineType"], ", ".join(run["Clusters"]), ", ".join(run["Zones"]) or "-") for run in fields["Runs"]),
         empty="supports no machine type",
     )
+
+
+@image.command(short_help="Say why an image is, or is not, listed.")
+@click.argument("id")
+@click.option("--region", envvar="PHIMAGE_REGION", help="Region, such as cn-bj2.")
+@click.option("--zone", envvar="PHIMAGE_ZONE", help="Zone of the region, such as cn-bj2-02.")
+@click.option("--project", envvar="PHIMAGE_PROJECT", help="Project; a sub-user must name it.")
+@click.option("--type", "type_", type=click.Choice(["Base", "Custom"], case_sensitive=False), help="Base or Custom.")
+@click.option("--machine-type", metavar="TYPE", help="As in the list, such as DB-2.")
+@click.option("--cluster", help="As in the list, such as 25G.")
+@click.option("--rev", type=click.IntRange(0), metavar="N", help="As revision N had it.")
+@json_option
+@signed
+def explain(
+    session: Session,
+    id: str,
+    region: str | None,
+    zone: str | None,
+    project: str | None,
+    type_: str | None,
+    machine_type: str | None,
+    cluster: str | None,
+    rev: int | None,
+    as_json: bool,
+) -> None:
+    """Say whether a list has an image, at which position, and if not, every reason and what would change it.
+
+    \b
+    Examples:
+      phimage image explain pimg-cs-xev4rz --zone cn-bj2-02
+      phimage image explain pimg-cs-xev4rz --zone cn-bj2-02 --machine-type DB-2 --cluster 25G
+    """
+    client = session.client if rev is None else session.client.at(rev)
+    fields = client.call(
+        "ExplainPHostImage",
+        Region=session.given("region", region),
+        Zone=session.given("zone", zone),
+        ProjectId=session.given("project", project),
+        ImageId=id,
+        ImageType=type_,
+        MachineType=machine_type,
+        Cluster=cluster,
+    ).fields
+    if as_json:
+        print_json({name: value for name, value in fields.items() if name not in ("RetCode", "Action")})
+        return
+    if fields["Listed"]:
+        click.echo(f"{id} is listed: number {fields['Position'] + 1} of {fields['TotalCount']}")
+    else:
+        click.echo(f"{id} is not listed, because:")
+    for reason in fields["ReasonSet"]:
+        click.echo(f"  {reason['Rule']}: {reason['Reason']}")
+        click.echo(f"    what would change it: {reason['Remedy']}")
+    for text in fields["Notes"]:
+        click.echo(f"  note: {text}")
 
 
 def _few(types: list[str]) -> str:

@@ -6,9 +6,15 @@ from collections import Counter
 from typing import Any
 
 import click
+import msgspec
 
-from phimage.cli.output import json_option, print_json, print_table
+from phimage.cli.output import json_option, note, print_json, print_table
 from phimage.cli.profile import Session, signed
+from phimage.client import Client
+
+WAIT_SECONDS = 25
+NOW = 2**31 - 1
+"""A revision that is yet to come: asking after it only tells which one is the newest."""
 
 
 @click.command(short_help="Show the revisions of the catalogue.")
@@ -16,16 +22,31 @@ from phimage.cli.profile import Session, signed
 @click.option("--before", type=click.IntRange(1), metavar="N", help="Revisions before N, newest first.")
 @click.option("-n", "--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="Most to show.")
 @click.option("--changes", is_flag=True, help="Show every thing that each revision touched.")
+@click.option("--follow", is_flag=True, help="Go on showing what happens to images, as it happens; any key may.")
+@click.option("--project", envvar="PHIMAGE_PROJECT", help="With --follow: project; a sub-user must name it.")
 @json_option
 @signed
-def log(session: Session, after: int | None, before: int | None, limit: int, changes: bool, as_json: bool) -> None:
-    """Show the revisions of the catalogue, newest first. It needs a key of the operator.
+def log(
+    session: Session,
+    after: int | None,
+    before: int | None,
+    limit: int,
+    changes: bool,
+    follow: bool,
+    project: str | None,
+    as_json: bool,
+) -> None:
+    """Show the revisions of the catalogue, newest first. It needs a key of the operator; --follow does not.
 
     \b
     Examples:
       phimage log
       phimage log --after 12 --changes
+      phimage log --follow
     """
+    if follow:
+        _follow(session.client, after, session.given("project", project), as_json)
+        return
     answer = session.client.call("ListRevisions", After=after, Before=before, Limit=limit)
     revisions = answer.fields["RevisionSet"]
     if as_json:
@@ -47,6 +68,22 @@ def log(session: Session, after: int | None, before: int | None, limit: int, cha
         whole=2,
         empty="no revisions",
     )
+
+
+def _follow(client: Client, after: int | None, project: str | None, as_json: bool) -> None:
+    if after is None:
+        after = client.call("ListPHostImageChanges", After=NOW, ProjectId=project).fields["Newest"]
+        note(f"waiting for changes after revision {after}; Ctrl-C ends")
+    while True:
+        fields = client.call("ListPHostImageChanges", After=after, Wait=WAIT_SECONDS, ProjectId=project).fields
+        for change in fields["ChangeSet"]:
+            if as_json:
+                click.echo(msgspec.json.encode(change))
+            else:
+                when = f"{change['Time'][:19]}Z"
+                what = f"{change['Change']:<9}  {change['ImageType']:<6}  {change['ImageId']}"
+                click.echo(f"{change['Revision']:>6}  {when}  {what}")
+        after = fields["Next"]
 
 
 def _all(changes: list[dict[str, Any]]) -> str:

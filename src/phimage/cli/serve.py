@@ -19,6 +19,8 @@ from phimage.settings import read_settings
 @click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on; 0 takes any free one.  [default: 8080]")
 @click.option("--workers", type=click.IntRange(1, 256), help="Server processes.  [default: 1]")
 @click.option("--require-zone/--no-require-zone", default=None, help="Whether a list must name its zone.  [default: yes]")
+@click.option("--explain-signatures", is_flag=True, default=None, help="Answer a wrong signature with its likely cause.")
+@click.option("--explain-signatures-to-anyone", is_flag=True, default=None, help="The same, also beyond loopback.")
 def serve(config: Path | None, **flags: Any) -> None:
     """Start the server, and on the first start make what it needs.
 

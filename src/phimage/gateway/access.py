@@ -11,6 +11,7 @@ from phimage.errors import (
     UnknownUser,
     WrongSignature,
 )
+from phimage.gateway.doctor import diagnose
 from phimage.gateway.params import Params
 from phimage.gateway.registry import Action, Present, View
 from phimage.gateway.signature import verify
@@ -22,8 +23,11 @@ NO_PROJECT = ProjectId("")
 Caller = tuple[Household, User, PublicKey]
 
 
-def authenticate(params: Params, view: Present) -> Caller:
-    """The caller, by key and signature. Raises MissingSignature, UnknownUser, WrongSignature, UnknownToken, in that order."""
+def authenticate(params: Params, view: Present, *, explain: bool = False) -> Caller:
+    """The caller, by key and signature. Raises MissingSignature, UnknownUser, WrongSignature, UnknownToken, in that order.
+
+    With `explain` the message of WrongSignature tells what was likely signed differently.
+    """
     public, signature = params.get("PublicKey"), params.get("Signature")
     if not (isinstance(public, str) and public and isinstance(signature, str) and signature):
         raise MissingSignature
@@ -33,7 +37,10 @@ def authenticate(params: Params, view: Present) -> Caller:
     if found is None or household is None or user is None:
         raise UnknownUser
     if not verify(params, signature, found[1]):
-        raise WrongSignature
+        wrong = WrongSignature()
+        if explain:
+            wrong.message += f": {diagnose(params, signature, found[1]).text()}"
+        raise wrong
     if params.get("SecurityToken"):
         raise UnknownToken
     return household, user, found[0].id

@@ -21,9 +21,9 @@ from typing import Any, Generic
 
 import structlog
 
-from phimage.errors import MissingAction, MustWait, RequestError, ServiceUnavailable, TooLargeParam
+from phimage.errors import MissingAction, MustWait, NotYet, RequestError, ServiceUnavailable, TooLargeParam
 from phimage.gateway import envelope
-from phimage.gateway.dispatch import Answer, Dispatcher, Incoming, View, most_body
+from phimage.gateway.dispatch import Answer, Attempt, Dispatcher, Incoming, View, most_body
 
 log = structlog.get_logger()
 
@@ -58,6 +58,8 @@ class App(Generic[View]):
         self._proxies = tuple(ip_network(network) for network in trusted_proxies)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="answer")
         self._watcher: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._news = asyncio.Event()
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer one connection event of the server."""
@@ -86,7 +88,9 @@ class App(Generic[View]):
             content_type = headers.get(b"content-type", b"").decode("latin-1")
             address = self._address(scope, headers)
             answer = await self._answer(Incoming(method, scope["path"], query, content_type, body, address, request_id))
-        extra = [] if answer.revision is None else [(b"x-phimage-revision", b"%d" % answer.revision)]
+        extra = [(name.encode("ascii"), value.encode("ascii")) for name, value in answer.headers.items()]
+        if answer.revision is not None:
+            extra.append((b"x-phimage-revision", b"%d" % answer.revision))
         content = answer.body
         if len(content) > GZIP_FROM and b"gzip" in headers.get(b"accept-encoding", b""):
             content = gzip.compress(content, 1, mtime=0)
@@ -94,14 +98,38 @@ class App(Generic[View]):
         await _respond(send, 200, content, request_id, extra)
 
     async def _answer(self, incoming: Incoming) -> Answer:
-        try:
-            return self._dispatcher.answer(incoming, wait=False)
-        except MustWait:
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._threads, self._wait_for_answer, incoming)
+        attempt = Attempt()
+        deadline: float | None = None
+        while True:
+            news = self._news
+            try:
+                return await self._try(incoming, attempt)
+            except NotYet as not_yet:
+                loop = asyncio.get_running_loop()
+                deadline = deadline or loop.time() + not_yet.seconds
+                try:
+                    async with asyncio.timeout_at(deadline):
+                        await news.wait()
+                except TimeoutError:
+                    attempt.patient = False
 
-    def _wait_for_answer(self, incoming: Incoming) -> Answer:
-        return self._dispatcher.answer(incoming, wait=True)
+    async def _try(self, incoming: Incoming, attempt: Attempt) -> Answer:
+        attempt.wait = False
+        try:
+            return self._dispatcher.answer(incoming, attempt)
+        except MustWait:
+            attempt.wait = True
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._threads, self._dispatcher.answer, incoming, attempt)
+
+    def tell_news(self) -> None:
+        """There is a new revision: whoever waits for one tries again. Can be called from any thread."""
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._spread_news)
+
+    def _spread_news(self) -> None:
+        self._news, old = asyncio.Event(), self._news
+        old.set()
 
     def _address(self, scope: Message, headers: dict[bytes, bytes]) -> str:
         """The caller's address: the peer's, or behind trusted proxies the last one in X-Forwarded-For that is not theirs."""
@@ -126,10 +154,12 @@ class App(Generic[View]):
         while True:
             message = await receive()
             if message["type"] == "lifespan.startup":
+                self._loop = asyncio.get_running_loop()
                 self._watcher = asyncio.create_task(self._watch())
                 await send({"type": "lifespan.startup.complete"})
                 self._started()
             elif message["type"] == "lifespan.shutdown":
+                self._loop = None
                 if self._watcher is not None:
                     self._watcher.cancel()
                     with suppress(asyncio.CancelledError):

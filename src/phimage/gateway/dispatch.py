@@ -12,6 +12,7 @@ from msgspec import Struct
 from phimage.errors import (
     MissingAction,
     MustWait,
+    NotYet,
     RequestError,
     ServiceUnavailable,
     TooLargeParam,
@@ -23,6 +24,7 @@ from phimage.gateway.access import authenticate, authorize, check_address
 from phimage.gateway.decode import decode
 from phimage.gateway.params import Params, read_params
 from phimage.gateway.path import Pin, read_path
+from phimage.gateway.rate import RateLimit
 from phimage.gateway.registry import SMALL_BODY, Call, Present, Registry
 from phimage.model.ids import Revision
 
@@ -66,30 +68,51 @@ class Answer(Struct, frozen=True):
     body: bytes
     ret_code: int
     revision: Revision | None
+    headers: dict[str, str] = {}
+
+
+class Attempt(Struct):
+    """How far a request has come: it may be tried again where it can wait, and again when there is news.
+
+    `wait`: it may read the database. `patient`: it may raise NotYet. `counted`: it was counted against the rate of its key.
+    """
+
+    wait: bool = False
+    patient: bool = True
+    counted: bool = False
 
 
 class Dispatcher(Generic[View]):
-    """Answers requests. Never raises anything but MustWait."""
+    """Answers requests. Never raises anything but MustWait and NotYet."""
 
-    def __init__(self, registry: Registry[View], views: Views[View], clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        registry: Registry[View],
+        views: Views[View],
+        rate_limit: RateLimit | None = None,
+        *,
+        explain_signatures: bool = False,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self.registry = registry
         self._views = views
+        self._rate_limit = rate_limit
+        self._explain_signatures = explain_signatures
         self._clock = clock
 
-    def answer(self, incoming: Incoming, *, wait: bool) -> Answer:
-        """The answer to a request. Raises MustWait if `wait` is False and the answer needs the database."""
+    def answer(self, incoming: Incoming, attempt: Attempt) -> Answer:
+        """The answer to a request. Raises MustWait or NotYet as the attempt allows."""
         name = ""
         view: View | None = None
         try:
             pin = read_path(incoming.path)
             params = read_params(incoming.method, incoming.content_type, incoming.query, incoming.body)
             name = _action_name(params)
-            view = self._view(pin, wait)
-            body = self._run(name, params, pin, view, incoming, wait)
-            return Answer(body, 0, view.revision)
+            view = self._view(pin, attempt.wait)
+            return self._run(name, params, pin, view, incoming, attempt)
         except RequestError as error:
             return Answer(envelope.failure(name, error), error.ret_code, view.revision if view else None)
-        except MustWait:
+        except (MustWait, NotYet):
             raise
         except Exception:
             log.exception("request.failed", action=name, request_id=incoming.request_id)
@@ -111,9 +134,12 @@ class Dispatcher(Generic[View]):
             raise UnavailableParam("rev", detail=f"the newest revision is {newest}")
         return self._views.at(pin.revision, wait=True)
 
-    def _run(self, name: str, params: Params, pin: Pin, view: View, incoming: Incoming, wait: bool) -> bytes:
-        household, user, key = authenticate(params, view)
+    def _run(self, name: str, params: Params, pin: Pin, view: View, incoming: Incoming, attempt: Attempt) -> Answer:
+        household, user, key = authenticate(params, view, explain=self._explain_signatures)
         check_address(household, incoming.address)
+        if self._rate_limit is not None and not attempt.counted:
+            self._rate_limit.spend(key, self._clock())
+            attempt.counted = True
         action = self.registry.get(name)
         if action is None:
             raise UnknownAction(name)
@@ -124,8 +150,9 @@ class Dispatcher(Generic[View]):
         if action.changes:
             if pin.pinned:
                 raise UnavailableParam("rev", detail=f"{name} changes the catalogue, which cannot be done in the past")
-            if not wait:
+            if not attempt.wait:
                 raise MustWait
+        headers: dict[str, str] = {}
         call = Call(
             view=view,
             household=household,
@@ -137,8 +164,10 @@ class Dispatcher(Generic[View]):
             action=name,
             time=self._clock(),
             default_limit=pin.limit,
+            patient=attempt.patient,
+            headers=headers,
         )
-        return envelope.success(name, action.answer(request, call))
+        return Answer(envelope.success(name, action.answer(request, call)), 0, view.revision, headers)
 
 
 def most_body(registry: Registry[View], query: str) -> int:

@@ -35,7 +35,9 @@ View = TypeVar("View", bound=Present)
 
 
 class Call(Struct, Generic[View], frozen=True):
-    """Everything about a request but its own parameters. `time` is Unix seconds; `default_limit` comes from the path."""
+    """Everything about a request but its own parameters. `time` is Unix seconds; `default_limit` comes from the path.
+
+    `patient` says that the caller can still wait for news; `headers` are put beside the answer."""
 
     view: View
     household: Household
@@ -47,6 +49,8 @@ class Call(Struct, Generic[View], frozen=True):
     action: str
     time: float
     default_limit: int | None
+    patient: bool
+    headers: dict[str, str]
 
     @property
     def actor(self) -> str:

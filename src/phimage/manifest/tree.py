@@ -135,7 +135,8 @@ class _Composer:
     def _attach_key(self, parent: _Open, node: Node) -> tuple[Path, bool]:
         assert isinstance(parent.node, Mapping)
         if not isinstance(node, Scalar):
-            self._mistakes.add(node.line, node.column, parent.path, "expected a name, found a list or a mapping")
+            if not parent.skipped:
+                self._mistakes.add(node.line, node.column, parent.path, "expected a name, found a list or a mapping")
             parent.key = _NO_NAME
             return parent.path, True
         parent.key = node

@@ -124,9 +124,9 @@ class Taker:
             self._wrong(node, path, f"U+{ord(bad.group()):04X} cannot be kept in a text")
             return ""
         if kind.min_length is not None and len(text) < kind.min_length:
-            self._tell(node, path, f"expected at least {kind.min_length} characters{_of(about)}; found {len(text)}")
+            self._tell(node, path, f"expected a text of {kind.min_length} or more characters{_of(about)}; found {len(text)}")
         if kind.max_length is not None and len(text) > kind.max_length:
-            self._tell(node, path, f"expected at most {kind.max_length} characters; found {len(text)}")
+            self._tell(node, path, f"expected a text of at most {kind.max_length} characters; found {len(text)}")
         if kind.pattern is not None and not _pattern(kind.pattern).fullmatch(text):
             self._tell(node, path, f"expected a text of the form {kind.pattern}{_of(about)}; found {found(node)}")
         return text

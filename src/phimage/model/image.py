@@ -151,6 +151,19 @@ def select(images: Iterable[Image], query: Query, topology: Topology) -> list[Im
     return sorted((image for image in images if listed(image, query, topology)), key=order)
 
 
+def newer(then: Iterable[Image], now: Iterable[Image]) -> list[tuple[str, ImageId]]:
+    """The families of a past list of which a newer image is listed now, each with that image, by family."""
+    known: dict[str, int] = {}
+    for image in then:
+        if image.family:
+            known[image.family] = max(image.created, known.get(image.family, image.created))
+    latest: dict[str, Image] = {}
+    for image in now:
+        if image.family in known and image.created > known[image.family]:
+            latest[image.family] = max(image, latest.get(image.family, image), key=lambda image: (image.created, image.id))
+    return sorted((family, image.id) for family, image in latest.items())
+
+
 def supported_types(image: Image, zones: tuple[ZoneId, ...], topology: Topology) -> tuple[MachineTypeId, ...]:
     """`Support` on the wire: the machine types of these zones that can run the image there (wire-protocol B13)."""
     types = {

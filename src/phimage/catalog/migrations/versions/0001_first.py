@@ -159,6 +159,14 @@ def upgrade() -> None:
     op.create_index("uq_project_live", "project", ["id"], unique=True, sqlite_where=LIVE, postgresql_where=LIVE)
 
     op.create_table(
+        "rate_use",
+        sa.Column("key", sa.Text(), nullable=False),
+        sa.Column("process", sa.Text(), nullable=False),
+        sa.Column("used", sa.BigInteger(), nullable=False),
+        sa.Column("time", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("key", "process", name=op.f("pk_rate_use")),
+    )
+    op.create_table(
         "region",
         sa.Column("id", sa.Text(), nullable=False),
         sa.Column("number", sa.Integer(), nullable=False),

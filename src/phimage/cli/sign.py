@@ -1,0 +1,95 @@
+"""`phimage sign`: the signature of a request, and what is wrong with one."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from urllib.parse import urlencode, urlsplit
+
+import click
+
+from phimage.cli.output import json_option, print_json
+from phimage.cli.profile import Session, signed
+from phimage.errors import ClientError, RequestError
+from phimage.gateway.doctor import diagnose
+from phimage.gateway.params import Params, read_params
+from phimage.gateway.signature import SIGNATURE, sign, verify
+from phimage.model.account import PrivateKey
+
+
+@click.command("sign", short_help="Sign a request, or find out why a signature is wrong.")
+@click.argument("parameters", nargs=-1, metavar="[NAME=VALUE]...")
+@click.option("--check", "request", metavar="REQUEST", help="A request to check: a URL, a form or JSON body, or @FILE.")
+@json_option
+@signed
+def sign_(session: Session, parameters: tuple[str, ...], request: str | None, as_json: bool) -> None:
+    """Sign a request with the profile's key and print it as a form, or check the signature of one.
+
+    Nothing is sent. A check prints the text that is signed, with the private key masked, and if the signature is wrong
+    which difference makes it so; it exits 1 then.
+
+    \b
+    Examples:
+      phimage sign Action=DescribePHostImage Region=cn-bj2 Zone=cn-bj2-02
+      phimage sign --check 'http://127.0.0.1:8080/?Action=GetRegion&PublicKey=...&Signature=...'
+      phimage sign --check @body.json
+    """
+    key = PrivateKey(session.profile.private_key)
+    if request is not None:
+        _check(_params(request), key, as_json=as_json)
+        return
+    if not parameters:
+        raise click.UsageError("give NAME=VALUE pairs to sign, or --check REQUEST")
+    pairs = dict(_pair(text) for text in parameters)
+    body = {"PublicKey": session.profile.public_key, **pairs}
+    body[SIGNATURE] = sign(body, key)
+    if as_json:
+        print_json(body)
+    else:
+        click.echo(urlencode(body))
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        raise click.UsageError(f"{text!r} is not NAME=VALUE")
+    return name, value
+
+
+def _params(request: str) -> Params:
+    text = request
+    if request.startswith("@"):
+        try:
+            text = Path(request[1:]).read_text("utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ClientError(f"{request[1:]} cannot be read: {error}") from None
+    try:
+        if text.startswith(("http://", "https://")):
+            return read_params("GET", "", urlsplit(text).query, b"")
+        return read_params("POST", "", "", text.encode())
+    except RequestError as error:
+        raise ClientError(f"the request cannot be read: {error}") from None
+
+
+def _check(params: Params, key: PrivateKey, *, as_json: bool) -> None:
+    signature = params.get(SIGNATURE)
+    if not isinstance(signature, str) or not signature:
+        raise ClientError("the request has no Signature; sign it with `phimage sign NAME=VALUE ...`")
+    good = verify(params, signature, key)
+    diagnosis = diagnose(params, signature, key)
+    told = {
+        "Good": good,
+        "Canonical": diagnosis.canonical,
+        "Given": signature,
+        "Expected": sign(params, key),
+        "Likely": diagnosis.likely,
+    }
+    if as_json:
+        print_json(told)
+    else:
+        click.echo(f"signed text  {told['Canonical']}")
+        click.echo(f"given        {told['Given']}")
+        click.echo(f"expected     {told['Expected']}")
+        click.echo("the signature is right" if good else f"the signature is wrong; likely: {diagnosis.likely}")
+    if not good:
+        sys.exit(1)
