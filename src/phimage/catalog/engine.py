@@ -35,7 +35,7 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """A transaction that only reads. Raises ServiceUnavailable when the database cannot answer."""
+        """A transaction that only reads, all of it as of one moment. Raises ServiceUnavailable when it cannot."""
         with _told_as_unavailable(), self.engine.connect() as connection, connection.begin():
             yield connection
 
@@ -111,3 +111,5 @@ def _begin_sqlite(connection: Connection) -> None:
 def _begin_postgresql(connection: Connection) -> None:
     if connection.get_execution_options().get("phimage_write", False):
         connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{BUSY_SECONDS}s'")
+    else:  # SQLite has nothing less
+        connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")

@@ -88,7 +88,7 @@ class App(Generic[View]):
             content_type = headers.get(b"content-type", b"").decode("latin-1")
             address = self._address(scope, headers)
             answer = await self._answer(Incoming(method, scope["path"], query, content_type, body, address, request_id))
-        extra = [(name.encode("ascii"), value.encode("ascii")) for name, value in answer.headers.items()]
+        extra = [(name.lower().encode("ascii"), value.encode("ascii")) for name, value in answer.headers.items()]
         if answer.revision is not None:
             extra.append((b"x-phimage-revision", b"%d" % answer.revision))
         content = answer.body

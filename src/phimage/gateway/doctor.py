@@ -64,7 +64,6 @@ def _mistakes(params: Params, key: PrivateKey) -> Iterator[Mistake]:
         "HMAC was used: plain SHA-1 over text and key is expected",
         lambda: hmac.digest(secret.encode(), text.encode(), "sha1").hex(),
     )
-    yield "order: the parameters were not sorted by name", lambda: _sha1(_joined(signed, list(signed)) + secret)
     yield (
         "order: the parameters were sorted without regard to case",
         lambda: _sha1(_joined(signed, sorted(signed, key=str.lower)) + secret),
@@ -73,6 +72,7 @@ def _mistakes(params: Params, key: PrivateKey) -> Iterator[Mistake]:
         "order: indices were sorted as numbers, 2 before 10",
         lambda: _sha1(_joined(signed, sorted(signed, key=_natural)) + secret),
     )
+    yield "order: the parameters were not sorted by name", lambda: _sha1(_joined(signed, list(signed)) + secret)
     yield from _value_mistakes(signed, secret)
     yield from _left_out(signed, secret)
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from msgspec import Struct
-from msgspec.structs import fields
 
 from phimage.manifest import notation
 from phimage.manifest.records import Record, cluster_doc, image_doc, machine_type_doc, region_doc, zone_doc
@@ -87,7 +86,7 @@ def _fields(record: Record) -> dict[str, str]:
 
 def _flat(value: Any, path: str = "") -> dict[str, str]:
     if isinstance(value, Struct):
-        return _flat({field.name: getattr(value, field.name) for field in fields(value)}, path)
+        return _flat({name: getattr(value, name) for name in value.__struct_fields__}, path)
     if isinstance(value, Mapping):
         start = f"{path}." if path else ""
         return {name: text for key, inner in value.items() for name, text in _flat(inner, f"{start}{key}").items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
 from typing import Any
 
 from msgspec import NODEFAULT, Struct
@@ -55,11 +56,15 @@ def _section(name: str, docs: list[Any], *, roomy: bool) -> list[str]:
 def _said(value: Any) -> Any:
     """A value of the file as plain data, without the fields that have their default."""
     if isinstance(value, Struct):
-        given = {field.name: (field, getattr(value, field.name)) for field in fields(value)}
+        given = {field.name: (field, getattr(value, field.name)) for field in _fields(type(value))}
         return {name: _said(inner) for name, (field, inner) in given.items() if inner != _default(field)}
     if isinstance(value, tuple):
         return [_said(inner) for inner in value]
     return value
+
+
+_fields = cache(fields)
+"""msgspec evaluates the annotations anew at every call, which took longer than everything else."""
 
 
 def _default(field: Any) -> object:

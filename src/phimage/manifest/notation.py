@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 WIDTH = 120
@@ -31,10 +32,10 @@ _UNSEEN = re.compile(
 )
 """Control characters, line ends of every kind, no-break space, what turns the direction of writing, what is no character."""
 
-
 _SINGLE_SPACE = re.compile("(?<! ) (?! )")
 
 
+@lru_cache(10_000)  # zones and machine types are named over and over
 def text(value: str, *, flow: bool = False) -> str:
     """A text on one line. `flow` says that it stands between brackets."""
     plain = (

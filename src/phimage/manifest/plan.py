@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from msgspec import Struct
-from sqlalchemy import Connection
 
+from phimage.catalog.engine import Connection
 from phimage.catalog.facts import Facts
 from phimage.catalog.images import IMAGES, custom_images_in, images_at, once_given
 from phimage.catalog.places import CLUSTERS, MACHINE_TYPES, OFFERS, REGIONS, ZONES, topology_at

@@ -88,15 +88,7 @@ class _Composer:
     def take(self, event: yaml.Event) -> None:
         assert event.start_mark is not None
         line, column = event.start_mark.line + 1, event.start_mark.column + 1
-        if isinstance(event, yaml.DocumentStartEvent) and self.roots:
-            self._stop(line, column, "a second document begins here; expected one")
-        if isinstance(event, yaml.CollectionEndEvent):
-            done = self._open.pop()
-            if done.anchor is not None:
-                self._anchors[done.anchor] = done.node
-        elif isinstance(event, yaml.AliasEvent):
-            self._attach(self._named(event.anchor or "", line, column))
-        elif isinstance(event, yaml.ScalarEvent):
+        if isinstance(event, yaml.ScalarEvent):
             scalar = Scalar(event.value, not event.style, line, column)
             path, _ = self._attach(scalar)
             self._note(event.tag, line, column, path)
@@ -109,6 +101,14 @@ class _Composer:
             self._open.append(_Open(node, path, event.anchor, skipped))
             if len(self._open) > DEEPEST:
                 self._stop(line, column, f"lists and mappings stand in one another more than {DEEPEST} deep")
+        elif isinstance(event, yaml.CollectionEndEvent):
+            done = self._open.pop()
+            if done.anchor is not None:
+                self._anchors[done.anchor] = done.node
+        elif isinstance(event, yaml.AliasEvent):
+            self._attach(self._named(event.anchor or "", line, column))
+        elif isinstance(event, yaml.DocumentStartEvent) and self.roots:
+            self._stop(line, column, "a second document begins here; expected one")
 
     def _attach(self, node: Node) -> tuple[Path, bool]:
         """Put a node where it belongs. Returns its path, and whether it is skipped."""

@@ -1,0 +1,171 @@
+"""Databases for every suite: SQLite in a temporary folder, and a real PostgreSQL that starts when it is first asked for."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from itertools import count
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from phimage.catalog import schema
+from phimage.catalog.engine import Database, open_database
+from phimage.catalog.engine import database_url as url_of
+from phimage.catalog.seal import Seal
+from phimage.catalog.store import Catalog
+from tests.postgresql import PostgreSQL
+
+settings.register_profile(  # a loaded machine is no failure
+    "phimage", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("phimage")
+
+MASTER_KEY = bytes(range(32))
+
+NewDatabase = Callable[[], AbstractContextManager[str]]
+"""Makes a database; gives its address and removes it at the end."""
+
+NewCatalog = Callable[[], AbstractContextManager[Catalog]]
+"""Makes a catalogue, empty at revision 0, and removes it at the end. For tests that need more than one."""
+
+Reopen = Callable[[Catalog], Catalog]
+"""Opens the database of a catalogue once more, as another process would."""
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgreSQL]:
+    """A PostgreSQL server for this test process. It and its files are gone at the end."""
+    server = PostgreSQL()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def dialect(request: pytest.FixtureRequest) -> str:
+    """Each test that uses a database, directly or not, runs on both."""
+    found: str = request.param
+    return found
+
+
+@pytest.fixture
+def new_database(dialect: str, request: pytest.FixtureRequest, tmp_path: Path) -> NewDatabase:
+    """Makes databases without a schema."""
+    if dialect == "postgresql":
+        return _postgresql_databases(request.getfixturevalue("postgresql"), "template0")
+    return _sqlite_databases(tmp_path, None)
+
+
+@pytest.fixture
+def database_url(new_database: NewDatabase, dialect: str) -> Iterator[str]:
+    """PHIMAGE_DATABASE of a real process: a database without a schema, or "" for SQLite in the data folder."""
+    if dialect == "sqlite":
+        yield ""
+    else:
+        with new_database() as url:
+            yield url
+
+
+@pytest.fixture
+def empty_database(new_database: NewDatabase) -> Iterator[Database]:
+    """An open database without a schema."""
+    with new_database() as url, _opened(url) as database:
+        yield database
+
+
+@pytest.fixture
+def new_catalog(dialect: str, request: pytest.FixtureRequest, tmp_path: Path) -> NewCatalog:
+    """Makes catalogues. Quick: each is a copy of a template."""
+    if dialect == "postgresql":
+        server = request.getfixturevalue("postgresql")
+        new = _postgresql_databases(server, request.getfixturevalue("postgresql_template"))
+    else:
+        new = _sqlite_databases(tmp_path, request.getfixturevalue("sqlite_template"))
+
+    @contextmanager
+    def catalog() -> Iterator[Catalog]:
+        with new() as url, _opened(url) as database:
+            yield Catalog(database, _seal())
+
+    return catalog
+
+
+@pytest.fixture
+def catalog(new_catalog: NewCatalog) -> Iterator[Catalog]:
+    """A catalogue, empty at revision 0."""
+    with new_catalog() as found:
+        yield found
+
+
+@pytest.fixture
+def reopen() -> Iterator[Reopen]:
+    """Opens databases once more, and closes them."""
+    opened: list[Database] = []
+
+    def again(catalog: Catalog) -> Catalog:
+        opened.append(open_database(catalog.database.engine.url))
+        return Catalog(opened[-1], _seal())
+
+    yield again
+    for database in opened:
+        database.close()
+
+
+@pytest.fixture(scope="session")
+def postgresql_template(postgresql: PostgreSQL) -> str:
+    """Name of a database with the schema and nothing else."""
+    name = postgresql.create()
+    with _opened(postgresql.url(name)) as database:
+        schema.make_or_check(database)
+    return name
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database file with the schema and nothing else."""
+    path = tmp_path_factory.mktemp("template") / "catalog.sqlite"
+    with _opened(f"sqlite:///{path}") as database:
+        schema.make_or_check(database)
+    return path
+
+
+def _postgresql_databases(server: PostgreSQL, template: str) -> NewDatabase:
+    @contextmanager
+    def new() -> Iterator[str]:
+        name = server.create(template)
+        try:
+            yield server.url(name)
+        finally:
+            server.drop(name)
+
+    return new
+
+
+def _sqlite_databases(folder: Path, template: Path | None) -> NewDatabase:
+    numbers = count(1)
+
+    @contextmanager
+    def new() -> Iterator[str]:
+        path = folder / f"catalog{next(numbers)}.sqlite"
+        if template is not None:
+            shutil.copyfile(template, path)
+        yield f"sqlite:///{path}"
+        path.unlink(missing_ok=True)
+
+    return new
+
+
+@contextmanager
+def _opened(url: str) -> Iterator[Database]:
+    database = open_database(url_of(url, Path()))
+    try:
+        yield database
+    finally:
+        database.close()
+
+
+def _seal() -> Seal:
+    nonces = count(1)
+    return Seal(MASTER_KEY, lambda length: next(nonces).to_bytes(length, "big"))

@@ -1,0 +1,86 @@
+"""The explanation and the list cannot disagree."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from phimage.model.explain import _WORDS, explain
+from phimage.model.ids import ClusterId, ImageId, MachineTypeId, ProjectId, ZoneId
+from phimage.model.image import NO_PROJECT, RULES, Image, ImageType, Query, State, select
+from phimage.model.topology import Topology
+from tests.examples import offer, offering
+
+ZONES = ("cn-bj2-02", "cn-bj2-03")
+TYPES = ("DB-2", "Base-SSD-V5", "Gone")
+CLUSTERS = ("1G", "10G", "25G")
+PROJECTS = ("org-a", "org-b")
+
+topologies = st.lists(
+    st.builds(offer, st.sampled_from(TYPES), st.sampled_from(ZONES), st.sampled_from(CLUSTERS)), max_size=8
+).map(lambda offers: offering(*offers))
+
+
+@st.composite
+def images(draw: st.DrawFn, number: int) -> Image:
+    type_ = draw(st.sampled_from(ImageType))
+    support = draw(st.dictionaries(st.sampled_from(TYPES), st.sets(st.sampled_from(CLUSTERS), min_size=1), max_size=3))
+    return Image(
+        id=ImageId(f"pimg-x-{number}"),
+        type=type_,
+        project=NO_PROJECT if type_ is ImageType.BASE else ProjectId(draw(st.sampled_from(PROJECTS))),
+        family="f",
+        name="n",
+        os_type="Ubuntu",
+        os_name="Ubuntu",
+        version="1",
+        description="",
+        state=draw(st.sampled_from(State)),
+        deprecated=draw(st.booleans()),
+        size=20,
+        created=draw(st.integers(0, 3)),
+        zones=tuple(ZoneId(zone) for zone in draw(st.sets(st.sampled_from(ZONES)))),
+        support={MachineTypeId(kind): tuple(ClusterId(c) for c in sorted(found)) for kind, found in support.items()},
+    )
+
+
+catalogues = st.integers(1, 6).flatmap(lambda size: st.tuples(*(images(number) for number in range(size))))
+queries = st.builds(
+    Query,
+    project=st.sampled_from(PROJECTS).map(ProjectId),
+    zones=st.sampled_from([(ZONES[0],), ZONES]).map(lambda zones: tuple(ZoneId(zone) for zone in zones)),
+    type=st.none() | st.sampled_from(ImageType),
+    ids=st.sets(st.sampled_from(["pimg-x-0", "pimg-x-1"]).map(ImageId)).map(frozenset),
+    machine_type=st.none() | st.sampled_from(TYPES).map(MachineTypeId),
+    cluster=st.none() | st.sampled_from(CLUSTERS).map(ClusterId),
+)
+
+
+@given(catalogues, queries, topologies)
+def test_an_image_is_listed_exactly_when_no_reason_speaks_against_it(
+    catalogue: tuple[Image, ...], query: Query, topology: Topology
+) -> None:
+    listed = select(catalogue, query, topology)
+    for image in catalogue:
+        told = explain(image.id, image, catalogue, query, topology)
+        assert told.listed == (image in listed) == (not told.reasons)
+        assert told.total == len(listed)
+        if told.listed:
+            assert told.position is not None
+            assert listed[told.position] is image
+        assert all(reason.why and reason.remedy for reason in told.reasons)
+
+
+@given(catalogues, queries, topologies)
+def test_what_may_not_be_seen_is_explained_like_what_does_not_exist(
+    catalogue: tuple[Image, ...], query: Query, topology: Topology
+) -> None:
+    seen = [image for image in catalogue if image.type is ImageType.BASE or image.project == query.project]
+    absent = explain(ImageId("pimg-x-none"), None, seen, query, topology)
+    for image in catalogue:
+        if image not in seen:
+            assert explain(image.id, None, seen, query, topology) == absent
+
+
+def test_every_rule_has_words() -> None:
+    assert set(_WORDS) == {rule.name for rule in RULES}

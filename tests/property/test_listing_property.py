@@ -1,0 +1,250 @@
+"""The list out of SQL against a naive one: random catalogues and changes, random queries at random revisions.
+
+The naive list knows nothing of phimage's rules, rows or views. It keeps every revision as a dictionary of its own and filters
+as wire-protocol 5 and B8, B9, B10 and B13 say it.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import NamedTuple
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from phimage.catalog.images import IMAGES
+from phimage.catalog.places import CLUSTERS, OFFERS
+from phimage.catalog.revisions import Change
+from phimage.catalog.seal import Seal
+from phimage.catalog.store import Catalog, View
+from phimage.model.ids import ClusterId, ImageId, MachineTypeId, ProjectId, Revision, ZoneId
+from phimage.model.image import ImageType, Query, select, supported_types
+from tests.conftest import MASTER_KEY, NewCatalog
+from tests.examples import author, cluster, image, offer
+
+ZONES = ["cn-bj2-02", "cn-bj2-05", "hk-01"]
+KINDS = ["DB-2", "SSD-1", "GPU-1"]
+CLUSTER_NAMES = ["1G", "10G", "25G"]
+OWNERS = ["", "org-a", "org-b"]
+IDS = [f"pimg-{letter}" for letter in "abcdefg"]
+
+Offer = tuple[str, str, str]
+
+
+class Stored(NamedTuple):
+    """An image, as the naive list keeps it."""
+
+    owner: str
+    zones: tuple[str, ...]
+    support: dict[str, tuple[str, ...]]
+    created: int
+    deprecated: bool
+
+
+class State:
+    """A catalogue, as the naive list keeps it."""
+
+    def __init__(self) -> None:
+        self.images: dict[str, Stored] = {}
+        self.offers: set[Offer] = set()
+        self.default = ""
+
+
+class Asked(NamedTuple):
+    """A query, as the naive list reads it."""
+
+    project: str
+    zones: tuple[str, ...]
+    type: str | None
+    ids: frozenset[str]
+    kind: str | None
+    cluster: str | None
+
+
+Listed = list[tuple[str, tuple[str, ...]]]
+"""Ids in order, each with its Support."""
+
+
+def naive_list(state: State, asked: Asked) -> Listed:
+    """What a query lists."""
+    found = []
+    for id, stored in state.images.items():
+        if stored.owner not in ("", asked.project):
+            continue
+        if asked.type is not None and asked.type != ("Custom" if stored.owner else "Base"):
+            continue
+        if asked.ids and id not in asked.ids:
+            continue
+        if stored.deprecated and id not in asked.ids:
+            continue
+        there = [zone for zone in asked.zones if zone in stored.zones]
+        if not there:
+            continue
+        if (asked.kind or asked.cluster) and not any(runs(state, stored, zone, asked) for zone in there):
+            continue
+        found.append(id)
+    found.sort()
+    found.sort(key=lambda name: state.images[name].created, reverse=True)
+    found.sort(key=lambda name: state.images[name].owner != "")
+    return [(id, naive_support(state, state.images[id], asked.zones)) for id in found]
+
+
+def runs(state: State, stored: Stored, zone: str, asked: Asked) -> bool:
+    """Whether the machines that are meant can run an image in a zone where it is."""
+    able = pairs(state, stored, zone)
+    if asked.kind is None:
+        return any(on == asked.cluster for _, on in able)
+    if asked.cluster is not None:
+        return (asked.kind, asked.cluster) in able
+    if (asked.kind, zone, state.default) in state.offers:
+        return (asked.kind, state.default) in able
+    return any(kind == asked.kind for kind, _ in able)
+
+
+def pairs(state: State, stored: Stored, zone: str) -> set[tuple[str, str]]:
+    """Machine types and clusters that a zone offers and an image supports."""
+    return {(kind, on) for kind, at, on in state.offers if at == zone and on in stored.support.get(kind, ())}
+
+
+def naive_support(state: State, stored: Stored, zones: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(sorted({kind for zone in zones if zone in stored.zones for kind, _ in pairs(state, stored, zone)}))
+
+
+# steps: each changes both, and says nothing about what the other should hold
+
+
+class PutImage(NamedTuple):
+    id: str
+    stored: Stored
+
+    def apply(self, state: State, change: Change) -> None:
+        state.images[self.id] = self.stored
+        owner, zones, support, created, deprecated = self.stored
+        record = image(self.id, project=owner, zones=zones, support=support, created=created, deprecated=deprecated)
+        IMAGES.put(change, record)
+
+
+class DropImage(NamedTuple):
+    id: str
+
+    def apply(self, state: State, change: Change) -> None:
+        state.images.pop(self.id, None)
+        found = IMAGES.find(change.connection, self.id)
+        if found is not None:
+            IMAGES.withdraw(change, found)
+
+
+class PutOffer(NamedTuple):
+    offer: Offer
+
+    def apply(self, state: State, change: Change) -> None:
+        state.offers.add(self.offer)
+        OFFERS.put(change, offer(*self.offer))
+
+
+class DropOffer(NamedTuple):
+    offer: Offer
+
+    def apply(self, state: State, change: Change) -> None:
+        state.offers.discard(self.offer)
+        found = OFFERS.find(change.connection, *self.offer)
+        if found is not None:
+            OFFERS.withdraw(change, found)
+
+
+class ChooseDefault(NamedTuple):
+    name: str
+
+    def apply(self, state: State, change: Change) -> None:
+        state.default = self.name
+        for name in CLUSTER_NAMES:
+            CLUSTERS.put(change, cluster(name, default=name == self.name))
+
+
+Step = PutImage | DropImage | PutOffer | DropOffer | ChooseDefault
+
+
+def some(names: list[str]) -> st.SearchStrategy[tuple[str, ...]]:
+    return st.lists(st.sampled_from(names), unique=True, max_size=len(names)).map(tuple)
+
+
+STORED = st.builds(
+    Stored,
+    owner=st.sampled_from(OWNERS),
+    zones=some(ZONES),
+    support=st.dictionaries(st.sampled_from(KINDS), some(CLUSTER_NAMES)),
+    created=st.integers(0, 3),
+    deprecated=st.sampled_from([False, False, False, True]),
+)
+ALL_OFFERS = st.tuples(st.sampled_from(KINDS), st.sampled_from(ZONES), st.sampled_from(CLUSTER_NAMES))
+STEPS: st.SearchStrategy[Step] = st.one_of(
+    st.builds(PutImage, st.sampled_from(IDS), STORED),
+    st.builds(PutImage, st.sampled_from(IDS), STORED),
+    st.builds(PutOffer, ALL_OFFERS),
+    st.builds(DropImage, st.sampled_from(IDS)),
+    st.builds(DropOffer, ALL_OFFERS),
+    st.builds(ChooseDefault, st.sampled_from([*CLUSTER_NAMES, ""])),
+)
+FIRST = st.tuples(
+    st.lists(st.builds(PutImage, st.sampled_from(IDS), STORED), min_size=4, max_size=8, unique_by=lambda step: step.id),
+    st.lists(st.builds(PutOffer, ALL_OFFERS), min_size=6, max_size=18, unique=True),
+).map(lambda parts: [ChooseDefault("25G"), *parts[0], *parts[1]])
+HISTORIES = st.tuples(FIRST, st.lists(st.lists(STEPS, min_size=1, max_size=4), max_size=5)).map(
+    lambda parts: [parts[0], *parts[1]]
+)
+QUERIES = st.builds(
+    Asked,
+    project=st.sampled_from(["org-a", "org-b", "org-none"]),
+    zones=some(ZONES),
+    type=st.sampled_from([None, None, "Base", "Custom"]),
+    ids=st.one_of(st.just(frozenset[str]()), st.frozensets(st.sampled_from([*IDS, "pimg-unknown"]), max_size=4)),
+    kind=st.sampled_from([None, None, *KINDS, "unknown"]),
+    cluster=st.sampled_from([None, None, *CLUSTER_NAMES, "100G"]),
+)
+
+
+def sql_list(view: View, asked: Asked) -> Listed:
+    """What a query lists, by way of the catalogue."""
+    query = Query(
+        project=ProjectId(asked.project),
+        zones=tuple(ZoneId(zone) for zone in asked.zones),
+        type=None if asked.type is None else ImageType(asked.type),
+        ids=frozenset(ImageId(id) for id in asked.ids),
+        machine_type=None if asked.kind is None else MachineTypeId(asked.kind),
+        cluster=None if asked.cluster is None else ClusterId(asked.cluster),
+    )
+    topology = view.topology()
+    images = (*view.base_images(), *view.images_of(query.project))
+    return [(found.id, supported_types(found, query.zones, topology)) for found in select(images, query, topology)]
+
+
+@settings(max_examples=45, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(history=HISTORIES, queries=st.lists(QUERIES, min_size=4, max_size=12), data=st.data())
+def test_the_list_out_of_sql_is_the_naive_list_now_and_at_every_revision(
+    new_catalog: NewCatalog, history: list[list[Step]], queries: list[Asked], data: st.DataObject
+) -> None:
+    with new_catalog() as catalog:
+        beside = Catalog(catalog.database, Seal(MASTER_KEY, bytes))
+        states, held = [State()], []
+        for steps in history:
+            state = copy.deepcopy(states[-1])
+            with (catalog if data.draw(st.booleans()) else beside).change(author()) as change:
+                for step in steps:
+                    step.apply(state, change)
+                if not change.records:
+                    state = states[-1]
+            if state is not states[-1]:
+                states.append(state)
+            catalog.refresh()
+            assert catalog.head == beside.refresh() == len(states) - 1
+            held.append((catalog.now(wait=True), state))
+            asked = data.draw(st.sampled_from(queries))
+            for view in (catalog.now(wait=True), beside.now(wait=True)):
+                assert sql_list(view, asked) == naive_list(state, asked)
+
+        for asked in queries:
+            number = data.draw(st.integers(0, len(states) - 1))
+            view, of_then = data.draw(st.sampled_from(held))
+            assert sql_list(catalog.at(Revision(number), wait=True), asked) == naive_list(states[number], asked)
+            assert sql_list(view, asked) == naive_list(of_then, asked)
+            assert sql_list(beside.now(wait=True), asked) == naive_list(states[-1], asked)
