@@ -27,7 +27,7 @@ bench: $(VENV)/.dev  ## measure; needs wrk; writes bench/RESULTS.md
 	@$(BIN)/python -m bench $(ARGS)
 
 docs: $(VENV)/.dev  ## write docs/reference anew from the code
-	@$(BIN)/python -m tests.docs.write
+	@$(BIN)/python -m phimage.reference
 
 lock: $(VENV)/.dev  ## write requirements/*.txt anew from pyproject.toml; needs uv
 	@uv pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --universal \

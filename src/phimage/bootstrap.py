@@ -11,6 +11,7 @@ from pathlib import Path
 import structlog
 from msgspec import Struct
 
+from phimage import __version__
 from phimage.actions import registry
 from phimage.actions.service import Service
 from phimage.catalog import schema
@@ -23,6 +24,7 @@ from phimage.catalog.store import Catalog, View
 from phimage.errors import SetupError
 from phimage.gateway.app import App
 from phimage.gateway.dispatch import Dispatcher
+from phimage.gateway.openapi import document
 from phimage.gateway.rate import RateLimit
 from phimage.model.account import Account
 from phimage.model.ids import AccountId
@@ -129,7 +131,8 @@ def build_app(settings: Settings, started: Callable[[], object]) -> App[View]:
         most_limit=settings.most_limit,
     )
     rate_limit = RateLimit(settings.rate, settings.burst) if settings.rate else None
-    dispatcher = Dispatcher(registry(service), catalog, rate_limit, explain_signatures=settings.explain_signatures)
+    actions = registry(service)
+    dispatcher = Dispatcher(actions, catalog, rate_limit, explain_signatures=settings.explain_signatures)
 
     def refresh() -> None:
         catalog.refresh()
@@ -138,6 +141,7 @@ def build_app(settings: Settings, started: Callable[[], object]) -> App[View]:
             rate_limit.learn(exchange(catalog.database, process, rate_limit.used(), now), now)
 
     process = secrets.token_hex(8)
-    app = App(dispatcher, refresh, started, settings.trusted_proxies)
+    pages = {"/openapi.json": document(actions, __version__)}
+    app = App(dispatcher, refresh, started, settings.trusted_proxies, pages)
     catalog.on_news(app.tell_news)
     return app

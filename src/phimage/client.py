@@ -36,6 +36,8 @@ class Client:
     """A signed connection to one endpoint. `call` is safe to use from several threads."""
 
     def __init__(self, endpoint: str, public: str, private: PrivateKey, *, timeout: float = 60.0) -> None:
+        if not endpoint.startswith(("http://", "https://")):
+            raise ClientError(f"{endpoint!r} is not an address; expected http://host:port")
         self.endpoint = endpoint.rstrip("/")
         self._public = public
         self._private = private
@@ -45,7 +47,7 @@ class Client:
         """The same client, looking at a past revision."""
         return Client(f"{self.endpoint}/rev/{revision}", self._public, self._private)
 
-    def call(self, action: str, **params: Given) -> Answer:
+    def call(self, action: str, /, **params: Given) -> Answer:
         """Call an Action. Raises Refused with its RetCode, or Unreachable."""
         body = self.signed(action, **params)
         form = urlencode(body).encode()
@@ -60,7 +62,7 @@ class Client:
             raise Unreachable(f"no answer from {self.endpoint}: {_reason(error)}; is phimage running there?") from None
         return _read(response, self.endpoint)
 
-    def signed(self, action: str, **params: Given) -> dict[str, str]:
+    def signed(self, action: str, /, **params: Given) -> dict[str, str]:
         """The parameters of a call as text, with their signature."""
         body = {"Action": action, "PublicKey": self._public, **dict(_texts(params))}
         return body | {"Signature": sign(body, self._private)}

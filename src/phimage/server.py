@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable
 from contextlib import closing
 
@@ -46,17 +47,27 @@ def serve(settings: Settings, listening: Callable[[str], None]) -> None:
     )
     waiting = threading.Thread(
         target=_wait_until_ready,
-        args=(ready, settings.workers, functools.partial(listening, _url(settings.host, port))),
+        args=(ready, settings.workers, (settings.host, port), functools.partial(listening, _url(settings.host, port))),
         daemon=True,
     )
     waiting.start()
     server.serve(target_loader=functools.partial(_worker, settings, tell), wrap_loader=False)
 
 
-def _wait_until_ready(ready: int, workers: int, then: Callable[[], None]) -> None:
+def _wait_until_ready(ready: int, workers: int, address: tuple[str, int], then: Callable[[], None]) -> None:
     for _ in range(workers):
         os.read(ready, 1)
+    while not _connects(address):  # a worker is ready a moment before its socket listens
+        time.sleep(0.01)
     then()
+
+
+def _connects(address: tuple[str, int]) -> bool:
+    try:
+        socket.create_connection(address, timeout=1).close()
+    except OSError:
+        return False
+    return True
 
 
 def _worker(settings: Settings, tell: int) -> App[View]:

@@ -12,7 +12,6 @@ import msgspec
 import pytest
 from sqlalchemy import Connection
 
-from phimage.catalog import store
 from phimage.catalog.accounts import ACCOUNTS, KEYS, MEMBERSHIPS, PROJECTS, USERS
 from phimage.catalog.engine import Database
 from phimage.catalog.images import IMAGES
@@ -201,9 +200,9 @@ def test_who_does_not_exist_is_not_remembered(full: Catalog, statements: Stateme
 
 
 def test_a_process_remembers_only_so_much_and_forgets_what_was_not_asked_for_longest(
-    full: Catalog, monkeypatch: pytest.MonkeyPatch
+    full: Catalog,
 ) -> None:
-    monkeypatch.setattr(store, "MOST_ENTRIES", 3)
+    full = Catalog(full.database, full.seal, most_entries=3)
 
     for name in ("topology", "base", "images of org-a", "topology", "images of org-b", "household acme"):
         READS[name](full.now(wait=True))
@@ -275,9 +274,9 @@ def test_a_change_in_one_project_costs_other_projects_nothing(full: Catalog, sta
 
 
 def test_changes_of_very_many_scopes_are_forgotten_without_a_wrong_answer(
-    full: Catalog, reopen: Reopen, monkeypatch: pytest.MonkeyPatch
+    full: Catalog, reopen: Reopen
 ) -> None:
-    monkeypatch.setattr(store, "MOST_ENTRIES", 2)
+    full = Catalog(full.database, full.seal, most_entries=2)
     old = full.now(wait=True)
     before = read_all(old)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from phimage.actions import accounts, caller, catalog, explain, feed, images, keys, machines, places, projects, revisions, users
 from phimage.actions.service import Service
-from phimage.catalog.store import View
+from phimage.catalog.store import Catalog, View
 from phimage.gateway.registry import Registry
 
 
@@ -12,3 +14,8 @@ def registry(service: Service) -> Registry[View]:
     """All Actions, answering from a service's catalogue."""
     nouns = (images, explain, feed, machines, places, caller, catalog, revisions, accounts, users, projects, keys)
     return Registry(action for noun in nouns for action in noun.actions(service))
+
+
+def described() -> Registry[View]:
+    """All Actions with the settings of a new installation, to be described. There is no catalogue: they cannot be called."""
+    return registry(Service(catalog=cast("Catalog", None)))

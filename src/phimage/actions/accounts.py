@@ -42,8 +42,8 @@ class ModifyAccount(Struct, rename="pascal", frozen=True, kw_only=True):
     """Change what an account is limited to; what is not given stays as it is."""
 
     account: AccountParam
-    company: Line | None = None
-    email: Line | None = None
+    company: Annotated[Line, Meta(description="name of the company")] | None = None
+    email: Annotated[Line, Meta(description="address of the main user")] | None = None
     zone_limit: ZonesParam = ()
     any_zone: Annotated[bool, Meta(description="lift the limit to zones")] = False
     network_limit: NetworksParam = ()
@@ -57,26 +57,28 @@ class ListAccounts(Struct, rename="pascal", frozen=True, kw_only=True):
 class AccountSet(Struct, rename="pascal", frozen=True, kw_only=True):
     """An account."""
 
-    account: str
-    company: str
-    email: str
-    operator: bool
-    zone_limit: tuple[str, ...]
-    network_limit: tuple[str, ...]
-    create_time: int
+    account: Annotated[str, Meta(description="name of the account")]
+    company: Annotated[str, Meta(description="name of the company")]
+    email: Annotated[str, Meta(description="address of the main user")]
+    operator: Annotated[bool, Meta(description="whether the account runs the cloud")]
+    zone_limit: Annotated[tuple[str, ...], Meta(description="the only zones that it may use; empty means every zone")]
+    network_limit: Annotated[
+        tuple[str, ...], Meta(description="the only networks that its keys work from; empty means everywhere")
+    ]
+    create_time: Annotated[int, Meta(description="when it was opened, Unix seconds")]
 
 
 class CreateAccountResponse(NewKeyResponse, rename="pascal", frozen=True, kw_only=True):
     """A new account."""
 
-    user_id: int
-    project_id: str
+    user_id: Annotated[int, Meta(description="number of the main user")]
+    project_id: Annotated[str, Meta(description="id of the default project")]
 
 
 class ListAccountsResponse(Struct, rename="pascal", frozen=True, kw_only=True):
     """All accounts, by name."""
 
-    account_set: tuple[AccountSet, ...]
+    account_set: Annotated[tuple[AccountSet, ...], Meta(description="the accounts")]
 
 
 def actions(service: Service) -> list[Action[View]]:

@@ -21,10 +21,10 @@ class GetProjectList(Struct, rename="pascal", frozen=True, kw_only=True):
 class ProjectRow(Struct, rename="pascal", frozen=True, kw_only=True):
     """A project."""
 
-    project_id: str
-    project_name: str
+    project_id: Annotated[str, Meta(description="project id, such as org-4k2xqz7a")]
+    project_name: Annotated[str, Meta(description="name of the project, for people")]
     create_time: Annotated[int, Meta(description="Unix seconds")]
-    is_default: bool
+    is_default: Annotated[bool, Meta(description="whether a request of the main user without ProjectId means it")]
     resource_count: Annotated[int, Meta(description="custom images of the project")]
     member_count: Annotated[int, Meta(description="users who can see the project")]
     parent_id: Annotated[str, Meta(description="obsolete, always empty")] = ""
@@ -34,8 +34,8 @@ class ProjectRow(Struct, rename="pascal", frozen=True, kw_only=True):
 class GetProjectListResponse(Struct, rename="pascal", frozen=True, kw_only=True):
     """The projects that the caller can see."""
 
-    project_count: int
-    project_set: tuple[ProjectRow, ...]
+    project_count: Annotated[int, Meta(description="how many projects there are")]
+    project_set: Annotated[tuple[ProjectRow, ...], Meta(description="the projects")]
 
 
 class GetUserInfo(Struct, rename="pascal", frozen=True, kw_only=True):
@@ -48,25 +48,25 @@ class UserInfo(Struct, rename="pascal", frozen=True, kw_only=True):
     admin: Annotated[int, Meta(description="1 for the main user, else 0")]
     administrator: Annotated[str, Meta(description="name of the main user's address")]
     auth_state: Annotated[str, Meta(description="always CERTIFIED: an account here was opened by the operator")] = "CERTIFIED"
-    city: str = ""
-    company_name: str
-    finance: int = 0
-    industry_type: int = 0
-    phone_prefix: str = ""
-    province: str = ""
-    user_address: str = ""
-    user_email: str
-    user_id: int
-    user_name: str
-    user_phone: str = ""
+    city: Annotated[str, Meta(description="not kept, always empty")] = ""
+    company_name: Annotated[str, Meta(description="company of the account, or its name")]
+    finance: Annotated[int, Meta(description="not kept, always 0")] = 0
+    industry_type: Annotated[int, Meta(description="not kept, always 0")] = 0
+    phone_prefix: Annotated[str, Meta(description="not kept, always empty")] = ""
+    province: Annotated[str, Meta(description="not kept, always empty")] = ""
+    user_address: Annotated[str, Meta(description="not kept, always empty")] = ""
+    user_email: Annotated[str, Meta(description="address of the user, or of the account")]
+    user_id: Annotated[int, Meta(description="number of the user")]
+    user_name: Annotated[str, Meta(description="name of the user in the account")]
+    user_phone: Annotated[str, Meta(description="not kept, always empty")] = ""
     user_type: Annotated[int, Meta(description="1 for a company")] = 1
-    user_version: int = 0
+    user_version: Annotated[int, Meta(description="not kept, always 0")] = 0
 
 
 class GetUserInfoResponse(Struct, rename="pascal", frozen=True, kw_only=True):
     """Exactly one row."""
 
-    data_set: tuple[UserInfo, ...]
+    data_set: Annotated[tuple[UserInfo, ...], Meta(description="the caller, as the only element")]
 
 
 def actions(service: Service) -> list[Action[View]]:

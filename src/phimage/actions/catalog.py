@@ -42,27 +42,27 @@ class ExportCatalog(Struct, rename="pascal", frozen=True, kw_only=True):
 class FieldSet(Struct, rename="pascal", frozen=True, kw_only=True):
     """A field that changes; what was or will not be there is empty."""
 
-    field: str
-    old: str
-    new: str
+    field: Annotated[str, Meta(description="name of the field")]
+    old: Annotated[str, Meta(description="value before")]
+    new: Annotated[str, Meta(description="value after")]
 
 
 class DifferenceSet(Struct, rename="pascal", frozen=True, kw_only=True):
     """A thing that is added, changed or withdrawn."""
 
     noun: Annotated[str, Meta(description="cluster, region, zone, machine_type, offer or image")]
-    id: str
-    title: str
+    id: Annotated[str, Meta(description="id of the thing")]
+    title: Annotated[str, Meta(description="its name, for people")]
     verb: Annotated[str, Meta(description="added, changed or withdrawn")]
-    fields: tuple[FieldSet, ...]
+    fields: Annotated[tuple[FieldSet, ...], Meta(description="the fields that change; none for what is added or withdrawn")]
 
 
 class KeptSet(Struct, rename="pascal", frozen=True, kw_only=True):
     """A thing that the file does not name and that stays, because Prune was not asked for."""
 
-    noun: str
-    id: str
-    title: str
+    noun: Annotated[str, Meta(description="cluster, region, zone, machine_type, offer or image")]
+    id: Annotated[str, Meta(description="id of the thing")]
+    title: Annotated[str, Meta(description="its name, for people")]
 
 
 class PlanCatalogResponse(Struct, rename="pascal", frozen=True, kw_only=True):
@@ -71,16 +71,16 @@ class PlanCatalogResponse(Struct, rename="pascal", frozen=True, kw_only=True):
     A file with mistakes is answered with RetCode 230 and all of them in `Mistakes`: Line, Column, Field, Message.
     """
 
-    revision: int
-    difference_set: tuple[DifferenceSet, ...]
-    kept_set: tuple[KeptSet, ...]
+    revision: Annotated[int, Meta(description="the newest revision after that")]
+    difference_set: Annotated[tuple[DifferenceSet, ...], Meta(description="what the file changes")]
+    kept_set: Annotated[tuple[KeptSet, ...], Meta(description="what the file does not name and stays")]
 
 
 class ExportCatalogResponse(Struct, rename="pascal", frozen=True, kw_only=True):
     """The catalogue of a revision."""
 
-    revision: int
-    catalog: str
+    revision: Annotated[int, Meta(description="the revision that the file has")]
+    catalog: Annotated[str, Meta(description="the text of the YAML")]
 
 
 def actions(service: Service) -> list[Action[View]]:

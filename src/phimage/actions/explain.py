@@ -39,11 +39,11 @@ class ReasonSet(Struct, rename="pascal", frozen=True, kw_only=True):
 class ExplainPHostImageResponse(Struct, rename="pascal", frozen=True, kw_only=True):
     """The explanation. An image that the caller may not see is explained like one that does not exist."""
 
-    image_id: str
-    listed: bool
+    image_id: Annotated[str, Meta(description="the image that was asked about")]
+    listed: Annotated[bool, Meta(description="whether the list has it")]
     position: Annotated[int | None, Meta(description="place in the list, from 0: the Offset that starts a page with it")]
     total_count: Annotated[int, Meta(description="how many images the list has")]
-    reason_set: tuple[ReasonSet, ...]
+    reason_set: Annotated[tuple[ReasonSet, ...], Meta(description="why it is not listed; empty when it is")]
     notes: Annotated[tuple[str, ...], Meta(description="what else to know, also of a listed image")]
 
 

@@ -9,8 +9,10 @@ from msgspec import Meta, Struct, field
 
 from phimage.actions.service import Service
 from phimage.actions.wire import LimitParam, OffsetParam, RegionParam, ZoneParam, check_zone_allowed, zones_asked
+from phimage.catalog.revisions import BASE, TOPOLOGY, project_scope
 from phimage.catalog.store import View
 from phimage.errors import UnavailableParam
+from phimage.gateway.envelope import Encoded, encoded
 from phimage.gateway.registry import Action, Call
 from phimage.model.account import Right
 from phimage.model.ids import ClusterId, ImageId, MachineTypeId, RegionId, ZoneId
@@ -81,7 +83,7 @@ class GetPHostImage(Struct, rename="pascal", frozen=True, kw_only=True):
 class Runs(Struct, rename="pascal", frozen=True, kw_only=True):
     """A machine type that can run an image."""
 
-    machine_type: str
+    machine_type: Annotated[str, Meta(description="machine type")]
     clusters: Annotated[tuple[str, ...], Meta(description="the clusters on which it can")]
     zones: Annotated[tuple[str, ...], Meta(description="zones of the image that offer the machine type on one of them")]
 
@@ -101,22 +103,28 @@ class GetPHostImageResponse(Struct, rename="pascal", frozen=True, kw_only=True):
 def actions(service: Service) -> list[Action[View]]:
     """The Actions about images."""
 
-    def describe(request: DescribePHostImage, call: Call[View]) -> DescribePHostImageResponse:
-        topology = call.view.topology()
+    def describe(request: DescribePHostImage, call: Call[View]) -> Encoded:
         limit = _limit(request.limit, call.default_limit, service)
-        query = query_of(request, call, topology, request.image_id)
-        images = select(scope(query, call.view), query, topology)
-        page = images[request.offset : request.offset + limit]
+        query = query_of(request, call, call.view.topology(), request.image_id)
+        name = (query, request.offset, limit)
+        scopes = (TOPOLOGY, BASE, project_scope(query.project))
         if call.view.pinned:
-            _tell_newer(images, query, call)
+            _tell_newer(query, call)
+        return call.view.derived(name, scopes, lambda: encoded(_page(query, request.offset, limit, call.view)))
+
+    def _page(query: Query, offset: int, limit: int, view: View) -> DescribePHostImageResponse:
+        topology = view.topology()
+        images = select(scope(query, view), query, topology)
         return DescribePHostImageResponse(
-            total_count=len(images), image_set=tuple(on_wire(image, query.zones, topology) for image in page)
+            total_count=len(images),
+            image_set=tuple(on_wire(image, query.zones, topology) for image in images[offset : offset + limit]),
         )
 
-    def _tell_newer(images: list[Image], query: Query, call: Call[View]) -> None:
-        present = service.catalog.now(wait=True)
-        today = select(scope(query, present), query, present.topology())
-        hidden = newer(images, today)
+    def _tell_newer(query: Query, call: Call[View]) -> None:
+        then, today = (
+            select(scope(query, view), query, view.topology()) for view in (call.view, service.catalog.now(wait=True))
+        )
+        hidden = newer(then, today)
         if hidden:
             call.headers[NEWER_HEADER] = ", ".join(f"{family}={image}" for family, image in hidden[:MOST_NEWER])
 

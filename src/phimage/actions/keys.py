@@ -39,24 +39,24 @@ class RevokeAccessKey(Struct, rename="pascal", frozen=True, kw_only=True):
 class KeySet(Struct, rename="pascal", frozen=True, kw_only=True):
     """A key, without its private half."""
 
-    access_key: str
-    user: str
-    create_time: int
+    access_key: Annotated[str, Meta(description="the public key")]
+    user: Annotated[str, Meta(description="user of the key")]
+    create_time: Annotated[int, Meta(description="when it was made, Unix seconds")]
 
 
 class NewKeyResponse(Struct, rename="pascal", frozen=True, kw_only=True):
     """A new key. `PrivateKey` cannot be shown again."""
 
-    account: str
-    user: str
-    public_key: str
-    private_key: str
+    account: Annotated[str, Meta(description="account of the key")]
+    user: Annotated[str, Meta(description="user of the key")]
+    public_key: Annotated[str, Meta(description="the public half: PublicKey of requests")]
+    private_key: Annotated[str, Meta(description="the private half, to sign with")]
 
 
 class ListAccessKeysResponse(Struct, rename="pascal", frozen=True, kw_only=True):
     """The keys of an account, oldest first."""
 
-    key_set: tuple[KeySet, ...]
+    key_set: Annotated[tuple[KeySet, ...], Meta(description="the keys")]
 
 
 def actions(service: Service) -> list[Action[View]]:

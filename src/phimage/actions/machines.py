@@ -26,7 +26,7 @@ class DescribePHostMachineType(Struct, rename="pascal", frozen=True, kw_only=Tru
 
     region: Annotated[RegionId | None, Meta(description="region; absent means every region")] = None
     zone: ZoneParam | None = None
-    type: Annotated[MachineTypeId | None, Meta(max_length=64, description="only this machine type")] = None
+    type: Annotated[MachineTypeId, Meta(max_length=64, description="only this machine type")] | None = None
     api_version: Annotated[str, Meta(max_length=8, description="v2 for the new model alone")] = field(
         default="", name="APIVersion"
     )
@@ -39,11 +39,11 @@ class DescribeBaremetalMachineType(DescribePHostMachineType, rename="pascal", fr
 class CPUSet(Struct, rename="pascal", frozen=True, kw_only=True):
     """Processors. `Frequence` is the old name of `Frequency`, and a number."""
 
-    model: str
+    model: Annotated[str, Meta(description="model of the processor")]
     frequency: Annotated[str, Meta(description="clock in GHz")]
     frequence: Annotated[float | UnsetType, Meta(description="the same as a number; not with v2")] = UNSET
-    count: int
-    core_count: int
+    count: Annotated[int, Meta(description="number of sockets")]
+    core_count: Annotated[int, Meta(description="number of logical cores of all sockets together")]
 
 
 class DiskSet(Struct, frozen=True, kw_only=True):
@@ -51,14 +51,16 @@ class DiskSet(Struct, frozen=True, kw_only=True):
 
     space: Annotated[int, Meta(description="GB of one disk")] = field(name="Space")
     name: Annotated[str, Meta(description="sys or data")] = field(name="Name")
-    io_cap: int = field(name="IoCap")
+    io_cap: Annotated[int, Meta(description="IO limit of one disk; 0 for none")] = field(name="IoCap")
     number: Annotated[int, Meta(description="how many disks")] = field(name="Number")
     unit_size: Annotated[int, Meta(description="GB of one disk")] = field(name="UnitSize")
     raid_level: Annotated[int, Meta(description="the number of the RAID level; 0 where there is none")] = field(
         name="RaidLevel"
     )
     disk_type: Annotated[int, Meta(description="0 local, 1 cloud")] = field(name="DiskType")
-    old_io_cap: int | UnsetType = field(name="IOCap", default=UNSET)
+    old_io_cap: Annotated[int | UnsetType, Meta(description="IoCap under its old name; not with v2")] = field(
+        name="IOCap", default=UNSET
+    )
     count: Annotated[int | UnsetType, Meta(description="Number under its old name; not with v2")] = field(
         name="Count", default=UNSET
     )
@@ -68,44 +70,46 @@ class DiskSet(Struct, frozen=True, kw_only=True):
 class ClusterStock(Struct, rename="pascal", frozen=True, kw_only=True):
     """Stock on a cluster, as the old model has it."""
 
-    name: str
-    stock_status: str
+    name: Annotated[str, Meta(description="network cluster")]
+    stock_status: Annotated[str, Meta(description="Available or SoldOut")]
 
 
 class GpuInfo(Struct, rename="pascal", frozen=True, kw_only=True):
     """Accelerators."""
 
-    name: str
-    count: int
-    memory: str
-    performance: str
+    name: Annotated[str, Meta(description="model of the card")]
+    count: Annotated[int, Meta(description="number of cards")]
+    memory: Annotated[str, Meta(description="memory of one card, such as 16G")]
+    performance: Annotated[str, Meta(description="free text for people")]
 
 
 class MachineTypeSet(Struct, frozen=True, kw_only=True):
     """A machine type in a zone, on a cluster."""
 
-    type: str = field(name="Type")
-    zone: str = field(name="Zone")
-    cluster: str = field(name="Cluster")
-    stock: int = field(name="Stock")
+    type: Annotated[str, Meta(description="name of the machine type, such as DB-2")] = field(name="Type")
+    zone: Annotated[str, Meta(description="zone")] = field(name="Zone")
+    cluster: Annotated[str, Meta(description="network cluster, such as 25G")] = field(name="Cluster")
+    stock: Annotated[int, Meta(description="how many can be rented now")] = field(name="Stock")
     stock_status: Annotated[str, Meta(description="Available or SoldOut")] = field(name="StockStatus")
-    cpu: CPUSet = field(name="CPU")
+    cpu: Annotated[CPUSet, Meta(description="its processors")] = field(name="CPU")
     memory: Annotated[int, Meta(description="MB")] = field(name="Memory")
-    disks: tuple[DiskSet, ...] = field(name="Disks")
+    disks: Annotated[tuple[DiskSet, ...], Meta(description="its disks, in groups of equal ones")] = field(name="Disks")
     raid_supported: Annotated[str, Meta(description="Yes or No; YES or NO in the superset")] = field(name="RaidSupported")
     is_baremetal: Annotated[bool, Meta(description="whether the disks are cloud disks")] = field(name="IsBaremetal")
-    is_gpu: bool = field(name="IsGpu")
-    is_new: bool = field(name="IsNew", default=True)
-    gpu_info: GpuInfo = field(name="GpuInfo")
-    on_sale: bool = field(name="OnSale")
-    scene: tuple[str, ...] = field(name="Scene")
-    clusters: tuple[ClusterStock, ...] | UnsetType = field(name="Clusters", default=UNSET)
+    is_gpu: Annotated[bool, Meta(description="whether it has accelerators")] = field(name="IsGpu")
+    is_new: Annotated[bool, Meta(description="always true; clients expect the field")] = field(name="IsNew", default=True)
+    gpu_info: Annotated[GpuInfo, Meta(description="its accelerators; empty where it has none")] = field(name="GpuInfo")
+    on_sale: Annotated[bool, Meta(description="whether there is stock")] = field(name="OnSale")
+    scene: Annotated[tuple[str, ...], Meta(description="what it is meant for, for people")] = field(name="Scene")
+    clusters: Annotated[
+        tuple[ClusterStock, ...] | UnsetType, Meta(description="the clusters of the zone that offer it; not with v2")
+    ] = field(name="Clusters", default=UNSET)
 
 
 class DescribePHostMachineTypeResponse(Struct, rename="pascal", frozen=True, kw_only=True):
     """Machine types by name, zone and cluster."""
 
-    machine_types: tuple[MachineTypeSet, ...]
+    machine_types: Annotated[tuple[MachineTypeSet, ...], Meta(description="a row per machine type, zone and cluster")]
 
 
 def actions(service: Service) -> list[Action[View]]:

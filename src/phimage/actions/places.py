@@ -23,14 +23,14 @@ class RegionRow(Struct, rename="pascal", frozen=True, kw_only=True):
     region_name: Annotated[str, Meta(description="name of the region, for people")]
     is_default: Annotated[bool, Meta(description="true in exactly one row")]
     bit_maps: Annotated[str, Meta(description="always empty; clients expect the field")] = ""
-    region: str
-    zone: str
+    region: Annotated[str, Meta(description="region, such as cn-bj2")]
+    zone: Annotated[str, Meta(description="availability zone, such as cn-bj2-02")]
 
 
 class GetRegionResponse(Struct, rename="pascal", frozen=True, kw_only=True):
     """Regions in the order of their numbers, zones by name."""
 
-    regions: tuple[RegionRow, ...]
+    regions: Annotated[tuple[RegionRow, ...], Meta(description="a row per zone")]
 
 
 class ListRegions(Struct, rename="pascal", frozen=True):
@@ -40,14 +40,14 @@ class ListRegions(Struct, rename="pascal", frozen=True):
 class RegionItem(Struct, rename="pascal", frozen=True, kw_only=True):
     """A region."""
 
-    region: str
-    region_name: str
+    region: Annotated[str, Meta(description="region, such as cn-bj2")]
+    region_name: Annotated[str, Meta(description="name of the region, for people")]
 
 
 class ListRegionsResponse(Struct, rename="pascal", frozen=True, kw_only=True):
     """Regions in the order of their numbers."""
 
-    regions: tuple[RegionItem, ...]
+    regions: Annotated[tuple[RegionItem, ...], Meta(description="a row per region")]
 
 
 class ListZones(Struct, rename="pascal", frozen=True):
@@ -57,15 +57,15 @@ class ListZones(Struct, rename="pascal", frozen=True):
 class ZoneItem(Struct, rename="pascal", frozen=True, kw_only=True):
     """A zone."""
 
-    region: str
-    zone: str
-    zone_name: str
+    region: Annotated[str, Meta(description="region, such as cn-bj2")]
+    zone: Annotated[str, Meta(description="availability zone, such as cn-bj2-02")]
+    zone_name: Annotated[str, Meta(description="name of the zone, for people")]
 
 
 class ListZonesResponse(Struct, rename="pascal", frozen=True, kw_only=True):
     """Zones in the order of their regions."""
 
-    zones: tuple[ZoneItem, ...]
+    zones: Annotated[tuple[ZoneItem, ...], Meta(description="a row per zone")]
 
 
 def actions(service: Service) -> list[Action[View]]:

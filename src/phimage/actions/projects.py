@@ -52,22 +52,22 @@ class RemoveProjectMember(Struct, rename="pascal", frozen=True, kw_only=True):
 class ProjectInfo(Struct, rename="pascal", frozen=True, kw_only=True):
     """A project as the operator sees it."""
 
-    project_id: str
-    project_name: str
-    is_default: bool
+    project_id: Annotated[str, Meta(description="project id")]
+    project_name: Annotated[str, Meta(description="name of the project, for people")]
+    is_default: Annotated[bool, Meta(description="whether a request of the main user without ProjectId means it")]
     members: Annotated[dict[str, str], Meta(description="role by user")]
 
 
 class CreateProjectResponse(Struct, rename="pascal", frozen=True, kw_only=True):
     """A new project."""
 
-    project_id: str
+    project_id: Annotated[str, Meta(description="id of the project")]
 
 
 class ListProjectsResponse(Struct, rename="pascal", frozen=True, kw_only=True):
     """The projects of an account, the default one first."""
 
-    project_set: tuple[ProjectInfo, ...]
+    project_set: Annotated[tuple[ProjectInfo, ...], Meta(description="the projects")]
 
 
 def actions(service: Service) -> list[Action[View]]:

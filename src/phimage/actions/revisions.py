@@ -25,28 +25,28 @@ class ListRevisions(Struct, rename="pascal", frozen=True, kw_only=True):
 class Touched(Struct, rename="pascal", frozen=True, kw_only=True):
     """One thing that a revision changed."""
 
-    noun: str
-    id: str
+    noun: Annotated[str, Meta(description="kind of thing")]
+    id: Annotated[str, Meta(description="id of the thing")]
     verb: Annotated[str, Meta(description="added, changed or withdrawn")]
 
 
 class RevisionSet(Struct, rename="pascal", frozen=True, kw_only=True):
     """One revision."""
 
-    revision: int
+    revision: Annotated[int, Meta(description="number of the revision")]
     time: Annotated[str, Meta(description="RFC 3339, UTC")]
     actor: Annotated[str, Meta(description="account, user and public key")]
-    address: str
-    request_id: str
+    address: Annotated[str, Meta(description="where the change came from")]
+    request_id: Annotated[str, Meta(description="X-UCLOUD-REQUEST-UUID of the request; empty for a command")]
     action: Annotated[str, Meta(description="the Action or command that made the change")]
-    changes: tuple[Touched, ...]
+    changes: Annotated[tuple[Touched, ...], Meta(description="what the revision changed")]
 
 
 class ListRevisionsResponse(Struct, rename="pascal", frozen=True, kw_only=True):
     """A page of the log. `Newest` is the newest revision there is."""
 
-    newest: int
-    revision_set: tuple[RevisionSet, ...]
+    newest: Annotated[int, Meta(description="the newest revision there is")]
+    revision_set: Annotated[tuple[RevisionSet, ...], Meta(description="the page")]
 
 
 def actions(service: Service) -> list[Action[View]]:

@@ -20,7 +20,7 @@ class CreateUser(Struct, rename="pascal", frozen=True, kw_only=True):
 
     account: AccountParam
     user: UserParam
-    email: Line = ""
+    email: Annotated[Line, Meta(description="address of the user")] = ""
 
 
 class ListUsers(Struct, rename="pascal", frozen=True, kw_only=True):
@@ -32,23 +32,23 @@ class ListUsers(Struct, rename="pascal", frozen=True, kw_only=True):
 class UserSet(Struct, rename="pascal", frozen=True, kw_only=True):
     """A user."""
 
-    user_id: int
-    user: str
-    email: str
-    main: bool
+    user_id: Annotated[int, Meta(description="number of the user")]
+    user: Annotated[str, Meta(description="name of the user")]
+    email: Annotated[str, Meta(description="address of the user")]
+    main: Annotated[bool, Meta(description="whether it is the main user")]
     roles: Annotated[dict[str, str], Meta(description="role by project; the main user needs none")]
 
 
 class CreateUserResponse(Struct, rename="pascal", frozen=True, kw_only=True):
     """A new user."""
 
-    user_id: int
+    user_id: Annotated[int, Meta(description="number of the user")]
 
 
 class ListUsersResponse(Struct, rename="pascal", frozen=True, kw_only=True):
     """The users of an account."""
 
-    user_set: tuple[UserSet, ...]
+    user_set: Annotated[tuple[UserSet, ...], Meta(description="the users, the main user first")]
 
 
 def actions(service: Service) -> list[Action[View]]:

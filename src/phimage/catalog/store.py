@@ -7,17 +7,16 @@ looks at one revision from beginning to end, so that an answer never mixes two s
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from contextlib import AbstractContextManager, suppress
 from typing import Any, TypeVar
 
-from msgspec import Struct
 from sqlalchemy import Connection
 
 from phimage.catalog.accounts import find_key, household
 from phimage.catalog.engine import Database
 from phimage.catalog.images import images_at
+from phimage.catalog.memory import Memory, Touches
 from phimage.catalog.places import topology_at
 from phimage.catalog.revisions import (
     BASE,
@@ -42,23 +41,20 @@ Value = TypeVar("Value")
 
 MOST_ENTRIES = 20_000
 """How many scopes a process remembers."""
-
-
-class _Entry(Struct, frozen=True):
-    value: Any
-    read_at: Revision
+MOST_ANSWERS = 4_000
+"""How many encoded answers a process remembers; a page of 20 images is about 6 kB."""
 
 
 class Catalog:
     """The open catalogue. Safe to use from several threads."""
 
-    def __init__(self, database: Database, seal: Seal) -> None:
+    def __init__(self, database: Database, seal: Seal, most_entries: int = MOST_ENTRIES) -> None:
         self.database = database
         self.seal = seal
         self._lock = threading.Lock()
-        self._entries: OrderedDict[tuple[str, ...], _Entry] = OrderedDict()
-        self._touched: dict[str, Revision] = {}
-        self._floor = Revision(0)
+        self._touches = Touches(10 * most_entries)
+        self.facts = Memory(most_entries, self._touches)
+        self.answers = Memory(MOST_ANSWERS, self._touches)
         self._listeners: list[Callable[[], object]] = []
         self._journal = Journal(database, self._committed)
         with database.read() as connection:
@@ -105,37 +101,10 @@ class Catalog:
         with self._lock:
             if newest <= self.head:
                 return
-            for scope, revision in scopes.items():
-                self._touched[scope] = max(revision, self._touched.get(scope, revision))
-            if len(self._touched) > 10 * MOST_ENTRIES:
-                self._touched.clear()
-                self._floor = newest
+            self._touches.note(scopes, newest)
             self.head = newest
         for listener in self._listeners:
             listener()
-
-    def _last_touched(self, scope: str) -> Revision:
-        return self._touched.get(scope, self._floor)
-
-    def remembered(self, name: tuple[str, ...], scope: Callable[[Any], str], revision: Revision) -> Any:
-        """What was read under a name, if it still holds at a revision. Raises MustWait."""
-        with self._lock:
-            entry = self._entries.get(name)
-            if entry is None:
-                raise MustWait
-            last = self._last_touched(scope(entry.value))
-            if last > entry.read_at or last > revision:
-                raise MustWait
-            self._entries.move_to_end(name)
-            return entry.value
-
-    def remember(self, name: tuple[str, ...], value: Any, read_at: Revision) -> None:
-        """Keep what was read at a revision."""
-        with self._lock:
-            self._entries[name] = _Entry(value, read_at)
-            self._entries.move_to_end(name)
-            while len(self._entries) > MOST_ENTRIES:
-                self._entries.popitem(last=False)
 
 
 class View:
@@ -154,21 +123,20 @@ class View:
 
     def topology(self) -> Topology:
         """Places and machine types."""
-        return self._past((TOPOLOGY,), lambda connection: topology_at(connection, self.revision))
+        return self._past(TOPOLOGY, lambda connection: topology_at(connection, self.revision))
 
     def base_images(self) -> tuple[Image, ...]:
         """Base images, in the order of lists."""
-        return self._past((BASE,), lambda connection: images_at(connection, self.revision, NO_PROJECT))
+        return self._past(BASE, lambda connection: images_at(connection, self.revision, NO_PROJECT))
 
     def images_of(self, project: ProjectId) -> tuple[Image, ...]:
         """Custom images of a project, in the order of lists."""
-        name = (project_scope(project),)
-        return self._past(name, lambda connection: images_at(connection, self.revision, project))
+        return self._past(project_scope(project), lambda connection: images_at(connection, self.revision, project))
 
     def household(self, account: AccountId) -> Household | None:
         """An account as it is now."""
         scope = account_scope(account)
-        return self._present((scope,), lambda found: scope, lambda connection: household(connection, account))
+        return self._present(scope, lambda found: scope, lambda connection: household(connection, account))
 
     def key(self, public: PublicKey) -> tuple[Key, PrivateKey] | None:
         """A key that works now, opened. None if there is no such key."""
@@ -177,33 +145,39 @@ class View:
             found = find_key(connection, public)
             return None if found is None else (found, self._catalog.seal.open(public, found.sealed))
 
-        return self._present(("key", public), lambda found: account_scope(found[0].account), read)
+        return self._present(f"key:{public}", lambda found: account_scope(found[0].account), read)
 
-    def _past(self, name: tuple[str, ...], read: Callable[[Connection], Value]) -> Value:
-        scope = name[0]
-        name = (*name, str(self.revision)) if self.pinned else name
+    def derived(self, name: Hashable, scopes: tuple[str, ...], make: Callable[[], Value]) -> Value:
+        """What `make` gives, remembered under a name until one of the scopes that it depends on is touched."""
+        name = (name, self.revision) if self.pinned else name
+        scopes = () if self.pinned else scopes
         try:
-            value: Value = self._catalog.remembered(name, (lambda _: "") if self.pinned else (lambda _: scope), self.revision)
+            value: Value = self._catalog.answers.recall(name, self.revision)
         except MustWait:
-            if not self._wait:
-                raise
-            with self._catalog.database.read() as connection:
-                value = read(connection)
-            self._catalog.remember(name, value, self.revision)
+            value = make()
+            self._catalog.answers.keep(name, value, self.revision, scopes)
         return value
 
-    def _present(
-        self, name: tuple[str, ...], scope: Callable[[Any], str], read: Callable[[Connection], Value | None]
-    ) -> Value | None:
+    def _past(self, scope: str, read: Callable[[Connection], Value]) -> Value:
+        name = (scope, self.revision) if self.pinned else scope
+        try:
+            value: Value = self._catalog.facts.recall(name, self.revision)
+        except MustWait:
+            self.may_wait()
+            with self._catalog.database.read() as connection:
+                value = read(connection)
+            self._catalog.facts.keep(name, value, self.revision, () if self.pinned else (scope,))
+        return value
+
+    def _present(self, name: str, scope: Callable[[Any], str], read: Callable[[Connection], Value | None]) -> Value | None:
         catalog = self._catalog
         try:
-            value: Value | None = catalog.remembered(name, scope, catalog.head)
+            value: Value | None = catalog.facts.recall(name, catalog.head)
         except MustWait:
-            if not self._wait:
-                raise
+            self.may_wait()
             with catalog.database.read() as connection:
                 read_at = head(connection)
                 value = read(connection)
             if value is not None:  # what does not exist is not remembered: anyone can ask for it, without end
-                catalog.remember(name, value, read_at)
+                catalog.facts.keep(name, value, read_at, (scope(value),))
         return value

@@ -27,6 +27,7 @@ COMMANDS = {
     "user": ("phimage.cli.user", "user"),
     "project": ("phimage.cli.project", "project"),
     "key": ("phimage.cli.key", "key"),
+    "api": ("phimage.cli.api", "api"),
     "sign": ("phimage.cli.sign", "sign_"),
     "config": ("phimage.cli.config", "config"),
     "db": ("phimage.cli.db", "db"),
@@ -56,7 +57,7 @@ def phimage() -> None:
 
     \b
     Examples:
-      phimage demo                      a server with a catalogue, and how to call it
+      phimage demo                      a server, a catalogue, how to call them
       phimage serve                     a server of your own
       phimage image ls --zone cn-bj2-02
     """

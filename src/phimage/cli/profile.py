@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import tempfile
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
@@ -95,8 +96,14 @@ class Session(msgspec.Struct, frozen=True):
         return value or getattr(self.profile, name) or None
 
 
-def signed(command: Command) -> Command:
-    """Give a command the connection options, and a `session` made of them."""
+Connect = Callable[[], AbstractContextManager[Session]]
+
+
+def connecting(command: Command) -> Command:
+    """Give a command the connection options, and `connect`, which opens a session made of them.
+
+    `connect` raises UsageError when there is no key to sign with, so a command can do without one until it calls.
+    """
 
     @wraps(command)
     def run(
@@ -107,19 +114,34 @@ def signed(command: Command) -> Command:
         private_key: str | None,
         **kwargs: Any,
     ) -> Any:
-        profile = _profile(profile_name)
-        flags = {"endpoint": endpoint, "public_key": public_key, "private_key": private_key}
-        profile = msgspec.structs.replace(profile, **{name: value for name, value in flags.items() if value})
-        if not (profile.public_key and profile.private_key):
-            raise click.UsageError(
-                "no key to sign with: run `phimage config add`, or set PHIMAGE_PUBLIC_KEY and PHIMAGE_PRIVATE_KEY"
-            )
-        with Client(profile.endpoint, profile.public_key, PrivateKey(profile.private_key)) as client:
-            return command(*args, session=Session(profile, client), **kwargs)
+        @contextmanager
+        def connect() -> Iterator[Session]:
+            profile = _profile(profile_name)
+            flags = {"endpoint": endpoint, "public_key": public_key, "private_key": private_key}
+            profile = msgspec.structs.replace(profile, **{name: value for name, value in flags.items() if value})
+            if not (profile.public_key and profile.private_key):
+                raise click.UsageError(
+                    "no key to sign with: run `phimage config add`, or set PHIMAGE_PUBLIC_KEY and PHIMAGE_PRIVATE_KEY"
+                )
+            with Client(profile.endpoint, profile.public_key, PrivateKey(profile.private_key)) as client:
+                yield Session(profile, client)
+
+        return command(*args, connect=connect, **kwargs)
 
     for option in reversed(_OPTIONS):
         run = option(run)
     return run  # type: ignore[return-value]  # click reads the signature that the options add
+
+
+def signed(command: Command) -> Command:
+    """Give a command the connection options, and a `session` made of them."""
+
+    @wraps(command)
+    def run(*args: Any, connect: Connect, **kwargs: Any) -> Any:
+        with connect() as session:
+            return command(*args, session=session, **kwargs)
+
+    return connecting(run)  # type: ignore[return-value]  # click reads the signature that the options add
 
 
 def _profile(name: str | None) -> Profile:

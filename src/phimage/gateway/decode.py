@@ -21,7 +21,7 @@ Request = TypeVar("Request", bound=msgspec.Struct)
 
 MOST_ELEMENTS = 100
 _INTEGER = re.compile(r"[+-]?[0-9]{1,19}")
-_INDEX = re.compile(r"[0-9]{1,9}|n")
+_INDEX = re.compile(r"[0-9]+|n")
 _TRUE = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 

@@ -25,8 +25,9 @@ from phimage.gateway.decode import decode
 from phimage.gateway.params import Params, read_params
 from phimage.gateway.path import Pin, read_path
 from phimage.gateway.rate import RateLimit
-from phimage.gateway.registry import SMALL_BODY, Call, Present, Registry
-from phimage.model.ids import Revision
+from phimage.gateway.registry import SMALL_BODY, Action, Call, Present, Registry
+from phimage.model.account import Household, User
+from phimage.model.ids import ProjectId, PublicKey, Revision
 
 log = structlog.get_logger()
 
@@ -82,6 +83,17 @@ class Attempt(Struct):
     counted: bool = False
 
 
+class _Admitted(Struct, Generic[View], frozen=True):
+    """A request that passed the checks: the Action, its typed request, and who is calling about which project."""
+
+    action: Action[View]
+    request: Struct
+    household: Household
+    user: User
+    key: PublicKey
+    project: ProjectId
+
+
 class Dispatcher(Generic[View]):
     """Answers requests. Never raises anything but MustWait and NotYet."""
 
@@ -105,11 +117,13 @@ class Dispatcher(Generic[View]):
         name = ""
         view: View | None = None
         try:
-            pin = read_path(incoming.path)
             params = read_params(incoming.method, incoming.content_type, incoming.query, incoming.body)
             name = _action_name(params)
-            view = self._view(pin, attempt.wait)
-            return self._run(name, params, pin, view, incoming, attempt)
+            view = self._views.now(wait=attempt.wait)
+            admitted = self._admit(name, params, view, incoming, attempt)
+            pin = read_path(incoming.path)  # not before: who has no key is told nothing and costs no reading
+            view = self._view(pin, view, attempt.wait)
+            return self._run(name, admitted, pin, view, incoming, attempt)
         except RequestError as error:
             return Answer(envelope.failure(name, error), error.ret_code, view.revision if view else None)
         except (MustWait, NotYet):
@@ -119,22 +133,22 @@ class Dispatcher(Generic[View]):
             defect = ServiceUnavailable(detail="an error inside phimage; its log has the request id")
             return Answer(envelope.failure(name, defect), defect.ret_code, None)
 
-    def _view(self, pin: Pin, wait: bool) -> View:
+    def _view(self, pin: Pin, now: View, wait: bool) -> View:
         if not pin.pinned:
-            return self._views.now(wait=wait)
+            return now
         if not wait:
             raise MustWait
-        newest = self._views.now(wait=True).revision
         if pin.time is not None:
             if pin.time > self._clock() * 1_000_000:
                 raise UnavailableParam("at", detail="the time is in the future")
             return self._views.at(self._views.revision_at(pin.time), wait=True)
         assert pin.revision is not None
-        if pin.revision > newest:
-            raise UnavailableParam("rev", detail=f"the newest revision is {newest}")
+        if pin.revision > now.revision:
+            raise UnavailableParam("rev", detail=f"the newest revision is {now.revision}")
         return self._views.at(pin.revision, wait=True)
 
-    def _run(self, name: str, params: Params, pin: Pin, view: View, incoming: Incoming, attempt: Attempt) -> Answer:
+    def _admit(self, name: str, params: Params, view: View, incoming: Incoming, attempt: Attempt) -> _Admitted[View]:
+        """Every check that the catalogue is not asked for, in the order of wire-protocol B5."""
         household, user, key = authenticate(params, view, explain=self._explain_signatures)
         check_address(household, incoming.address)
         if self._rate_limit is not None and not attempt.counted:
@@ -146,7 +160,10 @@ class Dispatcher(Generic[View]):
         if len(incoming.body) > action.most_body:
             raise TooLargeParam("request", detail=f"at most {action.most_body} bytes for {name}")
         project = authorize(action, params, household, user)
-        request = decode(action.request, params, action.needs)
+        return _Admitted(action, decode(action.request, params, action.needs), household, user, key, project)
+
+    def _run(self, name: str, admitted: _Admitted[View], pin: Pin, view: View, incoming: Incoming, attempt: Attempt) -> Answer:
+        action = admitted.action
         if action.changes:
             if pin.pinned:
                 raise UnavailableParam("rev", detail=f"{name} changes the catalogue, which cannot be done in the past")
@@ -155,10 +172,10 @@ class Dispatcher(Generic[View]):
         headers: dict[str, str] = {}
         call = Call(
             view=view,
-            household=household,
-            user=user,
-            key=key,
-            project=project,
+            household=admitted.household,
+            user=admitted.user,
+            key=admitted.key,
+            project=admitted.project,
             address=incoming.address,
             request_id=incoming.request_id,
             action=name,
@@ -167,7 +184,7 @@ class Dispatcher(Generic[View]):
             patient=attempt.patient,
             headers=headers,
         )
-        return Answer(envelope.success(name, action.answer(request, call)), 0, view.revision, headers)
+        return Answer(envelope.success(name, action.answer(admitted.request, call)), 0, view.revision, headers)
 
 
 def most_body(registry: Registry[View], query: str) -> int:

@@ -8,12 +8,22 @@ import msgspec
 
 from phimage.errors import RequestError
 
+
+class Encoded(bytes):
+    """The fields of an answer, as JSON."""
+
+
 _encoder = msgspec.json.Encoder(order=None)
 
 
-def success(action: str, answer: msgspec.Struct) -> bytes:
+def encoded(answer: msgspec.Struct) -> Encoded:
+    """An answer encoded ahead, so that it can be remembered and sent again."""
+    return Encoded(_encoder.encode(answer))
+
+
+def success(action: str, answer: msgspec.Struct | Encoded) -> bytes:
     """The bytes of a good answer: RetCode 0, the Action's name with `Response`, then the answer's own fields."""
-    fields = _encoder.encode(answer)
+    fields = answer if isinstance(answer, bytes) else _encoder.encode(answer)
     start = b'{"RetCode":0,"Action":"%sResponse"' % action.encode("ascii")
     return start + (b"}" if fields == b"{}" else b"," + fields[1:])
 

@@ -7,6 +7,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from msgspec import Struct
 
+from phimage.gateway.envelope import Encoded
 from phimage.model.account import Household, Key, PrivateKey, Right, User
 from phimage.model.ids import AccountId, ProjectId, PublicKey, Revision
 
@@ -68,7 +69,7 @@ class Action(Struct, Generic[View], frozen=True, kw_only=True):
     name: str
     request: type[Struct]
     response: type[Struct]
-    answer: Callable[[Any, Call[View]], Struct]
+    answer: Callable[[Any, Call[View]], Struct | Encoded]
     right: Right
     project: bool = False
     changes: bool = False

@@ -1,0 +1,75 @@
+"""What a process remembers of the catalogue, and when that is stale.
+
+What is remembered was true at a revision and depends on scopes (`revisions`). It is stale exactly when a later revision
+touched one of them.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+from msgspec import Struct
+
+from phimage.errors import MustWait
+from phimage.model.ids import Revision
+
+
+class _Entry(Struct, frozen=True):
+    value: Any
+    read_at: Revision
+    scopes: tuple[str, ...]
+
+
+class Touches:
+    """Which revision touched each scope last, as far as this process knows. Bounded: it forgets by calling all touched."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._last: dict[str, Revision] = {}
+        self._floor = Revision(0)
+
+    def note(self, scopes: Mapping[str, Revision], newest: Revision) -> None:
+        """Scopes were touched by revisions up to `newest`."""
+        for scope, revision in scopes.items():
+            self._last[scope] = max(revision, self._last.get(scope, revision))
+        if len(self._last) > self._most:
+            self._last = {}
+            self._floor = newest
+
+    def last(self, scope: str) -> Revision:
+        """The last revision that touched a scope."""
+        return self._last.get(scope, self._floor)
+
+
+class Memory:
+    """Remembers the values that were asked for last. Safe to use from several threads."""
+
+    def __init__(self, most: int, touches: Touches) -> None:
+        self._most = most
+        self._touches = touches
+        self._lock = threading.Lock()
+        self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
+
+    def recall(self, name: Hashable, revision: Revision) -> Any:
+        """What is remembered under a name, if it holds at a revision. Raises MustWait."""
+        with self._lock:
+            entry = self._entries.get(name)
+            if entry is None:
+                raise MustWait
+            for scope in entry.scopes:
+                last = self._touches.last(scope)
+                if last > entry.read_at or last > revision:
+                    raise MustWait
+            self._entries.move_to_end(name)
+            return entry.value
+
+    def keep(self, name: Hashable, value: Any, read_at: Revision, scopes: tuple[str, ...]) -> None:
+        """Remember what was true at a revision and depends on scopes; none for what can never become stale."""
+        with self._lock:
+            self._entries[name] = _Entry(value, read_at, scopes)
+            self._entries.move_to_end(name)
+            while len(self._entries) > self._most:
+                self._entries.popitem(last=False)

@@ -1,0 +1,109 @@
+"""The page about the command line, read from the commands themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from inspect import cleandoc
+from textwrap import dedent
+
+import click
+
+from phimage import cli
+from phimage.cli.profile import connecting
+from phimage.reference.markdown import code, link, table
+
+INTRODUCTION = """\
+# Commands
+
+{codes}
+
+Options are written before or after arguments. `-h` and `--help` show the help of any command, `phimage --version` the version.
+
+"""
+
+CONNECTION = """\
+## Connection options
+
+Commands that call a server take these. A flag wins over its variable, a variable over the profile of
+`~/.config/phimage/config.toml` (under `XDG_CONFIG_HOME` where that is set).
+
+"""
+
+
+def commands_page() -> str:
+    """Every command with its usage, help and options."""
+    found = list(walk())
+    codes = " ".join((cli.__doc__ or "").partition("\n\n")[2].split())
+    overview = table(
+        ("Command", "What it does"),
+        ((link(ctx.command_path), ctx.command.get_short_help_str(100)) for ctx in found),
+    )
+    connection = CONNECTION + _options(_connection_context(), frozenset())
+    names = frozenset(name for name, _ in _named(_connection_context()))
+    return "\n".join([INTRODUCTION.format(codes=codes) + overview, connection, *(_command(ctx, names) for ctx in found)])
+
+
+def walk(ctx: click.Context | None = None) -> Iterator[click.Context]:
+    """Every command in the order in which help lists them, each in its own context."""
+    ctx = ctx or click.Context(cli.phimage, info_name="phimage")
+    yield ctx
+    if isinstance(ctx.command, click.Group):
+        for name in ctx.command.list_commands(ctx):
+            command = ctx.command.get_command(ctx, name)
+            assert command is not None
+            yield from walk(click.Context(command, parent=ctx, info_name=name))
+
+
+def options(ctx: click.Context) -> list[click.Option]:
+    """The options of a command, without --help and --version."""
+    return [option for _, option in _named(ctx)]
+
+
+def _named(ctx: click.Context) -> list[tuple[str, click.Option]]:
+    return [
+        (option.name, option)
+        for option in ctx.command.params
+        if isinstance(option, click.Option) and option.name and not option.is_eager
+    ]
+
+
+def _connection_context() -> click.Context:
+    command = click.command("command")(connecting(lambda connect: None))
+    return click.Context(command, info_name="command")
+
+
+def _command(ctx: click.Context, connection: frozenset[str]) -> str:
+    usage = " ".join([ctx.command_path, *ctx.command.collect_usage_pieces(ctx)])
+    parts = [f"## {ctx.command_path}\n", f"```\n{usage}\n```\n", *_help(ctx.command.help or "")]
+    if isinstance(ctx.command, click.Group):
+        return "\n".join(parts)
+    names = {name for name, _ in _named(ctx)}
+    shared = connection if connection <= names else frozenset()
+    if names - shared:
+        parts.append(_options(ctx, shared))
+    if shared:
+        parts.append("It takes the [connection options](#connection-options)" + (", too.\n" if names - shared else ".\n"))
+    return "\n".join(parts)
+
+
+def _help(text: str) -> Iterator[str]:
+    """The paragraphs of a help text; what must not be rewrapped becomes a block of code under its first line."""
+    for paragraph in cleandoc(text).split("\n\n"):
+        if paragraph.startswith("\b\n"):
+            title, *lines = paragraph.split("\n")[1:]
+            yield f"{title}\n"
+            yield "```sh\n" + dedent("\n".join(lines)) + "\n```\n"
+        else:
+            yield " ".join(paragraph.split()) + "\n"
+
+
+def _options(ctx: click.Context, without: frozenset[str]) -> str:
+    return table(
+        ("Option", "Variable", "What it does"),
+        (_option(option, ctx) for name, option in _named(ctx) if name not in without),
+    )
+
+
+def _option(option: click.Option, ctx: click.Context) -> tuple[str, str, str]:
+    written, told = option.get_help_record(ctx) or ("", "")
+    return code(written), code(str(option.envvar or "")), " ".join(told.split())

@@ -1,0 +1,56 @@
+"""The little Markdown that the reference pages need."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from msgspec import Struct
+
+from phimage.gateway.describe import Row
+
+_PATTERN = re.compile(r"like (\S+)")
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, empty: str = "None.") -> str:
+    """A table, or what to say when there is no row."""
+    lines = [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in rows]
+    if not lines:
+        return f"{empty}\n"
+    return "\n".join([f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}", *lines]) + "\n"
+
+
+def code(text: str) -> str:
+    """Text as it is written in a program; nothing stays nothing."""
+    return f"`{text}`" if text else ""
+
+
+def link(heading: str) -> str:
+    """A link to a heading of the same page."""
+    return f"[{heading}](#{anchor(heading)})"
+
+
+def anchor(heading: str) -> str:
+    """The anchor that Markdown renderers give a heading."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+def kind(row: Row) -> str:
+    """The type of a field; a record links to its own table."""
+    return row.kind.replace(row.parts.__name__, link(title(row.parts))) if row.parts else row.kind
+
+
+def title(record: type[Struct]) -> str:
+    """What people call a record."""
+    return record.__name__.removesuffix("Doc")
+
+
+def limits(row: Row) -> str:
+    """The limits of a field."""
+    return _PATTERN.sub(lambda found: f"like {code(found.group(1))}", row.limits)
+
+
+def prose(record: type[Struct]) -> str:
+    """The docstring of a record, a line for each paragraph."""
+    paragraphs = (record.__doc__ or "").split("\n\n")
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
