@@ -90,10 +90,12 @@ def command_author(action: str) -> Author:
     return Author(actor="command line", address="local", request_id="", action=action, time=time.time())
 
 
-def open_operator_account(catalog: Catalog) -> NewKey:
-    """Open the operator account, with its first key."""
+def open_operator_account(catalog: Catalog) -> NewKey | None:
+    """Open the operator account, with its first key. None if another process was quicker."""
     account = Account(id=OPERATOR, operator=True, company="", email="", zones=(), networks=(), created=int(time.time()))
     with catalog.change(command_author("FirstStart")) as change:
+        if all_accounts(change.connection):
+            return None
         user, _ = add_account(change, account, secrets.token_bytes)
         return add_key(change, user, catalog.seal, secrets.token_bytes)
 
@@ -142,6 +144,6 @@ def build_app(settings: Settings, started: Callable[[], object]) -> App[View]:
 
     process = secrets.token_hex(8)
     pages = {"/openapi.json": document(actions, __version__)}
-    app = App(dispatcher, refresh, started, settings.trusted_proxies, pages)
+    app = App(dispatcher, refresh, started, catalog.database.close, settings.trusted_proxies, pages)
     catalog.on_news(app.tell_news)
     return app

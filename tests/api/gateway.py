@@ -18,7 +18,7 @@ from typing import Any
 from msgspec import Struct
 
 from phimage.bootstrap import build_app
-from phimage.catalog.store import Catalog, View
+from phimage.catalog.store import View
 from phimage.gateway.app import App
 from phimage.settings import Settings
 from tests.api.signer import DEMO, Encoding, Pair, Params, Request, signed
@@ -228,9 +228,6 @@ def running(settings: Settings) -> Iterator[Gateway]:
             yield Gateway(app, runner)
         finally:
             runner.run(_stop(life, events, done))
-            views = app._dispatcher._views  # a server process ends here, so nothing else closes the database
-            assert isinstance(views, Catalog)
-            views.database.close()
 
 
 async def _start(app: App[View], events: asyncio.Queue[dict[str, str]], done: asyncio.Queue[Any]) -> asyncio.Task[None]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
@@ -47,3 +49,10 @@ def test_a_schema_of_a_newer_program_is_refused(empty_database: Database) -> Non
 
     with pytest.raises(SetupError, match=r"9999.*use the newer phimage"):
         schema.make_or_check(empty_database)
+
+
+def test_processes_that_make_the_schema_at_the_same_time_do_not_disturb_each_other(empty_database: Database) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(schema.make_or_check, empty_database) for _ in range(4)]:
+            done.result()
+    assert schema.version(empty_database) == schema.newest()

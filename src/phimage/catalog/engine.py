@@ -27,6 +27,10 @@ BUSY_SECONDS = 5
 """How long a writer waits for another one before the caller gets RetCode 150."""
 
 
+_SCHEMA_LOCK = 0x7068_696D_6167_65
+"""Any number that other programs on the same PostgreSQL database do not lock; it reads "phimage"."""
+
+
 class Database:
     """An open database. Safe to use from several threads; not across a fork."""
 
@@ -44,6 +48,14 @@ class Database:
         """A transaction that commits when the block ends well and leaves no trace when it does not."""
         writer = self.engine.execution_options(phimage_write=True)
         with _told_as_unavailable(), writer.connect() as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def write_alone(self) -> Iterator[Connection]:
+        """A writing transaction beside which no other of this kind runs, in whatever process: for changing the schema."""
+        with self.write() as connection:
+            if connection.dialect.name == "postgresql":  # SQLite's writers are alone anyway
+                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_SCHEMA_LOCK})")
             yield connection
 
     def close(self) -> None:

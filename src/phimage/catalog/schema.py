@@ -35,8 +35,8 @@ def version(database: Database) -> str | None:
 
 
 def upgrade(database: Database) -> None:
-    """Bring a database to the newest schema, in one transaction."""
-    with database.write() as connection:
+    """Bring a database to the newest schema, in one transaction. Whoever comes second finds it done."""
+    with database.write_alone() as connection:
         command.upgrade(_config(connection), "head")
 
 

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import re
 import secrets
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Any, Generic
 
 import structlog
@@ -38,14 +39,18 @@ MOST_FORGOTTEN = 16 * 1024 * 1024
 
 
 class App(Generic[View]):
-    """The ASGI application. `refresh` is called every `refresh_seconds` in a thread, to learn of other processes' changes;
-    `started` once, when the application begins to answer. `pages` are fixed JSON documents by path, for GET."""
+    """The ASGI application.
+
+    `refresh` is called every `refresh_seconds` in a thread, to learn of other processes' changes; `started` once, when the
+    application begins to answer, and `stopped` when it has ended. `pages` are fixed JSON documents by path, for GET.
+    """
 
     def __init__(
         self,
         dispatcher: Dispatcher[View],
         refresh: Callable[[], object],
         started: Callable[[], object] = lambda: None,
+        stopped: Callable[[], object] = lambda: None,
         trusted_proxies: Iterable[str] = (),
         pages: Mapping[str, bytes] | None = None,
         refresh_seconds: float = 0.25,
@@ -53,6 +58,7 @@ class App(Generic[View]):
         self._dispatcher = dispatcher
         self._refresh = refresh
         self._started = started
+        self._stopped = stopped
         self._refresh_seconds = refresh_seconds
         self._pages = {"/healthz": b'{"status":"ok"}', **(pages or {})}
         self._proxies = tuple(ip_network(network) for network in trusted_proxies)
@@ -80,19 +86,19 @@ class App(Generic[View]):
         if page is not None and method == "GET":
             await _respond(send, 200, page, request_id)
             return
-        query = scope["query_string"].decode("latin-1")
+        query = scope["query_string"].decode("utf-8", "replace")  # UTF-8 that is not escaped, as curl sends it, is text too
         body = await _read(receive, most_body(self._dispatcher.registry, query)) if method == "POST" else b""
         if isinstance(body, RequestError):
             answer = Answer(envelope.failure("", body), body.ret_code, None)
         else:
             content_type = headers.get(b"content-type", b"").decode("latin-1")
-            address = self._address(scope, headers)
+            address = self._address(scope)
             answer = await self._answer(Incoming(method, scope["path"], query, content_type, body, address, request_id))
         extra = [(name.lower().encode("ascii"), value.encode("ascii")) for name, value in answer.headers.items()]
         if answer.revision is not None:
             extra.append((b"x-phimage-revision", b"%d" % answer.revision))
         content = answer.body
-        if len(content) > GZIP_FROM and b"gzip" in headers.get(b"accept-encoding", b""):
+        if len(content) > GZIP_FROM and _takes_gzip(headers.get(b"accept-encoding", b"")):
             content = gzip.compress(content, 1, mtime=0)
             extra += [(b"content-encoding", b"gzip"), (b"vary", b"accept-encoding")]
         await _respond(send, 200, content, request_id, extra)
@@ -131,14 +137,16 @@ class App(Generic[View]):
         self._news, old = asyncio.Event(), self._news
         old.set()
 
-    def _address(self, scope: Message, headers: dict[bytes, bytes]) -> str:
+    def _address(self, scope: Message) -> str:
         """The caller's address: the peer's, or behind trusted proxies the last one in X-Forwarded-For that is not theirs."""
-        address: str = scope["client"][0] if scope.get("client") else ""
+        address = _plain(scope["client"][0]) if scope.get("client") else ""
         if self._proxies and self._is_proxy(address):
-            for hop in reversed(headers.get(b"x-forwarded-for", b"").decode("latin-1").split(",")):
+            # A proxy adds itself to the line or adds a line; together they are one list, the nearest hop last.
+            lines = [value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-for"]
+            for hop in reversed(",".join(lines).split(",")):
                 if not hop.strip():
                     break
-                address = hop.strip()
+                address = _plain(hop.strip())
                 if not self._is_proxy(address):
                     break
         return address
@@ -165,6 +173,7 @@ class App(Generic[View]):
                     with suppress(asyncio.CancelledError):
                         await self._watcher
                 self._threads.shutdown()
+                self._stopped()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
 
@@ -176,6 +185,16 @@ class App(Generic[View]):
                 await loop.run_in_executor(self._threads, self._refresh)
             except ServiceUnavailable as error:
                 log.warning("catalog.refresh.failed", reason=error.detail)
+
+
+def _plain(address: str) -> str:
+    """An address as people write it: an IPv4 address that came mapped into IPv6 is IPv4."""
+    try:
+        found = ip_address(address)
+    except ValueError:
+        return address
+    mapped = found.ipv4_mapped if isinstance(found, IPv6Address) else None
+    return str(mapped or found)
 
 
 async def _read(receive: Receive, most: int) -> bytes | RequestError:
@@ -195,6 +214,15 @@ async def _read(receive: Receive, most: int) -> bytes | RequestError:
     if size > most:
         return TooLargeParam("request", detail=f"at most {most} bytes")
     return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _takes_gzip(accept: bytes) -> bool:
+    """Whether Accept-Encoding asks for gzip. `gzip;q=0` refuses it."""
+    for choice in accept.lower().split(b","):
+        name, _, weight = choice.partition(b";")
+        if name.strip() == b"gzip":
+            return not re.fullmatch(rb"\s*q=0(\.0*)?\s*", weight)
+    return False
 
 
 async def _respond(send: Send, status: int, body: bytes, request_id: str, extra: Iterable[tuple[bytes, bytes]] = ()) -> None:

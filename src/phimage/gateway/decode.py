@@ -140,9 +140,11 @@ def _string(kind: Any, meta: msgspec.Meta) -> Callable[[str, str], Any]:
     longest = meta.max_length
 
     def read(name: str, text: str) -> Any:
+        if "\0" in text:
+            raise UnavailableParam(name, detail="expected text without NUL")
         if longest is not None and len(text) > longest:
             raise TooLargeParam(name, detail=f"at most {longest} characters")
-        if pattern is not None and not pattern.search(text):
+        if pattern is not None and not pattern.fullmatch(text):  # `$` alone lets a line end pass
             raise UnavailableParam(name, detail=f"expected text like {meta.pattern}")
         if kind is str:
             return text
