@@ -34,10 +34,13 @@ MARK = "phimage-demo"
 
 def claim(folder: Path) -> None:
     """Take a data folder for the demonstration. Raises SetupError when it holds anything else."""
-    if folder.exists() and not (folder / MARK).exists() and any(folder.iterdir()):
-        raise SetupError(f"{folder} is not a folder of the demonstration: choose another with --data, or remove it")
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    (folder / MARK).write_text("made by phimage demo; it may be removed\n")
+    try:
+        if folder.exists() and not (folder / MARK).exists() and any(folder.iterdir()):
+            raise SetupError(f"{folder} is not a folder of the demonstration: choose another with --data, or remove it")
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (folder / MARK).write_text("made by phimage demo; it may be removed\n")
+    except OSError as error:
+        raise SetupError(f"{folder} cannot be used: {error.strerror}; choose another with --data") from None
 
 
 def fill(settings: Settings) -> None:

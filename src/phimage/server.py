@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 
+import msgspec
 from granian.constants import Interfaces
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
@@ -27,8 +28,9 @@ DRAIN_SECONDS = 10
 _PR_SET_PDEATHSIG = 1
 
 
-def serve(settings: Settings, listening: Callable[[str], None]) -> None:
-    """Serve until SIGINT or SIGTERM. `listening` is called, in a thread, with the address once every worker answers.
+def serve(settings: Settings, listening: Callable[[str], bool]) -> None:
+    """Serve until SIGINT or SIGTERM. `listening` is called, in a thread, with the address once every worker answers; it says
+    whether to go on.
 
     Raises SetupError when the address cannot be had.
     """
@@ -45,21 +47,29 @@ def serve(settings: Settings, listening: Callable[[str], None]) -> None:
         log_level=LogLevels.warning,
         workers_kill_timeout=DRAIN_SECONDS,
     )
-    waiting = threading.Thread(
-        target=_wait_until_ready,
-        args=(ready, settings.workers, (settings.host, port), functools.partial(listening, _url(settings.host, port))),
-        daemon=True,
-    )
-    waiting.start()
+
+    def tell_when_ready() -> None:
+        _wait_until_ready(ready, settings.workers, (settings.host, port))
+        if not listening(_url(settings.host, port)):
+            # Not by a signal to ourselves: its handler takes a lock that the main thread may hold as it begins to wait.
+            server.interrupt_signal = True
+            server.main_loop_interrupt.set()
+
+    threading.Thread(target=tell_when_ready, daemon=True).start()
     server.serve(target_loader=functools.partial(_worker, settings, tell), wrap_loader=False)
 
 
-def _wait_until_ready(ready: int, workers: int, address: tuple[str, int], then: Callable[[], None]) -> None:
+def with_free_port(settings: Settings) -> Settings:
+    """The settings with a port that can be had. Ask before anything is made: what a first start makes is shown only when it
+    answers. Raises SetupError when the address cannot be had."""
+    return msgspec.structs.replace(settings, port=_free_port(settings.host, settings.port))
+
+
+def _wait_until_ready(ready: int, workers: int, address: tuple[str, int]) -> None:
     for _ in range(workers):
         os.read(ready, 1)
     while not _connects(address):  # a worker is ready a moment before its socket listens
         time.sleep(0.01)
-    then()
 
 
 def _connects(address: tuple[str, int]) -> bool:

@@ -18,8 +18,7 @@ def parse(data: bytes) -> Request:
     head, _, body = data.partition(b"\n\n")
     first, *lines = head.decode("latin-1").split("\n")
     method, _, rest = first.partition(" ")
-    target = rest.rpartition(" ")[0] or rest
-    path, _, query = target.partition("?")
+    path, _, query = rest.removesuffix(" HTTP/1.1").partition("?")
     headers = tuple((name, value.strip()) for name, _, value in (line.partition(":") for line in lines))
     return Request(method, path, query, headers, body)
 

@@ -273,9 +273,7 @@ def test_a_change_in_one_project_costs_other_projects_nothing(full: Catalog, sta
         assert full.now(wait=True).images_of(ORG_A)[0].name == f"name {number}"
 
 
-def test_changes_of_very_many_scopes_are_forgotten_without_a_wrong_answer(
-    full: Catalog, reopen: Reopen
-) -> None:
+def test_changes_of_very_many_scopes_are_forgotten_without_a_wrong_answer(full: Catalog, reopen: Reopen) -> None:
     full = Catalog(full.database, full.seal, most_entries=2)
     old = full.now(wait=True)
     before = read_all(old)

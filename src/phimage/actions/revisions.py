@@ -13,12 +13,15 @@ from phimage.catalog.store import View
 from phimage.gateway.registry import Action, Call
 from phimage.model.ids import Revision
 
+MOST = 2**63 - 1
+"""The largest number that a database can be asked for."""
+
 
 class ListRevisions(Struct, rename="pascal", frozen=True, kw_only=True):
     """List the revisions of the catalogue: who changed what, when and from where."""
 
-    after: Annotated[int, Meta(ge=0, description="only revisions after this one, oldest first")] | None = None
-    before: Annotated[int, Meta(ge=0, description="only revisions before this one, newest first")] | None = None
+    after: Annotated[int, Meta(ge=0, le=MOST, description="only revisions after this one, oldest first")] | None = None
+    before: Annotated[int, Meta(ge=0, le=MOST, description="only revisions before this one, newest first")] | None = None
     limit: Annotated[int, Meta(ge=1, le=1000, description="most to answer")] = 20
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from typing import Any
 
 import click
@@ -33,17 +31,18 @@ def demo(data: str, host: str, port: int, require_zone: bool, once: bool) -> Non
       phimage demo --once --port 0
     """
     from phimage import demo as demonstration
-    from phimage.server import serve
+    from phimage.server import serve, with_free_port
 
     settings = read_settings(
         None,
         {},
         {"data": data, "host": host, "port": port, "require_zone": require_zone, "explain_signatures": host == LOOPBACK},
     )
+    settings = with_free_port(settings)
     demonstration.fill(settings)
     failure: list[PhimageError] = []
 
-    def listening(url: str) -> None:
+    def listening(url: str) -> bool:
         try:
             click.echo(f"listening on {url}")
             _show(demonstration, url)
@@ -51,8 +50,7 @@ def demo(data: str, host: str, port: int, require_zone: bool, once: bool) -> Non
                 click.echo("Serving until Ctrl-C.")
         except PhimageError as error:
             failure.append(error)
-        if once or failure:
-            os.kill(os.getpid(), signal.SIGTERM)
+        return not (once or failure)
 
     serve(settings, listening)
     if failure:

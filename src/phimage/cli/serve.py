@@ -35,11 +35,12 @@ def serve(config: Path | None, **flags: Any) -> None:
     """
     from phimage.bootstrap import prepare
     from phimage.server import serve as run
+    from phimage.server import with_free_port
 
-    settings = read_settings(config, os.environ, flags)
+    settings = with_free_port(read_settings(config, os.environ, flags))
     prepared = prepare(settings)
 
-    def listening(url: str) -> None:
+    def listening(url: str) -> bool:
         if prepared.new_key is not None:
             click.echo("This is the first start. The key of the operator account, shown only now:")
             click.echo(f"  public key   {prepared.new_key.public}")
@@ -48,5 +49,6 @@ def serve(config: Path | None, **flags: Any) -> None:
             click.echo(f"  phimage config add operator --endpoint {url} --public-key {prepared.new_key.public}")
             click.echo("  phimage catalog starter > catalog.yaml && phimage catalog apply catalog.yaml")
         click.echo(f"listening on {url}")
+        return True
 
     run(settings, listening)

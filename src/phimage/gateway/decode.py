@@ -75,7 +75,7 @@ def _indexed(params: Params, prefix: str) -> list[str]:
 
 def _text(name: str, value: Value) -> str:
     if isinstance(value, str):
-        return value
+        return str(value)  # a Number is a str that not everything takes for one
     if isinstance(value, bool):
         return "true" if value else "false"
     raise UnavailableParam(name, detail="expected one value, not a list or an object")

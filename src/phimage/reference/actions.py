@@ -21,7 +21,8 @@ bytes where nothing else is said.
 
 An answer has HTTP status 200, `RetCode`, `Action` and what its table says; [errors](errors.md) have `RetCode`
 and `Message`. The header `X-UCLOUD-REQUEST-UUID` is the id of the request, `X-Phimage-Revision` the revision of
-the catalogue that the answer reflects. `phimage api` calls any Action. Who may call what: [roles](roles.md).
+the catalogue that the answer reflects, `X-Phimage-Newer` names newer versions that a pinned path hides.
+`phimage api` calls any Action. Who may call what: [roles](roles.md).
 
 """
 

@@ -1,0 +1,100 @@
+"""The table of roles, read from the page and tried: every role calls every Action."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from phimage.actions import described
+from phimage.client import Client
+from phimage.errors import NotPermitted, Refused
+from tests.api_described.samples import Params, samples
+from tests.api_described.served import demo
+from tests.e2e.process import Key
+
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "roles.md"
+
+Cell = tuple[str, str, str]
+"""Action, role, and what the table says."""
+
+
+def cells() -> list[Cell]:
+    """The table of Actions: the one whose first column is Action."""
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in PAGE.read_text("utf-8").splitlines() if "|" in line
+    ]
+    start = next(position for position, row in enumerate(rows) if row[0] == "Action")
+    roles = rows[start][1:]
+    found = [(re.sub(r"\[(\w+)\].*", r"\1", row[0]), row[1:]) for row in rows[start + 2 :]]
+    return [(action, role, said) for action, row in found for role, said in zip(roles, row, strict=True)]
+
+
+class Callers(NamedTuple):
+    """Somebody of every role, a good request for every Action, and the project that sub-users must name."""
+
+    clients: dict[str, Client]
+    requests: dict[str, Params]
+    project: str
+
+
+@pytest.fixture(scope="module")
+def callers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callers]:
+    with demo(tmp_path_factory.mktemp("roles")) as served, served.client() as operator:
+        opened = operator.call("CreateAccount", Account="acme").fields
+        project = opened["ProjectId"]
+        keys = {"main user": Key(opened["PublicKey"], opened["PrivateKey"]), "operator account": served.key}
+        for role, user in (("any key", "nobody"), ("viewer", "viewer"), ("operator", "worker")):
+            operator.call("CreateUser", Account="acme", User=user)
+            if role != "any key":
+                operator.call("SetProjectMember", Account="acme", ProjectId=project, User=user, Role=role)
+            made = operator.call("CreateAccessKey", Account="acme", User=user).fields
+            keys[role] = Key(made["PublicKey"], made["PrivateKey"])
+        clients = {role: served.client(key) for role, key in keys.items()}
+        yield Callers(clients, samples(operator), project)
+        for client in clients.values():
+            client.close()
+
+
+def test_the_table_has_every_action_and_every_role() -> None:
+    table = cells()
+    assert {action for action, _, _ in table} == {action.name for action in described()}
+    assert {role for _, role, _ in table} == {"any key", "viewer", "operator", "main user", "operator account"}
+    assert {said for _, _, said in table} == {"yes", "no"}
+    assert len(table) == 5 * len(list(described()))
+
+
+@pytest.mark.parametrize(("action", "role", "said"), cells(), ids=lambda word: word)
+def test_a_role_may_call_what_the_table_says(action: str, role: str, said: str, callers: Callers) -> None:
+    sub_user = role in ("any key", "viewer", "operator")
+    params: Params = {"ProjectId": callers.project} if sub_user else {}
+    try:
+        ret_code = callers.clients[role].call(action, **{**params, **callers.requests[action]}).fields["RetCode"]
+    except Refused as refused:
+        ret_code = refused.ret_code
+
+    assert ret_code == (0 if said == "yes" else NotPermitted.ret_code)
+
+
+def test_a_sub_user_must_name_the_project_and_a_main_user_need_not(callers: Callers) -> None:
+    for role, allowed in (("viewer", False), ("operator", False), ("main user", True)):
+        client = callers.clients[role]
+        if allowed:
+            client.call("DescribePHostImage", **callers.requests["DescribePHostImage"])
+        else:
+            with pytest.raises(Refused) as refused:
+                client.call("DescribePHostImage", **callers.requests["DescribePHostImage"])
+            assert refused.value.ret_code == NotPermitted.ret_code
+
+
+def test_the_main_user_names_any_project_of_the_account_and_none_of_another(callers: Callers) -> None:
+    main, request = callers.clients["main user"], callers.requests["DescribePHostImage"]
+
+    main.call("DescribePHostImage", **{**request, "ProjectId": callers.project})
+    for other in (callers.requests["SetProjectMember"]["ProjectId"], "org-never-was"):
+        with pytest.raises(Refused) as refused:
+            main.call("DescribePHostImage", **{**request, "ProjectId": other})
+        assert refused.value.ret_code == 292
