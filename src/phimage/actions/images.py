@@ -9,7 +9,7 @@ from msgspec import Meta, Struct, field
 
 from phimage.actions.service import Service
 from phimage.actions.wire import LimitParam, OffsetParam, RegionParam, ZoneParam, check_zone_allowed, zones_asked
-from phimage.catalog.revisions import BASE, TOPOLOGY, project_scope
+from phimage.catalog.revisions import BASE, TOPOLOGY, account_scope, project_scope
 from phimage.catalog.store import View
 from phimage.errors import UnavailableParam
 from phimage.gateway.envelope import Encoded, encoded
@@ -104,23 +104,26 @@ def actions(service: Service) -> list[Action[View]]:
     """The Actions about images."""
 
     def describe(request: DescribePHostImage, call: Call[View]) -> Encoded:
-        limit = _limit(request.limit, call.default_limit, service)
-        query = query_of(request, call, call.view.topology(), request.image_id)
-        name = (query, request.offset, limit)
-        scopes = (TOPOLOGY, BASE, project_scope(query.project))
         if call.view.pinned:
-            _tell_newer(query, call)
-        return call.view.derived(name, scopes, lambda: encoded(_page(query, request.offset, limit, call.view)))
+            _tell_newer(request, call)
+            return encoded(_page(request, call))
+        # What the answer depends on besides the request: places, base images, the project's own, and the account's zones.
+        name = (request, call.project, call.household.account.id, call.default_limit)
+        scopes = (TOPOLOGY, BASE, project_scope(call.project), account_scope(call.household.account.id))
+        return call.view.derived(name, scopes, lambda: encoded(_page(request, call)))
 
-    def _page(query: Query, offset: int, limit: int, view: View) -> DescribePHostImageResponse:
-        topology = view.topology()
-        images = select(scope(query, view), query, topology)
+    def _page(request: DescribePHostImage, call: Call[View]) -> DescribePHostImageResponse:
+        topology = call.view.topology()
+        limit = _limit(request.limit, call.default_limit, service)
+        query = query_of(request, call, topology, request.image_id)
+        images = select(scope(query, call.view), query, topology)
         return DescribePHostImageResponse(
             total_count=len(images),
-            image_set=tuple(on_wire(image, query.zones, topology) for image in images[offset : offset + limit]),
+            image_set=tuple(on_wire(image, query.zones, topology) for image in images[request.offset : request.offset + limit]),
         )
 
-    def _tell_newer(query: Query, call: Call[View]) -> None:
+    def _tell_newer(request: DescribePHostImage, call: Call[View]) -> None:
+        query = query_of(request, call, call.view.topology(), request.image_id)
         then, today = (
             select(scope(query, view), query, view.topology()) for view in (call.view, service.catalog.now(wait=True))
         )

@@ -45,6 +45,10 @@ MOST_ANSWERS = 4_000
 """How many encoded answers a process remembers; a page of 20 images is about 6 kB."""
 
 
+MOST_REQUESTS = 10_000
+"""How many admitted requests a process remembers, of at most a few kB each."""
+
+
 class Catalog:
     """The open catalogue. Safe to use from several threads."""
 
@@ -55,6 +59,7 @@ class Catalog:
         self._touches = Touches(10 * most_entries)
         self.facts = Memory(most_entries, self._touches)
         self.answers = Memory(MOST_ANSWERS, self._touches)
+        self.requests = Memory(MOST_REQUESTS, self._touches)
         self._listeners: list[Callable[[], object]] = []
         self._journal = Journal(database, self._committed)
         with database.read() as connection:
@@ -146,6 +151,17 @@ class View:
             return None if found is None else (found, self._catalog.seal.open(public, found.sealed))
 
         return self._present(f"key:{public}", lambda found: account_scope(found[0].account), read)
+
+    def recall(self, request: Hashable) -> Any:
+        """What was kept of a request whose sender's account has not changed since; None otherwise."""
+        try:
+            return self._catalog.requests.recall(request, self._catalog.head)
+        except MustWait:
+            return None
+
+    def keep(self, request: Hashable, value: Any, account: AccountId) -> None:
+        """Keep something of a request until its sender's account changes."""
+        self._catalog.requests.keep(request, value, self.revision, (account_scope(account),))
 
     def derived(self, name: Hashable, scopes: tuple[str, ...], make: Callable[[], Value]) -> Value:
         """What `make` gives, remembered under a name until one of the scopes that it depends on is touched."""

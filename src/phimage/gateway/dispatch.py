@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Generic, Protocol, TypeVar
 
 import structlog
@@ -49,6 +49,10 @@ class Views(Protocol[Seen]):
     def revision_at(self, time: int) -> Revision:
         """The newest revision at a time, in microseconds since 1970. It reads."""
         ...
+
+
+MOST_KEPT = 4096
+"""Longest body, in bytes, of a request that is remembered as admitted."""
 
 
 class Incoming(Struct, frozen=True):
@@ -117,13 +121,16 @@ class Dispatcher(Generic[View]):
         name = ""
         view: View | None = None
         try:
-            params = read_params(incoming.method, incoming.content_type, incoming.query, incoming.body)
-            name = _action_name(params)
             view = self._views.now(wait=attempt.wait)
-            admitted = self._admit(name, params, view, incoming, attempt)
+            admitted = self._seen_before(view, incoming, attempt)
+            if admitted is None:
+                params = read_params(incoming.method, incoming.content_type, incoming.query, incoming.body)
+                name = _action_name(params)
+                admitted = self._admit(name, params, view, incoming, attempt)
+            name = admitted.action.name
             pin = read_path(incoming.path)  # not before: who has no key is told nothing and costs no reading
             view = self._view(pin, view, attempt.wait)
-            return self._run(name, admitted, pin, view, incoming, attempt)
+            return self._run(admitted, pin, view, incoming, attempt)
         except RequestError as error:
             return Answer(envelope.failure(name, error), error.ret_code, view.revision if view else None)
         except (MustWait, NotYet):
@@ -150,23 +157,39 @@ class Dispatcher(Generic[View]):
     def _admit(self, name: str, params: Params, view: View, incoming: Incoming, attempt: Attempt) -> _Admitted[View]:
         """Every check that the catalogue is not asked for, in the order of wire-protocol B5."""
         household, user, key = authenticate(params, view, explain=self._explain_signatures)
-        check_address(household, incoming.address)
-        if self._rate_limit is not None and not attempt.counted:
-            self._rate_limit.spend(key, self._clock())
-            attempt.counted = True
+        self._check_each_time(household, key, incoming, attempt)
         action = self.registry.get(name)
         if action is None:
             raise UnknownAction(name)
         if len(incoming.body) > action.most_body:
             raise TooLargeParam("request", detail=f"at most {action.most_body} bytes for {name}")
         project = authorize(action, params, household, user)
-        return _Admitted(action, decode(action.request, params, action.needs), household, user, key, project)
+        admitted = _Admitted(action, decode(action.request, params, action.needs), household, user, key, project)
+        if len(incoming.body) <= MOST_KEPT and not action.changes:
+            view.keep(_bytes_of(incoming), admitted, household.account.id)
+        return admitted
 
-    def _run(self, name: str, admitted: _Admitted[View], pin: Pin, view: View, incoming: Incoming, attempt: Attempt) -> Answer:
+    def _seen_before(self, view: View, incoming: Incoming, attempt: Attempt) -> _Admitted[View] | None:
+        """A request of the very same bytes that was admitted, and whose sender's account has not changed since.
+
+        Its signature is as good as it was: the protocol signs no time, so clients may send a request again.
+        """
+        admitted: _Admitted[View] | None = view.recall(_bytes_of(incoming))
+        if admitted is not None:
+            self._check_each_time(admitted.household, admitted.key, incoming, attempt)
+        return admitted
+
+    def _check_each_time(self, household: Household, key: PublicKey, incoming: Incoming, attempt: Attempt) -> None:
+        check_address(household, incoming.address)
+        if self._rate_limit is not None and not attempt.counted:
+            self._rate_limit.spend(key, self._clock())
+            attempt.counted = True
+
+    def _run(self, admitted: _Admitted[View], pin: Pin, view: View, incoming: Incoming, attempt: Attempt) -> Answer:
         action = admitted.action
         if action.changes:
             if pin.pinned:
-                raise UnavailableParam("rev", detail=f"{name} changes the catalogue, which cannot be done in the past")
+                raise UnavailableParam("rev", detail=f"{action.name} changes the catalogue, which cannot be done in the past")
             if not attempt.wait:
                 raise MustWait
         headers: dict[str, str] = {}
@@ -178,13 +201,18 @@ class Dispatcher(Generic[View]):
             project=admitted.project,
             address=incoming.address,
             request_id=incoming.request_id,
-            action=name,
+            action=action.name,
             time=self._clock(),
             default_limit=pin.limit,
             patient=attempt.patient,
             headers=headers,
         )
-        return Answer(envelope.success(name, action.answer(admitted.request, call)), 0, view.revision, headers)
+        body = envelope.success(action.name, action.answer(admitted.request, call))
+        return Answer(body, 0, view.revision, headers)
+
+
+def _bytes_of(incoming: Incoming) -> Hashable:
+    return incoming.method, incoming.content_type, incoming.query, incoming.body
 
 
 def most_body(registry: Registry[View], query: str) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from typing import Any, Generic, Protocol, TypeVar
 
 from msgspec import Struct
@@ -29,6 +29,14 @@ class Present(Protocol):
 
     def household(self, account: AccountId) -> Household | None:
         """An account as it is now."""
+        ...
+
+    def recall(self, request: Hashable) -> Any:
+        """What was kept of a request whose sender's account has not changed since; None otherwise."""
+        ...
+
+    def keep(self, request: Hashable, value: Any, account: AccountId) -> None:
+        """Keep something of a request until its sender's account changes."""
         ...
 
 
