@@ -15,7 +15,7 @@ from phimage import __version__
 from phimage.actions import registry
 from phimage.actions.service import Service
 from phimage.catalog import schema
-from phimage.catalog.accounts import NewKey, add_account, add_key, all_accounts, household
+from phimage.catalog.accounts import NewKey, add_account, add_key, all_accounts, any_key, household
 from phimage.catalog.engine import Database, database_url, open_database
 from phimage.catalog.rates import exchange
 from phimage.catalog.revisions import Author
@@ -77,12 +77,30 @@ def _make_master_key(path: Path, database: Database) -> None:
 
 
 def _open(settings: Settings, database: Database) -> Catalog:
-    return Catalog(database, Seal(read_master_key(settings.master_key_file), secrets.token_bytes))
+    catalog = Catalog(database, Seal(read_master_key(settings.master_key_file), secrets.token_bytes))
+    with database.read() as connection:
+        sample = any_key(connection)
+    if sample is not None:
+        catalog.seal.open(sample.id, sample.sealed)  # tells at once that the master key is another installation's
+    return catalog
 
 
 def open_catalog(settings: Settings) -> Catalog:
-    """The catalogue of a prepared installation."""
-    return _open(settings, open_database(database_url(settings.database, settings.data_folder)))
+    """The catalogue of a prepared installation. Raises SetupError when there is none, or it is not this master key's."""
+    database = open_existing(settings)
+    try:
+        return _open(settings, database)
+    except BaseException:
+        database.close()
+        raise
+
+
+def open_existing(settings: Settings) -> Database:
+    """The database of an installation. Raises SetupError when there is none."""
+    folder = settings.data_folder
+    if not settings.database and not (folder / "catalog.sqlite").exists():
+        raise SetupError(f"there is no installation in {folder}: name its folder with --data, or run `phimage serve` once")
+    return open_database(database_url(settings.database, folder))
 
 
 def command_author(action: str) -> Author:
@@ -114,8 +132,9 @@ def recover_operator_key(settings: Settings) -> NewKey:
         catalog.database.close()
 
 
-def build_app(settings: Settings, started: Callable[[], object]) -> App[View]:
-    """The HTTP application of a prepared installation. `started` is called when it begins to answer."""
+def build_app(settings: Settings, started: Callable[[], object], stopping: Callable[[], bool] = lambda: False) -> App[View]:
+    """The HTTP application of a prepared installation. `started` is called when it begins to answer, `stopping` says whether
+    it is about to end."""
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
@@ -144,6 +163,6 @@ def build_app(settings: Settings, started: Callable[[], object]) -> App[View]:
 
     process = secrets.token_hex(8)
     pages = {"/openapi.json": document(actions, __version__)}
-    app = App(dispatcher, refresh, started, catalog.database.close, settings.trusted_proxies, pages)
+    app = App(dispatcher, refresh, started, catalog.database.close, settings.trusted_proxies, pages, stopping=stopping)
     catalog.on_news(app.tell_news)
     return app

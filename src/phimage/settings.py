@@ -74,6 +74,11 @@ def read_settings(file: Path | None, environment: Mapping[str, str], flags: Mapp
             found[field.name] = _checked(field.name, value, name)
     found.update({name: value for name, value in flags.items() if value is not None})
     settings = msgspec.convert(found, Settings)
+    for network in settings.trusted_proxies:
+        try:
+            ipaddress.ip_network(network)
+        except ValueError as error:
+            raise SetupError(f"trusted_proxies: {error}; expected networks such as 10.0.0.0/8 or 2001:db8::/32") from None
     if settings.explain_signatures and not (settings.explain_signatures_to_anyone or _is_loopback(settings.host)):
         raise SetupError(
             f"explain_signatures helps who guesses signatures, and {settings.host} can be reached from elsewhere: "

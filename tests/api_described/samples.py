@@ -15,7 +15,8 @@ def samples(operator: Client) -> dict[str, Params]:
     opened = operator.call("CreateAccount", Account="sample").fields
     account: Params = {"Account": "sample"}
     project = opened["ProjectId"]
-    for user in ("member", "other"):
+    closing = operator.call("CreateProject", Account="sample", ProjectName="Closing").fields["ProjectId"]
+    for user in ("member", "other", "leaving"):
         operator.call("CreateUser", Account="sample", User=user)
     operator.call("SetProjectMember", Account="sample", ProjectId=project, User="member", Role="viewer")
     image = operator.call("DescribePHostImage", **PLACE, Limit=1).fields["ImageSet"][0]["ImageId"]
@@ -41,8 +42,10 @@ def samples(operator: Client) -> dict[str, Params]:
         "ListAccounts": {},
         "CreateUser": {**account, "User": "third"},
         "ListUsers": account,
+        "RemoveUser": {**account, "User": "leaving"},
         "CreateProject": {**account, "ProjectName": "Second"},
         "ListProjects": account,
+        "RemoveProject": {**account, "ProjectId": closing},
         "SetProjectMember": {**account, "ProjectId": project, "User": "other", "Role": "operator"},
         "RemoveProjectMember": {**account, "ProjectId": project, "User": "member"},
         "CreateAccessKey": {**account, "User": "other"},

@@ -87,6 +87,8 @@ def actions(service: Service) -> list[Action[View]]:
     """The Actions of this file."""
 
     def plan_catalog(request: PlanCatalog, call: Call[View]) -> PlanCatalogResponse:
+        if call.view.pinned:
+            raise UnavailableParam("rev", detail="a plan is made against the newest revision, which is what apply changes")
         call.view.may_wait()
         with service.catalog.database.read() as connection:
             made = _good(plan(connection, call.view.revision, request.catalog, request.prune))

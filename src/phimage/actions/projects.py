@@ -9,7 +9,8 @@ from msgspec import Meta, Struct
 from phimage.actions.operate import AccountParam, UserParam, household_of, operator_action, user_of
 from phimage.actions.service import Service
 from phimage.actions.wire import Empty
-from phimage.catalog.accounts import MEMBERSHIPS, add_project
+from phimage.catalog.accounts import MEMBERSHIPS, add_project, remove_project
+from phimage.catalog.images import images_at
 from phimage.catalog.store import View
 from phimage.errors import UnavailableParam
 from phimage.gateway.registry import Action, Call
@@ -47,6 +48,13 @@ class RemoveProjectMember(Struct, rename="pascal", frozen=True, kw_only=True):
     account: AccountParam
     project_id: ProjectParam
     user: UserParam
+
+
+class RemoveProject(Struct, rename="pascal", frozen=True, kw_only=True):
+    """Take a project out of an account. It must have no custom images, and must not be the default one."""
+
+    account: AccountParam
+    project_id: ProjectParam
 
 
 class ProjectInfo(Struct, rename="pascal", frozen=True, kw_only=True):
@@ -118,7 +126,21 @@ def actions(service: Service) -> list[Action[View]]:
             MEMBERSHIPS.withdraw(change, found)
         return Empty()
 
+    def remove_the_project(request: RemoveProject, call: Call[View]) -> Empty:
+        with service.change(call) as change:
+            project = household_of(change.connection, request.account).projects.get(request.project_id)
+            if project is None:
+                raise UnavailableParam("ProjectId", detail=f"account {request.account} has no such project")
+            if project.default:
+                raise UnavailableParam("ProjectId", detail="an account cannot be without its default project")
+            images = len(images_at(change.connection, change.parent, project.id))
+            if images:
+                raise UnavailableParam("ProjectId", detail=f"the project has {images} custom images")
+            remove_project(change, project)
+        return Empty()
+
     return [
+        operator_action(RemoveProject, Empty, remove_the_project, changes=True),
         operator_action(CreateProject, CreateProjectResponse, create_project, changes=True),
         operator_action(ListProjects, ListProjectsResponse, list_projects, changes=False),
         operator_action(SetProjectMember, Empty, set_member, changes=True),

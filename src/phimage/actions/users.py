@@ -6,9 +6,10 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from phimage.actions.operate import AccountParam, Line, UserParam, household_of, operator_action
+from phimage.actions.operate import AccountParam, Line, UserParam, household_of, operator_action, user_of
 from phimage.actions.service import Service
-from phimage.catalog.accounts import add_user
+from phimage.actions.wire import Empty
+from phimage.catalog.accounts import add_user, remove_user
 from phimage.catalog.store import View
 from phimage.errors import UnavailableParam
 from phimage.gateway.registry import Action, Call
@@ -27,6 +28,13 @@ class ListUsers(Struct, rename="pascal", frozen=True, kw_only=True):
     """List the users of an account with their roles."""
 
     account: AccountParam
+
+
+class RemoveUser(Struct, rename="pascal", frozen=True, kw_only=True):
+    """Take a sub-user out of an account, with its keys and roles, at once."""
+
+    account: AccountParam
+    user: UserParam
 
 
 class UserSet(Struct, rename="pascal", frozen=True, kw_only=True):
@@ -67,7 +75,16 @@ def actions(service: Service) -> list[Action[View]]:
             family = household_of(connection, request.account)
         return ListUsersResponse(user_set=tuple(_user_set(user, family) for user in family.users.values()))
 
+    def remove(request: RemoveUser, call: Call[View]) -> Empty:
+        with service.change(call) as change:
+            user = user_of(household_of(change.connection, request.account), request.user)
+            if user.main:
+                raise UnavailableParam("User", detail="an account cannot be without its main user; its keys can be revoked")
+            remove_user(change, user)
+        return Empty()
+
     return [
+        operator_action(RemoveUser, Empty, remove, changes=True),
         operator_action(CreateUser, CreateUserResponse, create_user, changes=True),
         operator_action(ListUsers, ListUsersResponse, list_users, changes=False),
     ]

@@ -12,7 +12,6 @@ from phimage.catalog.seal import Seal
 from phimage.model.account import Account, Household, Key, Membership, PrivateKey, Project, User
 from phimage.model.ids import (
     AccountId,
-    ProjectId,
     PublicKey,
     RandomBytes,
     UserId,
@@ -38,7 +37,7 @@ def household(connection: Connection, account: AccountId) -> Household | None:
         return None
     users = USERS.live(connection, tables.user.c.account == account)
     projects = PROJECTS.live(connection, tables.project.c.account == account)
-    members = MEMBERSHIPS.live(connection, tables.membership.c.account == account)
+    members = memberships_of(connection, account)
     return Household(
         account=found,
         users={user.id: user for user in sorted(users, key=lambda user: user.id)},
@@ -52,9 +51,10 @@ def find_key(connection: Connection, public: PublicKey) -> Key | None:
     return KEYS.find(connection, public)
 
 
-def find_project(connection: Connection, project: ProjectId) -> Project | None:
-    """A project of any account."""
-    return PROJECTS.find(connection, project)
+def any_key(connection: Connection) -> Key | None:
+    """Some key that works now; None if there is none."""
+    found = connection.execute(select(tables.key.c.id).where(tables.key.c.until == tables.LIVE).limit(1)).first()
+    return None if found is None else find_key(connection, PublicKey(found.id))
 
 
 def keys_of(connection: Connection, account: AccountId) -> list[Key]:
@@ -65,6 +65,11 @@ def keys_of(connection: Connection, account: AccountId) -> list[Key]:
 def all_accounts(connection: Connection) -> list[Account]:
     """Every account, by id."""
     return sorted(ACCOUNTS.live(connection), key=lambda account: account.id)
+
+
+def memberships_of(connection: Connection, account: AccountId) -> list[Membership]:
+    """Who is a member of which project of an account."""
+    return MEMBERSHIPS.live(connection, tables.membership.c.account == account)
 
 
 def next_user(connection: Connection) -> UserId:
@@ -113,3 +118,22 @@ def put_key(change: Change, user: User, seal: Seal, new: NewKey) -> None:
     """Give a user a key that was made elsewhere."""
     created = int(change.author.time)
     KEYS.put(change, Key(new.public, user.account, user.id, seal.close(new.public, new.private), created))
+
+
+def remove_user(change: Change, user: User) -> None:
+    """Take a user out of its account, with its keys and memberships."""
+    for key in keys_of(change.connection, user.account):
+        if key.user == user.id:
+            KEYS.withdraw(change, key)
+    for member in memberships_of(change.connection, user.account):
+        if member.user == user.id:
+            MEMBERSHIPS.withdraw(change, member)
+    USERS.withdraw(change, user)
+
+
+def remove_project(change: Change, project: Project) -> None:
+    """Take a project out of its account, with its memberships. It must have no images."""
+    for member in memberships_of(change.connection, project.account):
+        if member.project == project.id:
+            MEMBERSHIPS.withdraw(change, member)
+    PROJECTS.withdraw(change, project)

@@ -39,11 +39,10 @@ def status(config: Path | None, as_json: bool, **flags: Any) -> None:
     Example:
       phimage db status --data /var/lib/phimage
     """
+    from phimage.bootstrap import open_existing
     from phimage.catalog import schema
-    from phimage.catalog.engine import database_url, open_database
 
-    settings = read_settings(config, os.environ, flags)
-    database = open_database(database_url(settings.database, settings.data_folder))
+    database = open_existing(read_settings(config, os.environ, flags))
     try:
         found = schema.version(database)
     finally:
@@ -63,11 +62,10 @@ def upgrade(config: Path | None, **flags: Any) -> None:
     Example:
       phimage db upgrade --data /var/lib/phimage
     """
+    from phimage.bootstrap import open_existing
     from phimage.catalog import schema
-    from phimage.catalog.engine import database_url, open_database
 
-    settings = read_settings(config, os.environ, flags)
-    database = open_database(database_url(settings.database, settings.data_folder))
+    database = open_existing(read_settings(config, os.environ, flags))
     try:
         schema.upgrade(database)
     finally:

@@ -40,7 +40,7 @@ def demo(data: str, host: str, port: int, require_zone: bool, once: bool) -> Non
     )
     settings = with_free_port(settings)
     demonstration.fill(settings)
-    failure: list[PhimageError] = []
+    failure: list[Exception] = []
 
     def listening(url: str) -> bool:
         try:
@@ -49,6 +49,8 @@ def demo(data: str, host: str, port: int, require_zone: bool, once: bool) -> Non
             if not once:
                 click.echo("Serving until Ctrl-C.")
         except PhimageError as error:
+            failure.append(error)
+        except BrokenPipeError as error:  # nobody reads any more, as with `| head`
             failure.append(error)
         return not (once or failure)
 

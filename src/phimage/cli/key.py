@@ -93,4 +93,4 @@ def recover(config: Path | None, as_json: bool, **flags: Any) -> None:
     settings = read_settings(config, os.environ, flags)
     new = recover_operator_key(settings)
     fields = {"Account": OPERATOR, "User": "main", "PublicKey": new.public, "PrivateKey": new.private.reveal()}
-    print_new_key(fields, f"http://{settings.host}:{settings.port}", as_json=as_json)
+    print_new_key(fields, as_json=as_json)

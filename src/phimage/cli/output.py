@@ -53,12 +53,13 @@ def working(text: str) -> AbstractContextManager[object]:
     return Console(stderr=True).status(text)
 
 
-def print_new_key(fields: dict[str, Any], endpoint: str, *, as_json: bool) -> None:
-    """Show a new key, the only time that this can be done."""
+def print_new_key(fields: dict[str, Any], endpoint: str = "", *, as_json: bool) -> None:
+    """Show a new key, the only time that this can be done. Without an endpoint the profile keeps the one it has."""
     if as_json:
         print_json({name: value for name, value in fields.items() if name not in ("RetCode", "Action")})
         return
     click.echo(f"public key   {fields['PublicKey']}")
     click.echo(f"private key  {fields['PrivateKey']}")
     note("This is the only time that the private key is shown. Keep it, for example with:")
-    note(f"  phimage config add {fields['Account']} --endpoint {endpoint} --public-key {fields['PublicKey']}")
+    where = f" --endpoint {endpoint}" if endpoint else ""
+    note(f"  phimage config add {fields['Account']}{where} --public-key {fields['PublicKey']}")

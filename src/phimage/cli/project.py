@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from phimage.cli.output import json_option, print_json, print_table
+from phimage.cli.output import json_option, note, print_json, print_table
 from phimage.cli.profile import Session, signed
 from phimage.cli.user import account_option
 
@@ -31,6 +31,21 @@ def add(session: Session, name: str, account: str, as_json: bool) -> None:
         print_json({"ProjectId": fields["ProjectId"]})
     else:
         click.echo(fields["ProjectId"])
+
+
+@project.command(short_help="Take a project out of an account.")
+@click.argument("id")
+@account_option
+@signed
+def rm(session: Session, id: str, account: str) -> None:
+    """Take a project out of an account. It must have no custom images, and must not be the default one.
+
+    \b
+    Example:
+      phimage project rm org-4k2xqz7a --account acme
+    """
+    session.client.call("RemoveProject", Account=account, ProjectId=id)
+    note(f"{id} is no longer a project of {account}")
 
 
 @project.command("ls", short_help="List the projects of an account.")

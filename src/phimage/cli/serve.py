@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,11 @@ def serve(config: Path | None, **flags: Any) -> None:
     prepared = prepare(settings)
 
     def listening(url: str) -> bool:
+        with suppress(BrokenPipeError):  # nobody reads what it prints, which is no reason not to serve
+            tell(url)
+        return True
+
+    def tell(url: str) -> None:
         if prepared.new_key is not None:
             click.echo("This is the first start. The key of the operator account, shown only now:")
             click.echo(f"  public key   {prepared.new_key.public}")
@@ -49,6 +55,5 @@ def serve(config: Path | None, **flags: Any) -> None:
             click.echo(f"  phimage config add operator --endpoint {url} --public-key {prepared.new_key.public}")
             click.echo("  phimage catalog starter > catalog.yaml && phimage catalog apply catalog.yaml")
         click.echo(f"listening on {url}")
-        return True
 
     run(settings, listening)

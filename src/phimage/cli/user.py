@@ -37,6 +37,21 @@ def add(session: Session, name: str, account: str, email: str | None, as_json: b
         note(f"user {name} of {account} has the number {fields['UserId']}")
 
 
+@user.command(short_help="Take a sub-user out of an account.")
+@click.argument("name")
+@account_option
+@signed
+def rm(session: Session, name: str, account: str) -> None:
+    """Take a sub-user out of an account, with its keys and roles, at once.
+
+    \b
+    Example:
+      phimage user rm alice --account acme
+    """
+    session.client.call("RemoveUser", Account=account, User=name)
+    note(f"{name} is no longer a user of {account}, and its keys work no longer")
+
+
 @user.command("ls", short_help="List the users of an account.")
 @account_option
 @json_option

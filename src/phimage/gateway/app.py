@@ -41,7 +41,8 @@ class App(Generic[View]):
     """The ASGI application.
 
     `refresh` is called every `refresh_seconds` in a thread, to learn of other processes' changes; `started` once, when the
-    application begins to answer, and `stopped` when it has ended. `pages` are fixed JSON documents by path, for GET.
+    application begins to answer, and `stopped` when it has ended. `stopping` says whether the server is about to end: who
+    waits for news is answered then. `pages` are fixed JSON documents by path, for GET.
     """
 
     def __init__(
@@ -53,11 +54,13 @@ class App(Generic[View]):
         trusted_proxies: Iterable[str] = (),
         pages: Mapping[str, bytes] | None = None,
         refresh_seconds: float = 0.25,
+        stopping: Callable[[], bool] = lambda: False,
     ) -> None:
         self._dispatcher = dispatcher
         self._refresh = refresh
         self._started = started
         self._stopped = stopped
+        self._stopping = stopping
         self._refresh_seconds = refresh_seconds
         self._pages = {"/healthz": b'{"status":"ok"}', **(pages or {})}
         self._proxies = tuple(ip_network(network) for network in trusted_proxies)
@@ -116,6 +119,8 @@ class App(Generic[View]):
                     async with asyncio.timeout_at(deadline):
                         await news.wait()
                 except TimeoutError:
+                    attempt.patient = False
+                if self._stopping():
                     attempt.patient = False
 
     async def _try(self, incoming: Incoming, attempt: Attempt) -> Answer:
@@ -178,12 +183,21 @@ class App(Generic[View]):
 
     async def _watch(self) -> None:
         loop = asyncio.get_running_loop()
+        away = False
         while True:
             await asyncio.sleep(self._refresh_seconds)
+            if self._stopping():
+                self._spread_news()
             try:
                 await loop.run_in_executor(self._threads, self._refresh)
             except ServiceUnavailable as error:
-                log.warning("catalog.refresh.failed", reason=error.detail)
+                if not away:
+                    log.warning("database.away", reason=error.detail)
+                away = True
+            else:
+                if away:
+                    log.warning("database.back")
+                away = False
 
 
 def _new_request_id() -> str:

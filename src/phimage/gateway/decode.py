@@ -145,7 +145,7 @@ def _string(kind: Any, meta: msgspec.Meta) -> Callable[[str, str], Any]:
         if longest is not None and len(text) > longest:
             raise TooLargeParam(name, detail=f"at most {longest} characters")
         if pattern is not None and not pattern.fullmatch(text):  # `$` alone lets a line end pass
-            raise UnavailableParam(name, detail=f"expected text like {meta.pattern}")
+            raise UnavailableParam(name, detail=f"expected {meta.description or meta.pattern}")
         if kind is str:
             return text
         for choice in kind:  # an enum: compared without regard to case (wire-protocol B10)

@@ -122,12 +122,16 @@ class Dispatcher(Generic[View]):
         view: View | None = None
         try:
             view = self._views.now(wait=attempt.wait)
-            admitted = self._seen_before(view, incoming, attempt)
-            if admitted is None:
+            # A request of the very same bytes was admitted and its sender's account has not changed since: its signature is as
+            # good as it was. The protocol signs no time, so clients may send a request again.
+            admitted: _Admitted[View] | None = view.recall(_bytes_of(incoming))
+            if admitted is not None:
+                name = admitted.action.name
+                self._check_each_time(admitted.household, admitted.key, incoming, attempt)
+            else:
                 params = read_params(incoming.method, incoming.content_type, incoming.query, incoming.body)
                 name = _action_name(params)
                 admitted = self._admit(name, params, view, incoming, attempt)
-            name = admitted.action.name
             pin = read_path(incoming.path)  # not before: who has no key is told nothing and costs no reading
             view = self._view(pin, view, attempt.wait)
             return self._run(admitted, pin, view, incoming, attempt)
@@ -167,16 +171,6 @@ class Dispatcher(Generic[View]):
         admitted = _Admitted(action, decode(action.request, params, action.needs), household, user, key, project)
         if len(incoming.body) <= MOST_KEPT and not action.changes:
             view.keep(_bytes_of(incoming), admitted, household.account.id)
-        return admitted
-
-    def _seen_before(self, view: View, incoming: Incoming, attempt: Attempt) -> _Admitted[View] | None:
-        """A request of the very same bytes that was admitted, and whose sender's account has not changed since.
-
-        Its signature is as good as it was: the protocol signs no time, so clients may send a request again.
-        """
-        admitted: _Admitted[View] | None = view.recall(_bytes_of(incoming))
-        if admitted is not None:
-            self._check_each_time(admitted.household, admitted.key, incoming, attempt)
         return admitted
 
     def _check_each_time(self, household: Household, key: PublicKey, incoming: Incoming, attempt: Attempt) -> None:

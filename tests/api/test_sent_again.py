@@ -1,0 +1,133 @@
+"""The same bytes are answered again (T30), and each time by what holds then: who was allowed before may not be now."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.api import small
+from tests.api.conftest import Start
+from tests.api.gateway import Gateway
+from tests.api.signer import FORM, JSON, Encoding, Pair, Params, Request, signed
+
+LIST = "DescribePHostImage"
+NORTH_A: Params = {"Region": "north", "Zone": "north-a"}
+
+
+def operate(gateway: Gateway, action: str, params: Params) -> None:
+    assert gateway.ask(action, params, pair=small.OPERATOR).ret_code == 0
+
+
+def codes_around(gateway: Gateway, request: Request, action: str, params: Params, client: str = "127.0.0.1") -> list[int]:
+    """RetCodes of a request that is sent twice, then after the operator changed something, twice as well."""
+    before = [gateway.replay(request, client=client).ret_code for _ in range(2)]
+    operate(gateway, action, params)
+    return before + [gateway.replay(request, client=client).ret_code for _ in range(2)]
+
+
+@pytest.mark.parametrize("encoding", Encoding)
+def test_a_key_that_is_revoked_is_refused_at_once(start: Start, small_folder: Path, encoding: Encoding) -> None:
+    request = signed(LIST, NORTH_A, encoding, small.RIVAL)
+
+    codes = codes_around(start(small_folder), request, "RevokeAccessKey", {"AccessKey": small.RIVAL.public})
+    assert codes == [0, 0, 172, 172]
+
+
+@pytest.mark.parametrize(
+    ("pair", "given", "action", "params", "codes"),
+    [
+        (
+            small.VIEWER,
+            {"ProjectId": "org-a"},
+            "RemoveProjectMember",
+            {"Account": "acme", "ProjectId": "org-a", "User": small.VIEWER.public},
+            [0, 0, 299, 299],
+        ),
+        (
+            small.VIEWER,
+            {"ProjectId": "org-b"},
+            "SetProjectMember",
+            {"Account": "acme", "ProjectId": "org-b", "User": small.VIEWER.public, "Role": "viewer"},
+            [299, 299, 0, 0],
+        ),
+        (small.ACME, {}, "ModifyAccount", {"Account": "acme", "ZoneLimit.0": "north-b"}, [0, 0, 293, 293]),
+        (small.ACME, {}, "ModifyAccount", {"Account": "acme", "NetworkLimit.0": "192.0.2.0/24"}, [0, 0, 294, 294]),
+    ],
+)
+def test_what_an_account_may_is_judged_each_time(
+    start: Start, small_folder: Path, pair: Pair, given: Params, action: str, params: Params, codes: list[int]
+) -> None:
+    request = signed(LIST, {**NORTH_A, **given}, pair=pair)
+
+    assert codes_around(start(small_folder), request, action, params) == codes
+
+
+def test_a_limit_that_is_lifted_lets_the_same_bytes_pass(start: Start, small_folder: Path) -> None:
+    gateway = start(small_folder)
+    request = signed(LIST, {**NORTH_A, "Zone": "north-b"}, pair=small.FENCED)
+
+    assert codes_around(gateway, request, "ModifyAccount", {"Account": "fenced", "AnyZone": "true"}, small.INSIDE) == [
+        293,
+        293,
+        0,
+        0,
+    ]
+    assert codes_around(gateway, request, "ModifyAccount", {"Account": "fenced", "AnyNetwork": "true"}, small.OUTSIDE) == [
+        294,
+        294,
+        0,
+        0,
+    ]
+
+
+def test_an_address_is_judged_each_time(small_gateway: Gateway) -> None:
+    request = signed(LIST, NORTH_A, pair=small.FENCED)
+    clients = [small.INSIDE, small.OUTSIDE, small.INSIDE, small.OUTSIDE]
+
+    assert [small_gateway.replay(request, client=client).ret_code for client in clients] == [0, 294, 0, 294]
+
+
+def test_a_change_of_the_catalogue_shows_in_the_next_answer(start: Start, small_folder: Path) -> None:
+    gateway = start(small_folder)
+    request = signed(LIST, NORTH_A, pair=small.ACME)
+    before = [gateway.replay(request).total for _ in range(2)]
+    catalog = """
+phimage: 1
+images:
+  - {id: pimg-bn-000001, name: newer, family: f, os_type: Ubuntu, os_name: Ubuntu, size: 20, version: "2",
+     created: "2020-01-01T00:00:00Z", zones: [north-a], support: {Both: [10G]}}
+"""
+    operate(gateway, "ApplyCatalog", {"Catalog": catalog})
+    after = [gateway.replay(request) for _ in range(2)]
+
+    assert [reply.total for reply in after] == [count + 1 for count in before]
+    assert after[0].ids[0] == after[1].ids[0] == "pimg-bn-000001"
+
+
+def test_the_same_bytes_in_another_place_are_another_request(small_gateway: Gateway) -> None:
+    form = signed(LIST, NORTH_A, pair=small.ACME)
+    flat = signed(LIST, NORTH_A, Encoding.FLAT, small.ACME)
+    query = signed(LIST, NORTH_A, Encoding.QUERY, small.ACME)
+    for request in (form, flat, query):
+        assert [small_gateway.replay(request).ret_code for _ in range(2)] == [0, 0]
+
+    assert small_gateway.replay(form._replace(method="GET")).ret_code == 160
+    assert small_gateway.replay(form._replace(headers=(("Content-Type", JSON),))).ret_code == 160
+    assert small_gateway.replay(flat._replace(headers=(("Content-Type", FORM),))).ret_code == 160
+    assert small_gateway.replay(form._replace(body=form.body[:-1])).ret_code == 171
+    assert small_gateway.replay(form._replace(body=form.body + b"0")).ret_code == 171
+    assert small_gateway.replay(query._replace(method="POST")).ret_code == 0
+    assert small_gateway.replay(query._replace(query=query.query.lower())).ret_code == 160
+
+
+def test_the_same_bytes_on_another_path_get_what_the_path_asks_for(small_gateway: Gateway) -> None:
+    request = signed(LIST, NORTH_A, pair=small.ACME)
+
+    def counts(path: str) -> tuple[int, int]:
+        reply = small_gateway.replay(request._replace(path=path))
+        return reply.ret_code, len(reply.fields.get("ImageSet", ()))
+
+    for _ in range(2):
+        found = [counts(path) for path in ("/", "/limit/2/", "/limit/3/", "/rev/1/", "/rev/2/limit/1/", "/rev/x/", "/")]
+        assert found == [(0, 9), (0, 2), (0, 3), (230, 0), (0, 1), (230, 0), (0, 9)]

@@ -1,0 +1,68 @@
+"""Settings come from a file, variables and flags, and a wrong one is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from phimage.errors import SetupError
+from phimage.settings import Settings, read_settings
+
+
+def test_without_anything_the_defaults_hold() -> None:
+    assert read_settings(None, {}, {}) == Settings()
+
+
+def test_a_variable_wins_over_the_file_and_a_flag_over_both(tmp_path: Path) -> None:
+    file = tmp_path / "phimage.toml"
+    file.write_text('host = "127.0.0.2"\nport = 1\nworkers = 3\n')
+    found = read_settings(file, {"PHIMAGE_PORT": "2", "PHIMAGE_WORKERS": "4"}, {"port": 5, "host": None})
+    assert (found.host, found.port, found.workers) == ("127.0.0.2", 5, 4)
+
+
+def test_variables_are_read_by_their_kind() -> None:
+    variables = {"PHIMAGE_REQUIRE_ZONE": "false", "PHIMAGE_RATE": "2.5", "PHIMAGE_TRUSTED_PROXIES": "10.0.0.0/8, 2001:db8::/32"}
+    found = read_settings(None, variables, {})
+    assert (found.require_zone, found.rate, found.trusted_proxies) == (False, 2.5, ("10.0.0.0/8", "2001:db8::/32"))
+
+
+def test_variables_of_the_client_are_not_settings() -> None:
+    assert read_settings(None, {"PHIMAGE_ENDPOINT": "http://x", "PHIMAGE_PRIVATE_KEY": "k"}, {}) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("variables", "words"),
+    [
+        ({"PHIMAGE_PORT": "many"}, "PHIMAGE_PORT"),
+        ({"PHIMAGE_PORT": "70000"}, "PHIMAGE_PORT"),
+        ({"PHIMAGE_TRUSTED_PROXIES": "nonsense"}, "trusted_proxies"),
+        ({"PHIMAGE_TRUSTED_PROXIES": "10.0.0.1/24"}, "trusted_proxies"),
+        ({"PHIMAGE_EXPLAIN_SIGNATURES": "true", "PHIMAGE_HOST": "0.0.0.0"}, "--explain-signatures-to-anyone"),
+    ],
+)
+def test_a_wrong_value_is_named(variables: dict[str, str], words: str) -> None:
+    with pytest.raises(SetupError, match=words):
+        read_settings(None, variables, {})
+
+
+def test_explaining_signatures_beyond_loopback_can_be_allowed() -> None:
+    variables = {"PHIMAGE_EXPLAIN_SIGNATURES": "true", "PHIMAGE_HOST": "0.0.0.0"}
+    assert read_settings(None, variables, {"explain_signatures_to_anyone": True}).explain_signatures
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("hosst = 'x'", "unknown setting 'hosst'"), ("host = ", "is not TOML"), ("port = 'many'", "port")],
+)
+def test_a_wrong_file_is_named(tmp_path: Path, text: str, words: str) -> None:
+    file = tmp_path / "phimage.toml"
+    file.write_text(text)
+    with pytest.raises(SetupError, match=words) as caught:
+        read_settings(file, {}, {})
+    assert str(file) in str(caught.value)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SetupError, match="No such file"):
+        read_settings(tmp_path / "none.toml", {}, {})
