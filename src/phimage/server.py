@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
+from mmap import mmap
 
 import msgspec
 from granian.constants import Interfaces
@@ -36,6 +37,7 @@ def serve(settings: Settings, listening: Callable[[str], bool]) -> None:
     """
     port = _free_port(settings.host, settings.port)
     ready, tell = os.pipe()
+    stopping = mmap(-1, 1)  # one byte that the workers share with this process
     server = Server(
         "phimage",
         address=settings.host,
@@ -48,15 +50,21 @@ def serve(settings: Settings, listening: Callable[[str], bool]) -> None:
         workers_kill_timeout=DRAIN_SECONDS,
     )
 
+    def interrupt(*_: object) -> None:
+        stopping[0] = 1
+        server.interrupt_signal = True
+        server.main_loop_interrupt.set()
+
+    server.signal_handler_interrupt = interrupt  # type: ignore[method-assign]  # what SIGINT and SIGTERM call
+
     def tell_when_ready() -> None:
         _wait_until_ready(ready, settings.workers, (settings.host, port))
         if not listening(_url(settings.host, port)):
             # Not by a signal to ourselves: its handler takes a lock that the main thread may hold as it begins to wait.
-            server.interrupt_signal = True
-            server.main_loop_interrupt.set()
+            interrupt()
 
     threading.Thread(target=tell_when_ready, daemon=True).start()
-    server.serve(target_loader=functools.partial(_worker, settings, tell), wrap_loader=False)
+    server.serve(target_loader=functools.partial(_worker, settings, tell, stopping), wrap_loader=False)
 
 
 def with_free_port(settings: Settings) -> Settings:
@@ -80,11 +88,11 @@ def _connects(address: tuple[str, int]) -> bool:
     return True
 
 
-def _worker(settings: Settings, tell: int) -> App[View]:
+def _worker(settings: Settings, tell: int, stopping: mmap) -> App[View]:
     """Runs in each worker process: the application, which says when it has started."""
     # A worker must not outlive the server, or it would go on answering beside the next one.
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    return build_app(settings, started=lambda: os.write(tell, b"."))
+    return build_app(settings, started=lambda: os.write(tell, b"."), stopping=lambda: stopping[0] == 1)
 
 
 def _free_port(host: str, port: int) -> int:

@@ -1,0 +1,258 @@
+"""Real `phimage` processes: commands that end, and servers that answer until they are stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Callable, Mapping
+from fcntl import ioctl
+from pathlib import Path
+from select import select
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+PHIMAGE = str(Path(sys.executable).with_name("phimage"))
+START_SECONDS = 30
+STOP_SECONDS = 10
+COMMAND_SECONDS = 60
+
+
+class Key(NamedTuple):
+    """A key pair as `phimage` printed it."""
+
+    public: str
+    private: str
+
+
+class Result(NamedTuple):
+    """How a command ended. In a terminal both streams are one, `out`."""
+
+    code: int
+    out: str
+    err: str
+
+
+class Phimage:
+    """The command line in a home of its own: no profile and no variable of the developer's comes in."""
+
+    def __init__(self, home: Path, **variables: str) -> None:
+        self.home = home
+        home.mkdir(exist_ok=True)
+        self.environment = {
+            "PATH": f"{Path(PHIMAGE).parent}:{os.environ['PATH']}",
+            "HOME": str(home),
+            "XDG_CONFIG_HOME": str(home / "config"),
+            "LANG": "C.UTF-8",
+            **variables,
+        }
+
+    def using(self, endpoint: str, key: Key, **variables: str) -> Phimage:
+        """The same home, calling a server with a key."""
+        called = {"PHIMAGE_ENDPOINT": endpoint, "PHIMAGE_PUBLIC_KEY": key.public, "PHIMAGE_PRIVATE_KEY": key.private}
+        return Phimage(self.home, **{**self.environment, **called, **variables})
+
+    def run(self, *arguments: str, text: str | None = None) -> Result:
+        """Run a command to its end; `text` is its standard input. No command ever shows a traceback."""
+        ended = subprocess.run(
+            [PHIMAGE, *arguments],
+            env=self.environment,
+            cwd=self.home,
+            input=text or "",
+            capture_output=True,
+            encoding="utf-8",
+            timeout=COMMAND_SECONDS,
+            check=False,
+        )
+        assert "Traceback" not in ended.stdout + ended.stderr, ended.stderr
+        return Result(ended.returncode, ended.stdout, ended.stderr)
+
+    def well(self, *arguments: str, text: str | None = None) -> str:
+        """What a command prints that must end well."""
+        result = self.run(*arguments, text=text)
+        assert result.code == 0, (arguments, result)
+        return result.out
+
+    def json(self, *arguments: str) -> Any:
+        """What a command prints with --json."""
+        return json.loads(self.well(*arguments, "--json"))
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start a command and let it run."""
+        return subprocess.Popen(
+            [PHIMAGE, *arguments],
+            env=self.environment,
+            cwd=self.home,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+        )
+
+    def in_terminal(self, *arguments: str, columns: int = 80, answers: Mapping[str, str] | None = None) -> Result:
+        """Run a command in a terminal of so many columns, where a person answers what it asks."""
+        screen, terminal = pty.openpty()
+        ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 25, columns, 0, 0))
+        command = subprocess.Popen(
+            [PHIMAGE, *arguments],
+            env={**self.environment, "TERM": "xterm"},
+            cwd=self.home,
+            stdin=terminal,
+            stdout=terminal,
+            stderr=terminal,
+            start_new_session=True,
+        )
+        os.close(terminal)
+        try:
+            shown = _talk(screen, dict(answers or {}))
+            code = command.wait(COMMAND_SECONDS)
+        finally:
+            os.close(screen)
+            command.kill()
+            command.wait()
+        assert "Traceback" not in shown, shown
+        return Result(code, shown, "")
+
+
+def _talk(screen: int, answers: dict[str, str]) -> str:
+    shown = b""
+    while select([screen], [], [], COMMAND_SECONDS)[0]:
+        try:
+            part = os.read(screen, 65536)
+        except OSError:  # as Linux says that nobody has the terminal open any more
+            break
+        shown += part
+        for question in [question for question in answers if question.encode() in shown]:
+            os.write(screen, f"{answers.pop(question)}\n".encode())
+    return shown.decode().replace("\r\n", "\n")
+
+
+class Worker(NamedTuple):
+    """A process below a server, told from a later one that gets the same number by when it started."""
+
+    pid: int
+    started: str
+
+    def alive(self) -> bool:
+        """Whether it still runs."""
+        fields = _fields(self.pid)
+        return fields is not None and fields[_STARTED] == self.started and fields[0] not in ("Z", "X")
+
+
+class Server:
+    """A `phimage serve` or `phimage demo` that answers. It is made, and stopped, as a context."""
+
+    def __init__(self, phimage: Phimage, *arguments: str) -> None:
+        self._over = False
+        self._output = phimage.home / f"server-{time.monotonic_ns()}.out"
+        self._errors = self._output.with_suffix(".err")
+        with self._output.open("w") as output, self._errors.open("w") as errors:
+            self._process = subprocess.Popen(
+                [PHIMAGE, *arguments],
+                env=phimage.environment,
+                cwd=phimage.home,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=errors,
+            )
+        try:
+            self.url = self._wait_until_listening()
+        except BaseException:
+            self._process.kill()
+            self._process.wait()
+            raise
+
+    def _wait_until_listening(self) -> str:
+        def said() -> str | None:
+            lines = [line for line in self.output.splitlines(keepends=True) if line.startswith("listening on http://")]
+            return lines[0].removeprefix("listening on ").strip() if lines and lines[0].endswith("\n") else None
+
+        wait_until(lambda: said() is not None or self._process.poll() is not None, START_SECONDS)
+        url = said()
+        assert url is not None, (self._process.poll(), self.output, self.errors)
+        return url
+
+    @property
+    def output(self) -> str:
+        """What it has printed so far."""
+        return self._output.read_text("utf-8")
+
+    @property
+    def errors(self) -> str:
+        """What it has printed on standard error so far."""
+        return self._errors.read_text("utf-8")
+
+    @property
+    def new_key(self) -> Key | None:
+        """The operator's key, if this was the first start."""
+        lines = [line.split() for line in self.output.splitlines()]
+        found = {words[0]: words[2] for words in lines if words[1:2] == ["key"] and len(words) == 3}
+        return Key(found["public"], found["private"]) if found else None
+
+    def workers(self) -> list[Worker]:
+        """The processes below it."""
+        found = ((pid, _fields(pid)) for pid in _below(self._process.pid))
+        return [Worker(pid, fields[_STARTED]) for pid, fields in found if fields is not None]
+
+    def kill(self) -> None:
+        """SIGKILL to the main process alone. Its workers must follow at once."""
+        workers = self.workers()
+        assert workers
+        self._over = True
+        self._process.kill()
+        assert self._process.wait(STOP_SECONDS) == -signal.SIGKILL
+        wait_until(lambda: not any(worker.alive() for worker in workers), 5)
+
+    def stop(self) -> None:
+        """SIGTERM, which it must obey in time, well, and with all its workers."""
+        workers = self.workers()
+        self._over = True
+        self._process.terminate()
+        try:
+            code = self._process.wait(STOP_SECONDS)
+        finally:
+            self._process.kill()
+            self._process.wait()
+        assert code == 0, (code, self.output, self.errors)
+        wait_until(lambda: not any(worker.alive() for worker in workers), 5)
+        assert "Traceback" not in self.errors
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None) -> None:
+        if not self._over:
+            self.stop()
+
+
+def wait_until(condition: Callable[[], bool], seconds: float) -> None:
+    """Wait for something that must happen in time."""
+    ends = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < ends, "it did not happen in time"
+        time.sleep(0.01)
+
+
+def _below(pid: int) -> list[int]:
+    found: list[int] = []
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in map(int, task.read_text().split()):
+            found += [child, *_below(child)]
+    return found
+
+
+_STARTED = 19
+"""Where /proc/PID/stat says when a process started, counted from its state."""
+
+
+def _fields(pid: int) -> list[str] | None:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
