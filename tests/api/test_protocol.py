@@ -255,6 +255,10 @@ def test_a_name_that_comes_twice_inside_an_object_is_not_available(gateway: Gate
     assert gateway.replay(raw_json('{"Action":"x","Tags":[{"a":1,"a":2}]}')).message == "Params [a] not available"
 
 
+def test_half_a_character_that_comes_twice_is_not_available(gateway: Gateway) -> None:
+    assert gateway.replay(raw_json('{"Action":"x","\\ud800":1,"\\ud800":2}')).message == "Params [?] not available"
+
+
 # signatures (B17, B20)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Generic, TypeVar
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Table, and_, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Table, and_, bindparam, insert, select, update
 
 from phimage.catalog.revisions import Change
 from phimage.catalog.tables import LIVE
@@ -49,7 +49,7 @@ class Facts(Generic[Record]):
         if before == record:
             return False
         if before is not None:
-            self._end(change, self._key(record))
+            self._end(change, [self._key(record)])
         fields = {name: getattr(record, name) for name in record.__struct_fields__}
         change.connection.execute(insert(self.table), {**fields, "since": change.number, "until": LIVE})
         scope, verb = self._scope(record), "added"
@@ -63,25 +63,39 @@ class Facts(Generic[Record]):
 
     def add_all(self, change: Change, records: Iterable[Record]) -> None:
         """Make many new records hold from this revision on, in one statement."""
+        self._insert(change, list(records), "added")
+
+    def change_all(self, change: Change, records: Iterable[Record]) -> None:
+        """Make many records hold otherwise from this revision on: of each key another one holds now, in the same scope."""
+        found = list(records)
+        self._end(change, [self._key(record) for record in found])
+        self._insert(change, found, "changed")
+
+    def withdraw(self, change: Change, *records: Record) -> None:
+        """Let records that hold now hold no longer."""
+        self._end(change, [self._key(record) for record in records])
+        for record in records:
+            change.record(self.table.name, self._id(record), self._scope(record), "withdrawn")
+
+    def _insert(self, change: Change, records: list[Record], verb: str) -> None:
         rows = []
         for record in records:
             fields = {name: getattr(record, name) for name in record.__struct_fields__}
             rows.append({**fields, "since": change.number, "until": LIVE})
-            change.record(self.table.name, self._id(record), self._scope(record), "added")
+            change.record(self.table.name, self._id(record), self._scope(record), verb)
         if rows:
             change.connection.execute(insert(self.table), rows)
 
-    def withdraw(self, change: Change, record: Record) -> None:
-        """Let a record that holds now hold no longer."""
-        self._end(change, self._key(record))
-        change.record(self.table.name, self._id(record), self._scope(record), "withdrawn")
-
-    def _end(self, change: Change, key: tuple[Any, ...]) -> None:
+    def _end(self, change: Change, keys: list[tuple[Any, ...]]) -> None:
+        if not keys:
+            return
         rows = self.table
-        where = and_(self._named(key), rows.c.until == LIVE)
+        names = [f"key_{name}" for name in self._keys]
+        named = and_(*(rows.c[name] == bindparam(f"key_{name}") for name in self._keys), rows.c.until == LIVE)
+        given = [dict(zip(names, key, strict=True)) for key in keys]
         # A record that this very revision made leaves no row: it never held at any revision's end.
-        change.connection.execute(rows.delete().where(where, rows.c.since == change.number))
-        change.connection.execute(update(rows).where(where).values(until=change.number))
+        change.connection.execute(rows.delete().where(named, rows.c.since == change.number), given)
+        change.connection.execute(update(rows).where(named).values(until=change.number), given)
 
     def _named(self, key: tuple[Any, ...]) -> ColumnElement[bool]:
         return and_(*(self.table.c[name] == value for name, value in zip(self._keys, key, strict=True)))

@@ -10,6 +10,7 @@ from sqlalchemy import (
     Boolean,
     Column,
     Dialect,
+    Float,
     Index,
     Integer,
     LargeBinary,
@@ -166,6 +167,26 @@ image = _facts(
     _must("zones", Json),
     _must("support", Json),
 )
+
+job = Table(
+    "job",
+    metadata,
+    _key("id"),
+    _must("image"),
+    _must("origin", Json),
+    _must("state"),
+    _must("phase"),
+    _must("done", BigInteger),
+    _must("total", BigInteger),
+    _must("error"),
+    _must("owner"),
+    _must("fence", Integer),
+    _must("lease_until", Float),
+    _must("created", Float),
+    Index("ix_job_image", "image"),
+    Index("ix_job_state_created", "state", "created"),
+)
+"""Work that takes longer than a request; see `jobs`. Not facts: what comes of it is."""
 
 for owned in (user, key, project, membership):
     Index(f"ix_{owned.name}_account_until", owned.c.account, owned.c.until)

@@ -100,7 +100,8 @@ def _refuse_repeated(names: list[str]) -> None:
     seen: set[str] = set()
     for name in names:
         if name in seen:
-            raise UnavailableParam(name, detail="given twice")
+            told = name.encode("utf-8", "replace").decode("utf-8")  # it may have half of a surrogate pair
+            raise UnavailableParam(told, detail="given twice")
         seen.add(name)
 
 

@@ -90,8 +90,5 @@ def carry_out(change: Change, plan: Plan) -> None:
     for noun, facts in _FACTS.items():
         own = [difference for difference in plan.differences if difference.noun == noun]
         facts.add_all(change, [one.after for one in own if one.verb == "added"])
-        for one in own:
-            if one.verb == "changed":
-                facts.put(change, one.after)
-            elif one.verb == "withdrawn":
-                facts.withdraw(change, one.before)
+        facts.change_all(change, [one.after for one in own if one.verb == "changed"])
+        facts.withdraw(change, *(one.before for one in own if one.verb == "withdrawn"))

@@ -16,6 +16,7 @@ UserId = NewType("UserId", int)
 ProjectId = NewType("ProjectId", str)
 PublicKey = NewType("PublicKey", str)
 Revision = NewType("Revision", int)
+JobId = NewType("JobId", str)
 
 RandomBytes = Callable[[int], bytes]
 """Where randomness comes from: `secrets.token_bytes`, or anything repeatable in a test."""
@@ -33,6 +34,11 @@ def new_image_id(random: RandomBytes) -> ImageId:
 def new_project_id(random: RandomBytes) -> ProjectId:
     """An id such as `org-4k2xqz7a`."""
     return ProjectId(f"org-{_letters(random, 8)}")
+
+
+def new_job_id(random: RandomBytes) -> JobId:
+    """An id such as `job-4k2xqz7a9m3d`."""
+    return JobId(f"job-{_letters(random, 12)}")
 
 
 def new_public_key(random: RandomBytes) -> PublicKey:

@@ -98,6 +98,24 @@ def upgrade() -> None:
     op.create_index("uq_key_live", "key", ["id"], unique=True, sqlite_where=LIVE, postgresql_where=LIVE)
 
     op.create_table(
+        "job",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("image", sa.Text(), nullable=False),
+        sa.Column("origin", sa.Text(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("phase", sa.Text(), nullable=False),
+        sa.Column("done", sa.BigInteger(), nullable=False),
+        sa.Column("total", sa.BigInteger(), nullable=False),
+        sa.Column("error", sa.Text(), nullable=False),
+        sa.Column("owner", sa.Text(), nullable=False),
+        sa.Column("fence", sa.Integer(), nullable=False),
+        sa.Column("lease_until", sa.Float(), nullable=False),
+        sa.Column("created", sa.Float(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_job")),
+    )
+    op.create_index("ix_job_image", "job", ["image"])
+    op.create_index("ix_job_state_created", "job", ["state", "created"])
+    op.create_table(
         "machine_type",
         sa.Column("id", sa.Text(), nullable=False),
         sa.Column("name_zh", sa.Text(), nullable=False),
