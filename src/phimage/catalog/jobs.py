@@ -1,0 +1,101 @@
+"""Jobs as rows with leases. Whoever claims a job has it until its lease runs out, and proves with its fence that it still has.
+
+A worker that was paused past its lease finds its fence outdated: what it then tells or finishes is refused, so a job has one
+result (a fencing token). Every call is one short transaction.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, and_, func, insert, or_, select, update
+
+from phimage.catalog import tables
+from phimage.catalog.engine import Database
+from phimage.model.ids import ImageId, JobId
+from phimage.model.job import Job, JobState
+
+LEASE_SECONDS = 30.0
+
+_rows = tables.job
+_columns = [_rows.c[name] for name in Job.__struct_fields__]
+
+
+def add(connection: Connection, job: Job) -> None:
+    """Add a job, in whatever transaction asks for it."""
+    connection.execute(insert(_rows), {name: getattr(job, name) for name in Job.__struct_fields__})
+
+
+def find(connection: Connection, id: JobId) -> Job | None:
+    """A job by id."""
+    return _one(connection, _rows.c.id == id)
+
+
+def newest_of(connection: Connection, image: ImageId) -> Job | None:
+    """The last job of an image."""
+    found = connection.execute(
+        select(*_columns).where(_rows.c.image == image).order_by(_rows.c.created.desc(), _rows.c.id).limit(1)
+    ).first()
+    return None if found is None else _decode(found)
+
+
+def queue(connection: Connection, id: JobId) -> None:
+    """An upload is complete: let a worker have the job."""
+    _set(connection, and_(_rows.c.id == id, _rows.c.state == JobState.WAITING), state=JobState.QUEUED)
+
+
+def claim(database: Database, owner: str, now: float) -> Job | None:
+    """Take the oldest job that nobody has, or whose owner fell silent. None when there is nothing to do."""
+    ready = or_(_rows.c.state == JobState.QUEUED, and_(_rows.c.state == JobState.RUNNING, _rows.c.lease_until < now))
+    with database.write() as connection:
+        found = connection.execute(
+            select(_rows.c.id).where(ready).order_by(_rows.c.created, _rows.c.id).limit(1).with_for_update(skip_locked=True)
+        ).first()
+        if found is None:
+            return None
+        _set(
+            connection,
+            _rows.c.id == found.id,
+            state=JobState.RUNNING,
+            owner=owner,
+            fence=_rows.c.fence + 1,
+            lease_until=now + LEASE_SECONDS,
+        )
+        return _one(connection, _rows.c.id == found.id)
+
+
+def tell(database: Database, job: Job, phase: str, done: int, total: int, now: float) -> bool:
+    """Say how far a job is, which also renews its lease. False when the job is no longer the teller's."""
+    with database.write() as connection:
+        return _set(connection, _held(job), phase=phase, done=done, total=total, lease_until=now + LEASE_SECONDS)
+
+
+def finish(connection: Connection, job: Job, error: str = "") -> bool:
+    """End a job, in the transaction that writes what came of it. False, and nothing is ended, when it was lost."""
+    state = JobState.FAILED if error else JobState.DONE
+    return _set(connection, _held(job), state=state, error=error, lease_until=0.0)
+
+
+def unfinished(connection: Connection) -> int:
+    """How many jobs are still to be done."""
+    states = (JobState.WAITING, JobState.QUEUED, JobState.RUNNING)
+    found: int = connection.execute(select(func.count()).where(_rows.c.state.in_(states))).scalar_one()
+    return found
+
+
+def _held(job: Job) -> Any:
+    return and_(_rows.c.id == job.id, _rows.c.state == JobState.RUNNING, _rows.c.fence == job.fence)
+
+
+def _set(connection: Connection, where: Any, **values: Any) -> bool:
+    return connection.execute(update(_rows).where(where).values(**values)).rowcount == 1
+
+
+def _one(connection: Connection, where: Any) -> Job | None:
+    found = connection.execute(select(*_columns).where(where)).first()
+    return None if found is None else _decode(found)
+
+
+def _decode(row: Any) -> Job:
+    return msgspec.convert(row._mapping, Job)

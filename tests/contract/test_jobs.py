@@ -1,0 +1,125 @@
+"""A job has one worker at a time and one result."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from phimage.catalog import jobs
+from phimage.catalog.store import Catalog
+from phimage.model.ids import ImageId, JobId
+from phimage.model.job import Job, JobState, Origin
+
+
+def _job(number: int = 1, state: JobState = JobState.QUEUED) -> Job:
+    return Job(
+        id=JobId(f"job-{number}"),
+        image=ImageId(f"pimg-{number}"),
+        origin=Origin(url="https://images.example/disk.qcow2", digest="sha256:00", overrides=("a", "b")),
+        state=state,
+        phase="",
+        done=0,
+        total=0,
+        error="",
+        owner="",
+        fence=0,
+        lease_until=0.0,
+        created=1000.0 + number,
+    )
+
+
+def _add(catalog: Catalog, *added: Job) -> None:
+    with catalog.database.write() as connection:
+        for job in added:
+            jobs.add(connection, job)
+
+
+def _find(catalog: Catalog, number: int = 1) -> Job:
+    with catalog.database.read() as connection:
+        found = jobs.find(connection, JobId(f"job-{number}"))
+    assert found is not None
+    return found
+
+
+def test_a_job_is_kept_as_it_was_added(catalog: Catalog) -> None:
+    _add(catalog, _job())
+    assert _find(catalog) == _job()
+
+
+def test_the_oldest_job_is_claimed_first_and_only_once(catalog: Catalog) -> None:
+    _add(catalog, _job(2), _job(1))
+    claimed = [jobs.claim(catalog.database, "worker", now=2000.0) for _ in range(3)]
+    assert [job and job.id for job in claimed] == ["job-1", "job-2", None]
+
+
+def test_a_job_that_waits_for_its_upload_is_not_claimed(catalog: Catalog) -> None:
+    _add(catalog, _job(state=JobState.WAITING))
+    assert jobs.claim(catalog.database, "worker", now=2000.0) is None
+    with catalog.database.write() as connection:
+        jobs.queue(connection, JobId("job-1"))
+    assert jobs.claim(catalog.database, "worker", now=2000.0) is not None
+
+
+def test_a_job_whose_worker_fell_silent_is_claimed_again_and_the_first_one_has_lost_it(catalog: Catalog) -> None:
+    _add(catalog, _job())
+    first = jobs.claim(catalog.database, "one", now=2000.0)
+    assert first is not None
+    assert jobs.claim(catalog.database, "two", now=2000.0 + jobs.LEASE_SECONDS - 1) is None
+    second = jobs.claim(catalog.database, "two", now=2001.0 + jobs.LEASE_SECONDS)
+    assert second is not None
+    assert (second.owner, second.fence) == ("two", first.fence + 1)
+    assert not jobs.tell(catalog.database, first, "late", 1, 2, now=2100.0)
+    with catalog.database.write() as connection:
+        assert not jobs.finish(connection, first)
+        assert jobs.finish(connection, second, error="bad disk")
+    assert (_find(catalog).state, _find(catalog).error) == (JobState.FAILED, "bad disk")
+
+
+def test_telling_how_far_it_is_renews_the_lease(catalog: Catalog) -> None:
+    _add(catalog, _job())
+    job = jobs.claim(catalog.database, "one", now=2000.0)
+    assert job is not None
+    assert jobs.tell(catalog.database, job, "fetching", 5, 10, now=2025.0)
+    assert jobs.claim(catalog.database, "two", now=2000.0 + jobs.LEASE_SECONDS + 1) is None
+    assert (_find(catalog).phase, _find(catalog).done, _find(catalog).total) == ("fetching", 5, 10)
+
+
+def test_a_finished_job_stays_finished(catalog: Catalog) -> None:
+    _add(catalog, _job())
+    job = jobs.claim(catalog.database, "one", now=2000.0)
+    assert job is not None
+    with catalog.database.write() as connection:
+        assert jobs.finish(connection, job)
+        assert not jobs.finish(connection, job, error="again")
+    assert jobs.claim(catalog.database, "two", now=9999.0) is None
+    assert _find(catalog).state is JobState.DONE
+
+
+def test_finishing_is_undone_with_the_transaction_it_is_part_of(catalog: Catalog) -> None:
+    _add(catalog, _job())
+    job = jobs.claim(catalog.database, "one", now=2000.0)
+    assert job is not None
+    with pytest.raises(RuntimeError, match="no"), catalog.database.write() as connection:  # noqa: PT012
+        assert jobs.finish(connection, job)
+        raise RuntimeError("no")
+    assert _find(catalog).state is JobState.RUNNING
+
+
+def test_workers_that_claim_at_the_same_time_get_different_jobs(catalog: Catalog) -> None:
+    _add(catalog, *(_job(number) for number in range(1, 13)))
+    with ThreadPoolExecutor(4) as pool:
+        claimed = list(pool.map(lambda n: jobs.claim(catalog.database, f"worker {n}", now=2000.0), range(12)))
+    assert len({job.id for job in claimed if job is not None}) == 12
+
+
+def test_the_last_job_of_an_image_is_found(catalog: Catalog) -> None:
+    import msgspec
+
+    _add(catalog, _job(1), msgspec.structs.replace(_job(2), image=ImageId("pimg-1")))
+    with catalog.database.read() as connection:
+        found = jobs.newest_of(connection, ImageId("pimg-1"))
+        assert jobs.newest_of(connection, ImageId("pimg-9")) is None
+        assert jobs.unfinished(connection) == 2
+    assert found is not None
+    assert found.id == "job-2"
