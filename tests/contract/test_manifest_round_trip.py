@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 from hypothesis import HealthCheck, given, settings
 from msgspec.structs import replace
@@ -82,7 +80,7 @@ def test_what_was_applied_with_pruning_is_what_the_file_says(catalog: Catalog, b
         attempt()
 
 
-def test_a_catalogue_of_5000_images_is_planned_quickly_and_only_what_changes_is_written(catalog: Catalog) -> None:
+def test_of_a_catalogue_of_5000_images_only_what_changes_is_written(catalog: Catalog) -> None:
     kinds = [f"DB-{number}" for number in range(10)]
     zones = [f"cn-{number:02}" for number in range(10)]
     places = topology(
@@ -98,10 +96,8 @@ def test_a_catalogue_of_5000_images_is_planned_quickly_and_only_what_changes_is_
     with catalog.change(author()) as change:
         carry_out(change, plan(change.connection, Revision(0), text, prune=False))
 
-    started = time.perf_counter()
     with catalog.database.read() as connection:
         assert plan(connection, Revision(1), text, prune=True) == Plan()
-    assert time.perf_counter() - started < 5
 
     with catalog.change(author()) as change:
         carry_out(change, plan(change.connection, Revision(1), text.replace("size: 20", "size: 21", 1), prune=False))

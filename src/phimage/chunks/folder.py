@@ -1,0 +1,261 @@
+"""A store in a folder of a local file system, one file for each object.
+
+Putting: write a temporary file, fsync it, rename it into place, fsync the folder it is now in. Every folder is made
+durable the same way before this process first uses it. Files are 0600, folders 0700.
+
+Renaming and refreshing hold a shared lock on `.lock`, removing by age an exclusive one, so that looking at an object's age
+and removing it are one step for all processes on this machine. On a network file system this needs working file locks.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import secrets
+import stat
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct
+
+from phimage.chunks.errors import Absent, Reason, StoreFailure
+from phimage.chunks.store import MOST_OBJECT_BYTES, Stored, check_name, check_prefix
+
+_REASONS: dict[int, Reason] = {
+    errno.ENOSPC: "no space",
+    errno.EDQUOT: "no space",
+    errno.EIO: "input/output error",
+    errno.EACCES: "not permitted",
+    errno.EPERM: "not permitted",
+    errno.EROFS: "not permitted",
+}
+_PASSING = frozenset({errno.EAGAIN, errno.EINTR, errno.ENFILE, errno.EMFILE, errno.ESTALE, errno.ETIMEDOUT})
+_NOT_THERE = (FileNotFoundError, NotADirectoryError)
+_READ_BYTES = 8 << 20
+
+
+class Calls(Struct, frozen=True):
+    """The system calls by which a put can fail, so that a test can record each of them, or make it fail."""
+
+    open: Callable[..., int] = os.open
+    write: Callable[[int, memoryview], int] = os.write
+    fsync: Callable[[int], None] = os.fsync
+    utime: Callable[..., None] = os.utime
+    rename: Callable[[Path, Path], None] = os.replace
+    mkdir: Callable[[Path, int], None] = os.mkdir
+    close: Callable[[int], None] = os.close
+
+
+class FolderStore:
+    """Objects as files under a folder, which is made if need be. Several processes of one machine may share it."""
+
+    settle_seconds = 0.0
+
+    def __init__(self, root: Path, now: Callable[[], float] = time.time, calls: Calls | None = None) -> None:
+        self._root = root.absolute()
+        self._now = now
+        self._calls = Calls() if calls is None else calls
+        self._durable: set[Path] = set()
+        self._durable_lock = threading.Lock()
+        with _told("open", str(root)):
+            if not self._root.is_dir():
+                self._root.parent.mkdir(parents=True, exist_ok=True)
+                self._make_durable(self._root)
+            self._durable.add(self._root)
+            self._make_durable(self._root / ".tmp")
+            os.close(os.open(self._root / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+
+    def put(self, name: str, data: bytes) -> None:
+        """See Store."""
+        check_name(name)
+        if len(data) > MOST_OBJECT_BYTES:
+            raise StoreFailure("put", name, "too large")
+        target = self._root / name
+        temporary = self._root / ".tmp" / secrets.token_hex(16)
+        with _told("put", name):
+            self._make_durable(target.parent)
+            try:
+                self._write(temporary, data)
+                with self._locked(fcntl.LOCK_SH):
+                    self._calls.rename(temporary, target)
+            except BaseException:
+                with suppress(OSError):
+                    temporary.unlink(missing_ok=True)
+                raise
+            self._sync(target.parent)
+
+    def get(self, name: str) -> bytes:
+        """See Store."""
+        check_name(name)
+        with _told("get", name):
+            try:
+                file = os.open(self._root / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            except _NOT_THERE:
+                raise Absent(name) from None
+            try:
+                found = os.fstat(file)
+                if not stat.S_ISREG(found.st_mode):
+                    raise Absent(name)
+                if found.st_size > MOST_OBJECT_BYTES:
+                    raise StoreFailure("get", name, "too large")
+                pieces = []
+                while piece := os.read(file, _READ_BYTES):
+                    pieces.append(piece)
+            finally:
+                os.close(file)
+            return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def find(self, name: str) -> Stored | None:
+        """See Store."""
+        check_name(name)
+        with _told("find", name):
+            return self._look(name)
+
+    def refresh(self, name: str, since: float) -> Stored | None:
+        """See Store."""
+        check_name(name)
+        with _told("refresh", name):
+            found = self._look(name)
+            if found is None or found.modified >= since:
+                return found  # without the lock: nobody removes a young one
+            with self._locked(fcntl.LOCK_SH), suppress(*_NOT_THERE):
+                self._set_modified(self._root / name)
+            return self._look(name)
+
+    def delete(self, name: str, before: float | None = None) -> bool:
+        """See Store."""
+        check_name(name)
+        with _told("delete", name), self._locked(fcntl.LOCK_EX):
+            found = self._look(name)
+            if found is None:
+                return True
+            if before is not None and found.modified >= before:
+                return False
+            (self._root / name).unlink(missing_ok=True)
+            return True
+
+    def list(self, prefix: str = "") -> Iterator[Stored]:
+        """See Store."""
+        folders = [check_prefix(prefix)]
+        while folders:
+            folder = folders.pop()
+            with _told("list", folder):
+                names = tuple(self._names(folder))
+            for name in names:
+                with _told("list", name):
+                    try:
+                        found = os.lstat(self._root / name)
+                    except _NOT_THERE:
+                        continue
+                if stat.S_ISDIR(found.st_mode):
+                    folders.append(name)
+                elif stat.S_ISREG(found.st_mode):
+                    yield Stored(name, found.st_size, found.st_mtime_ns / 1e9)
+
+    def sync(self, names: Iterable[str]) -> None:
+        """See Store."""
+        for folder in sorted({(self._root / check_name(name)).parent for name in names}):
+            with _told("sync", str(folder)):
+                self._make_durable(folder)
+                self._sync(folder)
+
+    def path(self, name: str) -> Path | None:
+        """See Store."""
+        return self._root / check_name(name)
+
+    def free_bytes(self) -> int | None:
+        """See Store. What this user may use: not what is reserved for root."""
+        with _told("free_bytes", str(self._root)):
+            found = os.statvfs(self._root)
+            return found.f_bavail * found.f_frsize
+
+    def tidy(self, before: float) -> int:
+        """See Store."""
+        removed = 0
+        with _told("tidy", ".tmp"), os.scandir(self._root / ".tmp") as entries:
+            for entry in entries:
+                with suppress(FileNotFoundError):  # its writer was alive, or another one tidies
+                    if entry.stat(follow_symlinks=False).st_mtime < before:
+                        Path(entry.path).unlink()
+                        removed += 1
+        return removed
+
+    def describe(self) -> str:
+        """See Store."""
+        return f"folder {self._root}"
+
+    def close(self) -> None:
+        """See Store."""
+
+    def _look(self, name: str) -> Stored | None:
+        try:
+            found = os.lstat(self._root / name)
+        except _NOT_THERE:
+            return None
+        return Stored(name, found.st_size, found.st_mtime_ns / 1e9) if stat.S_ISREG(found.st_mode) else None
+
+    def _names(self, folder: str) -> Iterator[str]:
+        with suppress(*_NOT_THERE):
+            for entry in sorted(found.name for found in (self._root / folder).iterdir()):
+                with suppress(ValueError):  # hidden, or not ours: lost+found
+                    yield check_name(f"{folder}/{entry}" if folder else entry)
+
+    def _write(self, temporary: Path, data: bytes) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        file = self._calls.open(temporary, flags, 0o600)
+        try:
+            left = memoryview(data)
+            while left:
+                left = left[self._calls.write(file, left) :]
+            self._set_modified(file)
+            self._calls.fsync(file)
+        finally:
+            self._calls.close(file)
+
+    def _set_modified(self, file: Path | int) -> None:
+        at = int(self._now() * 1e9)
+        self._calls.utime(file, ns=(at, at))
+
+    def _make_durable(self, folder: Path) -> None:
+        """Make a folder and those above it, and see to it that they outlive a power cut."""
+        if folder in self._durable:
+            return
+        if folder != self._root:
+            self._make_durable(folder.parent)
+        with suppress(FileExistsError):
+            self._calls.mkdir(folder, 0o700)
+        self._sync(folder.parent)  # whoever made it
+        with self._durable_lock:
+            self._durable.add(folder)
+
+    def _sync(self, folder: Path) -> None:
+        file = self._calls.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            self._calls.fsync(file)
+        finally:
+            self._calls.close(file)
+
+    @contextmanager
+    def _locked(self, how: int) -> Iterator[None]:
+        """Hold the store's lock. Each holder opens it anew: so threads of one process also exclude each other."""
+        file = os.open(self._root / ".lock", os.O_RDWR | os.O_CLOEXEC)
+        try:
+            fcntl.flock(file, how)
+            yield
+        finally:
+            os.close(file)
+
+
+@contextmanager
+def _told(operation: str, name: str) -> Iterator[Any]:
+    try:
+        yield
+    except OSError as error:
+        number = error.errno or 0
+        reason = _REASONS.get(number, "failed")
+        raise StoreFailure(operation, name, reason, os.strerror(number), passing=number in _PASSING) from error

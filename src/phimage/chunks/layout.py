@@ -1,0 +1,66 @@
+"""Names in the store, and the numbers of the format (docs/store-format.md)."""
+
+from __future__ import annotations
+
+import re
+from typing import NewType
+
+ChunkDigest = NewType("ChunkDigest", bytes)
+"""SHA-256 of a chunk's raw bytes: 32 bytes."""
+
+DiskDigest = NewType("DiskDigest", str)
+"""SHA-256 of a whole raw disk, in hexadecimal."""
+
+ManifestDigest = NewType("ManifestDigest", str)
+"""SHA-256 of a manifest's bytes, in hexadecimal: the name of an image's bytes."""
+
+CHUNK_SIZE = 1 << 20
+"""Bytes of a chunk in new manifests; chosen by measurement (docs/store-format.md)."""
+
+LEAST_CHUNK_SIZE = 64 << 10
+MOST_CHUNK_SIZE = 16 << 20
+MOST_DISK_SIZE = 64 << 40
+MOST_CHUNKS = 2_000_000
+"""How many chunks that are not zeros a manifest may name: its bytes stay below what a store keeps in one object."""
+
+CHUNKS = "chunks"
+MANIFESTS = "manifests"
+QUARANTINE = "quarantine"
+SWEEPS = "sweeps"
+
+LEAST_GRACE_SECONDS = 3600.0
+"""No collection removes what was put or refreshed less than this ago; writers rely on it (`collect`)."""
+
+_HEXADECIMAL = re.compile(r"[0-9a-f]{64}")
+
+
+def chunk_name(digest: ChunkDigest) -> str:
+    """Where a chunk is kept."""
+    text = digest.hex()
+    return f"{CHUNKS}/{text[:2]}/{text}"
+
+
+def manifest_name(digest: ManifestDigest) -> str:
+    """Where a manifest is kept. Raises ValueError if that is no digest."""
+    if not _HEXADECIMAL.fullmatch(digest):
+        raise ValueError(f"{digest!r} is not a SHA-256 in hexadecimal")
+    return f"{MANIFESTS}/{digest[:2]}/{digest}"
+
+
+def quarantine_name(digest: ChunkDigest) -> str:
+    """Where a damaged chunk is put aside."""
+    return f"{QUARANTINE}/{digest.hex()}"
+
+
+def digest_of_name(name: str) -> str | None:
+    """The hexadecimal digest in the name of a chunk or a manifest, None for other names."""
+    folder, _, rest = name.partition("/")
+    shard, _, text = rest.partition("/")
+    if folder in (CHUNKS, MANIFESTS) and _HEXADECIMAL.fullmatch(text) and text[:2] == shard:
+        return text
+    return None
+
+
+def chunk_count(size: int, chunk_size: int) -> int:
+    """How many chunks a disk has; the last may be short."""
+    return -(-size // chunk_size)

@@ -1,0 +1,152 @@
+"""A disk out of the store. Every chunk is decompressed and hashed before a byte of it is handed out."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from typing import Literal
+
+from phimage.chunks.ahead import ahead
+from phimage.chunks.errors import Absent, BadChunk, StoreFailure
+from phimage.chunks.frame import Damaged, unpack, zero_frame, zeros
+from phimage.chunks.layout import ChunkDigest, ManifestDigest, chunk_name
+from phimage.chunks.manifest import Manifest, load_manifest
+from phimage.chunks.store import Store
+
+AHEAD = 4
+"""How many chunks are made ready while the reader is busy with one."""
+
+CACHED = 4
+"""How many chunks are kept, for reads of small pieces."""
+
+
+class DiskReader:
+    """One image's bytes. Safe to use from several threads.
+
+    Every way to read raises BadChunk for a chunk that is missing, damaged or unreadable, and StoreFailure when asking again
+    may help. What was handed out before is right.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        digest: ManifestDigest,
+        manifest: Manifest,
+        *,
+        cached: int = CACHED,
+        told: Callable[[BadChunk], object] | None = None,
+    ) -> None:
+        """`told` hears of every bad chunk, besides the exception: to count and log it."""
+        self.manifest = manifest
+        self.digest = digest
+        self._store = store
+        self._told = told or (lambda _: None)
+        self._cached = cached
+        self._cache: OrderedDict[int, bytes] = OrderedDict()
+        self._lock = threading.Lock()
+        self._bad = 0
+
+    @property
+    def bad(self) -> int:
+        """How many times a bad chunk was met."""
+        return self._bad
+
+    def chunk(self, index: int) -> bytes:
+        """All bytes of one chunk."""
+        return self._raw(index, self._load(index))
+
+    def read(self, offset: int, length: int) -> bytes:
+        """A piece of the disk; for small ones, since it is in memory as a whole. Raises ValueError outside the disk."""
+        if offset < 0 or length < 0 or offset + length > self.manifest.size:
+            raise ValueError(f"{length} bytes at {offset} are not inside a disk of {self.manifest.size}")
+        size = self.manifest.chunk_size
+        pieces = []
+        for index in range(offset // size, -(-(offset + length) // size) if length else 0):
+            begins = index * size
+            pieces.append(self._kept(index)[max(0, offset - begins) : offset + length - begins])
+        return b"".join(pieces)
+
+    def chunks(self, start: int = 0, stop: int | None = None, most_ahead: int = AHEAD) -> Iterator[bytes]:
+        """The bytes from offset `start` until before `stop`, in pieces of at most a chunk. Raises ValueError outside."""
+        stop = self.manifest.size if stop is None else stop
+        if not 0 <= start <= stop <= self.manifest.size:
+            raise ValueError(f"{start} to {stop} is not inside a disk of {self.manifest.size} bytes")
+        return self._pieces(start, stop, most_ahead)
+
+    def frames(self, first: int = 0, stop: int | None = None, most_ahead: int = AHEAD) -> Iterator[bytes]:
+        """The zstd frames of the chunks `first` until before `stop`; all of them are the disk as one zstd file."""
+        indices = range(first, self.manifest.count if stop is None else stop)
+        return ahead(self.frame, indices, most_ahead)
+
+    def frame(self, index: int) -> bytes:
+        """The zstd frame of one chunk, verified; for zeros the constant one."""
+        frame = self._load(index)
+        self._raw(index, frame)
+        return frame if frame is not None else zero_frame(self.manifest.length(index))
+
+    def _pieces(self, start: int, stop: int, most_ahead: int) -> Iterator[bytes]:
+        size = self.manifest.chunk_size
+        indices = range(start // size, -(-stop // size)) if start < stop else range(0)
+
+        def piece(index: int) -> bytes:
+            begins = index * size
+            if start <= begins and begins + self.manifest.length(index) <= stop:
+                return self.chunk(index)
+            return self._kept(index)[max(0, start - begins) : stop - begins]
+
+        return ahead(piece, indices, most_ahead if len(indices) > 1 else 0)
+
+    def _kept(self, index: int) -> bytes:
+        """A chunk from those that were kept, or else from the store."""
+        with self._lock:
+            if index in self._cache:
+                self._cache.move_to_end(index)
+                return self._cache[index]
+        raw = self.chunk(index)
+        with self._lock:
+            self._cache[index] = raw
+            while len(self._cache) > self._cached:
+                self._cache.popitem(last=False)
+        return raw
+
+    def _load(self, index: int) -> bytes | None:
+        """The stored frame of a chunk, not yet verified; None for zeros."""
+        if not 0 <= index < self.manifest.count:
+            raise IndexError(f"chunk {index} of {self.manifest.count}")
+        digest = self.manifest.chunk(index)
+        if digest is None:
+            return None
+        try:
+            return self._store.get(chunk_name(digest))
+        except Absent:
+            raise self._bad_chunk(index, digest, "missing", "it is not in the store") from None
+        except StoreFailure as failure:
+            if failure.passing:
+                raise
+            raise self._bad_chunk(index, digest, "unreadable", str(failure)) from failure
+
+    def _raw(self, index: int, frame: bytes | None) -> bytes:
+        length = self.manifest.length(index)
+        if frame is None:
+            return zeros(length)
+        digest = self.manifest.chunk(index)
+        assert digest is not None
+        try:
+            return unpack(frame, digest, length)
+        except Damaged as error:
+            raise self._bad_chunk(index, digest, "corrupt", str(error)) from error
+
+    def _bad_chunk(
+        self, index: int, digest: ChunkDigest, kind: Literal["missing", "corrupt", "unreadable"], reason: str
+    ) -> BadChunk:
+        bad = BadChunk(self.digest, digest.hex(), index, index * self.manifest.chunk_size, kind, reason)
+        with self._lock:
+            self._bad += 1
+        self._told(bad)
+        return bad
+
+
+def open_disk(store: Store, digest: ManifestDigest, told: Callable[[BadChunk], object] | None = None) -> DiskReader:
+    """The reader of an image's bytes. Raises BadManifest."""
+    return DiskReader(store, digest, load_manifest(store, digest), told=told)

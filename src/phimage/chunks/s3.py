@@ -1,0 +1,217 @@
+"""A store in a bucket of any S3.
+
+An object is always put with one request, so no upload is ever half done on the server. Every request ends within a
+minute; those that remove by age end within seconds and are never repeated, which is what `settle_seconds` rests on.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import obstore
+from msgspec import Struct
+from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
+from obstore.store import S3Store as Remote
+
+from phimage.chunks.errors import Absent, Reason, StoreFailure
+from phimage.chunks.store import MOST_OBJECT_BYTES, Stored, check_name, check_prefix
+
+if TYPE_CHECKING:  # they exist for type checkers only
+    from obstore.store import ClientConfig, S3Config
+
+REQUEST_SECONDS = 60
+DELETE_SECONDS = 5
+_ROUNDED_SECONDS = 1.0  # S3 tells whole seconds, cut off
+_PAGE = 1000
+_STATUS = re.compile(r"status code: (\d{3})")
+_REASONS: dict[str, Reason] = {"401": "not permitted", "403": "not permitted", "507": "no space"}
+_PASSING_STATUS = frozenset({"408", "429", "500", "502", "503", "504"})
+
+
+class Place(Struct, frozen=True):
+    """Where a store is. What is empty is taken from the AWS_* variables, as every S3 client does."""
+
+    bucket: str
+    prefix: str = ""
+    endpoint: str = ""
+    region: str = ""
+
+
+class Credentials(Struct, frozen=True):
+    """Keys that are given by hand instead of by AWS_* variables."""
+
+    access_key: str
+    secret_key: str
+
+    def __repr__(self) -> str:
+        return "Credentials(***)"
+
+
+class S3Store:
+    """Objects under a prefix of a bucket. The bucket must exist. Opening asks nothing of the server."""
+
+    settle_seconds = 20.0  # DELETE_SECONDS for the client, the rest for a request that the server still has in hand
+
+    def __init__(self, place: Place, credentials: Credentials | None = None) -> None:
+        self._place = place
+        self._remote = self._client(credentials, REQUEST_SECONDS)
+        self._impatient = self._client(credentials, DELETE_SECONDS)
+
+    def _client(self, credentials: Credentials | None, seconds: int) -> Remote:
+        config: S3Config = {"bucket": self._place.bucket}
+        if self._place.endpoint:
+            config["endpoint"] = self._place.endpoint
+        if self._place.region:
+            config["region"] = self._place.region
+        if credentials is not None:
+            config["access_key_id"] = credentials.access_key
+            config["secret_access_key"] = credentials.secret_key
+        options: ClientConfig = {
+            "allow_http": self._place.endpoint.startswith("http://"),
+            "connect_timeout": timedelta(seconds=5),
+            "timeout": timedelta(seconds=seconds),
+        }
+        return Remote(
+            prefix=self._place.prefix or None,
+            config=config,
+            client_options=options,
+            retry_config={"max_retries": 0},  # `wrap.retrying` repeats, where that is safe
+        )
+
+    def put(self, name: str, data: bytes) -> None:
+        """See Store."""
+        check_name(name)
+        if len(data) > MOST_OBJECT_BYTES:
+            raise StoreFailure("put", name, "too large")
+        with _told("put", name):
+            obstore.put(self._remote, name, data, use_multipart=False)
+
+    def get(self, name: str) -> bytes:
+        """See Store."""
+        check_name(name)
+        with _told("get", name, absent=True):
+            answer = obstore.get(self._remote, name)
+            if answer.meta["size"] > MOST_OBJECT_BYTES:
+                raise StoreFailure("get", name, "too large")
+            return bytes(answer.bytes())
+
+    def find(self, name: str) -> Stored | None:
+        """See Store."""
+        return self._look("find", self._remote, check_name(name))
+
+    def refresh(self, name: str, since: float) -> Stored | None:
+        """See Store. S3 does not copy an object onto itself, so the copy goes out and back, inside the server."""
+        found = self._look("refresh", self._remote, check_name(name))
+        if found is None or found.modified >= since:
+            return found
+        aside = f".tmp/{secrets.token_hex(16)}"
+        try:
+            with _told("refresh", name, absent=True):
+                obstore.copy(self._remote, name, aside)
+        except Absent:
+            return None
+        try:
+            with _told("refresh", name):
+                obstore.copy(self._remote, aside, name)
+        finally:
+            with suppress(StoreFailure), _told("refresh", name):  # else `tidy` finds it
+                obstore.delete(self._remote, aside)
+        return self._look("refresh", self._remote, name)
+
+    def delete(self, name: str, before: float | None = None) -> bool:
+        """See Store."""
+        check_name(name)
+        if before is not None:
+            asked_at = time.monotonic()
+            found = self._look("delete", self._impatient, name)
+            if found is None:
+                return True
+            if found.modified >= before or time.monotonic() - asked_at > DELETE_SECONDS:
+                return False  # or this process stood still since, and what it has seen means nothing any more
+        with _told("delete", name), suppress(FileNotFoundError):
+            obstore.delete(self._impatient, name)
+        return True
+
+    def list(self, prefix: str = "") -> Iterator[Stored]:
+        """See Store."""
+        check_prefix(prefix)
+        for path, size, modified in self._pages(prefix or None):
+            with suppress(ValueError):  # hidden, or not ours
+                yield Stored(check_name(path), size, modified)
+
+    def sync(self, names: Iterable[str]) -> None:
+        """See Store."""
+
+    def path(self, name: str) -> Path | None:
+        """See Store."""
+        check_name(name)
+        return None
+
+    def free_bytes(self) -> int | None:
+        """See Store."""
+        return None
+
+    def tidy(self, before: float) -> int:
+        """See Store. Only a refresh leaves anything; uploads in parts, which would, are never begun."""
+        left = [path for path, _, modified in self._pages(".tmp") if modified < before]
+        for path in left:
+            with _told("tidy", path), suppress(FileNotFoundError):
+                obstore.delete(self._remote, path)
+        return len(left)
+
+    def describe(self) -> str:
+        """See Store."""
+        place = "/".join(part for part in (self._place.bucket, self._place.prefix) if part)
+        return f"s3://{place}" + (f" at {self._place.endpoint}" if self._place.endpoint else "")
+
+    def close(self) -> None:
+        """See Store."""
+
+    def _look(self, operation: str, client: Remote, name: str) -> Stored | None:
+        try:
+            with _told(operation, name, absent=True):
+                found = obstore.head(client, name)
+        except Absent:
+            return None
+        return Stored(name, found["size"], found["last_modified"].timestamp() + _ROUNDED_SECONDS)
+
+    def _pages(self, prefix: str | None) -> Iterator[tuple[str, int, float]]:
+        pages = iter(obstore.list(self._remote, prefix, chunk_size=_PAGE))
+        while True:
+            with _told("list", prefix or ""):
+                page = next(pages, None)
+            if page is None:
+                return
+            for found in page:
+                yield found["path"], found["size"], found["last_modified"].timestamp() + _ROUNDED_SECONDS
+
+
+@contextmanager
+def _told(operation: str, name: str, *, absent: bool = False) -> Iterator[None]:
+    """`absent`: a 404 speaks of the object; otherwise, and when S3 says so, of the bucket."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        if absent and "NoSuchBucket" not in str(error):
+            raise Absent(name) from None
+        raise StoreFailure(operation, name, "refused", "there is no such bucket") from error
+    except (PermissionDeniedError, UnauthenticatedError) as error:
+        raise StoreFailure(operation, name, "not permitted", _words(error)) from error
+    except (BaseError, OSError) as error:
+        status = _STATUS.search(str(error))
+        if status is None:
+            raise StoreFailure(operation, name, "unreachable", _words(error), passing=True) from error
+        raise StoreFailure(
+            operation, name, _REASONS.get(status[1], "refused"), _words(error), passing=status[1] in _PASSING_STATUS
+        ) from error
+
+
+def _words(error: Exception) -> str:
+    return str(error).partition("\n")[0][:300]

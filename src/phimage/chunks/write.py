@@ -1,0 +1,257 @@
+"""A disk on its way into the store: cut, hashed, compressed, put, and only then named by a manifest.
+
+The caller's thread cuts and hashes the whole disk; a few threads hash, look for, compress and put chunks (zstd and SHA-256 let
+other threads run). At most `2 * workers` chunks are in memory besides the one being filled.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256 as new_sha256
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from msgspec import Struct
+
+from phimage.chunks.errors import WrongDisk
+from phimage.chunks.frame import LEVEL, pack, zeros
+from phimage.chunks.hold import Hold
+from phimage.chunks.layout import (
+    CHUNK_SIZE,
+    MOST_CHUNKS,
+    ChunkDigest,
+    DiskDigest,
+    ManifestDigest,
+    chunk_name,
+    manifest_name,
+)
+from phimage.chunks.manifest import Manifest, build, digest_of, encode
+from phimage.chunks.store import Store
+
+WORKERS = 4
+"""Two cores compress; the others of these threads wait for the disk or the network."""
+
+_MOST_REMEMBERED = 1 << 20
+
+
+class Written(Struct, frozen=True):
+    """A disk that is whole, durable and verified in the store."""
+
+    digest: ManifestDigest
+    manifest: Manifest
+    register_before: float  # time until which it is certainly kept; once `live` names the digest, it stays
+    new_chunks: int
+    new_bytes: int  # stored for the new chunks, compressed
+
+
+class DiskWriter:
+    """One disk. Ends with `finish` or `abort`; leaving a `with` block without `finish` aborts.
+
+    One thread at a time may use it. After an error nothing more is accepted: abort, and write the disk again; chunks
+    that are in the store by then are not put again.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        size: int,
+        *,
+        chunk_size: int = CHUNK_SIZE,
+        level: int = LEVEL,
+        workers: int = WORKERS,
+        now: Callable[[], float] = time.time,
+        sleep: Callable[[float], None] = time.sleep,
+        progress: Callable[[int], object] | None = None,
+    ) -> None:
+        """`size` of the raw disk in bytes. `progress` hears how many bytes were taken, after each chunk."""
+        build(size, chunk_size, DiskDigest("0" * 64), [-(-size // chunk_size)], {})  # refuses impossible sizes
+        self._store = store
+        self._size = size
+        self._chunk_size = chunk_size
+        self._level = level
+        self._progress = progress or (lambda _: None)
+        self._hold = Hold(store, now, sleep)
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="phimage-write")
+        self._room = threading.Semaphore(2 * workers)
+        self._lock = threading.Lock()
+        self._failure: BaseException | None = None
+        self._ended = False
+        self._whole = new_sha256()
+        self._filling = bytearray()
+        self._chunks: list[ChunkDigest | int] = []
+        self._stored = 0
+        self._seen: set[ChunkDigest] = set()
+        self._new_chunks = 0
+        self._new_bytes = 0
+        self._taken = 0
+
+    @property
+    def taken(self) -> int:
+        """How many bytes were written so far."""
+        return self._taken
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """The next bytes of the disk. Raises WrongDisk beyond its size, and whatever went wrong with earlier ones."""
+        view = memoryview(data)
+        self._check(len(view))
+        while view:
+            if not self._filling and len(view) >= self._chunk_size:
+                piece = view[: self._chunk_size]
+                self._cut(data if isinstance(data, bytes) and len(data) == len(piece) else bytes(piece))
+            else:
+                piece = view[: self._chunk_size - len(self._filling)]
+                self._filling += piece
+                if len(self._filling) == self._chunk_size:
+                    self._cut_filled()
+            view = view[len(piece) :]
+
+    def zeros(self, count: int) -> None:
+        """The next `count` bytes are zeros, as in a hole. Like `write`, without the bytes."""
+        self._check(count)
+        if self._filling:
+            first = min(count, self._chunk_size - len(self._filling))
+            self._filling += zeros(self._chunk_size)[:first]
+            count -= first
+            if len(self._filling) == self._chunk_size:
+                self._cut_filled()
+        while count >= self._chunk_size:
+            self._cut(zeros(self._chunk_size))
+            count -= self._chunk_size
+        if count:
+            self._filling += zeros(self._chunk_size)[:count]
+
+    def finish(self, facts: Mapping[str, Any], sha256: str | None = None) -> Written:
+        """Put the manifest, when every chunk is durable. `sha256`: what the raw disk must have.
+
+        Raises WrongDisk, StoreFailure, Lost; then there is no manifest, and what was put is collected some day.
+        """
+        try:
+            self._check(0)
+            if self._filling:
+                self._cut_filled()
+            self._pool.shutdown(wait=True)
+            self._check(0)
+            if self._taken != self._size:
+                raise WrongDisk(f"the disk ended after {self._taken} of {self._size} bytes")
+            whole = DiskDigest(self._whole.hexdigest())
+            if sha256 is not None and sha256 != whole:
+                raise WrongDisk(f"the disk has the SHA-256 {whole}, not {sha256}")
+            manifest = build(self._size, self._chunk_size, whole, self._chunks, facts)
+            data = encode(manifest)
+            digest = digest_of(data)
+            name = manifest_name(digest)
+            self._hold.ensure(name)  # so that no collection that has seen an old one removes the new one
+            register_before = self._hold.confirm(lambda: {chunk_name(chunk) for _, chunk in manifest.stored()})
+            self._store.put(name, data)
+        finally:
+            self.abort()
+        return Written(digest, manifest, register_before, self._new_chunks, self._new_bytes)
+
+    def abort(self) -> None:
+        """Stop. Chunks that were put stay until they are collected; there is no manifest. Does nothing after the end."""
+        self._ended = True
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.abort()
+
+    def _check(self, more: int) -> None:
+        if self._ended:
+            raise ValueError("this disk was finished or aborted")
+        if self._failure is not None:
+            raise self._failure
+        if more < 0 or self._taken + more > self._size:
+            raise WrongDisk(f"more than the {self._size} bytes that were announced")
+        self._taken += more
+
+    def _cut_filled(self) -> None:
+        chunk = bytes(self._filling)
+        self._filling.clear()
+        self._cut(chunk)
+
+    def _cut(self, raw: bytes) -> None:
+        self._whole.update(raw)
+        nothing = zeros(self._chunk_size)
+        if raw is nothing or raw == (nothing if len(raw) == len(nothing) else bytes(len(raw))):
+            last = self._chunks[-1] if self._chunks else b""
+            if isinstance(last, int):
+                self._chunks[-1] = last + 1
+            else:
+                self._chunks.append(1)
+        else:
+            self._stored += 1
+            if self._stored > MOST_CHUNKS:
+                raise WrongDisk(f"more than {MOST_CHUNKS} chunks that are not zeros")
+            self._chunks.append(ChunkDigest(b""))
+            self._room.acquire()
+            self._pool.submit(self._keep, len(self._chunks) - 1, raw)
+        self._progress(self._taken)
+
+    def _keep(self, at: int, raw: bytes) -> None:
+        """In a thread of the pool."""
+        try:
+            if self._failure is None:
+                digest = ChunkDigest(new_sha256(raw).digest())
+                self._chunks[at] = digest
+                self._keep_once(digest, raw)
+        except BaseException as error:  # noqa: BLE001  it is raised again where the caller hears it
+            self._failure = self._failure or error
+        finally:
+            self._room.release()
+
+    def _keep_once(self, digest: ChunkDigest, raw: bytes) -> None:
+        with self._lock:
+            if digest in self._seen:
+                return  # it was put, is being put, or its failure fails the whole disk
+            if len(self._seen) < _MOST_REMEMBERED:
+                self._seen.add(digest)
+        name = chunk_name(digest)
+        if self._hold.ensure(name):
+            return
+        frame = pack(raw, self._level)
+        self._store.put(name, frame)
+        with self._lock:
+            self._new_chunks += 1
+            self._new_bytes += len(frame)
+
+
+def write_file(writer: DiskWriter, path: Path) -> None:
+    """All of a raw disk file, without reading its holes. Raises WrongDisk if it is cut short meanwhile, OSError."""
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        size = os.fstat(file).st_size or os.lseek(file, 0, os.SEEK_END)  # a block device tells its size only so
+        at = 0
+        while at < size:
+            data = _seek(file, at, os.SEEK_DATA, size)
+            writer.zeros(data - at)
+            at = data
+            hole = _seek(file, at, os.SEEK_HOLE, size) if at < size else size
+            while at < hole:
+                piece = os.pread(file, min(hole - at, CHUNK_SIZE - at % CHUNK_SIZE), at)
+                if not piece:
+                    raise WrongDisk(f"{path} was cut short while it was read, at {at}")
+                writer.write(piece)
+                at += len(piece)
+    finally:
+        os.close(file)
+
+
+def _seek(file: int, at: int, what: int, size: int) -> int:
+    """Where the next data or the next hole begins; the end if there is none."""
+    try:
+        return min(os.lseek(file, at, what), size)
+    except OSError as error:
+        if error.errno == errno.ENXIO:
+            return size
+        if error.errno == errno.EINVAL:  # a block device, or a file system that knows no holes
+            return at if what == os.SEEK_DATA else size
+        raise
