@@ -45,9 +45,7 @@ def check_zone_allowed(zones: tuple[ZoneId, ...], household: Household) -> None:
 def check_region(region: RegionId, topology: Topology) -> None:
     """Raises UnavailableParam for a region that does not exist."""
     if not topology.regions:
-        raise UnavailableParam(
-            "Region", detail="the catalogue is empty; an operator can load one: phimage catalog starter"
-        )
+        raise UnavailableParam("Region", detail="the catalogue is empty; an operator can load one: phimage catalog starter")
     if region not in topology.regions:
         raise UnavailableParam("Region", detail=f"there are {_some(tuple(topology.regions))}")
 
