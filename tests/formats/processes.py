@@ -1,0 +1,28 @@
+"""Which processes there are, from /proc."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def alive(pid: int) -> bool:
+    """Whether a process is there and runs; one that only waits to be noticed as dead does not."""
+    return _status(pid)[0] not in ("", "Z")
+
+
+def offspring(of: int | None = None) -> list[int]:
+    """The processes that run below this one."""
+    parent = os.getpid() if of is None else of
+    children = [
+        int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit() and _status(int(path.name))[1] == parent
+    ]
+    return sorted(pid for child in children if alive(child) for pid in (child, *offspring(child)))
+
+
+def _status(pid: int) -> tuple[str, int]:
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return "", 0
+    return fields[0], int(fields[1])

@@ -1,0 +1,111 @@
+"""What a program can do in the cell: read the one file, write the other, and nothing else."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from phimage.formats import cell
+from tests.formats.make import MIB
+
+ROOT = os.geteuid() == 0
+PYTHON = shutil.which("python3", path="/usr/bin:/usr/local/bin") or str(Path(sys.executable).resolve())
+LANDLOCK = cell.libc.syscall(cell.CREATE_RULESET, None, 0, cell.VERSION) >= 1
+BOUNDS = {"memory": 512 * MIB, "seconds": 5, "output": 4096, "user": None, "group": None}
+
+TRY = """
+import json, os, resource, socket, sys
+def tried(what):
+    try:
+        return what() or True
+    except (OSError, MemoryError) as error:
+        return type(error).__name__
+given, taken, secret = sys.argv[1:]
+def connect():
+    with socket.socket() as s:
+        s.settimeout(2)
+        s.connect(("127.0.0.1", int(sys.stdin.readline() or 9)))
+print(json.dumps({
+    "read": tried(lambda: open(given).read()),
+    "write": tried(lambda: open(taken, "r+").write("x" * 100)),
+    "write too much": tried(lambda: open(taken, "r+b", buffering=0).write(b"x" * 5000)),
+    "overwrite": tried(lambda: open(given, "r+").write("x")),
+    "secret": tried(lambda: open(secret).read()),
+    "passwd": tried(lambda: open("/etc/passwd").read()),
+    "list": tried(lambda: os.listdir("/")),
+    "create": tried(lambda: open("/tmp/phimage-escaped", "w")),
+    "memory": tried(lambda: len(bytearray(1 << 30))),
+    "interfaces": [name for _, name in socket.if_nameindex()],
+    "environment": dict(os.environ),
+    "core": resource.getrlimit(resource.RLIMIT_CORE),
+    "user": os.geteuid(),
+}))
+"""
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Iterator[tuple[int, int, Path]]:
+    (tmp_path / "given").write_text("the image")
+    (tmp_path / "secret").write_text("of another tenant")
+    given = os.open(tmp_path / "given", os.O_RDONLY)
+    taken = os.open(tmp_path / "taken", os.O_RDWR | os.O_CREAT, 0o600)
+    yield given, taken, tmp_path / "secret"
+    os.close(given)
+    os.close(taken)
+
+
+def tried(files: tuple[int, int, Path], **changes: object) -> dict[str, object]:
+    given, taken, secret = files
+    bounds = BOUNDS | {"readable": [given], "writable": [taken]} | changes
+    program = [PYTHON, "-I", "-S", "-c", TRY]
+    command = [sys.executable, "-I", "-S", cell.__file__, json.dumps(bounds), *program]
+    names = [f"/proc/self/fd/{given}", f"/proc/self/fd/{taken}", str(secret)]
+    done = subprocess.run([*command, *names], capture_output=True, text=True, pass_fds=(given, taken), check=False)
+    assert done.returncode == 0, done.stderr
+    answer: dict[str, object] = json.loads(done.stdout)
+    return answer
+
+
+def test_a_program_in_the_cell_reads_its_image_and_writes_its_output(files: tuple[int, int, Path]) -> None:
+    answer = tried(files)
+    assert answer["read"] == "the image"
+    assert answer["write"] == 100
+
+
+@pytest.mark.skipif(not LANDLOCK, reason="the kernel has no Landlock")
+def test_a_program_in_the_cell_opens_nothing_else(files: tuple[int, int, Path]) -> None:
+    answer = tried(files)
+    for what in ("secret", "passwd", "list", "create", "overwrite"):
+        assert answer[what] == "PermissionError", what
+    assert not Path("/tmp/phimage-escaped").exists()
+
+
+def test_a_program_in_the_cell_has_limits(files: tuple[int, int, Path]) -> None:
+    answer = tried(files)
+    assert answer["write too much"] in (4096, "OSError")
+    assert answer["memory"] == "MemoryError"
+    assert answer["core"] == [0, 0]
+    assert answer["environment"] in ({}, {"LC_CTYPE": "C.UTF-8"})
+    assert os.fstat(files[1]).st_size <= 4096
+
+
+@pytest.mark.skipif(not ROOT, reason="only root may always leave the network")
+def test_a_program_in_the_cell_has_no_network(files: tuple[int, int, Path]) -> None:
+    assert tried(files)["interfaces"] == ["lo"]
+
+
+@pytest.mark.skipif(not ROOT or not PYTHON.startswith("/usr/"), reason="only root can become another user, who needs a Python")
+def test_a_program_in_the_cell_is_another_user_where_one_is_given(files: tuple[int, int, Path]) -> None:
+    os.fchmod(files[0], 0o644)
+    os.fchown(files[1], 65534, 65534)
+    answer = tried(files, user=65534, group=65534)
+    assert answer["user"] == 65534
+    assert answer["read"] == "the image"
+    assert answer["write"] == 100

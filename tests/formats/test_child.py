@@ -1,0 +1,83 @@
+"""A child process that runs on, talks much or dies."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+
+import pytest
+
+from phimage.errors import SetupError
+from phimage.formats import cell, child
+from phimage.formats.failure import QemuFailed, QemuStopped
+from tests.formats.processes import alive
+
+
+def run(code: str, seconds: float = 20) -> bytes:
+    return child.run([sys.executable, "-I", "-S", "-c", code], files=(), seconds=seconds, name="it")
+
+
+def test_what_it_writes_is_returned() -> None:
+    assert run("print('hello')") == b"hello\n"
+
+
+def test_it_has_no_input_no_environment_and_no_open_files() -> None:
+    code = "import os, sys; print(sys.stdin.read(), sorted(os.environ), len(os.listdir('/proc/self/fd')) - 1)"
+    assert run(code) in (b" [] 3\n", b" ['LC_CTYPE'] 3\n")
+
+
+def test_its_last_line_tells_why_it_failed() -> None:
+    with pytest.raises(QemuFailed, match=r"^it: the \?\[31mreason$"):
+        run("import sys; sys.exit('first\\n\\nqemu-img: the \\x1b[31mreason\\n\\n')")
+
+
+def test_it_is_killed_when_its_time_is_over() -> None:
+    started = time.monotonic()
+    with pytest.raises(QemuStopped, match="longer than its time"):
+        run("import time; time.sleep(600)", seconds=0.3)
+    assert time.monotonic() - started < 10
+
+
+def test_its_children_are_killed_with_it() -> None:
+    code = """
+import subprocess, sys, time
+grandchild = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+print(grandchild.pid, flush=True)
+time.sleep(600)
+"""
+    heard: list[int] = []
+
+    class Enough(Exception):
+        pass
+
+    def listen(said: bytes) -> None:
+        if said.endswith(b"\n"):
+            heard.append(int(said))
+            raise Enough
+
+    with pytest.raises(Enough):
+        child.run([sys.executable, "-c", code], files=(), seconds=60, name="it", heard=listen)
+    assert not alive(heard[0])
+
+
+def test_it_is_stopped_when_it_says_too_much() -> None:
+    with pytest.raises(QemuStopped, match="said more than"):
+        run("while True: print('x' * 100000)")
+
+
+def test_errors_without_end_are_cut() -> None:
+    with pytest.raises(QemuFailed, match=r"^it: last$"):
+        run("import sys; [sys.stderr.write('x' * 1000 + '\\n') for _ in range(5000)]; sys.exit('last')")
+
+
+def test_what_could_not_be_started_is_trouble_of_the_installation() -> None:
+    bounds = {"memory": 1 << 29, "seconds": 5, "output": 0, "readable": [], "writable": [], "user": None, "group": None}
+    command = [sys.executable, "-I", "-S", cell.__file__, json.dumps(bounds), "/nowhere/qemu-img"]
+    with pytest.raises(SetupError, match=r"could not be started: .*/nowhere/qemu-img"):
+        child.run(command, files=(), seconds=20, name="qemu-img info")
+
+
+def test_it_is_told_that_it_was_killed() -> None:
+    with pytest.raises(QemuStopped, match="CPU seconds"):
+        run("import os, signal; os.kill(os.getpid(), signal.SIGXCPU)")
