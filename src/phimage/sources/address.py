@@ -44,6 +44,7 @@ V6: Final = tuple(
         ("2001::/32", "a Teredo tunnel"),
         ("2001::/23", "reserved for protocols"),
         ("2001:db8::/32", "for documentation"),
+        ("2002::/16", "a 6to4 tunnel"),
         ("3fff::/20", "for documentation"),
         ("fc00::/7", "private"),
         ("fe80::/10", "link-local"),
@@ -56,16 +57,15 @@ PUBLIC_V6: Final = IPv6Network("2000::/3")
 """All of IPv6 that is given out; the rest is reserved until it is."""
 
 EMBEDDING: Final = tuple(
-    (IPv6Network(network), shift, name)
-    for network, shift, name in (
-        ("::ffff:0:0/96", 0, "IPv4-mapped"),
-        ("::ffff:0:0:0/96", 0, "IPv4-translated"),
-        ("::/96", 0, "IPv4-compatible"),
-        ("64:ff9b::/96", 0, "NAT64"),
-        ("2002::/16", 80, "6to4"),
+    (IPv6Network(network), name)
+    for network, name in (
+        ("::ffff:0:0/96", "IPv4-mapped"),
+        ("::ffff:0:0:0/96", "IPv4-translated"),
+        ("::/96", "IPv4-compatible"),
+        ("64:ff9b::/96", "NAT64"),
     )
 )
-"""Networks whose addresses hold one of IPv4, that many bits from the right."""
+"""Networks whose addresses end in one of IPv4."""
 
 
 def plain(address: Address) -> Address:
@@ -82,15 +82,17 @@ def special(address: Address) -> str:
     for network, name in V6:
         if address in network:
             return name
-    for network, shift, name in EMBEDDING:
+    for network, name in EMBEDDING:
         if address in network:
-            inside = IPv4Address(int(address) >> shift & 0xFFFFFFFF)
-            found = special(inside)
-            return f"{name} of {inside}, {found}" if found else ""
+            return _inside(address, name)
     if address not in PUBLIC_V6:
         return "reserved"
     if int(address) >> 32 & 0xFDFFFFFF == 0x00005EFE:
-        inside = IPv4Address(int(address) & 0xFFFFFFFF)
-        found = special(inside)
-        return f"ISATAP of {inside}, {found}" if found else ""
+        return _inside(address, "ISATAP")
     return ""
+
+
+def _inside(address: IPv6Address, name: str) -> str:
+    inside = IPv4Address(int(address) & 0xFFFFFFFF)
+    found = special(inside)
+    return f"{name} of {inside}, {found}" if found else ""

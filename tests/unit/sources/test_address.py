@@ -26,7 +26,6 @@ PUBLIC_V6 = [
     "2a00:1450:4001::1",
     "2001:4860:4860::8888",
     "64:ff9b::808:808",
-    "2002:808:808::1",
     "::ffff:8.8.8.8",
 ]
 
@@ -65,8 +64,8 @@ def test_public_addresses_are_nothing_special(text: str) -> None:
         ("64:ff9b::10.0.0.1", "NAT64 of 10.0.0.1, private"),
         ("64:ff9b::169.254.169.254", "NAT64 of 169.254.169.254, link-local"),
         ("64:ff9b:1::8.8.8.8", "private translation"),
-        ("2002:7f00:1::", "6to4 of 127.0.0.1, loopback"),
-        ("2002:a9fe:a9fe::1", "6to4 of 169.254.169.254, link-local"),
+        ("2002:7f00:1::", "6to4"),
+        ("2002:808:808::1", "6to4"),
         ("2001:0:4136:e378:8000:63bf:3fff:fdd2", "Teredo"),
         ("2001:db8::1", "documentation"),
         ("2001:2::1", "protocols"),
@@ -102,8 +101,7 @@ def test_what_python_calls_not_global_is_special_here_too_in_ipv6(address: ipadd
 
 @given(st.ip_addresses(v=4))
 def test_an_address_inside_of_another_is_judged_as_itself(inner: ipaddress.IPv4Address) -> None:
-    number = int(inner)
-    for outer in (f"::ffff:{inner}", f"64:ff9b::{inner}", str(ipaddress.IPv6Address(0x2002 << 112 | number << 80))):
+    for outer in (f"::ffff:{inner}", f"64:ff9b::{inner}"):
         assert bool(special(plain(ipaddress.ip_address(outer)))) == bool(special(inner))
 
 
