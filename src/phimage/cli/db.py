@@ -2,26 +2,11 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-from typing import Any
-
 import click
 
+from phimage.cli.installation import of_installation
 from phimage.cli.output import json_option, print_json
-from phimage.settings import read_settings
-
-_options = (
-    click.option("--config", type=click.Path(path_type=Path), envvar="PHIMAGE_CONFIG", help="TOML file of settings."),
-    click.option("--data", metavar="FOLDER", help="Data folder.  [default: phimage-data]"),
-    click.option("--database", metavar="URL", help="postgresql://...  [default: SQLite in the data folder]"),
-)
-
-
-def _database(command: Any) -> Any:
-    for option in reversed(_options):
-        command = option(command)
-    return command
+from phimage.settings import Settings
 
 
 @click.group(short_help="Look after the database.")
@@ -30,9 +15,9 @@ def db() -> None:
 
 
 @db.command()
-@_database
+@of_installation
 @json_option
-def status(config: Path | None, as_json: bool, **flags: Any) -> None:
+def status(settings: Settings, as_json: bool) -> None:
     """Say which schema the database has and which one this phimage needs.
 
     \b
@@ -42,7 +27,7 @@ def status(config: Path | None, as_json: bool, **flags: Any) -> None:
     from phimage.bootstrap import open_existing
     from phimage.catalog import schema
 
-    database = open_existing(read_settings(config, os.environ, flags))
+    database = open_existing(settings)
     try:
         found = schema.version(database)
     finally:
@@ -54,8 +39,8 @@ def status(config: Path | None, as_json: bool, **flags: Any) -> None:
 
 
 @db.command()
-@_database
-def upgrade(config: Path | None, **flags: Any) -> None:
+@of_installation
+def upgrade(settings: Settings) -> None:
     """Bring the database to the schema that this phimage needs, in one transaction.
 
     \b
@@ -65,7 +50,7 @@ def upgrade(config: Path | None, **flags: Any) -> None:
     from phimage.bootstrap import open_existing
     from phimage.catalog import schema
 
-    database = open_existing(read_settings(config, os.environ, flags))
+    database = open_existing(settings)
     try:
         schema.upgrade(database)
     finally:

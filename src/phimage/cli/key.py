@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
 
 import click
 
+from phimage.cli.installation import of_installation
 from phimage.cli.output import json_option, note, print_json, print_new_key, print_table
 from phimage.cli.profile import Session, signed
 from phimage.cli.user import account_option
-from phimage.settings import read_settings
+from phimage.settings import Settings
 
 
 @click.group(short_help="Create and revoke access keys.")
@@ -75,11 +73,9 @@ def revoke(session: Session, public_key_to_revoke: str) -> None:
 
 
 @key.command(short_help="Make a new operator key on this machine.")
-@click.option("--config", type=click.Path(path_type=Path), envvar="PHIMAGE_CONFIG", help="TOML file of settings.")
-@click.option("--data", metavar="FOLDER", help="Data folder.  [default: phimage-data]")
-@click.option("--database", metavar="URL", help="postgresql://...  [default: SQLite in the data folder]")
+@of_installation
 @json_option
-def recover(config: Path | None, as_json: bool, **flags: Any) -> None:
+def recover(settings: Settings, as_json: bool) -> None:
     """Make a new key of the operator account straight in the database, for who lost the first one.
 
     Whoever can read the master key may do this; it is written to the log like every change.
@@ -90,7 +86,6 @@ def recover(config: Path | None, as_json: bool, **flags: Any) -> None:
     """
     from phimage.bootstrap import OPERATOR, recover_operator_key
 
-    settings = read_settings(config, os.environ, flags)
     new = recover_operator_key(settings)
     fields = {"Account": OPERATOR, "User": "main", "PublicKey": new.public, "PrivateKey": new.private.reveal()}
     print_new_key(fields, as_json=as_json)

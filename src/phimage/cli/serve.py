@@ -9,13 +9,12 @@ from typing import Any
 
 import click
 
+from phimage.cli.installation import with_installation_options
 from phimage.settings import read_settings
 
 
 @click.command(short_help="Start the server.")
-@click.option("--config", type=click.Path(path_type=Path), envvar="PHIMAGE_CONFIG", help="TOML file of settings.")
-@click.option("--data", metavar="FOLDER", help="Data folder.  [default: phimage-data]")
-@click.option("--database", metavar="URL", help="postgresql://...  [default: SQLite in the data folder]")
+@with_installation_options
 @click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on; 0 takes any free one.  [default: 8080]")
 @click.option("--workers", type=click.IntRange(1, 256), help="Server processes.  [default: 1]")
