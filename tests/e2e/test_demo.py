@@ -39,7 +39,8 @@ def test_the_demonstration_lists_images_and_ends_well_when_asked_to_run_once(tmp
     assert result.out.startswith("listening on http://127.0.0.1:")
     rows = naive.listed()
     for row in rows[:20]:
-        assert re.search(rf"^{row['ImageId']} +{re.escape(row['ImageName'])} ", result.out, re.MULTILINE)
+        start = rf"^{row['ImageId']} +{row['ImageType']} +{row['State']} +\d{{4}}-\d\d-\d\d +"
+        assert re.search(start + re.escape(row["ImageName"]), result.out, re.MULTILINE)
     assert f"20 of {len(rows)} images\n" in result.out
     for title in ("With curl", "With the Python SDK", "With Terraform"):
         assert section(result.out, title)

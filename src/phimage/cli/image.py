@@ -103,25 +103,23 @@ def _pages(client: Client, params: dict[str, Any], offset: int, limit: int) -> I
             client = client.at(answer.revision)
 
 
+WIDE = 120
+"""Columns of a terminal from which on a list shows everything; a narrower one leaves out what `image show` has."""
+
+
 def print_images(images: list[dict[str, Any]]) -> None:
     """Print images as a table."""
-    print_table(
-        ("IMAGE ID", "NAME", "VERSION", "TYPE", "STATE", "GB", "CREATED", "SUPPORT"),
-        (
-            (
-                image["ImageId"],
-                image["ImageName"],
-                image["Version"],
-                image["ImageType"],
-                image["State"],
-                str(image["ImageSize"]),
-                _day(image["CreateTime"]),
-                _few(image["Support"]),
-            )
-            for image in images
-        ),
-        empty="no images",
-    )
+    wide = console().width >= WIDE
+    columns = ["IMAGE ID", "TYPE", "STATE", "CREATED", "NAME"]
+    if wide:
+        columns += ["VERSION", "GB", "SUPPORT"]
+    rows = []
+    for image in images:
+        row = [image["ImageId"], image["ImageType"], image["State"], _day(image["CreateTime"]), image["ImageName"]]
+        if wide:
+            row += [image["Version"], str(image["ImageSize"]), _few(image["Support"])]
+        rows.append(row)
+    print_table(columns, rows, whole=4, empty="no images")
 
 
 @image.command(short_help="Show one image whole.")
