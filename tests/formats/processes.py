@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 
 def alive(pid: int) -> bool:
     """Whether a process is there and runs; one that only waits to be noticed as dead does not."""
     return _status(pid)[0] not in ("", "Z")
+
+
+def gone(*pids: int, within: float = 10) -> bool:
+    """Whether processes that were killed are gone; the kernel takes a moment for it."""
+    ends = time.monotonic() + within
+    while any(alive(pid) for pid in pids) and time.monotonic() < ends:
+        time.sleep(0.02)
+    return not any(alive(pid) for pid in pids)
 
 
 def offspring(of: int | None = None) -> list[int]:

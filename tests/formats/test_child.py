@@ -11,7 +11,7 @@ import pytest
 from phimage.errors import SetupError
 from phimage.formats import cell, child
 from phimage.formats.failure import QemuFailed, QemuStopped
-from tests.formats.processes import alive
+from tests.formats.processes import gone
 
 
 def run(code: str, seconds: float = 20) -> bytes:
@@ -58,7 +58,7 @@ time.sleep(600)
 
     with pytest.raises(Enough):
         child.run([sys.executable, "-c", code], files=(), seconds=60, name="it", heard=listen)
-    assert not alive(heard[0])
+    assert gone(heard[0])
 
 
 def test_it_is_stopped_when_it_says_too_much() -> None:

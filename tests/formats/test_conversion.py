@@ -19,7 +19,7 @@ from phimage.formats.qemu import Bounds, convert, info
 from phimage.formats.signature import Format
 from tests.formats import make
 from tests.formats.make import MIB
-from tests.formats.processes import alive, offspring
+from tests.formats.processes import gone, offspring
 from tests.formats.test_cell import LANDLOCK
 
 
@@ -131,11 +131,7 @@ def test_a_conversion_dies_with_the_process_that_asked_for_it(tmp_path: Path) ->
             time.sleep(0.05)
         process.kill()
     assert children
-    for _ in range(100):
-        if not any(alive(pid) for pid in children):
-            break
-        time.sleep(0.05)
-    assert not any(alive(pid) for pid in children)
+    assert gone(*children)
 
 
 def test_memory_is_limited(image: Path) -> None:
