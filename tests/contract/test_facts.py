@@ -25,7 +25,7 @@ from phimage.catalog.accounts import (
     next_user,
 )
 from phimage.catalog.facts import Facts
-from phimage.catalog.images import IMAGES, ever_was, images_at
+from phimage.catalog.images import IMAGES, images_at, once_given
 from phimage.catalog.places import CLUSTERS, MACHINE_TYPES, OFFERS, REGIONS, ZONES, topology_at
 from phimage.catalog.revisions import BASE, TOPOLOGY, ChangeRecord, account_scope, log, project_scope
 from phimage.catalog.store import Catalog
@@ -283,8 +283,8 @@ def test_an_id_that_was_ever_given_is_known_for_ever(catalog: Catalog) -> None:
     withdraw(catalog, IMAGES, image("pimg-a"))
 
     with catalog.database.read() as connection:
-        assert ever_was(connection, ImageId("pimg-a"))
-        assert not ever_was(connection, ImageId("pimg-b"))
+        assert ImageId("pimg-a") in once_given(connection, {ImageId("pimg-a")})
+        assert ImageId("pimg-b") not in once_given(connection, {ImageId("pimg-b")})
 
 
 def test_the_topology_of_a_revision_is_that_of_then(catalog: Catalog) -> None:

@@ -22,13 +22,8 @@ def images_at(connection: Connection, revision: Revision, project: ProjectId = N
     return tuple(sorted(IMAGES.at(connection, revision, tables.image.c.project == project), key=order))
 
 
-def ever_was(connection: Connection, image: ImageId) -> bool:
-    """Whether an id was ever given to an image; such an id is never given to another."""
-    return connection.execute(tables.image.select().where(tables.image.c.id == image).limit(1)).first() is not None
-
-
 def once_given(connection: Connection, images: Collection[ImageId]) -> dict[ImageId, ImageType]:
-    """Those of some ids that ever were an image's, each with the type that the image had."""
+    """Those of some ids that ever were an image's, each with its type. Such an id is never given to another image."""
     asked = sorted(images)
     found: dict[ImageId, ImageType] = {}
     for start in range(0, len(asked), 500):  # below what a statement may bind, everywhere

@@ -95,7 +95,6 @@ class Registry(Generic[View]):
 
     def __init__(self, actions: Iterable[Action[View]]) -> None:
         self._actions = {action.name: action for action in actions}
-        self.most_body = max(action.most_body for action in self._actions.values())
 
     def get(self, name: str) -> Action[View] | None:
         """The Action of a name."""
