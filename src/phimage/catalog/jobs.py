@@ -14,11 +14,12 @@ from sqlalchemy import Connection, and_, func, insert, or_, select, update
 from phimage.catalog import tables
 from phimage.catalog.engine import Database
 from phimage.model.ids import ImageId, JobId
-from phimage.model.job import Job, JobState
+from phimage.model.job import Job, JobState, Origin
 
 LEASE_SECONDS = 30.0
 
 _rows = tables.job
+_UNFINISHED = (JobState.WAITING, JobState.QUEUED, JobState.RUNNING)
 _columns = [_rows.c[name] for name in Job.__struct_fields__]
 
 
@@ -40,17 +41,28 @@ def newest_of(connection: Connection, image: ImageId) -> Job | None:
     return None if found is None else _decode(found)
 
 
-def queue(connection: Connection, id: JobId) -> None:
-    """An upload is complete: let a worker have the job."""
-    _set(connection, and_(_rows.c.id == id, _rows.c.state == JobState.WAITING), state=JobState.QUEUED)
+def find_token(connection: Connection, token: str) -> Job | None:
+    """The last job that was asked for with a token."""
+    found = connection.execute(
+        select(*_columns).where(_rows.c.token == token).order_by(_rows.c.created.desc(), _rows.c.id).limit(1)
+    ).first()
+    return None if found is None else _decode(found)
 
 
-def claim(database: Database, owner: str, now: float) -> Job | None:
+def queue(connection: Connection, id: JobId, origin: Origin | None = None) -> bool:
+    """An upload is complete: let a worker have the job, with what is known of its origin by now. False if it did not wait."""
+    values = {} if origin is None else {"origin": origin}
+    return _set(connection, and_(_rows.c.id == id, _rows.c.state == JobState.WAITING), state=JobState.QUEUED, **values)
+
+
+def claim(database: Database, owner: str, now: float, lease_seconds: float = LEASE_SECONDS) -> Job | None:
     """Take the oldest job that nobody has, or whose owner fell silent. None when there is nothing to do."""
-    ready = or_(_rows.c.state == JobState.QUEUED, and_(_rows.c.state == JobState.RUNNING, _rows.c.lease_until < now))
+    with database.read() as connection:  # most of the time there is nothing, and nobody should wait for that
+        if connection.execute(select(_rows.c.id).where(_ready(now)).limit(1)).first() is None:
+            return None
     with database.write() as connection:
         found = connection.execute(
-            select(_rows.c.id).where(ready).order_by(_rows.c.created, _rows.c.id).limit(1).with_for_update(skip_locked=True)
+            select(_rows.c.id).where(_ready(now)).order_by(_rows.c.created, _rows.c.id).limit(1).with_for_update(skip_locked=True)
         ).first()
         if found is None:
             return None
@@ -60,15 +72,23 @@ def claim(database: Database, owner: str, now: float) -> Job | None:
             state=JobState.RUNNING,
             owner=owner,
             fence=_rows.c.fence + 1,
-            lease_until=now + LEASE_SECONDS,
+            lease_until=now + lease_seconds,
         )
         return _one(connection, _rows.c.id == found.id)
 
 
-def tell(database: Database, job: Job, phase: str, done: int, total: int, now: float) -> bool:
+def tell(
+    database: Database, job: Job, phase: str, done: int, total: int, now: float, lease_seconds: float = LEASE_SECONDS
+) -> bool:
     """Say how far a job is, which also renews its lease. False when the job is no longer the teller's."""
     with database.write() as connection:
-        return _set(connection, _held(job), phase=phase, done=done, total=total, lease_until=now + LEASE_SECONDS)
+        return _set(connection, _held(job), phase=phase, done=done, total=total, lease_until=now + lease_seconds)
+
+
+def let_go(database: Database, job: Job) -> bool:
+    """Give a job back, for another worker to go on with at once. False when it was lost already."""
+    with database.write() as connection:
+        return _set(connection, _held(job), state=JobState.QUEUED, lease_until=0.0)
 
 
 def finish(connection: Connection, job: Job, error: str = "") -> bool:
@@ -77,11 +97,28 @@ def finish(connection: Connection, job: Job, error: str = "") -> bool:
     return _set(connection, _held(job), state=state, error=error, lease_until=0.0)
 
 
+def give_up(connection: Connection, image: ImageId, reason: str) -> list[JobId]:
+    """End every unfinished job of an image, whoever has it; its worker finds that it was lost. Returns their ids."""
+    wanted = and_(_rows.c.image == image, _rows.c.state.in_(_UNFINISHED))
+    ids = [JobId(row.id) for row in connection.execute(select(_rows.c.id).where(wanted))]
+    connection.execute(update(_rows).where(wanted).values(state=JobState.FAILED, error=reason, lease_until=0.0))
+    return ids
+
+
 def unfinished(connection: Connection) -> int:
     """How many jobs are still to be done."""
-    states = (JobState.WAITING, JobState.QUEUED, JobState.RUNNING)
-    found: int = connection.execute(select(func.count()).where(_rows.c.state.in_(states))).scalar_one()
+    found: int = connection.execute(select(func.count()).where(_rows.c.state.in_(_UNFINISHED))).scalar_one()
     return found
+
+
+def all_unfinished(connection: Connection) -> list[Job]:
+    """The jobs that are still to be done, oldest first."""
+    rows = connection.execute(select(*_columns).where(_rows.c.state.in_(_UNFINISHED)).order_by(_rows.c.created, _rows.c.id))
+    return [_decode(row) for row in rows]
+
+
+def _ready(now: float) -> Any:
+    return or_(_rows.c.state == JobState.QUEUED, and_(_rows.c.state == JobState.RUNNING, _rows.c.lease_until < now))
 
 
 def _held(job: Job) -> Any:

@@ -168,6 +168,25 @@ image = _facts(
     _must("support", Json),
 )
 
+content = _facts(
+    "content",
+    (_key("image"),),
+    _must("project"),
+    _must("source"),
+    _must("source_digest"),
+    _must("digest_origin"),
+    _must("format"),
+    _must("overrides", Json),
+    _must("wanted"),
+    _must("manifest"),
+    _must("sha256"),
+    _must("size", BigInteger),
+    _must("published", BigInteger),
+    _must("failure"),
+    _must("facts", Json),
+)
+quota = _facts("quota", (_key("project"),), _must("most", BigInteger))
+
 job = Table(
     "job",
     metadata,
@@ -183,11 +202,17 @@ job = Table(
     _must("fence", Integer),
     _must("lease_until", Float),
     _must("created", Float),
+    Column("project", Text, nullable=False, server_default=""),
+    Column("actor", Text, nullable=False, server_default=""),
+    Column("token", Text, nullable=False, server_default=""),
+    Column("reserved", BigInteger, nullable=False, server_default="0"),
     Index("ix_job_image", "image"),
     Index("ix_job_state_created", "state", "created"),
+    Index("ix_job_token", "token"),
 )
 """Work that takes longer than a request; see `jobs`. Not facts: what comes of it is."""
 
 for owned in (user, key, project, membership):
     Index(f"ix_{owned.name}_account_until", owned.c.account, owned.c.until)
 Index("ix_image_project_until", image.c.project, image.c.until)
+Index("ix_content_project_until", content.c.project, content.c.until)

@@ -6,7 +6,8 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from phimage.model.ids import ImageId, JobId
+from phimage.model.ids import ImageId, JobId, ProjectId
+from phimage.model.image import NO_PROJECT
 
 
 class JobState(StrEnum):
@@ -22,8 +23,9 @@ class JobState(StrEnum):
 class Origin(Struct, frozen=True):
     """Where an image's bytes come from. `url` is empty for an upload; `digest` is empty for trust on first use.
 
-    `format` is what the publisher says the file is, empty for whatever it is found to be; `overrides` are the ids of findings
-    that the operator takes the blame for.
+    `name` is the original file's, for finding it in a checksum file; `size` is its bytes, 0 when they are not known; `sent` is the
+    digest that the sender of an upload computed. `format` is what the publisher says the file is, empty for whatever it is
+    found to be; `overrides` are the ids of findings that the operator takes the blame for.
     """
 
     url: str = ""
@@ -31,12 +33,16 @@ class Origin(Struct, frozen=True):
     checksum_url: str = ""
     format: str = ""
     overrides: tuple[str, ...] = ()
+    name: str = ""
+    size: int = 0
+    sent: str = ""
 
 
 class Job(Struct, frozen=True):
     """One piece of work. `fence` counts how often it was claimed: who holds an older number has lost it.
 
-    Times are Unix seconds; `done` and `total` are bytes of the phase, `total` 0 when it is not known.
+    Times are Unix seconds; `done` and `total` are bytes of the phase, `total` 0 when it is not known. `actor` asked for it; the
+    same `token` asks for the same once more. `reserved` bytes count against the project's quota while it is unfinished.
     """
 
     id: JobId
@@ -51,3 +57,12 @@ class Job(Struct, frozen=True):
     fence: int
     lease_until: float
     created: float
+    project: ProjectId = NO_PROJECT
+    actor: str = ""
+    token: str = ""
+    reserved: int = 0
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether something can still come of it."""
+        return self.state not in (JobState.DONE, JobState.FAILED)

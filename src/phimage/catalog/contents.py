@@ -1,0 +1,92 @@
+"""The bytes of images in SQL, and what they use of a quota."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from sqlalchemy import Connection, func, select, update
+
+from phimage.catalog import tables
+from phimage.catalog.engine import Database
+from phimage.catalog.facts import Facts
+from phimage.catalog.revisions import BASE, project_scope
+from phimage.model.content import Content
+from phimage.model.ids import ImageId, JobId, ProjectId, Revision
+from phimage.model.job import JobState
+from phimage.model.quota import Quota, Use
+
+
+def _scope(record: Content | Quota) -> str:
+    return project_scope(record.project) if record.project else BASE
+
+
+CONTENTS = Facts(tables.content, Content, ("image",), _scope)
+QUOTAS = Facts(tables.quota, Quota, ("project",), _scope)
+
+_AT_ONCE = 500
+"""Below what a statement may bind, everywhere."""
+
+
+def contents_at(connection: Connection, revision: Revision, project: ProjectId) -> dict[ImageId, Content]:
+    """What is known of the bytes of a project's images at a revision; of the base images without a project."""
+    found = CONTENTS.at(connection, revision, tables.content.c.project == project)
+    return {content.image: content for content in found}
+
+
+def contents_of(connection: Connection, images: Collection[ImageId]) -> dict[ImageId, Content]:
+    """What is known now of the bytes of some images."""
+    asked = sorted(images)
+    found: dict[ImageId, Content] = {}
+    for start in range(0, len(asked), _AT_ONCE):
+        wanted = tables.content.c.image.in_(asked[start : start + _AT_ONCE])
+        found.update((content.image, content) for content in CONTENTS.live(connection, wanted))
+    return found
+
+
+def live_manifests(connection: Connection) -> dict[str, list[ImageId]]:
+    """Every manifest that an image needs now, with the images that do."""
+    rows = tables.content.c
+    found: dict[str, list[ImageId]] = {}
+    for row in connection.execute(select(rows.manifest, rows.image).where(rows.until == tables.LIVE, rows.manifest != "")):
+        found.setdefault(row.manifest, []).append(ImageId(row.image))
+    return found
+
+
+def find_quota(connection: Connection, project: ProjectId) -> Quota | None:
+    """The quota of a project, None if it has none."""
+    return QUOTAS.find(connection, project)
+
+
+def use_of(connection: Connection, project: ProjectId) -> Use:
+    """What a project uses of its quota now."""
+    content, job = tables.content.c, tables.job.c
+    published = select(func.coalesce(func.sum(content.size), 0)).where(
+        content.project == project, content.until == tables.LIVE, content.manifest != ""
+    )
+    unfinished = (JobState.WAITING, JobState.QUEUED, JobState.RUNNING)
+    reserved = select(func.coalesce(func.sum(job.reserved), 0)).where(job.project == project, job.state.in_(unfinished))
+    return Use(int(connection.execute(published).scalar_one()), int(connection.execute(reserved).scalar_one()))
+
+
+def left_of(connection: Connection, project: ProjectId) -> int | None:
+    """How many bytes a project may still publish; None without a quota. Exact only for who has the writers' turn."""
+    quota = find_quota(connection, project)
+    return None if quota is None else quota.most - use_of(connection, project).total
+
+
+def reserve(database: Database, id: JobId, size: int) -> int | None:
+    """Let a job count as so many bytes. Returns how many are missing in its project's quota, and then nothing is changed.
+
+    It takes the writers' turn, so of many at once no two get the same room.
+    """
+    job = tables.job
+    with database.write() as connection:
+        connection.execute(update(tables.head).values(number=tables.head.c.number))
+        found = connection.execute(select(job.c.project, job.c.reserved).where(job.c.id == id)).first()
+        if found is None:
+            return None
+        left = left_of(connection, ProjectId(found.project))
+        if left is not None and size - found.reserved > left:
+            return int(size - found.reserved - left)
+        connection.execute(update(job).where(job.c.id == id).values(reserved=size))
+    return None
