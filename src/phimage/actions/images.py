@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Annotated, Protocol
 
-from msgspec import Meta, Struct, field
+from msgspec import Meta, Raw, Struct, field
 
+from phimage.actions.listing import count, page, parts_of
 from phimage.actions.service import Service
 from phimage.actions.wire import LimitParam, OffsetParam, RegionParam, ZoneParam, check_zone_allowed, zones_asked
 from phimage.catalog.revisions import BASE, TOPOLOGY, account_scope, project_scope
@@ -74,6 +75,13 @@ class DescribePHostImageResponse(Struct, rename="pascal", frozen=True, kw_only=T
     image_set: Annotated[tuple[PHostImageSet, ...], Meta(description="the page")]
 
 
+class _Page(Struct, rename="pascal", frozen=True, kw_only=True):
+    """A `DescribePHostImageResponse` whose images are encoded already."""
+
+    total_count: int
+    image_set: list[Raw]
+
+
 class GetPHostImage(Struct, rename="pascal", frozen=True, kw_only=True):
     """Show one image whole: where it is placed and which machine types run it on which clusters."""
 
@@ -112,15 +120,13 @@ def actions(service: Service) -> list[Action[View]]:
         scopes = (TOPOLOGY, BASE, project_scope(call.project), account_scope(call.household.account.id))
         return call.view.derived(name, scopes, lambda: encoded(_page(request, call)))
 
-    def _page(request: DescribePHostImage, call: Call[View]) -> DescribePHostImageResponse:
+    def _page(request: DescribePHostImage, call: Call[View]) -> _Page:
         topology = call.view.topology()
         limit = _limit(request.limit, call.default_limit, service)
         query = query_of(request, call, topology, request.image_id)
-        images = select(scope(query, call.view), query, topology)
-        return DescribePHostImageResponse(
-            total_count=len(images),
-            image_set=tuple(on_wire(image, query.zones, topology) for image in images[request.offset : request.offset + limit]),
-        )
+        parts = parts_of(query, call.view)
+        rows = page(parts, request.offset, limit, lambda image: encoded(on_wire(image, query.zones, topology)))
+        return _Page(total_count=count(parts), image_set=[Raw(row) for row in rows])
 
     def _tell_newer(request: DescribePHostImage, call: Call[View]) -> None:
         query = query_of(request, call, call.view.topology(), request.image_id)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from enum import Enum
+from functools import lru_cache
+from typing import Any, Generic, TypeVar, get_type_hints
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Table, and_, bindparam, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Select, Table, Text, and_, bindparam, insert, select, type_coerce, update
 
 from phimage.catalog.revisions import Change
-from phimage.catalog.tables import LIVE
+from phimage.catalog.tables import LIVE, Json
 from phimage.model.ids import Revision
+
+MOST_SHARED = 4096
+"""How many values of a column are shared between the records that have them."""
 
 Record = TypeVar("Record", bound=msgspec.Struct)
 
@@ -23,18 +28,31 @@ class Facts(Generic[Record]):
         self._record = record
         self._keys = keys
         self._scope = scope
-        self._columns = [table.c[name] for name in record.__struct_fields__]
+        columns = [table.c[name] for name in record.__struct_fields__]
+        self.columns: list[ColumnElement[Any]] = [
+            type_coerce(column, Text) if isinstance(column.type, Json) else column for column in columns
+        ]
+        """What `decode` takes, in its order."""
+        hints = get_type_hints(record)
+        readers = [_reader(column.type, hints[column.name]) for column in columns]
+        self._readers = [(position, read) for position, read in enumerate(readers) if read is not None]
+
+    def held(self, *where: ColumnElement[bool]) -> Select[Any]:
+        """Asks for the records that hold at `:revision`. Ask with `read`; what is asked often is made once."""
+        revision = bindparam("revision")
+        return select(*self.columns).where(self.table.c.since <= revision, self.table.c.until > revision, *where)
+
+    def read(self, connection: Connection, statement: Select[Any], **values: Any) -> list[Record]:
+        """The records that a statement asks for, in no particular order."""
+        return [self.decode(row) for row in connection.execute(statement, values)]
 
     def at(self, connection: Connection, revision: Revision, *where: ColumnElement[bool]) -> list[Record]:
         """The records that hold at a revision, in no particular order."""
-        since, until = self.table.c.since, self.table.c.until
-        rows = connection.execute(select(*self._columns).where(since <= revision, until > revision, *where))
-        return [self._decode(row) for row in rows]
+        return self.read(connection, self.held(*where), revision=revision)
 
     def live(self, connection: Connection, *where: ColumnElement[bool]) -> list[Record]:
         """The records that hold now."""
-        rows = connection.execute(select(*self._columns).where(self.table.c.until == LIVE, *where))
-        return [self._decode(row) for row in rows]
+        return self.read(connection, select(*self.columns).where(self.table.c.until == LIVE, *where))
 
     def find(self, connection: Connection, *key: Any) -> Record | None:
         """The record of a key that holds now."""
@@ -106,5 +124,19 @@ class Facts(Generic[Record]):
     def _id(self, record: Record) -> str:
         return "/".join(str(part) for part in self._key(record))
 
-    def _decode(self, row: Any) -> Record:
-        return msgspec.convert(row._mapping, self._record, from_attributes=False)
+    def decode(self, row: Sequence[Any]) -> Record:
+        """The record of a row of `columns`."""
+        values = list(row)
+        for position, read in self._readers:
+            values[position] = read(values[position])
+        return self._record(*values)
+
+
+def _reader(kind: Any, hint: Any) -> Callable[[Any], Any] | None:
+    """What turns a column's value into a field's; None where they are the same. Equal values become one object."""
+    if isinstance(hint, type) and issubclass(hint, Enum):
+        return hint
+    if isinstance(kind, Json):
+        decode = lru_cache(MOST_SHARED)(msgspec.json.Decoder(hint).decode)
+        return lambda text: None if text is None else decode(text)
+    return None

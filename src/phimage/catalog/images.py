@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from sqlalchemy import Connection, Text, select, type_coerce
+from sqlalchemy import Connection, Text, bindparam, select, type_coerce
 
 from phimage.catalog import tables
 from phimage.catalog.facts import Facts
@@ -16,10 +16,12 @@ IMAGES = Facts(
     tables.image, Image, ("id",), lambda image: BASE if image.type is ImageType.BASE else project_scope(image.project)
 )
 
+_OF_PROJECT = IMAGES.held(tables.image.c.project == bindparam("project"))
+
 
 def images_at(connection: Connection, revision: Revision, project: ProjectId = NO_PROJECT) -> tuple[Image, ...]:
     """The custom images of a project at a revision, or without one the base images, in the order of lists."""
-    return tuple(sorted(IMAGES.at(connection, revision, tables.image.c.project == project), key=order))
+    return tuple(sorted(IMAGES.read(connection, _OF_PROJECT, revision=revision, project=project), key=order))
 
 
 def once_given(connection: Connection, images: Collection[ImageId]) -> dict[ImageId, ImageType]:

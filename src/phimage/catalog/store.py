@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection
 
-from phimage.catalog.accounts import find_key, household
+from phimage.catalog.accounts import find_caller, find_household
 from phimage.catalog.engine import Database
 from phimage.catalog.images import images_at
 from phimage.catalog.memory import Memory, Touches
@@ -136,21 +136,41 @@ class View:
 
     def images_of(self, project: ProjectId) -> tuple[Image, ...]:
         """Custom images of a project, in the order of lists."""
-        return self._past(project_scope(project), lambda connection: images_at(connection, self.revision, project))
+        scope = project_scope(project)
+        return self._past(scope, lambda connection: images_at(connection, self.revision, project), one=True)
 
     def household(self, account: AccountId) -> Household | None:
         """An account as it is now."""
-        scope = account_scope(account)
-        return self._present(scope, lambda found: scope, lambda connection: household(connection, account))
+        catalog, scope = self._catalog, account_scope(account)
+        try:
+            value: Household = catalog.facts.recall(scope, catalog.head)
+        except MustWait:
+            self.may_wait()
+            with catalog.database.read_one() as connection:
+                found = find_household(connection, account)
+            if found is None:  # what does not exist is not remembered: anyone can ask for it, without end
+                return None
+            read_at, value = found
+            catalog.facts.keep(scope, value, read_at, (scope,))
+        return value
 
     def key(self, public: PublicKey) -> tuple[Key, PrivateKey] | None:
         """A key that works now, opened. None if there is no such key."""
-
-        def read(connection: Connection) -> tuple[Key, PrivateKey] | None:
-            found = find_key(connection, public)
-            return None if found is None else (found, self._catalog.seal.open(public, found.sealed))
-
-        return self._present(f"key:{public}", lambda found: account_scope(found[0].account), read)
+        catalog, name = self._catalog, f"key:{public}"
+        try:
+            value: tuple[Key, PrivateKey] = catalog.facts.recall(name, catalog.head)
+        except MustWait:
+            self.may_wait()
+            with catalog.database.read_one() as connection:
+                found = find_caller(connection, public)
+            if found is None:
+                return None
+            read_at, key, household = found
+            value = key, catalog.seal.open(public, key.sealed)
+            scope = account_scope(key.account)
+            catalog.facts.keep(name, value, read_at, (scope,))
+            catalog.facts.keep(scope, household, read_at, (scope,))  # who calls is asked for next
+        return value
 
     def recall(self, request: Hashable) -> Any:
         """What was kept of a request whose sender's account has not changed since; None otherwise."""
@@ -174,26 +194,15 @@ class View:
             self._catalog.answers.keep(name, value, self.revision, scopes)
         return value
 
-    def _past(self, scope: str, read: Callable[[Connection], Value]) -> Value:
+    def _past(self, scope: str, read: Callable[[Connection], Value], *, one: bool = False) -> Value:
+        """What `read` reads at this revision, remembered; `one` says that it does so in one statement."""
         name = (scope, self.revision) if self.pinned else scope
         try:
             value: Value = self._catalog.facts.recall(name, self.revision)
         except MustWait:
             self.may_wait()
-            with self._catalog.database.read() as connection:
+            database = self._catalog.database
+            with database.read_one() if one else database.read() as connection:
                 value = read(connection)
             self._catalog.facts.keep(name, value, self.revision, () if self.pinned else (scope,))
-        return value
-
-    def _present(self, name: str, scope: Callable[[Any], str], read: Callable[[Connection], Value | None]) -> Value | None:
-        catalog = self._catalog
-        try:
-            value: Value | None = catalog.facts.recall(name, catalog.head)
-        except MustWait:
-            self.may_wait()
-            with catalog.database.read() as connection:
-                read_at = head(connection)
-                value = read(connection)
-            if value is not None:  # what does not exist is not remembered: anyone can ask for it, without end
-                catalog.facts.keep(name, value, read_at, (scope(value),))
         return value

@@ -80,11 +80,13 @@ class Attempt(Struct):
     """How far a request has come: it may be tried again where it can wait, and again when there is news.
 
     `wait`: it may read the database. `patient`: it may raise NotYet. `counted`: it was counted against the rate of its key.
+    `params`: its parameters, once they were read.
     """
 
     wait: bool = False
     patient: bool = True
     counted: bool = False
+    params: Params | None = None
 
 
 class _Admitted(Struct, Generic[View], frozen=True):
@@ -129,9 +131,10 @@ class Dispatcher(Generic[View]):
                 name = admitted.action.name
                 self._check_each_time(admitted.household, admitted.key, incoming, attempt)
             else:
-                params = read_params(incoming.method, incoming.content_type, incoming.query, incoming.body)
-                name = _action_name(params)
-                admitted = self._admit(name, params, view, incoming, attempt)
+                if attempt.params is None:
+                    attempt.params = read_params(incoming.method, incoming.content_type, incoming.query, incoming.body)
+                name = _action_name(attempt.params)
+                admitted = self._admit(name, attempt.params, view, incoming, attempt)
             pin = read_path(incoming.path)  # not before: who has no key is told nothing and costs no reading
             view = self._view(pin, view, attempt.wait)
             return self._run(admitted, pin, view, incoming, attempt)
