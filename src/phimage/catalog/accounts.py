@@ -33,7 +33,7 @@ MEMBERSHIPS = Facts(tables.membership, Membership, ("project", "user"), lambda m
 
 
 _OF_KEY = (
-    select(tables.key.c.account).where(tables.key.c.id == bindparam("key"), tables.key.c.until == tables.LIVE).scalar_subquery()
+    select(tables.key.c.account).where(tables.key.c.id == bindparam("key"), tables.key.c.until == tables.LIVING).scalar_subquery()
 )
 _CALLER = Union(
     (KEYS, tables.key.c.id == bindparam("key")),
@@ -89,7 +89,7 @@ def find_key(connection: Connection, public: PublicKey) -> Key | None:
 
 def any_key(connection: Connection) -> Key | None:
     """Some key that works now; None if there is none."""
-    found = connection.execute(select(tables.key.c.id).where(tables.key.c.until == tables.LIVE).limit(1)).first()
+    found = connection.execute(select(tables.key.c.id).where(tables.key.c.until == tables.LIVING).limit(1)).first()
     return None if found is None else find_key(connection, PublicKey(found.id))
 
 

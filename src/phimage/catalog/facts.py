@@ -8,10 +8,10 @@ from functools import lru_cache
 from typing import Any, Generic, TypeVar, get_type_hints
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Select, Table, Text, and_, bindparam, insert, select, type_coerce, update
+from sqlalchemy import Boolean, ColumnElement, Connection, Select, Table, Text, and_, bindparam, insert, select, type_coerce, update
 
 from phimage.catalog.revisions import Change
-from phimage.catalog.tables import LIVE, Json
+from phimage.catalog.tables import LIVE, LIVING, Json
 from phimage.model.ids import Revision
 
 MOST_SHARED = 4096
@@ -38,21 +38,18 @@ class Facts(Generic[Record]):
         self._readers = [(position, read) for position, read in enumerate(readers) if read is not None]
 
     def held(self, *where: ColumnElement[bool]) -> Select[Any]:
-        """Asks for the records that hold at `:revision`. Ask with `read`; what is asked often is made once."""
-        revision = bindparam("revision")
+        """A statement for the records that hold at `:revision`."""
+        revision: ColumnElement[int] = bindparam("revision")
         return select(*self.columns).where(self.table.c.since <= revision, self.table.c.until > revision, *where)
-
-    def read(self, connection: Connection, statement: Select[Any], **values: Any) -> list[Record]:
-        """The records that a statement asks for, in no particular order."""
-        return [self.decode(row) for row in connection.execute(statement, values)]
 
     def at(self, connection: Connection, revision: Revision, *where: ColumnElement[bool]) -> list[Record]:
         """The records that hold at a revision, in no particular order."""
-        return self.read(connection, self.held(*where), revision=revision)
+        return [self.decode(row) for row in connection.execute(self.held(*where), {"revision": revision})]
 
     def live(self, connection: Connection, *where: ColumnElement[bool]) -> list[Record]:
         """The records that hold now."""
-        return self.read(connection, select(*self.columns).where(self.table.c.until == LIVE, *where))
+        rows = connection.execute(select(*self.columns).where(self.table.c.until == LIVING, *where))
+        return [self.decode(row) for row in rows]
 
     def find(self, connection: Connection, *key: Any) -> Record | None:
         """The record of a key that holds now."""
@@ -109,7 +106,7 @@ class Facts(Generic[Record]):
             return
         rows = self.table
         names = [f"key_{name}" for name in self._keys]
-        named = and_(*(rows.c[name] == bindparam(f"key_{name}") for name in self._keys), rows.c.until == LIVE)
+        named = and_(*(rows.c[name] == bindparam(f"key_{name}") for name in self._keys), rows.c.until == LIVING)
         given = [dict(zip(names, key, strict=True)) for key in keys]
         # A record that this very revision made leaves no row: it never held at any revision's end.
         change.connection.execute(rows.delete().where(named, rows.c.since == change.number), given)
@@ -125,7 +122,7 @@ class Facts(Generic[Record]):
         return "/".join(str(part) for part in self._key(record))
 
     def decode(self, row: Sequence[Any]) -> Record:
-        """The record of a row of `columns`."""
+        """The record of a row of `columns`, as SQLAlchemy or the driver has it."""
         values = list(row)
         for position, read in self._readers:
             values[position] = read(values[position])
@@ -139,4 +136,6 @@ def _reader(kind: Any, hint: Any) -> Callable[[Any], Any] | None:
     if isinstance(kind, Json):
         decode = lru_cache(MOST_SHARED)(msgspec.json.Decoder(hint).decode)
         return lambda text: None if text is None else decode(text)
+    if isinstance(kind, Boolean):
+        return bool  # SQLite has 0 and 1
     return None

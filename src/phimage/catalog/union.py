@@ -22,6 +22,7 @@ from sqlalchemy import (
 
 from phimage.catalog import tables
 from phimage.catalog.facts import Facts
+from phimage.catalog.question import Question
 from phimage.model.ids import Revision
 
 _KINDS = (Text, Integer, Boolean, LargeBinary)
@@ -39,20 +40,18 @@ class Union:
         kinds = [[_kind(column) for column in facts.columns] for facts, _ in parts]
         shape = [kind for kind in _KINDS for _ in range(max(own.count(kind) for own in kinds))]
         self._places = [_places(own, shape) for own in kinds]
-        self._statement = union_all(
-            *(
-                _select(number, facts, where, places, shape)
-                for number, ((facts, where), places) in enumerate(zip(parts, self._places, strict=True))
-            )
+        selects = (
+            _select(number, facts, where, places, shape)
+            for number, ((facts, where), places) in enumerate(zip(parts, self._places, strict=True))
         )
+        self._question = Question(union_all(*selects))
 
     def read(self, connection: Connection, **values: Any) -> tuple[Revision, list[list[Any]]]:
         """The newest revision, 0 if there are no records at all, and for each part its records, in no particular order."""
         found: list[list[Any]] = [[] for _ in self._facts]
         newest = Revision(0)
-        for row in connection.execute(self._statement, values):
-            newest, number = row[0], row[1]
-            found[number].append(self._facts[number].decode([row[place + 2] for place in self._places[number]]))
+        for newest, number, *row in self._question.ask(connection, **values):
+            found[number].append(self._facts[number].decode([row[place] for place in self._places[number]]))
         return newest, found
 
 
@@ -65,7 +64,7 @@ def _select(
     named = [column.label(f"value{place}") for place, column in enumerate(columns)]
     part = literal_column(str(number), Integer).label("part")
     newest = select(tables.head.c.number).scalar_subquery().label("newest")
-    return select(newest, part, *named).where(facts.table.c.until == tables.LIVE, where)
+    return select(newest, part, *named).where(facts.table.c.until == tables.LIVING, where)
 
 
 def _kind(column: ColumnElement[Any]) -> Any:
