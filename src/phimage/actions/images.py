@@ -118,7 +118,7 @@ def actions(service: Service) -> list[Action[View]]:
         # What the answer depends on besides the request: places, base images, the project's own, and the account's zones.
         name = (request, call.project, call.household.account.id, call.default_limit)
         scopes = (TOPOLOGY, BASE, project_scope(call.project), account_scope(call.household.account.id))
-        return call.view.derived(name, scopes, lambda: encoded(_page(request, call)))
+        return call.view.derived(name, scopes, lambda: encoded(_page(request, call)), len)
 
     def _page(request: DescribePHostImage, call: Call[View]) -> _Page:
         topology = call.view.topology()

@@ -1,9 +1,9 @@
 """A page of images, put together from what is remembered.
 
-A list is the base images that meet a query, then the project's own that do (wire-protocol B8). The first part is the same for every
-project that asks the same, and is remembered until a place or a base image changes; the second until a place or an image
-of the project does. So a project that asks for the first time costs its own images alone, and every page of a long list
-costs the same.
+A list is the base images that meet a query, then the project's own that do (wire-protocol B8). The first part is the same for
+every project that asks the same, and is remembered until a place or a base image changes; the second until a place or an
+image of the project does. So a project that asks for the first time costs its own images alone, and every page of a long
+list costs the same.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ from phimage.model.image import NO_PROJECT, Image, ImageType, Query, listed
 
 FEW = 50
 """Up to so many images of a project it is cheaper to look at them again than to remember which of them were listed."""
+ROW_BYTES = 500
+"""About what an encoded image takes."""
+_REFERENCE_BYTES = 8
 
 Encode = Callable[[Image], bytes]
 
@@ -62,8 +65,11 @@ def page(parts: Sequence[Part], offset: int, limit: int, encode: Encode) -> list
 def _base(query: Query, view: View) -> Part:
     asked = replace(query, project=NO_PROJECT, type=ImageType.BASE)  # whose project it is makes no difference
     scopes = (TOPOLOGY, BASE)
-    encoded: dict[ImageId, bytes] = view.derived(("encoded", query.zones), scopes, dict)
-    return view.derived(asked, scopes, lambda: Part(_listed(view.base_images(), asked, view), encoded))
+    images = view.base_images()
+    encoded: dict[ImageId, bytes] = view.derived(("encoded", query.zones), scopes, dict, lambda _: ROW_BYTES * len(images))
+    return view.derived(
+        asked, scopes, lambda: Part(_listed(images, asked, view), encoded), lambda part: _REFERENCE_BYTES * len(part.images)
+    )
 
 
 def _own(query: Query, view: View) -> Part:
@@ -72,7 +78,9 @@ def _own(query: Query, view: View) -> Part:
     if len(images) <= FEW:
         return Part(_listed(images, asked, view), {})
     scopes = (TOPOLOGY, project_scope(query.project))
-    return view.derived(asked, scopes, lambda: Part(_listed(images, asked, view), {}))
+    return view.derived(
+        asked, scopes, lambda: Part(_listed(images, asked, view), {}), lambda part: ROW_BYTES * len(part.images)
+    )
 
 
 def _listed(images: Sequence[Image], query: Query, view: View) -> tuple[Image, ...]:

@@ -33,7 +33,9 @@ MEMBERSHIPS = Facts(tables.membership, Membership, ("project", "user"), lambda m
 
 
 _OF_KEY = (
-    select(tables.key.c.account).where(tables.key.c.id == bindparam("key"), tables.key.c.until == tables.LIVING).scalar_subquery()
+    select(tables.key.c.account)
+    .where(tables.key.c.id == bindparam("key"), tables.key.c.until == tables.LIVING)
+    .scalar_subquery()
 )
 _CALLER = Union(
     (KEYS, tables.key.c.id == bindparam("key")),
@@ -63,17 +65,17 @@ def find_household(connection: Connection, account: AccountId) -> tuple[Revision
 
 
 def find_caller(connection: Connection, public: PublicKey) -> tuple[Revision, Key, Household] | None:
-    """A key that works now, the account that it belongs to, and the revision that both are of, in one statement. None if there is
-    no such key."""
+    """A key that works now, the account that it belongs to, and the revision that both are of, in one statement.
+
+    None if there is no such key.
+    """
     if "\0" in public:
         return None  # PostgreSQL has no such text and would call the question an error
     newest, (keys, accounts, *parts) = _CALLER.read(connection, key=public)
     return (newest, keys[0], _household(accounts[0], *parts)) if keys and accounts else None
 
 
-def _household(
-    account: Account, users: list[User], projects: list[Project], members: list[Membership]
-) -> Household:
+def _household(account: Account, users: list[User], projects: list[Project], members: list[Membership]) -> Household:
     return Household(
         account=account,
         users={user.id: user for user in sorted(users, key=lambda user: user.id)},
@@ -101,6 +103,14 @@ def keys_of(connection: Connection, account: AccountId) -> list[Key]:
 def all_accounts(connection: Connection) -> list[Account]:
     """Every account, by id."""
     return sorted(ACCOUNTS.live(connection), key=lambda account: account.id)
+
+
+def any_account(connection: Connection) -> bool:
+    """Whether there is an account at all."""
+    return (
+        connection.execute(select(tables.account.c.id).where(tables.account.c.until == tables.LIVING).limit(1)).first()
+        is not None
+    )
 
 
 def memberships_of(connection: Connection, account: AccountId) -> list[Membership]:

@@ -8,7 +8,20 @@ from functools import lru_cache
 from typing import Any, Generic, TypeVar, get_type_hints
 
 import msgspec
-from sqlalchemy import Boolean, ColumnElement, Connection, Select, Table, Text, and_, bindparam, insert, select, type_coerce, update
+from sqlalchemy import (
+    Boolean,
+    ColumnElement,
+    Connection,
+    Select,
+    Table,
+    Text,
+    and_,
+    bindparam,
+    insert,
+    select,
+    type_coerce,
+    update,
+)
 
 from phimage.catalog.revisions import Change
 from phimage.catalog.tables import LIVE, LIVING, Json

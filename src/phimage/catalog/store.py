@@ -39,14 +39,14 @@ from phimage.model.topology import Topology
 
 Value = TypeVar("Value")
 
-MOST_ENTRIES = 20_000
-"""How many scopes a process remembers."""
-MOST_ANSWERS = 4_000
-"""How many encoded answers a process remembers; a page of 20 images is about 6 kB."""
-
-
-MOST_REQUESTS = 10_000
-"""How many admitted requests a process remembers, of at most a few kB each."""
+MOST_ENTRIES = 8_000
+"""How many scopes a process remembers; one of many images counts once for every ten of them, which is about 6 kB."""
+MOST_ANSWERS = 32_000_000
+"""How many bytes of answers, and of their parts, a process remembers; a page of 20 images is about 7 kB."""
+MOST_REQUESTS = 8_000_000
+"""How many bytes of admitted requests a process remembers, with all that is known of them."""
+_ABOUT = 1_000
+"""Bytes that remembering something takes beside the thing itself."""
 
 
 class Catalog:
@@ -179,19 +179,23 @@ class View:
         except MustWait:
             return None
 
-    def keep(self, request: Hashable, value: Any, account: AccountId) -> None:
-        """Keep something of a request until its sender's account changes."""
-        self._catalog.requests.keep(request, value, self.revision, (account_scope(account),))
+    def keep(self, request: Hashable, value: Any, account: AccountId, size: int) -> None:
+        """Keep something of a request of so many bytes until its sender's account changes."""
+        scopes = (account_scope(account),)
+        self._catalog.requests.keep(request, value, self.revision, scopes, _ABOUT + size)
 
-    def derived(self, name: Hashable, scopes: tuple[str, ...], make: Callable[[], Value]) -> Value:
-        """What `make` gives, remembered under a name until one of the scopes that it depends on is touched."""
+    def derived(
+        self, name: Hashable, scopes: tuple[str, ...], make: Callable[[], Value], size: Callable[[Value], int]
+    ) -> Value:
+        """What `make` gives, remembered under a name until one of the scopes that it depends on is touched. `size` says about
+        how many bytes it takes, or will."""
         name = (name, self.revision) if self.pinned else name
         scopes = () if self.pinned else scopes
         try:
             value: Value = self._catalog.answers.recall(name, self.revision)
         except MustWait:
             value = make()
-            self._catalog.answers.keep(name, value, self.revision, scopes)
+            self._catalog.answers.keep(name, value, self.revision, scopes, _ABOUT + size(value))
         return value
 
     def _past(self, scope: str, read: Callable[[Connection], Value], *, one: bool = False) -> Value:
@@ -204,5 +208,6 @@ class View:
             database = self._catalog.database
             with database.read_one() if one else database.read() as connection:
                 value = read(connection)
-            self._catalog.facts.keep(name, value, self.revision, () if self.pinned else (scope,))
+            weight = 1 + len(value) // 10 if isinstance(value, tuple) else 1
+            self._catalog.facts.keep(name, value, self.revision, () if self.pinned else (scope,), weight)
         return value

@@ -49,8 +49,9 @@ class Union:
     def read(self, connection: Connection, **values: Any) -> tuple[Revision, list[list[Any]]]:
         """The newest revision, 0 if there are no records at all, and for each part its records, in no particular order."""
         found: list[list[Any]] = [[] for _ in self._facts]
-        newest = Revision(0)
-        for newest, number, *row in self._question.ask(connection, **values):
+        rows = self._question.ask(connection, **values)
+        newest = Revision(rows[0][0] if rows else 0)
+        for _, number, *row in rows:
             found[number].append(self._facts[number].decode([row[place] for place in self._places[number]]))
         return newest, found
 

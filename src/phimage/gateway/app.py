@@ -32,7 +32,8 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
-import os; THREADS = int(os.environ.get("TH","8"))
+THREADS = 4
+"""Few: what they wait for is short, and each one more that wants the interpreter costs all others."""
 REQUEST_IDS = 256
 """How many are drawn at a time."""
 GZIP_FROM = 16 * 1024

@@ -52,7 +52,7 @@ class Views(Protocol[Seen]):
 
 
 MOST_KEPT = 4096
-"""Longest body, in bytes, of a request that is remembered as admitted."""
+"""Longest body and query, in bytes, of a request that is remembered as admitted."""
 
 
 class Incoming(Struct, frozen=True):
@@ -172,8 +172,8 @@ class Dispatcher(Generic[View]):
             raise TooLargeParam("request", detail=f"at most {action.most_body} bytes for {name}")
         project = authorize(action, params, household, user)
         admitted = _Admitted(action, decode(action.request, params, action.needs), household, user, key, project)
-        if len(incoming.body) <= MOST_KEPT and not action.changes:
-            view.keep(_bytes_of(incoming), admitted, household.account.id)
+        if len(incoming.body) + len(incoming.query) <= MOST_KEPT and not action.changes:
+            view.keep(_bytes_of(incoming), admitted, household.account.id, len(incoming.body) + len(incoming.query))
         return admitted
 
     def _check_each_time(self, household: Household, key: PublicKey, incoming: Incoming, attempt: Attempt) -> None:
