@@ -16,7 +16,7 @@ HOT_KEYS = 200
 PAGE = 20
 
 
-def one(tenant: Tenant, topology: Topology) -> str:
+def one(tenant: Tenant) -> str:
     """The plainest question: the first page of a zone."""
     return _body(tenant)
 
