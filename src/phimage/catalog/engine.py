@@ -27,6 +27,10 @@ BUSY_SECONDS = 5
 """How long a writer waits for another one before the caller gets RetCode 150."""
 
 
+PREPARED = "prepared"
+"""`?prepared=off` in the address of PostgreSQL: for a pooler between that knows no prepared statements, as PgBouncer before 1.21 or
+with `max_prepared_statements = 0`."""
+
 _SCHEMA_LOCK = 0x7068_696D_6167_65
 """Any number that other programs on the same PostgreSQL database do not lock; it reads "phimage"."""
 
@@ -107,12 +111,14 @@ def open_database(url: URL) -> Database:
         event.listen(engine, "connect", _set_up_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
     else:
+        # Planning what a new caller waits for takes longer than doing it, so what is asked often is prepared.
+        prepared = {"prepare_threshold": None} if url.query.get(PREPARED) == "off" else {}
         engine = create_engine(
-            url,
+            url.difference_update_query([PREPARED]),
             pool_pre_ping=True,
             pool_size=8,
             pool_timeout=BUSY_SECONDS,
-            connect_args={"connect_timeout": BUSY_SECONDS, "prepare_threshold": None},  # fit for PgBouncer
+            connect_args={"connect_timeout": BUSY_SECONDS, **prepared},
         )
         event.listen(engine, "begin", _begin_postgresql)
     return Database(engine)
