@@ -34,13 +34,13 @@ class Part(Struct, frozen=True):
     encoded: dict[ImageId, bytes]
 
 
-def parts_of(query: Query, view: View) -> list[Part]:
+def parts_of(query: Query, view: View, few: int = FEW) -> list[Part]:
     """What a query lists, part after part."""
     parts = []
     if query.type is not ImageType.CUSTOM:
         parts.append(_base(query, view))
     if query.type is not ImageType.BASE:
-        parts.append(_own(query, view))
+        parts.append(_own(query, view, few))
     return parts
 
 
@@ -72,10 +72,10 @@ def _base(query: Query, view: View) -> Part:
     )
 
 
-def _own(query: Query, view: View) -> Part:
+def _own(query: Query, view: View, few: int) -> Part:
     images = view.images_of(query.project)
     asked = replace(query, type=ImageType.CUSTOM)
-    if len(images) <= FEW:
+    if len(images) <= few:
         return Part(_listed(images, asked, view), {})
     scopes = (TOPOLOGY, project_scope(query.project))
     return view.derived(

@@ -28,8 +28,8 @@ BUSY_SECONDS = 5
 
 
 PREPARED = "prepared"
-"""`?prepared=off` in the address of PostgreSQL: for a pooler between that knows no prepared statements, as PgBouncer before 1.21 or
-with `max_prepared_statements = 0`."""
+"""`?prepared=off` in the address of PostgreSQL: for a pooler between that knows no prepared statements, such as PgBouncer with
+`max_prepared_statements = 0`."""
 
 _SCHEMA_LOCK = 0x7068_696D_6167_65
 """Any number that other programs on the same PostgreSQL database do not lock; it reads "phimage"."""
