@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -33,14 +33,16 @@ def main() -> None:
     parser.add_argument("--peers", action="store_true", help="other programs that list images as well")
     parser.add_argument("--seconds", type=int, help="length of one run (default 2, with --full 5)")
     parser.add_argument("--rounds", type=int, help="runs of each (default 3, with --full 5)")
+    parser.add_argument("--images", type=int, default=QUICK, help=f"size for the quick look (default {QUICK:,})")
     parser.add_argument("--postgresql", action="store_true", help="the quick look on PostgreSQL as well")
     arguments = parser.parse_args()
     full: bool = arguments.full
+    sizes = SIZES if full else (arguments.images,)
     effort = measure.Effort(arguments.seconds or (5 if full else 2), arguments.rounds or (5 if full else 3))
     wrk.find()
     console = Console(stderr=True)
     with tempfile.TemporaryDirectory(prefix="phimage-bench-") as folder, console.status("measuring") as status:
-        found = list(_catalogues(full, full or arguments.postgresql, Path(folder), effort, status.update))
+        found = list(_catalogues(sizes, full or arguments.postgresql, Path(folder), effort, status.update))
         others = peers.all_of_them(Path(folder), effort, status.update) if arguments.peers else []
     if full:
         plot.draw(found, HERE / "sizes.png")
@@ -51,9 +53,8 @@ def main() -> None:
 
 
 def _catalogues(
-    full: bool, postgresql: bool, work: Path, effort: measure.Effort, tell: measure.Told
+    sizes: Sequence[int], postgresql: bool, work: Path, effort: measure.Effort, tell: measure.Told
 ) -> Iterator[measure.Catalogue]:
-    sizes = SIZES if full else (QUICK,)
     for images in sizes:
         tell(f"{images:,} images: the catalogue, which takes a while the first time")
         data = catalogue.folder(images)

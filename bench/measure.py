@@ -134,8 +134,7 @@ def cold_ratio(floor: str, ours: str, images: int, topology: Topology, work: Pat
 def half_load(url: str, bodies: Sequence[str], hot: Ratio, work: Path, effort: Effort) -> HalfLoad:
     """32 clients that rest between requests, so that half of what the server can do comes."""
     most = statistics.median(load.requests_per_second for load in hot.ours)
-    busy = 1000 / most  # milliseconds of the server's time for a request
-    pause = wrk.CONNECTIONS * 2 * busy - 2 * busy
+    pause = wrk.half_load_pause(most)
     loads = [wrk.post(url, bodies, work, effort.seconds, pause=pause) for _ in range(effort.rounds)]
     return HalfLoad(
         statistics.median(load.requests_per_second for load in loads),

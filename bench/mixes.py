@@ -21,6 +21,11 @@ def one(tenant: Tenant) -> str:
     return _body(tenant)
 
 
+def own_images(tenant: Tenant) -> str:
+    """The custom images of a project."""
+    return _body(tenant, ImageType="Custom", Limit=PAGE)
+
+
 def hot(images: int, topology: Topology) -> list[str]:
     """1,000 different queries over 200 keys, or over as many as there are; the accounts are spread over the whole catalogue."""
     random = Random(SEED)

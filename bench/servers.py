@@ -72,17 +72,17 @@ def ask(url: str, body: str) -> bytes:
     return answer
 
 
-_POOL = urllib3.PoolManager(retries=False, timeout=30)
+_POOL = urllib3.PoolManager(retries=False, timeout=30, maxsize=4)
 
 
 @contextmanager
 def _process(command: list[str], environment: Mapping[str, str], stdout: int | None) -> Iterator[subprocess.Popen[str]]:
-    process = subprocess.Popen(command, stdout=stdout, text=True, env={**os.environ, **environment})
-    try:
-        yield process
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(timeout=20)
+    with subprocess.Popen(command, stdout=stdout, text=True, env={**os.environ, **environment}) as process:
+        try:
+            yield process
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(timeout=20)
 
 
 def free_port() -> int:

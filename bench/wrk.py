@@ -70,6 +70,11 @@ def post(url: str, bodies: Sequence[str], work: Path, seconds: float, *, pause: 
     )
 
 
+def half_load_pause(most: float) -> float:
+    """The pause with which half of so many requests a second come."""
+    return 2 * (CONNECTIONS - 1) * 1000 / most
+
+
 def _one(pattern: str, text: str) -> str:
     found = re.search(pattern, text)
     if found is None:
