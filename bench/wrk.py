@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from msgspec import Struct
@@ -17,11 +17,11 @@ _ERRORS = r"(?:Non-2xx or 3xx responses: |connect |read |write |timeout )(\d+)"
 _SCRIPT = """
 local bodies = {{}}
 for line in io.lines("{bodies}") do bodies[#bodies + 1] = line end
-local headers = {{ ["Content-Type"] = "application/x-www-form-urlencoded" }}
+local headers = {{ {headers} }}
 local turn = 0
 function request()
   turn = turn % #bodies + 1
-  return wrk.format("POST", "{path}", headers, bodies[turn])
+  return wrk.format("POST", "/", headers, bodies[turn])
 end
 local pause = {pause}
 if pause > 0 then
@@ -50,7 +50,12 @@ def find() -> str:
     return found
 
 
-def post(url: str, bodies: Sequence[str], work: Path, seconds: float, *, pause: float = 0.0, path: str = "/") -> Load:
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+
+
+def post(
+    url: str, bodies: Sequence[str], work: Path, seconds: int, *, pause: float = 0.0, headers: Mapping[str, str] = FORM
+) -> Load:
     """Send the form bodies in turn for some seconds, from 32 connections.
 
     With `pause` each connection rests after an answer, for a random time of so many milliseconds on average: 32 clients that
@@ -58,8 +63,8 @@ def post(url: str, bodies: Sequence[str], work: Path, seconds: float, *, pause: 
     """
     listed, script = work / "bodies.txt", work / "post.lua"
     listed.write_text("\n".join(bodies))
-    script.write_text(_SCRIPT.format(bodies=listed, pause=pause, path=path))
-    command = [find(), "-t1", f"-c{CONNECTIONS}", f"-d{round(seconds)}s", "--latency", "-s", str(script), url]
+    script.write_text(_SCRIPT.format(bodies=listed, pause=pause, headers=_lua(headers)))
+    command = [find(), "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency", "-s", str(script), url]
     text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     return Load(
         requests=int(_one(r"(\d+) requests in", text)),
@@ -73,6 +78,10 @@ def post(url: str, bodies: Sequence[str], work: Path, seconds: float, *, pause: 
 def half_load_pause(most: float) -> float:
     """The pause with which half of so many requests a second come."""
     return 2 * (CONNECTIONS - 1) * 1000 / most
+
+
+def _lua(headers: Mapping[str, str]) -> str:
+    return ", ".join(f'["{name}"] = "{value}"' for name, value in headers.items())
 
 
 def _one(pattern: str, text: str) -> str:
