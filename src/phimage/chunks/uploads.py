@@ -20,7 +20,7 @@ from msgspec import Struct
 
 from phimage.chunks.ahead import ahead
 from phimage.chunks.errors import Absent, BadUpload
-from phimage.chunks.frame import Damaged, pack, unpack, zstd
+from phimage.chunks.frame import Damaged, pack, unpack, zero_digest, zero_frame, zstd
 from phimage.chunks.layout import ChunkDigest
 from phimage.chunks.store import Store
 from phimage.model.ids import JobId
@@ -82,6 +82,8 @@ def check_frame(frame: bytes) -> Packed:
     """
     if len(frame) > MOST_FRAME:
         raise Damaged(f"{len(frame)} bytes are too many for a part")
+    if frame == zero_frame(PART):  # most of many disks
+        return Packed(frame, PART, zero_digest(PART).hex())
     if frame[: len(_MAGIC)] != _MAGIC:
         raise Damaged("it is no zstd frame")
     try:
@@ -198,6 +200,7 @@ class UploadSource:
         skip = offset % PART
         for raw in ahead(self._load, self._parts[offset // PART :], _AHEAD):
             yield memoryview(raw)[skip:]
+            del raw  # before the next but one is made
             skip = 0
 
     def _load(self, part: Part) -> bytes:

@@ -9,6 +9,7 @@ from hashlib import sha256
 from types import TracebackType
 from typing import Final
 
+from phimage.chunks.frame import zero_digest, zeros
 from phimage.sources.progress import EVERY, Meter
 from phimage.uploader.connection import Connection, Kept
 from phimage.uploader.content import Content, content
@@ -37,11 +38,11 @@ class _Part:
     def deliver(self, connection: Connection) -> int:
         """See to it that the server has it. How many bytes that took: none when it had these very bytes."""
         raw, self._raw = self._raw, b""
-        digest = sha256(raw)
-        if self.kept is not None and (self.kept.size, self.kept.sha256) == (self.size, digest.hexdigest()):
+        digest = zero_digest(self.size) if raw == zeros(self.size) else sha256(raw).digest()
+        if self.kept is not None and (self.kept.size, self.kept.sha256) == (self.size, digest.hex()):
             connection.have(self.size)
             return 0
-        self.content = content(raw, digest.digest())
+        self.content = content(raw, digest)
         del raw
         connection.put(self.number, self.size, self.content)
         return self.size

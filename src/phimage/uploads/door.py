@@ -9,7 +9,6 @@ from msgspec import Struct
 from phimage.errors import PhimageError
 from phimage.model.ids import JobId
 
-
 Method = Literal["GET", "PUT"]
 
 
