@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -36,7 +36,7 @@ def disk_bytes(chunks: int = 20, tail: int = 512 * 5) -> bytes:
     some = random.Random(chunks)
     pieces = [
         bytes(CHUNK) if number in (0, chunks // 2, chunks // 2 + 1, chunks - 1)
-        else some.randbytes(64) * (CHUNK // 64) if number % 3 == 0
+        else some.randbytes(CHUNK // 2).hex().encode() if number % 3 == 0
         else some.randbytes(CHUNK)
         for number in range(chunks)
     ]  # fmt: skip
@@ -103,16 +103,28 @@ class Client:
         self, path: str, headers: Mapping[str, str] | None = None, method: str = "GET", query: str = "", settle: bool = False
     ) -> Answered:
         """One request. With `settle`, wait for what the application does in the background."""
-        return asyncio.run(self.ask_many(path, [headers or {}], method, query, settle))[0]
+        return self.ask_in_turn(path, [headers or {}], method, query, settle)[0]
+
+    def ask_in_turn(
+        self, path: str, headers: Sequence[Mapping[str, str]], method: str = "GET", query: str = "", settle: bool = False
+    ) -> list[Answered]:
+        """One request after another, in one event loop of their own."""
+        answers: list[Answered] = []
+
+        async def main() -> None:  # returns nothing: asyncio.run writes a main task's result out in full, and forgets it
+            answers.extend(await self.ask_many(path, headers, method, query, settle))
+
+        asyncio.run(main())
+        return answers
 
     async def ask_many(
-        self, path: str, headers: list[Mapping[str, str]], method: str = "GET", query: str = "", settle: bool = False
+        self, path: str, headers: Sequence[Mapping[str, str]], method: str = "GET", query: str = "", settle: bool = False
     ) -> list[Answered]:
-        """One request after another, in one event loop."""
+        """One request after another."""
         answers = [await self._ask(path, each, method, query) for each in headers]
         if settle:
-            others = asyncio.all_tasks() - {asyncio.current_task()}
-            await asyncio.gather(*(task for task in others if task is not None))
+            others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+            await asyncio.gather(*others, return_exceptions=True)
         return answers
 
     async def _ask(self, path: str, headers: Mapping[str, str], method: str, query: str) -> Answered:
