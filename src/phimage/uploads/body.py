@@ -20,7 +20,7 @@ class Limits(Struct, frozen=True):
 
     at_once: int = 3  # parts that are in memory; one takes up to four times its size for a moment
     wait: float = 10.0  # for a place among them
-    stall: float = 30.0  # until the next bytes of a body
+    stall: float = 30.0  # without a byte of a body; a pause of half of it is always suffered
     body: float = 900.0  # for a whole body: 16 MiB at 150 kbit/s
     forget: float = 10.0  # for a body that is read only to keep the connection
 
@@ -48,14 +48,17 @@ class Body:
     async def read(self, most: int) -> bytes:
         """All of it. Raises TooLong, TooSlow and Gone. No more than `most` bytes are kept in memory."""
         found = BytesIO()  # hands out its bytes without a second copy of them
+        now = asyncio.get_running_loop().time
+        ends, stall = now() + self._limits.body, self._limits.stall
         try:
-            async with asyncio.timeout(self._limits.body):
+            async with asyncio.timeout(stall) as watch:
                 while not self._ended:
-                    async with asyncio.timeout(self._limits.stall):
-                        piece = await self._next()
+                    piece = await self._next()
                     if found.tell() + len(piece) > most:
                         raise TooLong
                     found.write(piece)
+                    if (watch.when() or 0.0) - now() < stall / 2:  # seldom: a body comes in a thousand pieces
+                        watch.reschedule(min(now() + stall, ends))
         except TimeoutError:
             raise TooSlow from None
         return found.getvalue()
