@@ -201,7 +201,9 @@ def _remedy(status: int) -> str:
     match status:
         case 507:
             return f"when there is room again, {_AGAIN}"
-        case 409 | 413:
-            return "begin a new one, if its operator agrees"
+        case 409:
+            return "look what became of its job"
+        case 413:
+            return "ask its operator for more, or give the image compressed"
         case _:
             return _AGAIN
