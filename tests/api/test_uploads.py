@@ -20,6 +20,7 @@ from phimage.chunks.memory import MemoryStore
 from phimage.chunks.store import Store
 from phimage.chunks.uploads import MOST_FRAME, PART, UploadSource
 from phimage.chunks.wrap import Operation, Wrapped
+from phimage.delivery.ticket import make_ticket, read_ticket
 from phimage.errors import (
     AddressRefused,
     MustWait,
@@ -32,6 +33,7 @@ from phimage.errors import (
     UnknownToken,
     WrongSignature,
 )
+from phimage.model.ids import ProjectId, PublicKey
 from phimage.uploads.app import Uploads
 from phimage.uploads.body import Limits, Message
 from phimage.uploads.door import Asked, Closed, Upload
@@ -345,6 +347,7 @@ REFUSALS: list[tuple[RequestError, int]] = [
     (UnknownToken(detail="it expired"), 401),
     (WrongSignature(), 401),
     (NotPermitted(), 403),
+    (NotPermitted(fields={"Reason": "expired"}), 401),
     (AddressRefused(), 403),
     (UnavailableParam("Expires"), 400),
     (TooLargeParam("request"), 413),
@@ -353,7 +356,7 @@ REFUSALS: list[tuple[RequestError, int]] = [
 ]
 
 
-@pytest.mark.parametrize(("error", "status"), REFUSALS, ids=[type(error).__name__ for error, _ in REFUSALS])
+@pytest.mark.parametrize(("error", "status"), REFUSALS, ids=range(len(REFUSALS)))
 def test_what_the_door_says_has_its_status(error: RequestError, status: int) -> None:
     def refuse(_: Asked) -> None:
         raise error
@@ -364,6 +367,19 @@ def test_what_the_door_says_has_its_status(error: RequestError, status: int) -> 
             assert (reply.status, reply.fields) == (status, {"Message": error.message, "Detail": error.detail})
             assert ("retry-after" in reply.headers) == (status in (429, 503))
     assert gateway.kept() == []
+
+
+def test_a_real_ticket_that_expired_is_told_so_that_a_client_asks_for_another() -> None:
+    def check(asked: Asked) -> None:
+        read_ticket(b"secret", "upload", asked.job, asked.query, now=2000)
+
+    keeper = Keeper(before=check)
+    gateway = Gateway(keeper=keeper)
+    with closing(gateway.uploads):
+        for expires, status in ((1999, 401), (3000, 201)):
+            keeper.ticket = make_ticket(b"secret", "upload", JOB, PublicKey("key"), ProjectId(""), expires)
+            reply = gateway.ask("PUT", f"{URL}/0", RAW, told(RAW), query=keeper.ticket)
+            assert reply.status == status
 
 
 def test_a_job_that_takes_no_parts_says_why() -> None:

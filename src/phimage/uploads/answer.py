@@ -72,7 +72,7 @@ def again_later(message: str, detail: str, status: int = 503) -> Answer:
 
 def of_request_error(error: RequestError) -> Answer:
     """The answer to a request that was not let in."""
-    status = _STATUS.get(type(error), 400)
+    status = 401 if "Reason" in error.fields else _STATUS.get(type(error), 400)  # a ticket's: another one may be good
     if status in (429, 503):
         return again_later(error.message, error.detail, status)
     return refusal(status, error.message, error.detail)
