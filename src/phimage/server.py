@@ -44,7 +44,8 @@ def serve(settings: Settings, listening: Callable[[str], bool]) -> None:
         interface=Interfaces.ASGI,
         workers=settings.workers,
         websockets=False,
-        http1_settings=HTTP1Settings(keep_alive=True, pipeline_flush=True),
+        # Not pipeline_flush: with it the server takes a whole body into memory for a client that does not read.
+        http1_settings=HTTP1Settings(keep_alive=True),
         log_level=LogLevels.warning,
         workers_kill_timeout=DRAIN_SECONDS,
     )
