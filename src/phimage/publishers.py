@@ -78,11 +78,11 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 def run_until_told(settings: Settings, parent: int | None) -> None:
     """Publish in this process until SIGINT or SIGTERM, or until its parent ends. Raises SetupError."""
+    if parent is not None:
+        die_with_parent(parent)  # first of all: what follows takes a while
     from phimage.bootstrap import run_publisher  # late: the parent needs nothing of it
 
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    if parent is not None:
-        die_with_parent(parent)
     run_publisher(settings, stop)
