@@ -31,6 +31,7 @@ SETUP = f"""\
 set -eu
 cd "$1"
 rm -rf usr/share/doc usr/share/man usr/share/locale
+rm -f etc/apt/sources.list
 echo debian >etc/hostname
 echo 'LABEL={LABEL} / ext4 defaults 0 1' >etc/fstab
 printf '%s\\n' ext4 virtio_pci virtio_blk nvme ahci sd_mod >etc/initramfs-tools/modules
@@ -69,7 +70,7 @@ def _make(folder: Path, disk: Path) -> None:
     (folder / "setup").write_text(SETUP)
     tree = folder / "tree"
     hook = f'--customize-hook=sh {folder / "setup"} "$1"'
-    run(*COMMAND, hook, SUITE, str(tree), SOURCE_DATE_EPOCH=EPOCH, INITRD="No")  # the hook makes it, once
+    run(*COMMAND, hook, SUITE, str(tree), *_sources(), SOURCE_DATE_EPOCH=EPOCH, INITRD="No")  # the hook makes it, once
     with disk.open("wb") as file:
         file.truncate(SIZE)
     run("sfdisk", "-q", disk, text=TABLE)
@@ -81,3 +82,15 @@ def _make(folder: Path, disk: Path) -> None:
         core = (tree / "boot/grub/i386-pc/core.img").read_bytes()
         assert len(core) <= START - 512
         file.write(core)
+
+
+def _sources() -> list[str]:
+    """Where this machine gets its own packages of the suite."""
+    lines = run(
+        *("apt-get", "indextargets", "--format", "deb $(REPO_URI) $(RELEASE) $(COMPONENT)"),
+        *("Created-By: Packages", "Origin: Debian"),
+    ).splitlines()
+    found = list(dict.fromkeys(line for line in lines if line.split()[2].startswith(SUITE)))
+    if not found:
+        pytest.fail(f"apt has no packages of Debian {SUITE} to offer: apt-get update, on Debian 12", pytrace=False)
+    return found
