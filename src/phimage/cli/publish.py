@@ -52,7 +52,14 @@ def _many(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) ->
 @click.option(
     "--support", multiple=True, required=True, callback=_many, metavar="TYPE[:CLUSTER],...", help="Machine types that run it."
 )
-@click.option("--type", "type_", type=click.Choice(["base", "custom"], case_sensitive=False), default="base", show_default=True)
+@click.option(
+    "--type",
+    "type_",
+    type=click.Choice(["base", "custom"], case_sensitive=False),
+    default="base",
+    show_default=True,
+    help="For everyone, or for one project.",
+)
 @click.option("--project", help="Project of a custom image.")
 @click.option("--digest", metavar="sha256:HEX", default="", help="What the file must have.")
 @click.option(
@@ -101,11 +108,18 @@ def publish(
         image = begun["ImageId"]
         if not detach:
             ended = follow(client, image, progress)
+            remarks = (
+                client.call("GetPHostImage", ImageId=image).fields["Origin"]["Findings"]
+                if params["ImageType"] == "Base"
+                else []
+            )
     if detach:
-        ended = begun
+        ended, remarks = begun, []
     if as_json:
         print_json({name: value for name, value in ended.items() if name not in ("RetCode", "Action", "UploadUrl")})
     else:
+        for remark in remarks:
+            note(f"remark: {remark}")
         click.echo(image)
         note(f"`phimage image wait {image}` tells when it is published" if detach else f"published as {image}")
 

@@ -13,7 +13,7 @@ def quota() -> None:
     """Limit the bytes of a project's images. Needs a key of the operator."""
 
 
-@quota.command("set")
+@quota.command("set", short_help="Set or lift the quota of a project.")
 @click.argument("whose", metavar="PROJECT|Base")
 @click.argument("size", metavar="SIZE|none")
 @signed
