@@ -78,8 +78,12 @@ VMDK = [
         "vmdk, two createTypes, an evil one first",
         lambda: make.vmdk(text=b'createType="monolithicFlat"\n' + make.descriptor()),
         Format.VMDK,
-        "vmdk.subformat",
+        "vmdk.malformed",
     ),
+    stricter(
+        "vmdk, two createTypes, an evil one second", _vmdk(('createType="monolithicFlat"',)), Format.VMDK, "vmdk.malformed"
+    ),
+    stricter("vmdk, two parentCIDs", _vmdk(("parentCID=12345678",)), Format.VMDK, "vmdk.malformed"),
     case(
         "vmdk, createType without quotes",
         lambda: make.vmdk(text=make.descriptor().replace(b'="monolithicSparse"', b" monolithicFlat")),
