@@ -161,6 +161,7 @@ def build_app(settings: Settings, started: Callable[[], object], stopping: Calla
         catalog=catalog,
         store=store,
         most_original=settings.most_original_gb << 30,
+        reserve=settings.reserve_mb << 20,
         public_url=settings.public_url.rstrip("/"),
         require_zone=settings.require_zone,
         default_limit=settings.default_limit,

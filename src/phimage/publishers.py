@@ -14,7 +14,7 @@ import time
 
 import structlog
 
-from phimage.process import die_with_parent
+from phimage.process import die_with_parent, give_memory_back
 from phimage.settings import Settings, as_variables
 
 log = structlog.get_logger()
@@ -85,4 +85,5 @@ def run_until_told(settings: Settings, parent: int | None) -> None:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
+    give_memory_back()
     run_publisher(settings, stop)

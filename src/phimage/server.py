@@ -21,7 +21,7 @@ from phimage.bootstrap import build_app
 from phimage.catalog.store import View
 from phimage.errors import SetupError
 from phimage.gateway.app import App
-from phimage.process import die_with_parent
+from phimage.process import die_with_parent, give_memory_back
 from phimage.publishers import Publishers
 from phimage.settings import Settings
 
@@ -96,6 +96,7 @@ def _connects(address: tuple[str, int]) -> bool:
 def _worker(settings: Settings, tell: int, stopping: mmap, parent: int) -> App[View]:
     """Runs in each worker process: the application, which says when it has started."""
     die_with_parent(parent)  # or it would go on answering beside the next server
+    give_memory_back()
     return build_app(settings, started=lambda: os.write(tell, b"."), stopping=lambda: stopping[0] == 1)
 
 

@@ -32,7 +32,7 @@ class Runs(Struct, rename="pascal", frozen=True, kw_only=True):
     zones: Annotated[tuple[str, ...], Meta(description="zones of the image that offer the machine type on one of them")]
 
 
-class DiskSet(Struct, rename="pascal", frozen=True, kw_only=True):
+class ImageDiskSet(Struct, rename="pascal", frozen=True, kw_only=True):
     """The bytes of an image, and what is known of them. What is not known is empty."""
 
     digest: Annotated[str, Meta(description="sha256:<hex> of the raw disk")]
@@ -54,6 +54,7 @@ class OriginSet(Struct, rename="pascal", frozen=True, kw_only=True):
     format: Annotated[str, Meta(description="what the original was: raw, qcow2, ...")]
     override: Annotated[tuple[str, ...], Meta(description="findings that the operator took the blame for")]
     failure: Annotated[str, Meta(description="why the image did not get its bytes")]
+    findings: Annotated[tuple[str, ...], Meta(description="what the inspection remarked, as id: text")]
 
 
 class GetPHostImageResponse(Struct, rename="pascal", frozen=True, kw_only=True):
@@ -66,7 +67,7 @@ class GetPHostImageResponse(Struct, rename="pascal", frozen=True, kw_only=True):
     runs: Annotated[tuple[Runs, ...], Meta(description="what it supports, whether offered now or not")] = field(
         default_factory=tuple
     )
-    disk: Annotated[DiskSet | None, Meta(description="its bytes; null when it has none")] = None
+    disk: Annotated[ImageDiskSet | None, Meta(description="its bytes; null when it has none")] = None
     origin: Annotated[OriginSet | None, Meta(description="where they came from; only the operator is told")] = None
 
 
@@ -105,10 +106,10 @@ def _runs(image: Image, kind: MachineTypeId, topology: Topology) -> Runs:
     return Runs(machine_type=kind, clusters=clusters, zones=tuple(zones))
 
 
-def _disk(content: Content) -> DiskSet:
+def _disk(content: Content) -> ImageDiskSet:
     facts = content.facts
     system = facts.get("system", {})
-    return DiskSet(
+    return ImageDiskSet(
         digest=f"sha256:{content.sha256}",
         size=content.size,
         publish_time=content.published,
@@ -128,4 +129,5 @@ def _origin(content: Content) -> OriginSet:
         format=content.format,
         override=content.overrides,
         failure=content.failure,
+        findings=content.findings,
     )

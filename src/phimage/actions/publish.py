@@ -87,6 +87,7 @@ def actions(service: Service) -> list[Action[View]]:
     def publish(request: PublishPHostImage, call: Call[View]) -> PublishPHostImageResponse:
         _check_origin(request)
         project = _project(request)
+        _check_room(service, request.size)
         support = support_of(request.support, request.zone, call.view.topology())
         with service.change(call) as change:
             before = _asked_before(change, request.token)
@@ -94,7 +95,7 @@ def actions(service: Service) -> list[Action[View]]:
                 return _answer(before, call)
             if project and PROJECTS.find(change.connection, project) is None:
                 raise UnavailableParam("ProjectId", detail=f"there is no project {project}")
-            _check_room(change, service, project, request.size)
+            _check_quota(change, project, request.size)
             image = ImageId(new_image_id(service.random))
             if once_given(change.connection, [image]):
                 raise ServiceUnavailable(detail="a new id was given before; try again")
@@ -182,10 +183,18 @@ def _asked_before(change: Change, token: str) -> Job | None:
     return job
 
 
-def _check_room(change: Change, service: Service, project: ProjectId, size: int) -> None:
-    """Raises QuotaExceeded or TooLargeParam when it is known already that the bytes have no room."""
+def _check_room(service: Service, size: int) -> None:
+    """Raises TooLargeParam when it is known already that the bytes are too many, or have no room in the store."""
     if size > service.most_original:
         raise TooLargeParam("Size", detail=f"the original may have {service.most_original} bytes at most")
+    free = service.store.free_bytes()
+    if free is not None and free < service.reserve + size:
+        told = f"the store has {free} bytes free and {service.reserve} stay so: make room, `phimage store gc` may help"
+        raise TooLargeParam("Size", detail=told)
+
+
+def _check_quota(change: Change, project: ProjectId, size: int) -> None:
+    """Raises QuotaExceeded when the bytes have no room in the project's quota. Exact: the change has the writers' turn."""
     left = left_of(change.connection, project)
     if left is not None and (size > left or left <= 0):
         raise QuotaExceeded(project or "Base", detail=f"{max(0, left)} bytes are left of it")

@@ -18,13 +18,14 @@ from phimage.model.ids import ImageId, JobId, RandomBytes
 class Service(Struct, frozen=True):
     """One installation. `most_limit` bounds Limit, `require_zone` says whether a list must name its zone.
 
-    `most_original` is the most bytes of a file that is published, `public_url` the address in URLs that are handed out; empty
+    `most_original` is the most bytes of a file that is published, `reserve` how many stay free in the store, `public_url` the address in URLs that are handed out; empty
     means the one that the caller used.
     """
 
     catalog: Catalog
     store: Store
     most_original: int = 256 << 30
+    reserve: int = 0
     public_url: str = ""
     require_zone: bool = True
     default_limit: int = 20

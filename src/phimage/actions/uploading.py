@@ -12,6 +12,7 @@ from phimage.actions.operate import operator_action
 from phimage.actions.publish import UPLOAD_SECONDS, DigestParam, digest_param
 from phimage.actions.service import Service
 from phimage.catalog import jobs
+from phimage.catalog.contents import CONTENTS
 from phimage.catalog.images import IMAGES
 from phimage.catalog.store import View
 from phimage.chunks import uploads
@@ -60,6 +61,7 @@ class JobResponse(Struct, rename="pascal", frozen=True, kw_only=True):
     done: Annotated[int, Meta(description="bytes of the phase that are done")]
     total: Annotated[int, Meta(description="bytes of the phase, 0 when they are not known")]
     error: Annotated[str, Meta(description="why it failed")]
+    findings: Annotated[tuple[str, ...], Meta(description="what the inspection of a published disk remarked, as id: text")]
 
 
 def actions(service: Service) -> list[Action[View]]:
@@ -91,6 +93,7 @@ def actions(service: Service) -> list[Action[View]]:
         job = _newest(request.image_id, call)
         with service.catalog.database.read() as connection:
             image = IMAGES.find(connection, request.image_id)
+            content = CONTENTS.find(connection, request.image_id)
         return JobResponse(
             image_id=job.image,
             image_state=image.state.value if image else "",
@@ -100,6 +103,7 @@ def actions(service: Service) -> list[Action[View]]:
             done=job.done,
             total=job.total,
             error=job.error,
+            findings=content.findings if content else (),
         )
 
     def _newest(image: ImageId, call: Call[View]) -> Job:

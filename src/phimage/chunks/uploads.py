@@ -20,7 +20,7 @@ from msgspec import Struct
 
 from phimage.chunks.ahead import ahead
 from phimage.chunks.errors import Absent, BadUpload
-from phimage.chunks.frame import Damaged, pack, unpack, zero_digest, zero_frame, zstd
+from phimage.chunks.frame import Damaged, pack, unpack, zero_digest, zero_frame, zeros, zstd
 from phimage.chunks.layout import ChunkDigest
 from phimage.chunks.store import Store
 from phimage.model.ids import JobId
@@ -204,6 +204,8 @@ class UploadSource:
             skip = 0
 
     def _load(self, part: Part) -> bytes:
+        if part.digest == zero_digest(part.size).hex():
+            return zeros(part.size)  # most of a sparse file is such parts, and nothing else has this digest
         name = _name(self._job, part.number, part)
         try:
             return unpack(self._store.get(name), ChunkDigest(bytes.fromhex(part.digest)), part.size)

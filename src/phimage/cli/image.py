@@ -210,6 +210,8 @@ def _bytes_lines(fields: dict[str, Any]) -> dict[str, str]:
             lines["override"] = ", ".join(origin["Override"])
         if origin["Failure"]:
             lines["failure"] = origin["Failure"]
+        if origin["Findings"]:
+            lines["remarks"] = "; ".join(origin["Findings"])
     return lines
 
 

@@ -23,7 +23,8 @@ class Content(Struct, frozen=True):
     for. `wanted` is the state that the image gets with its bytes, `failure` why it did not get them.
 
     `manifest` names the bytes in the store, `sha256` and `size` are those of the raw disk, in hexadecimal and in bytes;
-    `published` is Unix seconds; `facts` is what is known of the disk, for everyone who may see the image.
+    `published` is Unix seconds; `facts` is what is known of the disk, for everyone who may see the image. `findings` are what
+    the inspection remarked, as `id: text`, for the operator.
     """
 
     image: ImageId
@@ -39,6 +40,7 @@ class Content(Struct, frozen=True):
     size: int = 0
     published: int = 0
     failure: str = ""
+    findings: tuple[str, ...] = ()
     facts: Mapping[str, Any] = {}
 
     @property

@@ -7,6 +7,10 @@ What a file is decides its header; nothing is written to the store before both i
 
 from __future__ import annotations
 
+import errno
+import os
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +21,8 @@ from phimage.chunks.write import DiskWriter, Written, write_file
 from phimage.formats import qemu
 from phimage.formats.disk import describe
 from phimage.formats.examine import Examination, examine, examine_disk
+from phimage.formats.failure import QemuFailed
+from phimage.formats.finding import Finding
 from phimage.formats.limits import Limits
 from phimage.formats.reader import FileReader
 from phimage.formats.signature import Format
@@ -43,13 +49,22 @@ class Made(Struct, frozen=True):
     digest: str
     digest_origin: str
     format: str
+    findings: tuple[str, ...]
     facts: dict[str, Any]
 
 
 class Pipeline:
     """Makes disks, in a work folder that several processes may share."""
 
-    def __init__(self, store: Store, fetcher: Fetcher, work: Path, limits: Limits, reserve: int) -> None:
+    def __init__(
+        self,
+        store: Store,
+        fetcher: Fetcher,
+        work: Path,
+        limits: Limits,
+        reserve: int,
+        now: Callable[[], float] = time.time,
+    ) -> None:
         """`reserve` bytes stay free where the work folder is, and in the store."""
         self._store = store
         self._fetcher = fetcher
@@ -57,6 +72,7 @@ class Pipeline:
         self._limits = limits
         self._room = Room(work, reserve)
         self._reserve = reserve
+        self._now = now
 
     def make(self, job: Job, step: Step) -> Made:
         """Make the disk of a job. May be repeated: what is in the store already is not written again.
@@ -75,9 +91,10 @@ class Pipeline:
         assert examination.virtual_size is not None
         step.reserve(examination.virtual_size)
         disk = self._raw(job, file, examination, step)
-        facts = self._described(disk, overrides)
+        found, facts = self._described(disk, overrides)
         written = self._stored(disk, examination.virtual_size, facts, step)
-        return Made(written, digest, expected.origin, str(examination.format), facts)
+        remarks = dict.fromkeys(f"{finding.id}: {finding.text}" for finding in (*examination.findings, *found))
+        return Made(written, digest, expected.origin, str(examination.format), tuple(remarks), facts)
 
     def clean(self, job: Job) -> None:
         """Remove what a job left in the work folder. What was fetched stays for a while, for another try."""
@@ -119,15 +136,22 @@ class Pipeline:
             step.at(CONVERT, int(share * size), size)
 
         with self._room.writing(file.name):
-            qemu.convert(file, examination.format, disk, size=size, progress=progress)
+            try:
+                qemu.convert(file, examination.format, disk, size=size, progress=progress)
+            except QemuFailed as failed:
+                if os.strerror(errno.ENOSPC) in str(failed):  # it runs in the C locale
+                    raise OSError(errno.ENOSPC, str(failed)) from failed
+                raise
         return disk
 
-    def _described(self, disk: Path, overrides: frozenset[str]) -> dict[str, Any]:
-        """What the disk is. A disk that a guessing program would take for an image of another format is refused."""
+    def _described(self, disk: Path, overrides: frozenset[str]) -> tuple[tuple[Finding, ...], dict[str, Any]]:
+        """What is remarkable about the disk, and what it is. One that a guessing program would take for an image of another
+        format is refused."""
         with FileReader(disk) as reader:
-            if refusals := examine_disk(reader, limits=self._limits).refusals(overrides):
+            examination = examine_disk(reader, limits=self._limits)
+            if refusals := examination.refusals(overrides):
                 raise refused_for(refusals)
-            return facts_of(describe(reader))
+            return examination.findings, facts_of(describe(reader))
 
     def _stored(self, disk: Path, size: int, facts: dict[str, Any], step: Step) -> Written:
         """Cut into chunks, put, named by a manifest. A file whose size is no multiple of 512 is filled up with zeros."""
@@ -141,7 +165,7 @@ class Pipeline:
             step.at(STORE, done, size)
 
         self._check_store()
-        with DiskWriter(self._store, size, progress=progress) as writer:
+        with DiskWriter(self._store, size, now=self._now, progress=progress) as writer:
             write_file(writer, disk)
             writer.zeros(size - writer.taken)
             return writer.finish(facts)

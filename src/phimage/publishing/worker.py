@@ -91,7 +91,8 @@ class Worker:
                     raise ImageRefused(f"publishing it was begun {job.fence - 1} times and never came to an end")
                 made = self._pipeline.make(job, lease)
                 self._register(job, made)
-            bound.info("job.done", manifest=made.written.digest, new_bytes=made.written.new_bytes)
+            done = {"manifest": made.written.digest, "new_bytes": made.written.new_bytes, "findings": made.findings}
+            bound.info("job.done", actor=job.actor, overrides=job.origin.overrides, **done)
         except JobLost:
             bound.warning("job.lost")
             self._pipeline.clean(job)
@@ -110,6 +111,7 @@ class Worker:
                 bound.warning("job.let_go", reason=str(failure))
                 jobs.let_go(self._catalog.database, job)
                 return False
+            bound.warning("job.failed", reason=str(failure))
             self._fail(job, str(failure))
         except SetupError:
             jobs.let_go(self._catalog.database, job)
@@ -130,7 +132,7 @@ class Worker:
         written, now = made.written, self._now()
         register_before = written.register_before
         if now > register_before - BEFORE_SECONDS:
-            _, register_before = renew(self._store, written.digest)
+            _, register_before = renew(self._store, written.digest, self._now)
         with self._catalog.change(self._author(job)) as change:
             if self._now() > register_before:
                 raise StoreFailure("register", job.image, "lost", "it took too long", passing=True)
@@ -151,6 +153,7 @@ class Worker:
                     size=written.manifest.size,
                     published=int(now),
                     failure="",
+                    findings=made.findings,
                     facts=made.facts,
                 ),
             )
