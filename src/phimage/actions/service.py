@@ -18,8 +18,8 @@ from phimage.model.ids import ImageId, JobId, RandomBytes
 class Service(Struct, frozen=True):
     """One installation. `most_limit` bounds Limit, `require_zone` says whether a list must name its zone.
 
-    `most_original` is the most bytes of a file that is published, `reserve` how many stay free in the store, `public_url` the address in URLs that are handed out; empty
-    means the one that the caller used.
+    `most_original` is the most bytes of a file that is published, `reserve` how many stay free in the store, `public_url` the
+    address in URLs that are handed out; empty means the one that the caller used.
     """
 
     catalog: Catalog

@@ -108,17 +108,12 @@ def publish(
         image = begun["ImageId"]
         if not detach:
             ended = follow(client, image, progress)
-            remarks = (
-                client.call("GetPHostImage", ImageId=image).fields["Origin"]["Findings"]
-                if params["ImageType"] == "Base"
-                else []
-            )
     if detach:
-        ended, remarks = begun, []
+        ended = begun
     if as_json:
         print_json({name: value for name, value in ended.items() if name not in ("RetCode", "Action", "UploadUrl")})
     else:
-        for remark in remarks:
+        for remark in ended.get("Findings", ()):
             note(f"remark: {remark}")
         click.echo(image)
         note(f"`phimage image wait {image}` tells when it is published" if detach else f"published as {image}")
