@@ -16,6 +16,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from phimage.chunks.layout import CHUNKS
 from phimage.chunks.store import Store
 from phimage.chunks.write import DiskWriter, Written, write_file
 from phimage.formats import qemu
@@ -172,6 +173,6 @@ class Pipeline:
 
     def _check_store(self) -> None:
         """Raises TooLarge when the store has less room than must stay free."""
-        free = self._store.free_bytes()
-        if free is not None and free < self._reserve + EVERY:
-            Room(self._work, self._reserve, lambda _: free).check(self._store.describe(), EVERY)
+        free, chunks = self._store.free_bytes(), self._store.path(CHUNKS)
+        if free is not None and chunks is not None:
+            Room(chunks.parent, self._reserve, lambda _: free).check("the store", EVERY)
