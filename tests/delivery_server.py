@@ -73,6 +73,7 @@ def main(path: str) -> None:
         websockets=False,
         http1_settings=HTTP1Settings(keep_alive=True),
         log_level=LogLevels.warning,
+        workers_kill_timeout=5,
     )
     server.serve(target_loader=lambda *_: build(config), wrap_loader=False)
 

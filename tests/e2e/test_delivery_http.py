@@ -38,7 +38,9 @@ class Server:
         file = folder / f"{config.port}.json"
         file.write_bytes(msgspec.json.encode(config))
         self._process = subprocess.Popen([sys.executable, "-m", "tests.delivery_server", file])
-        until(lambda: connects(config.port), START_SECONDS)
+
+    def wait(self) -> None:
+        until(lambda: connects(self.port), START_SECONDS)
 
     def state(self) -> State:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/state", timeout=WAIT_SECONDS) as answer:
@@ -81,6 +83,7 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
     def start(written: Written, stall: float = 60.0) -> Server:
         config = Config(str(tmp_path / "store"), str(tmp_path / "packs"), free_port(), (content_of(written),), stall=stall)
         servers.append(Server(config, tmp_path))
+        servers[-1].wait()
         return servers[-1]
 
     yield start

@@ -84,8 +84,18 @@ class Packs:
             return found
 
     def keep_only(self, manifests: Collection[str]) -> int:
-        """Remove the packs of all other manifests, and what dead builders left. Returns how many packs were removed."""
-        return self._remove_where(lambda pack: pack.manifest not in manifests)
+        """Remove the packs of all other manifests, and what dead builders left. Returns how many packs were removed.
+
+        Waits until no pack is being made.
+        """
+        if not self._folder.is_dir():
+            return 0
+        with self._locked(wait=True):
+            self._remove_unfinished()
+            others = [pack for pack in self._all() if pack.manifest not in manifests]
+            for pack in others:
+                pack.path.unlink(missing_ok=True)
+            return len(others)
 
     def verify(self) -> Iterator[tuple[Pack, bool]]:
         """Every pack, and whether its bytes are those of its name. One that is not right is removed at once."""
@@ -111,16 +121,6 @@ class Packs:
                 if (found := _NAME.fullmatch(name))
             ]
         return []
-
-    def _remove_where(self, unwanted: Callable[[Pack], bool]) -> int:
-        if not self._folder.is_dir():
-            return 0
-        with self._locked(wait=True):
-            self._remove_unfinished()
-            packs = [pack for pack in self._all() if unwanted(pack)]
-            for pack in packs:
-                pack.path.unlink(missing_ok=True)
-            return len(packs)
 
     def _make_room(self, frames: Frames) -> bool:
         """Remove packs until one more fits. False if those that may be removed are not enough."""

@@ -29,7 +29,7 @@ class Limits(Struct, frozen=True):
     """What one process gives to downloads."""
 
     threads: int = 8  # that read, decompress and verify, for all downloads together
-    ahead_bytes: int = 3 << 20  # made ahead for each download, at least one chunk
+    ahead_bytes: int = 2 << 20  # made ahead for each download, at least one chunk
     stall: float = 60.0  # seconds that a client has for reading 1 MiB
 
 
