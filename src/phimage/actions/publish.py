@@ -147,9 +147,10 @@ def _check_origin(request: PublishPHostImage) -> None:
                 read_url(url)
         except SourceError as error:
             raise UnavailableParam(name, detail=str(error)) from None
-    if sum(map(bool, (request.digest, request.checksum_url, request.trust_first_use))) != 1:
+    known = sum(map(bool, (request.digest, request.checksum_url, request.trust_first_use)))
+    if known != 1:
         told = "say how the original is known: one of Digest, ChecksumUrl, or TrustFirstUse to record what is found"
-        raise MissingParam("Digest", detail=told)
+        raise (UnavailableParam if known else MissingParam)("Digest", detail=told)
     if request.format and request.format.lower() not in STATED:
         raise UnavailableParam("Format", detail=f"expected one of {', '.join(sorted(STATED))}")
     for id in request.override:
