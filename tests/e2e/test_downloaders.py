@@ -16,8 +16,10 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
+from phimage import demo as demonstration
+from phimage import demo_disk
 from tests.e2e.conftest import starter
-from tests.e2e.process import Phimage, Server
+from tests.e2e.process import Phimage, Server, wait_until
 from tests.publishing.shop import as_qcow2, disk, sha256_of
 
 SECONDS = 120
@@ -180,3 +182,25 @@ def test_the_agent_of_ironic_itself_downloads_and_verifies_the_disk(published: P
     )
     assert other.returncode == 1
     assert "ImageChecksumError" in other.stderr
+
+
+@pytest.mark.torture
+def test_a_machine_boots_a_disk_over_http_with_ipxe(demo: Server, tmp_path: Path) -> None:
+    """Debian's iPXE (package ipxe) in a machine of qemu-system-x86: `sanboot` reads sectors of the .raw by range requests."""
+    with demonstration.client(demo.url) as client:
+        url = client.call("GetPHostImageDownloadUrl", ImageId=demonstration.WITH_DISK).fields["RawUrl"]
+    script = tmp_path / "boot.ipxe"
+    script.write_text(f"#!ipxe\ndhcp\nsanboot --no-describe {url.replace('127.0.0.1', '10.0.2.2')}\n")
+    machine = [
+        *("qemu-system-x86_64", "-M", "pc,accel=tcg", "-m", "256", "-nographic"),
+        *("-netdev", "user,id=net", "-device", "virtio-net,netdev=net"),
+        *("-kernel", "/usr/lib/ipxe/ipxe.lkrn", "-initrd", str(script)),
+    ]
+    wanted = demo_disk.MESSAGE.split()[0:6]
+    with (tmp_path / "screen").open("wb") as screen:
+        running = subprocess.Popen(machine, stdin=subprocess.DEVNULL, stdout=screen, stderr=subprocess.STDOUT)
+    try:
+        wait_until(lambda: b" ".join(wanted) in (tmp_path / "screen").read_bytes(), SECONDS)
+    finally:
+        running.kill()
+        running.wait()
