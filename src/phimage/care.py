@@ -105,7 +105,7 @@ def _old_work(work: Path, unfinished: Iterable[str], before: float) -> list[Path
     def is_old(path: Path) -> bool:
         if path.suffix == ".fetch":
             return path.stat().st_mtime < before
-        return path.suffix in (".file", ".raw") and path.stem.startswith("job-") and path.stem not in known
+        return path.suffix in (".file", ".raw") and path.name.startswith("job-") and path.name.partition(".")[0] not in known
 
     return [path for path in (sorted(work.iterdir()) if work.is_dir() else ()) if is_old(path)]
 

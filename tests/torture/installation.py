@@ -37,6 +37,7 @@ class Installation:
         quick = {"PHIMAGE_LEASE_SECONDS": "1", "PHIMAGE_RESERVE_MB": "0", "PHIMAGE_DATA": str(folder / "home" / "data")}
         fetching = {"PHIMAGE_FETCH_NETWORKS": "127.0.0.0/8", "PHIMAGE_FETCH_PORTS": ""}
         self.port = free_port()
+        self.database = variables.get("PHIMAGE_DATABASE", "")
         self.home = Phimage(folder / "home", PHIMAGE_PORT=str(self.port), **quick, **fetching, **variables)
         self.data = folder / "home" / "data"
         self.server: Server | None = None
@@ -81,7 +82,7 @@ class Installation:
     @cached_property
     def catalog(self) -> Catalog:
         """The catalogue, looked at from beside the server."""
-        return open_catalog(Settings(data=str(self.data)))
+        return open_catalog(Settings(data=str(self.data), database=self.database))
 
     @cached_property
     def store(self) -> FolderStore:

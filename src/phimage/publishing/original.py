@@ -18,7 +18,7 @@ from phimage.publishing.step import FETCH, Step
 from phimage.sources.checksums import find_digest
 from phimage.sources.codec import Compression, detect
 from phimage.sources.digest import TRUST, Digest, Expected, read_digest
-from phimage.sources.errors import PackRefused
+from phimage.sources.errors import PackRefused, SourceBroken
 from phimage.sources.fetch import Fetcher
 from phimage.sources.local import LocalFile
 from phimage.sources.progress import Progress
@@ -81,13 +81,25 @@ def source_of(
     def tell(progress: Progress) -> None:
         step.at(FETCH, progress.done, progress.total or 0)
 
-    fetched = fetcher.fetch(origin.url, fetch_file(work, origin.url), expected, early=early, tell=tell)
+    file = fetch_file(work, job)
+    try:
+        fetched = fetcher.fetch(origin.url, file, expected, early=early, tell=tell)
+    except SourceBroken as broken:
+        if broken.where != str(file):
+            raise
+        # Whoever had the job before was paused, and still holds the file.
+        fetched = fetcher.fetch(origin.url, work_file(work, job, "fetch"), expected, early=early, tell=tell)
     return fetched.source(), fetched.url
 
 
-def fetch_file(work: Path, url: str) -> Path:
-    """Where a URL is fetched to. It outlives a job that broke off, so that the next one for the same URL goes on there."""
-    return work / f"{sha256(url.encode()).hexdigest()[:32]}.fetch"
+def fetch_file(work: Path, job: Job) -> Path:
+    """Where a URL is fetched to. It outlives a job that broke off, so that the same asked once more goes on there."""
+    return work / f"{sha256(f'{job.token or job.id} {job.origin.url}'.encode()).hexdigest()[:32]}.fetch"
+
+
+def work_file(work: Path, job: Job, ending: str) -> Path:
+    """A file of whoever has the job now. Another one, who was paused and lost it, does not touch it when he goes on."""
+    return work / f"{job.id}.{job.fence}.{ending}"
 
 
 def is_plain(source: Source) -> bool:

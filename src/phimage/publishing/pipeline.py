@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from phimage.chunks.layout import CHUNKS
 from phimage.chunks.store import Store
@@ -30,12 +31,13 @@ from phimage.formats.signature import Format
 from phimage.model.job import Job
 from phimage.publishing.errors import refused_for
 from phimage.publishing.facts import facts_of
-from phimage.publishing.original import expected_of, is_plain, sent_digest, source_of
+from phimage.publishing.original import expected_of, fetch_file, is_plain, sent_digest, source_of, work_file
 from phimage.publishing.step import CONVERT, EXAMINE, STORE, UNPACK, Step
 from phimage.sources.digest import Algorithm, Expected
 from phimage.sources.errors import WrongDigest
 from phimage.sources.fetch import Fetcher
 from phimage.sources.local import LocalFile
+from phimage.sources.partial import discard
 from phimage.sources.progress import Progress
 from phimage.sources.source import Source
 from phimage.sources.space import EVERY, Room
@@ -80,6 +82,8 @@ class Pipeline:
 
         Raises ImageRefused, SourceError, StoreFailure, FormatError, WrongDisk, OSError, and what `step` raises.
         """
+        for fence in range(1, job.fence):  # of who had it before and was killed
+            self.clean(replace(job, fence=fence))
         expected = expected_of(job, self._fetcher)
         source, where = source_of(job, expected, self._store, self._fetcher, self._work, self._limits, step)
         file, digest = self._unpacked(job, source, where, expected, step)
@@ -98,9 +102,14 @@ class Pipeline:
         return Made(written, digest, expected.origin, str(examination.format), tuple(remarks), facts)
 
     def clean(self, job: Job) -> None:
-        """Remove what a job left in the work folder. What was fetched stays for a while, for another try."""
-        for ending in ("file", "raw"):
-            (self._work / f"{job.id}.{ending}").unlink(missing_ok=True)
+        """Remove what a worker that had a job left in the work folder. What was fetched stays for a while, for another try."""
+        for file in self._work.glob(f"{job.id}.{job.fence}.*"):
+            file.unlink(missing_ok=True)
+
+    def forget(self, job: Job) -> None:
+        """The disk of a job is published: what was fetched for it is of no use any more."""
+        if job.origin.url:
+            discard(fetch_file(self._work, job))
 
     def _unpacked(self, job: Job, source: Source, where: str, expected: Expected, step: Step) -> tuple[Path, str]:
         """The original without its compression, and its digest. Raises WrongDigest."""
@@ -114,7 +123,7 @@ class Pipeline:
                 while reader.read(1 << 20):
                     step.at(UNPACK, reader.size, source.size)
             else:
-                file = self._work / f"{job.id}.file"
+                file = work_file(self._work, job, "file")
                 unpack_to(reader, where, file, self._room, total=source.size, tell=tell)
             digests = reader.finish()
         sent = sent_digest(job)
@@ -128,9 +137,8 @@ class Pipeline:
         if examination.format in (Format.RAW, Format.ISO):
             return file
         assert examination.virtual_size is not None
-        size, disk = examination.virtual_size, self._work / f"{job.id}.raw"
+        size, disk = examination.virtual_size, work_file(self._work, job, "raw")
         self._room.check(file.name, min(size, file.stat().st_size))
-        disk.unlink(missing_ok=True)
 
         def progress(share: float) -> None:
             self._room.check(file.name, EVERY)

@@ -91,6 +91,8 @@ class Worker:
                     raise ImageRefused(f"publishing it was begun {job.fence - 1} times and never came to an end")
                 made = self._pipeline.make(job, lease)
                 self._register(job, made)
+            ended = True
+            self._pipeline.forget(job)
             done = {"manifest": made.written.digest, "new_bytes": made.written.new_bytes, "findings": made.findings}
             bound.info("job.done", actor=job.actor, overrides=job.origin.overrides, **done)
         except JobLost:
@@ -111,20 +113,19 @@ class Worker:
                 bound.warning("job.let_go", reason=str(failure))
                 jobs.let_go(self._catalog.database, job)
                 return False
-            bound.warning("job.failed", reason=str(failure))
-            self._fail(job, str(failure))
+            ended = self._fail(job, str(failure))
         except SetupError:
             jobs.let_go(self._catalog.database, job)
             raise
         except (PhimageError, OSError) as error:
-            bound.warning("job.failed", reason=str(error))
-            self._fail(job, str(error))
+            ended = self._fail(job, str(error))
         except Exception:  # noqa: BLE001  whatever it is, the image must not stay Making for ever
             bound.exception("job.defect")
-            self._fail(job, f"an error inside phimage; its log has the id {job.id}")
+            ended = self._fail(job, f"an error inside phimage; its log has the id {job.id}")
         self._pipeline.clean(job)
-        with suppress(StoreFailure):  # a collection finds what is left
-            uploads.remove(self._store, job.id)
+        if ended:
+            with suppress(StoreFailure):  # a collection finds what is left
+                uploads.remove(self._store, job.id)
         return True
 
     def _register(self, job: Job, made: Made) -> None:
@@ -159,12 +160,19 @@ class Worker:
             )
             IMAGES.put(change, replace(image, state=content.wanted, size=image.size or size))
 
-    def _fail(self, job: Job, reason: str) -> None:
-        """One revision: the image is Unavailable, and it is known why."""
-        with suppress(JobLost), self._catalog.change(self._author(job)) as change:
-            image, content = self._held(change, job, reason)
-            CONTENTS.put(change, replace(content, failure=reason))
-            IMAGES.put(change, replace(image, state=State.UNAVAILABLE))
+    def _fail(self, job: Job, reason: str) -> bool:
+        """One revision: the image is Unavailable, and it is known why. False, and nothing has happened, when it was lost."""
+        bound = log.bind(job=job.id, image=job.image, reason=reason)
+        try:
+            with self._catalog.change(self._author(job)) as change:
+                image, content = self._held(change, job, reason)
+                CONTENTS.put(change, replace(content, failure=reason))
+                IMAGES.put(change, replace(image, state=State.UNAVAILABLE))
+        except JobLost:
+            bound.warning("job.lost")
+            return False
+        bound.warning("job.failed")
+        return True
 
     def _held(self, change: Change, job: Job, error: str) -> tuple[Image, Content]:
         """End the job and get what it is about. Raises JobLost when it was lost, or its image is gone."""
