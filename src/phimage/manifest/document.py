@@ -113,8 +113,11 @@ class ImageDoc(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     name: Annotated[str, Meta(min_length=1, max_length=128, description="ImageName: what people call the image")]
     family: Annotated[
         str,
-        Meta(pattern=r"^[a-z0-9][a-z0-9.-]{0,62}$", description="what stays the same from version to version: ubuntu-22.04"),
-    ]
+        Meta(
+            pattern=r"^([a-z0-9][a-z0-9.-]{0,62})?$",
+            description="what stays the same from version to version: ubuntu-22.04; empty for none",
+        ),
+    ] = ""
     os_type: Annotated[str, Meta(min_length=1, max_length=64, description="distribution family: CentOS, Ubuntu, Windows, ...")]
     os_name: Annotated[str, Meta(min_length=1, max_length=128, description="OsName: the operating system, for people")]
     version: Annotated[str, Meta(max_length=64, description="free text that the operator chooses")] = ""

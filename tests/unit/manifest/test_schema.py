@@ -45,5 +45,5 @@ def test_it_has_the_limits_that_the_reader_has(schema: dict[str, Any]) -> None:
         "minimum": 0,
         "maximum": 2147483647,
     }
-    assert image["required"] == ["id", "name", "family", "os_type", "os_name", "size", "created"]
+    assert image["required"] == ["id", "name", "os_type", "os_name", "size", "created"]
     assert schema["$defs"]["Document"]["required"] == ["phimage"]
