@@ -84,13 +84,15 @@ def image(number: int = 1, project: ProjectId = NO_PROJECT, size: int = 0) -> Im
 class Shop:
     """A worker with everything that it needs."""
 
-    def __init__(self, catalog: Catalog, store: Store, work: Path, pace: Pace | None = None) -> None:
+    def __init__(
+        self, catalog: Catalog, store: Store, work: Path, pace: Pace | None = None, policy: Policy | None = None
+    ) -> None:
         work.mkdir(exist_ok=True)
         self.catalog = catalog
         self.store = store
         self.work = work
         self.stop = threading.Event()
-        fetcher = Fetcher(Web(Policy()), sleep=self.stop.wait)
+        fetcher = Fetcher(Web(policy or Policy()), sleep=self.stop.wait)
         self.pipeline = Pipeline(store, fetcher, work, Limits(), reserve=0)
         self.worker = Worker(catalog, store, self.pipeline, "worker", self.stop, pace or Pace(lease=5, look=0.05))
 
