@@ -18,10 +18,10 @@ def die_with_parent(parent: int) -> None:
 
 
 def give_memory_back() -> None:
-    """Let blocks of a MiB and more be of their own, so that what is freed of chunks and parts leaves the process at once.
+    """Let blocks of 256 KiB and more be of their own, so that what is freed of chunks and parts leaves the process at once.
 
     glibc raises that bound by itself with each large block that is freed, and then keeps such blocks.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # other C libraries have none
     if mallopt is not None:
-        mallopt(_M_MMAP_THRESHOLD, 1 << 20)
+        mallopt(_M_MMAP_THRESHOLD, 256 << 10)

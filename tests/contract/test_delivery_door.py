@@ -144,7 +144,7 @@ def test_a_door_that_must_wait_is_asked_again_where_it_may(client: Client, keepe
 
 @pytest.mark.parametrize(
     ("error", "status"),
-    [(WrongSignature(), 401), (NotPermitted(fields={"Reason": "expired"}), 403), (RateLimited(), 429), (Purged(IMAGE), 410)],
+    [(WrongSignature(), 401), (NotPermitted(fields={"Reason": "expired"}), 401), (RateLimited(), 429), (Purged(IMAGE), 410)],
 )
 def test_who_is_not_let_in_gets_no_byte(
     client: Client, keeper: Keeper, store: Counting, error: PhimageError, status: int

@@ -25,7 +25,7 @@ from msgspec.structs import replace
 from phimage.chunks.errors import BadChunk, StoreFailure
 from phimage.chunks.layout import ManifestDigest
 from phimage.chunks.store import Store
-from phimage.delivery.answer import Answer, again_later, of_error, refusal
+from phimage.delivery.answer import of_error
 from phimage.delivery.counters import Counters
 from phimage.delivery.disks import Disks
 from phimage.delivery.door import Asked, Door
@@ -41,6 +41,7 @@ from phimage.errors import MustWait, PhimageError
 from phimage.model.content import Content
 from phimage.model.ids import ImageId
 from phimage.model.image import State
+from phimage.refusal import Answer, again_later, refusal
 
 log = structlog.get_logger()
 
@@ -118,7 +119,7 @@ class Delivery:
             await exchange.end()
         elif self._sending >= self._at_once:
             self.counters.refused += 1
-            await exchange.answer(again_later("Too many downloads", "others are being sent; ask again", image))
+            await exchange.answer(again_later("Too many downloads", "others are being sent; ask again", {"ImageId": image}))
         else:
             self._sending += 1
             try:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from phimage.delivery.answer import Answer
 from phimage.delivery.door import Method
 from phimage.delivery.stream import Message, Receive, Send
+from phimage.refusal import Answer
 
 _FILES = "http.response.pathsend"
 

@@ -7,10 +7,10 @@ from functools import partial
 
 from msgspec import Struct
 
-from phimage.delivery.answer import Answer, refusal
 from phimage.delivery.conditions import http_date, judge, range_counts
 from phimage.delivery.ranges import Range, read_ranges
 from phimage.delivery.representation import Piece, Representation, repr_digest
+from phimage.refusal import Answer, refusal
 
 
 class Part(Struct, frozen=True):

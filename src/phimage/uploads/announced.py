@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from msgspec import Struct
 
 from phimage.chunks.uploads import MOST_FRAME, MOST_PARTS, PART
-from phimage.uploads.answer import Refused, refusal
+from phimage.refusal import refusal
+from phimage.uploads.answer import Refused
 from phimage.uploads.digest import WrongDigest, read_content_digest
 
 

@@ -27,8 +27,9 @@ from phimage.chunks.store import Store
 from phimage.chunks.uploads import MOST_FRAME, PART, check_frame, check_job, contiguous, pack_part, parts, put_part
 from phimage.errors import MustWait, RequestError
 from phimage.model.ids import JobId
+from phimage.refusal import Answer, again_later, of_request_error, refusal
 from phimage.uploads.announced import Announced, read_announced
-from phimage.uploads.answer import Answer, Refused, again_later, of_request_error, of_store_failure, refusal
+from phimage.uploads.answer import Refused, of_store_failure
 from phimage.uploads.body import Body, Gone, Limits, Message, Receive, Send, TooLong, TooSlow
 from phimage.uploads.digest import WrongDigest, check_content
 from phimage.uploads.door import Asked, Closed, Door, Method, Upload
@@ -86,7 +87,7 @@ class Uploads:
             raise Refused(refusal(404, "Not found", "parts are put to /uploads/<job>/<number>; numbers begin with 0"))
         allowed: Method = "GET" if found[2] is None else "PUT"
         if scope["method"] != allowed:
-            raise Refused(refusal(405, "Method not allowed", f"only {allowed} is answered here", {"Allow": allowed}))
+            raise Refused(refusal(405, "Method not allowed", f"only {allowed} is answered here", headers={"Allow": allowed}))
         query = scope["query_string"].decode("utf-8", "replace")
         upload = await self._open(Asked(job, allowed, query, self._address(scope), request_id, wait=False))
         if found[2] is None:
