@@ -25,7 +25,7 @@ from phimage.chunks.stats import StoreStats, measure
 from phimage.chunks.store import Store
 from phimage.delivery.packs import Packs
 from phimage.errors import SetupError
-from phimage.model.ids import ImageId
+from phimage.model.ids import ImageId, JobId
 from phimage.model.image import State
 from phimage.model.job import JobState
 from phimage.sources.partial import discard
@@ -66,7 +66,7 @@ def sweep(
     abandoned = _give_up(catalog, author, begun - ABANDONED_SECONDS, dry_run=dry_run)
     with_parts = uploads.leftovers(store)
     with catalog.database.read() as connection:
-        unfinished = {job.id for job in jobs.all_unfinished(connection)}
+        unfinished = {job.id for job in jobs.all_unfinished(connection)} - abandoned
     ended = with_parts - unfinished
     if not dry_run:
         for id in ended:
@@ -77,25 +77,29 @@ def sweep(
     if not dry_run:
         for file in files:
             discard(file)
-    return Swept(report, abandoned, len(ended), removed_packs, len(files))
+    return Swept(report, len(abandoned), len(ended), removed_packs, len(files))
 
 
-def _give_up(catalog: Catalog, author: Author, before: float, *, dry_run: bool) -> int:
-    """End uploads that nobody goes on with: their images are Unavailable, with the reason."""
+def _give_up(catalog: Catalog, author: Author, before: float, *, dry_run: bool) -> set[JobId]:
+    """End uploads that nobody goes on with: their images are Unavailable, with the reason. Returns their jobs."""
     with catalog.database.read() as connection:
         old = [job for job in jobs.all_unfinished(connection) if job.state is JobState.WAITING and job.created < before]
     if dry_run or not old:
-        return len(old)
+        return {job.id for job in old}
+    given_up = set()
     reason = "its upload was not completed in a week"
     with catalog.change(author) as change:
         for job in old:
-            if not jobs.give_up(change.connection, job.image, reason):
-                continue
+            current = jobs.find(change.connection, job.id)
+            if current is None or current.state is not JobState.WAITING:
+                continue  # it was completed just now
+            jobs.give_up(change.connection, job.image, reason)
+            given_up.add(job.id)
             image, content = IMAGES.find(change.connection, job.image), CONTENTS.find(change.connection, job.image)
             if image is not None and content is not None and not content.here:
                 CONTENTS.put(change, replace(content, failure=reason))
                 IMAGES.put(change, replace(image, state=State.UNAVAILABLE))
-    return len(old)
+    return given_up
 
 
 def _old_work(work: Path, unfinished: Iterable[str], before: float) -> list[Path]:
