@@ -56,7 +56,7 @@ MOST_KEPT = 4096
 
 
 class Incoming(Struct, frozen=True):
-    """A request as it came. `body` is whole; `address` is the caller's, `base_url` gives the server's, as trusted proxies say."""
+    """A request as it came. `body` is whole; `address` is the caller's and `base_url` gives ours, as trusted proxies say."""
 
     method: str
     path: str
