@@ -14,9 +14,11 @@ from phimage.cli.output import json_option, note, print_json
 from phimage.cli.profile import Session, signed
 from phimage.cli.progress import Progress
 from phimage.client import Client
-from phimage.errors import ClientError, PhimageError
+from phimage.errors import ClientError, PhimageError, Unreachable
 
 LOOK_SECONDS = 0.3
+AWAY_SECONDS = 60.0
+"""A server that is started anew is waited for."""
 PHASES = {
     "": "waiting",
     "fetch": "fetching",
@@ -142,7 +144,7 @@ def follow(client: Client, image: str, progress: Progress) -> dict[str, Any]:
     """Show how far a publication is until it ends. Raises PublishFailed with the reason."""
     try:
         while True:
-            found = client.call("GetPHostImageJob", ImageId=image).fields
+            found = _call(client, "GetPHostImageJob", ImageId=image)
             if found["State"] == "Failed":
                 raise PublishFailed(f"{image} was not published: {found['Error']}")
             if found["State"] == "Done":
@@ -157,6 +159,18 @@ def follow(client: Client, image: str, progress: Progress) -> dict[str, Any]:
             f"stop it with `phimage image rm {image}`"
         )
         raise
+
+
+def _call(client: Client, action: str, **params: Any) -> dict[str, Any]:
+    """Call an Action that may be repeated, also while the server is away for a while. Raises Unreachable when it stays away."""
+    ends = time.monotonic() + AWAY_SECONDS
+    while True:
+        try:
+            return client.call(action, **params).fields
+        except Unreachable as away:
+            if time.monotonic() > ends:
+                raise Unreachable(f"{away}; when it is, run the same command again to go on") from None
+            time.sleep(LOOK_SECONDS)
 
 
 def _params(given: dict[str, Any], source: str, is_url: bool, checksum_file: Path | None) -> dict[str, Any]:
@@ -225,7 +239,7 @@ def _upload(client: Client, path: str, params: dict[str, Any], progress: Progres
         note("\nwhat was sent is kept: run the same command again to go on")
         raise
     digest = next(iter(str(found) for name, found in sent.digests.items() if name == "sha256"))
-    client.call("CompletePHostImageUpload", ImageId=image, Size=sent.size, Digest=digest)
+    _call(client, "CompletePHostImageUpload", ImageId=image, Size=sent.size, Digest=digest)
     return begun
 
 
