@@ -15,6 +15,7 @@ from phimage.delivery.ticket import make_ticket
 from phimage.model.ids import ImageId, ProjectId, PublicKey
 from phimage.model.image import State
 from tests.api import small
+from tests.api.conftest import Start
 from tests.api.publishing import ABOUT, Shop, disk, sha256_of
 from tests.api.signer import Encoding, Pair, Params, signed
 from tests.delivering import Answered
@@ -68,11 +69,25 @@ def test_every_form_has_an_address_that_works_without_a_signature(shop: Shop, tm
     assert small.ACME.private not in str(found)
 
 
+def test_addresses_begin_with_what_the_caller_called_or_what_the_settings_say(
+    start: Start, small_folder: Path, shop: Shop, tmp_path: Path
+) -> None:
+    image = shop.publish(disk(tmp_path))
+    request = signed("GetPHostImageDownloadUrl", {"ImageId": image}, pair=small.ACME)
+    for host, said in (("images.example:8443", "http://images.example:8443"), ("evil.example/x?", "http://127.0.0.1:80")):
+        reply = shop.gateway.replay(request._replace(headers=(*request.headers, ("Host", host))))
+        assert reply.fields["RawUrl"].startswith(f"{said}/images/{image}.raw?")
+
+    told = start(small_folder, public_url="https://images.example/")
+    begun = told.ask("PublishPHostImage", {**ABOUT, "TrustFirstUse": True}, pair=small.OPERATOR).fields
+    assert begun["UploadUrl"].startswith(f"https://images.example/uploads/{begun['JobId']}?")
+
+
 def test_an_address_is_good_for_its_image_alone(shop: Shop, tmp_path: Path) -> None:
     one, other = shop.publish(disk(tmp_path)), shop.publish(disk(tmp_path, seed=2))
     url = url_of(shop, one)
     assert get(shop, url).status == 200
-    assert get(shop, url.replace(one, other)).status == 403
+    assert get(shop, url.replace(one, other)).status == 401
 
 
 @pytest.mark.parametrize("name", ["Expires", "ProjectId", "PublicKey", "Ticket"])
@@ -80,9 +95,9 @@ def test_an_address_that_was_changed_is_refused(name: str, shop: Shop, tmp_path:
     address, _, query = url_of(shop, shop.publish(disk(tmp_path))).partition("?")
     fields = dict(parse_qsl(query, keep_blank_values=True))
     changed = {"Expires": str(int(fields["Expires"]) + 1), "Ticket": fields["Ticket"][:-1] + "x"}.get(name, "other")
-    assert get(shop, f"{address}?{urlencode({**fields, name: changed})}").status == 403
+    assert get(shop, f"{address}?{urlencode({**fields, name: changed})}").status == 401
     del fields[name]
-    assert get(shop, f"{address}?{urlencode(fields)}").status in (401, 403)
+    assert get(shop, f"{address}?{urlencode(fields)}").status == 401
 
 
 def test_an_address_ends_with_its_time(shop: Shop, tmp_path: Path) -> None:
@@ -90,7 +105,7 @@ def test_an_address_ends_with_its_time(shop: Shop, tmp_path: Path) -> None:
     secret = shop.catalog.seal.derive("tickets")
     late = make_ticket(secret, "download", image, PublicKey(small.ACME.public), ProjectId("org-a"), 1_000_000_000)
     answer = get(shop, f"/images/{image}.raw?{late}")
-    assert (answer.status, b"no longer works" in answer.body) == (403, True)
+    assert (answer.status, b"no longer works" in answer.body) == (401, True)
     for seconds in (0, 7 * 24 * 3600 + 1):
         refused = shop.ask("GetPHostImageDownloadUrl", {"ImageId": image, "Seconds": seconds}, small.ACME)
         assert refused.message == "Params [Seconds] not available"
@@ -118,8 +133,8 @@ def test_a_ticket_for_an_upload_opens_no_download_and_one_for_a_download_no_uplo
     for_upload = make_ticket(secret, "upload", image, key, ProjectId(""), 4_000_000_000)
     for_download = make_ticket(secret, "download", begun["JobId"], key, ProjectId(""), 4_000_000_000)
 
-    assert get(shop, f"/images/{image}.raw?{for_upload}").status == 403
-    assert get(shop, f"/images/{image}.raw?{begun['UploadUrl'].partition('?')[2]}").status == 403
+    assert get(shop, f"/images/{image}.raw?{for_upload}").status == 401
+    assert get(shop, f"/images/{image}.raw?{begun['UploadUrl'].partition('?')[2]}").status == 401
     assert shop.put(f"/uploads/{begun['JobId']}?{for_download}", b"x").status == 401  # so that a client asks for a new one
     assert shop.put(begun["UploadUrl"], b"x").status == 201
 

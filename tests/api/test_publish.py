@@ -177,6 +177,8 @@ def test_an_upload_with_missing_parts_is_not_complete(shop: Shop) -> None:
     shop.send(begun["UploadUrl"], bytes(2 * MIB))
     assert shop.ask("CompletePHostImageUpload", {**image, "Size": 3 * MIB}).message == "Params [Size] not available"
     assert shop.ask("CompletePHostImageUpload", {**image, "Size": 0}).ret_code == 230
+    for huge in ((1 << 30) + 1, 1 << 62):
+        assert shop.ask("CompletePHostImageUpload", {**image, "Size": huge}).ret_code == 240
     assert _job(shop, image) == ("Waiting", "Making")
 
 
@@ -310,7 +312,8 @@ def test_quotas_are_listed_with_their_use_and_can_be_lifted(shop: Shop, tmp_path
 
 def test_a_quota_is_of_a_project_that_exists_and_the_operators_matter(shop: Shop) -> None:
     assert shop.ask("SetQuota", {"Whose": "org-no", "Most": 1}).message == "Params [Whose] not available"
-    assert shop.ask("SetQuota", {"Whose": "org-a", "Most": -1}).message == "Params [Most] not available"
+    for most in (-1, (1 << 60) + 1, 1 << 63, "many"):
+        assert shop.ask("SetQuota", {"Whose": "org-a", "Most": most}).message == "Params [Most] not available"
     assert shop.ask("SetQuota", {"Most": 1}).message == "Missing params [Whose]"
     for action in ("SetQuota", "ListQuotas"):
         assert shop.ask(action, {"Whose": "org-a"}, small.ACME).ret_code == 299

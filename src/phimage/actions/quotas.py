@@ -28,7 +28,7 @@ class SetQuota(Struct, rename="pascal", frozen=True, kw_only=True):
     """Limit the bytes of a project's images, or lift the limit. What is there already stays."""
 
     whose: WhoseParam
-    most: Annotated[int, Meta(ge=0, description="most bytes of raw disks; absent lifts the limit")] | None = None
+    most: Annotated[int, Meta(ge=0, le=1 << 60, description="most bytes of raw disks; absent lifts the limit")] | None = None
 
 
 class ListQuotas(Struct, rename="pascal", frozen=True, kw_only=True):

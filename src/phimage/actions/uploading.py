@@ -17,7 +17,7 @@ from phimage.catalog.images import IMAGES
 from phimage.catalog.store import View
 from phimage.chunks import uploads
 from phimage.chunks.errors import BadUpload
-from phimage.errors import UnavailableParam
+from phimage.errors import TooLargeParam, UnavailableParam
 from phimage.gateway.registry import Action, Call
 from phimage.model.ids import ImageId
 from phimage.model.job import Job, JobState
@@ -80,6 +80,8 @@ def actions(service: Service) -> list[Action[View]]:
             if job.origin.url or job.origin.size != request.size:
                 raise UnavailableParam("ImageId", detail=f"no upload is awaited: its publication is {job.state.value}")
             return progress(GetPHostImageJob(image_id=request.image_id), call)  # the answer to the first call was lost
+        if request.size > service.most_original:
+            raise TooLargeParam("Size", detail=f"the original may have {service.most_original} bytes at most")
         origin = replace(job.origin, size=request.size, sent=digest_param("Digest", request.digest))
         try:
             uploads.complete(job.id, uploads.parts(service.store, job.id), request.size)
