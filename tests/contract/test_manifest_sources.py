@@ -175,7 +175,7 @@ def test_a_size_is_kept_and_without_one_the_disks_is_taken(shop: Shop, site: Sit
     assert named(planned(shop.catalog, site.file().replace("size: 0", "size: 30"))) == ["changed image pimg-cs-first"]
 
 
-def test_an_image_of_another_file_format_gets_the_state_that_the_file_wants(shop: Shop, site: Site) -> None:
+def test_an_image_gets_the_state_that_the_file_wants_with_its_bytes(shop: Shop, site: Site) -> None:
     wanted = site.file("state: Unavailable")
     apply(shop.catalog, wanted)
     assert shop.image(FIRST).state is State.MAKING
