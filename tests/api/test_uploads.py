@@ -364,8 +364,8 @@ def test_what_the_door_says_has_its_status(error: RequestError, status: int) -> 
     gateway = Gateway(keeper=Keeper(before=refuse))
     with closing(gateway.uploads):
         for reply in (gateway.ask("PUT", f"{URL}/0", RAW, told(RAW)), gateway.ask("GET", URL)):
-        told_of = {"Message": error.message, "Detail": error.detail, **error.fields}
-        assert (reply.status, reply.fields) == (status, told_of)
+            told_of = {"Message": error.message, "Detail": error.detail, **error.fields}
+            assert (reply.status, reply.fields) == (status, told_of)
             assert ("retry-after" in reply.headers) == (status in (429, 503))
     assert gateway.kept() == []
 
