@@ -38,7 +38,7 @@ lock: $(VENV)/.dev  ## write requirements/*.txt anew from pyproject.toml; needs 
 		--python-version 3.11 --group pyproject.toml:bench -c requirements/dev.txt -o requirements/bench.txt
 
 clean:  ## remove what make made
-	rm -rf $(VENV) phimage-demo bench/.cache
+	rm -rf $(VENV) phimage-demo bench/.cache .cache
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "phimage needs Python 3.11 or newer; try: make PYTHON=python3.11"; exit 1; }

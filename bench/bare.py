@@ -37,6 +37,6 @@ if __name__ == "__main__":
         port=int(sys.argv[1]),
         interface=Interfaces.ASGINL,
         websockets=False,
-        http1_settings=HTTP1Settings(keep_alive=True, pipeline_flush=True),
+        http1_settings=HTTP1Settings(keep_alive=True),
         log_level=LogLevels.warning,
     ).serve(target_loader=lambda *_: app, wrap_loader=False)

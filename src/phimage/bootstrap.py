@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import secrets
+import socket
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import structlog
@@ -13,6 +17,7 @@ from msgspec import Struct
 
 from phimage import __version__
 from phimage.actions import registry
+from phimage.actions.doors import DownloadDoor, UploadDoor
 from phimage.actions.service import Service
 from phimage.catalog import schema
 from phimage.catalog.accounts import NewKey, add_account, add_key, any_account, any_key, household
@@ -21,14 +26,28 @@ from phimage.catalog.rates import exchange
 from phimage.catalog.revisions import Author
 from phimage.catalog.seal import Seal, make_master_key, read_master_key
 from phimage.catalog.store import Catalog, View
+from phimage.chunks.open import open_store
+from phimage.chunks.store import Store
+from phimage.delivery.app import Delivery
+from phimage.delivery.packs import Packs
 from phimage.errors import SetupError
-from phimage.gateway.app import App
+from phimage.formats import qemu
+from phimage.formats.limits import Limits as DiskLimits
+from phimage.gateway.app import App, new_request_id
 from phimage.gateway.dispatch import Dispatcher
 from phimage.gateway.openapi import document
+from phimage.gateway.origin import Origin
 from phimage.gateway.rate import RateLimit
 from phimage.model.account import Account
 from phimage.model.ids import AccountId
+from phimage.publishing.pipeline import Pipeline
+from phimage.publishing.worker import Pace, Worker
 from phimage.settings import Settings
+from phimage.sources.fetch import Fetcher
+from phimage.sources.judge import Limits as OriginalLimits
+from phimage.sources.policy import read_policy
+from phimage.sources.web import Web
+from phimage.uploads.app import Uploads
 
 OPERATOR = AccountId("operator")
 """The account that a new installation starts with."""
@@ -135,18 +154,15 @@ def recover_operator_key(settings: Settings) -> NewKey:
 def build_app(settings: Settings, started: Callable[[], object], stopping: Callable[[], bool] = lambda: False) -> App[View]:
     """The HTTP application of a prepared installation. `started` is called when it begins to answer, `stopping` says whether
     it is about to end."""
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso"),
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
-        ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
+    configure_log()
     catalog = open_catalog(settings)
+    store = open_store(settings.store_place)
     service = Service(
         catalog=catalog,
+        store=store,
+        most_original=settings.most_original_gb << 30,
+        reserve=settings.reserve_mb << 20,
+        public_url=settings.public_url.rstrip("/"),
         require_zone=settings.require_zone,
         default_limit=settings.default_limit,
         most_limit=settings.most_limit,
@@ -161,8 +177,81 @@ def build_app(settings: Settings, started: Callable[[], object], stopping: Calla
             now = time.time()
             rate_limit.learn(exchange(catalog.database, process, rate_limit.used(), now), now)
 
+    def stopped() -> None:
+        uploads.close()
+        downloads.close()
+        catalog.database.close()
+
     process = secrets.token_hex(8)
-    pages = {"/openapi.json": document(actions, __version__)}
-    app = App(dispatcher, refresh, started, catalog.database.close, settings.trusted_proxies, pages, stopping=stopping)
+    origin = Origin(settings.trusted_proxies)
+    uploads = Uploads(store, UploadDoor(service), origin.address, new_request_id)
+    packs = open_packs(settings, store)
+    downloads = Delivery(store, DownloadDoor(service), origin.address, new_request_id, packs, at_once=settings.downloads)
+    app = App(
+        dispatcher,
+        refresh,
+        started,
+        stopped,
+        origin,
+        {"/openapi.json": document(actions, __version__)},
+        stopping=stopping,
+        mounts={"/images/": downloads, "/uploads/": uploads},
+    )
     catalog.on_news(app.tell_news)
     return app
+
+
+def run_publisher(settings: Settings, stop: threading.Event) -> None:
+    """Publish in this process until `stop`. Raises SetupError when something is missing that publishing needs."""
+    configure_log()
+    qemu.program()
+    catalog = open_catalog(settings)
+    try:
+        pipeline = open_pipeline(settings, stop)
+        owner = f"{socket.gethostname()}-{os.getpid()}"
+        store = open_store(settings.store_place)
+        Worker(catalog, store, pipeline, owner, stop, Pace(lease=settings.lease_seconds)).run()
+    finally:
+        catalog.database.close()
+
+
+@contextmanager
+def opened_store(settings: Settings) -> Iterator[tuple[Catalog, Store]]:
+    """The catalogue and the store of a prepared installation, for commands beside the server. Raises SetupError."""
+    catalog = open_catalog(settings)
+    try:
+        yield catalog, open_store(settings.store_place)
+    finally:
+        catalog.database.close()
+
+
+def open_packs(settings: Settings, store: Store) -> Packs:
+    """The packs of this machine."""
+    return Packs(store, settings.packs_folder, settings.packs_mb << 20)
+
+
+def open_pipeline(settings: Settings, stop: threading.Event) -> Pipeline:
+    """What makes disks of originals. Raises SetupError."""
+    try:
+        settings.work_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise SetupError(f"the work folder {settings.work_folder} cannot be made: {error.strerror}") from None
+    reserve = settings.reserve_mb << 20
+    web = Web(read_policy(settings.fetch_networks, settings.fetch_ports), agent=f"phimage/{__version__}")
+    originals = OriginalLimits(most=settings.most_original_gb << 30, reserve=reserve)
+    fetcher = Fetcher(web, originals, sleep=stop.wait)
+    limits = DiskLimits(virtual_size=settings.most_disk_gb << 30)
+    return Pipeline(open_store(settings.store_place), fetcher, settings.work_folder, limits, reserve)
+
+
+def configure_log() -> None:
+    """Log events as lines of JSON on standard error."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso"),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )

@@ -39,13 +39,13 @@ class Client:
         if not endpoint.startswith(("http://", "https://")):
             raise ClientError(f"{endpoint!r} is not an address; expected http://host:port")
         self.endpoint = endpoint.rstrip("/")
-        self._public = public
+        self.public_key = public
         self._private = private
         self._pool = urllib3.PoolManager(timeout=urllib3.Timeout(connect=10, read=timeout), retries=False)
 
     def at(self, revision: int) -> Client:
         """The same client, looking at a past revision."""
-        return Client(f"{self.endpoint}/rev/{revision}", self._public, self._private)
+        return Client(f"{self.endpoint}/rev/{revision}", self.public_key, self._private)
 
     def call(self, action: str, /, **params: Given) -> Answer:
         """Call an Action. Raises Refused with its RetCode, or Unreachable."""
@@ -64,7 +64,7 @@ class Client:
 
     def signed(self, action: str, /, **params: Given) -> dict[str, str]:
         """The parameters of a call as text, with their signature."""
-        body = {"Action": action, "PublicKey": self._public, **dict(_texts(params))}
+        body = {"Action": action, "PublicKey": self.public_key, **dict(_texts(params))}
         return body | {"Signature": sign(body, self._private)}
 
     def close(self) -> None:

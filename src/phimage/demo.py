@@ -1,18 +1,21 @@
-"""The demonstration: a data folder with a catalogue, an account with a well-known key, and custom images in two projects."""
+"""The demonstration: a data folder with a catalogue, an account with a well-known key, and custom images in two projects.
+
+One of them has bytes: a small disk that is made here and published, if this machine can publish.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 from urllib.parse import urlencode
 
-from phimage import manifest
+from phimage import demo_disk, manifest
 from phimage.bootstrap import command_author, open_catalog, prepare
 from phimage.catalog.accounts import ACCOUNTS, PROJECTS, NewKey, add_user, put_key
 from phimage.catalog.images import IMAGES
 from phimage.catalog.revisions import Change
 from phimage.catalog.store import Catalog
 from phimage.client import Client
-from phimage.errors import SetupError
+from phimage.errors import Refused, SetupError
 from phimage.manifest.plan import carry_out, plan
 from phimage.model.account import Account, PrivateKey, Project
 from phimage.model.ids import AccountId, ClusterId, ImageId, MachineTypeId, ProjectId, PublicKey, ZoneId
@@ -27,6 +30,9 @@ ACCOUNT = AccountId("demo")
 REGION = "cn-bj2"
 ZONE = ZoneId("cn-bj2-02")
 PROJECTS_OF_DEMO = ((ProjectId("org-default"), "Default"), (ProjectId("org-xyz"), "Lab"))
+
+WITH_DISK = ImageId("pimg-cs-web7k2ma")
+"""The custom image that has the demonstration disk."""
 
 MARK = "phimage-demo"
 """A file that says that a data folder belongs to the demonstration."""
@@ -55,6 +61,8 @@ def fill(settings: Settings) -> None:
             if ACCOUNTS.find(change.connection, ACCOUNT) is None:
                 _open_account(change, catalog)
                 IMAGES.add_all(change, _custom_images(int(change.author.time)))
+        if demo_disk.can_publish():
+            demo_disk.publish(settings, catalog, WITH_DISK)
     finally:
         catalog.database.close()
 
@@ -71,7 +79,7 @@ def _open_account(change: Change, catalog: Catalog) -> None:
 def _custom_images(now: int) -> list[Image]:
     default, lab = (project for project, _ in PROJECTS_OF_DEMO)
     return [
-        _custom("pimg-cs-web7k2ma", default, "web-frontend", "Ubuntu", "Ubuntu 22.04 64位", now - 86_400, State.AVAILABLE),
+        _custom(WITH_DISK, default, "web-frontend", "Ubuntu", "Ubuntu 22.04 64位", now - 86_400, State.AVAILABLE),
         _custom("pimg-cs-db4x9tqe", default, "mysql-primary", "CentOS", "CentOS 7.9 64位", now - 7_200, State.AVAILABLE),
         _custom("pimg-cs-ci6h3wzn", default, "build-runner", "Debian", "Debian 12 64位", now - 300, State.MAKING),
         _custom("pimg-cs-lab2v8pd", lab, "kernel-lab", "Ubuntu", "Ubuntu 24.04 64位", now - 3_600, State.AVAILABLE),
@@ -112,6 +120,20 @@ def curl(endpoint: str) -> str:
     with client(endpoint) as signer:
         query = urlencode(signer.signed("DescribePHostImage", Region=REGION, Zone=ZONE, Limit=3))
     return f"curl -s '{endpoint}/?{query}'"
+
+
+def download(endpoint: str) -> str:
+    """Command lines that download the one disk that is here and verify it. They work for a day."""
+    if not demo_disk.can_publish():
+        return "Publishing disks needs qemu-img; on Debian: apt-get install qemu-utils"
+    try:
+        with client(endpoint) as signer:
+            found = signer.call("GetPHostImageDownloadUrl", ImageId=WITH_DISK, Seconds=24 * 3600).fields
+    except Refused as error:
+        return f"The disk could not be published: {error}"
+    return f"""\
+curl -fo {WITH_DISK}.raw '{found["RawUrl"]}'
+curl -fs '{found["Sha256Url"]}' | sha256sum -c"""
 
 
 def python(endpoint: str) -> str:

@@ -13,6 +13,7 @@
     │   ├── MissingParam            220
     │   ├── UnavailableParam        230
     │   ├── TooLargeParam           240
+    │   ├── QuotaExceeded           241
     │   ├── UnknownProject          292
     │   ├── ZoneRefused             293
     │   ├── AddressRefused          294
@@ -113,6 +114,12 @@ class TooLargeParam(RequestError):
     meaning = "a parameter, a list or the whole request is over its limit"
 
 
+class QuotaExceeded(RequestError):
+    ret_code = 241
+    form = "Quota of [{}] exceeded"
+    meaning = "the project's images would have more bytes than its quota allows"
+
+
 class UnknownProject(RequestError):
     ret_code = 292
     form = "Project [{}] not exists"
@@ -195,6 +202,7 @@ REQUEST_ERRORS: tuple[type[RequestError], ...] = (
     MissingParam,
     UnavailableParam,
     TooLargeParam,
+    QuotaExceeded,
     UnknownProject,
     ZoneRefused,
     AddressRefused,

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
 import functools
 import os
-import signal
 import socket
 import threading
 import time
@@ -23,10 +21,11 @@ from phimage.bootstrap import build_app
 from phimage.catalog.store import View
 from phimage.errors import SetupError
 from phimage.gateway.app import App
+from phimage.process import die_with_parent, give_memory_back
+from phimage.publishers import Publishers
 from phimage.settings import Settings
 
 DRAIN_SECONDS = 10
-_PR_SET_PDEATHSIG = 1
 
 
 def serve(settings: Settings, listening: Callable[[str], bool]) -> None:
@@ -45,7 +44,8 @@ def serve(settings: Settings, listening: Callable[[str], bool]) -> None:
         interface=Interfaces.ASGI,
         workers=settings.workers,
         websockets=False,
-        http1_settings=HTTP1Settings(keep_alive=True, pipeline_flush=True),
+        # Not pipeline_flush: with it the server takes a whole body into memory for a client that does not read.
+        http1_settings=HTTP1Settings(keep_alive=True),
         log_level=LogLevels.warning,
         workers_kill_timeout=DRAIN_SECONDS,
     )
@@ -64,7 +64,12 @@ def serve(settings: Settings, listening: Callable[[str], bool]) -> None:
             interrupt()
 
     threading.Thread(target=tell_when_ready, daemon=True).start()
-    server.serve(target_loader=functools.partial(_worker, settings, tell, stopping), wrap_loader=False)
+    publishers = Publishers(settings)
+    publishers.start()
+    try:
+        server.serve(target_loader=functools.partial(_worker, settings, tell, stopping, os.getpid()), wrap_loader=False)
+    finally:
+        publishers.stop()
 
 
 def with_free_port(settings: Settings) -> Settings:
@@ -88,10 +93,10 @@ def _connects(address: tuple[str, int]) -> bool:
     return True
 
 
-def _worker(settings: Settings, tell: int, stopping: mmap) -> App[View]:
+def _worker(settings: Settings, tell: int, stopping: mmap, parent: int) -> App[View]:
     """Runs in each worker process: the application, which says when it has started."""
-    # A worker must not outlive the server, or it would go on answering beside the next one.
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    die_with_parent(parent)  # or it would go on answering beside the next server
+    give_memory_back()
     return build_app(settings, started=lambda: os.write(tell, b"."), stopping=lambda: stopping[0] == 1)
 
 

@@ -37,6 +37,48 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
         Meta(description="networks of proxies whose X-Forwarded-For names the caller; commas between them in the variable"),
     ] = ()
 
+    store: Annotated[
+        str,
+        Meta(
+            description="where image bytes are kept: a folder, or s3://bucket/prefix?endpoint=http://host:port with keys in "
+            "AWS_* variables; empty means the folder store in the data folder"
+        ),
+    ] = ""
+    work: Annotated[
+        str, Meta(description="folder for images while they are published; empty means the folder work in the data folder")
+    ] = ""
+    publishers: Annotated[
+        int, Meta(ge=0, le=64, description="publisher processes beside the server; 0 when they run elsewhere")
+    ] = 1
+    public_url: Annotated[
+        str, Meta(description="address in download and upload URLs; empty means the one that the caller used")
+    ] = ""
+    most_disk_gb: Annotated[int, Meta(ge=1, le=65_536, description="largest disk that is published, in GB")] = 2048
+    most_original_gb: Annotated[int, Meta(ge=1, le=65_536, description="largest original file that is published, in GB")] = 256
+    reserve_mb: Annotated[
+        int, Meta(ge=0, le=1 << 30, description="MB that publishing leaves free in the work folder and in a store on a disk")
+    ] = 1024
+    fetch_networks: Annotated[
+        tuple[str, ...],
+        Meta(description="networks beside the public internet that images may be fetched from, such as 10.1.0.0/16"),
+    ] = ()
+    fetch_ports: Annotated[tuple[int, ...], Meta(description="ports that images may be fetched from; empty means any")] = (
+        80,
+        443,
+    )
+    downloads: Annotated[int, Meta(ge=1, le=4096, description="downloads that one server process sends at once")] = 64
+    packs_mb: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=1 << 30,
+            description="MB for compressed disks kept as one file each, to be sent without being read again; 0 keeps none",
+        ),
+    ] = 10_240
+    lease_seconds: Annotated[
+        float, Meta(ge=1, le=3600, description="seconds after which a silent publisher's job goes to another one")
+    ] = 30.0
+
     rate: Annotated[float, Meta(ge=0, description="requests a second that a key may send; 0 means no limit")] = 0.0
     burst: Annotated[int, Meta(ge=1, description="requests that a key may send at once, before its rate counts")] = 100
     explain_signatures: Annotated[
@@ -50,6 +92,21 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     def data_folder(self) -> Path:
         """The data folder."""
         return Path(self.data).expanduser()
+
+    @property
+    def store_place(self) -> str:
+        """What `open_store` takes."""
+        return self.store or str(self.data_folder / "store")
+
+    @property
+    def work_folder(self) -> Path:
+        """The work folder of publishers."""
+        return Path(self.work).expanduser() if self.work else self.data_folder / "work"
+
+    @property
+    def packs_folder(self) -> Path:
+        """The folder of packs: of this machine, whatever the store is."""
+        return self.data_folder / "packs"
 
     @property
     def master_key_file(self) -> Path:
@@ -69,7 +126,7 @@ def read_settings(file: Path | None, environment: Mapping[str, str], flags: Mapp
         name = f"PHIMAGE_{field.name.upper()}"
         if name in environment:
             text = environment[name]
-            many = field.name == "trusted_proxies"
+            many = isinstance(field.default, tuple)
             value: Any = tuple(part.strip() for part in text.split(",") if part.strip()) if many else text
             found[field.name] = _checked(field.name, value, name)
     found.update({name: value for name, value in flags.items() if value is not None})
@@ -79,12 +136,30 @@ def read_settings(file: Path | None, environment: Mapping[str, str], flags: Mapp
             ipaddress.ip_network(network)
         except ValueError as error:
             raise SetupError(f"trusted_proxies: {error}; expected networks such as 10.0.0.0/8 or 2001:db8::/32") from None
+    if settings.public_url and not settings.public_url.startswith(("http://", "https://")):
+        raise SetupError(f"public_url: {settings.public_url!r} is not an address; expected http://host:port or https://host")
     if settings.explain_signatures and not (settings.explain_signatures_to_anyone or _is_loopback(settings.host)):
         raise SetupError(
             f"explain_signatures helps who guesses signatures, and {settings.host} can be reached from elsewhere: "
             "listen on 127.0.0.1, or allow it with --explain-signatures-to-anyone"
         )
     return settings
+
+
+def as_variables(settings: Settings) -> dict[str, str]:
+    """The settings as the variables that give them, for a process that is to have the same ones."""
+    found = {}
+    for name in Settings.__struct_fields__:
+        value = getattr(settings, name)
+        text = (
+            ",".join(map(str, value))
+            if isinstance(value, tuple)
+            else str(value).lower()
+            if isinstance(value, bool)
+            else str(value)
+        )
+        found[f"PHIMAGE_{name.upper()}"] = text
+    return found
 
 
 def _is_loopback(host: str) -> bool:

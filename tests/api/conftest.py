@@ -14,6 +14,7 @@ import pytest
 from phimage import demo
 from tests.api import small
 from tests.api.gateway import Gateway, running, settings_for
+from tests.api.publishing import Shop, shop_on
 
 Start = Callable[..., Gateway]
 """Starts a gateway on a copy of a data folder: `start(folder, require_zone=False)`."""
@@ -70,6 +71,13 @@ def start(tmp_path: Path) -> Iterator[Start]:
             return stack.enter_context(running(settings_for(copy, **settings)))
 
         yield begin
+
+
+@pytest.fixture
+def shop(small_folder: Path, tmp_path: Path) -> Iterator[Shop]:
+    """A gateway on a copy of the small catalogue, and a publisher that works when a test says so."""
+    with shop_on(settings_for(_copy(small_folder, tmp_path / "shop"), most_original_gb=1, reserve_mb=0)) as found:
+        yield found
 
 
 def _unchanged(folder: Path, temporary: pytest.TempPathFactory, **settings: Any) -> Iterator[Gateway]:

@@ -8,12 +8,14 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import time
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from msgspec import Struct
 
@@ -22,9 +24,11 @@ from phimage.catalog.store import View
 from phimage.gateway.app import App
 from phimage.settings import Settings
 from tests.api.signer import DEMO, Encoding, Pair, Params, Request, signed
+from tests.delivering import Answered, answered
 
 ANSWER_SECONDS = 10
 LOOPBACK = "127.0.0.1"
+REVISION = "x-phimage-revision"
 
 PAGES = ("/healthz", "/openapi.json")
 """What a GET gets as a document, not as the answer of an Action."""
@@ -136,6 +140,43 @@ class Gateway:
     ) -> Reply:
         """The answer to a signed request."""
         return self.replay(signed(action, params, encoding, pair, path), client=client)
+
+    def fetch(
+        self,
+        method: str,
+        url: str,
+        headers: Iterable[tuple[str, str]] = (),
+        body: bytes = b"",
+        *,
+        client: str = LOOPBACK,
+    ) -> Answered:
+        """The answer of what is beside the Actions: the bytes of an image, or a part of an upload."""
+        parts = urlsplit(url)
+        scope = _scope(Request(method, parts.path, parts.query, tuple(headers), body), client)
+        return self._runner.run(self._fetched(scope, body))
+
+    def learn(self, revision: int) -> None:
+        """Wait until the gateway knows of a revision that another process wrote."""
+        ends = time.monotonic() + ANSWER_SECONDS
+        while int(self.ask("GetRegion").headers[REVISION]) < revision:
+            assert time.monotonic() < ends, "the gateway did not learn of a revision in time"
+            self._runner.run(asyncio.sleep(0.02))
+
+    async def _fetched(self, scope: dict[str, Any], body: bytes) -> Answered:
+        sent: list[Any] = []
+        pieces = [{"type": "http.request", "body": body, "more_body": False}]
+        never = asyncio.Event()
+
+        async def receive() -> dict[str, Any]:
+            if not pieces:
+                await never.wait()
+            return pieces.pop()
+
+        async def send(message: Any) -> None:
+            sent.append(dict(message))
+
+        await asyncio.wait_for(self._app(scope, receive, send), ANSWER_SECONDS)
+        return answered(sent)
 
     def together(self, *requests: tuple[str, Params, Pair]) -> list[Reply]:
         """The answers to signed requests that are under way at the same time."""

@@ -9,15 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from phimage.actions import registry
-from phimage.actions.service import Service
-from phimage.bootstrap import open_catalog
+from phimage.actions import described
 from phimage.errors import REQUEST_ERRORS
 from phimage.gateway.decode import readers_of
 from tests.api import small
 from tests.api.conftest import Start
 from tests.api.decoders import CLIENTS
-from tests.api.gateway import Gateway, Reply, settings_for
+from tests.api.gateway import Gateway, Reply
 from tests.api.recording import recordings
 from tests.api.signer import DEMO, FORM, JSON, Encoding, Params, Request, encoded, sign, signed
 
@@ -387,8 +385,8 @@ def test_t27_a_java_request_that_is_used_again_signs_its_old_signature_and_is_re
     assert gateway.replay(encoded({**first, "Signature": again}, Encoding.FLAT)).ret_code == 171
 
 
-def test_t28_modifying_an_image_takes_name_and_remark(gateway: Gateway, demo_folder: Path) -> None:
-    names = _parameters(demo_folder, "ModifyPHostImageInfo")
+def test_t28_modifying_an_image_takes_name_and_remark(gateway: Gateway) -> None:
+    names = _parameters("ModifyPHostImageInfo")
 
     if names is None:  # not built yet: what is not done must not look done
         assert gateway.ask("ModifyPHostImageInfo", {**ZONE, "ImageId": "pimg-cs-web7k2ma", "Name": "n"}).ret_code == 161
@@ -397,8 +395,8 @@ def test_t28_modifying_an_image_takes_name_and_remark(gateway: Gateway, demo_fol
         assert not {"ImageName", "ImageDescription"} & names
 
 
-def test_t29_create_time_of_hosts_is_an_integer_though_that_of_images_is_text(gateway: Gateway, demo_folder: Path) -> None:
-    if _parameters(demo_folder, "DescribePHost") is None:
+def test_t29_create_time_of_hosts_is_an_integer_though_that_of_images_is_text(gateway: Gateway) -> None:
+    if _parameters("DescribePHost") is None:
         assert gateway.ask("DescribePHost", {"Region": "cn-bj2"}).ret_code == 161
     else:
         hosts = gateway.ask("DescribePHost", {"Region": "cn-bj2"}).fields["PHostSet"]
@@ -407,13 +405,9 @@ def test_t29_create_time_of_hosts_is_an_integer_though_that_of_images_is_text(ga
     assert type(gateway.ask("GetProjectList").fields["ProjectSet"][0]["CreateTime"]) is int
 
 
-def _parameters(folder: Path, action: str) -> set[str] | None:
+def _parameters(action: str) -> set[str] | None:
     """The parameters of an Action; None if there is no such Action."""
-    catalog = open_catalog(settings_for(folder))
-    try:
-        found = registry(Service(catalog=catalog)).get(action)
-    finally:
-        catalog.database.close()
+    found = described().get(action)
     return None if found is None else {reader.name for reader in readers_of(found.request)}
 
 

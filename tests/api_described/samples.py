@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
+
 from phimage import manifest
 from phimage.client import Client, Given
+from phimage.sources.stream import local
+from phimage.uploader import upload
+from tests.e2e.process import wait_until
+from tests.publishing.shop import disk, sha256_of
 
 PLACE = {"Region": "cn-bj2", "Zone": "cn-bj2-02"}
+ABOUT: dict[str, Given] = {
+    "Name": "Sample",
+    "OsType": "Debian",
+    "OsName": "Debian 12 64bit",
+    "Zone": ["cn-bj2-02"],
+    "Support": ["DB-2"],
+}
+"""What a publication says of its image."""
+PUBLISH_SECONDS = 60
 
 Params = dict[str, Given]
 
@@ -21,11 +37,26 @@ def samples(operator: Client) -> dict[str, Params]:
     operator.call("SetProjectMember", Account="sample", ProjectId=project, User="member", Role="viewer")
     image = operator.call("DescribePHostImage", **PLACE, Limit=1).fields["ImageSet"][0]["ImageId"]
     catalog: Params = {"Catalog": manifest.starter()}
+    with tempfile.TemporaryDirectory() as folder:
+        original = disk(Path(folder))
+        published, sent = _sent(operator, original), _sent(operator, original)
+        size = original.stat().st_size
+    operator.call("CompletePHostImageUpload", ImageId=published, Size=size)
+    wait_until(lambda: _job(operator, published) == "Done", PUBLISH_SECONDS)
     return {
         "DescribePHostImage": {**PLACE, "ImageType": "Base", "ImageId": [image]},
-        "GetPHostImage": {"ImageId": image},
+        "GetPHostImage": {"ImageId": published},
         "ExplainPHostImage": {**PLACE, "ImageId": image},
         "ListPHostImageChanges": {"After": 0},
+        "GetPHostImageDownloadUrl": {"ImageId": published, "Seconds": 60},
+        "PublishPHostImage": {**ABOUT, "TrustFirstUse": True},
+        "GetPHostImageUploadUrl": {"ImageId": waiting(operator)},
+        "CompletePHostImageUpload": {"ImageId": sent, "Size": size},
+        "GetPHostImageJob": {"ImageId": published},
+        "WithdrawPHostImage": {"ImageId": waiting(operator)},
+        "TerminatePHostImage": {**PLACE, "ImageId": waiting(operator, project_of(operator))},
+        "SetQuota": {"Whose": project, "Most": 1 << 40},
+        "ListQuotas": {},
         "DescribePHostMachineType": {**PLACE},
         "DescribeBaremetalMachineType": {**PLACE},
         "GetRegion": {},
@@ -52,3 +83,30 @@ def samples(operator: Client) -> dict[str, Params]:
         "ListAccessKeys": account,
         "RevokeAccessKey": {"AccessKey": opened["PublicKey"]},
     }
+
+
+def waiting(operator: Client, project: str = "") -> str:
+    """An image that waits for its upload: a base image, or a custom one of a project."""
+    whose: Params = {"ImageType": "Custom", "ProjectId": project} if project else {}
+    return str(operator.call("PublishPHostImage", **ABOUT, **whose, TrustFirstUse=True).fields["ImageId"])
+
+
+def project_of(client: Client) -> str:
+    """The default project of who is calling."""
+    projects = client.call("GetProjectList").fields["ProjectSet"]
+    return str(next(project["ProjectId"] for project in projects if project["IsDefault"]))
+
+
+def _sent(operator: Client, original: Path) -> str:
+    """An image all of whose parts are there, so that its upload can be completed."""
+    digest = f"sha256:{sha256_of(original)}"
+    begun = operator.call("PublishPHostImage", **ABOUT, Size=original.stat().st_size, Digest=digest).fields
+    upload(local(str(original)), lambda: str(begun["UploadUrl"]))
+    return str(begun["ImageId"])
+
+
+def _job(operator: Client, image: str) -> str:
+    """The state of a publication. It must not fail."""
+    job = operator.call("GetPHostImageJob", ImageId=image).fields
+    assert job["State"] != "Failed", job
+    return str(job["State"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from phimage import __version__
 from phimage.actions import described
 from phimage.catalog.store import View
 from phimage.errors import REQUEST_ERRORS
+from phimage.gateway.describe import nested
 from phimage.gateway.openapi import document
 from phimage.gateway.registry import Action
 from tests.api_described.samples import Params, samples
@@ -75,6 +77,12 @@ def test_a_request_has_its_action_its_key_and_its_signature(action: Action[View]
     given = {parameter["name"]: parameter["required"] for parameter in openapi["paths"][f"/{action.name}"]["get"]["parameters"]}
     form = schemas[f"{action.name}Form"]
     assert given == {name: name in form["required"] for name in form["properties"]}
+
+
+def test_no_two_records_have_the_same_name() -> None:
+    records = {record for action in ACTIONS for record in (action.request, action.response, *nested(action.response))}
+    names = Counter(record.__name__ for record in records)
+    assert [name for name, count in names.items() if count > 1] == []
 
 
 def test_what_an_action_needs_is_required(openapi: Any) -> None:

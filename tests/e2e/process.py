@@ -200,22 +200,22 @@ class Server:
         found = ((pid, _fields(pid)) for pid in _below(self._process.pid))
         return [Worker(pid, fields[_STARTED]) for pid, fields in found if fields is not None]
 
-    def kill(self) -> None:
-        """SIGKILL to the main process alone. Its workers must follow at once."""
+    def kill(self, seconds: float = 5) -> None:
+        """SIGKILL to the main process alone. Its workers must follow at once, those that only begin in so many seconds."""
         workers = self.workers()
         assert workers
         self._over = True
         self._process.kill()
         assert self._process.wait(STOP_SECONDS) == -signal.SIGKILL
-        wait_until(lambda: not any(worker.alive() for worker in workers), 5)
+        wait_until(lambda: not any(worker.alive() for worker in workers), seconds)
 
-    def stop(self) -> None:
+    def stop(self, seconds: float = STOP_SECONDS) -> None:
         """SIGTERM, which it must obey in time, well, and with all its workers."""
         workers = self.workers()
         self._over = True
         self._process.terminate()
         try:
-            code = self._process.wait(STOP_SECONDS)
+            code = self._process.wait(seconds)
         finally:
             self._process.kill()
             self._process.wait()

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from phimage import demo as demonstration
+from phimage import demo_disk
 from tests.e2e import naive
 from tests.e2e.process import Phimage, Server, wait_until
 
@@ -42,7 +43,7 @@ def test_the_demonstration_lists_images_and_ends_well_when_asked_to_run_once(tmp
         start = rf"^{row['ImageId']} +{row['ImageType']} +{row['State']} +\d{{4}}-\d\d-\d\d +"
         assert re.search(start + re.escape(row["ImageName"]), result.out, re.MULTILINE)
     assert f"20 of {len(rows)} images\n" in result.out
-    for title in ("With curl", "With the Python SDK", "With Terraform"):
+    for title in ("With curl", "Download the demonstration disk", "With the Python SDK", "With Terraform"):
         assert section(result.out, title)
     assert result.err == ""
     assert (tmp_path / "phimage-demo" / "master.key").stat().st_mode & 0o777 == 0o600
@@ -57,6 +58,16 @@ def test_the_curl_line_answers_as_pasted_into_a_shell(printed: str) -> None:
     answer = json.loads(ended.stdout)
     assert answer["RetCode"] == 0
     assert [row["ImageId"] for row in answer["ImageSet"]] == [row["ImageId"] for row in naive.listed()[:3]]
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl here")
+def test_the_demonstration_disk_is_downloaded_and_verified_as_pasted_into_a_shell(printed: str, tmp_path: Path) -> None:
+    lines = section(printed, "Download the demonstration disk")
+    shell = ["bash", "-eo", "pipefail", "-c", lines]
+    ended = subprocess.run(shell, cwd=tmp_path, capture_output=True, encoding="utf-8", timeout=30, check=True)
+    [file] = tmp_path.iterdir()
+    assert ended.stdout == f"{file.name}: OK\n"
+    assert file.read_bytes() == demo_disk.make_disk()
 
 
 def test_the_python_program_lists_images_as_pasted(printed: str) -> None:

@@ -1,12 +1,14 @@
 """Examines every file of a folder and says what it did: `python -m tests.formats.examine_all FOLDER [--own]`.
 
-Each line is JSON: the file, its verdict, CPU seconds, and the largest memory so far. With `--own` qemu-img is not asked,
-and every file that Python opens and every process or connection that it starts is told too.
+Each line is JSON: the file, its verdict, CPU seconds and the largest memory so far, both of this program and of those that it
+starts. With `--own` qemu-img is not asked, and every file that Python opens and every process or connection that it starts is
+told too.
 """
 
 from __future__ import annotations
 
 import json
+import resource
 import sys
 import time
 from pathlib import Path
@@ -25,6 +27,12 @@ def peak() -> int:
     return next(int(line.split()[1]) << 10 for line in lines if line.startswith("VmHWM"))
 
 
+def cpu() -> float:
+    """CPU seconds so far, with those of programs that were started and have ended."""
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + ended.ru_utime + ended.ru_stime
+
+
 def main() -> None:
     """Read the command line and begin."""
     folder, own = Path(sys.argv[1]), "--own" in sys.argv
@@ -34,7 +42,7 @@ def main() -> None:
         sys.addaudithook(lambda event, given: seen.append(f"{event} {given}") if event.startswith(WATCHED) else None)
     for path in sorted(folder.iterdir()):
         del seen[:]
-        started = time.process_time()
+        started = cpu()
         found = examine(path, second=None if own else info)
         with FileReader(path) as reader:
             describe(reader)
@@ -44,8 +52,8 @@ def main() -> None:
         line = {
             "file": path.name,
             "refused": [finding.id for finding in found.refusals()],
-            "cpu": time.process_time() - started,
-            "memory": peak(),
+            "cpu": cpu() - started,
+            "memory": max(peak(), resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss << 10),
             "seen": there,
         }
         sys.stdout.write(json.dumps(line) + "\n")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from tests.formats.make import MIB
 ROOT = os.geteuid() == 0
 PYTHON = shutil.which("python3", path="/usr/bin:/usr/local/bin") or str(Path(sys.executable).resolve())
 LANDLOCK = cell.libc.syscall(cell.CREATE_RULESET, None, 0, cell.VERSION) >= 1
-BOUNDS = {"memory": 512 * MIB, "seconds": 5, "output": 4096, "user": None, "group": None}
+BOUNDS = {"memory": 512 * MIB, "seconds": 5, "output": 4096, "user": None, "group": None, "parent": os.getpid()}
 
 TRY = """
 import json, os, resource, socket, sys
@@ -109,3 +110,11 @@ def test_a_program_in_the_cell_is_another_user_where_one_is_given(files: tuple[i
     assert answer["user"] == 65534
     assert answer["read"] == "the image"
     assert answer["write"] == 100
+
+
+def test_a_program_whose_parent_died_before_it_began_never_begins() -> None:
+    bounds = BOUNDS | {"readable": [], "writable": [], "parent": 1}
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", cell.__file__, json.dumps(bounds), "/bin/echo", "began"], capture_output=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (-signal.SIGKILL, b"")

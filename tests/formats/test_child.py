@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 
@@ -72,7 +73,8 @@ def test_errors_without_end_are_cut() -> None:
 
 
 def test_what_could_not_be_started_is_trouble_of_the_installation() -> None:
-    bounds = {"memory": 1 << 29, "seconds": 5, "output": 0, "readable": [], "writable": [], "user": None, "group": None}
+    limits = {"memory": 1 << 29, "seconds": 5, "output": 0, "readable": [], "writable": []}
+    bounds = limits | {"user": None, "group": None, "parent": os.getpid()}
     command = [sys.executable, "-I", "-S", cell.__file__, json.dumps(bounds), "/nowhere/qemu-img"]
     with pytest.raises(SetupError, match=r"could not be started: .*/nowhere/qemu-img"):
         child.run(command, files=(), seconds=20, name="qemu-img info")

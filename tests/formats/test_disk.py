@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -267,18 +266,3 @@ def test_swap_is_recognised(folder: Path) -> None:
         found = recognise(reader)
     assert found is not None
     assert (found.kind, found.label, found.uuid) == ("swap", "swap", blkid(path)["UUID"])
-
-
-@pytest.mark.skipif(not os.environ.get("PHIMAGE_TORTURE"), reason="takes a minute and the network: PHIMAGE_TORTURE=1")
-def test_a_debian_made_from_its_packages_is_known(folder: Path) -> None:
-    tree = folder / "tree"
-    command = ["mmdebstrap", "--variant=minbase", "--include=linux-image-amd64", "bookworm", str(tree)]
-    subprocess.run(command, check=True, capture_output=True)
-    disk = folder / "disk"
-    sfdisk(disk, "label: gpt\nstart=2048, type=L\n", 2048 * MIB)
-    put(disk, MIB, mke2fs(folder / "ext4", "-t", "ext4", folder=tree, size="2000M"))
-    found = described(disk)
-    assert found.system is not None
-    assert (found.system.id, found.system.version_id, found.system.architecture) == ("debian", "12", "x86_64")
-    assert len(found.kernels) == 1
-    assert found.kernels[0].endswith("-amd64")

@@ -15,10 +15,20 @@ from phimage.formats.examine import Examination, examine, examine_disk
 from phimage.formats.failure import QemuFailed
 from phimage.formats.finding import Severity
 from phimage.formats.reader import BytesReader, FileReader
-from tests.formats import qemu_images
+from tests.formats import oracle, qemu_images
 from tests.formats.qemu_images import BAD, GOOD, SIZE
 
 FLIPS = 400 if os.environ.get("PHIMAGE_TORTURE") else 6
+OSLO_REFUSES = {"qcow2, extended L2": "it does not know the feature, qemu has it since 5.2"}
+OSLO_TAKES = {
+    "qcow2, encrypted": "it does not look at it",
+    "qcow2, 3 TiB": "it has no limit of size",
+    "qcow2, 1 EiB": "it has no limit of size",
+    "vmdk, parent": "it does not look at it",
+    "vhdx, 60 TiB": "it has no limit of size",
+    "vdi": "it takes the format, phimage does not",
+    "parallels": "it takes it for a raw disk",
+}
 each_good_one = pytest.mark.parametrize("name", GOOD)
 
 
@@ -52,11 +62,22 @@ def test_an_image_of_qemu_img_is_taken_and_gives_its_disk_back(name: str, folder
 
 
 @each_good_one
+def test_oslo_utils_takes_it_too_or_the_difference_is_explained(name: str, folder: Path) -> None:
+    assert oracle.accepts(qemu_images.convert(name, folder).read_bytes()) is (name not in OSLO_REFUSES)
+
+
+@each_good_one
 def test_an_image_that_lost_its_end_is_refused(name: str, folder: Path) -> None:
     path = qemu_images.convert(name, folder)
     whole = path.read_bytes()
     found = examine(BytesReader(whole[: len(whole) * 2 // 3 // 512 * 512]))
     assert refused(found) == {"disk.truncated" if name in ("raw", "vhd, fixed") else f"{GOOD[name][0]}.truncated"}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_oslo_utils_refuses_it_too_or_the_difference_is_explained(name: str, folder: Path) -> None:
+    BAD[name][0](folder)
+    assert oracle.accepts((folder / "bad").read_bytes()) is (name in OSLO_TAKES)
 
 
 @pytest.mark.parametrize("name", BAD)

@@ -9,9 +9,7 @@ from collections.abc import Sequence
 from typing import TypeVar
 from urllib.parse import quote_plus
 
-from phimage.actions import registry
-from phimage.actions.service import Service
-from phimage.catalog.store import Catalog
+from phimage.actions import described
 from phimage.gateway.decode import readers_of
 from phimage.model.account import Right
 from tests.api.recording import parse
@@ -20,9 +18,9 @@ from tests.fuzz.target import OPERATOR, UNSIGNED, seeds
 
 Option = TypeVar("Option")
 
-_SERVICE = Service(catalog=Catalog.__new__(Catalog))  # nothing is asked of it: only the names of the Actions are wanted
-OPERATORS = {action.name for action in registry(_SERVICE) if action.right is Right.OPERATE}
-ACTIONS = {action.name: [reader.name for reader in readers_of(action.request)] for action in registry(_SERVICE)}
+_REGISTRY = described()
+OPERATORS = {action.name for action in _REGISTRY if action.right is Right.OPERATE}
+ACTIONS = {action.name: [reader.name for reader in readers_of(action.request)] for action in _REGISTRY}
 _PLACE = [("Region", "cn-bj2"), ("Zone", "cn-bj2-02")]
 _ACTIONS = [*sorted(ACTIONS), *["DescribePHostImage"] * len(ACTIONS)]
 SEEDS = list(seeds().values())

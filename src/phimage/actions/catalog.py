@@ -13,6 +13,7 @@ from phimage.errors import UnavailableParam
 from phimage.gateway.registry import Action, Call
 from phimage.manifest.export import export
 from phimage.manifest.plan import Plan, carry_out, plan
+from phimage.model.image import NO_PROJECT
 
 MOST_CATALOG = 8 * 1024 * 1024
 """Most bytes of a request that carries a catalogue."""
@@ -50,7 +51,7 @@ class FieldSet(Struct, rename="pascal", frozen=True, kw_only=True):
 class DifferenceSet(Struct, rename="pascal", frozen=True, kw_only=True):
     """A thing that is added, changed or withdrawn."""
 
-    noun: Annotated[str, Meta(description="cluster, region, zone, machine_type, offer or image")]
+    noun: Annotated[str, Meta(description="cluster, region, zone, machine_type, offer, image or source")]
     id: Annotated[str, Meta(description="id of the thing")]
     title: Annotated[str, Meta(description="its name, for people")]
     verb: Annotated[str, Meta(description="added, changed or withdrawn")]
@@ -97,11 +98,11 @@ def actions(service: Service) -> list[Action[View]]:
     def apply_catalog(request: ApplyCatalog, call: Call[View]) -> PlanCatalogResponse:
         with service.change(call) as change:
             made = _good(plan(change.connection, change.parent, request.catalog, request.prune))
-            carry_out(change, made)
+            carry_out(change, made, service.random)
         return _on_wire(made, change.number if made.differences else change.parent)
 
     def export_catalog(request: ExportCatalog, call: Call[View]) -> ExportCatalogResponse:
-        text = export(call.view.topology(), call.view.base_images())
+        text = export(call.view.topology(), call.view.base_images(), call.view.contents_of(NO_PROJECT))
         return ExportCatalogResponse(revision=call.view.revision, catalog=text)
 
     return [

@@ -1,13 +1,14 @@
-"""Images as tenants see them: the list, and one image whole."""
+"""Images as tenants see them: the list."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Annotated, Protocol
 
-from msgspec import Meta, Raw, Struct, field
+from msgspec import Meta, Raw, Struct
+from msgspec.structs import replace
 
-from phimage.actions.listing import count, page, parts_of
+from phimage.actions.listing import Part, count, page, parts_of
 from phimage.actions.service import Service
 from phimage.actions.wire import LimitParam, OffsetParam, RegionParam, ZoneParam, check_zone_allowed, zones_asked
 from phimage.catalog.revisions import BASE, TOPOLOGY, account_scope, project_scope
@@ -17,7 +18,7 @@ from phimage.gateway.envelope import Encoded, encoded
 from phimage.gateway.registry import Action, Call
 from phimage.model.account import Right
 from phimage.model.ids import ClusterId, ImageId, MachineTypeId, RegionId, ZoneId
-from phimage.model.image import Image, ImageType, Query, newer, select, supported_types
+from phimage.model.image import Image, ImageType, Query, State, newer, select, supported_types
 from phimage.model.topology import Topology
 
 ImageIdParam = Annotated[ImageId, Meta(max_length=64, description="image id, such as pimg-cs-xev4rz")]
@@ -82,32 +83,6 @@ class _Page(Struct, rename="pascal", frozen=True, kw_only=True):
     image_set: list[Raw]
 
 
-class GetPHostImage(Struct, rename="pascal", frozen=True, kw_only=True):
-    """Show one image whole: where it is placed and which machine types run it on which clusters."""
-
-    image_id: ImageIdParam
-
-
-class Runs(Struct, rename="pascal", frozen=True, kw_only=True):
-    """A machine type that can run an image."""
-
-    machine_type: Annotated[str, Meta(description="machine type")]
-    clusters: Annotated[tuple[str, ...], Meta(description="the clusters on which it can")]
-    zones: Annotated[tuple[str, ...], Meta(description="zones of the image that offer the machine type on one of them")]
-
-
-class GetPHostImageResponse(Struct, rename="pascal", frozen=True, kw_only=True):
-    """One image whole."""
-
-    image: Annotated[PHostImageSet, Meta(description="as in lists; Support is that of all its zones")]
-    family: Annotated[str, Meta(description="what stays the same from version to version")]
-    deprecated: Annotated[bool, Meta(description="no longer listed, answers when asked for by its id")]
-    zones: Annotated[tuple[str, ...], Meta(description="where it is placed")]
-    runs: Annotated[tuple[Runs, ...], Meta(description="what it supports, whether offered now or not")] = field(
-        default_factory=tuple
-    )
-
-
 def actions(service: Service) -> list[Action[View]]:
     """The Actions about images."""
 
@@ -125,7 +100,14 @@ def actions(service: Service) -> list[Action[View]]:
         limit = _limit(request.limit, call.default_limit, service)
         query = query_of(request, call, topology, request.image_id)
         parts = parts_of(query, call.view)
-        rows = page(parts, request.offset, limit, lambda image: encoded(on_wire(image, query.zones, topology)))
+        operator = call.household.account.operator
+        if operator:  # is told more of an image than others are, so shares nothing encoded with them
+            parts = [Part(part.images, {}) for part in parts]
+
+        def encode(image: Image) -> bytes:
+            return encoded(on_wire(_explained(image, call.view) if operator else image, query.zones, topology))
+
+        rows = page(parts, request.offset, limit, encode)
         return _Page(total_count=count(parts), image_set=[Raw(row) for row in rows])
 
     def _tell_newer(request: DescribePHostImage, call: Call[View]) -> None:
@@ -137,17 +119,6 @@ def actions(service: Service) -> list[Action[View]]:
         if hidden:
             call.headers[NEWER_HEADER] = ", ".join(f"{family}={image}" for family, image in hidden[:MOST_NEWER])
 
-    def get(request: GetPHostImage, call: Call[View]) -> GetPHostImageResponse:
-        topology = call.view.topology()
-        image = visible_image(request.image_id, call)
-        return GetPHostImageResponse(
-            image=on_wire(image, image.zones, topology),
-            family=image.family,
-            deprecated=image.deprecated,
-            zones=image.zones,
-            runs=tuple(_runs(image, kind, topology) for kind in sorted(image.support)),
-        )
-
     return [
         Action(
             name="DescribePHostImage",
@@ -157,14 +128,6 @@ def actions(service: Service) -> list[Action[View]]:
             right=Right.READ,
             project=True,
             needs=frozenset({"zone"} if service.require_zone else ()),
-        ),
-        Action(
-            name="GetPHostImage",
-            request=GetPHostImage,
-            response=GetPHostImageResponse,
-            answer=get,
-            right=Right.READ,
-            project=True,
         ),
     ]
 
@@ -245,7 +208,11 @@ def on_wire(image: Image, zones: tuple[ZoneId, ...], topology: Topology) -> PHos
     )
 
 
-def _runs(image: Image, kind: MachineTypeId, topology: Topology) -> Runs:
-    clusters = image.support[kind]
-    zones = (zone for zone in image.zones if topology.offered.get(zone, {}).get(kind, frozenset()).intersection(clusters))
-    return Runs(machine_type=kind, clusters=clusters, zones=tuple(zones))
+def _explained(image: Image, view: View) -> Image:
+    """For the operator: an image that did not get its bytes says why, in its description."""
+    if image.state is not State.UNAVAILABLE:
+        return image
+    content = view.contents_of(image.project).get(image.id)
+    if content is None or not content.failure:
+        return image
+    return replace(image, description=f"{image.description} [not published: {content.failure}]".lstrip())

@@ -9,14 +9,24 @@ from msgspec import Struct
 
 from phimage.catalog.revisions import Author, Change
 from phimage.catalog.store import Catalog, View
+from phimage.chunks.store import Store
+from phimage.delivery.ticket import make_ticket
 from phimage.gateway.registry import Call
-from phimage.model.ids import RandomBytes
+from phimage.model.ids import ImageId, JobId, RandomBytes
 
 
 class Service(Struct, frozen=True):
-    """One installation. `most_limit` bounds Limit, `require_zone` says whether a list must name its zone."""
+    """One installation. `most_limit` bounds Limit, `require_zone` says whether a list must name its zone.
+
+    `most_original` is the most bytes of a file that is published, `reserve` how many stay free in the store, `public_url` the
+    address in URLs that are handed out; empty means the one that the caller used.
+    """
 
     catalog: Catalog
+    store: Store
+    most_original: int = 256 << 30
+    reserve: int = 0
+    public_url: str = ""
     require_zone: bool = True
     default_limit: int = 20
     most_limit: int = 1000
@@ -25,6 +35,20 @@ class Service(Struct, frozen=True):
     def change(self, call: Call[View]) -> AbstractContextManager[Change]:
         """Write one revision in the name of a caller."""
         return self.catalog.change(author(call))
+
+    def download_url(self, image: ImageId, form: str, call: Call[View], expires: int) -> str:
+        """Where one form of an image's bytes can be had until `expires`, in Unix seconds, without signing."""
+        query = make_ticket(self.ticket_secret(), "download", image, call.key, call.project, expires)
+        return f"{self.public_url or call.base_url()}/images/{image}{form}?{query}"
+
+    def upload_url(self, job: JobId, call: Call[View], expires: int) -> str:
+        """Where parts of a job's original can be put until `expires`."""
+        query = make_ticket(self.ticket_secret(), "upload", job, call.key, call.project, expires)
+        return f"{self.public_url or call.base_url()}/uploads/{job}?{query}"
+
+    def ticket_secret(self) -> bytes:
+        """What tickets are made and checked with; the same in every process of the installation."""
+        return self.catalog.seal.derive("tickets")
 
 
 def author(call: Call[View]) -> Author:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from sqlalchemy import Connection, func, select, update
 
-from phimage.catalog import tables
+from phimage.catalog import jobs, tables
 from phimage.catalog.engine import Database
 from phimage.catalog.facts import Facts
-from phimage.catalog.revisions import BASE, project_scope
+from phimage.catalog.revisions import BASE, Change, project_scope
 from phimage.model.content import Content
 from phimage.model.ids import ImageId, JobId, ProjectId, Revision
-from phimage.model.job import JobState
+from phimage.model.image import State
+from phimage.model.job import Job, JobState
 from phimage.model.quota import Quota, Use
 
 
@@ -90,3 +91,36 @@ def reserve(database: Database, id: JobId, size: int) -> int | None:
             return int(size - found.reserved - left)
         connection.execute(update(job).where(job.c.id == id).values(reserved=size))
     return None
+
+
+def withdraw_contents(change: Change, images: Iterable[ImageId], reason: str) -> None:
+    """End what is known of the bytes of images, and the work on them, with the images themselves.
+
+    The bytes stay in the store until a collection finds that no image needs them.
+    """
+    for image in images:
+        jobs.give_up(change.connection, image, reason)
+        content = CONTENTS.find(change.connection, image)
+        if content is not None:
+            CONTENTS.withdraw(change, content)
+
+
+def await_content(change: Change, job: Job, wanted: State = State.AVAILABLE) -> None:
+    """Let an image wait for its bytes: a job, what is expected of them, and the state that the image gets with them.
+
+    Earlier work on the image ends.
+    """
+    jobs.give_up(change.connection, job.image, "another publication took its place")
+    jobs.add(change.connection, job)
+    origin = job.origin
+    CONTENTS.put(
+        change,
+        Content(
+            image=job.image,
+            project=job.project,
+            source=origin.url,
+            source_digest=origin.digest,
+            overrides=origin.overrides,
+            wanted=wanted,
+        ),
+    )

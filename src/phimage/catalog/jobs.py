@@ -62,7 +62,11 @@ def claim(database: Database, owner: str, now: float, lease_seconds: float = LEA
             return None
     with database.write() as connection:
         found = connection.execute(
-            select(_rows.c.id).where(_ready(now)).order_by(_rows.c.created, _rows.c.id).limit(1).with_for_update(skip_locked=True)
+            select(_rows.c.id)
+            .where(_ready(now))
+            .order_by(_rows.c.created, _rows.c.id)
+            .limit(1)
+            .with_for_update(skip_locked=True)
         ).first()
         if found is None:
             return None

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from phimage.errors import SetupError
 from phimage.model.account import PrivateKey
@@ -26,8 +28,13 @@ class Seal:
     """Seals and opens private keys."""
 
     def __init__(self, master: bytes, random: RandomBytes) -> None:
+        self._master = master
         self._cipher = AESGCM(master)
         self._random = random
+
+    def derive(self, purpose: str) -> bytes:
+        """A secret of 32 bytes for one purpose, the same in every process of the installation (HKDF, RFC 5869)."""
+        return HKDF(SHA256(), 32, None, f"phimage {purpose}".encode()).derive(self._master)
 
     def close(self, public: PublicKey, private: PrivateKey) -> bytes:
         """Seal: one version byte, twelve bytes of nonce, then the cipher text with its tag."""

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection
 
 from phimage.catalog.accounts import find_caller, find_household
+from phimage.catalog.contents import contents_at
 from phimage.catalog.engine import Database
 from phimage.catalog.images import images_at
 from phimage.catalog.memory import Memory, Touches
@@ -33,7 +34,8 @@ from phimage.catalog.revisions import (
 from phimage.catalog.seal import Seal
 from phimage.errors import MustWait, ServiceUnavailable
 from phimage.model.account import Household, Key, PrivateKey
-from phimage.model.ids import AccountId, ProjectId, PublicKey, Revision
+from phimage.model.content import Content
+from phimage.model.ids import AccountId, ImageId, ProjectId, PublicKey, Revision
 from phimage.model.image import NO_PROJECT, Image
 from phimage.model.topology import Topology
 
@@ -139,6 +141,12 @@ class View:
         scope = project_scope(project)
         return self._past(scope, lambda connection: images_at(connection, self.revision, project), one=True)
 
+    def contents_of(self, project: ProjectId) -> dict[ImageId, Content]:
+        """What is known of the bytes of a project's images; of the base images with NO_PROJECT."""
+        scope = project_scope(project) if project else BASE
+        name = f"content:{scope}"
+        return self._past(scope, lambda connection: contents_at(connection, self.revision, project), name)
+
     def household(self, account: AccountId) -> Household | None:
         """An account as it is now."""
         catalog, scope = self._catalog, account_scope(account)
@@ -198,9 +206,13 @@ class View:
             self._catalog.answers.keep(name, value, self.revision, scopes, _ABOUT + size(value))
         return value
 
-    def _past(self, scope: str, read: Callable[[Connection], Value], *, one: bool = False) -> Value:
-        """What `read` reads at this revision, remembered; `one` says that it does so in one statement."""
-        name = (scope, self.revision) if self.pinned else scope
+    def _past(self, scope: str, read: Callable[[Connection], Value], known_as: str = "", *, one: bool = False) -> Value:
+        """What is read in a scope, remembered by the scope's name or, where a scope has several, by another one.
+
+        `one` says that it is read in one statement.
+        """
+        named = known_as or scope
+        name = (named, self.revision) if self.pinned else named
         try:
             value: Value = self._catalog.facts.recall(name, self.revision)
         except MustWait:

@@ -188,6 +188,7 @@ content = _facts(
     _must("size", BigInteger),
     _must("published", BigInteger),
     _must("failure"),
+    _must("findings", Json),
     _must("facts", Json),
 )
 quota = _facts("quota", (_key("project"),), _must("most", BigInteger))

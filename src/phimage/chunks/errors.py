@@ -6,7 +6,8 @@
     │   └── Lost                an object went away while a writer relied on it; writing again makes it anew
     ├── BadManifest         a manifest that is damaged, is not one, or is not the one asked for
     ├── BadChunk            a chunk of an image is missing, damaged or unreadable
-    └── WrongDisk           the bytes written are not the disk that was announced
+    ├── WrongDisk           the bytes written are not the disk that was announced
+    └── BadUpload           parts of an upload are missing, of a wrong size or damaged
 
 Callers that answer requests give these their RetCode; this room knows none.
 """
@@ -78,3 +79,12 @@ class BadChunk(PhimageError):
 
 class WrongDisk(PhimageError):
     """More or fewer bytes than announced, or another digest."""
+
+
+class BadUpload(PhimageError):
+    """An upload is not the file that it should be. `reason` names its parts."""
+
+    def __init__(self, job: str, reason: str) -> None:
+        self.job = job
+        self.reason = reason
+        super().__init__(f"upload {job}: {reason}; send it again")

@@ -1,7 +1,7 @@
 """The `phimage` command: one file per noun, thin over the signed client.
 
-Exit codes: 0 well, 1 refused or failed, 2 `catalog plan` found changes, 64 the command was written wrongly,
-69 no answer from the server, 78 the installation or its settings are wrong, 130 interrupted.
+Exit codes: 0 well, 1 refused or failed, 2 `catalog plan` found changes, 64 the command was written wrongly, 65 an image or
+its source was refused, 69 no answer from the server, 78 the installation or its settings are wrong, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -19,9 +19,12 @@ INTERRUPTED = 130
 
 COMMANDS = {
     "serve": ("phimage.cli.serve", "serve"),
+    "publisher": ("phimage.cli.publisher", "publisher"),
     "demo": ("phimage.cli.demo", "demo"),
     "image": ("phimage.cli.image", "image"),
     "catalog": ("phimage.cli.catalog", "catalog"),
+    "store": ("phimage.cli.store", "store"),
+    "quota": ("phimage.cli.quota", "quota"),
     "log": ("phimage.cli.log", "log"),
     "account": ("phimage.cli.account", "account"),
     "user": ("phimage.cli.user", "user"),

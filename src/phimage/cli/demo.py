@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -12,6 +13,8 @@ from phimage.errors import PhimageError
 from phimage.settings import read_settings
 
 LOOPBACK = "127.0.0.1"
+RESERVE_MB = 64
+"""What publishing leaves free: the demonstration needs less than others."""
 
 
 @click.command(short_help="Start a server with a catalogue, and show how to call it.")
@@ -23,7 +26,8 @@ LOOPBACK = "127.0.0.1"
 def demo(data: str, host: str, port: int, require_zone: bool, once: bool) -> None:
     """Start a server with the starter catalogue and a demonstration account, list images, and show how to call it.
 
-    It keeps to its own data folder and leaves any other alone.
+    It publishes one small disk, if qemu-img is here, and shows how to download it. It keeps to its own data folder and leaves
+    any other alone.
 
     \b
     Examples:
@@ -31,21 +35,21 @@ def demo(data: str, host: str, port: int, require_zone: bool, once: bool) -> Non
       phimage demo --once --port 0
     """
     from phimage import demo as demonstration
+    from phimage.demo_disk import can_publish
     from phimage.server import serve, with_free_port
 
-    settings = read_settings(
-        None,
-        {},
-        {"data": data, "host": host, "port": port, "require_zone": require_zone, "explain_signatures": host == LOOPBACK},
-    )
+    flags = {"data": data, "host": host, "port": port, "require_zone": require_zone, "explain_signatures": host == LOOPBACK}
+    publishers = 1 if can_publish() else 0
+    settings = read_settings(None, {}, {**flags, "publishers": publishers, "reserve_mb": RESERVE_MB})
     settings = with_free_port(settings)
     demonstration.fill(settings)
     failure: list[Exception] = []
 
     def listening(url: str) -> bool:
         try:
+            shown = _shown(demonstration, url)  # before anybody is told that it listens, and may stop it
             click.echo(f"listening on {url}")
-            _show(demonstration, url)
+            shown()
             if not once:
                 click.echo("Serving until Ctrl-C.")
         except PhimageError as error:
@@ -59,17 +63,24 @@ def demo(data: str, host: str, port: int, require_zone: bool, once: bool) -> Non
         raise failure[0]
 
 
-def _show(demonstration: Any, url: str) -> None:
+def _shown(demonstration: Any, url: str) -> Callable[[], None]:
+    """Ask the server for what is shown, and make what shows it."""
     with demonstration.client(url) as client:
         answer = client.call("DescribePHostImage", Region=demonstration.REGION, Zone=demonstration.ZONE)
-    click.echo(f"\nDescribePHostImage in {demonstration.ZONE}, asked with the signed API:\n")
-    print_images(answer.fields["ImageSet"])
-    click.echo(f"{len(answer.fields['ImageSet'])} of {answer.fields['TotalCount']} images\n")
-    out = console()
-    for title, text in (
+    examples = (
         ("With curl", demonstration.curl(url)),
+        ("Download the demonstration disk", demonstration.download(url)),
         ("With the Python SDK", demonstration.python(url)),
         ("With Terraform", demonstration.terraform(url)),
-    ):
-        out.print(f"── {title} ──", style="bold")
-        click.echo(f"{text}\n")
+    )
+
+    def show() -> None:
+        click.echo(f"\nDescribePHostImage in {demonstration.ZONE}, asked with the signed API:\n")
+        print_images(answer.fields["ImageSet"])
+        click.echo(f"{len(answer.fields['ImageSet'])} of {answer.fields['TotalCount']} images\n")
+        out = console()
+        for title, text in examples:
+            out.print(f"── {title} ──", style="bold")
+            click.echo(f"{text}\n")
+
+    return show

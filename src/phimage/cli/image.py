@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -15,9 +16,35 @@ from phimage.client import Answer, Client
 PAGE = 100
 
 
-@click.group(short_help="List and show images.")
+MORE = {
+    "publish": "phimage.cli.publish:publish",
+    "wait": "phimage.cli.publish:wait",
+    "url": "phimage.cli.download:url",
+    "download": "phimage.cli.download:download",
+    "verify": "phimage.cli.verify:verify",
+}
+"""Commands of this noun that are in files of their own."""
+
+
+class _WithMore(click.Group):
+    """A group that imports those commands when they are used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All commands."""
+        return [*super().list_commands(ctx), *MORE]
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """A command by name."""
+        if name not in MORE:
+            return super().get_command(ctx, name)
+        module, _, attribute = MORE[name].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+
+@click.group(cls=_WithMore, short_help="List, show, publish and download images.")
 def image() -> None:
-    """List and show images."""
+    """List, show, publish and download images."""
 
 
 @image.command("ls", short_help="List the images of a zone.")
@@ -154,6 +181,7 @@ def show(session: Session, id: str, project: str | None, rev: int | None, as_jso
         "created": datetime.fromtimestamp(int(found["CreateTime"]), UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "about": found["ImageDescription"] or "-",
         "zones": ", ".join(fields["Zones"]) or "-",
+        **_bytes_lines(fields),
     }
     for name, text in lines.items():
         out.print(f"{name:<9}{text}", soft_wrap=False)
@@ -163,6 +191,62 @@ def show(session: Session, id: str, project: str | None, rev: int | None, as_jso
         ((run["MachineType"], ", ".join(run["Clusters"]), ", ".join(run["Zones"]) or "-") for run in fields["Runs"]),
         empty="supports no machine type",
     )
+
+
+def _bytes_lines(fields: dict[str, Any]) -> dict[str, str]:
+    """What is known of the bytes of an image."""
+    lines = {}
+    disk, origin = fields["Disk"], fields["Origin"]
+    if disk is not None:
+        boots = " and ".join(disk["Boot"]) or "nothing known"
+        system = f", {disk['System']} {disk['Architecture']}".rstrip() if disk["System"] else ""
+        lines["disk"] = f"{disk['Size']} bytes, {disk['Table'] or 'no'} partition table, boots with {boots}{system}"
+        lines["digest"] = disk["Digest"]
+    if origin is not None:
+        lines["from"] = f"{origin['Source']}, {origin['Format'] or 'not here yet'}, {origin['Digest'] or 'no digest yet'}"
+        if origin["DigestOrigin"]:
+            lines["from"] += f" ({origin['DigestOrigin']})"
+        if origin["Override"]:
+            lines["override"] = ", ".join(origin["Override"])
+        if origin["Failure"]:
+            lines["failure"] = origin["Failure"]
+        if origin["Findings"]:
+            lines["remarks"] = "; ".join(origin["Findings"])
+    return lines
+
+
+@image.command(short_help="Take an image away.")
+@click.argument("id")
+@click.option("--region", envvar="PHIMAGE_REGION", help="Region, such as cn-bj2.")
+@click.option("--zone", envvar="PHIMAGE_ZONE", help="Zone of the region, such as cn-bj2-02.")
+@click.option("--project", envvar="PHIMAGE_PROJECT", help="Project of the image.")
+@click.option("--withdraw", is_flag=True, help="As the operator: any image, also a base image, also one being published.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@signed
+def rm(session: Session, id: str, region: str | None, zone: str | None, project: str | None, withdraw: bool, yes: bool) -> None:
+    """Take an image away: a custom image of the project, or with --withdraw, as the operator, any image.
+
+    It is gone at once and its id is never given again. Its bytes go with a later `phimage store gc`, unless another image
+    needs them.
+
+    \b
+    Examples:
+      phimage image rm pimg-cs-xev4rz2k --zone cn-bj2-02
+      phimage image rm --withdraw pimg-cs-xev4rz2k
+    """
+    if not yes:
+        click.confirm(f"Take {id} away for good?", abort=True, err=True)
+    if withdraw:
+        session.client.call("WithdrawPHostImage", ImageId=id)
+    else:
+        session.client.call(
+            "TerminatePHostImage",
+            ImageId=id,
+            Region=session.given("region", region),
+            Zone=session.given("zone", zone),
+            ProjectId=session.given("project", project),
+        )
+    note(f"{id} is gone")
 
 
 @image.command(short_help="Say why an image is, or is not, listed.")

@@ -15,6 +15,7 @@ from phimage.settings import read_settings
 _OPTIONS = (
     click.option("--config", type=click.Path(path_type=Path), envvar="PHIMAGE_CONFIG", help="TOML file of settings."),
     click.option("--data", metavar="FOLDER", help="Data folder.  [default: phimage-data]"),
+    click.option("--store", metavar="FOLDER|s3://...", help="Where image bytes are.  [default: store in the data folder]"),
     click.option("--database", metavar="URL", help="postgresql://...  [default: SQLite in the data folder]"),
 )
 
@@ -30,8 +31,8 @@ def of_installation(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command those options, and `settings` made of them."""
 
     @wraps(command)
-    def run(*args: Any, config: Path | None, data: str | None, database: str | None, **kwargs: Any) -> Any:
-        settings = read_settings(config, os.environ, {"data": data, "database": database})
+    def run(*args: Any, config: Path | None, data: str | None, store: str | None, database: str | None, **kwargs: Any) -> Any:
+        settings = read_settings(config, os.environ, {"data": data, "store": store, "database": database})
         return command(*args, settings=settings, **kwargs)
 
     return with_installation_options(run)

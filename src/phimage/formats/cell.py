@@ -109,6 +109,8 @@ def main() -> None:
     wall_off(program, cell["readable"], cell["writable"])
     drop_rights(cell["user"], cell["group"])
     libc.prctl(SET_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != cell["parent"]:  # it died before
+        os.kill(os.getpid(), signal.SIGKILL)
     os.umask(0o077)
     os.execve(program, sys.argv[2:], {})  # noqa: S606  there is no shell
 

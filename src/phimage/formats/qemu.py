@@ -149,6 +149,7 @@ def _run(
         "writable": outputs,
         "user": user and user[0],
         "group": user and user[1],
+        "parent": os.getpid(),
     }
     arguments = [sys.executable, "-I", "-S", str(Path(__file__).with_name("cell.py")), msgspec.json.encode(cell).decode()]
     try:

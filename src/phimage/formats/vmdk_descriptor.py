@@ -30,7 +30,9 @@ def inspect(text: bytes, capacity: int, report: Report) -> str:
                 raise Malformed(f"the descriptor has the extent {shown(line.encode())}")
             extents.append(extent)
         elif field := _FIELD.fullmatch(line):
-            fields.setdefault(field[1].lower(), field[2].strip('" \t'))
+            value = field[2].strip('" \t')
+            if fields.setdefault(field[1].lower(), value) != value:  # readers differ in which one they believe
+                raise Malformed(f"the descriptor says {shown(field[1].encode())} twice, and not the same")
         else:
             raise Malformed(f"the descriptor has the line {shown(line.encode())}")
     _parent(text, fields, report)

@@ -1,7 +1,7 @@
 """The HTTP edge, as an ASGI application. Its whole order:
 
-1. method: GET and POST, else 405
-2. path: a few pages are fixed (`/healthz`, `/openapi.json`); every other path is a base path of the gateway
+1. path: what is mounted answers below its own (`/images/`, `/uploads/`)
+2. method: GET and POST, else 405; a few pages are fixed (`/healthz`, `/openapi.json`); every other path is a base path
 3. body: read up to the Action's limit; what is over it is read, forgotten and answered with RetCode 240
 4. answer: at once from what is remembered, else in a thread that may wait for the database
 5. headers: request id, revision, gzip if the client asks and it pays
@@ -13,24 +13,24 @@ import asyncio
 import gzip
 import re
 import secrets
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from functools import lru_cache
-from ipaddress import IPv6Address, ip_address, ip_network
-from typing import Any, Generic
+from functools import partial
+from typing import Generic
 
 import structlog
 
 from phimage.errors import MissingAction, MustWait, NotYet, RequestError, ServiceUnavailable, TooLargeParam
 from phimage.gateway import envelope
 from phimage.gateway.dispatch import Answer, Attempt, Dispatcher, Incoming, View, most_body
+from phimage.gateway.origin import Message, Origin
 
 log = structlog.get_logger()
 
-Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[Message, Receive, Send], Awaitable[None]]
 
 THREADS = 4
 """Few: what they wait for is short, and each one more that wants the interpreter costs all others."""
@@ -46,7 +46,8 @@ class App(Generic[View]):
 
     `refresh` is called every `refresh_seconds` in a thread, to learn of other processes' changes; `started` once, when the
     application begins to answer, and `stopped` when it has ended. `stopping` says whether the server is about to end: who
-    waits for news is answered then. `pages` are fixed JSON documents by path, for GET.
+    waits for news is answered then. `pages` are fixed JSON documents by path, for GET; `mounts` are other applications by the
+    beginning of their paths.
     """
 
     def __init__(
@@ -55,10 +56,11 @@ class App(Generic[View]):
         refresh: Callable[[], object],
         started: Callable[[], object] = lambda: None,
         stopped: Callable[[], object] = lambda: None,
-        trusted_proxies: Iterable[str] = (),
+        origin: Origin | None = None,
         pages: Mapping[str, bytes] | None = None,
         refresh_seconds: float = 0.25,
         stopping: Callable[[], bool] = lambda: False,
+        mounts: Mapping[str, Application] | None = None,
     ) -> None:
         self._dispatcher = dispatcher
         self._refresh = refresh
@@ -67,16 +69,21 @@ class App(Generic[View]):
         self._stopping = stopping
         self._refresh_seconds = refresh_seconds
         self._pages = {"/healthz": b'{"status":"ok"}', **(pages or {})}
-        self._proxies = tuple(ip_network(network) for network in trusted_proxies)
+        self._mounts = tuple((mounts or {}).items())
+        self._origin = origin or Origin()
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="answer")
         self._watcher: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._news = asyncio.Event()
-        self._request_ids = _new_request_ids()
+        self._request_ids = _request_ids()
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer one connection event of the server."""
         if scope["type"] == "http":
+            for beginning, mounted in self._mounts:
+                if scope["path"].startswith(beginning):
+                    await mounted(scope, receive, send)
+                    return
             await self._http(scope, receive, send)
         elif scope["type"] == "lifespan":
             await self._lifespan(receive, send)
@@ -99,8 +106,9 @@ class App(Generic[View]):
             answer = Answer(envelope.failure("", body), body.ret_code, None)
         else:
             content_type = headers.get(b"content-type", b"").decode("latin-1")
-            address = self._address(scope)
-            answer = await self._answer(Incoming(method, scope["path"], query, content_type, body, address, request_id))
+            address, base_url = self._origin.address(scope), partial(self._origin.base_url, scope)
+            path = scope["path"]
+            answer = await self._answer(Incoming(method, path, query, content_type, body, address, request_id, base_url))
         extra = [(name.lower().encode("ascii"), value.encode("ascii")) for name, value in answer.headers.items()]
         if answer.revision is not None:
             extra.append((b"x-phimage-revision", b"%d" % answer.revision))
@@ -146,27 +154,6 @@ class App(Generic[View]):
         self._news, old = asyncio.Event(), self._news
         old.set()
 
-    def _address(self, scope: Message) -> str:
-        """The caller's address: the peer's, or behind trusted proxies the last one in X-Forwarded-For that is not theirs."""
-        address = _plain(scope["client"][0]) if scope.get("client") else ""
-        if self._proxies and self._is_proxy(address):
-            # A proxy adds itself to the line or adds a line; together they are one list, the nearest hop last.
-            lines = [value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-for"]
-            for hop in reversed(",".join(lines).split(",")):
-                if not hop.strip():
-                    break
-                address = _plain(hop.strip())
-                if not self._is_proxy(address):
-                    break
-        return address
-
-    def _is_proxy(self, address: str) -> bool:
-        try:
-            found = ip_address(address)
-        except ValueError:
-            return False
-        return any(found in network for network in self._proxies)
-
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         while True:
             message = await receive()
@@ -205,25 +192,21 @@ class App(Generic[View]):
                 away = False
 
 
-def _new_request_ids() -> Iterator[str]:
-    """Random UUIDs, version 4. Randomness is drawn for many at a time: asking the kernel lets go of the interpreter, which a
+def new_request_id() -> str:
+    """A random UUID, version 4. The same as `uuid.uuid4`, in a third of the time."""
+    return _uuid(secrets.token_hex(16))
+
+
+def _request_ids() -> Iterator[str]:
+    """Request ids, without end. Randomness is drawn for many at a time: asking the kernel lets go of the interpreter, which a
     busy process gets back only in its turn."""
     while True:
         drawn = secrets.token_hex(16 * REQUEST_IDS)
-        for start in range(0, len(drawn), 32):
-            digits = drawn[start : start + 32]
-            yield f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{'89ab'[int(digits[16], 16) & 3]}{digits[17:20]}-{digits[20:]}"
+        yield from (_uuid(drawn[start : start + 32]) for start in range(0, len(drawn), 32))
 
 
-@lru_cache(maxsize=4096)
-def _plain(address: str) -> str:
-    """An address as people write it: an IPv4 address that came mapped into IPv6 is IPv4."""
-    try:
-        found = ip_address(address)
-    except ValueError:
-        return address
-    mapped = found.ipv4_mapped if isinstance(found, IPv6Address) else None
-    return str(mapped or found)
+def _uuid(digits: str) -> str:
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{'89ab'[int(digits[16], 16) & 3]}{digits[17:20]}-{digits[20:]}"
 
 
 async def _read(receive: Receive, most: int) -> bytes | RequestError:

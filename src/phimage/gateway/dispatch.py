@@ -56,7 +56,7 @@ MOST_KEPT = 4096
 
 
 class Incoming(Struct, frozen=True):
-    """A request as it came. `body` is whole; `address` is the caller's, after trusted proxies."""
+    """A request as it came. `body` is whole; `address` is the caller's and `base_url` gives ours, as trusted proxies say."""
 
     method: str
     path: str
@@ -65,6 +65,7 @@ class Incoming(Struct, frozen=True):
     body: bytes
     address: str
     request_id: str
+    base_url: Callable[[], str] = str
 
 
 class Answer(Struct, frozen=True):
@@ -203,6 +204,7 @@ class Dispatcher(Generic[View]):
             default_limit=pin.limit,
             patient=attempt.patient,
             headers=headers,
+            base_url=incoming.base_url,
         )
         body = envelope.success(action.name, action.answer(admitted.request, call))
         return Answer(body, 0, view.revision, headers)

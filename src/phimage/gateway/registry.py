@@ -46,7 +46,9 @@ View = TypeVar("View", bound=Present)
 class Call(Struct, Generic[View], frozen=True):
     """Everything about a request but its own parameters. `time` is Unix seconds; `default_limit` comes from the path.
 
-    `patient` says that the caller can still wait for news; `headers` are put beside the answer."""
+    `patient` says that the caller can still wait for news; `headers` are put beside the answer; `base_url` gives the
+    address at which the caller found this server.
+    """
 
     view: View
     household: Household
@@ -60,6 +62,7 @@ class Call(Struct, Generic[View], frozen=True):
     default_limit: int | None
     patient: bool
     headers: dict[str, str]
+    base_url: Callable[[], str] = str
 
     @property
     def actor(self) -> str:

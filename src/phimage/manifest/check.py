@@ -14,18 +14,23 @@ from msgspec import Struct
 from phimage.manifest.document import DATE, Document
 from phimage.manifest.mistake import MOST, Mistake, Mistakes, Path, shown
 from phimage.manifest.read import Reading
-from phimage.manifest.records import seconds
+from phimage.manifest.records import Source, seconds
 from phimage.manifest.references import check_references, hidden_sections
+from phimage.manifest.sources import replaced
+from phimage.model.content import Content
 from phimage.model.ids import ImageId, RegionId, ZoneId
 from phimage.model.image import ImageType
 from phimage.model.topology import Topology, topology
+from phimage.sources.errors import UrlRefused
+from phimage.sources.url import read_url
 
 
 class Surroundings(Struct, frozen=True):
-    """What a file meets: the catalogue's places, how many custom images are in a zone, and which ids of the file's new images
-    once were another image's, with the type of that."""
+    """What a file meets: the catalogue's places, what is known of the bytes of its base images, how many custom images are in a
+    zone, and which ids of the file's new images once were another image's, with the type of that."""
 
     places: Topology
+    contents: Mapping[ImageId, Content]
     once_given: Mapping[ImageId, ImageType]
     custom_images_in: Callable[[ZoneId], int]
 
@@ -40,6 +45,7 @@ def check(reading: Reading, around: Surroundings, *, prune: bool) -> tuple[Mista
     checker.numbers()
     checker.defaults()
     checker.images()
+    checker.sources()
     checker.zones()
     check_references(reading, reading.document, _NOTHING if prune else around.places, checker.mistakes)
     return checker.mistakes.told()
@@ -98,6 +104,28 @@ class _Checker:
                 self._tell(("images", at, "id"), "this was the id of an image that was withdrawn; ids are never used again")
             if re.fullmatch(DATE, doc.created, re.ASCII) and not _is_date(doc.created):
                 self._tell(("images", at, "created"), f"expected a date from 1970 on; there is no {doc.created}")
+
+    def sources(self) -> None:
+        """A source can be fetched, is proved by a digest, and changes no bytes that are here."""
+        for at, doc in enumerate(self._document.images):
+            path: Path = ("images", at, "source")
+            if not doc.source:
+                if doc.sha256:
+                    self._tell(("images", at, "sha256"), "this is the digest of a source, and no source is given")
+                continue
+            try:
+                read_url(doc.source)
+            except UrlRefused as refused:
+                self._tell(path, f"{refused.what}; {refused.remedy}")
+            if not doc.sha256 and ("images", at, "sha256") not in self._reading.unread:
+                self._tell(path, "expected sha256 beside it: the SHA-256 of the file there")
+            if doc.state == "Making":
+                self._tell(
+                    ("images", at, "state"), "expected the state that the image gets with its bytes: Available or Unavailable"
+                )
+            source = Source(ImageId(doc.id), doc.source, f"sha256:{doc.sha256}")
+            if doc.sha256 and replaced(self._around.contents.get(source.image), source):
+                self._tell(path, "the bytes of this image are here and never change: publish others under a new id")
 
     def zones(self) -> None:
         """A zone with custom images in it stays, and stays where it is."""

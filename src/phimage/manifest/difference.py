@@ -8,12 +8,12 @@ from typing import Any, Literal
 from msgspec import Struct
 
 from phimage.manifest import notation
-from phimage.manifest.records import Record, cluster_doc, image_doc, machine_type_doc, region_doc, zone_doc
+from phimage.manifest.records import Record, Source, cluster_doc, image_doc, machine_type_doc, region_doc, zone_doc
 from phimage.model.image import Image
 from phimage.model.machine import MachineType, Offer
 from phimage.model.place import Cluster, Region, Zone
 
-Noun = Literal["cluster", "region", "zone", "machine_type", "offer", "image"]
+Noun = Literal["cluster", "region", "zone", "machine_type", "offer", "image", "source"]
 Verb = Literal["added", "changed", "withdrawn"]
 
 
@@ -64,6 +64,8 @@ def title(record: Record) -> str:
             return f"stock {record.stock}"
         case Image():
             return record.name
+        case Source():
+            return record.shown
     return record.name_en or record.name_zh
 
 
@@ -82,6 +84,8 @@ def _fields(record: Record) -> dict[str, str]:
             return {"stock": str(record.stock)}
         case Image():
             return _flat(image_doc(record))
+        case Source():
+            return {"source": record.shown, "sha256": record.digest.removeprefix("sha256:"), "failure": record.failure}
 
 
 def _flat(value: Any, path: str = "") -> dict[str, str]:

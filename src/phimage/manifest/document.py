@@ -113,19 +113,40 @@ class ImageDoc(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     name: Annotated[str, Meta(min_length=1, max_length=128, description="ImageName: what people call the image")]
     family: Annotated[
         str,
-        Meta(pattern=r"^[a-z0-9][a-z0-9.-]{0,62}$", description="what stays the same from version to version: ubuntu-22.04"),
-    ]
+        Meta(
+            pattern=r"^([a-z0-9][a-z0-9.-]{0,62})?$",
+            description="what stays the same from version to version: ubuntu-22.04; empty for none",
+        ),
+    ] = ""
     os_type: Annotated[str, Meta(min_length=1, max_length=64, description="distribution family: CentOS, Ubuntu, Windows, ...")]
     os_name: Annotated[str, Meta(min_length=1, max_length=128, description="OsName: the operating system, for people")]
     version: Annotated[str, Meta(max_length=64, description="free text that the operator chooses")] = ""
     description: Annotated[str, Meta(max_length=1024, description="ImageDescription")] = ""
     state: Annotated[Literal["Available", "Unavailable", "Making"], Meta(description="State")] = "Available"
     deprecated: Annotated[bool, Meta(description="no longer listed, still answered when asked for by its id")] = False
-    size: Annotated[int, Meta(ge=0, le=2_147_483_647, description="ImageSize: GB of the system disk that the image needs")]
+    size: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=2_147_483_647,
+            description="ImageSize: GB of the system disk that the image needs; 0 beside a source: what its disk needs",
+        ),
+    ]
     created: Annotated[
         str,
         Meta(pattern=DATE, description="when it was published, UTC: 2026-11-01T00:00:00Z"),
     ]
+    source: Annotated[
+        str,
+        Meta(
+            max_length=8192,
+            description="http(s) URL of the disk image; it is Making until its bytes are here, then in its state",
+        ),
+    ] = ""
+    sha256: Annotated[
+        str,
+        Meta(pattern=r"^([0-9a-f]{64})?$", description="SHA-256 of the file at the source, in hexadecimal; required with it"),
+    ] = ""
     zones: Annotated[tuple[str, ...], Meta(description="zones the image is placed in")] = ()
     support: Annotated[
         dict[str, tuple[str, ...]],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any
 
@@ -13,7 +13,9 @@ from phimage.manifest import notation
 from phimage.manifest.document import FORMAT
 from phimage.manifest.natural import natural
 from phimage.manifest.records import cluster_doc, image_doc, machine_type_doc, region_doc
-from phimage.model.ids import MachineTypeId, RegionId
+from phimage.manifest.sources import given
+from phimage.model.content import Content
+from phimage.model.ids import ImageId, MachineTypeId, RegionId
 from phimage.model.image import Image, ImageType
 from phimage.model.machine import Offer
 from phimage.model.place import Zone
@@ -23,8 +25,11 @@ HEADER = "# yaml-language-server: $schema=catalog.schema.json"
 """Tells editors where the schema is (`phimage catalog schema > catalog.schema.json`)."""
 
 
-def export(topology: Topology, images: Iterable[Image]) -> str:
-    """The places, machine types and base images as a catalogue file; `plan` of it shows no difference."""
+def export(topology: Topology, images: Iterable[Image], contents: Mapping[ImageId, Content] | None = None) -> str:
+    """The places, machine types and base images as a catalogue file; `plan` of it shows no difference.
+
+    An image that waits for its bytes has the state that it gets with them.
+    """
     zones: dict[RegionId, list[Zone]] = {}
     for zone in topology.zones.values():
         zones.setdefault(zone.region, []).append(zone)
@@ -34,12 +39,12 @@ def export(topology: Topology, images: Iterable[Image]) -> str:
     clusters = sorted(topology.clusters.values(), key=lambda cluster: natural(cluster.id))
     regions = sorted(topology.regions.values(), key=lambda region: region.number)
     kinds = sorted(topology.machine_types.values(), key=lambda kind: natural(kind.id))
-    base = sorted((image for image in images if image.type is ImageType.BASE), key=_order)
+    base = sorted((image for image in given(images, contents or {}) if image.type is ImageType.BASE), key=_order)
     lines = [HEADER, "", f"phimage: {FORMAT}"]
     lines += _section("clusters", [cluster_doc(cluster) for cluster in clusters], roomy=False)
     lines += _section("regions", [region_doc(region, zones.get(region.id, ())) for region in regions], roomy=True)
     lines += _section("machine_types", [machine_type_doc(kind, offers.get(kind.id, ())) for kind in kinds], roomy=True)
-    lines += _section("images", [image_doc(image) for image in base], roomy=True)
+    lines += _section("images", [image_doc(image, (contents or {}).get(image.id)) for image in base], roomy=True)
     return "\n".join(lines) + "\n"
 
 

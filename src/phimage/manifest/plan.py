@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import secrets
+from collections.abc import Mapping
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
+from phimage.catalog.contents import contents_at, withdraw_contents
 from phimage.catalog.engine import Connection
 from phimage.catalog.facts import Facts
 from phimage.catalog.images import IMAGES, custom_images_in, images_at, once_given
@@ -16,8 +20,10 @@ from phimage.manifest.difference import Difference, Noun, difference, title
 from phimage.manifest.mistake import Mistake
 from phimage.manifest.natural import natural
 from phimage.manifest.read import read
-from phimage.manifest.records import Records, records_in, records_of
-from phimage.model.ids import ImageId, Revision
+from phimage.manifest.records import Records, Source, records_in, records_of
+from phimage.manifest.sources import fetch, given, held, sources_in
+from phimage.model.ids import ImageId, RandomBytes, Revision
+from phimage.model.image import NO_PROJECT, Image, State
 from phimage.model.machine import Offer
 
 _FACTS: dict[Noun, Facts[Any]] = {
@@ -28,6 +34,8 @@ _FACTS: dict[Noun, Facts[Any]] = {
     "offer": OFFERS,
     "image": IMAGES,
 }
+
+_NOUNS: tuple[Noun, ...] = (*_FACTS, "source")
 
 
 class Kept(Struct, frozen=True):
@@ -42,6 +50,7 @@ class Plan(Struct, frozen=True):
     """What a file would change. Where there are mistakes nothing else is told."""
 
     differences: tuple[Difference, ...] = ()
+    wanted: Mapping[str, State] = {}  # by image, the state that those with a source get with their bytes
     kept: tuple[Kept, ...] = ()
     mistakes: tuple[Mistake, ...] = ()
 
@@ -56,23 +65,28 @@ def plan(connection: Connection, revision: Revision, text: str, prune: bool) -> 
     if reading.document is None:
         return Plan(mistakes=reading.mistakes)
     places, images = topology_at(connection, revision), images_at(connection, revision)
+    contents = contents_at(connection, revision, NO_PROJECT)
     known = {image.id for image in images}
     new = {ImageId(image.id) for image in reading.document.images} - known
-    around = Surroundings(places, once_given(connection, new), lambda zone: custom_images_in(connection, zone))
+    around = Surroundings(places, contents, once_given(connection, new), lambda zone: custom_images_in(connection, zone))
     mistakes = check(reading, around, prune=prune)
     if mistakes:
         return Plan(mistakes=mistakes)
-    before, after = records_in(places, images), records_of(reading.document)
+    after = records_of(reading.document)
+    before: Records = {**records_in(places, given(images, contents)), "source": sources_in(contents, after)}
     differences, kept = [], []
-    for noun in _FACTS:
+    for noun in _NOUNS:
         for id in sorted({*before[noun], *after[noun]}, key=natural):
             old, wanted = before[noun].get(id), after[noun].get(id)
+            if isinstance(old, Image) and isinstance(wanted, Image) and wanted.size == 0 and id in after["source"]:
+                wanted = replace(wanted, size=old.size)  # what its disk needs
             if old is None or wanted is not None or prune or _belongs(old, after):
                 if old != wanted:
                     differences.append(difference(noun, id, old, wanted))
-            elif noun != "offer":
+            elif noun not in ("offer", "source"):
                 kept.append(Kept(noun, id, title(old)))
-    return Plan(tuple(differences), tuple(kept))
+    states = {doc.id: State(doc.state) for doc in reading.document.images if doc.source}
+    return Plan(tuple(differences), states, tuple(kept))
 
 
 def _belongs(record: Any, after: Records) -> bool:
@@ -80,15 +94,24 @@ def _belongs(record: Any, after: Records) -> bool:
     return isinstance(record, Offer) and record.machine_type in after["machine_type"]
 
 
-def carry_out(change: Change, plan: Plan) -> None:
+def carry_out(change: Change, plan: Plan, random: RandomBytes = secrets.token_bytes) -> None:
     """Make the catalogue as a plan wants it. The plan was made in the same transaction, of the revision before the change.
 
-    What does not change is not written, and a plan without differences records nothing.
+    What does not change is not written, and a plan without differences records nothing. Images with a new source get their
+    bytes from a publisher, later.
     """
     if plan.mistakes:
         raise ValueError("a file with mistakes cannot be carried out")
     for noun, facts in _FACTS.items():
         own = [difference for difference in plan.differences if difference.noun == noun]
         facts.add_all(change, [one.after for one in own if one.verb == "added"])
-        facts.change_all(change, [one.after for one in own if one.verb == "changed"])
-        facts.withdraw(change, *(one.before for one in own if one.verb == "withdrawn"))
+        changed = [one.after for one in own if one.verb == "changed"]
+        gone = [one.before for one in own if one.verb == "withdrawn"]
+        if noun == "image":
+            changed = [held(change, image) for image in changed if isinstance(image, Image)]
+            withdraw_contents(change, [ImageId(one.id) for one in own if one.verb == "withdrawn"], "the image was withdrawn")
+        facts.change_all(change, changed)
+        facts.withdraw(change, *gone)
+    for one in plan.differences:
+        if isinstance(one.after, Source):
+            fetch(change, one.after, plan.wanted[one.id], random)

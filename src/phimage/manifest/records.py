@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import cast
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from phimage.manifest.document import (
@@ -27,17 +28,34 @@ from phimage.manifest.document import (
     ZoneDoc,
 )
 from phimage.manifest.natural import natural
+from phimage.model.content import Content
 from phimage.model.ids import ClusterId, ImageId, MachineTypeId, RegionId, ZoneId
 from phimage.model.image import NO_PROJECT, Image, ImageType, State
 from phimage.model.machine import Cpu, Disk, Gpu, MachineType, Offer
 from phimage.model.place import Cluster, Region, Zone
 from phimage.model.topology import Topology
+from phimage.sources.url import shown
 
-Record = Cluster | Region | Zone | MachineType | Offer | Image
+
+class Source(Struct, frozen=True):
+    """A source as the file or the catalogue has it. `digest` is `sha256:<hex>`; `failure` is why its bytes are not here."""
+
+    image: ImageId
+    url: str
+    digest: str
+    failure: str = ""
+
+    @property
+    def shown(self) -> str:
+        """The address for people, without the values of its query."""
+        return shown(self.url)
+
+
+Record = Cluster | Region | Zone | MachineType | Offer | Image | Source
 Records = Mapping[str, Mapping[str, Record]]
-"""Records by noun and id; the id of an offer is `machine type/zone/cluster`."""
+"""Records by noun and id; the id of an offer is `machine type/zone/cluster`, that of a source its image's."""
 
-NOUNS = ("cluster", "region", "zone", "machine_type", "offer", "image")
+NOUNS = ("cluster", "region", "zone", "machine_type", "offer", "image", "source")
 
 
 def records_of(document: Document) -> Records:
@@ -58,6 +76,7 @@ def records_of(document: Document) -> Records:
             for cluster, stock in stocks.items()
         ],
         [_image(doc) for doc in document.images],
+        [Source(ImageId(doc.id), doc.source, f"sha256:{doc.sha256}") for doc in document.images if doc.source],
     )
 
 
@@ -80,6 +99,7 @@ def _by_noun(
     machine_types: Iterable[MachineType],
     offers: Iterable[Offer],
     images: Iterable[Image],
+    sources: Iterable[Source] = (),
 ) -> Records:
     return {
         "cluster": {cluster.id: cluster for cluster in clusters},
@@ -88,6 +108,7 @@ def _by_noun(
         "machine_type": {kind.id: kind for kind in machine_types},
         "offer": {f"{offer.machine_type}/{offer.zone}/{offer.cluster}": offer for offer in offers},
         "image": {image.id: image for image in images},
+        "source": {source.image: source for source in sources},
     }
 
 
@@ -188,8 +209,9 @@ def _disk_doc(disk: Disk) -> DiskDoc:
     return DiskDoc(cast("Role", disk.role), disk.type, disk.size, disk.count, disk.raid, disk.io_cap)
 
 
-def image_doc(image: Image) -> ImageDoc:
-    """A base image as the file has it."""
+def image_doc(image: Image, content: Content | None = None) -> ImageDoc:
+    """A base image as the file has it, with its source where its bytes come from one that a file can give."""
+    algorithm, _, digest = content.source_digest.partition(":") if content is not None and content.source else ("", "", "")
     support = sorted(settled(image).support.items(), key=lambda item: natural(item[0]))
     return ImageDoc(
         id=image.id,
@@ -203,6 +225,8 @@ def image_doc(image: Image) -> ImageDoc:
         deprecated=image.deprecated,
         size=image.size,
         created=date(image.created),
+        source=content.source if content is not None and algorithm == "sha256" else "",
+        sha256=digest if algorithm == "sha256" else "",
         zones=tuple(sorted(set(image.zones), key=natural)),
         support={kind: tuple(sorted(clusters, key=natural)) for kind, clusters in support},
     )

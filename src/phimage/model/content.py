@@ -17,12 +17,14 @@ GIB = 1 << 30
 class Content(Struct, frozen=True):
     """The bytes of one image. Until they are whole and verified `manifest` is empty; then they never change.
 
-    `project` is the image's. `source` is the URL that they come from, empty for an upload; `source_digest` is that of the original
-    file (`sha256:<hex>`): before, what is expected of it, empty for trust on first use, and afterwards what it has. `digest_origin`
-    tells people why that is believed; `overrides` are the findings that the operator took the blame for. `wanted` is the
-    state that the image gets with its bytes, `failure` why it did not get them. `manifest` names the bytes in the store, `sha256`
-    and `size` are those of the raw disk, in hexadecimal and in bytes; `published` is Unix seconds; `facts` is what
-    is known of the disk, for everyone who may see the image.
+    `project` is the image's. `source` is the URL that they come from, empty for an upload. `source_digest` is that of the
+    original file (`sha256:<hex>`): before, what is expected of it, empty for trust on first use, and afterwards what it
+    has; `digest_origin` tells people why that is believed. `overrides` are the findings that the operator took the blame
+    for. `wanted` is the state that the image gets with its bytes, `failure` why it did not get them.
+
+    `manifest` names the bytes in the store, `sha256` and `size` are those of the raw disk, in hexadecimal and in bytes;
+    `published` is Unix seconds; `facts` is what is known of the disk, for everyone who may see the image. `findings` are what
+    the inspection remarked, as `id: text`, for the operator.
     """
 
     image: ImageId
@@ -38,6 +40,7 @@ class Content(Struct, frozen=True):
     size: int = 0
     published: int = 0
     failure: str = ""
+    findings: tuple[str, ...] = ()
     facts: Mapping[str, Any] = {}
 
     @property

@@ -23,9 +23,9 @@ class JobState(StrEnum):
 class Origin(Struct, frozen=True):
     """Where an image's bytes come from. `url` is empty for an upload; `digest` is empty for trust on first use.
 
-    `name` is the original file's, for finding it in a checksum file; `size` is its bytes, 0 when they are not known; `sent` is the
-    digest that the sender of an upload computed. `format` is what the publisher says the file is, empty for whatever it is
-    found to be; `overrides` are the ids of findings that the operator takes the blame for.
+    `name` is the original file's, for finding it in a checksum file; `size` is its bytes, 0 when they are not known; `sent` is
+    the digest that the sender of an upload computed. `format` is what the publisher says the file is, empty for whatever it
+    is found to be; `overrides` are the ids of findings that the operator takes the blame for.
     """
 
     url: str = ""

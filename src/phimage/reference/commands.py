@@ -63,7 +63,7 @@ def _named(ctx: click.Context) -> list[tuple[str, click.Option]]:
     return [
         (option.name, option)
         for option in ctx.command.params
-        if isinstance(option, click.Option) and option.name and not option.is_eager
+        if isinstance(option, click.Option) and option.name and not option.is_eager and not option.hidden
     ]
 
 

@@ -24,10 +24,19 @@ def _hybrid_gpt() -> bytes:
     return bytes(disk[:32768]) + make.iso()[32768:-32768] + bytes(disk[-32768:])
 
 
+def _udf() -> bytes:
+    """A disc with a UDF file system beside that of ISO 9660, as `mkisofs -udf` writes it."""
+    disc = bytearray(make.iso())
+    for sector, name in enumerate((b"BEA01", b"NSR02", b"TEA01"), start=18):
+        disc[sector * 2048 : (sector + 1) * 2048] = (b"\0" + name + b"\1").ljust(2048, b"\0")
+    return bytes(disc)
+
+
 ISO_SIZE = 600 * 2048
 
 ISO = [
     case("iso", make.iso, Format.ISO, size=ISO_SIZE),
+    case("iso, UDF too", _udf, Format.ISO, size=ISO_SIZE),
     case("iso, bootable", partial(make.iso, boot=[0, 0xEF]), Format.ISO, size=ISO_SIZE),
     case("iso, hybrid with an MBR", _hybrid, Format.ISO, oslo=False, why=HYBRID, size=ISO_SIZE),
     case("iso, hybrid with an MBR and a GPT", _hybrid_gpt, Format.ISO, oslo=False, why=HYBRID, size=ISO_SIZE),
@@ -77,6 +86,14 @@ RAW = [
         oslo=False,
         why=HYBRID,
     ),
+    case(
+        "raw, GPT with two protective partitions",
+        lambda: bytes(make.gpt(SIZE, [(make.LINUX, 2048, 4095, "root")], mixed=[(0, 0xEE, 1, 8191)])),
+        Format.RAW,
+        oslo=False,
+        why="the second says the same as the first",
+    ),
+    case("raw, MBR whose partition has an odd address", _mbr((0, 0x8E, 2, 4096), chs=b"\0\1\0"), Format.RAW),
     case(
         "raw, an odd boot flag",
         _mbr((0x0A, 0x83, 2048, 4096)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from phimage.formats.signature import Format
-from tests.formats.cases.case import FOREIGN, SIZE, Case, case, stricter
+from tests.formats.cases.case import FOREIGN, SIZE, Case, case, raw_disk, stricter
 
 
 def _trailer(mark: bytes) -> Callable[[], bytes]:
@@ -23,6 +23,7 @@ def _foreign(name: str, format: Format, image: Callable[[], bytes], *, seen: boo
 
 FOREIGNERS = [
     _foreign("dmg", Format.DMG, _trailer(b"koly\0\0\0\4\0\0\2\0")),
+    _foreign("dmg around a disk", Format.DMG, lambda: raw_disk()[:-512] + b"koly\0\0\0\4\0\0\2\0".ljust(512, b"\0")),
     _foreign(
         "cloop",
         Format.CLOOP,

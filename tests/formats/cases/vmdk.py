@@ -8,6 +8,7 @@ from collections.abc import Callable
 from phimage.formats.signature import Format
 from tests.formats import make
 from tests.formats.cases.case import FOREIGN, case, stricter
+from tests.formats.make import KIB
 
 
 def _vmdk(lines: tuple[str, ...] = (), **fields: object) -> Callable[[], bytes]:
@@ -27,6 +28,15 @@ def _capacity_zero() -> bytes:
     return make.vmdk(header=make.vmdk_header(capacity=0), text=_flat())
 
 
+def _stream(*, descriptor_at: int = 1, descriptor_size: int = 20) -> bytes:
+    header = make.vmdk_footer(directory=make.AT_END, descriptor_at=descriptor_at, descriptor_size=descriptor_size)
+    return make.vmdk_stream(header=header)
+
+
+def _device(subformat: str, extent: str) -> Callable[[], bytes]:
+    return _vmdk(subformat=subformat, extents=[extent])
+
+
 def _hint_behind_the_descriptor() -> bytes:
     text = make.descriptor(lines=["#".ljust(512, "#")])
     text = text[:1024].ljust(1024, b"\n") + b'parentFileNameHint="/bait/secret"\n'
@@ -43,6 +53,37 @@ VMDK = [
     case("vmdk, descriptor of capacity 0", _capacity_zero, Format.VMDK, "vmdk.malformed"),
     case("vmdk, monolithicFlat inside", _vmdk(subformat="monolithicFlat"), Format.VMDK, "vmdk.subformat"),
     case("vmdk, twoGbMaxExtentSparse inside", _vmdk(subformat="twoGbMaxExtentSparse"), Format.VMDK, "vmdk.subformat"),
+    case("vmdk, unknown createType", _vmdk(subformat="someunknownformat"), Format.VMDK, "vmdk.subformat"),
+    case(
+        "vmdk, bare descriptor with line ends of Windows",
+        lambda: _flat().replace(b"\n", b"\r\n"),
+        Format.VMDK,
+        "vmdk.descriptor",
+    ),
+    case(
+        "vmdk, a disk of the machine that reads it",
+        _device("fullDevice", 'RW 8192 FLAT "/dev/sda" 0'),
+        Format.VMDK,
+        "vmdk.subformat",
+        "vmdk.extent",
+    ),
+    case(
+        "vmdk, a disk of the machine that reads it, mapped",
+        _device("vmfsRawDeviceMap", 'RW 8192 VMFSRDM "/dev/sda"'),
+        Format.VMDK,
+        "vmdk.subformat",
+        "vmdk.extent",
+    ),
+    case(
+        "vmdk, two createTypes, an evil one first",
+        lambda: make.vmdk(text=b'createType="monolithicFlat"\n' + make.descriptor()),
+        Format.VMDK,
+        "vmdk.malformed",
+    ),
+    stricter(
+        "vmdk, two createTypes, an evil one second", _vmdk(('createType="monolithicFlat"',)), Format.VMDK, "vmdk.malformed"
+    ),
+    stricter("vmdk, two parentCIDs", _vmdk(("parentCID=12345678",)), Format.VMDK, "vmdk.malformed"),
     case(
         "vmdk, createType without quotes",
         lambda: make.vmdk(text=make.descriptor().replace(b'="monolithicSparse"', b" monolithicFlat")),
@@ -87,6 +128,20 @@ VMDK = [
     case("vmdk, descriptor that is not text", lambda: make.vmdk(text=b"\xff\xfe" * 200), Format.VMDK, "vmdk.malformed"),
     case("vmdk, version 9", _vmdk_header(version=9), Format.VMDK, "vmdk.malformed"),
     case("vmdk, descriptor at another place", _vmdk_header(descriptor_at=2), Format.VMDK, "vmdk.malformed"),
+    case(
+        "vmdk, a stream, descriptor at another place",
+        lambda: _stream(descriptor_at=2),
+        Format.VMDK,
+        "vmdk.malformed",
+    ),
+    case(
+        "vmdk, a stream, descriptor of 2 MiB",
+        lambda: _stream(descriptor_size=4096),
+        Format.VMDK,
+        "vmdk.malformed",
+    ),
+    case("vmdk, magic and version alone", lambda: b"KDMV\1".ljust(64 * KIB, b"\0"), Format.VMDK, "vmdk.malformed"),
+    stricter("vmdk, extent that is not written as one", _vmdk(extents=["rw 0 somefile.vmdk"]), Format.VMDK, "vmdk.malformed"),
     case("vmdk, descriptor of 2 MiB", _vmdk_header(descriptor_size=4096), Format.VMDK, "vmdk.malformed"),
     stricter("vmdk, grains of no size", _vmdk_header(grain=0), Format.VMDK, "vmdk.malformed"),
     stricter("vmdk, grain tables of no entry", _vmdk_header(entries=0), Format.VMDK, "vmdk.malformed"),
@@ -124,6 +179,18 @@ VMDK = [
         lambda: make.vmdk_stream(footer=make.vmdk_footer(capacity=1 << 30)),
         Format.VMDK,
         "vmdk.malformed",
+    ),
+    case(
+        "vmdk, footer of zeros",
+        lambda: make.vmdk_stream(before=bytes(512), footer=bytes(512), end=bytes(512)),
+        Format.VMDK,
+        "vmdk.truncated",
+    ),
+    stricter(
+        "vmdk, footer with a grain directory outside",
+        lambda: make.vmdk_stream(footer=make.vmdk_footer(directory=make.AT_END - 255)),
+        Format.VMDK,
+        "vmdk.truncated",
     ),
     case(
         "vmdk, footer that names a footer",

@@ -118,7 +118,7 @@ def _image(draw: st.DrawFn, id: ImageId, zones: list[ZoneId], kinds: list[Machin
         id=id,
         type=ImageType.BASE,
         project=NO_PROJECT,
-        family=draw(st.from_regex(r"\A[a-z0-9][a-z0-9.-]{0,12}\Z")),
+        family=draw(st.just("") | st.from_regex(r"\A[a-z0-9][a-z0-9.-]{0,12}\Z")),
         name=draw(texts(128, 1)),
         os_type=draw(texts(64, 1)),
         os_name=draw(texts(128, 1)),

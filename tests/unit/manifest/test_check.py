@@ -58,7 +58,7 @@ def mistakes(
     text: str, places: Topology = EMPTY, *, prune: bool = False, given: ImageType | None = None, custom: int = 0
 ) -> list[tuple[int, str, str]]:
     once_given = {ImageId("pimg-cs-xev4rz"): given} if given else {}
-    around = Surroundings(places, once_given, lambda zone: custom)
+    around = Surroundings(places, {}, once_given, lambda zone: custom)
     return [(mistake.line, mistake.field, mistake.message) for mistake in check(read(text), around, prune=prune)]
 
 
@@ -276,4 +276,4 @@ def test_custom_images_are_counted_only_where_it_matters() -> None:
     def counted(zone: ZoneId) -> int:
         raise AssertionError(zone)
 
-    assert check(read(PLACES), Surroundings(CATALOGUE, {}, counted), prune=False) == ()
+    assert check(read(PLACES), Surroundings(CATALOGUE, {}, {}, counted), prune=False) == ()

@@ -40,10 +40,10 @@ def test_it_has_the_limits_that_the_reader_has(schema: dict[str, Any]) -> None:
 
     assert image["properties"]["state"]["enum"] == ["Available", "Making", "Unavailable"]
     assert image["properties"]["size"] == {
-        "description": "ImageSize: GB of the system disk that the image needs",
+        "description": "ImageSize: GB of the system disk that the image needs; 0 beside a source: what its disk needs",
         "type": "integer",
         "minimum": 0,
         "maximum": 2147483647,
     }
-    assert image["required"] == ["id", "name", "family", "os_type", "os_name", "size", "created"]
+    assert image["required"] == ["id", "name", "os_type", "os_name", "size", "created"]
     assert schema["$defs"]["Document"]["required"] == ["phimage"]

@@ -1,0 +1,83 @@
+"""Quotas, for the operator: how many bytes the images of a project may have."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from phimage.actions.operate import operator_action
+from phimage.actions.service import Service
+from phimage.actions.wire import Empty
+from phimage.catalog.accounts import PROJECTS
+from phimage.catalog.contents import QUOTAS, find_quota, use_of
+from phimage.catalog.store import View
+from phimage.errors import UnavailableParam
+from phimage.gateway.registry import Action, Call
+from phimage.model.ids import ProjectId
+from phimage.model.image import NO_PROJECT
+from phimage.model.quota import Quota
+
+BASE = "Base"
+"""Stands for the base images, which belong to no project."""
+
+WhoseParam = Annotated[str, Meta(max_length=64, description="id of the project, or Base for the base images")]
+
+
+class SetQuota(Struct, rename="pascal", frozen=True, kw_only=True):
+    """Limit the bytes of a project's images, or lift the limit. What is there already stays."""
+
+    whose: WhoseParam
+    most: Annotated[int, Meta(ge=0, le=1 << 60, description="most bytes of raw disks; absent lifts the limit")] | None = None
+
+
+class ListQuotas(Struct, rename="pascal", frozen=True, kw_only=True):
+    """List the quotas with what is used of them."""
+
+
+class QuotaSet(Struct, rename="pascal", frozen=True, kw_only=True):
+    """A quota. All figures are bytes of raw disks."""
+
+    whose: Annotated[str, Meta(description="id of the project, or Base")]
+    most: Annotated[int, Meta(description="the limit")]
+    published: Annotated[int, Meta(description="of images that have their bytes")]
+    reserved: Annotated[int, Meta(description="of images that are being published")]
+
+
+class ListQuotasResponse(Struct, rename="pascal", frozen=True, kw_only=True):
+    """All quotas, by project."""
+
+    quota_set: Annotated[tuple[QuotaSet, ...], Meta(description="the quotas")]
+
+
+def actions(service: Service) -> list[Action[View]]:
+    """The Actions of this file."""
+
+    def set_quota(request: SetQuota, call: Call[View]) -> Empty:
+        project = NO_PROJECT if request.whose == BASE else ProjectId(request.whose)
+        with service.change(call) as change:
+            if project and PROJECTS.find(change.connection, project) is None:
+                raise UnavailableParam("Whose", detail=f"there is no project {project}")
+            before = find_quota(change.connection, project)
+            if request.most is not None:
+                QUOTAS.put(change, Quota(project, request.most))
+            elif before is not None:
+                QUOTAS.withdraw(change, before)
+        return Empty()
+
+    def list_quotas(request: ListQuotas, call: Call[View]) -> ListQuotasResponse:
+        call.view.may_wait()
+        with service.catalog.database.read() as connection:
+            found = sorted(QUOTAS.live(connection), key=lambda quota: quota.project)
+            uses = [use_of(connection, quota.project) for quota in found]
+        return ListQuotasResponse(
+            quota_set=tuple(
+                QuotaSet(whose=quota.project or BASE, most=quota.most, published=use.published, reserved=use.reserved)
+                for quota, use in zip(found, uses, strict=True)
+            )
+        )
+
+    return [
+        operator_action(SetQuota, Empty, set_quota, changes=True),
+        operator_action(ListQuotas, ListQuotasResponse, list_quotas, changes=False),
+    ]

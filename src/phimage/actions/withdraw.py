@@ -1,0 +1,88 @@
+"""Taking images away: the operator any, a project its own.
+
+The image is gone at once, for lists and for downloads. Its bytes go with a later collection, unless another image needs them.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from phimage.actions.images import ImageIdParam
+from phimage.actions.operate import operator_action
+from phimage.actions.service import Service
+from phimage.actions.wire import RegionParam, ZoneParam, check_zone_allowed, zones_asked
+from phimage.catalog.contents import withdraw_contents
+from phimage.catalog.images import IMAGES
+from phimage.catalog.revisions import Change
+from phimage.catalog.store import View
+from phimage.errors import UnavailableParam
+from phimage.gateway.registry import Action, Call
+from phimage.model.account import Right
+from phimage.model.ids import ImageId
+from phimage.model.image import Image, ImageType
+
+
+class WithdrawPHostImage(Struct, rename="pascal", frozen=True, kw_only=True):
+    """Withdraw an image, base or custom, and stop its publication if that goes on. Its id is never given again."""
+
+    image_id: ImageIdParam
+
+
+class TerminatePHostImage(Struct, rename="pascal", frozen=True, kw_only=True):
+    """Remove a custom image of the project."""
+
+    region: RegionParam
+    zone: ZoneParam
+    image_id: ImageIdParam
+
+
+class WithdrawnResponse(Struct, rename="pascal", frozen=True, kw_only=True):
+    """The image that is gone."""
+
+    image_id: Annotated[str, Meta(description="image id")]
+
+
+def actions(service: Service) -> list[Action[View]]:
+    """The Actions of this file."""
+
+    def withdraw(request: WithdrawPHostImage, call: Call[View]) -> WithdrawnResponse:
+        with service.change(call) as change:
+            image = IMAGES.find(change.connection, request.image_id)
+            if image is None:
+                raise _unavailable(request.image_id)
+            _withdraw(change, image)
+        return WithdrawnResponse(image_id=request.image_id)
+
+    def terminate(request: TerminatePHostImage, call: Call[View]) -> WithdrawnResponse:
+        check_zone_allowed(zones_asked(request.region, request.zone, call.household, call.view.topology()), call.household)
+        with service.change(call) as change:
+            image = IMAGES.find(change.connection, request.image_id)
+            if image is None or image.type is not ImageType.CUSTOM or image.project != call.project:
+                raise _unavailable(request.image_id)
+            _withdraw(change, image)
+        return WithdrawnResponse(image_id=request.image_id)
+
+    return [
+        operator_action(WithdrawPHostImage, WithdrawnResponse, withdraw, changes=True),
+        Action(
+            name="TerminatePHostImage",
+            request=TerminatePHostImage,
+            response=WithdrawnResponse,
+            answer=terminate,
+            right=Right.CHANGE,
+            project=True,
+            changes=True,
+        ),
+    ]
+
+
+def _withdraw(change: Change, image: Image) -> None:
+    withdraw_contents(change, [image.id], "the image was withdrawn")
+    IMAGES.withdraw(change, image)
+
+
+def _unavailable(image: ImageId) -> UnavailableParam:
+    """The same for an image that never was, one that is gone, and another project's (wire-protocol B4)."""
+    return UnavailableParam("ImageId", detail=f"there is no image {image} that could be taken away")

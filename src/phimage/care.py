@@ -1,0 +1,155 @@
+"""Looking after image bytes: collecting what no image needs, verifying what images need, measuring both.
+
+These read or remove bytes for minutes, so they run where the store is, beside whatever else runs, and not as Actions.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from phimage.catalog import jobs
+from phimage.catalog.contents import CONTENTS, contents_of, live_manifests
+from phimage.catalog.images import IMAGES
+from phimage.catalog.revisions import Author
+from phimage.catalog.store import Catalog
+from phimage.chunks import uploads
+from phimage.chunks.collect import Report, collect
+from phimage.chunks.layout import ManifestDigest
+from phimage.chunks.scrub import Finding, Progress, scrub
+from phimage.chunks.stats import StoreStats, measure
+from phimage.chunks.store import Store
+from phimage.delivery.packs import Packs
+from phimage.errors import SetupError
+from phimage.model.ids import ImageId, JobId
+from phimage.model.image import State
+from phimage.model.job import JobState
+from phimage.sources.partial import discard
+
+ABANDONED_SECONDS = 7 * 24 * 3600.0
+"""An upload that was not completed for so long is given up, and so is a fetched file that nobody went on with."""
+
+
+class Swept(Struct, frozen=True):
+    """What a sweep removed; with `dry_run` what it would have removed, packs apart, which are only copies."""
+
+    store: Report
+    abandoned: int  # uploads that were begun and never completed
+    uploads: int  # uploads whose job has ended
+    packs: int
+    work_files: int
+
+
+def live(catalog: Catalog) -> list[ManifestDigest]:
+    """Every manifest that an image needs, as of now."""
+    with catalog.database.read() as connection:
+        return [ManifestDigest(digest) for digest in live_manifests(connection)]
+
+
+def sweep(
+    catalog: Catalog,
+    store: Store,
+    packs: Packs,
+    work: Path,
+    author: Author,
+    *,
+    grace_seconds: float,
+    dry_run: bool = False,
+    now: Callable[[], float] = time.time,
+) -> Swept:
+    """Remove what nothing needs: chunks and manifests, parts of uploads, packs, work files. Safe at any time, and to repeat."""
+    begun = now()
+    abandoned = _give_up(catalog, author, begun - ABANDONED_SECONDS, dry_run=dry_run)
+    with_parts = uploads.leftovers(store)
+    with catalog.database.read() as connection:
+        unfinished = {job.id for job in jobs.all_unfinished(connection)} - abandoned
+    ended = with_parts - unfinished
+    if not dry_run:
+        for id in ended:
+            uploads.remove(store, id)
+    report = collect(store, lambda: live(catalog), now=begun, grace_seconds=grace_seconds, dry_run=dry_run)
+    removed_packs = 0 if dry_run else packs.keep_only(live(catalog))
+    files = _old_work(work, unfinished, begun - ABANDONED_SECONDS)
+    if not dry_run:
+        for file in files:
+            discard(file)
+    return Swept(report, len(abandoned), len(ended), removed_packs, len(files))
+
+
+def _give_up(catalog: Catalog, author: Author, before: float, *, dry_run: bool) -> set[JobId]:
+    """End uploads that nobody goes on with: their images are Unavailable, with the reason. Returns their jobs."""
+    with catalog.database.read() as connection:
+        old = [job for job in jobs.all_unfinished(connection) if job.state is JobState.WAITING and job.created < before]
+    if dry_run or not old:
+        return {job.id for job in old}
+    given_up = set()
+    reason = "its upload was not completed in a week"
+    with catalog.change(author) as change:
+        for job in old:
+            current = jobs.find(change.connection, job.id)
+            if current is None or current.state is not JobState.WAITING:
+                continue  # it was completed just now
+            jobs.give_up(change.connection, job.image, reason)
+            given_up.add(job.id)
+            image, content = IMAGES.find(change.connection, job.image), CONTENTS.find(change.connection, job.image)
+            if image is not None and content is not None and not content.here:
+                CONTENTS.put(change, replace(content, failure=reason))
+                IMAGES.put(change, replace(image, state=State.UNAVAILABLE))
+    return given_up
+
+
+def _old_work(work: Path, unfinished: Iterable[str], before: float) -> list[Path]:
+    """Work files of jobs that have ended, and fetched files that nobody went on with."""
+    known = set(unfinished)
+
+    def is_old(path: Path) -> bool:
+        if path.suffix == ".fetch":
+            return path.stat().st_mtime < before
+        return path.suffix in (".file", ".raw") and path.name.startswith("job-") and path.name.partition(".")[0] not in known
+
+    return [path for path in (sorted(work.iterdir()) if work.is_dir() else ()) if is_old(path)]
+
+
+class Verified(Struct, frozen=True):
+    """Something wrong, and the images that it hurts."""
+
+    finding: Finding
+    images: tuple[ImageId, ...]
+
+
+def verify(
+    catalog: Catalog, store: Store, images: Iterable[ImageId], *, whole_disk: bool, quarantine: bool, now: float
+) -> Iterator[Verified | Progress]:
+    """Verify every chunk of images, of all if none is named. Raises SetupError for one that has no bytes.
+
+    What was withdrawn meanwhile is not told.
+    """
+    asked = list(images)
+    with catalog.database.read() as connection:
+        if asked:
+            contents = contents_of(connection, asked)
+            missing = [id for id in asked if id not in contents or not contents[id].here]
+            if missing:
+                raise SetupError(f"{missing[0]} has no bytes to verify: there is no such image, or they are not here")
+            manifests = [ManifestDigest(content.manifest) for content in contents.values()]
+        else:
+            manifests = [ManifestDigest(digest) for digest in live_manifests(connection)]
+    for told in scrub(store, manifests, now=now, whole_disk=whole_disk, quarantine=quarantine):
+        if isinstance(told, Progress):
+            yield told
+            continue
+        with catalog.database.read() as connection:
+            hurt = live_manifests(connection).get(told.manifest, [])
+        if hurt:
+            yield Verified(told, tuple(hurt))
+
+
+def stats(catalog: Catalog, store: Store) -> tuple[StoreStats, dict[str, list[ImageId]]]:
+    """What the images cost, and which images each manifest is of. Raises BadManifest."""
+    with catalog.database.read() as connection:
+        found = live_manifests(connection)
+    return measure(store, [ManifestDigest(digest) for digest in found]), found

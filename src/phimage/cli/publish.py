@@ -1,0 +1,267 @@
+"""`phimage image publish` and `phimage image wait`: from a file or a URL to an image that machines can run."""
+
+from __future__ import annotations
+
+import time
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from phimage.cli.output import json_option, note, print_json
+from phimage.cli.profile import Session, signed
+from phimage.cli.progress import Progress
+from phimage.client import Client
+from phimage.errors import ClientError, PhimageError, Unreachable
+
+LOOK_SECONDS = 0.3
+AWAY_SECONDS = 60.0
+"""A server that is started anew is waited for."""
+PHASES = {
+    "": "waiting",
+    "fetch": "fetching",
+    "unpack": "unpacking",
+    "examine": "examining",
+    "convert": "converting",
+    "store": "storing",
+}
+
+
+class PublishFailed(ClientError):
+    """The image was refused, or its bytes could not be had."""
+
+    exit_code = 65
+
+
+def _many(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
+    """Options that take several values: given again, or with commas between them."""
+    return tuple(part.strip() for text in value for part in text.split(",") if part.strip())
+
+
+@click.command(short_help="Publish a disk image.")
+@click.argument("source", metavar="FILE|URL|-")
+@click.option("--name", required=True, help="What people call the image.")
+@click.option("--os-type", required=True, help="Distribution family: Debian, Ubuntu, CentOS, Windows, ...")
+@click.option("--os-name", required=True, help="The operating system, for people: Debian 12 64bit.")
+@click.option("--version", default="", help="Version; any text.")
+@click.option("--family", default="", help="What stays the same from version to version: debian-12.")
+@click.option("--description", default="", help="Anything else.")
+@click.option(
+    "--zone", "zones", multiple=True, required=True, callback=_many, metavar="ZONE,...", help="Zones that it is placed in."
+)
+@click.option(
+    "--support", multiple=True, required=True, callback=_many, metavar="TYPE[:CLUSTER],...", help="Machine types that run it."
+)
+@click.option(
+    "--type",
+    "type_",
+    type=click.Choice(["base", "custom"], case_sensitive=False),
+    default="base",
+    show_default=True,
+    help="For everyone, or for one project.",
+)
+@click.option("--project", help="Project of a custom image.")
+@click.option("--digest", metavar="sha256:HEX", default="", help="What the file must have.")
+@click.option(
+    "--checksum-file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A checksum file that names it."
+)
+@click.option("--checksum-url", metavar="URL", default="", help="The same, fetched by the server.")
+@click.option("--trust-first-use", is_flag=True, help="Publish without a digest, and record the one that is found.")
+@click.option(
+    "--format", "format_", default="", metavar="NAME", help="What the file is: raw, qcow2, ...  [default: as it is found]"
+)
+@click.option("--override", "overrides", multiple=True, callback=_many, metavar="ID,...", help="Findings that do not stop it.")
+@click.option("--detach", is_flag=True, help="Do not wait until it is published.")
+@json_option
+@signed
+def publish(
+    session: Session,
+    source: str,
+    checksum_file: Path | None,
+    detach: bool,
+    as_json: bool,
+    **given: Any,
+) -> None:
+    """Publish a disk image: raw, qcow2, VMDK, VHD, VHDX or ISO, also as .gz, .xz, .zst or .bz2. Needs a key of the operator.
+
+    A file or standard input (-) is uploaded, a URL is fetched by the server. One of --digest, --checksum-file, --checksum-url
+    or --trust-first-use says how the file is known to be the right one. The image is Making until its bytes are whole and
+    verified; run the same command again after a break, and it goes on.
+
+    \b
+    Examples:
+      phimage image publish debian-12.qcow2 --name "Debian 12" --os-type Debian --os-name "Debian 12 64bit" \\
+        --version 12.7 --family debian-12 --zone cn-bj2-02 --support DB-2,Base-SSD-V5 --checksum-file SHA512SUMS
+      phimage image publish https://images.example/debian-12.raw.xz --digest sha256:9f86d0... --name ...
+      zstdcat disk.raw.zst | phimage image publish - --trust-first-use --name ...
+    """
+    client = session.client
+    is_url = source.startswith(("http://", "https://"))
+    if not is_url and "://" in source:
+        raise click.UsageError(f"{source.partition('://')[0]}:// is not fetched; give a file, an http(s) URL or -")
+    params = _params(given, source, is_url, checksum_file)
+    with Progress(quiet=as_json) as progress:
+        if is_url:
+            begun = client.call("PublishPHostImage", **params, Url=source, Token=_token(client, params, source)).fields
+        else:
+            begun = _upload(client, source, params, progress)
+        image = begun["ImageId"]
+        if not detach:
+            ended = follow(client, image, progress)
+    if detach:
+        ended = begun
+    if as_json:
+        print_json({name: value for name, value in ended.items() if name not in ("RetCode", "Action", "UploadUrl")})
+    else:
+        for remark in ended.get("Findings", ()):
+            note(f"remark: {remark}")
+        click.echo(image)
+        note(f"`phimage image wait {image}` tells when it is published" if detach else f"published as {image}")
+
+
+@click.command(short_help="Wait until an image is published.")
+@click.argument("id")
+@json_option
+@signed
+def wait(session: Session, id: str, as_json: bool) -> None:
+    """Wait until an image has its bytes, and say if that failed. Needs a key of the operator.
+
+    \b
+    Example:
+      phimage image wait pimg-cs-xev4rz2k
+    """
+    with Progress(quiet=as_json) as progress:
+        ended = follow(session.client, id, progress)
+    if as_json:
+        print_json({name: value for name, value in ended.items() if name not in ("RetCode", "Action")})
+    else:
+        click.echo(id)
+
+
+def follow(client: Client, image: str, progress: Progress) -> dict[str, Any]:
+    """Show how far a publication is until it ends. Raises PublishFailed with the reason."""
+    try:
+        while True:
+            found = _call(client, "GetPHostImageJob", ImageId=image)
+            if found["State"] == "Failed":
+                raise PublishFailed(f"{image} was not published: {found['Error']}")
+            if found["State"] == "Done":
+                return found
+            if found["State"] == "Waiting":
+                raise PublishFailed(f"{image} waits for its upload: run its `phimage image publish` again to go on")
+            progress.at(PHASES.get(found["Phase"], found["Phase"]), found["Done"], found["Total"] or None)
+            time.sleep(LOOK_SECONDS)
+    except KeyboardInterrupt:
+        note(
+            f"\nthe server goes on publishing {image}: follow it with `phimage image wait {image}`, "
+            f"stop it with `phimage image rm {image}`"
+        )
+        raise
+
+
+def _call(client: Client, action: str, **params: Any) -> dict[str, Any]:
+    """Call an Action that may be repeated, also while the server is away for a while. Raises Unreachable when it stays away."""
+    ends = time.monotonic() + AWAY_SECONDS
+    while True:
+        try:
+            return client.call(action, **params).fields
+        except Unreachable as away:
+            if time.monotonic() > ends:
+                raise Unreachable(f"{away}; when it is, run the same command again to go on") from None
+            time.sleep(LOOK_SECONDS)
+
+
+def _params(given: dict[str, Any], source: str, is_url: bool, checksum_file: Path | None) -> dict[str, Any]:
+    """The parameters of PublishPHostImage, apart from the source itself."""
+    from phimage.sources.checksums import find_digest
+
+    name = source.rpartition("/")[2].partition("?")[0] if is_url else "-" if source == "-" else Path(source).name
+    digest = given["digest"]
+    if checksum_file is not None:
+        if digest:
+            raise click.UsageError("--digest and --checksum-file: give one of them")
+        text = checksum_file.read_text("utf-8", "replace")
+        digest = str(find_digest(text, name if is_url or source == "-" else source, str(checksum_file)).digest)
+    known = (digest, given["checksum_url"], given["trust_first_use"])
+    if sum(map(bool, known)) != 1:
+        raise click.UsageError("say how the file is known: one of --digest, --checksum-file, --checksum-url, --trust-first-use")
+    if (given["type_"] == "custom") != bool(given["project"]):
+        raise click.UsageError("--type custom and --project go together")
+    return {
+        "Name": given["name"],
+        "OsType": given["os_type"],
+        "OsName": given["os_name"],
+        "Version": given["version"] or None,
+        "Family": given["family"] or None,
+        "Description": given["description"] or None,
+        "Zone": given["zones"],
+        "Support": given["support"],
+        "ImageType": given["type_"].capitalize(),
+        "ProjectId": given["project"],
+        "FileName": name,
+        "Digest": digest or None,
+        "ChecksumUrl": given["checksum_url"] or None,
+        "TrustFirstUse": given["trust_first_use"] or None,
+        "Format": given["format_"] or None,
+        "Override": given["overrides"],
+    }
+
+
+def _upload(client: Client, path: str, params: dict[str, Any], progress: Progress) -> dict[str, Any]:
+    """Begin or go on with an upload, and complete it."""
+    from phimage.sources.digest import TRUST, given
+    from phimage.sources.progress import Progress as Sending
+    from phimage.sources.stream import local
+    from phimage.uploader import upload
+
+    source = local(path)
+    _check_head(source, path, params)
+    token = _token(client, params, f"{source.name}\n{source.version}")
+    begun = client.call("PublishPHostImage", **params, Size=source.size, Token=token).fields
+    image, first = begun["ImageId"], begun["UploadUrl"]
+    if not first:
+        return begun  # it is complete already
+
+    def open_url() -> str:
+        nonlocal first
+        url, first = first, ""
+        return url or str(client.call("GetPHostImageUploadUrl", ImageId=image).fields["UploadUrl"])
+
+    def tell(sending: Sending) -> None:
+        progress.at("uploading", sending.done, sending.total)
+
+    try:
+        expected = given(params["Digest"]) if params["Digest"] else TRUST
+        sent = upload(source, open_url, expected=expected, tell=tell)
+    except KeyboardInterrupt:
+        note("\nwhat was sent is kept: run the same command again to go on")
+        raise
+    digest = next(iter(str(found) for name, found in sent.digests.items() if name == "sha256"))
+    _call(client, "CompletePHostImageUpload", ImageId=image, Size=sent.size, Digest=digest)
+    return begun
+
+
+def _check_head(source: Any, path: str, params: dict[str, Any]) -> None:
+    """What would be refused at the end is refused before it is sent, as far as its first MiB tells."""
+    from phimage.formats.limits import LIMITS
+    from phimage.publishing.original import check_head
+    from phimage.sources.judge import HEAD
+    from phimage.sources.judge import check_head as check_page
+
+    if not source.repeatable:
+        return
+    with source.open() as reader:
+        head = reader.read(HEAD)
+    check_page(path, head)
+    try:
+        check_head(head, source.size, params["Format"] or "", frozenset(params["Override"]), LIMITS)
+    except PhimageError as error:
+        raise PublishFailed(f"{path}: {error}") from None
+
+
+def _token(client: Client, params: dict[str, Any], source: str) -> str:
+    """The same for the same command about the same bytes, so that it goes on where it stopped."""
+    text = msgspec.json.encode([client.public_key, sorted((name, str(value)) for name, value in params.items()), source])
+    return f"cli-{sha256(text).hexdigest()}"

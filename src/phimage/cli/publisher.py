@@ -1,0 +1,31 @@
+"""`phimage publisher`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+from phimage.cli.installation import with_installation_options
+from phimage.settings import read_settings
+
+
+@click.command(short_help="Publish images, beside or instead of the server's own publishers.")
+@with_installation_options
+@click.option("--parent", type=int, hidden=True)
+def publisher(config: Path | None, parent: int | None, **flags: Any) -> None:
+    """Take the jobs of images that are to be published, one after the other, until it is stopped.
+
+    `phimage serve` starts its own. On other machines start this one with the same database, store and master key, for more
+    images at once; `publishers = 0` lets a server have none. It needs qemu-img.
+
+    \b
+    Examples:
+      phimage publisher --data /var/lib/phimage
+      PHIMAGE_DATABASE=postgresql://phimage@db/phimage PHIMAGE_STORE=s3://images phimage publisher
+    """
+    from phimage.publishers import run_until_told
+
+    run_until_told(read_settings(config, os.environ, flags), parent)

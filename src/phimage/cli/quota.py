@@ -1,0 +1,58 @@
+"""`phimage quota`: how many bytes the images of a project may have."""
+
+from __future__ import annotations
+
+import click
+
+from phimage.cli.output import json_option, print_json, print_table
+from phimage.cli.profile import Session, signed
+
+
+@click.group(short_help="Limit the bytes of a project's images.")
+def quota() -> None:
+    """Limit the bytes of a project's images. Needs a key of the operator."""
+
+
+@quota.command("set", short_help="Set or lift the quota of a project.")
+@click.argument("whose", metavar="PROJECT|Base")
+@click.argument("size", metavar="SIZE|none")
+@signed
+def set_(session: Session, whose: str, size: str) -> None:
+    """Let the raw disks of a project's images have SIZE bytes together (100G, 2T, or a number); `none` lifts the limit.
+
+    \b
+    Examples:
+      phimage quota set org-4k2xqz7a 500G
+      phimage quota set Base none
+    """
+    session.client.call("SetQuota", Whose=whose, Most=None if size == "none" else _bytes(size))
+
+
+@quota.command()
+@json_option
+@signed
+def ls(session: Session, as_json: bool) -> None:
+    """List the quotas with what is used of them.
+
+    \b
+    Example:
+      phimage quota ls
+    """
+    found = session.client.call("ListQuotas").fields["QuotaSet"]
+    if as_json:
+        print_json({"QuotaSet": found})
+        return
+    rows = ([one["Whose"], *(_gib(one[name]) for name in ("Most", "Published", "Reserved"))] for one in found)
+    print_table(("PROJECT", "QUOTA", "PUBLISHED", "BEING PUBLISHED"), rows, empty="no quotas: every project may publish")
+
+
+def _bytes(text: str) -> int:
+    units = {"K": 10, "M": 20, "G": 30, "T": 40}
+    number, unit = (text[:-1], text[-1].upper()) if text[-1:].upper() in units else (text, "")
+    if not number.isdecimal():
+        raise click.UsageError(f"{text!r} is no size; expected a number of bytes, or one with K, M, G or T behind it")
+    return int(number) << units.get(unit, 0)
+
+
+def _gib(size: int) -> str:
+    return f"{size / (1 << 30):.1f} GiB"

@@ -1,0 +1,73 @@
+"""Tickets: leave for one image or one upload until a time, carried in the query of a URL. Nothing is kept of them.
+
+The HMAC covers the purpose, the subject, and every field as it is written, so that no ticket is good for anything else.
+"""
+
+from __future__ import annotations
+
+import hmac
+from typing import Literal
+from urllib.parse import parse_qsl, urlencode
+
+import msgspec
+from msgspec import Struct
+
+from phimage.errors import NotPermitted
+from phimage.model.ids import ProjectId, PublicKey
+
+Purpose = Literal["download", "upload"]
+Reason = Literal["expired", "altered", "malformed"]
+
+_FIELDS = ("Expires", "ProjectId", "PublicKey", "Ticket")
+_MOST_CHARACTERS = 2048
+_MOST_FIELDS = 32
+
+
+class Ticket(Struct, frozen=True):
+    """What a good ticket says: which key asked for it, in which project, and until when it is good, in Unix seconds."""
+
+    public_key: PublicKey
+    project: ProjectId
+    expires: int
+
+
+def make_ticket(secret: bytes, purpose: Purpose, subject: str, public_key: PublicKey, project: ProjectId, expires: int) -> str:
+    """The query of a URL. `subject` is an image's id for a download, a job's for an upload."""
+    signed = _mac(secret, purpose, subject, str(expires), project, public_key)
+    return urlencode({"Expires": expires, "ProjectId": project, "PublicKey": public_key, "Ticket": signed})
+
+
+def read_ticket(secret: bytes, purpose: Purpose, subject: str, query: str, now: float) -> Ticket:
+    """The ticket in a query. Raises NotPermitted, whose field `Reason` says `expired`, `altered` or `malformed`."""
+    fields = _read_fields(query)
+    expected = _mac(secret, purpose, subject, fields["Expires"], fields["ProjectId"], fields["PublicKey"])
+    if not hmac.compare_digest(expected.encode("ascii"), fields["Ticket"].encode("utf-8", "surrogatepass")):
+        raise _refused("altered", "the address was changed, or is for something else; ask for a new one")
+    expires = int(fields["Expires"])
+    if now >= expires:
+        raise _refused("expired", "the address no longer works; ask for a new one")
+    return Ticket(PublicKey(fields["PublicKey"]), ProjectId(fields["ProjectId"]), expires)
+
+
+def _read_fields(query: str) -> dict[str, str]:
+    """Our fields, each there exactly once. Others are nobody's business here."""
+    try:
+        if len(query) > _MOST_CHARACTERS:
+            raise ValueError
+        pairs = parse_qsl(query, keep_blank_values=True, max_num_fields=_MOST_FIELDS)
+    except ValueError:
+        pairs = []
+    ours = [(name, value) for name, value in pairs if name in _FIELDS]
+    if sorted(name for name, _ in ours) != sorted(_FIELDS):
+        raise _refused("malformed", f"the address has not each of {', '.join(_FIELDS)} once; use it as it was given")
+    return dict(ours)
+
+
+def _mac(secret: bytes, purpose: Purpose, subject: str, expires: str, project: str, public_key: str) -> str:
+    # JSON keeps the fields apart, whatever is in them
+    said = msgspec.json.encode(["phimage-ticket-1", purpose, subject, expires, project, public_key])
+    return hmac.new(secret, said, "sha256").hexdigest()
+
+
+def _refused(reason: Reason, detail: str) -> NotPermitted:
+    return NotPermitted(detail=detail, fields={"Reason": reason})

@@ -1,0 +1,109 @@
+"""The demonstration's one disk: made here, published as every other disk is, and it boots far enough to say what it is."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import secrets
+import struct
+import threading
+import time
+
+import structlog
+from msgspec.structs import replace
+
+from phimage.bootstrap import command_author, configure_log, open_pipeline
+from phimage.catalog import jobs
+from phimage.catalog.contents import CONTENTS, await_content
+from phimage.catalog.images import IMAGES
+from phimage.catalog.store import Catalog
+from phimage.chunks import uploads
+from phimage.chunks.open import open_store
+from phimage.errors import SetupError
+from phimage.formats import qemu
+from phimage.model.ids import ImageId, new_job_id
+from phimage.model.image import Image, State
+from phimage.model.job import Job, JobState, Origin
+from phimage.publishing.worker import Worker
+from phimage.settings import Settings
+
+SIZE = 8 << 20
+MESSAGE = b"This is the demonstration disk of phimage. It works, and there is nothing else on it.\r\n"
+
+_SECTOR = 512
+_START = 1 << 20  # of its one partition
+_PRINT = bytes.fromhex(  # 16 bits, as the BIOS starts it at 0x7c00: print the message that follows, then halt
+    "fa 31c0 8ed8"  # no interrupts, and data is where the code is
+    "be197c"  # the message
+    "ac 08c0 7409"  # a letter; the last one is 0
+    "b40e bb0700 cd10 ebf2"  # the BIOS prints it, and again
+    "f4 ebfd"  # halt for good
+)
+
+
+def make_disk() -> bytes:
+    """A raw disk with a boot sector, one active partition, and a little to read on it."""
+    table = struct.pack(
+        "<B3sB3sII", 0x80, b"\xfe\xff\xff", 0x83, b"\xfe\xff\xff", _START // _SECTOR, (SIZE - _START) // _SECTOR
+    )
+    boot = (_PRINT + MESSAGE + b"\0").ljust(446, b"\0") + table + bytes(48) + b"\x55\xaa"
+    lines = b"".join(b"line %06d: %s" % (number, MESSAGE) for number in range(20_000))
+    return (boot.ljust(_START, b"\0") + lines).ljust(SIZE, b"\0")
+
+
+def can_publish() -> bool:
+    """Whether this machine has what publishing needs."""
+    try:
+        qemu.program()
+    except SetupError:
+        return False
+    return True
+
+
+def publish(settings: Settings, catalog: Catalog, id: ImageId) -> None:
+    """Give an image of the catalogue the demonstration disk. Nothing happens if its bytes are here already.
+
+    What fails leaves the image Unavailable, with the reason, and is tried again the next time.
+    """
+    disk = make_disk()
+    with catalog.change(command_author("PublishPHostImage")) as change:
+        image, content = IMAGES.find(change.connection, id), CONTENTS.find(change.connection, id)
+        if image is None or (content is not None and content.here):
+            return
+        job = _job(image, disk)
+        IMAGES.put(change, replace(image, state=State.MAKING))
+        await_content(change, job)
+    store = open_store(settings.store_place)
+    for number, start in enumerate(range(0, SIZE, uploads.PART)):
+        raw = disk[start : start + uploads.PART]
+        uploads.put_part(store, job.id, number, uploads.pack_part(raw, hashlib.sha256(raw).digest()))
+    with catalog.database.write() as connection:
+        jobs.queue(connection, job.id)
+    configure_log()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+    try:
+        stop = threading.Event()
+        claimed = jobs.claim(catalog.database, "demo", time.time())
+        if claimed is not None:
+            Worker(catalog, store, open_pipeline(settings, stop), "demo", stop).work(claimed)
+    finally:
+        structlog.reset_defaults()
+
+
+def _job(image: Image, disk: bytes) -> Job:
+    return Job(
+        id=new_job_id(secrets.token_bytes),
+        image=image.id,
+        origin=Origin(digest=f"sha256:{hashlib.sha256(disk).hexdigest()}", size=SIZE, name="demonstration.raw"),
+        state=JobState.WAITING,
+        phase="",
+        done=0,
+        total=0,
+        error="",
+        owner="",
+        fence=0,
+        lease_until=0.0,
+        created=time.time(),
+        project=image.project,
+        actor="command line",
+    )

@@ -1,0 +1,142 @@
+"""The original file of an image, and what is expected of it: at a URL, or uploaded in parts."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from itertools import islice
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from phimage.chunks.store import Store
+from phimage.chunks.uploads import UploadSource
+from phimage.formats.examine import examine_head
+from phimage.formats.limits import Limits
+from phimage.model.job import Job
+from phimage.publishing.errors import ImageRefused, refused_for
+from phimage.publishing.step import FETCH, Step
+from phimage.sources.checksums import find_digest
+from phimage.sources.codec import Compression, detect
+from phimage.sources.digest import TRUST, Digest, Expected, read_digest
+from phimage.sources.errors import PackRefused, SourceBroken
+from phimage.sources.fetch import Fetcher
+from phimage.sources.local import LocalFile
+from phimage.sources.progress import Progress
+from phimage.sources.source import Source
+from phimage.sources.unpack import Unpacking
+from phimage.sources.url import read_url
+
+_BLOCKS = 4
+"""Of a MiB, unpacked: enough for every header."""
+
+
+class Head:
+    """The first bytes of a file, as a source's reader."""
+
+    def __init__(self, head: bytes) -> None:
+        self._left = memoryview(head)
+
+    def read(self, size: int, /) -> bytes:
+        """The next bytes, none at the end."""
+        found, self._left = bytes(self._left[:size]), self._left[size:]
+        return found
+
+    def close(self) -> None:
+        """See `Reader`."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /) -> None:
+        self.close()
+
+
+def expected_of(job: Job, fetcher: Fetcher) -> Expected:
+    """What the original must have: the digest as given, or the one in a checksum file. Raises SourceError."""
+    origin = job.origin
+    if origin.digest:
+        return Expected(read_digest(origin.digest), "as given")
+    if origin.checksum_url:
+        name = read_url(origin.url).file if origin.url else origin.name
+        return find_digest(fetcher.text(origin.checksum_url), name, read_url(origin.checksum_url).shown)
+    return TRUST
+
+
+def sent_digest(job: Job) -> Digest | None:
+    """What the sender of an upload says that it sent. It proves that nothing was lost on the way, and nothing else."""
+    return read_digest(job.origin.sent) if job.origin.sent else None
+
+
+def source_of(
+    job: Job, expected: Expected, store: Store, fetcher: Fetcher, work: Path, limits: Limits, step: Step
+) -> tuple[Source, str]:
+    """The original, and its name for messages. A URL is fetched into the work folder. Raises SourceError, ImageRefused."""
+    origin = job.origin
+    if not origin.url:
+        return UploadSource(store, job.id, origin.size, origin.name), origin.name or "the upload"
+
+    def early(head: bytes, size: int | None) -> None:
+        check_head(head, size, origin.format, frozenset(origin.overrides), limits, step)
+
+    def tell(progress: Progress) -> None:
+        step.at(FETCH, progress.done, progress.total or 0)
+
+    file = fetch_file(work, job)
+    try:
+        fetched = fetcher.fetch(origin.url, file, expected, early=early, tell=tell)
+    except SourceBroken as broken:
+        if broken.where != str(file):
+            raise
+        # Whoever had the job before was paused, and still holds the file.
+        fetched = fetcher.fetch(origin.url, work_file(work, job, "fetch"), expected, early=early, tell=tell)
+    return fetched.source(), fetched.url
+
+
+def fetch_file(work: Path, job: Job) -> Path:
+    """Where a URL is fetched to. It outlives a job that broke off, so that the same asked once more goes on there."""
+    return work / f"{sha256(f'{job.token or job.id} {job.origin.url}'.encode()).hexdigest()[:32]}.fetch"
+
+
+def work_file(work: Path, job: Job, ending: str) -> Path:
+    """A file of whoever has the job now. Another one, who was paused and lost it, does not touch it when he goes on."""
+    return work / f"{job.id}.{job.fence}.{ending}"
+
+
+def is_plain(source: Source) -> bool:
+    """Whether a file in the work folder can be used as it is: it is not compressed."""
+    if not isinstance(source, LocalFile):
+        return False
+    with source.open() as reader:
+        return detect(reader.read(64)) is Compression.NONE
+
+
+def check_head(
+    head: bytes, size: int | None, stated: str, overrides: frozenset[str], limits: Limits, step: Step | None = None
+) -> None:
+    """Look at the first bytes of an original, whose `size` may be known, before the rest comes. Raises ImageRefused.
+
+    What passes is examined again as a whole.
+    """
+    inside, packed = head, detect(head) is not Compression.NONE
+    if packed:
+        inside = _unpacked(head)
+        size = None
+    if not inside:
+        return
+    examination = examine_head(inside, size, stated=stated or None, limits=limits)
+    refusals = examination.refusals(overrides)
+    if refusals:
+        raise refused_for(refusals)
+    if step is not None and examination.virtual_size:
+        step.reserve(examination.virtual_size)
+
+
+def _unpacked(head: bytes) -> bytes:
+    """What the first bytes hold, as far as they go. Raises ImageRefused for what can only become worse."""
+    blocks: list[bytes] = []
+    try:
+        blocks.extend(islice(Unpacking(Head(head), "the original"), _BLOCKS))
+    except PackRefused as error:
+        if error.reason not in ("cut", "damaged"):  # it was cut, by us
+            raise ImageRefused(str(error)) from None
+    return b"".join(blocks)

@@ -1,0 +1,188 @@
+"""Taking jobs, one after the other, and writing into the catalogue what came of them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+import structlog
+from msgspec import Struct
+from msgspec.structs import replace
+
+from phimage.catalog import jobs
+from phimage.catalog.contents import CONTENTS
+from phimage.catalog.images import IMAGES
+from phimage.catalog.revisions import Author, Change
+from phimage.catalog.store import Catalog
+from phimage.chunks import uploads
+from phimage.chunks.errors import StoreFailure
+from phimage.chunks.hold import renew
+from phimage.chunks.store import Store
+from phimage.errors import PhimageError, ServiceUnavailable, SetupError
+from phimage.model.content import Content, image_size
+from phimage.model.image import Image, State
+from phimage.model.job import Job
+from phimage.publishing.errors import ImageRefused, Interrupted, JobLost
+from phimage.publishing.lease import Lease
+from phimage.publishing.pipeline import Made, Pipeline
+
+log = structlog.get_logger()
+
+MOST_CLAIMS = 50
+"""How often a job is begun: one that ends every worker is no good."""
+BEFORE_SECONDS = 60.0
+"""So long before the store may forget a disk it is looked after again rather than registered."""
+LONGEST_PAUSE = 30.0
+
+
+class Pace(Struct, frozen=True):
+    """Seconds: how long a lease is, and how often it is looked for work."""
+
+    lease: float = jobs.LEASE_SECONDS
+    look: float = 0.5
+
+
+class Worker:
+    """Publishes until it is told to stop."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        store: Store,
+        pipeline: Pipeline,
+        owner: str,
+        stop: threading.Event,
+        pace: Pace | None = None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        """`owner` names this worker in its jobs."""
+        self._catalog = catalog
+        self._store = store
+        self._pipeline = pipeline
+        self._owner = owner
+        self._stop = stop
+        self._pace = pace or Pace()
+        self._now = now
+
+    def run(self) -> None:
+        """Work until `stop`. What is begun then is let go, and goes on with another worker."""
+        pause = self._pace.look
+        while not self._stop.is_set():
+            try:
+                job = jobs.claim(self._catalog.database, self._owner, self._now(), self._pace.lease)
+                if job is not None and self.work(job):
+                    pause = self._pace.look
+                    continue
+                pause = min(2 * pause, LONGEST_PAUSE) if job is not None else self._pace.look
+            except ServiceUnavailable as error:
+                log.warning("publisher.waits", reason=error.detail)
+                pause = min(2 * pause, LONGEST_PAUSE)
+            self._stop.wait(pause)
+
+    def work(self, job: Job) -> bool:
+        """Do a job to its end. False when it was let go, for a reason that may pass."""
+        bound = log.bind(job=job.id, image=job.image)
+        bound.info("job.begun", fence=job.fence)
+        try:
+            with Lease(self._catalog.database, job, self._pace.lease, self._stop, self._now) as lease:
+                if job.fence > MOST_CLAIMS:
+                    raise ImageRefused(f"publishing it was begun {job.fence - 1} times and never came to an end")
+                made = self._pipeline.make(job, lease)
+                self._register(job, made)
+            ended = True
+            self._pipeline.forget(job)
+            done = {"manifest": made.written.digest, "new_bytes": made.written.new_bytes, "findings": made.findings}
+            bound.info("job.done", actor=job.actor, overrides=job.origin.overrides, **done)
+        except JobLost:
+            bound.warning("job.lost")
+            self._pipeline.clean(job)
+            return True  # whoever has it removes the upload
+        except Interrupted:
+            bound.info("job.let_go")
+            jobs.let_go(self._catalog.database, job)
+            return False
+        except ServiceUnavailable as error:
+            bound.warning("job.let_go", reason=error.detail)
+            with suppress(ServiceUnavailable):
+                jobs.let_go(self._catalog.database, job)
+            return False
+        except StoreFailure as failure:
+            if failure.passing or failure.reason == "lost":
+                bound.warning("job.let_go", reason=str(failure))
+                jobs.let_go(self._catalog.database, job)
+                return False
+            ended = self._fail(job, str(failure))
+        except SetupError:
+            jobs.let_go(self._catalog.database, job)
+            raise
+        except (PhimageError, OSError) as error:
+            ended = self._fail(job, str(error))
+        except Exception:  # noqa: BLE001  whatever it is, the image must not stay Making for ever
+            bound.exception("job.defect")
+            ended = self._fail(job, f"an error inside phimage; its log has the id {job.id}")
+        self._pipeline.clean(job)
+        if ended:
+            with suppress(StoreFailure):  # a collection finds what is left
+                uploads.remove(self._store, job.id)
+        return True
+
+    def _register(self, job: Job, made: Made) -> None:
+        """One revision: the image has its bytes and the job is done, or nothing has happened. Raises JobLost."""
+        written, now = made.written, self._now()
+        register_before = written.register_before
+        if now > register_before - BEFORE_SECONDS:
+            _, register_before = renew(self._store, written.digest, self._now)
+        with self._catalog.change(self._author(job)) as change:
+            if self._now() > register_before:
+                raise StoreFailure("register", job.image, "lost", "it took too long", passing=True)
+            image, content = self._held(change, job, "")
+            size = image_size(written.manifest.size)
+            if image.size and image.size < size:
+                raise ImageRefused(f"the disk needs {size} GB and the image was announced with {image.size}")
+            CONTENTS.put(
+                change,
+                replace(
+                    content,
+                    source_digest=made.digest,
+                    digest_origin=made.digest_origin,
+                    format=made.format,
+                    overrides=job.origin.overrides,
+                    manifest=written.digest,
+                    sha256=written.manifest.sha256,
+                    size=written.manifest.size,
+                    published=int(now),
+                    failure="",
+                    findings=made.findings,
+                    facts=made.facts,
+                ),
+            )
+            IMAGES.put(change, replace(image, state=content.wanted, size=image.size or size))
+
+    def _fail(self, job: Job, reason: str) -> bool:
+        """One revision: the image is Unavailable, and it is known why. False, and nothing has happened, when it was lost."""
+        bound = log.bind(job=job.id, image=job.image, reason=reason)
+        try:
+            with self._catalog.change(self._author(job)) as change:
+                image, content = self._held(change, job, reason)
+                CONTENTS.put(change, replace(content, failure=reason))
+                IMAGES.put(change, replace(image, state=State.UNAVAILABLE))
+        except JobLost:
+            bound.warning("job.lost")
+            return False
+        bound.warning("job.failed")
+        return True
+
+    def _held(self, change: Change, job: Job, error: str) -> tuple[Image, Content]:
+        """End the job and get what it is about. Raises JobLost when it was lost, or its image is gone."""
+        if not jobs.finish(change.connection, job, error):
+            raise JobLost(job.id)
+        image = IMAGES.find(change.connection, job.image)
+        content = CONTENTS.find(change.connection, job.image)
+        if image is None or content is None or content.here:
+            raise JobLost(job.id)
+        return image, content
+
+    def _author(self, job: Job) -> Author:
+        return Author(job.actor, "publisher", job.id, "PublishPHostImage", self._now())

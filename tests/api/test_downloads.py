@@ -1,0 +1,237 @@
+"""Downloads through the whole gateway: who is let in to an image's bytes, by an address or by a signature."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, urlencode
+
+import pytest
+from msgspec.structs import replace
+
+from phimage.bootstrap import command_author
+from phimage.catalog.images import IMAGES
+from phimage.delivery.ticket import make_ticket
+from phimage.model.ids import ImageId, ProjectId, PublicKey
+from phimage.model.image import State
+from tests.api import small
+from tests.api.conftest import Start
+from tests.api.publishing import ABOUT, Shop, disk, sha256_of
+from tests.api.signer import Encoding, Pair, Params, signed
+from tests.delivering import Answered
+
+FORMS = {"RawUrl": ".raw", "ZstdUrl": ".raw.zst", "Qcow2Url": ".qcow2", "Sha256Url": ".sha256", "ManifestUrl": "/manifest"}
+ORG_A = {"ImageType": "Custom", "ProjectId": "org-a"}
+
+
+def url_of(shop: Shop, image: str, pair: Pair = small.ACME, **more: Any) -> str:
+    """The address of the raw disk."""
+    return str(shop.well("GetPHostImageDownloadUrl", {"ImageId": image, **more}, pair)["RawUrl"])
+
+
+def get(shop: Shop, url: str, client: str = "127.0.0.1") -> Answered:
+    return shop.gateway.fetch("GET", url, client=client)
+
+
+def get_signed(shop: Shop, image: str, pair: Pair, form: str = ".raw", client: str = "127.0.0.1", **more: str) -> Answered:
+    """A download that is signed, without an address that was given before."""
+    params: Params = {"ImageId": image, **more}
+    query = signed(str(more.get("Action", "DownloadPHostImage")), params, Encoding.QUERY, pair).query
+    return get(shop, f"/images/{image}{form}?{query}", client)
+
+
+def set_state(shop: Shop, image: str, state: State) -> None:
+    with shop.catalog.change(command_author("Test")) as change:
+        found = IMAGES.find(change.connection, ImageId(image))
+        assert found is not None
+        IMAGES.put(change, replace(found, state=state))
+    shop.gateway.learn(shop.catalog.head)
+
+
+# with an address
+
+
+def test_every_form_has_an_address_that_works_without_a_signature(shop: Shop, tmp_path: Path) -> None:
+    original = disk(tmp_path)
+    image = shop.publish(original)
+    found = shop.well("GetPHostImageDownloadUrl", {"ImageId": image, "Seconds": 60}, small.ACME)
+
+    answers = {name: get(shop, found[name]) for name in FORMS}
+
+    assert all(answer.status == 200 and answer.whole for answer in answers.values())
+    assert answers["RawUrl"].body == original.read_bytes()
+    assert answers["Sha256Url"].body.split()[0].decode() == sha256_of(original)
+    assert (found["Digest"], found["DiskSize"]) == (f"sha256:{sha256_of(original)}", original.stat().st_size)
+    for name, form in FORMS.items():
+        address, _, query = found[name].partition("?")
+        assert address == f"http://127.0.0.1:80/images/{image}{form}"
+        assert dict(parse_qsl(query, keep_blank_values=True))["Expires"] == str(found["ExpireTime"])
+    assert small.ACME.private not in str(found)
+
+
+def test_addresses_begin_with_what_the_caller_called_or_what_the_settings_say(
+    start: Start, small_folder: Path, shop: Shop, tmp_path: Path
+) -> None:
+    image = shop.publish(disk(tmp_path))
+    request = signed("GetPHostImageDownloadUrl", {"ImageId": image}, pair=small.ACME)
+    for host, said in (("images.example:8443", "http://images.example:8443"), ("evil.example/x?", "http://127.0.0.1:80")):
+        reply = shop.gateway.replay(request._replace(headers=(*request.headers, ("Host", host))))
+        assert reply.fields["RawUrl"].startswith(f"{said}/images/{image}.raw?")
+
+    told = start(small_folder, public_url="https://images.example/")
+    begun = told.ask("PublishPHostImage", {**ABOUT, "TrustFirstUse": True}, pair=small.OPERATOR).fields
+    assert begun["UploadUrl"].startswith(f"https://images.example/uploads/{begun['JobId']}?")
+
+
+def test_an_address_is_good_for_its_image_alone(shop: Shop, tmp_path: Path) -> None:
+    one, other = shop.publish(disk(tmp_path)), shop.publish(disk(tmp_path, seed=2))
+    url = url_of(shop, one)
+    assert get(shop, url).status == 200
+    assert get(shop, url.replace(one, other)).status == 401
+
+
+@pytest.mark.parametrize("name", ["Expires", "ProjectId", "PublicKey", "Ticket"])
+def test_an_address_that_was_changed_is_refused(name: str, shop: Shop, tmp_path: Path) -> None:
+    address, _, query = url_of(shop, shop.publish(disk(tmp_path))).partition("?")
+    fields = dict(parse_qsl(query, keep_blank_values=True))
+    changed = {"Expires": str(int(fields["Expires"]) + 1), "Ticket": fields["Ticket"][:-1] + "x"}.get(name, "other")
+    assert get(shop, f"{address}?{urlencode({**fields, name: changed})}").status == 401
+    del fields[name]
+    assert get(shop, f"{address}?{urlencode(fields)}").status == 401
+
+
+def test_an_address_ends_with_its_time(shop: Shop, tmp_path: Path) -> None:
+    image = shop.publish(disk(tmp_path))
+    secret = shop.catalog.seal.derive("tickets")
+    late = make_ticket(secret, "download", image, PublicKey(small.ACME.public), ProjectId("org-a"), 1_000_000_000)
+    answer = get(shop, f"/images/{image}.raw?{late}")
+    assert (answer.status, b"no longer works" in answer.body) == (401, True)
+    for seconds in (0, 7 * 24 * 3600 + 1):
+        refused = shop.ask("GetPHostImageDownloadUrl", {"ImageId": image, "Seconds": seconds}, small.ACME)
+        assert refused.message == "Params [Seconds] not available"
+
+
+def test_an_address_ends_with_the_key_that_asked_for_it(shop: Shop, tmp_path: Path) -> None:
+    image = shop.publish(disk(tmp_path))
+    of_acme, of_rival = url_of(shop, image), url_of(shop, image, small.RIVAL)
+    shop.well("RevokeAccessKey", {"AccessKey": small.ACME.public})
+    assert (get(shop, of_acme).status, get(shop, of_rival).status) == (401, 200)
+
+
+def test_an_address_ends_when_its_owner_leaves_the_project(shop: Shop, tmp_path: Path) -> None:
+    image = shop.publish(disk(tmp_path), **ORG_A)
+    url = url_of(shop, image, small.VIEWER, ProjectId="org-a")
+    assert get(shop, url).status == 200
+    shop.well("RemoveProjectMember", {"Account": "acme", "ProjectId": "org-a", "User": small.VIEWER.public})
+    assert get(shop, url).status == 403
+
+
+def test_a_ticket_for_an_upload_opens_no_download_and_one_for_a_download_no_upload(shop: Shop, tmp_path: Path) -> None:
+    image = shop.publish(disk(tmp_path))
+    begun = shop.well("PublishPHostImage", {**ABOUT, "TrustFirstUse": True})
+    secret, key = shop.catalog.seal.derive("tickets"), PublicKey(shop.operator.public)
+    for_upload = make_ticket(secret, "upload", image, key, ProjectId(""), 4_000_000_000)
+    for_download = make_ticket(secret, "download", begun["JobId"], key, ProjectId(""), 4_000_000_000)
+
+    assert get(shop, f"/images/{image}.raw?{for_upload}").status == 401
+    assert get(shop, f"/images/{image}.raw?{begun['UploadUrl'].partition('?')[2]}").status == 401
+    assert shop.put(f"/uploads/{begun['JobId']}?{for_download}", b"x").status == 401  # so that a client asks for a new one
+    assert shop.put(begun["UploadUrl"], b"x").status == 201
+
+
+def test_an_upload_url_ends_with_the_operators_key(shop: Shop) -> None:
+    url = shop.well("PublishPHostImage", {**ABOUT, "TrustFirstUse": True}, small.OPERATOR)["UploadUrl"]
+    assert shop.put(url, b"x").status == 201
+    shop.well("RevokeAccessKey", {"AccessKey": small.OPERATOR.public})
+    assert shop.put(url, b"x").status == 401
+
+
+# with a signature
+
+
+def test_a_signed_request_needs_no_address(shop: Shop, tmp_path: Path) -> None:
+    original = disk(tmp_path)
+    image = shop.publish(original)
+    for pair, more in ((small.ACME, {}), (small.VIEWER, {"ProjectId": "org-a"}), (small.RIVAL, {})):
+        assert get_signed(shop, image, pair, **more).body == original.read_bytes()
+
+
+def test_who_does_not_say_who_asks_or_says_it_wrongly_gets_nothing(shop: Shop, tmp_path: Path) -> None:
+    image = shop.publish(disk(tmp_path))
+    assert get(shop, f"/images/{image}.raw").status == 401
+    assert get_signed(shop, image, Pair(small.ACME.public, "wrong")).status == 401
+    assert get_signed(shop, image, Pair("key-nobody", "wrong")).status == 401
+    assert get_signed(shop, image, small.VIEWER).status == 403  # a sub-user names its project
+    assert get_signed(shop, image, small.ACME, ProjectId="org-r").status == 404
+    assert get_signed(shop, image, small.ACME, Action="GetPHostImage").status == 400
+
+
+def test_a_signature_is_good_for_its_image_alone(shop: Shop, tmp_path: Path) -> None:
+    one, other = shop.publish(disk(tmp_path)), shop.publish(disk(tmp_path, seed=2))
+    query = signed("DownloadPHostImage", {"ImageId": one}, Encoding.QUERY, small.ACME).query
+    assert get(shop, f"/images/{one}.raw?{query}").status == 200
+    assert get(shop, f"/images/{other}.raw?{query}").status in (400, 404)
+
+
+def test_a_signed_download_comes_from_where_the_account_may_call(shop: Shop, tmp_path: Path) -> None:
+    image = shop.publish(disk(tmp_path))
+    assert get_signed(shop, image, small.FENCED, client=small.INSIDE).status == 200
+    assert get_signed(shop, image, small.FENCED, client=small.OUTSIDE).status == 403
+
+
+# what may be had
+
+
+def test_another_projects_image_is_answered_as_one_that_never_was(shop: Shop, tmp_path: Path) -> None:
+    image, absent = shop.publish(disk(tmp_path), **ORG_A), "pimg-cs-neverwas"
+    assert get_signed(shop, image, small.ACME).status == 200
+
+    def said(text: bytes, id: str) -> bytes:
+        return text.replace(id.encode(), b"ID")
+
+    for pair, more in ((small.RIVAL, {}), (small.WORKER, {"ProjectId": "org-b"}), (small.ACME, {"ProjectId": "org-b"})):
+        foreign, nothing = (get_signed(shop, id, pair, **more) for id in (image, absent))
+        assert (foreign.status, said(foreign.body, image)) == (nothing.status, said(nothing.body, absent))
+        assert foreign.status == 404
+        foreign_url, nothing_url = (
+            shop.ask("GetPHostImageDownloadUrl", {"ImageId": id, **more}, pair) for id in (image, absent)
+        )
+        assert foreign_url.ret_code == 230
+        assert said(foreign_url.body, image) == said(nothing_url.body, absent)
+
+
+def test_an_unavailable_image_is_handed_to_the_operator_alone(shop: Shop, tmp_path: Path) -> None:
+    original = disk(tmp_path)
+    image = shop.publish(original)
+    of_acme, of_operator = url_of(shop, image), url_of(shop, image, shop.operator)
+    set_state(shop, image, State.UNAVAILABLE)
+
+    assert shop.ask("GetPHostImageDownloadUrl", {"ImageId": image}, small.ACME).ret_code == 230
+    assert (get(shop, of_acme).status, get_signed(shop, image, small.ACME).status) == (409, 409)
+    assert get(shop, of_operator).body == original.read_bytes()
+    assert get(shop, url_of(shop, image, shop.operator)).status == 200
+    set_state(shop, image, State.AVAILABLE)
+    assert get(shop, of_acme).status == 200
+
+
+def test_an_image_without_bytes_is_not_published_whatever_its_state(shop: Shop) -> None:
+    for image in ("b-new", "b-10g", "c-a-new"):
+        assert get_signed(shop, image, small.ACME).status == 409
+        assert shop.ask("GetPHostImageDownloadUrl", {"ImageId": image}, small.ACME).ret_code == 230
+
+
+def test_a_withdrawn_image_is_gone_for_who_has_its_address_and_absent_for_others(shop: Shop, tmp_path: Path) -> None:
+    image = shop.publish(disk(tmp_path))
+    url = url_of(shop, image)
+    shop.well("WithdrawPHostImage", {"ImageId": image})
+    assert (get(shop, url).status, get_signed(shop, image, small.ACME).status) == (410, 404)
+    assert shop.ask("GetPHostImageDownloadUrl", {"ImageId": image}, small.ACME).ret_code == 230
+
+
+def test_a_past_catalogue_brings_no_bytes_back(shop: Shop, tmp_path: Path) -> None:
+    image = shop.publish(disk(tmp_path))
+    then = shop.catalog.refresh()
+    shop.well("WithdrawPHostImage", {"ImageId": image})
+    past = shop.gateway.ask("GetPHostImageDownloadUrl", {"ImageId": image}, pair=small.ACME, path=f"/rev/{then}/")
+    assert past.ret_code == 0
+    assert get(shop, past.fields["RawUrl"]).status == 410

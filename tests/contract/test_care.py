@@ -1,0 +1,326 @@
+"""Looking after image bytes: what a sweep removes and what it leaves, what verifying names, what images cost."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from phimage import care
+from phimage.catalog.contents import await_content, withdraw_contents
+from phimage.catalog.images import IMAGES
+from phimage.catalog.revisions import head
+from phimage.catalog.store import Catalog
+from phimage.chunks.errors import Absent
+from phimage.chunks.folder import FolderStore
+from phimage.chunks.layout import ManifestDigest, chunk_name, manifest_name
+from phimage.chunks.manifest import load_manifest
+from phimage.chunks.memory import MemoryStore
+from phimage.chunks.read import open_disk
+from phimage.chunks.scrub import Progress
+from phimage.chunks.store import Store
+from phimage.chunks.uploads import leftovers
+from phimage.delivery.frames import measure
+from phimage.delivery.packs import Packs
+from phimage.errors import SetupError
+from phimage.model.ids import ImageId, JobId
+from phimage.model.image import State
+from phimage.model.job import Job, JobState, Origin
+from tests.publishing.shop import AUTHOR, MIB, Shop, disk, image
+
+DAY = 24 * 3600.0
+LATER = time.time() + 30 * DAY
+"""When the sweeps of these tests are: what a test put is out of its grace."""
+
+
+@pytest.fixture
+def shop(catalog: Catalog, tmp_path: Path) -> Shop:
+    return Shop(catalog, MemoryStore(), tmp_path / "work")
+
+
+def sweep(shop: Shop, *, now: float = LATER, dry_run: bool = False, packs: Packs | None = None) -> care.Swept:
+    return care.sweep(
+        shop.catalog,
+        shop.store,
+        packs or Packs(shop.store, shop.work / "packs", 0),
+        shop.work,
+        AUTHOR,
+        grace_seconds=DAY,
+        dry_run=dry_run,
+        now=lambda: now,
+    )
+
+
+def publish(shop: Shop, file: Path, number: int = 1) -> ImageId:
+    job = shop.begin(file, number)
+    assert shop.work_once().error == ""
+    return job.image
+
+
+def waiting(shop: Shop, number: int, created: float) -> Job:
+    """An upload that began at a time and has a part."""
+    made = image(number)
+    job = Job(
+        id=JobId(f"job-{number}"),
+        image=made.id,
+        origin=Origin(size=3),
+        state=JobState.WAITING,
+        phase="",
+        done=0,
+        total=0,
+        error="",
+        owner="",
+        fence=0,
+        lease_until=0.0,
+        created=created,
+        reserved=3,
+    )
+    with shop.catalog.change(AUTHOR) as change:
+        IMAGES.put(change, made)
+        await_content(change, job)
+    shop.put(job, b"abc")
+    return job
+
+
+def withdraw(shop: Shop, id: ImageId) -> None:
+    with shop.catalog.change(AUTHOR) as change:
+        withdraw_contents(change, [id], "withdrawn")
+        found = IMAGES.find(change.connection, id)
+        assert found is not None
+        IMAGES.withdraw(change, found)
+
+
+def manifest_of(shop: Shop, id: ImageId) -> ManifestDigest:
+    return ManifestDigest(shop.content(id).manifest)
+
+
+def chunks_of(shop: Shop, id: ImageId) -> list[str]:
+    """The names of its chunks, in the order of the disk."""
+    return [chunk_name(chunk) for _, chunk in load_manifest(shop.store, manifest_of(shop, id)).stored()]
+
+
+def names(store: Store) -> set[str]:
+    return {stored.name for stored in store.list()}
+
+
+def snapshot(shop: Shop) -> object:
+    with shop.catalog.database.read() as connection:
+        revision = head(connection)
+    return revision, names(shop.store), sorted(path.name for path in shop.work.iterdir())
+
+
+def flip(store: MemoryStore | FolderStore, name: str) -> None:
+    """A bit of an object is another one."""
+    data = bytearray(store.get(name))
+    data[len(data) // 2] ^= 1
+    store.put(name, bytes(data))
+
+
+# sweeping
+
+
+def test_an_upload_that_was_not_completed_in_a_week_is_given_up_with_the_reason(shop: Shop) -> None:
+    old, young = waiting(shop, 1, LATER - 8 * DAY), waiting(shop, 2, LATER - 6 * DAY)
+
+    swept = sweep(shop)
+
+    assert (swept.abandoned, swept.uploads) == (1, 1)
+    assert (shop.job(old.id).state, shop.job(young.id).state) == (JobState.FAILED, JobState.WAITING)
+    assert (shop.image(old.image).state, shop.image(young.image).state) == (State.UNAVAILABLE, State.MAKING)
+    assert shop.content(old.image).failure == shop.job(old.id).error == "its upload was not completed in a week"
+    assert leftovers(shop.store) == {young.id}
+    assert sweep(shop).abandoned == 0
+
+
+def test_an_upload_that_is_complete_is_not_given_up_however_old(shop: Shop, tmp_path: Path) -> None:
+    job = shop.begin(disk(tmp_path))  # it began long ago and waits for a publisher
+    swept = sweep(shop)
+    assert (swept.abandoned, swept.uploads) == (0, 0)
+    assert shop.work_once().error == ""
+    assert shop.image(job.image).state is State.AVAILABLE
+
+
+def test_parts_of_ended_uploads_are_removed(shop: Shop) -> None:
+    job = waiting(shop, 1, LATER)
+    withdraw(shop, job.image)
+    assert leftovers(shop.store) == {job.id}
+    assert sweep(shop).uploads == 1
+    assert leftovers(shop.store) == set()
+
+
+def test_what_no_image_needs_is_removed_after_its_grace_and_what_another_one_needs_stays(shop: Shop, tmp_path: Path) -> None:
+    first = disk(tmp_path)
+    other = tmp_path / "other.raw"
+    other.write_bytes(first.read_bytes()[: 4 * MIB] + disk(tmp_path, seed=2).read_bytes()[4 * MIB :])
+    gone, stays = publish(shop, first), publish(shop, other, 2)
+    own = set(chunks_of(shop, gone)) - set(chunks_of(shop, stays))
+    manifest = manifest_name(manifest_of(shop, gone))
+    assert own
+    assert set(chunks_of(shop, gone)) - own
+    withdraw(shop, gone)
+
+    within = sweep(shop, now=time.time()).store
+    assert (within.removed_chunks, within.young) == (0, len(own) + 1)
+    after = sweep(shop).store
+
+    assert (after.removed_chunks, after.removed_manifests) == (len(own), 1)
+    assert names(shop.store) & {*own, manifest} == set()
+    assert shop.bytes_of(stays) == other.read_bytes()
+
+
+def test_files_of_ended_work_and_old_fetches_are_removed(shop: Shop) -> None:
+    under_way = waiting(shop, 1, LATER)
+    ended = ["job-gone.file", "job-gone.raw", "old.fetch", "old.fetch.resume"]
+    kept = [f"{under_way.id}.file", f"{under_way.id}.raw", "new.fetch", "new.fetch.resume", "notes.txt", "mine.raw"]
+    for name in (*ended, *kept):
+        (shop.work / name).write_bytes(b"x")
+    os.utime(shop.work / "old.fetch", (LATER - 8 * DAY, LATER - 8 * DAY))
+    for name in ("new.fetch", "new.fetch.resume"):
+        os.utime(shop.work / name, (LATER, LATER))
+
+    assert sweep(shop).work_files == 3
+
+    assert sorted(path.name for path in shop.work.iterdir()) == sorted(kept)
+
+
+def test_packs_of_disks_that_no_image_has_are_removed(catalog: Catalog, tmp_path: Path) -> None:
+    shop = Shop(catalog, FolderStore(tmp_path / "store"), tmp_path / "work")
+    packs = Packs(shop.store, tmp_path / "packs", 1 << 30)
+    gone, stays = publish(shop, disk(tmp_path)), publish(shop, disk(tmp_path, seed=2), 2)
+    for id in (gone, stays):
+        assert packs.build(measure(open_disk(shop.store, manifest_of(shop, id)), shop.store)) is not None
+    withdraw(shop, gone)
+
+    assert sweep(shop, packs=packs).packs == 1
+
+    left = [pack.manifest for pack, good in packs.verify() if good]
+    assert left == [shop.content(stays).manifest]
+
+
+def test_a_dry_run_says_the_same_and_changes_nothing(shop: Shop, tmp_path: Path) -> None:
+    waiting(shop, 3, LATER - 8 * DAY)
+    withdraw(shop, waiting(shop, 4, LATER).image)
+    withdraw(shop, publish(shop, disk(tmp_path)))
+    publish(shop, disk(tmp_path, seed=2), 2)
+    (shop.work / "job-gone.raw").write_bytes(b"x")
+    before = snapshot(shop)
+
+    said = sweep(shop, dry_run=True)
+    assert snapshot(shop) == before
+    done = sweep(shop)
+
+    assert said.store.removed_chunks > 0
+    assert (said.abandoned, said.uploads, said.work_files) == (1, 2, 1)
+    assert replace(said, store=replace(said.store, dry_run=False)) == done
+    assert snapshot(shop) != before
+
+
+def test_without_a_work_folder_there_is_nothing_in_it_to_remove(shop: Shop) -> None:
+    shop.work.rmdir()
+    assert sweep(shop) == sweep(shop)
+
+
+# verifying
+
+
+def verify(shop: Shop, *images: ImageId, quarantine: bool = False) -> tuple[list[care.Verified], int]:
+    """What is wrong, and how many bytes were verified."""
+    told = list(care.verify(shop.catalog, shop.store, images, whole_disk=True, quarantine=quarantine, now=time.time() + 1))
+    progress = [one for one in told if isinstance(one, Progress)]
+    return [one for one in told if isinstance(one, care.Verified)], progress[-1].bytes if progress else 0
+
+
+def test_good_images_are_verified_and_shared_chunks_once(shop: Shop, tmp_path: Path) -> None:
+    original = disk(tmp_path)
+    publish(shop, original)
+    once = verify(shop)
+    publish(shop, original, 2)
+    assert once[0] == []
+    assert once[1] > 0
+    assert verify(shop) == once
+
+
+def test_a_bad_chunk_is_named_with_every_image_that_it_hurts(shop: Shop, tmp_path: Path) -> None:
+    original = disk(tmp_path)
+    hurt = [publish(shop, original), publish(shop, original, 2)]
+    whole = publish(shop, disk(tmp_path, seed=2), 3)
+    bad = next(name for name in chunks_of(shop, hurt[0]) if name not in chunks_of(shop, whole))
+    assert isinstance(shop.store, MemoryStore)
+    flip(shop.store, bad)
+
+    (found, *rest), _ = verify(shop)
+
+    assert (found.finding.kind, found.finding.chunk, sorted(found.images)) == ("corrupt", bad.rpartition("/")[2], hurt)
+    assert all(one.finding.kind == "disk" for one in rest)
+    assert verify(shop, whole)[0] == []
+    assert verify(shop, hurt[0])[0][0].finding == found.finding
+
+
+def test_what_is_missing_is_named_too(shop: Shop, tmp_path: Path) -> None:
+    one, other = publish(shop, disk(tmp_path)), publish(shop, disk(tmp_path, seed=2), 2)
+    shop.store.delete(chunks_of(shop, one)[-1])
+    shop.store.delete(manifest_name(manifest_of(shop, other)))
+    found = {told.finding.kind: told.images for told in verify(shop)[0]}
+    assert (found["missing"], found["manifest"]) == ((one,), (other,))
+
+
+def test_a_bad_chunk_that_is_put_aside_is_mended_by_publishing_the_same_again(shop: Shop, tmp_path: Path) -> None:
+    original = disk(tmp_path)
+    hurt = publish(shop, original)
+    assert isinstance(shop.store, MemoryStore)
+    bad = chunks_of(shop, hurt)[0]
+    flip(shop.store, bad)
+    assert verify(shop, quarantine=True)[0] != []
+    with pytest.raises(Absent):
+        shop.store.get(bad)
+    publish(shop, original, 2)
+    assert verify(shop)[0] == []
+    assert shop.bytes_of(hurt) == original.read_bytes()
+
+
+def test_what_was_withdrawn_meanwhile_is_not_told(shop: Shop, tmp_path: Path) -> None:
+    id = publish(shop, disk(tmp_path))
+    shop.store.delete(chunks_of(shop, id)[-1])
+    telling = care.verify(shop.catalog, shop.store, [], whole_disk=False, quarantine=False, now=time.time())
+    assert isinstance(next(telling), Progress)
+    withdraw(shop, id)
+    assert [told for told in telling if isinstance(told, care.Verified)] == []
+
+
+def test_an_image_without_bytes_cannot_be_verified(shop: Shop, tmp_path: Path) -> None:
+    there, pending = publish(shop, disk(tmp_path)), waiting(shop, 2, LATER).image
+    for id in (pending, ImageId("pimg-cs-nobody")):
+        with pytest.raises(SetupError, match=f"{id} has no bytes to verify"):
+            verify(shop, there, id)
+
+
+# measuring
+
+
+def test_images_of_one_disk_cost_it_once(shop: Shop, tmp_path: Path) -> None:
+    first, other = disk(tmp_path), tmp_path / "other.raw"
+    other.write_bytes(first.read_bytes()[: 4 * MIB] + disk(tmp_path, seed=2).read_bytes()[4 * MIB :])
+    same = [publish(shop, first), publish(shop, first, 2)]
+    alike = publish(shop, other, 3)
+
+    stats, images = care.stats(shop.catalog, shop.store)
+
+    assert {tuple(sorted(ids)) for ids in images.values()} == {tuple(same), (alike,)}
+    assert (stats.logical, stats.unneeded) == (12 * MIB, 0)
+    by_manifest = {one.manifest: one for one in stats.images}
+    cost = by_manifest[manifest_of(shop, same[0])]
+    assert (cost.logical, cost.missing) == (6 * MIB, 0)
+    assert cost.own > 0
+    assert cost.shared == by_manifest[manifest_of(shop, alike)].shared > 0
+    assert stats.stored == sum(one.own for one in stats.images) + cost.shared
+
+
+def test_bytes_of_withdrawn_images_are_counted_apart_until_they_are_removed(shop: Shop, tmp_path: Path) -> None:
+    withdraw(shop, publish(shop, disk(tmp_path)))
+    stats, images = care.stats(shop.catalog, shop.store)
+    assert (images, stats.stored, stats.unneeded > 0) == ({}, 0, True)
+    sweep(shop)
+    assert care.stats(shop.catalog, shop.store)[0].unneeded == 0

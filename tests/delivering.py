@@ -1,0 +1,192 @@
+"""Downloads without a server: disks in a store, a door whose keeper the test is, and a client that asks the application."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+
+from msgspec import Struct
+
+from phimage.chunks.layout import ManifestDigest
+from phimage.chunks.store import Store
+from phimage.chunks.write import DiskWriter, Written
+from phimage.delivery.app import Delivery
+from phimage.delivery.door import Asked
+from phimage.delivery.errors import NotPublished
+from phimage.delivery.packs import Packs
+from phimage.delivery.stream import Limits, Message
+from phimage.errors import UnavailableParam
+from phimage.model.content import Content
+from phimage.model.ids import ImageId, ProjectId
+
+IMAGE = ImageId("pimg-cs-xev4rz2k")
+CHUNK = 64 << 10
+PUBLISHED = 1_795_000_000
+FORMS = (".raw", ".raw.zst", ".qcow2", ".sha256", "/manifest")
+
+
+@cache
+def disk_bytes(chunks: int = 20, tail: int = 512 * 5) -> bytes:
+    """A disk with zeros at its beginning, in the middle and before its short last chunk; some of the rest compresses."""
+    some = random.Random(chunks)
+    pieces = [
+        bytes(CHUNK) if number in (0, chunks // 2, chunks // 2 + 1, chunks - 1)
+        else some.randbytes(CHUNK // 2).hex().encode() if number % 3 == 0
+        else some.randbytes(CHUNK)
+        for number in range(chunks)
+    ]  # fmt: skip
+    return b"".join(pieces) + some.randbytes(tail)
+
+
+def write_disk(store: Store, disk: bytes, chunk_size: int = CHUNK) -> Written:
+    """Put a disk into a store."""
+    with DiskWriter(store, len(disk), chunk_size=chunk_size, workers=2) as writer:
+        writer.write(disk)
+        return writer.finish({"os": "example"})
+
+
+def content_of(written: Written, image: ImageId = IMAGE) -> Content:
+    """What the catalogue says of a written disk."""
+    manifest = written.manifest
+    return Content(
+        image,
+        ProjectId(""),
+        manifest=written.digest,
+        sha256=manifest.sha256,
+        size=manifest.size,
+        published=PUBLISHED,
+    )
+
+
+class Keeper:
+    """A door that knows some contents. `before` may refuse a request by raising."""
+
+    def __init__(self, *contents: Content, before: Callable[[Asked], object] = lambda _: None) -> None:
+        self.contents = {content.image: content for content in contents}
+        self.asked: list[Asked] = []
+        self.before = before
+
+    def open(self, asked: Asked) -> Content:
+        self.asked.append(asked)
+        self.before(asked)
+        if asked.image not in self.contents:
+            raise UnavailableParam("ImageId", detail="there is no such image")
+        content = self.contents[asked.image]
+        if not content.here:
+            raise NotPublished(asked.image, "Making")
+        return content
+
+
+class Answered(Struct, frozen=True):
+    """What a client got. `whole` is False when the body ended without its end; `file` was left to the server to send."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    whole: bool
+    file: str = ""
+
+
+class Client:
+    """Asks an application. `files` says whether its server can send files."""
+
+    def __init__(self, delivery: Delivery, *, files: bool = False) -> None:
+        self._delivery = delivery
+        self._extensions: dict[str, object] = {"http.response.pathsend": {}} if files else {}
+
+    def ask(
+        self, path: str, headers: Mapping[str, str] | None = None, method: str = "GET", query: str = "", settle: bool = False
+    ) -> Answered:
+        """One request. With `settle`, wait for what the application does in the background."""
+        return self.ask_in_turn(path, [headers or {}], method, query, settle)[0]
+
+    def ask_in_turn(
+        self, path: str, headers: Sequence[Mapping[str, str]], method: str = "GET", query: str = "", settle: bool = False
+    ) -> list[Answered]:
+        """One request after another, in one event loop of their own."""
+        answers: list[Answered] = []
+
+        async def main() -> None:  # returns nothing: asyncio.run writes a main task's result out in full, and forgets it
+            answers.extend(await self.ask_many(path, headers, method, query, settle))
+
+        asyncio.run(main())
+        return answers
+
+    async def ask_many(
+        self, path: str, headers: Sequence[Mapping[str, str]], method: str = "GET", query: str = "", settle: bool = False
+    ) -> list[Answered]:
+        """One request after another."""
+        answers = [await self._ask(path, each, method, query) for each in headers]
+        if settle:
+            others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+            await asyncio.gather(*others, return_exceptions=True)
+        return answers
+
+    async def _ask(self, path: str, headers: Mapping[str, str], method: str, query: str) -> Answered:
+        sent: list[Message] = []
+        never = asyncio.Event()
+
+        async def receive() -> Message:
+            await never.wait()
+            raise AssertionError
+
+        async def send(message: Message) -> None:
+            sent.append(message)
+
+        await self._delivery(scope_of(path, headers, method, query, self._extensions), receive, send)
+        return answered(sent)
+
+
+def scope_of(
+    path: str, headers: Mapping[str, str], method: str = "GET", query: str = "", extensions: Mapping[str, object] | None = None
+) -> Message:
+    """A request as the server hands it over."""
+    return {
+        "type": "http",
+        "method": method,
+        "path": path,
+        "query_string": query.encode(),
+        "headers": [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()],
+        "extensions": extensions or {},
+    }
+
+
+def answered(sent: list[Message]) -> Answered:
+    """What the messages of an application mean."""
+    start, *rest = sent
+    assert start["type"] == "http.response.start"
+    names = [name.decode() for name, _ in start["headers"]]
+    assert len(set(names)) == len(names)
+    headers = {name.decode(): value.decode("latin-1") for name, value in start["headers"]}
+    if rest and rest[0]["type"] == "http.response.pathsend":
+        return Answered(start["status"], headers, Path(rest[0]["path"]).read_bytes(), whole=True, file=rest[0]["path"])
+    body = b"".join(message["body"] for message in rest)
+    assert all(message.get("more_body") for message in rest[:-1])
+    return Answered(start["status"], headers, body, whole=bool(rest) and not rest[-1].get("more_body", False))
+
+
+def delivery_of(
+    store: Store, keeper: Keeper, packs: Packs | None = None, at_once: int = 64, limits: Limits | None = None
+) -> Delivery:
+    """The application."""
+    return Delivery(store, keeper, lambda _: "127.0.0.1", lambda: str(uuid.uuid4()), packs, at_once, limits)
+
+
+def chunk_at(written: Written, index: int) -> str:
+    """The hexadecimal digest of a chunk."""
+    digest = written.manifest.chunk(index)
+    assert digest is not None
+    return digest.hex()
+
+
+def sha256_of(content: bytes) -> str:
+    return sha256(content).hexdigest()
+
+
+def manifest_digest(written: Written) -> ManifestDigest:
+    return written.digest

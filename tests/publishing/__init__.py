@@ -1,0 +1,1 @@
+"""Publishing, in process: real files, real inspectors, real stores and databases; no network and no server."""

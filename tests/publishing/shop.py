@@ -1,0 +1,164 @@
+"""A place to publish in: a catalogue with one image that waits for its bytes, a store, a worker; and small real disks."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import subprocess
+import threading
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from phimage.catalog import jobs
+from phimage.catalog.contents import CONTENTS, await_content
+from phimage.catalog.images import IMAGES
+from phimage.catalog.revisions import Author
+from phimage.catalog.store import Catalog
+from phimage.chunks import uploads
+from phimage.chunks.layout import ManifestDigest
+from phimage.chunks.read import open_disk
+from phimage.chunks.store import Store
+from phimage.formats.limits import Limits
+from phimage.model.content import Content
+from phimage.model.ids import ClusterId, ImageId, JobId, MachineTypeId, ProjectId, ZoneId
+from phimage.model.image import NO_PROJECT, Image, ImageType, State
+from phimage.model.job import Job, JobState, Origin
+from phimage.publishing.pipeline import Pipeline
+from phimage.publishing.worker import Pace, Worker
+from phimage.sources.fetch import Fetcher
+from phimage.sources.policy import Policy
+from phimage.sources.web import Web
+from tests.formats.real_disk import sfdisk
+
+MIB = 1 << 20
+AUTHOR = Author("operator/main key", "127.0.0.1", "request", "PublishPHostImage", 1_800_000_000.0)
+
+
+def disk(folder: Path, *, mebibytes: int = 6, seed: int = 1) -> Path:
+    """A raw disk with a partition table and seeded bytes, some of its MiB empty."""
+    path = folder / f"disk-{seed}.raw"
+    sfdisk(path, "label: dos\nstart=2048, type=83, bootable\n", mebibytes * MIB)
+    chance = random.Random(seed)
+    with path.open("r+b") as file:
+        for number in range(1, mebibytes, 2):
+            file.seek(number * MIB)
+            file.write(chance.randbytes(MIB // 2))
+    return path
+
+
+def as_qcow2(raw: Path, *options: str) -> Path:
+    """The same disk as qcow2."""
+    path = raw.with_suffix(".qcow2")
+    subprocess.run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", *options, str(raw), str(path)], check=True)
+    return path
+
+
+def sha256_of(path: Path) -> str:
+    """As `sha256sum` prints it."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def image(number: int = 1, project: ProjectId = NO_PROJECT, size: int = 0) -> Image:
+    """An image that waits for its bytes."""
+    return Image(
+        id=ImageId(f"pimg-cs-test{number:04}"),
+        type=ImageType.CUSTOM if project else ImageType.BASE,
+        project=project,
+        family="",
+        name=f"image {number}",
+        os_type="Debian",
+        os_name="Debian 12 64bit",
+        version="1",
+        description="",
+        state=State.MAKING,
+        deprecated=False,
+        size=size,
+        created=1_800_000_000,
+        zones=(ZoneId("north-a"),),
+        support={MachineTypeId("DB-2"): (ClusterId("10G"),)},
+    )
+
+
+class Shop:
+    """A worker with everything that it needs."""
+
+    def __init__(
+        self, catalog: Catalog, store: Store, work: Path, pace: Pace | None = None, policy: Policy | None = None
+    ) -> None:
+        work.mkdir(exist_ok=True)
+        self.catalog = catalog
+        self.store = store
+        self.work = work
+        self.stop = threading.Event()
+        fetcher = Fetcher(Web(policy or Policy()), sleep=self.stop.wait)
+        self.pipeline = Pipeline(store, fetcher, work, Limits(), reserve=0)
+        self.worker = Worker(catalog, store, self.pipeline, "worker", self.stop, pace or Pace(lease=5, look=0.05))
+
+    def begin(self, file: Path, number: int = 1, *, made: Image | None = None, **origin: object) -> Job:
+        """Let an image wait for an upload, and put all parts of a file. `origin` says otherwise than the truth about it."""
+        made = made or image(number)
+        told = replace(Origin(digest=f"sha256:{sha256_of(file)}", size=file.stat().st_size, name=file.name), **origin)
+        job = Job(
+            id=JobId(f"job-{number}"),
+            image=made.id,
+            origin=told,
+            state=JobState.WAITING,
+            phase="",
+            done=0,
+            total=0,
+            error="",
+            owner="",
+            fence=0,
+            lease_until=0.0,
+            created=float(number),
+            project=made.project,
+            actor=AUTHOR.actor,
+            reserved=file.stat().st_size,
+        )
+        with self.catalog.change(AUTHOR) as change:
+            IMAGES.put(change, made)
+            await_content(change, job)
+        self.put(job, file.read_bytes())
+        with self.catalog.database.write() as connection:
+            assert jobs.queue(connection, job.id)
+        return job
+
+    def put(self, job: Job, data: bytes) -> None:
+        """All parts of an upload."""
+        for number, start in enumerate(range(0, len(data), uploads.PART)):
+            raw = data[start : start + uploads.PART]
+            uploads.put_part(self.store, job.id, number, uploads.pack_part(raw, hashlib.sha256(raw).digest()))
+
+    def work_once(self) -> Job:
+        """Let the worker do the next job. Returns how it ended."""
+        claimed = jobs.claim(self.catalog.database, "worker", 2_000_000_000.0, 5)
+        assert claimed is not None
+        self.worker.work(claimed)
+        return self.job(claimed.id)
+
+    def job(self, id: JobId) -> Job:
+        """A job as it is now."""
+        with self.catalog.database.read() as connection:
+            found = jobs.find(connection, id)
+        assert found is not None
+        return found
+
+    def image(self, id: ImageId) -> Image:
+        """An image as it is now."""
+        with self.catalog.database.read() as connection:
+            found = IMAGES.find(connection, id)
+        assert found is not None
+        return found
+
+    def content(self, id: ImageId) -> Content:
+        """What is known of its bytes."""
+        with self.catalog.database.read() as connection:
+            found = CONTENTS.find(connection, id)
+        assert found is not None
+        return found
+
+    def bytes_of(self, id: ImageId) -> bytes:
+        """The disk, out of the store."""
+        return b"".join(open_disk(self.store, ManifestDigest(self.content(id).manifest)).chunks())

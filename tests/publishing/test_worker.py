@@ -1,0 +1,222 @@
+"""What comes of a job: the image with all of its bytes, or no bytes and a reason."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from phimage.catalog import jobs
+from phimage.catalog.contents import QUOTAS, left_of, reserve, withdraw_contents
+from phimage.catalog.images import IMAGES
+from phimage.chunks import uploads
+from phimage.model.ids import ImageId, JobId, ProjectId
+from phimage.model.image import State
+from phimage.model.job import JobState
+from phimage.model.quota import Quota
+from tests.publishing.shop import AUTHOR, MIB, Shop, as_qcow2, disk, image, sha256_of
+
+
+def test_an_uploaded_disk_becomes_an_available_image_with_exactly_its_bytes(shop: Shop, tmp_path: Path) -> None:
+    raw = disk(tmp_path)
+    job = shop.begin(raw)
+    assert shop.work_once().state is JobState.DONE
+    made, content = shop.image(job.image), shop.content(job.image)
+    assert (made.state, made.size) == (State.AVAILABLE, 1)
+    assert (content.sha256, content.size, content.format) == (sha256_of(raw), 6 * MIB, "raw")
+    assert (content.source_digest, content.digest_origin) == (f"sha256:{sha256_of(raw)}", "as given")
+    assert shop.bytes_of(job.image) == raw.read_bytes()
+    assert content.facts["table"]["type"] == "mbr"
+
+
+def test_every_way_to_write_a_disk_gives_the_same_disk_and_the_same_manifest(shop: Shop, tmp_path: Path) -> None:
+    raw = disk(tmp_path)
+    packed = tmp_path / "disk.raw.gz"
+    packed.write_bytes(gzip.compress(raw.read_bytes(), 1))
+    files = [raw, as_qcow2(raw), packed]
+    ids = [shop.begin(file, number).image for number, file in enumerate(files, 1)]
+    assert [shop.work_once().error for _ in files] == ["", "", ""]
+    assert {shop.content(id).sha256 for id in ids} == {sha256_of(raw)}
+    assert len({shop.content(id).manifest for id in ids}) == 1
+
+
+def test_an_original_with_another_digest_is_no_image_and_leaves_nothing(shop: Shop, tmp_path: Path) -> None:
+    raw = disk(tmp_path)
+    job = shop.begin(raw, digest="sha256:" + "1" * 64)
+    ended = shop.work_once()
+    assert ended.state is JobState.FAILED
+    assert f"sha256:{sha256_of(raw)}" in ended.error
+    assert shop.image(job.image).state is State.UNAVAILABLE
+    assert shop.content(job.image).failure == ended.error
+    assert not shop.content(job.image).here
+    assert [stored.name for stored in shop.store.list()] == []
+    assert list(shop.work.iterdir()) == []
+
+
+def test_parts_that_are_not_what_their_sender_sent_are_refused(shop: Shop, tmp_path: Path) -> None:
+    job = shop.begin(disk(tmp_path), digest="", sent="sha256:" + "2" * 64)
+    ended = shop.work_once()
+    assert ended.state is JobState.FAILED
+    assert "told by who sent it" in ended.error
+    assert shop.image(job.image).state is State.UNAVAILABLE
+
+
+def test_without_a_digest_the_one_that_is_found_is_recorded(shop: Shop, tmp_path: Path) -> None:
+    raw = disk(tmp_path)
+    job = shop.begin(raw, digest="")
+    shop.work_once()
+    content = shop.content(job.image)
+    assert (content.source_digest, content.digest_origin) == (f"sha256:{sha256_of(raw)}", "trusted on first use")
+
+
+def test_a_disk_that_names_another_file_is_refused_with_the_finding(shop: Shop, tmp_path: Path) -> None:
+    raw = disk(tmp_path)
+    backing = as_qcow2(raw, "-B", str(raw), "-F", "raw")
+    job = shop.begin(backing)
+    assert shop.work_once().error.startswith("qcow2.backing-file: ")
+    assert shop.image(job.image).state is State.UNAVAILABLE
+
+
+def test_what_may_be_overridden_is_refused_with_the_way_to_do_it_and_taken_with_it(shop: Shop, tmp_path: Path) -> None:
+    tiny = tmp_path / "tiny.raw"
+    tiny.write_bytes(b"\0" * 511 + b"\x01" + b"\0" * 65024)
+    job = shop.begin(tiny)
+    assert "--override body.tiny" in shop.work_once().error
+    assert shop.image(job.image).state is State.UNAVAILABLE
+    again = shop.begin(tiny, 2, overrides=("body.tiny",))
+    assert shop.work_once().state is JobState.DONE
+    assert shop.content(again.image).overrides == ("body.tiny",)
+
+
+def test_a_stated_format_that_is_not_the_found_one_is_refused(shop: Shop, tmp_path: Path) -> None:
+    shop.begin(as_qcow2(disk(tmp_path)), format="raw")
+    assert "stated.mismatch" in shop.work_once().error
+
+
+def test_a_disk_larger_than_it_was_announced_is_refused(shop: Shop, tmp_path: Path) -> None:
+    raw = disk(tmp_path)
+    with raw.open("r+b") as file:
+        file.truncate(2 << 30)
+    large = as_qcow2(raw)
+    job = shop.begin(large, made=image(1, size=1))
+    assert "needs 2 GB" in shop.work_once().error
+    assert shop.image(job.image).state is State.UNAVAILABLE
+
+
+def test_an_odd_size_is_filled_up_with_zeros_to_whole_sectors(shop: Shop, tmp_path: Path) -> None:
+    raw = disk(tmp_path)
+    with raw.open("ab") as file:
+        file.write(b"end")
+    job = shop.begin(raw)
+    assert shop.work_once().state is JobState.DONE
+    assert shop.bytes_of(job.image) == raw.read_bytes() + bytes(509)
+
+
+def test_an_image_that_was_withdrawn_meanwhile_stays_gone(shop: Shop, tmp_path: Path) -> None:
+    job = shop.begin(disk(tmp_path))
+    claimed = jobs.claim(shop.catalog.database, "worker", 2_000_000_000.0, 5)
+    assert claimed is not None
+    with shop.catalog.change(AUTHOR) as change:
+        withdraw_contents(change, [job.image], "withdrawn")
+        IMAGES.withdraw(change, image(1))
+    revision = shop.catalog.head
+    shop.worker.work(claimed)
+    assert shop.job(job.id).error == "withdrawn"
+    assert shop.catalog.head == revision
+
+
+def test_a_worker_that_lost_its_job_writes_nothing(shop: Shop, tmp_path: Path) -> None:
+    job = shop.begin(disk(tmp_path))
+    slow = jobs.claim(shop.catalog.database, "slow", 2_000_000_000.0, 5)
+    quick = jobs.claim(shop.catalog.database, "quick", 2_000_000_100.0, 5)
+    assert slow is not None
+    assert quick is not None
+    shop.worker.work(slow)
+    assert shop.image(job.image).state is State.MAKING
+    shop.worker.work(quick)
+    assert shop.image(job.image).state is State.AVAILABLE
+
+
+def test_a_worker_that_is_told_to_stop_lets_its_job_go_for_the_next_one(shop: Shop, tmp_path: Path) -> None:
+    job = shop.begin(disk(tmp_path))
+    shop.stop.set()
+    assert shop.work_once().state is JobState.QUEUED
+    assert shop.image(job.image).state is State.MAKING
+    shop.stop.clear()
+    assert shop.work_once().state is JobState.DONE
+
+
+def test_a_job_that_ends_every_worker_is_given_up(shop: Shop, tmp_path: Path) -> None:
+    job = shop.begin(disk(tmp_path))
+    now = 2_000_000_000.0
+    for number in range(51):
+        claimed = jobs.claim(shop.catalog.database, "worker", now + 10 * number, 5)
+    assert claimed is not None
+    shop.worker.work(claimed)
+    assert "never came to an end" in shop.job(job.id).error
+    assert shop.image(job.image).state is State.UNAVAILABLE
+
+
+def test_a_disk_over_the_quota_is_refused_and_its_room_is_free_again(shop: Shop, tmp_path: Path) -> None:
+    project = ProjectId("org-a")
+    with shop.catalog.change(AUTHOR) as change:
+        QUOTAS.put(change, Quota(project, 5 * MIB))
+    packed = as_qcow2(disk(tmp_path), "-c")
+    job = shop.begin(packed, made=image(1, project))
+    assert "quota of project org-a" in shop.work_once().error
+    assert shop.image(job.image).state is State.UNAVAILABLE
+    with shop.catalog.database.read() as connection:
+        assert left_of(connection, project) == 5 * MIB
+
+
+def test_a_published_disk_counts_with_its_size_and_no_longer_once_it_is_withdrawn(shop: Shop, tmp_path: Path) -> None:
+    project = ProjectId("org-a")
+    with shop.catalog.change(AUTHOR) as change:
+        QUOTAS.put(change, Quota(project, 20 * MIB))
+    made = image(1, project)
+    shop.begin(disk(tmp_path), made=made)
+    shop.work_once()
+    with shop.catalog.database.read() as connection:
+        assert left_of(connection, project) == 14 * MIB
+    with shop.catalog.change(AUTHOR) as change:
+        withdraw_contents(change, [made.id], "")
+    with shop.catalog.database.read() as connection:
+        assert left_of(connection, project) == 20 * MIB
+
+
+def test_a_reservation_tells_how_many_bytes_are_missing(shop: Shop, tmp_path: Path) -> None:
+    project = ProjectId("org-a")
+    with shop.catalog.change(AUTHOR) as change:
+        QUOTAS.put(change, Quota(project, 10 * MIB))
+    job = shop.begin(disk(tmp_path), made=image(1, project))
+    assert reserve(shop.catalog.database, job.id, 10 * MIB) is None
+    assert reserve(shop.catalog.database, job.id, 11 * MIB) == MIB
+    assert shop.job(job.id).reserved == 10 * MIB
+
+
+@pytest.mark.parametrize("state", [State.AVAILABLE, State.UNAVAILABLE])
+def test_an_image_gets_the_state_that_its_publisher_wants(shop: Shop, tmp_path: Path, state: State) -> None:
+    job = shop.begin(disk(tmp_path))
+    with shop.catalog.change(AUTHOR) as change:
+        from phimage.catalog.contents import CONTENTS
+
+        CONTENTS.put(change, replace(shop.content(job.image), wanted=state))
+    shop.work_once()
+    assert shop.image(job.image).state is state
+
+
+def test_what_comes_of_a_job_is_one_revision_in_the_name_of_who_asked(shop: Shop, tmp_path: Path) -> None:
+    shop.begin(disk(tmp_path))
+    before = shop.catalog.head
+    shop.work_once()
+    assert shop.catalog.head == before + 1
+
+
+def test_parts_are_removed_with_the_end_of_their_job(shop: Shop, tmp_path: Path) -> None:
+    job = shop.begin(disk(tmp_path))
+    assert uploads.parts(shop.store, JobId(job.id))
+    shop.work_once()
+    assert not uploads.parts(shop.store, JobId(job.id))
+    assert shop.image(ImageId(job.image)).state is State.AVAILABLE

@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+import pytest
+
+from phimage.delivery.representation import Piece
+from phimage.delivery.stream import Body, End, Message, send_body
+
+
+@pytest.fixture
+def threads() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(4) as found:
+        yield found
+
+
+class Wire:
+    """A client that reads what it is sent until it stops reading, or leaves."""
+
+    def __init__(self, reads: int = 1_000_000, leaves_after: int = 1_000_000) -> None:
+        self.got: list[Message] = []
+        self._reads = reads
+        self._leaves_after = leaves_after
+        self._left = asyncio.Event()
+
+    async def receive(self) -> Message:
+        await self._left.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: Message) -> None:
+        if len(self.got) >= self._reads:
+            await asyncio.Event().wait()
+        self.got.append(message)
+        if len(self.got) >= self._leaves_after:
+            self._left.set()
+            await asyncio.Event().wait()
+
+    @property
+    def body(self) -> bytes:
+        return b"".join(message["body"] for message in self.got)
+
+
+def run(
+    pieces: Iterator[Piece], threads: ThreadPoolExecutor, wire: Callable[[], Wire] = Wire, stall: float = 60, ahead: int = 3
+) -> tuple[Wire, End, int]:
+    async def main() -> tuple[Wire, End, int]:
+        client = wire()
+        sent: list[int] = []
+        body = Body(pieces, threads, ahead)
+        await body.prepare()
+        try:
+            end = await send_body(body, client.receive, client.send, stall, sent.append)
+        finally:
+            body.close()
+        return client, end, sum(sent)
+
+    return asyncio.run(main())
+
+
+def constant(*contents: bytes) -> Iterator[Piece]:
+    return iter([partial(bytes, content) for content in contents])
+
+
+def test_pieces_arrive_in_their_order_and_the_last_one_says_so(threads: ThreadPoolExecutor) -> None:
+    wire, end, sent = run(constant(*(b"%d," % number for number in range(50))), threads)
+
+    assert wire.body == b"".join(b"%d," % number for number in range(50))
+    assert [message["more_body"] for message in wire.got] == [True] * 49 + [False]
+    assert (end, sent) == (End.WHOLE, len(wire.body))
+
+
+def test_large_pieces_are_handed_over_a_mebibyte_at_a_time(threads: ThreadPoolExecutor) -> None:
+    wire, _, _ = run(constant(b"a" * (5 << 19), b"b" * (1 << 20)), threads)
+
+    assert [len(message["body"]) for message in wire.got] == [1 << 20, 1 << 20, 1 << 19, 1 << 20]
+    assert [message["more_body"] for message in wire.got] == [True, True, True, False]
+    assert wire.body == b"a" * (5 << 19) + b"b" * (1 << 20)
+
+
+def test_no_pieces_are_an_empty_body(threads: ThreadPoolExecutor) -> None:
+    wire, end, _ = run(constant(), threads)
+
+    assert [(message["body"], message["more_body"]) for message in wire.got] == [(b"", False)]
+    assert end is End.WHOLE
+
+
+def test_a_client_that_stops_reading_is_given_up(threads: ThreadPoolExecutor) -> None:
+    wire, end, sent = run(constant(*[b"x"] * 10), threads, lambda: Wire(reads=4), stall=0.05)
+
+    assert end is End.STALLED
+    assert sent == len(wire.got) == 4
+
+
+def test_a_client_that_leaves_is_noticed_while_it_is_being_sent_something(threads: ThreadPoolExecutor) -> None:
+    wire, end, sent = run(constant(*[b"x"] * 10), threads, lambda: Wire(leaves_after=3))
+
+    assert end is End.LEFT
+    assert (sent, len(wire.got)) == (2, 3)
+
+
+def test_only_a_few_pieces_are_made_ahead(threads: ThreadPoolExecutor) -> None:
+    made = []
+
+    def make(number: int) -> bytes:
+        made.append(number)
+        return b"x"
+
+    _, end, _ = run((partial(make, number) for number in range(100)), threads, lambda: Wire(reads=5), stall=0.05, ahead=3)
+
+    assert end is End.STALLED
+    assert len(made) <= 5 + 1 + 3
+
+
+def test_a_piece_that_fails_ends_the_body_before_it(threads: ThreadPoolExecutor) -> None:
+    def fail() -> bytes:
+        raise ValueError("bad")
+
+    clients: list[Wire] = []
+
+    def wire() -> Wire:
+        clients.append(Wire())
+        return clients[0]
+
+    with pytest.raises(ValueError, match="bad"):
+        run(iter([partial(bytes, b"a"), partial(bytes, b"b"), fail, partial(bytes, b"c")]), threads, wire)
+    assert clients[0].body == b"ab"
+    assert clients[0].got[-1]["more_body"]
+
+
+def test_a_first_piece_that_fails_is_known_before_anything_is_sent(threads: ThreadPoolExecutor) -> None:
+    def fail() -> bytes:
+        raise ValueError("bad")
+
+    async def main() -> None:
+        with pytest.raises(ValueError, match="bad"):
+            await Body(iter([fail]), threads, 2).prepare()
+
+    asyncio.run(main())
+
+
+def test_threads_are_shared_by_all_bodies(threads: ThreadPoolExecutor) -> None:
+    running, most, lock = 0, 0, threading.Lock()
+
+    def make() -> bytes:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        threading.Event().wait(0.001)
+        with lock:
+            running -= 1
+        return b"x"
+
+    async def one() -> End:
+        client = Wire()
+        body = Body(iter([make] * 20), threads, 3)
+        await body.prepare()
+        return await send_body(body, client.receive, client.send, 60, lambda _: None)
+
+    async def main() -> list[End]:
+        waiting: list[Awaitable[End]] = [one() for _ in range(10)]
+        return await asyncio.gather(*waiting)
+
+    assert asyncio.run(main()) == [End.WHOLE] * 10
+    assert most <= 4

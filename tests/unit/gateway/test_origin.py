@@ -1,0 +1,67 @@
+"""The address that a caller found this server at, as URLs that are handed out begin with it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from phimage.gateway.origin import Origin
+
+PROXY, CALLER = "10.0.0.1", "192.0.2.7"
+
+
+def scope(client: str = CALLER, **headers: str) -> dict[str, Any]:
+    named = [(name.replace("_", "-").encode(), value.encode("latin-1")) for name, value in headers.items()]
+    return {"scheme": "http", "headers": named, "client": (client, 50_000), "server": ("127.0.0.1", 8080)}
+
+
+@pytest.mark.parametrize("host", ["images.example", "images.example:8443", "192.0.2.1:80", "[2001:db8::1]:8080", "a_b-c.d"])
+def test_it_is_the_host_that_the_caller_asked_for(host: str) -> None:
+    assert Origin().base_url(scope(host=host)) == f"http://{host}"
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("", " ", "a/b", "a?b", "a#b", "me@evil.example", "a b", "a\\b", "a\r\nX: y", 'a"b', "<a>", "a%2fb", "ärger"),
+        "a" * 256,
+    ],
+)
+def test_a_host_that_is_none_gives_the_servers_own_address(host: str) -> None:
+    assert Origin().base_url(scope(host=host)) == "http://127.0.0.1:8080"
+
+
+def test_without_any_host_the_servers_own_address_is_given_also_in_ipv6() -> None:
+    assert Origin().base_url(scope()) == "http://127.0.0.1:8080"
+    assert Origin().base_url({**scope(), "server": ("::1", 8080)}) == "http://[::1]:8080"
+    assert Origin().base_url({**scope(), "server": None}) == "http://localhost:80"
+
+
+def test_what_a_proxy_says_is_believed_from_trusted_ones_alone() -> None:
+    said = {"host": "inner:8080", "x_forwarded_proto": "https", "x_forwarded_host": "images.example"}
+    trusting = Origin(["10.0.0.0/8"])
+
+    assert trusting.base_url(scope(PROXY, **said)) == "https://images.example"
+    assert trusting.base_url(scope(f"::ffff:{PROXY}", **said)) == "https://images.example"
+    assert trusting.base_url(scope(CALLER, **said)) == "http://inner:8080"
+    assert trusting.base_url(scope("nonsense", **said)) == "http://inner:8080"
+    assert Origin().base_url(scope(PROXY, **said)) == "http://inner:8080"
+
+
+@pytest.mark.parametrize("said", ["https", "https, http"])
+def test_of_several_proxies_the_one_that_met_the_caller_counts(said: str) -> None:
+    found = Origin([PROXY]).base_url(
+        scope(PROXY, host="inner", x_forwarded_proto=said, x_forwarded_host="outer.example, middle.example")
+    )
+    assert found == "https://outer.example"
+
+
+@pytest.mark.parametrize("proto", ["javascript", "https://evil.example/", "HTTPS;", "file"])
+def test_a_scheme_is_http_or_https_whatever_is_said(proto: str) -> None:
+    assert Origin([PROXY]).base_url(scope(PROXY, host="images.example", x_forwarded_proto=proto)) == "http://images.example"
+
+
+def test_a_proxy_that_passes_on_a_hostile_host_does_no_harm() -> None:
+    found = Origin([PROXY]).base_url(scope(PROXY, host="inner", x_forwarded_host="evil.example/path?x="))
+    assert found == "http://127.0.0.1:8080"

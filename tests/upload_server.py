@@ -1,0 +1,57 @@
+"""Uploads on a real server, as a process: `python -m tests.upload_server FOLDER PORT`. Its door is open to one ticket."""
+
+from __future__ import annotations
+
+import sys
+import uuid
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from granian.constants import Interfaces
+from granian.log import LogLevels
+from granian.server import Server
+
+from phimage.chunks.folder import FolderStore
+from phimage.errors import UnknownToken
+from phimage.uploads.app import Uploads
+from phimage.uploads.body import Message, Receive, Send
+from phimage.uploads.door import Asked, Upload
+
+TICKET = "Ticket=good"
+MOST_BYTES = 1 << 40
+
+
+class OneTicket:
+    """Lets in who has the ticket."""
+
+    def open(self, asked: Asked) -> Upload:
+        if asked.query != TICKET:
+            raise UnknownToken(detail="ask for another URL")
+        return Upload(asked.job, MOST_BYTES)
+
+
+def build(folder: Path) -> Callable[[Message, Receive, Send], Awaitable[None]]:
+    uploads = Uploads(FolderStore(folder), OneTicket(), lambda _: "127.0.0.1", lambda: str(uuid.uuid4()))
+
+    async def app(scope: Message, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await uploads(scope, receive, send)
+
+    return app
+
+
+def main(folder: str, port: str) -> None:
+    server = Server(
+        "uploads",
+        address="127.0.0.1",
+        port=int(port),
+        interface=Interfaces.ASGINL,
+        workers=1,
+        websockets=False,
+        log_level=LogLevels.warning,
+    )
+    server.serve(target_loader=lambda *_: build(Path(folder)), wrap_loader=False)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

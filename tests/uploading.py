@@ -1,0 +1,167 @@
+"""Uploads on a real server inside the test, a door whose keeper the test is, and a proxy that cuts connections."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import socket
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from urllib.parse import urlsplit
+
+from granian.constants import Interfaces
+from granian.server.embed import Server
+
+from phimage.errors import UnknownToken
+from phimage.model.ids import JobId
+from phimage.uploads.app import Uploads
+from phimage.uploads.body import Message, Receive, Send
+from phimage.uploads.door import Asked, Upload
+
+JOB = JobId("job-4k2xqz7a9m3d")
+TICKET = "Ticket=good"
+
+
+class Keeper:
+    """A door that is open to one ticket. `asked` are those who came; `before` may refuse them by raising."""
+
+    def __init__(self, most_bytes: int = 1 << 40, before: Callable[[Asked], object] = lambda _: None) -> None:
+        self.ticket = TICKET
+        self.asked: list[Asked] = []
+        self._most_bytes = most_bytes
+        self._before = before
+
+    def open(self, asked: Asked) -> Upload:
+        self.asked.append(asked)
+        self._before(asked)
+        if asked.query != self.ticket:
+            raise UnknownToken(detail="ask for another URL")
+        return Upload(asked.job, self._most_bytes)
+
+    def puts(self) -> int:
+        return sum(asked.method == "PUT" for asked in self.asked)
+
+
+def request_id() -> str:
+    return str(uuid.uuid4())
+
+
+def caller(_: Message) -> str:
+    return "127.0.0.1"
+
+
+@contextmanager
+def served(uploads: Uploads, port: int = 0) -> Iterator[str]:
+    """The URL of the upload `JOB`, without a ticket, while the server runs in a thread."""
+    port = port or free_port()
+    serving = threading.Event()
+    stop: list[Callable[[], object]] = []
+
+    async def app(scope: Message, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await uploads(scope, receive, send)
+
+    async def serve() -> None:
+        server = Server(app, port=port, interface=Interfaces.ASGINL, log_enabled=False, websockets=False)
+        loop = asyncio.get_running_loop()
+        stop.append(lambda: loop.call_soon_threadsafe(server.stop))
+        serving.set()
+        await server.serve()
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve()))
+    thread.start()
+    serving.wait()
+    try:
+        while not connects(port):
+            threading.Event().wait(0.01)
+        yield f"http://127.0.0.1:{port}/uploads/{JOB}"
+    finally:
+        stop[0]()
+        thread.join()
+        uploads.close()
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
+        return port
+
+
+def connects(port: int) -> bool:
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+        return True
+    return False
+
+
+class CuttingProxy:
+    """Passes connections on, and cuts each after as many bytes from the client as `cut` says; None never."""
+
+    def __init__(self, url: str, cut: Callable[[], int | None]) -> None:
+        parts = urlsplit(url)
+        self._to = (parts.hostname or "", parts.port or 0)
+        self._cut = cut
+        self.cuts = 0
+        self._threads: list[threading.Thread] = []
+        self._sockets: list[socket.socket] = []
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.url = parts._replace(netloc=f"127.0.0.1:{self._listening.getsockname()[1]}").geturl()
+        self._start(self._accept)
+
+    def close(self) -> None:
+        self._listening.shutdown(socket.SHUT_RDWR)
+        for end in self._sockets:
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join()
+        for end in (self._listening, *self._sockets):
+            end.close()
+
+    def __enter__(self) -> CuttingProxy:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _start(self, run: Callable[[], object]) -> None:
+        thread = threading.Thread(target=run)
+        self._threads.append(thread)
+        thread.start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listening.accept()
+            except OSError:
+                return
+            server = socket.create_connection(self._to)
+            self._sockets += [client, server]
+            self._start(partial(self._pass, client, server, self._cut()))
+            self._start(partial(self._pass, server, client, None))
+
+    def _pass(self, source: socket.socket, target: socket.socket, most: int | None) -> None:
+        passed = 0
+        with suppress(OSError):
+            while data := source.recv(65536):
+                if most is not None and passed + len(data) >= most:
+                    target.sendall(data[: most - passed])
+                    self.cuts += 1
+                    break
+                target.sendall(data)
+                passed += len(data)
+        for end in (source, target):
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)  # wakes the other thread
+            end.close()  # else what is still sent to us would be taken until the buffers are full
+
+
+def disk(size: int, seed: int = 1) -> bytes:
+    """Bytes that do not shrink, some that do, and zeros."""
+    pattern = random.Random(seed).randbytes(1 << 20)
+    pieces = [pattern, bytes(1 << 20), (b"phimage %d " % seed) * (1 << 17), pattern[::-1]]
+    whole = b"".join(pieces) * (size // sum(len(piece) for piece in pieces) + 1)
+    return random.Random(seed + 1).randbytes(7) + whole[: size - 7] if size > 7 else whole[:size]
