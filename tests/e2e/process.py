@@ -148,13 +148,14 @@ class Worker(NamedTuple):
 class Server:
     """A `phimage serve` or `phimage demo` that answers. It is made, and stopped, as a context."""
 
-    def __init__(self, phimage: Phimage, *arguments: str) -> None:
+    def __init__(self, phimage: Phimage, *arguments: str, under: tuple[str, ...] = ()) -> None:
+        """`under`: a program that starts it."""
         self._over = False
         self._output = phimage.home / f"server-{time.monotonic_ns()}.out"
         self._errors = self._output.with_suffix(".err")
         with self._output.open("w") as output, self._errors.open("w") as errors:
             self._process = subprocess.Popen(
-                [PHIMAGE, *arguments],
+                [*under, PHIMAGE, *arguments],
                 env=phimage.environment,
                 cwd=phimage.home,
                 stdin=subprocess.DEVNULL,
