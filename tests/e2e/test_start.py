@@ -157,20 +157,23 @@ def test_a_database_of_an_unknown_schema_is_refused_and_left_alone(
     home = Phimage(tmp_path / "home")
 
     def mark(version: str) -> None:
-        statement = f"UPDATE alembic_version SET version_num = '{version}'"
-        if dialect == "postgresql":
-            with psycopg.connect(database_url, autocommit=True) as database:
-                database.execute(statement.encode())
-        else:
-            with closing(sqlite3.connect(tmp_path / "home" / "data" / "catalog.sqlite")) as database:
-                database.execute(statement)
-                database.commit()
+        for statement in (f"UPDATE alembic_version SET version_num = '{version}'", f"UPDATE head SET oldest = '{version}'"):
+            if dialect == "postgresql":
+                with psycopg.connect(database_url, autocommit=True) as database:
+                    database.execute(statement.encode())
+            else:
+                with closing(sqlite3.connect(tmp_path / "home" / "data" / "catalog.sqlite")) as database:
+                    database.execute(statement)
+                    database.commit()
 
     known = home.json("db", "status", "--data", "data", "--database", database_url)
     assert known["Schema"] == known["Needed"]
     mark("9999")
     result = home.run("serve", "--port", "0", "--data", "data", "--database", database_url)
-    told = "phimage: the database has schema 9999, which this phimage does not know: use the newer phimage\n"
+    told = (
+        "phimage: the database has schema 9999, which this phimage does not know: use the newer phimage"
+        f" (it needs one of schema 9999 or newer, this one has {known['Needed']})\n"
+    )
     assert (result.code, result.out, result.err) == (78, "", told)
     left = home.json("db", "status", "--data", "data", "--database", database_url)
     assert left == {"Schema": "9999", "Needed": known["Needed"]}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Hashable
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection
@@ -25,6 +25,7 @@ from phimage.catalog.revisions import (
     Author,
     Change,
     Journal,
+    Outdated,
     account_scope,
     head,
     project_scope,
@@ -72,12 +73,19 @@ class Catalog:
         return self._journal.change(author)
 
     def refresh(self) -> Revision:
-        """Learn of revisions that other processes wrote. Returns the newest."""
-        with self.database.read() as connection:
-            newest = head(connection)
-            if newest > self.head:
-                scopes = touched(connection, self.head, newest)
-                self._advance(newest, scopes)
+        """Learn of revisions that other processes wrote. Returns the newest. It tries even when the database is away.
+
+        Raises ServiceUnavailable, and Outdated for good when the database asks for a newer program.
+        """
+        try:
+            with self.database.read(probe=True) as connection:
+                newest = head(connection)
+                if newest > self.head:
+                    scopes = touched(connection, self.head, newest)
+                    self._advance(newest, scopes)
+        except Outdated as error:
+            self.database.circuit.open(error.detail, for_good=True)
+            raise
         return self.head
 
     def now(self, *, wait: bool) -> View:
@@ -101,14 +109,19 @@ class Catalog:
         if revision == self.head + 1:
             self._advance(revision, dict.fromkeys(scopes, revision))
         else:
-            with suppress(ServiceUnavailable):  # it is committed, whatever happens now; a later refresh learns of it
+            try:
                 self.refresh()
+            except ServiceUnavailable:  # it is committed, whatever happens now, and whoever made it must not see less
+                self._advance(revision, None)
 
-    def _advance(self, newest: Revision, scopes: dict[str, Revision]) -> None:
+    def _advance(self, newest: Revision, scopes: dict[str, Revision] | None) -> None:
         with self._lock:
             if newest <= self.head:
                 return
-            self._touches.note(scopes, newest)
+            if scopes is None:
+                self._touches.note_all(newest)
+            else:
+                self._touches.note(scopes, newest)
             self.head = newest
         for listener in self._listeners:
             listener()
@@ -124,8 +137,12 @@ class View:
         self._wait = wait
 
     def may_wait(self) -> None:
-        """Raises MustWait if this view may not read: for callers that are about to read by themselves."""
+        """Raises MustWait if this view may not read: for callers that are about to read or write by themselves.
+
+        Raises ServiceUnavailable instead when the database is known to be away, so that no thread is taken for nothing.
+        """
         if not self._wait:
+            self._catalog.database.circuit.check()
             raise MustWait
 
     def topology(self) -> Topology:
