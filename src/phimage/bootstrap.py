@@ -120,6 +120,7 @@ def open_catalog(settings: Settings) -> Catalog:
     """The catalogue of a prepared installation. Raises SetupError when there is none, or it is not this master key's."""
     database = open_existing(settings)
     try:
+        schema.check(database)
         return _open(settings, database)
     except BaseException:
         database.close()

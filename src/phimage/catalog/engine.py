@@ -15,13 +15,17 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
+import psycopg
+import sqlalchemy
 from msgspec import Struct
-from sqlalchemy import Connection, Engine, create_engine, event
+from psycopg import sql
+from sqlalchemy import Connection, Engine, Table, create_engine, event, insert
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
@@ -30,7 +34,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from phimage.catalog.circuit import Circuit
 from phimage.errors import ServiceUnavailable, SetupError
 
-__all__ = ["BUSY_SECONDS", "Connection", "Database", "database_url", "open_database"]
+__all__ = ["BUSY_SECONDS", "Connection", "Database", "database_url", "insert_rows", "open_database"]
 
 BUSY_SECONDS = 5
 """How long a writer waits for another one before the caller gets RetCode 150."""
@@ -162,6 +166,32 @@ def _told_as_unavailable() -> Iterator[None]:
 
 def _no_answer(error: DBAPIError) -> str:
     return f"the database did not answer: {type(error.orig).__name__}"
+
+
+def insert_rows(connection: Connection, table: Table, rows: Iterable[tuple[Any, ...]], batch: int) -> None:
+    """Insert many rows, each with a value for every column of the table as the driver takes it.
+
+    Holds at most a batch. Raises SetupError for what the database cannot keep.
+    """
+    names = [column.name for column in table.c]
+    if connection.dialect.name == "postgresql":
+        driver: Any = connection.connection.driver_connection
+        copying = sql.SQL("COPY {} ({}) FROM STDIN").format(
+            sql.Identifier(table.name), sql.SQL(", ").join(map(sql.Identifier, names))
+        )
+        try:
+            with driver.cursor() as cursor, cursor.copy(copying) as copy:
+                for row in rows:
+                    copy.write_row(row)
+        except psycopg.OperationalError as error:
+            raise ServiceUnavailable(detail=f"the database did not answer: {type(error).__name__}") from error
+        except psycopg.Error as error:
+            raise SetupError(f"PostgreSQL cannot keep a row of table {table.name}: {error}") from error
+        return
+    plain = insert(sqlalchemy.table(table.name, *map(sqlalchemy.column, names)))  # without types, so nothing is converted
+    left = iter(rows)
+    while some := list(islice(left, batch)):
+        connection.execute(plain, [dict(zip(names, row, strict=True)) for row in some])
 
 
 def database_url(text: str, data: Path) -> URL:

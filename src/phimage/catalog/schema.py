@@ -17,7 +17,8 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import Script, ScriptDirectory
-from sqlalchemy import Connection, select, update
+from msgspec import Struct
+from sqlalchemy import Connection, inspect, select, update
 
 from phimage.catalog import tables
 from phimage.catalog.engine import Database
@@ -56,6 +57,22 @@ def version_of(connection: Connection) -> str | None:
     return MigrationContext.configure(connection).get_current_revision()
 
 
+class Status(Struct, frozen=True):
+    """What a database has: its schema, and the oldest schema whose programs may work with it. None and "" when it is empty."""
+
+    version: str | None
+    oldest: str
+
+
+def status(database: Database) -> Status:
+    """What a database has."""
+    with database.read() as connection:
+        found = version_of(connection)
+        has = found is not None and "oldest" in {column["name"] for column in inspect(connection).get_columns("head")}
+        oldest = connection.execute(select(tables.head.c.oldest)).scalar_one() if has else found or ""
+        return Status(found, oldest)
+
+
 def upgrade(database: Database, further: Sequence[Path] = (), sleep: Callable[[float], None] = time.sleep) -> None:
     """Bring a database to the newest schema, in one transaction. Whoever comes second finds it done.
 
@@ -89,21 +106,21 @@ def steps(further: Sequence[Path] = ()) -> list[Script]:
 
 def make_or_check(database: Database) -> None:
     """Make the schema in an empty database. Raises SetupError when there is one that this program cannot work with."""
-    found = version(database)
-    if found is None:
+    if version(database) is None:
         upgrade(database)
-    elif found < newest():
+    check(database)
+
+
+def check(database: Database) -> None:
+    """Raises SetupError when the database has no schema, or one that this program cannot work with."""
+    there = status(database)
+    found, needed = there.version, there.oldest
+    if found is None:
+        raise SetupError("the database is empty: run `phimage serve` once")
+    if found < newest():
         raise SetupError(f"the database has schema {found}, this phimage needs {newest()}: run `phimage db upgrade`")
-    elif found > newest():
-        needed = _oldest(database)
-        if needed > newest():
-            raise SetupError(
-                f"the database has schema {found}, which this phimage does not know: use the newer phimage"
-                f" (it needs one of schema {needed} or newer, this one has {newest()})"
-            )
-
-
-def _oldest(database: Database) -> str:
-    with database.read() as connection:
-        found: str = connection.execute(select(tables.head.c.oldest)).scalar_one()
-        return found
+    if needed > newest():
+        raise SetupError(
+            f"the database has schema {found}, which this phimage does not know: use the newer phimage"
+            f" (it needs one of schema {needed} or newer, this one has {newest()})"
+        )
