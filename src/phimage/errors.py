@@ -2,7 +2,7 @@
 
     PhimageError
     ├── RequestError            the request cannot be answered; told to the caller at HTTP 200
-    │   ├── ServiceUnavailable      150 (`catalog.revisions` has one that says: use the newer program)
+    │   ├── ServiceUnavailable      150
     │   ├── RateLimited             153
     │   ├── MissingAction           160
     │   ├── UnknownAction           161

@@ -96,7 +96,7 @@ class Journal:
     def change(self, author: Author) -> Iterator[Change]:
         """Write one revision. If nothing was recorded there is none; if the block raises, nothing has happened.
 
-        Raises Outdated, before anything is written, when the schema went on without this program.
+        Raises ServiceUnavailable, before anything is written, when the schema went on without this program.
 
         Writers take turns: the first statement updates the one row of `head`, which the database locks until the end, so
         that the order of numbers is the order of commits.
@@ -105,7 +105,8 @@ class Journal:
             tables_head = tables.head
             connection.execute(update(tables_head).values(number=tables_head.c.number))
             newest = connection.execute(select(tables_head.c.number, tables_head.c.time, tables_head.c.oldest)).one()
-            check_window(newest.oldest)
+            if reason := outdated(newest.oldest):
+                raise ServiceUnavailable(detail=reason)
             change = Change(connection, author, Revision(newest.number))
             yield change
             if change.records:
@@ -139,21 +140,22 @@ def _fields(record: ChangeRecord) -> dict[str, Any]:
     return {"noun": record.noun, "id": record.id, "scope": record.scope, "verb": record.verb}
 
 
-class Outdated(ServiceUnavailable):
-    """The database was upgraded to a schema beside which this program must not go on."""
-
-
-def check_window(oldest: str) -> None:
-    """Raises Outdated when the database asks for programs of a newer schema than this one's."""
-    if oldest > tables.SCHEMA:
-        raise Outdated(detail=f"the database was upgraded and needs a phimage of schema {oldest} or newer: start that one")
+def outdated(oldest: str) -> str:
+    """Why this program must not go on, when the database asks for programs of a newer schema than its own; else empty."""
+    if oldest <= tables.SCHEMA:
+        return ""
+    return f"the database was upgraded and needs a phimage of schema {oldest} or newer: start that one"
 
 
 def head(connection: Connection) -> Revision:
-    """The newest revision; 0 when nothing was ever written. Raises Outdated."""
+    """The newest revision; 0 when nothing was ever written."""
+    return Revision(connection.execute(select(tables.head.c.number)).scalar_one())
+
+
+def head_and_oldest(connection: Connection) -> tuple[Revision, str]:
+    """The newest revision, and the oldest schema whose programs may work with the database."""
     found = connection.execute(select(tables.head.c.number, tables.head.c.oldest)).one()
-    check_window(found.oldest)
-    return Revision(found.number)
+    return Revision(found.number), found.oldest
 
 
 def revision_at(connection: Connection, time: int) -> Revision:

@@ -25,9 +25,10 @@ from phimage.catalog.revisions import (
     Author,
     Change,
     Journal,
-    Outdated,
     account_scope,
     head,
+    head_and_oldest,
+    outdated,
     project_scope,
     revision_at,
     touched,
@@ -75,17 +76,16 @@ class Catalog:
     def refresh(self) -> Revision:
         """Learn of revisions that other processes wrote. Returns the newest. It tries even when the database is away.
 
-        Raises ServiceUnavailable, and Outdated for good when the database asks for a newer program.
+        Raises ServiceUnavailable. When the database asks for a newer program, this one does not use it again.
         """
-        try:
-            with self.database.read(probe=True) as connection:
-                newest = head(connection)
-                if newest > self.head:
-                    scopes = touched(connection, self.head, newest)
-                    self._advance(newest, scopes)
-        except Outdated as error:
-            self.database.circuit.open(error.detail, for_good=True)
-            raise
+        with self.database.read(probe=True) as connection:
+            newest, oldest = head_and_oldest(connection)
+            if reason := outdated(oldest):
+                self.database.circuit.open(reason, for_good=True)
+                raise ServiceUnavailable(detail=reason)
+            if newest > self.head:
+                scopes = touched(connection, self.head, newest)
+                self._advance(newest, scopes)
         return self.head
 
     def now(self, *, wait: bool) -> View:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from ipaddress import ip_address, ip_network
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -20,7 +21,7 @@ class PageAnswer(Struct, frozen=True):
     kind: str = JSON
 
 
-Page = Callable[[str], Awaitable[PageAnswer]]
+Page = Callable[[str], Coroutine[Any, Any, PageAnswer]]
 """Answers a caller from an address; the address is empty when it is not known."""
 
 
