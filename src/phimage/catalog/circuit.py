@@ -8,8 +8,9 @@ from collections.abc import Callable
 
 from phimage.errors import ServiceUnavailable
 
-RETRY_SECONDS = 1.0
-"""How long callers are refused after a failure, if nobody finds out sooner that the database is back."""
+RETRY_SECONDS = 3.0
+"""How long callers are refused after a failure, if nobody finds out sooner that the database is back. Whoever watches the database
+says again that it is away well before."""
 
 
 class Circuit:

@@ -21,7 +21,7 @@ REFRESH_SECONDS = 0.25
 STALE_SECONDS = 1.0
 """The bound: knowledge that is older is refreshed before anyone is answered, or the answer tells its age."""
 CUT_SECONDS = 5.0
-"""How long the source may be silent before the calls that wait for it are ended."""
+"""How long no refresh may succeed before the calls that wait for the source are ended."""
 
 
 class Source(Struct, frozen=True):
@@ -84,8 +84,6 @@ class Watch:
         if not done and self._under_way is call:
             self._away(f"the {self._source.name} has not answered for {silent:.0f} s")
             self._source.lose(self._reason)
-            if silent > CUT_SECONDS:
-                self._source.cut()
 
     async def age_to_tell(self) -> float | None:
         """Before an answer: None when it will be as fresh as promised, else the age of what it will be made of, in seconds."""
@@ -123,3 +121,5 @@ class Watch:
         if not self._told_away:
             log.warning(f"{self._source.name}.away", reason=reason)
         self._told_away = True
+        if self.age() > CUT_SECONDS:
+            self._source.cut()

@@ -140,6 +140,18 @@ def test_calls_to_a_database_that_stays_silent_are_ended(database: Database, clo
     run(database, scenario, patience=0.01)
 
 
+def test_calls_are_also_ended_when_only_new_ones_are_refused(database: Database, clock: Clock) -> None:
+    async def scenario(watch: Watch) -> None:
+        database.failing = True
+        await watch.catch_up()
+        assert database.cut == 0
+        clock.now += CUT_SECONDS + 1
+        await watch.catch_up()
+        assert database.cut == 1
+
+    run(database, scenario)
+
+
 def test_a_database_that_is_back_is_found_so(database: Database, clock: Clock) -> None:
     async def scenario(watch: Watch) -> None:
         database.failing = True
