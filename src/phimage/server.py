@@ -56,7 +56,9 @@ def serve(settings: Settings, listening: Callable[[str], bool]) -> None:
         wait = settings.lame_duck_seconds if stopping[0] == 0 else 0.0
         stopping[0] = 1  # from here on /readyz says 503
         if wait:
-            threading.Timer(wait, end).start()
+            later = threading.Timer(wait, end)
+            later.daemon = True  # whoever asks again does not wait for it
+            later.start()
         else:
             end()
 

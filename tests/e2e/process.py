@@ -209,11 +209,19 @@ class Server:
         assert self._process.wait(STOP_SECONDS) == -signal.SIGKILL
         wait_until(lambda: not any(worker.alive() for worker in workers), seconds)
 
+    def signal(self, number: int) -> None:
+        """Send a signal to the main process."""
+        self._process.send_signal(number)
+
     def stop(self, seconds: float = STOP_SECONDS) -> None:
         """SIGTERM, which it must obey in time, well, and with all its workers."""
+        self.signal(signal.SIGTERM)
+        self.end(seconds)
+
+    def end(self, seconds: float = STOP_SECONDS) -> None:
+        """Its end, for which it was asked before: in time, well, and with all its workers."""
         workers = self.workers()
         self._over = True
-        self._process.terminate()
         try:
             code = self._process.wait(seconds)
         finally:

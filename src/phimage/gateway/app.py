@@ -1,8 +1,8 @@
 """The HTTP edge, as an ASGI application. Its whole order:
 
 1. path: what is mounted answers below its own (`/images/`, `/uploads/`)
-2. method: GET and POST, else 405; a few paths are pages (`/healthz`, `/readyz`, `/metrics`, `/openapi.json`); every other one is
-   a base path
+2. method: GET and POST, else 405; a few paths are pages (`/healthz`, `/readyz`, `/metrics`, `/openapi.json`); the others are
+   base paths
 3. body: read up to the Action's limit; what is over it is read, forgotten and answered with RetCode 240
 4. answer: at once from what is remembered, else in a thread that may wait for the database
 5. headers: request id, revision, age of what was known if it is stale, gzip if the client asks and it pays

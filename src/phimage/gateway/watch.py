@@ -93,8 +93,10 @@ class Watch:
         return age if age > STALE_SECONDS else None
 
     def close(self) -> None:
-        """End, once the refresh that is under way has ended."""
-        self._thread.shutdown()
+        """End. A refresh that is under way is not waited for."""
+        self._thread.shutdown(wait=False)
+        if self._under_way is not None:
+            self._source.cut()
 
     def _start(self) -> asyncio.Future[object]:
         self._begun = self._clock()
