@@ -213,6 +213,11 @@ class Server:
         """Send a signal to the main process."""
         self._process.send_signal(number)
 
+    def signal_all(self, number: int) -> None:
+        """Send a signal to the main process and everything below it."""
+        for pid in (self._process.pid, *_below(self._process.pid)):
+            os.kill(pid, number)
+
     def stop(self, seconds: float = STOP_SECONDS) -> None:
         """SIGTERM, which it must obey in time, well, and with all its workers."""
         self.signal(signal.SIGTERM)

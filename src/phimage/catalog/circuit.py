@@ -9,8 +9,10 @@ from collections.abc import Callable
 from phimage.errors import ServiceUnavailable
 
 RETRY_SECONDS = 3.0
-"""How long callers are refused after a failure, if nobody finds out sooner that the database is back. Whoever watches the database
-says again that it is away well before."""
+"""How long callers are refused after a failure, if nobody finds out sooner that the database is back.
+
+Whoever watches the database says again that it is away well before.
+"""
 
 
 class Circuit:

@@ -46,7 +46,7 @@ class Measures:
         self._shares.write(self._part, msgspec.msgpack.encode(self._own()))
 
     def text(self) -> bytes:
-        """The measures of all workers, for Prometheus. It asks the database for one of them, which is left out if it is away."""
+        """The measures of all workers, for Prometheus. One of them is asked of the database, and left out when that is away."""
         others = [_families.decode(data) for data in self._shares.others(self._part)]
         told = gauge("phimage_workers", "Workers whose measures these are", 1 + len(others))
         return text([*merge([self._own(), *others]), told, *self._jobs()])
