@@ -12,6 +12,7 @@ import sys
 import termios
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from fcntl import ioctl
 from pathlib import Path
 from select import select
@@ -255,8 +256,9 @@ def wait_until(condition: Callable[[], bool], seconds: float) -> None:
 def _below(pid: int) -> list[int]:
     found: list[int] = []
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in map(int, task.read_text().split()):
-            found += [child, *_below(child)]
+        with suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
+            for child in map(int, task.read_text().split()):
+                found += [child, *_below(child)]
     return found
 
 
