@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+import msgspec
 import pytest
 from sqlalchemy import text
 
@@ -26,7 +27,9 @@ def full(empty_database: Database) -> Catalog:
 
 
 def found(catalog: Catalog) -> list[tuple[str, str, str]]:
-    return [(finding.check, finding.table, finding.what) for finding in check(catalog.database, catalog.seal)]
+    findings = check(catalog.database, catalog.seal)
+    msgspec.json.encode(findings)  # as `db check --json` does
+    return [(finding.check, finding.table, finding.what) for finding in findings]
 
 
 def run(catalog: Catalog, *statements: str) -> None:

@@ -136,4 +136,4 @@ class _Digest:
         self._rows += len(rows)
 
     def copied(self) -> Copied:
-        return Copied(self._table.name, self._rows, f"{self._sum % 2**256:064x}")
+        return Copied(str(self._table.name), self._rows, f"{self._sum % 2**256:064x}")

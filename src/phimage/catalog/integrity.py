@@ -92,7 +92,7 @@ def _facts(connection: Connection, table: Table) -> Iterator[Finding]:
 
     def told(check: str, query: Any, words: str) -> Iterator[Finding]:
         for row in connection.execute(query.limit(MOST_TOLD)):
-            yield Finding(check, table.name, words.format(*row))
+            yield Finding(check, str(table.name), words.format(*row))
 
     backward = select(rows.c.id, rows.c.since, rows.c.until).where(rows.c.since >= rows.c.until)
     yield from told("order", backward, "{0} begins at revision {1} and ends at {2}")

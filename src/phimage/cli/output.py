@@ -58,7 +58,8 @@ def working(text: str) -> AbstractContextManager[object]:
 def steps(doing: str) -> Iterator[Callable[[str, int, int], None]]:
     """Show on standard error how far something is, if a person is looking. Call it with what is done, how much, of how much."""
     columns = (TextColumn(doing), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"))
-    with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
+    shown_on = Console(stderr=True)
+    with Progress(*columns, console=shown_on, transient=True, disable=not shown_on.is_terminal) as shown:
         task = shown.add_task("", total=None)
 
         def step(what: str, done: int, of: int) -> None:
