@@ -36,8 +36,12 @@ class Touches:
         for scope, revision in scopes.items():
             self._last[scope] = max(revision, self._last.get(scope, revision))
         if len(self._last) > self._most:
-            self._last = {}
-            self._floor = newest
+            self.note_all(newest)
+
+    def note_all(self, newest: Revision) -> None:
+        """Revisions up to `newest` may have touched anything."""
+        self._last = {}
+        self._floor = newest
 
     def last(self, scope: str) -> Revision:
         """The last revision that touched a scope."""
@@ -52,23 +56,30 @@ class Memory:
         self._touches = touches
         self._lock = threading.Lock()
         self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
+        self.hits = 0
+        self.misses = 0
 
     def recall(self, name: Hashable, revision: Revision) -> Any:
         """What is remembered under a name, if it holds at a revision. Raises MustWait."""
         with self._lock:
             entry = self._entries.get(name)
-            if entry is None:
+            if entry is None or not self._holds(entry, revision):
                 raise MustWait
-            for scope in entry.scopes:
-                last = self._touches.last(scope)
-                if last > entry.read_at or last > revision:
-                    raise MustWait
+            self.hits += 1
             self._entries.move_to_end(name)
             return entry.value
+
+    def _holds(self, entry: _Entry, revision: Revision) -> bool:
+        for scope in entry.scopes:
+            last = self._touches.last(scope)
+            if last > entry.read_at or last > revision:
+                return False
+        return True
 
     def keep(self, name: Hashable, value: Any, read_at: Revision, scopes: tuple[str, ...]) -> None:
         """Remember what was true at a revision and depends on scopes; none for what can never become stale."""
         with self._lock:
+            self.misses += 1  # here, because a request that must wait looks more than once
             self._entries[name] = _Entry(value, read_at, scopes)
             self._entries.move_to_end(name)
             while len(self._entries) > self._most:
