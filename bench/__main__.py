@@ -1,83 +1,88 @@
-"""`python -m bench`: signed lists of 20 images against one worker, beside the bare server that returns the same bytes."""
+"""`python -m bench`: signed lists of 20 images against one worker, beside the bare server that returns the same bytes.
+
+As it is, a quick look: 100,000 images on SQLite, printed and not kept. With `--full` catalogues from 1,000 to 1,000,000 images,
+the largest on PostgreSQL too; writes RESULTS.md and sizes.png. Catalogues are made once and kept in bench/.cache.
+"""
 
 from __future__ import annotations
 
 import argparse
-import os
-import platform
-import statistics
 import tempfile
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import urlencode
 
-import urllib3
-from rich.progress import track
+from rich.console import Console
+from tests.postgresql import PostgreSQL
 
-from bench import servers, wrk
-from phimage import __version__, demo
+from bench import catalogue, measure, peers, plot, report, wrk
+from phimage.bootstrap import open_catalog
+from phimage.model.topology import Topology
 from phimage.settings import Settings
 
-RESULTS = Path(__file__).parent / "RESULTS.md"
+HERE = Path(__file__).parent
+SIZES = (1_000, 10_000, 100_000, 1_000_000)
+QUICK = 100_000
 
 
 def main() -> None:
-    """Measure, print, and write RESULTS.md."""
+    """Measure, print, and with `--full` write RESULTS.md."""
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("--seconds", type=int, default=5, help="length of one run (default 5)")
-    parser.add_argument("--rounds", type=int, default=5, help="runs of each server, in turn (default 5)")
+    parser.add_argument("--full", action="store_true", help="all sizes and both databases; writes RESULTS.md")
+    parser.add_argument("--peers", action="store_true", help="other programs that list images as well")
+    parser.add_argument("--seconds", type=int, help="length of one run (default 2, with --full 5)")
+    parser.add_argument("--rounds", type=int, help="runs of each (default 3, with --full 5)")
+    parser.add_argument("--images", type=int, default=QUICK, help=f"size for the quick look (default {QUICK:,})")
+    parser.add_argument("--postgresql", action="store_true", help="the quick look on PostgreSQL as well")
     arguments = parser.parse_args()
+    full: bool = arguments.full
+    sizes = SIZES if full else (arguments.images,)
+    effort = measure.Effort(arguments.seconds or (5 if full else 2), arguments.rounds or (5 if full else 3))
     wrk.find()
-    with tempfile.TemporaryDirectory(prefix="phimage-bench-") as folder:
-        text = listing(Path(folder), arguments.seconds, arguments.rounds)
+    console = Console(stderr=True)
+    with tempfile.TemporaryDirectory(prefix="phimage-bench-") as folder, console.status("measuring") as status:
+        found = list(_catalogues(sizes, full or arguments.postgresql, Path(folder), effort, status.update))
+        others = peers.all_of_them(Path(folder), effort, status.update) if arguments.peers else []
+    if full:
+        plot.draw(found, HERE / "sizes.png")
+    text = report.page(found, others, effort, time.strftime("%Y-%m-%d"), "sizes.png" if full else None)
     print(text)
-    RESULTS.write_text(text)
+    if full:
+        (HERE / "RESULTS.md").write_text(text)
 
 
-def listing(work: Path, seconds: int, rounds: int) -> str:
-    """One signed list, again and again: both servers in turn, so that a drift of the machine hits both."""
-    data = work / "data"
-    demo.fill(Settings(data=str(data)))
-    with servers.phimage(data) as url, demo.client(url) as client:
-        body = urlencode(client.signed("DescribePHostImage", Region=demo.REGION, Zone=demo.ZONE))
-        answer = work / "answer.json"
-        kind = {"Content-Type": "application/x-www-form-urlencoded"}
-        answer.write_bytes(urllib3.request("POST", url, body=body, headers=kind).data)
-        with servers.bare(answer) as floor:
-            runs = [
-                (wrk.post(floor, [body], work, seconds), wrk.post(url, [body], work, seconds))
-                for _ in track(range(rounds), description="measuring")
-            ]
-    return _report(runs, answer.stat().st_size, seconds)
+def _catalogues(
+    sizes: Sequence[int], postgresql: bool, work: Path, effort: measure.Effort, tell: measure.Told
+) -> Iterator[measure.Catalogue]:
+    for images in sizes:
+        tell(f"{images:,} images: the catalogue, which takes a while the first time")
+        data = catalogue.folder(images)
+        yield measure.catalogue(data, "", images, _topology(Settings(data=str(data))), work, effort, tell)
+    if postgresql:
+        tell(f"{sizes[-1]:,} images: the catalogue on PostgreSQL, which takes a while")
+        with _on_postgresql(sizes[-1], work) as settings:
+            topology = _topology(settings)
+            yield measure.catalogue(settings.data_folder, settings.database, sizes[-1], topology, work, effort, tell)
 
 
-def _report(runs: list[tuple[wrk.Load, wrk.Load]], size: int, seconds: int) -> str:
-    rows = []
-    for name, loads in (("bare server, same bytes", [run[0] for run in runs]), ("phimage", [run[1] for run in runs])):
-        rows.append(
-            f"| {name} | {statistics.median(load.requests_per_second for load in loads):,.0f} "
-            f"| {statistics.median(load.p50 for load in loads):.2f} | {statistics.median(load.p99 for load in loads):.2f} "
-            f"| {sum(load.errors for load in loads)} |"
-        )
-    ratios = [ours.requests_per_second / floor.requests_per_second for floor, ours in runs]
-    return f"""# Measurements
+@contextmanager
+def _on_postgresql(images: int, work: Path) -> Iterator[Settings]:
+    server = PostgreSQL()
+    try:
+        settings = Settings(data=str(work / "data"), database=server.url(server.create()))
+        catalogue.fill(settings, images)
+        yield settings
+    finally:
+        server.stop()
 
-Written by `make bench` on {time.strftime("%Y-%m-%d")}, phimage {__version__}, Python {platform.python_version()}: a
-shared virtual machine with {os.cpu_count()} cores, load generator and server on the same machine. Absolute figures
-drift from run to run; the ratios, taken in turn within one run, are what to read.
 
-## A page of 20 images
-
-One worker, `wrk` with {wrk.CONNECTIONS} connections, {len(runs)} runs of {seconds} s each in turn; signed form POSTs of
-`DescribePHostImage` over the starter catalogue, {size:,} bytes of JSON in the answer. The floor is the same HTTP
-server with a bare handler that returns those bytes and checks nothing.
-
-| server | requests/s (median) | p50 ms | p99 ms | errors |
-|---|---:|---:|---:|---:|
-{chr(10).join(rows)}
-
-**Ratio to the floor: {statistics.median(ratios):.2f}** (runs from {min(ratios):.2f} to {max(ratios):.2f}).
-"""
+def _topology(settings: Settings) -> Topology:
+    catalog = open_catalog(settings)
+    try:
+        return catalog.now(wait=True).topology()
+    finally:
+        catalog.database.close()
 
 
 if __name__ == "__main__":

@@ -1,8 +1,13 @@
-"""The floor: the same HTTP server with one process, answering fixed bytes to everything. No product code runs in it."""
+"""The floor: the same HTTP server with one process, answering fixed bytes to everything, one after the other. No product code
+runs in it.
+
+`python -m bench.bare PORT FILE` answers the lines of a file in turn, or `{}`.
+"""
 
 from __future__ import annotations
 
 import sys
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +16,19 @@ from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server import Server
 
-_answer = Path(sys.argv[2]).read_bytes() if len(sys.argv) > 2 else b"{}"
+_answers = cycle(Path(sys.argv[2]).read_bytes().splitlines() if len(sys.argv) > 2 else [b"{}"])
 
 
 async def app(scope: Any, receive: Any, send: Any) -> None:
-    """Read the request, answer the fixed bytes."""
+    """Read the request, answer the next fixed bytes."""
     if scope["type"] != "http":
         return
     while (await receive()).get("more_body"):
         pass
-    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(_answer))]
+    answer = next(_answers)
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(answer))]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
-    await send({"type": "http.response.body", "body": _answer})
+    await send({"type": "http.response.body", "body": answer})
 
 
 if __name__ == "__main__":

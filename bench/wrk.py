@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from msgspec import Struct
@@ -13,10 +14,28 @@ CONNECTIONS = 32
 
 _ERRORS = r"(?:Non-2xx or 3xx responses: |connect |read |write |timeout )(\d+)"
 
+_SCRIPT = """
+local bodies = {{}}
+for line in io.lines("{bodies}") do bodies[#bodies + 1] = line end
+local headers = {{ {headers} }}
+local turn = 0
+function request()
+  turn = turn % #bodies + 1
+  return wrk.format("POST", "/", headers, bodies[turn])
+end
+local pause = {pause}
+if pause > 0 then
+  function delay()
+    return math.floor(-math.log(1 - math.random()) * pause + 0.5)
+  end
+end
+"""
+
 
 class Load(Struct, frozen=True):
-    """What a run came to. Latencies in milliseconds."""
+    """What a run came to. Latencies in milliseconds; `errors` counts broken connections and bad HTTP statuses."""
 
+    requests: int
     requests_per_second: float
     p50: float
     p99: float
@@ -31,30 +50,38 @@ def find() -> str:
     return found
 
 
-def post(url: str, bodies: list[str], work: Path, seconds: int) -> Load:
-    """Send the form bodies in turn for some seconds, from 32 connections."""
-    script = work / "post.lua"
-    quoted = ",\n".join(f'"{body}"' for body in bodies)
-    script.write_text(
-        f"""local bodies = {{ {quoted} }}
-local headers = {{ ["Content-Type"] = "application/x-www-form-urlencoded" }}
-local turn = 0
-function request()
-  turn = turn % #bodies + 1
-  return wrk.format("POST", "/", headers, bodies[turn])
-end
-"""
-    )
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+
+
+def post(
+    url: str, bodies: Sequence[str], work: Path, seconds: int, *, pause: float = 0.0, headers: Mapping[str, str] = FORM
+) -> Load:
+    """Send the form bodies in turn for some seconds, from 32 connections.
+
+    With `pause` each connection rests after an answer, for a random time of so many milliseconds on average: 32 clients that
+    come when they come, as a service that is not overloaded has them.
+    """
+    listed, script = work / "bodies.txt", work / "post.lua"
+    listed.write_text("\n".join(bodies))
+    script.write_text(_SCRIPT.format(bodies=listed, pause=pause, headers=_lua(headers)))
     command = [find(), "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency", "-s", str(script), url]
     text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     return Load(
+        requests=int(_one(r"(\d+) requests in", text)),
         requests_per_second=float(_one(r"Requests/sec:\s+([\d.]+)", text)),
-        p50=_milliseconds(_one(r"50%\s+(\S+)", text)),
-        p99=_milliseconds(_one(r"99%\s+(\S+)", text)),
-        errors=sum(
-            int(number) for number in re.findall(r"(?:Non-2xx or 3xx responses: |connect |read |write |timeout )(\d+)", text)
-        ),
+        p50=_milliseconds(_one(r"\n\s+50%\s+(\S+)", text)),
+        p99=_milliseconds(_one(r"\n\s+99%\s+(\S+)", text)),
+        errors=sum(int(number) for number in re.findall(_ERRORS, text)),
     )
+
+
+def half_load_pause(most: float) -> float:
+    """The pause with which half of so many requests a second come."""
+    return 2 * (CONNECTIONS - 1) * 1000 / most
+
+
+def _lua(headers: Mapping[str, str]) -> str:
+    return ", ".join(f'["{name}"] = "{value}"' for name, value in headers.items())
 
 
 def _one(pattern: str, text: str) -> str:

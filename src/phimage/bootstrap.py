@@ -20,7 +20,7 @@ from phimage.actions import registry
 from phimage.actions.doors import DownloadDoor, UploadDoor
 from phimage.actions.service import Service
 from phimage.catalog import jobs, schema
-from phimage.catalog.accounts import NewKey, add_account, add_key, all_accounts, any_key, household
+from phimage.catalog.accounts import NewKey, add_account, add_key, any_account, any_key, household
 from phimage.catalog.engine import Database, database_url, open_database
 from phimage.catalog.rates import exchange
 from phimage.catalog.revisions import Author
@@ -89,7 +89,7 @@ def prepare(settings: Settings) -> Prepared:
         catalog = _open(settings, database)
         new_key = None
         with database.read() as connection:
-            first = not all_accounts(connection)
+            first = not any_account(connection)
         if first:
             new_key = open_operator_account(catalog)
         return Prepared(database.engine.url.render_as_string(hide_password=True), new_key)
@@ -144,7 +144,7 @@ def open_operator_account(catalog: Catalog) -> NewKey | None:
     """Open the operator account, with its first key. None if another process was quicker."""
     account = Account(id=OPERATOR, operator=True, company="", email="", zones=(), networks=(), created=int(time.time()))
     with catalog.change(command_author("FirstStart")) as change:
-        if all_accounts(change.connection):
+        if any_account(change.connection):
             return None
         user, _ = add_account(change, account, secrets.token_bytes)
         return add_key(change, user, catalog.seal, secrets.token_bytes)

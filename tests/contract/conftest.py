@@ -1,4 +1,4 @@
-"""What the contract suites share: a count of the SQL statements that a catalogue sends."""
+"""What the contract suites share: a count of what a catalogue asks of its database."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from phimage.catalog.store import Catalog
 
 
 class Statements:
-    """Counts what a catalogue asks its database."""
+    """Counts what a catalogue asks its database: each connection that is taken, and the SQL that goes through SQLAlchemy."""
 
     def __init__(self, catalog: Catalog) -> None:
         self._engine = catalog.database.engine
@@ -21,13 +21,18 @@ class Statements:
 
     @contextmanager
     def counted(self) -> Iterator[list[str]]:
-        """The statements that are sent inside the block."""
+        """What is asked inside the block."""
         self.sent.clear()
+        event.listen(self._engine, "checkout", self._note_connection)
         event.listen(self._engine, "before_cursor_execute", self._note)
         try:
             yield self.sent
         finally:
             event.remove(self._engine, "before_cursor_execute", self._note)
+            event.remove(self._engine, "checkout", self._note_connection)
+
+    def _note_connection(self, connection: Any, entry: Any, proxy: Any) -> None:
+        self.sent.append("a connection")
 
     def _note(self, connection: Any, cursor: Any, statement: str, parameters: Any, context: Any, many: bool) -> None:
         self.sent.append(statement)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import bindparam, literal_column, select, text
 
 from phimage.catalog import engine
 from phimage.catalog.engine import Database, database_url, open_database
+from phimage.catalog.question import Question
 from phimage.errors import ServiceUnavailable, SetupError
 from tests.conftest import NewDatabase
 
@@ -113,3 +115,58 @@ def test_a_commit_on_sqlite_is_durable(empty_database: Database, dialect: str) -
     with empty_database.read() as connection:
         assert connection.execute(text("PRAGMA journal_mode")).scalar_one() == "wal"
         assert connection.execute(text("PRAGMA synchronous")).scalar_one() == 2
+
+
+def test_a_read_of_one_statement_sees_what_was_committed(empty_database: Database) -> None:
+    with empty_database.write() as connection:
+        connection.execute(text("CREATE TABLE thing (name TEXT)"))
+    for name in ("one", "two"):
+        with empty_database.write() as connection:
+            connection.execute(text("INSERT INTO thing VALUES (:name)"), {"name": name})
+        with empty_database.read_one() as connection:
+            assert name in connection.execute(text("SELECT name FROM thing")).scalars().all()
+
+
+def test_a_read_of_one_statement_leaves_the_connection_fit_for_transactions(empty_database: Database) -> None:
+    with empty_database.write() as connection:
+        connection.execute(text("CREATE TABLE thing (name TEXT)"))
+    with empty_database.read_one() as connection:
+        connection.execute(text("SELECT name FROM thing"))
+
+    with suppress(KeyError), empty_database.write() as connection:
+        connection.execute(text("INSERT INTO thing VALUES ('never')"))
+        raise KeyError
+
+    with empty_database.read() as connection:
+        assert connection.execute(text("SELECT count(*) FROM thing")).scalar_one() == 0
+
+
+NOTHING = Question(select(literal_column("name")).select_from(text("nowhere")))
+ONE = Question(select(literal_column("1")).where(literal_column("1") == bindparam("one")))
+
+
+def test_a_question_that_gets_no_answer_is_told_as_unavailable_and_costs_the_next_one_nothing(empty_database: Database) -> None:
+    for _ in range(10):  # more than there are connections
+        with pytest.raises(ServiceUnavailable, match="did not answer"), empty_database.read_one() as connection:
+            NOTHING.ask(connection)
+
+    with empty_database.read_one() as connection:
+        assert [tuple(row) for row in ONE.ask(connection, one=1)] == [(1,)]
+        assert ONE.ask(connection, one=2) == []
+
+
+@pytest.mark.parametrize("dialect", ["postgresql"])
+@pytest.mark.parametrize(("address", "prepared"), [("", True), ("&prepared=off", False)])
+def test_what_is_asked_often_is_prepared_unless_the_address_says_otherwise(
+    new_database: NewDatabase, address: str, prepared: bool
+) -> None:
+    with new_database() as url:
+        database = open_database(database_url(url + address, DATA))
+        try:
+            with database.read_one() as connection:
+                for _ in range(10):
+                    ONE.ask(connection, one=1)
+                found = connection.execute(text("SELECT count(*) FROM pg_prepared_statements")).scalar_one()
+            assert bool(found) is prepared
+        finally:
+            database.close()

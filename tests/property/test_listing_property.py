@@ -12,6 +12,7 @@ from typing import NamedTuple
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from phimage.actions.listing import count, page, parts_of
 from phimage.catalog.images import IMAGES
 from phimage.catalog.places import CLUSTERS, OFFERS
 from phimage.catalog.revisions import Change
@@ -203,9 +204,9 @@ QUERIES = st.builds(
 )
 
 
-def sql_list(view: View, asked: Asked) -> Listed:
-    """What a query lists, by way of the catalogue."""
-    query = Query(
+def query_of(asked: Asked) -> Query:
+    """A query, as phimage reads it."""
+    return Query(
         project=ProjectId(asked.project),
         zones=tuple(ZoneId(zone) for zone in asked.zones),
         type=None if asked.type is None else ImageType(asked.type),
@@ -213,9 +214,26 @@ def sql_list(view: View, asked: Asked) -> Listed:
         machine_type=None if asked.kind is None else MachineTypeId(asked.kind),
         cluster=None if asked.cluster is None else ClusterId(asked.cluster),
     )
-    topology = view.topology()
+
+
+def sql_list(view: View, asked: Asked) -> Listed:
+    """What a query lists, by way of the catalogue."""
+    query, topology = query_of(asked), view.topology()
     images = (*view.base_images(), *view.images_of(query.project))
     return [(found.id, supported_types(found, query.zones, topology)) for found in select(images, query, topology)]
+
+
+def sql_page(view: View, asked: Asked, offset: int, limit: int, few: int) -> tuple[int, list[bytes]]:
+    """A page of what a query lists, as it is put together from remembered parts, and how many images there are."""
+    query, topology = query_of(asked), view.topology()
+    parts = parts_of(query, view, few)
+    return count(parts), page(
+        parts, offset, limit, lambda image: encode((image.id, supported_types(image, query.zones, topology)))
+    )
+
+
+def encode(row: tuple[str, tuple[str, ...]]) -> bytes:
+    return repr((str(row[0]), tuple(map(str, row[1])))).encode()
 
 
 @settings(max_examples=45, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
@@ -239,12 +257,17 @@ def test_the_list_out_of_sql_is_the_naive_list_now_and_at_every_revision(
             assert catalog.head == beside.refresh() == len(states) - 1
             held.append((catalog.now(wait=True), state))
             asked = data.draw(st.sampled_from(queries))
+            offset, limit, few = (data.draw(st.integers(0, most)) for most in (8, 8, 2))
+            expected = naive_list(state, asked)
             for view in (catalog.now(wait=True), beside.now(wait=True)):
-                assert sql_list(view, asked) == naive_list(state, asked)
+                assert sql_list(view, asked) == expected
+                page_expected = [encode(row) for row in expected[offset : offset + limit]]
+                assert sql_page(view, asked, offset, limit, few) == (len(expected), page_expected)
 
         for asked in queries:
             number = data.draw(st.integers(0, len(states) - 1))
             view, of_then = data.draw(st.sampled_from(held))
             assert sql_list(catalog.at(Revision(number), wait=True), asked) == naive_list(states[number], asked)
             assert sql_list(view, asked) == naive_list(of_then, asked)
+            assert sql_page(view, asked, 1, 3, 0)[1] == [encode(row) for row in naive_list(of_then, asked)[1:4]]
             assert sql_list(beside.now(wait=True), asked) == naive_list(states[-1], asked)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Annotated, Protocol
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Raw, Struct
 from msgspec.structs import replace
 
+from phimage.actions.listing import Part, count, page, parts_of
 from phimage.actions.service import Service
 from phimage.actions.wire import LimitParam, OffsetParam, RegionParam, ZoneParam, check_zone_allowed, zones_asked
 from phimage.catalog.revisions import BASE, TOPOLOGY, account_scope, project_scope
@@ -75,6 +76,13 @@ class DescribePHostImageResponse(Struct, rename="pascal", frozen=True, kw_only=T
     image_set: Annotated[tuple[PHostImageSet, ...], Meta(description="the page")]
 
 
+class _Page(Struct, rename="pascal", frozen=True, kw_only=True):
+    """A `DescribePHostImageResponse` whose images are encoded already."""
+
+    total_count: int
+    image_set: list[Raw]
+
+
 def actions(service: Service) -> list[Action[View]]:
     """The Actions about images."""
 
@@ -85,19 +93,22 @@ def actions(service: Service) -> list[Action[View]]:
         # What the answer depends on besides the request: places, base images, the project's own, and the account's zones.
         name = (request, call.project, call.household.account.id, call.default_limit)
         scopes = (TOPOLOGY, BASE, project_scope(call.project), account_scope(call.household.account.id))
-        return call.view.derived(name, scopes, lambda: encoded(_page(request, call)))
+        return call.view.derived(name, scopes, lambda: encoded(_page(request, call)), len)
 
-    def _page(request: DescribePHostImage, call: Call[View]) -> DescribePHostImageResponse:
+    def _page(request: DescribePHostImage, call: Call[View]) -> _Page:
         topology = call.view.topology()
         limit = _limit(request.limit, call.default_limit, service)
         query = query_of(request, call, topology, request.image_id)
-        images = select(scope(query, call.view), query, topology)
-        page = images[request.offset : request.offset + limit]
-        if call.household.account.operator:
-            page = [_explained(image, call.view) for image in page]
-        return DescribePHostImageResponse(
-            total_count=len(images), image_set=tuple(on_wire(image, query.zones, topology) for image in page)
-        )
+        parts = parts_of(query, call.view)
+        operator = call.household.account.operator
+        if operator:  # is told more of an image than others are, so shares nothing encoded with them
+            parts = [Part(part.images, {}) for part in parts]
+
+        def encode(image: Image) -> bytes:
+            return encoded(on_wire(_explained(image, call.view) if operator else image, query.zones, topology))
+
+        rows = page(parts, request.offset, limit, encode)
+        return _Page(total_count=count(parts), image_set=[Raw(row) for row in rows])
 
     def _tell_newer(request: DescribePHostImage, call: Call[View]) -> None:
         query = query_of(request, call, call.view.topology(), request.image_id)

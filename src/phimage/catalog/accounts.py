@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from msgspec import Struct
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, bindparam, func, select
 
 from phimage.catalog import tables
 from phimage.catalog.facts import Facts
 from phimage.catalog.revisions import Change, account_scope
 from phimage.catalog.seal import Seal
+from phimage.catalog.union import Union
 from phimage.model.account import Account, Household, Key, Membership, PrivateKey, Project, User
 from phimage.model.ids import (
     AccountId,
     PublicKey,
     RandomBytes,
+    Revision,
     UserId,
     new_private_key,
     new_project_id,
@@ -30,16 +32,52 @@ PROJECTS = Facts(tables.project, Project, ("id",), lambda project: account_scope
 MEMBERSHIPS = Facts(tables.membership, Membership, ("project", "user"), lambda member: account_scope(member.account))
 
 
+_OF_KEY = (
+    select(tables.key.c.account)
+    .where(tables.key.c.id == bindparam("key"), tables.key.c.until == tables.LIVING)
+    .scalar_subquery()
+)
+_CALLER = Union(
+    (KEYS, tables.key.c.id == bindparam("key")),
+    (ACCOUNTS, tables.account.c.id == _OF_KEY),
+    (USERS, tables.user.c.account == _OF_KEY),
+    (PROJECTS, tables.project.c.account == _OF_KEY),
+    (MEMBERSHIPS, tables.membership.c.account == _OF_KEY),
+)
+_HOUSEHOLD = Union(
+    (ACCOUNTS, tables.account.c.id == bindparam("account")),
+    (USERS, tables.user.c.account == bindparam("account")),
+    (PROJECTS, tables.project.c.account == bindparam("account")),
+    (MEMBERSHIPS, tables.membership.c.account == bindparam("account")),
+)
+
+
 def household(connection: Connection, account: AccountId) -> Household | None:
     """An account as it is now with everything that belongs to it but its keys. None if there is no such account."""
-    found = ACCOUNTS.find(connection, account)
-    if found is None:
-        return None
-    users = USERS.live(connection, tables.user.c.account == account)
-    projects = PROJECTS.live(connection, tables.project.c.account == account)
-    members = memberships_of(connection, account)
+    found = find_household(connection, account)
+    return None if found is None else found[1]
+
+
+def find_household(connection: Connection, account: AccountId) -> tuple[Revision, Household] | None:
+    """An account as `household` tells it, and the revision that it is of, in one statement."""
+    newest, (accounts, *parts) = _HOUSEHOLD.read(connection, account=account)
+    return (newest, _household(accounts[0], *parts)) if accounts else None
+
+
+def find_caller(connection: Connection, public: PublicKey) -> tuple[Revision, Key, Household] | None:
+    """A key that works now, the account that it belongs to, and the revision that both are of, in one statement.
+
+    None if there is no such key.
+    """
+    if "\0" in public:
+        return None  # PostgreSQL has no such text and would call the question an error
+    newest, (keys, accounts, *parts) = _CALLER.read(connection, key=public)
+    return (newest, keys[0], _household(accounts[0], *parts)) if keys and accounts else None
+
+
+def _household(account: Account, users: list[User], projects: list[Project], members: list[Membership]) -> Household:
     return Household(
-        account=found,
+        account=account,
         users={user.id: user for user in sorted(users, key=lambda user: user.id)},
         projects={project.id: project for project in sorted(projects, key=lambda item: (not item.default, item.id))},
         roles={(member.project, member.user): member.role for member in members},
@@ -53,7 +91,7 @@ def find_key(connection: Connection, public: PublicKey) -> Key | None:
 
 def any_key(connection: Connection) -> Key | None:
     """Some key that works now; None if there is none."""
-    found = connection.execute(select(tables.key.c.id).where(tables.key.c.until == tables.LIVE).limit(1)).first()
+    found = connection.execute(select(tables.key.c.id).where(tables.key.c.until == tables.LIVING).limit(1)).first()
     return None if found is None else find_key(connection, PublicKey(found.id))
 
 
@@ -65,6 +103,14 @@ def keys_of(connection: Connection, account: AccountId) -> list[Key]:
 def all_accounts(connection: Connection) -> list[Account]:
     """Every account, by id."""
     return sorted(ACCOUNTS.live(connection), key=lambda account: account.id)
+
+
+def any_account(connection: Connection) -> bool:
+    """Whether there is an account at all."""
+    return (
+        connection.execute(select(tables.account.c.id).where(tables.account.c.until == tables.LIVING).limit(1)).first()
+        is not None
+    )
 
 
 def memberships_of(connection: Connection, account: AccountId) -> list[Membership]:

@@ -44,6 +44,10 @@ SILENT_SECONDS = 30
 """How long a writer on PostgreSQL may do nothing inside its transaction. Then the server ends it: a machine that vanished while
 it wrote must not keep the others from writing."""
 
+PREPARED = "prepared"
+"""`?prepared=off` in the address of PostgreSQL: for a pooler between that knows no prepared statements, such as PgBouncer with
+`max_prepared_statements = 0`."""
+
 _SCHEMA_LOCK = 0x7068_696D_6167_65
 """Any number that other programs on the same PostgreSQL database do not lock; it reads "phimage"."""
 
@@ -68,6 +72,9 @@ class Database:
         self.calls: dict[Kind, Calls] = {"read": Calls(), "write": Calls()}
         self._counting = threading.Lock()
         self._sockets: dict[int, socket.socket] = {}
+        self._writing = engine.execution_options(phimage_write=True)
+        autocommit = {"isolation_level": "AUTOCOMMIT"} if engine.dialect.name == "postgresql" else {}
+        self._single = engine.execution_options(phimage_single=True, **autocommit)
 
     @contextmanager
     def read(self, *, probe: bool = False) -> Iterator[Connection]:
@@ -76,6 +83,13 @@ class Database:
         A probe tries even when the database is known to be away: it is how that is found to be over.
         """
         with self._transaction("read", probe) as connection:
+            yield connection
+
+    @contextmanager
+    def read_one(self) -> Iterator[Connection]:
+        """A connection for one statement that only reads: by itself it is as of one moment, so no transaction is begun and
+        ended around it, which on PostgreSQL are three more ways there and back."""
+        with self._transaction("read", single=True) as connection:
             yield connection
 
     @contextmanager
@@ -109,12 +123,12 @@ class Database:
         self.engine.dispose()
 
     @contextmanager
-    def _transaction(self, kind: Kind, probe: bool = False) -> Iterator[Connection]:
+    def _transaction(self, kind: Kind, probe: bool = False, *, single: bool = False) -> Iterator[Connection]:
         if not probe:
             self.circuit.check()
         begun, failed = time.perf_counter(), 1
         try:
-            with _told_as_unavailable(), self._connect(kind) as connection, connection.begin() as transaction:
+            with _told_as_unavailable(), self._connect(kind, single) as connection, connection.begin() as transaction:
                 self.circuit.close()
                 yield connection
                 try:
@@ -137,9 +151,10 @@ class Database:
                 calls.failures += failed
                 calls.seconds += time.perf_counter() - begun
 
-    def _connect(self, kind: Kind) -> Connection:
+    def _connect(self, kind: Kind, single: bool) -> Connection:
+        engine = self._writing if kind == "write" else self._single if single else self.engine
         try:
-            return self.engine.execution_options(phimage_write=True).connect() if kind == "write" else self.engine.connect()
+            return engine.connect()
         except DBAPIError as error:
             self.circuit.open(_no_answer(error))
             raise
@@ -219,7 +234,15 @@ def open_database(url: URL) -> Database:
         event.listen(engine, "connect", _set_up_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return Database(engine)
-    engine = create_engine(url, pool_pre_ping=True, pool_size=8, pool_timeout=BUSY_SECONDS, connect_args=_POSTGRESQL)
+    # Planning what a new caller waits for takes longer than doing it, so what is asked often is prepared.
+    prepared = {"prepare_threshold": None} if url.query.get(PREPARED) == "off" else {}
+    engine = create_engine(
+        url.difference_update_query([PREPARED]),
+        pool_pre_ping=True,
+        pool_size=8,
+        pool_timeout=BUSY_SECONDS,
+        connect_args={**_POSTGRESQL, **prepared},
+    )
     event.listen(engine, "begin", _begin_postgresql)
     database = Database(engine)
     event.listen(engine, "connect", database._hold_socket)
@@ -229,7 +252,6 @@ def open_database(url: URL) -> Database:
 
 _POSTGRESQL = {
     "connect_timeout": CONNECT_SECONDS,
-    "prepare_threshold": None,  # fit for PgBouncer
     "keepalives_idle": 10,  # seconds: a machine that vanished is found out while a call waits for it
     "keepalives_interval": 5,
     "keepalives_count": 3,
@@ -244,12 +266,18 @@ def _set_up_sqlite(connection: Any, entry: ConnectionPoolEntry) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    immediate = connection.get_execution_options().get("phimage_write", False)
+    options = connection.get_execution_options()
+    if options.get("phimage_single", False):
+        return
+    immediate = options.get("phimage_write", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
 
 
 def _begin_postgresql(connection: Connection) -> None:
-    if connection.get_execution_options().get("phimage_write", False):
+    options = connection.get_execution_options()
+    if options.get("phimage_single", False):
+        return
+    if options.get("phimage_write", False):
         connection.exec_driver_sql(
             f"SELECT set_config('lock_timeout', '{BUSY_SECONDS}s', true),"
             f" set_config('idle_in_transaction_session_timeout', '{SILENT_SECONDS}s', true)"

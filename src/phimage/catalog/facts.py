@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from enum import Enum
+from functools import lru_cache
+from typing import Any, Generic, TypeVar, get_type_hints
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Table, and_, bindparam, insert, select, update
+from sqlalchemy import (
+    Boolean,
+    ColumnElement,
+    Connection,
+    Select,
+    Table,
+    Text,
+    and_,
+    bindparam,
+    insert,
+    select,
+    type_coerce,
+    update,
+)
 
 from phimage.catalog.revisions import Change
-from phimage.catalog.tables import LIVE
+from phimage.catalog.tables import LIVE, LIVING, Json
 from phimage.model.ids import Revision
+
+MOST_SHARED = 4096
+"""How many values of a column are shared between the records that have them."""
 
 Record = TypeVar("Record", bound=msgspec.Struct)
 
@@ -23,18 +41,28 @@ class Facts(Generic[Record]):
         self._record = record
         self._keys = keys
         self._scope = scope
-        self._columns = [table.c[name] for name in record.__struct_fields__]
+        columns = [table.c[name] for name in record.__struct_fields__]
+        self.columns: list[ColumnElement[Any]] = [
+            type_coerce(column, Text) if isinstance(column.type, Json) else column for column in columns
+        ]
+        """What `decode` takes, in its order."""
+        hints = get_type_hints(record)
+        readers = [_reader(column.type, hints[column.name]) for column in columns]
+        self._readers = [(position, read) for position, read in enumerate(readers) if read is not None]
+
+    def held(self, *where: ColumnElement[bool]) -> Select[Any]:
+        """A statement for the records that hold at `:revision`."""
+        revision: ColumnElement[int] = bindparam("revision")
+        return select(*self.columns).where(self.table.c.since <= revision, self.table.c.until > revision, *where)
 
     def at(self, connection: Connection, revision: Revision, *where: ColumnElement[bool]) -> list[Record]:
         """The records that hold at a revision, in no particular order."""
-        since, until = self.table.c.since, self.table.c.until
-        rows = connection.execute(select(*self._columns).where(since <= revision, until > revision, *where))
-        return [self._decode(row) for row in rows]
+        return [self.decode(row) for row in connection.execute(self.held(*where), {"revision": revision})]
 
     def live(self, connection: Connection, *where: ColumnElement[bool]) -> list[Record]:
         """The records that hold now."""
-        rows = connection.execute(select(*self._columns).where(self.table.c.until == LIVE, *where))
-        return [self._decode(row) for row in rows]
+        rows = connection.execute(select(*self.columns).where(self.table.c.until == LIVING, *where))
+        return [self.decode(row) for row in rows]
 
     def find(self, connection: Connection, *key: Any) -> Record | None:
         """The record of a key that holds now."""
@@ -91,7 +119,7 @@ class Facts(Generic[Record]):
             return
         rows = self.table
         names = [f"key_{name}" for name in self._keys]
-        named = and_(*(rows.c[name] == bindparam(f"key_{name}") for name in self._keys), rows.c.until == LIVE)
+        named = and_(*(rows.c[name] == bindparam(f"key_{name}") for name in self._keys), rows.c.until == LIVING)
         given = [dict(zip(names, key, strict=True)) for key in keys]
         # A record that this very revision made leaves no row: it never held at any revision's end.
         change.connection.execute(rows.delete().where(named, rows.c.since == change.number), given)
@@ -106,5 +134,21 @@ class Facts(Generic[Record]):
     def _id(self, record: Record) -> str:
         return "/".join(str(part) for part in self._key(record))
 
-    def _decode(self, row: Any) -> Record:
-        return msgspec.convert(row._mapping, self._record, from_attributes=False)
+    def decode(self, row: Sequence[Any]) -> Record:
+        """The record of a row of `columns`, as SQLAlchemy or the driver has it."""
+        values = list(row)
+        for position, read in self._readers:
+            values[position] = read(values[position])
+        return self._record(*values)
+
+
+def _reader(kind: Any, hint: Any) -> Callable[[Any], Any] | None:
+    """What turns a column's value into a field's; None where they are the same. Equal values become one object."""
+    if isinstance(hint, type) and issubclass(hint, Enum):
+        return hint
+    if isinstance(kind, Json):
+        decode = lru_cache(MOST_SHARED)(msgspec.json.Decoder(hint).decode)
+        return lambda text: None if text is None else decode(text)
+    if isinstance(kind, Boolean):
+        return bool  # SQLite has 0 and 1
+    return None

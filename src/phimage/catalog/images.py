@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from sqlalchemy import Connection, Text, select, type_coerce
+from sqlalchemy import Connection, Text, bindparam, select, type_coerce
 
 from phimage.catalog import tables
 from phimage.catalog.facts import Facts
+from phimage.catalog.question import Question
 from phimage.catalog.revisions import BASE, project_scope
 from phimage.model.ids import ImageId, ProjectId, Revision, ZoneId
 from phimage.model.image import NO_PROJECT, Image, ImageType, order
@@ -16,10 +17,13 @@ IMAGES = Facts(
     tables.image, Image, ("id",), lambda image: BASE if image.type is ImageType.BASE else project_scope(image.project)
 )
 
+_OF_PROJECT = Question(IMAGES.held(tables.image.c.project == bindparam("project")))
+
 
 def images_at(connection: Connection, revision: Revision, project: ProjectId = NO_PROJECT) -> tuple[Image, ...]:
     """The custom images of a project at a revision, or without one the base images, in the order of lists."""
-    return tuple(sorted(IMAGES.at(connection, revision, tables.image.c.project == project), key=order))
+    rows = _OF_PROJECT.ask(connection, revision=revision, project=project)
+    return tuple(sorted(map(IMAGES.decode, rows), key=order))
 
 
 def once_given(connection: Connection, images: Collection[ImageId]) -> dict[ImageId, ImageType]:
@@ -38,7 +42,7 @@ def custom_images_in(connection: Connection, zone: ZoneId) -> int:
     image = tables.image.c
     named = type_coerce(image.zones, Text).contains(f'"{zone}"', autoescape=True)  # SQLite's LIKE takes CN-1 for cn-1
     rows = connection.execute(
-        select(image.zones).where(image.until == tables.LIVE, image.type == ImageType.CUSTOM.value, named)
+        select(image.zones).where(image.until == tables.LIVING, image.type == ImageType.CUSTOM.value, named)
     )
     return sum(zone in row.zones for row in rows)
 

@@ -21,6 +21,7 @@ class _Entry(Struct, frozen=True):
     value: Any
     read_at: Revision
     scopes: tuple[str, ...]
+    weight: int
 
 
 class Touches:
@@ -49,13 +50,14 @@ class Touches:
 
 
 class Memory:
-    """Remembers the values that were asked for last. Safe to use from several threads."""
+    """Remembers the values that were asked for last, up to a weight of `most` together. Safe to use from several threads."""
 
     def __init__(self, most: int, touches: Touches) -> None:
         self._most = most
         self._touches = touches
         self._lock = threading.Lock()
         self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
+        self._weight = 0
         self.hits = 0
         self.misses = 0
 
@@ -76,11 +78,18 @@ class Memory:
                 return False
         return True
 
-    def keep(self, name: Hashable, value: Any, read_at: Revision, scopes: tuple[str, ...]) -> None:
-        """Remember what was true at a revision and depends on scopes; none for what can never become stale."""
+    def keep(self, name: Hashable, value: Any, read_at: Revision, scopes: tuple[str, ...], weight: int = 1) -> None:
+        """Remember what was true at a revision and depends on scopes; none for what can never become stale.
+
+        What weighs more than half of what may be remembered is not: it would cost everything else.
+        """
         with self._lock:
             self.misses += 1  # here, because a request that must wait looks more than once
-            self._entries[name] = _Entry(value, read_at, scopes)
-            self._entries.move_to_end(name)
-            while len(self._entries) > self._most:
-                self._entries.popitem(last=False)
+            old = self._entries.pop(name, None)
+            self._weight -= old.weight if old else 0
+            if weight > self._most // 2:
+                return
+            self._entries[name] = _Entry(value, read_at, scopes, weight)
+            self._weight += weight
+            while self._weight > self._most:
+                self._weight -= self._entries.popitem(last=False)[1].weight

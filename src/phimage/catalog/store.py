@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection
 
-from phimage.catalog.accounts import find_key, household
+from phimage.catalog.accounts import find_caller, find_household
 from phimage.catalog.contents import contents_at
 from phimage.catalog.engine import Database
 from phimage.catalog.images import images_at
@@ -43,14 +43,14 @@ from phimage.model.topology import Topology
 
 Value = TypeVar("Value")
 
-MOST_ENTRIES = 20_000
-"""How many scopes a process remembers."""
-MOST_ANSWERS = 4_000
-"""How many encoded answers a process remembers; a page of 20 images is about 6 kB."""
-
-
-MOST_REQUESTS = 10_000
-"""How many admitted requests a process remembers, of at most a few kB each."""
+MOST_ENTRIES = 8_000
+"""How many scopes a process remembers; one of many images counts once for every ten of them, which is about 6 kB."""
+MOST_ANSWERS = 32_000_000
+"""How many bytes of answers, and of their parts, a process remembers; a page of 20 images is about 7 kB."""
+MOST_REQUESTS = 8_000_000
+"""How many bytes of admitted requests a process remembers, with all that is known of them."""
+_ABOUT = 1_000
+"""Bytes that remembering something takes beside the thing itself."""
 
 
 class Catalog:
@@ -155,7 +155,8 @@ class View:
 
     def images_of(self, project: ProjectId) -> tuple[Image, ...]:
         """Custom images of a project, in the order of lists."""
-        return self._past(project_scope(project), lambda connection: images_at(connection, self.revision, project))
+        scope = project_scope(project)
+        return self._past(scope, lambda connection: images_at(connection, self.revision, project), one=True)
 
     def contents_of(self, project: ProjectId) -> dict[ImageId, Content]:
         """What is known of the bytes of a project's images; of the base images with NO_PROJECT."""
@@ -165,17 +166,36 @@ class View:
 
     def household(self, account: AccountId) -> Household | None:
         """An account as it is now."""
-        scope = account_scope(account)
-        return self._present(scope, lambda found: scope, lambda connection: household(connection, account))
+        catalog, scope = self._catalog, account_scope(account)
+        try:
+            value: Household = catalog.facts.recall(scope, catalog.head)
+        except MustWait:
+            self.may_wait()
+            with catalog.database.read_one() as connection:
+                found = find_household(connection, account)
+            if found is None:  # what does not exist is not remembered: anyone can ask for it, without end
+                return None
+            read_at, value = found
+            catalog.facts.keep(scope, value, read_at, (scope,))
+        return value
 
     def key(self, public: PublicKey) -> tuple[Key, PrivateKey] | None:
         """A key that works now, opened. None if there is no such key."""
-
-        def read(connection: Connection) -> tuple[Key, PrivateKey] | None:
-            found = find_key(connection, public)
-            return None if found is None else (found, self._catalog.seal.open(public, found.sealed))
-
-        return self._present(f"key:{public}", lambda found: account_scope(found[0].account), read)
+        catalog, name = self._catalog, f"key:{public}"
+        try:
+            value: tuple[Key, PrivateKey] = catalog.facts.recall(name, catalog.head)
+        except MustWait:
+            self.may_wait()
+            with catalog.database.read_one() as connection:
+                found = find_caller(connection, public)
+            if found is None:
+                return None
+            read_at, key, household = found
+            value = key, catalog.seal.open(public, key.sealed)
+            scope = account_scope(key.account)
+            catalog.facts.keep(name, value, read_at, (scope,))
+            catalog.facts.keep(scope, household, read_at, (scope,))  # who calls is asked for next
+        return value
 
     def recall(self, request: Hashable) -> Any:
         """What was kept of a request whose sender's account has not changed since; None otherwise."""
@@ -184,43 +204,39 @@ class View:
         except MustWait:
             return None
 
-    def keep(self, request: Hashable, value: Any, account: AccountId) -> None:
-        """Keep something of a request until its sender's account changes."""
-        self._catalog.requests.keep(request, value, self.revision, (account_scope(account),))
+    def keep(self, request: Hashable, value: Any, account: AccountId, size: int) -> None:
+        """Keep something of a request of so many bytes until its sender's account changes."""
+        scopes = (account_scope(account),)
+        self._catalog.requests.keep(request, value, self.revision, scopes, _ABOUT + size)
 
-    def derived(self, name: Hashable, scopes: tuple[str, ...], make: Callable[[], Value]) -> Value:
-        """What `make` gives, remembered under a name until one of the scopes that it depends on is touched."""
+    def derived(
+        self, name: Hashable, scopes: tuple[str, ...], make: Callable[[], Value], size: Callable[[Value], int]
+    ) -> Value:
+        """What `make` gives, remembered under a name until one of the scopes that it depends on is touched. `size` says about
+        how many bytes it takes, or will."""
         name = (name, self.revision) if self.pinned else name
         scopes = () if self.pinned else scopes
         try:
             value: Value = self._catalog.answers.recall(name, self.revision)
         except MustWait:
             value = make()
-            self._catalog.answers.keep(name, value, self.revision, scopes)
+            self._catalog.answers.keep(name, value, self.revision, scopes, _ABOUT + size(value))
         return value
 
-    def _past(self, scope: str, read: Callable[[Connection], Value], known_as: str = "") -> Value:
-        """What is read in a scope, remembered by the scope's name or, where a scope has several, by another one."""
+    def _past(self, scope: str, read: Callable[[Connection], Value], known_as: str = "", *, one: bool = False) -> Value:
+        """What is read in a scope, remembered by the scope's name or, where a scope has several, by another one.
+
+        `one` says that it is read in one statement.
+        """
         named = known_as or scope
         name = (named, self.revision) if self.pinned else named
         try:
             value: Value = self._catalog.facts.recall(name, self.revision)
         except MustWait:
             self.may_wait()
-            with self._catalog.database.read() as connection:
+            database = self._catalog.database
+            with database.read_one() if one else database.read() as connection:
                 value = read(connection)
-            self._catalog.facts.keep(name, value, self.revision, () if self.pinned else (scope,))
-        return value
-
-    def _present(self, name: str, scope: Callable[[Any], str], read: Callable[[Connection], Value | None]) -> Value | None:
-        catalog = self._catalog
-        try:
-            value: Value | None = catalog.facts.recall(name, catalog.head)
-        except MustWait:
-            self.may_wait()
-            with catalog.database.read() as connection:
-                read_at = head(connection)
-                value = read(connection)
-            if value is not None:  # what does not exist is not remembered: anyone can ask for it, without end
-                catalog.facts.keep(name, value, read_at, (scope(value),))
+            weight = 1 + len(value) // 10 if isinstance(value, tuple) else 1
+            self._catalog.facts.keep(name, value, self.revision, () if self.pinned else (scope,), weight)
         return value

@@ -9,6 +9,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    ColumnElement,
     Dialect,
     Float,
     Index,
@@ -18,6 +19,7 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    literal_column,
     text,
 )
 
@@ -25,6 +27,9 @@ SCHEMA = "0003"
 """The schema that these tables are: the number of the last step in `migrations/versions`."""
 LIVE = 2**63 - 1
 """`until` of a row that holds now."""
+LIVING: ColumnElement[int] = literal_column(str(LIVE), BigInteger)
+"""The same as SQL text, for conditions: only so is it seen that the index of the living rows serves. As a bound value it makes
+SQLite plan the statement anew each time."""
 
 
 class Json(TypeDecorator[Any]):

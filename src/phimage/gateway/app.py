@@ -15,7 +15,7 @@ import gzip
 import re
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -38,7 +38,10 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Message, Receive, Send], Awaitable[None]]
 
-THREADS = 8
+THREADS = 4
+"""Few: what they wait for is short, and each one more that wants the interpreter costs all others."""
+REQUEST_IDS = 256
+"""How many are drawn at a time."""
 STOPPING_SECONDS = 0.25
 GZIP_FROM = 16 * 1024
 MOST_FORGOTTEN = 16 * 1024 * 1024
@@ -96,6 +99,7 @@ class App(Generic[View]):
         self._tasks: list[asyncio.Task[None]] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._news = asyncio.Event()
+        self._request_ids = _request_ids()
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer one connection event of the server."""
@@ -112,7 +116,7 @@ class App(Generic[View]):
 
     async def _http(self, scope: Message, receive: Receive, send: Send) -> None:
         begun = time.perf_counter()
-        request_id = new_request_id()
+        request_id = next(self._request_ids)
         headers = dict(scope["headers"])
         method = scope["method"]
         if method not in ("GET", "POST"):
@@ -252,7 +256,18 @@ class App(Generic[View]):
 
 def new_request_id() -> str:
     """A random UUID, version 4. The same as `uuid.uuid4`, in a third of the time."""
-    digits = secrets.token_hex(16)
+    return _uuid(secrets.token_hex(16))
+
+
+def _request_ids() -> Iterator[str]:
+    """Request ids, without end. Randomness is drawn for many at a time: asking the kernel lets go of the interpreter, which a
+    busy process gets back only in its turn."""
+    while True:
+        drawn = secrets.token_hex(16 * REQUEST_IDS)
+        yield from (_uuid(drawn[start : start + 32]) for start in range(0, len(drawn), 32))
+
+
+def _uuid(digits: str) -> str:
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{'89ab'[int(digits[16], 16) & 3]}{digits[17:20]}-{digits[20:]}"
 
 

@@ -52,7 +52,7 @@ class Views(Protocol[Seen]):
 
 
 MOST_KEPT = 4096
-"""Longest body, in bytes, of a request that is remembered as admitted."""
+"""Longest body and query, in bytes, of a request that is remembered as admitted."""
 
 
 class Incoming(Struct, frozen=True):
@@ -85,11 +85,13 @@ class Attempt(Struct):
     """How far a request has come: it may be tried again where it can wait, and again when there is news.
 
     `wait`: it may read the database. `patient`: it may raise NotYet. `counted`: it was counted against the rate of its key.
+    `params`: its parameters, once they were read.
     """
 
     wait: bool = False
     patient: bool = True
     counted: bool = False
+    params: Params | None = None
 
 
 class _Admitted(Struct, Generic[View], frozen=True):
@@ -134,9 +136,10 @@ class Dispatcher(Generic[View]):
                 name = admitted.action.name
                 self._check_each_time(admitted.household, admitted.key, incoming, attempt)
             else:
-                params = read_params(incoming.method, incoming.content_type, incoming.query, incoming.body)
-                name = _action_name(params)
-                admitted = self._admit(name, params, view, incoming, attempt)
+                if attempt.params is None:
+                    attempt.params = read_params(incoming.method, incoming.content_type, incoming.query, incoming.body)
+                name = _action_name(attempt.params)
+                admitted = self._admit(name, attempt.params, view, incoming, attempt)
             pin = read_path(incoming.path)  # not before: who has no key is told nothing and costs no reading
             view = self._view(pin, view)
             return self._run(admitted, pin, view, incoming, attempt)
@@ -177,8 +180,8 @@ class Dispatcher(Generic[View]):
             raise TooLargeParam("request", detail=f"at most {action.most_body} bytes for {name}")
         project = authorize(action, params, household, user)
         admitted = _Admitted(action, decode(action.request, params, action.needs), household, user, key, project)
-        if len(incoming.body) <= MOST_KEPT and not action.changes:
-            view.keep(_bytes_of(incoming), admitted, household.account.id)
+        if len(incoming.body) + len(incoming.query) <= MOST_KEPT and not action.changes:
+            view.keep(_bytes_of(incoming), admitted, household.account.id, len(incoming.body) + len(incoming.query))
         return admitted
 
     def _check_each_time(self, household: Household, key: PublicKey, incoming: Incoming, attempt: Attempt) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, MutableMapping
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Any
 
@@ -76,6 +77,7 @@ def _server(scope: Message) -> str:
     return f"[{host}]:{port}" if ":" in str(host) else f"{host}:{port}"
 
 
+@lru_cache(maxsize=4096)
 def _plain(address: str) -> str:
     """An address as people write it: an IPv4 address that came mapped into IPv6 is IPv4."""
     try:

@@ -39,8 +39,8 @@ class Present(Protocol):
         """What was kept of a request whose sender's account has not changed since; None otherwise."""
         ...
 
-    def keep(self, request: Hashable, value: Any, account: AccountId) -> None:
-        """Keep something of a request until its sender's account changes."""
+    def keep(self, request: Hashable, value: Any, account: AccountId, size: int) -> None:
+        """Keep something of a request of so many bytes until its sender's account changes."""
         ...
 
 

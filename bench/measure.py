@@ -1,0 +1,157 @@
+"""The measurements. Each takes floor and product in turn, so that a drift of the machine hits both."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from itertools import islice
+from pathlib import Path
+
+from msgspec import Struct
+
+from bench import mixes, servers, wrk
+from bench.catalogue import LARGE_FROM, projects, tenant
+from phimage.model.topology import Topology
+
+COLD_RATE = 4_000
+"""More cold questions a second than any server here answers: so many are laid ready for a run."""
+WARM_UP = 200
+"""Cold questions that come before the measurement: no places and base images are known before them."""
+
+
+class Ratio(Struct, frozen=True):
+    """Runs of floor and product in turn."""
+
+    floor: list[wrk.Load]
+    ours: list[wrk.Load]
+
+    @property
+    def median(self) -> float:
+        """Requests per second, as a part of the floor's."""
+        return statistics.median(self._each())
+
+    @property
+    def spread(self) -> tuple[float, float]:
+        """The lowest and the highest run's ratio."""
+        return min(self._each()), max(self._each())
+
+    @property
+    def errors(self) -> int:
+        """Requests that were not answered well."""
+        return sum(load.errors for load in [*self.floor, *self.ours])
+
+    def _each(self) -> list[float]:
+        return [ours.requests_per_second / floor.requests_per_second for floor, ours in zip(self.floor, self.ours, strict=True)]
+
+
+class HalfLoad(Struct, frozen=True):
+    """Latency at half of the requests per second that the hot mix reached, in milliseconds."""
+
+    requests_per_second: float
+    p50: float
+    p99: float
+
+
+class Pages(Struct, frozen=True):
+    """Median milliseconds of a page of the large project that was not asked for before."""
+
+    first: float
+    last: float
+
+
+class Catalogue(Struct, frozen=True):
+    """All measurements of one catalogue on one database."""
+
+    images: int
+    database: str
+    start_seconds: float
+    hot: Ratio
+    half: HalfLoad
+    cold: Ratio | None
+    pages: Pages | None
+    idle_megabytes: float
+    full_megabytes: float
+
+
+class Effort(Struct, frozen=True):
+    """How long to measure: seconds of a run, and how many runs of each."""
+
+    seconds: int
+    rounds: int
+
+
+Told = Callable[[str], None]
+
+
+def catalogue(data: Path, url: str, images: int, topology: Topology, work: Path, effort: Effort, tell: Told) -> Catalogue:
+    """Measure one catalogue."""
+    database = "PostgreSQL" if url else "SQLite"
+    name = f"{images:,} images on {database}"
+    with servers.phimage(data, url) as running:
+        tell(f"{name}: start")
+        servers.ask(running.url, mixes.one(tenant(0, topology)))
+        start_seconds = time.perf_counter() - running.started
+        idle = running.worker_megabytes()
+        tell(f"{name}: hot mix")
+        bodies = mixes.hot(images, topology)
+        answers = [servers.ask(running.url, body) for body in bodies]
+        with servers.bare(answers, work) as floor:
+            hot = ratio(floor, running.url, lambda: bodies, work, effort)
+            half = half_load(running.url, bodies, hot, work, effort)
+            cold, pages = None, None
+            if images >= LARGE_FROM:
+                tell(f"{name}: cold mix")
+                cold = cold_ratio(floor, running.url, images, topology, work, effort)
+                tell(f"{name}: pages")
+                pages = page_times(running.url, topology)
+        return Catalogue(images, database, start_seconds, hot, half, cold, pages, idle, running.worker_megabytes())
+
+
+def ratio(floor: str, ours: str, bodies: Callable[[], Sequence[str]], work: Path, effort: Effort) -> Ratio:
+    """Load the floor and the product in turn."""
+    runs = []
+    for _ in range(effort.rounds):
+        sent = bodies()
+        pair = wrk.post(floor, sent, work, effort.seconds), wrk.post(ours, sent, work, effort.seconds)
+        runs.append(pair)
+    return Ratio([run[0] for run in runs], [run[1] for run in runs])
+
+
+def cold_ratio(floor: str, ours: str, images: int, topology: Topology, work: Path, effort: Effort) -> Ratio:
+    """Questions that were not asked before; each run has its own, and ends before they do."""
+    questions = mixes.cold(images, topology)
+    for body in islice(questions, WARM_UP):
+        servers.ask(ours, body)
+    each = min(COLD_RATE * effort.seconds, (projects(images) - WARM_UP) // effort.rounds)
+    shorter = Effort(max(1, each // COLD_RATE), effort.rounds)
+    found = ratio(floor, ours, lambda: list(islice(questions, each)), work, shorter)
+    if any(load.requests > each for load in found.ours):
+        raise RuntimeError(f"a run asked more than {each} questions: the later ones were not new")
+    return found
+
+
+def half_load(url: str, bodies: Sequence[str], hot: Ratio, work: Path, effort: Effort) -> HalfLoad:
+    """32 clients that rest between requests, so that half of what the server can do comes."""
+    most = statistics.median(load.requests_per_second for load in hot.ours)
+    pause = wrk.half_load_pause(most)
+    loads = [wrk.post(url, bodies, work, effort.seconds, pause=pause) for _ in range(effort.rounds)]
+    return HalfLoad(
+        statistics.median(load.requests_per_second for load in loads),
+        statistics.median(load.p50 for load in loads),
+        statistics.median(load.p99 for load in loads),
+    )
+
+
+def page_times(url: str, topology: Topology) -> Pages:
+    """Ask for first and last pages in turn."""
+    first, last = mixes.pages(topology)
+    servers.ask(url, first.pop())  # the project's images are read
+    found = [(_time(url, one), _time(url, other)) for one, other in zip(first, last, strict=False)]
+    return Pages(statistics.median(one for one, _ in found), statistics.median(other for _, other in found))
+
+
+def _time(url: str, body: str) -> float:
+    begun = time.perf_counter()
+    servers.ask(url, body)
+    return (time.perf_counter() - begun) * 1000

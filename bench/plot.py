@@ -1,0 +1,33 @@
+"""Throughput and p99 against the size of the catalogue."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench.measure import Catalogue
+
+
+def draw(catalogues: Sequence[Catalogue], file: Path) -> None:
+    """Write the PNG. Needs matplotlib, which `make bench` installs."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot
+
+    figure, (rates, latencies) = pyplot.subplots(2, 1, sharex=True, figsize=(7, 6), layout="constrained")
+    for database, marker in (("SQLite", "o-"), ("PostgreSQL", "s--")):
+        own = [one for one in catalogues if one.database == database]
+        sizes = [one.images for one in own]
+        rates.plot(sizes, [statistics.median(load.requests_per_second for load in one.hot.ours) for one in own], marker,
+                   label=f"phimage, {database}")  # fmt: skip
+        latencies.plot(sizes, [one.half.p99 for one in own], marker, label=f"phimage, {database}")
+    floors = [statistics.median(load.requests_per_second for load in one.hot.floor) for one in catalogues]
+    rates.plot([one.images for one in catalogues], floors, "x:", color="grey", label="bare server, same bytes")
+    rates.set(ylabel="requests per second, hot mix", xscale="log", ylim=(0, None))
+    latencies.set(ylabel="p99 at half load, ms", xlabel="custom images in the catalogue", ylim=(0, None))
+    for axes in (rates, latencies):
+        axes.grid(visible=True, alpha=0.3)
+        axes.legend()
+    figure.savefig(file, dpi=110, metadata={"Software": None})
