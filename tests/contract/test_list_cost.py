@@ -16,6 +16,7 @@ from phimage.catalog.images import IMAGES
 from phimage.catalog.places import CLUSTERS, MACHINE_TYPES, OFFERS, REGIONS, ZONES
 from phimage.catalog.revisions import Change
 from phimage.catalog.store import Catalog
+from phimage.chunks.memory import MemoryStore
 from phimage.errors import MustWait
 from phimage.gateway.dispatch import Attempt, Dispatcher, Incoming
 from phimage.model.account import PrivateKey
@@ -34,7 +35,7 @@ class Site:
 
     def __init__(self, catalog: Catalog) -> None:
         self.catalog = catalog
-        self.dispatcher = Dispatcher(registry(Service(catalog=catalog)), catalog)
+        self.dispatcher = Dispatcher(registry(Service(catalog=catalog, store=MemoryStore())), catalog)
         with catalog.change(author()) as change:
             REGIONS.put(change, region())
             ZONES.put(change, zone())
