@@ -28,7 +28,7 @@ from phimage.errors import MissingAction, MustWait, NotYet, RequestError, Servic
 from phimage.gateway import envelope
 from phimage.gateway.dispatch import Answer, Attempt, Dispatcher, Incoming, View, most_body
 from phimage.gateway.origin import Message, Origin
-from phimage.gateway.page import JSON, Page, fixed
+from phimage.gateway.page import Page, fixed
 from phimage.gateway.traffic import Traffic
 from phimage.gateway.watch import STALE_SECONDS, Watch
 
@@ -43,6 +43,7 @@ THREADS = 4
 REQUEST_IDS = 256
 """How many are drawn at a time."""
 STOPPING_SECONDS = 0.25
+JSON = b"application/json"
 GZIP_FROM = 16 * 1024
 MOST_FORGOTTEN = 16 * 1024 * 1024
 """Bytes of an oversized body that are read to keep the connection usable; beyond that it is closed."""
@@ -126,7 +127,7 @@ class App(Generic[View]):
         page = self._pages.get(scope["path"])
         if page is not None and method == "GET":
             told = await page(self._origin.certain_address(scope))
-            await _respond(send, told.status, told.body, request_id, kind=told.kind)
+            await _respond(send, told.status, told.body, request_id, kind=told.kind.encode("ascii"))
             return
         query = scope["query_string"].decode("utf-8", "replace")  # UTF-8 that is not escaped, as curl sends it, is text too
         body = await _read(receive, most_body(self._dispatcher.registry, query)) if method == "POST" else b""
@@ -300,10 +301,10 @@ def _takes_gzip(accept: bytes) -> bool:
 
 
 async def _respond(
-    send: Send, status: int, body: bytes, request_id: str, extra: Iterable[tuple[bytes, bytes]] = (), kind: str = JSON
+    send: Send, status: int, body: bytes, request_id: str, extra: Iterable[tuple[bytes, bytes]] = (), kind: bytes = JSON
 ) -> None:
     headers = [
-        (b"content-type", kind.encode("ascii")),
+        (b"content-type", kind),
         (b"content-length", b"%d" % len(body)),
         (b"x-ucloud-request-uuid", request_id.encode("ascii")),
         *extra,
