@@ -75,23 +75,11 @@ class Memory:
             self._entries.move_to_end(name)
             return entry.value
 
-<<<<<<< HEAD
-    def _holds(self, entry: _Entry, revision: Revision) -> bool:
-        for scope in entry.scopes:
-            last = self._touches.last(scope)
-            if last > entry.read_at or last > revision:
-                return False
-        return True
-
     def keep(self, name: Hashable, value: Any, read_at: Revision, scopes: tuple[str, ...], weight: int = 1) -> None:
         """Remember what was true at a revision and depends on scopes; none for what can never become stale.
 
         What weighs more than half of what may be remembered is not: it would cost everything else.
         """
-=======
-    def keep(self, name: Hashable, value: Any, read_at: Revision, scopes: tuple[str, ...]) -> None:
-        """Remember what was true at a revision and depends on scopes; none for what can never become stale."""
->>>>>>> i5-db
         with self._lock:
             self.misses += 1  # here, because a request that must wait looks more than once
             old = self._entries.pop(name, None)
