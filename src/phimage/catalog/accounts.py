@@ -107,10 +107,8 @@ def all_accounts(connection: Connection) -> list[Account]:
 
 def any_account(connection: Connection) -> bool:
     """Whether there is an account at all."""
-    return (
-        connection.execute(select(tables.account.c.id).where(tables.account.c.until == tables.LIVING).limit(1)).first()
-        is not None
-    )
+    found = select(tables.account.c.id).where(tables.account.c.until == tables.LIVING).limit(1)
+    return connection.execute(found).first() is not None
 
 
 def memberships_of(connection: Connection, account: AccountId) -> list[Membership]:

@@ -237,6 +237,6 @@ class View:
             database = self._catalog.database
             with database.read_one() if one else database.read() as connection:
                 value = read(connection)
-            weight = 1 + len(value) // 10 if isinstance(value, tuple) else 1
+            weight = 1 + len(value) // 10 if isinstance(value, tuple | dict) else 1
             self._catalog.facts.keep(name, value, self.revision, () if self.pinned else (scope,), weight)
         return value
