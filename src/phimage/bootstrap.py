@@ -9,9 +9,10 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import msgspec
 import structlog
 from msgspec import Struct
 
@@ -173,6 +174,7 @@ def build_app(
     """The HTTP application of a prepared installation. `started` is called when it begins to answer, `stopping` says whether
     it is about to end. In `shares` the workers of one server find each other's measures."""
     configure_log()
+    learn_records()
     catalog = open_catalog(settings)
     store_measures: StoreMeasures = {}
     store = measured(open_store(settings.store_place), store_measures)
@@ -267,6 +269,7 @@ def _look_for(store: Store) -> None:
 def run_publisher(settings: Settings, stop: threading.Event) -> None:
     """Publish in this process until `stop`. Raises SetupError when something is missing that publishing needs."""
     configure_log()
+    learn_records()
     qemu.program()
     catalog = open_catalog(settings)
     try:
@@ -305,6 +308,15 @@ def open_pipeline(settings: Settings, stop: threading.Event) -> Pipeline:
     fetcher = Fetcher(web, originals, sleep=stop.wait)
     limits = DiskLimits(virtual_size=settings.most_disk_gb << 30)
     return Pipeline(open_store(settings.store_place), fetcher, settings.work_folder, limits, reserve)
+
+
+def learn_records() -> None:
+    """Let msgspec learn every record's fields before there are threads: several that begin with one kill the process."""
+    records: list[type[Struct]] = [Struct]
+    for record in records:
+        records += record.__subclasses__()
+        with suppress(TypeError):  # it holds what is never decoded, such as functions
+            msgspec.json.Decoder(record)
 
 
 def configure_log() -> None:
