@@ -315,7 +315,7 @@ def learn_records() -> None:
     records: list[type[Struct]] = [Struct]
     for record in records:
         records += record.__subclasses__()
-        with suppress(TypeError):  # it holds what is never decoded, such as functions
+        with suppress(TypeError, NameError):  # it holds what is never decoded, such as functions
             msgspec.json.Decoder(record)
 
 
