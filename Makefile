@@ -5,13 +5,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check install --quiet --require-hashes
 
-.PHONY: demo test lint format bench docs lock clean
+.PHONY: demo test lint format bench docs lock clean torture
 
 demo: $(VENV)/.runtime  ## start a server with a catalogue and show how to call it (ARGS=--once stops after the list)
 	@$(BIN)/phimage demo $(ARGS)
 
 test: $(VENV)/.dev  ## run all tests (ARGS are pytest's)
 	@$(BIN)/pytest -n auto $(ARGS)
+
+torture: $(VENV)/.dev  ## the long proofs, about an hour: kills, flipped bits, disk errors, crowds (PHIMAGE_TORTURE_KILLS=20 makes them shorter)
+	@$(BIN)/pytest -m torture $(ARGS)
 
 lint: $(VENV)/.dev  ## ruff, mypy and the import contracts
 	@$(BIN)/ruff check .

@@ -95,6 +95,11 @@ class PostgreSQL:
         """The address of a database, as an operator would write it into PHIMAGE_DATABASE."""
         return f"postgresql://postgres@/{name}?host={self._folder}"
 
+    @property
+    def socket(self) -> str:
+        """The path of the Unix socket on which the server listens."""
+        return f"{self._folder}/.s.PGSQL.5432"
+
     def stop(self) -> None:
         """Stop the server and remove its files."""
         self._admin.close()

@@ -9,9 +9,10 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import msgspec
 import structlog
 from msgspec import Struct
 
@@ -19,25 +20,34 @@ from phimage import __version__
 from phimage.actions import registry
 from phimage.actions.doors import DownloadDoor, UploadDoor
 from phimage.actions.service import Service
-from phimage.catalog import schema
+from phimage.catalog import jobs, schema
 from phimage.catalog.accounts import NewKey, add_account, add_key, any_account, any_key, household
 from phimage.catalog.engine import Database, database_url, open_database
 from phimage.catalog.rates import exchange
 from phimage.catalog.revisions import Author
 from phimage.catalog.seal import Seal, make_master_key, read_master_key
 from phimage.catalog.store import Catalog, View
+from phimage.chunks.errors import StoreFailure
 from phimage.chunks.open import open_store
 from phimage.chunks.store import Store
+from phimage.chunks.wrap import Measures as StoreMeasures
+from phimage.chunks.wrap import measured
 from phimage.delivery.app import Delivery
 from phimage.delivery.packs import Packs
-from phimage.errors import SetupError
+from phimage.errors import ServiceUnavailable, SetupError
 from phimage.formats import qemu
 from phimage.formats.limits import Limits as DiskLimits
-from phimage.gateway.app import App, new_request_id
+from phimage.gateway.app import App, Chore, new_request_id
 from phimage.gateway.dispatch import Dispatcher
 from phimage.gateway.openapi import document
 from phimage.gateway.origin import Origin
+from phimage.gateway.page import fixed, for_networks, readiness
 from phimage.gateway.rate import RateLimit
+from phimage.gateway.traffic import Traffic
+from phimage.gateway.watch import Source, Watch
+from phimage.health.measures import Measures
+from phimage.health.prometheus import TEXT
+from phimage.health.shares import Shares
 from phimage.model.account import Account
 from phimage.model.ids import AccountId
 from phimage.publishing.pipeline import Pipeline
@@ -51,6 +61,9 @@ from phimage.uploads.app import Uploads
 
 OPERATOR = AccountId("operator")
 """The account that a new installation starts with."""
+STORE_WATCH_SECONDS = 10.0
+"""How often a server looks whether the store answers."""
+STORE_PATIENCE_SECONDS = 5.0
 
 
 class Prepared(Struct, frozen=True):
@@ -108,6 +121,7 @@ def open_catalog(settings: Settings) -> Catalog:
     """The catalogue of a prepared installation. Raises SetupError when there is none, or it is not this master key's."""
     database = open_existing(settings)
     try:
+        schema.check(database)
         return _open(settings, database)
     except BaseException:
         database.close()
@@ -151,12 +165,19 @@ def recover_operator_key(settings: Settings) -> NewKey:
         catalog.database.close()
 
 
-def build_app(settings: Settings, started: Callable[[], object], stopping: Callable[[], bool] = lambda: False) -> App[View]:
+def build_app(
+    settings: Settings,
+    started: Callable[[], object],
+    stopping: Callable[[], bool] = lambda: False,
+    shares: Shares | None = None,
+) -> App[View]:
     """The HTTP application of a prepared installation. `started` is called when it begins to answer, `stopping` says whether
-    it is about to end."""
+    it is about to end. In `shares` the workers of one server find each other's measures."""
     configure_log()
+    learn_records()
     catalog = open_catalog(settings)
-    store = open_store(settings.store_place)
+    store_measures: StoreMeasures = {}
+    store = measured(open_store(settings.store_place), store_measures)
     service = Service(
         catalog=catalog,
         store=store,
@@ -168,42 +189,87 @@ def build_app(settings: Settings, started: Callable[[], object], stopping: Calla
         most_limit=settings.most_limit,
     )
     rate_limit = RateLimit(settings.rate, settings.burst) if settings.rate else None
+    process = secrets.token_hex(8)
+
+    def exchange_rates() -> None:
+        assert rate_limit is not None
+        now = time.time()
+        rate_limit.learn(exchange(catalog.database, process, rate_limit.used(), now), now)
+
+    def unfinished() -> int:
+        with catalog.database.read() as connection:
+            return jobs.unfinished(connection)
+
     actions = registry(service)
     dispatcher = Dispatcher(actions, catalog, rate_limit, explain_signatures=settings.explain_signatures)
-
-    def refresh() -> None:
-        catalog.refresh()
-        if rate_limit is not None and (settings.workers > 1 or settings.database):
-            now = time.time()
-            rate_limit.learn(exchange(catalog.database, process, rate_limit.used(), now), now)
 
     def stopped() -> None:
         uploads.close()
         downloads.close()
-        catalog.database.close()
+        database.close()
 
-    process = secrets.token_hex(8)
     origin = Origin(settings.trusted_proxies)
     uploads = Uploads(store, UploadDoor(service), origin.address, new_request_id)
     packs = open_packs(settings, store)
     downloads = Delivery(store, DownloadDoor(service), origin.address, new_request_id, packs, at_once=settings.downloads)
+    database = catalog.database
+    watch = Watch(
+        Source(
+            "database",
+            refresh=catalog.refresh,
+            lose=database.circuit.open,
+            lost=lambda: database.circuit.is_open,
+            cut=database.cut,
+        )
+    )
+    store_watch = Watch(Source("store", lambda: _look_for(store)), STORE_WATCH_SECONDS, STORE_PATIENCE_SECONDS)
+    traffic = Traffic()
+    measures = Measures(traffic, catalog, store_measures, watch.age, unfinished, shares or Shares(1))
+    checks = {
+        "stopping": lambda: "the server is about to end" if stopping() else "",
+        "database": lambda: watch.reason,
+        "store": lambda: store_watch.reason,
+    }
+    pages = {
+        "/openapi.json": fixed(document(actions, __version__)),
+        "/readyz": readiness(checks),
+        "/metrics": for_networks(settings.metrics_networks, TEXT, measures.text),
+    }
+    chores = []
+    if settings.workers > 1:
+        chores.append(Chore(1.0, measures.tell))
+    if rate_limit is not None and (settings.workers > 1 or settings.database):
+        chores.append(Chore(0.25, exchange_rates))
     app = App(
         dispatcher,
-        refresh,
+        watch,
         started,
         stopped,
         origin,
-        {"/openapi.json": document(actions, __version__)},
-        stopping=stopping,
+        pages,
+        stopping,
         mounts={"/images/": downloads, "/uploads/": uploads},
+        watches=(store_watch,),
+        chores=chores,
+        traffic=traffic,
+        log_requests=settings.log_requests,
     )
     catalog.on_news(app.tell_news)
     return app
 
 
+def _look_for(store: Store) -> None:
+    """Raises ServiceUnavailable when the store does not answer."""
+    try:
+        store.find("health")
+    except StoreFailure as failure:
+        raise ServiceUnavailable(detail=str(failure)) from failure
+
+
 def run_publisher(settings: Settings, stop: threading.Event) -> None:
     """Publish in this process until `stop`. Raises SetupError when something is missing that publishing needs."""
     configure_log()
+    learn_records()
     qemu.program()
     catalog = open_catalog(settings)
     try:
@@ -242,6 +308,15 @@ def open_pipeline(settings: Settings, stop: threading.Event) -> Pipeline:
     fetcher = Fetcher(web, originals, sleep=stop.wait)
     limits = DiskLimits(virtual_size=settings.most_disk_gb << 30)
     return Pipeline(open_store(settings.store_place), fetcher, settings.work_folder, limits, reserve)
+
+
+def learn_records() -> None:
+    """Let msgspec learn every record's fields before there are threads: several that begin with one kill the process."""
+    records: list[type[Struct]] = [Struct]
+    for record in records:
+        records += record.__subclasses__()
+        with suppress(TypeError, NameError):  # it holds what is never decoded, such as functions
+            msgspec.json.Decoder(record)
 
 
 def configure_log() -> None:

@@ -21,6 +21,7 @@ from phimage.bootstrap import build_app
 from phimage.catalog.store import View
 from phimage.errors import SetupError
 from phimage.gateway.app import App
+from phimage.health.shares import Shares
 from phimage.process import die_with_parent, give_memory_back
 from phimage.publishers import Publishers
 from phimage.settings import Settings
@@ -51,7 +52,17 @@ def serve(settings: Settings, listening: Callable[[str], bool]) -> None:
     )
 
     def interrupt(*_: object) -> None:
-        stopping[0] = 1
+        """Begin to end; at once when asked for the second time."""
+        wait = settings.lame_duck_seconds if stopping[0] == 0 else 0.0
+        stopping[0] = 1  # from here on /readyz says 503
+        if wait:
+            later = threading.Timer(wait, end)
+            later.daemon = True  # whoever asks again does not wait for it
+            later.start()
+        else:
+            end()
+
+    def end() -> None:
         server.interrupt_signal = True
         server.main_loop_interrupt.set()
 
@@ -66,8 +77,10 @@ def serve(settings: Settings, listening: Callable[[str], bool]) -> None:
     threading.Thread(target=tell_when_ready, daemon=True).start()
     publishers = Publishers(settings)
     publishers.start()
+    shares = Shares(settings.workers)
     try:
-        server.serve(target_loader=functools.partial(_worker, settings, tell, stopping, os.getpid()), wrap_loader=False)
+        worker = functools.partial(_worker, settings, tell, stopping, shares, os.getpid())
+        server.serve(target_loader=worker, wrap_loader=False)
     finally:
         publishers.stop()
 
@@ -93,11 +106,11 @@ def _connects(address: tuple[str, int]) -> bool:
     return True
 
 
-def _worker(settings: Settings, tell: int, stopping: mmap, parent: int) -> App[View]:
+def _worker(settings: Settings, tell: int, stopping: mmap, shares: Shares, parent: int) -> App[View]:
     """Runs in each worker process: the application, which says when it has started."""
     die_with_parent(parent)  # or it would go on answering beside the next server
     give_memory_back()
-    return build_app(settings, started=lambda: os.write(tell, b"."), stopping=lambda: stopping[0] == 1)
+    return build_app(settings, started=lambda: os.write(tell, b"."), stopping=lambda: stopping[0] == 1, shares=shares)
 
 
 def _free_port(host: str, port: int) -> int:

@@ -81,6 +81,17 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
 
     rate: Annotated[float, Meta(ge=0, description="requests a second that a key may send; 0 means no limit")] = 0.0
     burst: Annotated[int, Meta(ge=1, description="requests that a key may send at once, before its rate counts")] = 100
+    metrics_networks: Annotated[
+        tuple[str, ...],
+        Meta(description="networks that may read /metrics; commas between them in the variable"),
+    ] = ("127.0.0.0/8", "::1/128")
+    log_requests: Annotated[bool, Meta(description="whether each request is a line of the log; never with its parameters")] = (
+        False
+    )
+    lame_duck_seconds: Annotated[
+        float,
+        Meta(ge=0, le=600, description="how long a stopping server goes on answering while /readyz says 503"),
+    ] = 0.0
     explain_signatures: Annotated[
         bool, Meta(description="whether a wrong signature is answered with what was likely signed differently; for development")
     ] = False
@@ -131,11 +142,12 @@ def read_settings(file: Path | None, environment: Mapping[str, str], flags: Mapp
             found[field.name] = _checked(field.name, value, name)
     found.update({name: value for name, value in flags.items() if value is not None})
     settings = msgspec.convert(found, Settings)
-    for network in settings.trusted_proxies:
-        try:
-            ipaddress.ip_network(network)
-        except ValueError as error:
-            raise SetupError(f"trusted_proxies: {error}; expected networks such as 10.0.0.0/8 or 2001:db8::/32") from None
+    for name in ("trusted_proxies", "metrics_networks"):
+        for network in getattr(settings, name):
+            try:
+                ipaddress.ip_network(network)
+            except ValueError as error:
+                raise SetupError(f"{name}: {error}; expected networks such as 10.0.0.0/8 or 2001:db8::/32") from None
     if settings.public_url and not settings.public_url.startswith(("http://", "https://")):
         raise SetupError(f"public_url: {settings.public_url!r} is not an address; expected http://host:port or https://host")
     if settings.explain_signatures and not (settings.explain_signatures_to_anyone or _is_loopback(settings.host)):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -11,9 +13,14 @@ from sqlalchemy import text
 
 from phimage.catalog import schema
 from phimage.catalog.engine import Database
+from phimage.catalog.places import ZONES
 from phimage.catalog.revisions import head
+from phimage.catalog.seal import Seal
+from phimage.catalog.store import Catalog
 from phimage.catalog.tables import metadata
-from phimage.errors import SetupError
+from phimage.errors import ServiceUnavailable, SetupError
+from tests.conftest import MASTER_KEY, Reopen
+from tests.examples import author, zone
 
 
 def test_an_empty_database_has_no_version_and_gets_the_newest(empty_database: Database) -> None:
@@ -42,13 +49,124 @@ def test_the_migrations_make_exactly_the_tables_that_the_program_uses(empty_data
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
 
 
-def test_a_schema_of_a_newer_program_is_refused(empty_database: Database) -> None:
-    schema.make_or_check(empty_database)
-    with empty_database.write() as connection:
-        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+def mark(database: Database, version: str, oldest: str) -> None:
+    with database.write() as connection:
+        connection.execute(text(f"UPDATE alembic_version SET version_num = '{version}'"))
+        connection.execute(text(f"UPDATE head SET oldest = '{oldest}'"))
 
-    with pytest.raises(SetupError, match=r"9999.*use the newer phimage"):
+
+def test_a_schema_of_a_newer_program_is_refused_if_it_says_so(empty_database: Database) -> None:
+    schema.make_or_check(empty_database)
+    mark(empty_database, "9999", "9998")
+
+    with pytest.raises(SetupError, match=r"9999.*use the newer phimage.*needs one of schema 9998"):
         schema.make_or_check(empty_database)
+
+
+def test_a_schema_of_a_newer_program_that_allows_this_one_is_good_enough(empty_database: Database) -> None:
+    schema.make_or_check(empty_database)
+    mark(empty_database, "9999", schema.newest())
+
+    schema.make_or_check(empty_database)
+
+    assert schema.version(empty_database) == "9999"
+
+
+def test_an_older_schema_is_refused_with_the_command_that_helps(empty_database: Database) -> None:
+    schema.make_or_check(empty_database)
+    mark(empty_database, "0001", "0001")
+
+    with pytest.raises(SetupError, match="run `phimage db upgrade`"):
+        schema.make_or_check(empty_database)
+
+
+def test_every_step_says_beside_which_programs_it_can_be() -> None:
+    steps = list(schema.steps())
+    assert [step.revision for step in steps] == sorted(step.revision for step in steps)
+    assert steps[-1].revision == schema.newest()
+    for step in steps:
+        assert step.module.compatible_with <= step.revision
+
+
+def write_step(folder: Path, number: str, after: str, compatible_with: str, body: str) -> None:
+    folder.mkdir(exist_ok=True)
+    (folder / f"{number}_later.py").write_text(
+        f'''"""A later step"""
+import sqlalchemy as sa
+from alembic import op
+
+revision, down_revision, compatible_with = "{number}", "{after}", "{compatible_with}"
+
+
+def upgrade():
+    """Go on."""
+    {body}
+'''
+    )
+
+
+@pytest.fixture
+def own(empty_database: Database) -> Catalog:
+    """A catalogue whose schema a test may change: its database is used for nothing else."""
+    schema.make_or_check(empty_database)
+    return Catalog(empty_database, Seal(MASTER_KEY, os.urandom))
+
+
+def test_a_program_works_on_beside_a_later_schema_that_allows_it(own: Catalog, reopen: Reopen, tmp_path: Path) -> None:
+    write_step(
+        tmp_path / "later",
+        "8001",
+        schema.newest(),
+        "0001",
+        'op.add_column("zone", sa.Column("hint", sa.Text(), server_default=""))',
+    )
+    ours = reopen(own)
+    assert ours.now(wait=True).topology().zones == {}
+
+    schema.upgrade(own.database, [tmp_path / "later"])
+
+    with ours.change(author()) as change:
+        ZONES.put(change, zone())
+    ours.refresh()
+    assert list(reopen(ours).now(wait=True).topology().zones) == [zone().id]
+
+
+def test_a_program_stops_before_it_writes_to_a_schema_that_does_not_allow_it(
+    own: Catalog, reopen: Reopen, tmp_path: Path
+) -> None:
+    write_step(tmp_path / "later", "8002", schema.newest(), "8002", "pass")
+    ours = reopen(own)
+
+    schema.upgrade(own.database, [tmp_path / "later"])
+
+    with pytest.raises(ServiceUnavailable, match="schema 8002 or newer"), ours.change(author()) as change:
+        ZONES.put(change, zone())
+    with pytest.raises(ServiceUnavailable, match="schema 8002"):
+        ours.refresh()
+    with pytest.raises(ServiceUnavailable, match="schema 8002"):
+        ours.now(wait=True).topology()
+    with own.database.read() as connection:
+        assert connection.execute(text("SELECT count(*) FROM zone")).scalar_one() == 0
+
+
+def test_a_step_that_finds_a_table_busy_lets_go_and_tries_again(
+    own: Catalog, dialect: str, reopen: Reopen, tmp_path: Path
+) -> None:
+    if dialect != "postgresql":
+        pytest.skip("SQLite's writers wait for each other")
+    write_step(tmp_path / "later", "8003", schema.newest(), "0001", 'op.add_column("zone", sa.Column("hint", sa.Text()))')
+    reading = reopen(own).database.read()
+    reading.__enter__().execute(text("SELECT * FROM zone"))
+    pauses = []
+
+    def end_reading(seconds: float) -> None:
+        pauses.append(seconds)
+        reading.__exit__(None, None, None)
+
+    schema.upgrade(own.database, [tmp_path / "later"], end_reading)
+
+    assert len(pauses) == 1
+    assert schema.version(own.database) == "8003"
 
 
 def test_processes_that_make_the_schema_at_the_same_time_do_not_disturb_each_other(empty_database: Database) -> None:

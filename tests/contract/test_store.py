@@ -360,10 +360,10 @@ class Failing(Database):
     away = False
 
     @contextmanager
-    def read(self) -> Iterator[Connection]:
+    def read(self, *, probe: bool = False) -> Iterator[Connection]:
         if self.away:
             raise ServiceUnavailable(detail="away")
-        with super().read() as connection:
+        with super().read(probe=probe) as connection:
             yield connection
 
 
@@ -375,7 +375,9 @@ def test_a_change_is_not_called_a_failure_when_only_what_comes_after_its_commit_
     with mine.change(author()) as change:
         IMAGES.put(change, image("pimg-mine"))
         database.away = True
-    assert mine.head == 1
+    assert mine.head == 3, "whoever made a change sees it, also when nothing can be learned of the one before"
+    with pytest.raises(MustWait):
+        mine.now(wait=False).base_images()
 
     database.away = False
     assert mine.refresh() == 3

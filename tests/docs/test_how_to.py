@@ -15,12 +15,16 @@ A `text` block right after is what it prints: its lines in this order, `…` for
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import shutil
+import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,10 +40,14 @@ PAGES = [DOCS / "quickstart.md", *sorted((DOCS / "how-to").glob("*.md"))]
 
 ADDRESS = "http://127.0.0.1:8080"
 DATABASE = "postgresql://phimage@db.example.com/phimage"
+S3 = "weed mini "
+S3_ADDRESS = "127.0.0.1:8333"
+S3_PORTS = ("s3.port", "master.port", "volume.port", "filer.port", "admin.port")
 START = {"make demo": "phimage demo", ".venv/bin/phimage serve": "phimage serve"}
 """What starts a server in a copy of the source tree, and what does the same here."""
 
 _BLOCK = re.compile(r"^(?P<indent> *)```(?P<language>\w*)\n(?P<text>.*?)^ *```$", re.MULTILINE | re.DOTALL)
+_BACKGROUND = re.compile(r"[^&]&(?=\n)")
 _TRIED = re.compile(r"<!-- tried(?: on: (?P<place>\w+))?(?:: (?:(?P<serves>serves)|exits (?P<code>\d+)))? -->\n *\Z")
 _CODE = re.compile(r"`([^`\n]+)`")
 _COMMAND = re.compile(
@@ -85,6 +93,8 @@ class Place:
         self.url = url
         self.key = key
         self.database = ""
+        self.s3_ports: dict[str, int] = {}
+        self._background: list[int] = []  # process groups of shells that left something running
         self._server: Server | None = None
         self._state = home / ".state"
         self._state.write_text("")
@@ -108,19 +118,29 @@ class Place:
             printed = printed[match.end() :]
 
     def close(self) -> None:
+        self._stop_server()
+        for group in self._background:
+            with suppress(ProcessLookupError):
+                os.killpg(group, signal.SIGTERM)
+        self._background.clear()
+
+    def _stop_server(self) -> None:
         if self._server is not None:
             self._server.stop()
             self._server = None
 
     def _as_read(self, text: str) -> str:
         text = text.replace(ADDRESS, self.url).replace(DATABASE, self.database)
+        if self.s3_ports:  # a page has the usual ones, which somebody may use here
+            text = text.replace(S3, S3 + "".join(f"-{name}={port} " for name, port in self.s3_ports.items()))
+            text = text.replace(S3_ADDRESS, f"127.0.0.1:{self.s3_ports['s3.port']}")
         if self.key is not None:
             text = re.sub(r"\bPUBLIC_KEY\b", self.key.public, text)
             text = re.sub(r"\bPRIVATE_KEY\b", self.key.private, text)
         return text
 
     def _serve(self, text: str) -> str:
-        self.close()
+        self._stop_server()
         words = shlex.split(START.get(text, text))
         variables = dict(word.split("=", 1) for word in words[: words.index("phimage")])
         home = Phimage(self.phimage.home, **variables)
@@ -130,24 +150,37 @@ class Place:
         return printed
 
     def _end(self, command: list[str]) -> tuple[str, int]:
-        ended = subprocess.run(
+        running = subprocess.Popen(
             command,
             env=self.phimage.environment,
             cwd=self.phimage.home,
-            input=f"{self.key.private}\n" if self.key else "",
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             encoding="utf-8",
-            timeout=COMMAND_SECONDS,
             start_new_session=True,  # without a terminal, so what is asked for is read from here
-            check=False,
         )
-        return ended.stdout, ended.returncode
+        if _BACKGROUND.search(command[-1]):
+            self._background.append(running.pid)
+        try:
+            printed, _ = running.communicate(f"{self.key.private}\n" if self.key else "", COMMAND_SECONDS)
+        except subprocess.TimeoutExpired:
+            os.killpg(running.pid, signal.SIGKILL)
+            running.wait()
+            raise
+        return printed, running.returncode
 
     def _remember(self, printed: str) -> None:
         found = re.findall(r"^ *public key +(\S+)\n *private key +(\S+)$", printed, re.MULTILINE)
         if found:
             self.key = Key(*found[-1])
+
+
+def free_ports(number: int) -> list[int]:
+    """Ports that nobody has just now."""
+    with ExitStack() as stack:
+        found = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(number)]
+        return [one.getsockname()[1] for one in found]
 
 
 def _patterns(lines: list[str], as_read: Callable[[str], str]) -> Iterator[re.Pattern[str]]:
@@ -221,6 +254,9 @@ def test_what_a_page_tells_to_run_does_what_the_page_says(
         if DATABASE in block.text and not place.database:
             postgresql: PostgreSQL = request.getfixturevalue("postgresql")
             place.database = postgresql.url(postgresql.create())
+        if S3 in block.text:
+            names = [*S3_PORTS, *(f"{name}.grpc" for name in S3_PORTS)]
+            place.s3_ports = dict(zip(names, free_ports(len(names)), strict=True))
         try:
             place.run(block)
         except AssertionError as error:

@@ -12,6 +12,7 @@ import sys
 import termios
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from fcntl import ioctl
 from pathlib import Path
 from select import select
@@ -148,13 +149,14 @@ class Worker(NamedTuple):
 class Server:
     """A `phimage serve` or `phimage demo` that answers. It is made, and stopped, as a context."""
 
-    def __init__(self, phimage: Phimage, *arguments: str) -> None:
+    def __init__(self, phimage: Phimage, *arguments: str, under: tuple[str, ...] = ()) -> None:
+        """`under`: a program that starts it."""
         self._over = False
         self._output = phimage.home / f"server-{time.monotonic_ns()}.out"
         self._errors = self._output.with_suffix(".err")
         with self._output.open("w") as output, self._errors.open("w") as errors:
             self._process = subprocess.Popen(
-                [PHIMAGE, *arguments],
+                [*under, PHIMAGE, *arguments],
                 env=phimage.environment,
                 cwd=phimage.home,
                 stdin=subprocess.DEVNULL,
@@ -209,11 +211,24 @@ class Server:
         assert self._process.wait(STOP_SECONDS) == -signal.SIGKILL
         wait_until(lambda: not any(worker.alive() for worker in workers), seconds)
 
+    def signal(self, number: int) -> None:
+        """Send a signal to the main process."""
+        self._process.send_signal(number)
+
+    def signal_all(self, number: int) -> None:
+        """Send a signal to the main process and everything below it."""
+        for pid in (self._process.pid, *_below(self._process.pid)):
+            os.kill(pid, number)
+
     def stop(self, seconds: float = STOP_SECONDS) -> None:
         """SIGTERM, which it must obey in time, well, and with all its workers."""
+        self.signal(signal.SIGTERM)
+        self.end(seconds)
+
+    def end(self, seconds: float = STOP_SECONDS) -> None:
+        """Its end, for which it was asked before: in time, well, and with all its workers."""
         workers = self.workers()
         self._over = True
-        self._process.terminate()
         try:
             code = self._process.wait(seconds)
         finally:
@@ -242,8 +257,9 @@ def wait_until(condition: Callable[[], bool], seconds: float) -> None:
 def _below(pid: int) -> list[int]:
     found: list[int] = []
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in map(int, task.read_text().split()):
-            found += [child, *_below(child)]
+        with suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
+            for child in map(int, task.read_text().split()):
+                found += [child, *_below(child)]
     return found
 
 

@@ -43,7 +43,7 @@ def test_the_first_start_prints_the_operators_key_and_later_ones_do_not(serve: S
     data = tmp_path / "home" / "data"
     assert data.stat().st_mode & 0o777 == 0o700
     assert (data / "master.key").stat().st_mode & 0o777 == 0o600
-    for path in data.iterdir():
+    for path in (path for path in data.rglob("*") if path.is_file()):
         assert key.private.encode() not in path.read_bytes(), "a private key is kept sealed only"
 
 
@@ -157,23 +157,26 @@ def test_a_database_of_an_unknown_schema_is_refused_and_left_alone(
     home = Phimage(tmp_path / "home")
 
     def mark(version: str) -> None:
-        statement = f"UPDATE alembic_version SET version_num = '{version}'"
-        if dialect == "postgresql":
-            with psycopg.connect(database_url, autocommit=True) as database:
-                database.execute(statement.encode())
-        else:
-            with closing(sqlite3.connect(tmp_path / "home" / "data" / "catalog.sqlite")) as database:
-                database.execute(statement)
-                database.commit()
+        for statement in (f"UPDATE alembic_version SET version_num = '{version}'", f"UPDATE head SET oldest = '{version}'"):
+            if dialect == "postgresql":
+                with psycopg.connect(database_url, autocommit=True) as database:
+                    database.execute(statement.encode())
+            else:
+                with closing(sqlite3.connect(tmp_path / "home" / "data" / "catalog.sqlite")) as database:
+                    database.execute(statement)
+                    database.commit()
 
     known = home.json("db", "status", "--data", "data", "--database", database_url)
     assert known["Schema"] == known["Needed"]
     mark("9999")
     result = home.run("serve", "--port", "0", "--data", "data", "--database", database_url)
-    told = "phimage: the database has schema 9999, which this phimage does not know: use the newer phimage\n"
+    told = (
+        "phimage: the database has schema 9999, which this phimage does not know: use the newer phimage"
+        f" (it needs one of schema 9999 or newer, this one has {known['Needed']})\n"
+    )
     assert (result.code, result.out, result.err) == (78, "", told)
     left = home.json("db", "status", "--data", "data", "--database", database_url)
-    assert left == {"Schema": "9999", "Needed": known["Needed"]}
+    assert left == {"Schema": "9999", "Needed": known["Needed"], "Oldest": "9999"}
 
 
 def test_a_master_key_that_others_can_read_is_refused_with_the_command_that_helps(tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ import hashlib
 import random
 import subprocess
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -85,16 +87,23 @@ class Shop:
     """A worker with everything that it needs."""
 
     def __init__(
-        self, catalog: Catalog, store: Store, work: Path, pace: Pace | None = None, policy: Policy | None = None
+        self,
+        catalog: Catalog,
+        store: Store,
+        work: Path,
+        pace: Pace | None = None,
+        policy: Policy | None = None,
+        now: Callable[[], float] = time.time,
     ) -> None:
         work.mkdir(exist_ok=True)
         self.catalog = catalog
         self.store = store
         self.work = work
         self.stop = threading.Event()
+        self._now = now
         fetcher = Fetcher(Web(policy or Policy()), sleep=self.stop.wait)
-        self.pipeline = Pipeline(store, fetcher, work, Limits(), reserve=0)
-        self.worker = Worker(catalog, store, self.pipeline, "worker", self.stop, pace or Pace(lease=5, look=0.05))
+        self.pipeline = Pipeline(store, fetcher, work, Limits(), reserve=0, now=now)
+        self.worker = Worker(catalog, store, self.pipeline, "worker", self.stop, pace or Pace(lease=5, look=0.05), now)
 
     def begin(self, file: Path, number: int = 1, *, made: Image | None = None, **origin: object) -> Job:
         """Let an image wait for an upload, and put all parts of a file. `origin` says otherwise than the truth about it."""
@@ -112,7 +121,7 @@ class Shop:
             owner="",
             fence=0,
             lease_until=0.0,
-            created=float(number),
+            created=self._now(),
             project=made.project,
             actor=AUTHOR.actor,
             reserved=file.stat().st_size,

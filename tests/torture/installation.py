@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -44,9 +45,9 @@ class Installation:
         self.cli = self.home
         self.key = Key("", "")
 
-    def start(self) -> Server:
-        """Start the server; with the starter catalogue when it is the first time."""
-        self.server = Server(self.home, "serve")
+    def start(self, under: tuple[str, ...] = ()) -> Server:
+        """Start the server; with the starter catalogue when it is the first time. `under`: a program that starts it."""
+        self.server = Server(self.home, "serve", under=under)
         key = self.server.new_key
         if key is not None:
             self.key = key
@@ -64,6 +65,15 @@ class Installation:
         """SIGTERM to the server, and wait until all of it has ended."""
         if self.server is not None:
             self.server.stop(SECONDS)
+        self.server = None
+
+    def end_traced(self) -> None:
+        """SIGTERM to a server below the program that started it, which ends with it."""
+        assert self.server is not None
+        server, main = self.server, self.server.workers()[0]
+        os.kill(main.pid, signal.SIGTERM)
+        eventually(lambda: not main.alive(), "the server does not end")
+        server.stop(SECONDS)
         self.server = None
 
     def publisher(self) -> Worker | None:

@@ -117,7 +117,7 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
         yield found
         eventually(lambda: not leftovers(found.store), "parts are left")
         assert all(digest_of_name(stored.name) for stored in found.store.list())
-        assert list((found.data / "work").iterdir()) == []
+        assert list((found.data / "work").glob("*")) == []
         assert len({content.sha256 for content in found.contents().values() if content.here}) <= 1
 
 

@@ -4,28 +4,45 @@ Both are used through the same few calls: `read` gives a transaction that change
 with its changes. On SQLite a write begins IMMEDIATE, so that two writers wait instead of failing; on PostgreSQL writers
 take turns at the row of `head` (see `revisions`). A commit is durable when it returns: SQLite runs with a
 write-ahead log and `synchronous=FULL`.
+
+Nobody waits for a database that is away: the first call that gets no connection opens a `Circuit`, and until it is closed
+every other call is refused at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from sqlalchemy import Connection, Engine, create_engine, event
+import psycopg
+import sqlalchemy
+from msgspec import Struct
+from psycopg import sql
+from sqlalchemy import Connection, Engine, Table, create_engine, event, insert
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from phimage.catalog.circuit import Circuit
 from phimage.errors import ServiceUnavailable, SetupError
 
-__all__ = ["BUSY_SECONDS", "Connection", "Database", "database_url", "open_database"]
+__all__ = ["BUSY_SECONDS", "Connection", "Database", "database_url", "insert_rows", "open_database"]
 
 BUSY_SECONDS = 5
 """How long a writer waits for another one before the caller gets RetCode 150."""
-
+CONNECT_SECONDS = 2
+"""How long PostgreSQL may take to take a connection; libpq knows nothing shorter."""
+SILENT_SECONDS = 30
+"""How long a writer on PostgreSQL may do nothing inside its transaction. Then the server ends it: a machine that vanished while
+it wrote must not keep the others from writing."""
 
 PREPARED = "prepared"
 """`?prepared=off` in the address of PostgreSQL: for a pooler between that knows no prepared statements, such as PgBouncer with
@@ -35,32 +52,53 @@ _SCHEMA_LOCK = 0x7068_696D_6167_65
 """Any number that other programs on the same PostgreSQL database do not lock; it reads "phimage"."""
 
 
+Kind = Literal["read", "write"]
+
+
+class Calls(Struct):
+    """What the transactions of one kind came to."""
+
+    count: int = 0
+    failures: int = 0
+    seconds: float = 0.0
+
+
 class Database:
     """An open database. Safe to use from several threads; not across a fork."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        postgresql = {"isolation_level": "AUTOCOMMIT"} if engine.dialect.name == "postgresql" else {}
-        self._single = engine.execution_options(phimage_single=True, **postgresql)
+        self.circuit = Circuit()
+        self.calls: dict[Kind, Calls] = {"read": Calls(), "write": Calls()}
+        self._counting = threading.Lock()
+        self._sockets: dict[int, socket.socket] = {}
+        self._writing = engine.execution_options(phimage_write=True)
+        autocommit = {"isolation_level": "AUTOCOMMIT"} if engine.dialect.name == "postgresql" else {}
+        self._single = engine.execution_options(phimage_single=True, **autocommit)
 
     @contextmanager
-    def read(self) -> Iterator[Connection]:
-        """A transaction that only reads, all of it as of one moment. Raises ServiceUnavailable when it cannot."""
-        with _told_as_unavailable(), self.engine.connect() as connection, connection.begin():
+    def read(self, *, probe: bool = False) -> Iterator[Connection]:
+        """A transaction that only reads, all of it as of one moment. Raises ServiceUnavailable when it cannot.
+
+        A probe tries even when the database is known to be away: it is how that is found to be over.
+        """
+        with self._transaction("read", probe) as connection:
             yield connection
 
     @contextmanager
     def read_one(self) -> Iterator[Connection]:
         """A connection for one statement that only reads: by itself it is as of one moment, so no transaction is begun and
         ended around it, which on PostgreSQL are three more ways there and back."""
-        with _told_as_unavailable(), self._single.connect() as connection, connection.begin():
+        with self._transaction("read", single=True) as connection:
             yield connection
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """A transaction that commits when the block ends well and leaves no trace when it does not."""
-        writer = self.engine.execution_options(phimage_write=True)
-        with _told_as_unavailable(), writer.connect() as connection, connection.begin():
+        """A transaction that commits when the block ends well and leaves no trace when it does not.
+
+        Raises ServiceUnavailable; only when its detail speaks of the commit it is not known whether the change was made.
+        """
+        with self._transaction("write") as connection:
             yield connection
 
     @contextmanager
@@ -71,9 +109,64 @@ class Database:
                 connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_SCHEMA_LOCK})")
             yield connection
 
+    def cut(self) -> None:
+        """End every call that waits for PostgreSQL: it raises ServiceUnavailable in its thread. Can be called from any thread.
+
+        For a database that took a call and then fell silent, for which a client of PostgreSQL waits without end.
+        """
+        for held in list(self._sockets.values()):
+            with suppress(OSError):
+                held.shutdown(socket.SHUT_RDWR)
+
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()
+
+    @contextmanager
+    def _transaction(self, kind: Kind, probe: bool = False, *, single: bool = False) -> Iterator[Connection]:
+        if not probe:
+            self.circuit.check()
+        begun, failed = time.perf_counter(), 1
+        try:
+            with _told_as_unavailable(), self._connect(kind, single) as connection, connection.begin() as transaction:
+                self.circuit.close()
+                yield connection
+                try:
+                    transaction.commit()
+                except DBAPIError as error:
+                    if kind == "read" or not error.connection_invalidated:
+                        raise
+                    told = "the connection broke during the commit: look into the log whether the change was made"
+                    raise ServiceUnavailable(detail=told) from error
+            failed = 0
+        except ServiceUnavailable:
+            raise
+        except BaseException:
+            failed = 0  # what the block raised is not the database's failure
+            raise
+        finally:
+            with self._counting:
+                calls = self.calls[kind]
+                calls.count += 1
+                calls.failures += failed
+                calls.seconds += time.perf_counter() - begun
+
+    def _connect(self, kind: Kind, single: bool) -> Connection:
+        engine = self._writing if kind == "write" else self._single if single else self.engine
+        try:
+            return engine.connect()
+        except DBAPIError as error:
+            self.circuit.open(_no_answer(error))
+            raise
+
+    def _hold_socket(self, connection: Any, entry: ConnectionPoolEntry) -> None:
+        # A descriptor of our own: one of libpq's could be another connection's by the time that it is shut down.
+        self._sockets[id(entry)] = socket.socket(fileno=os.dup(connection.fileno()))
+
+    def _leave_socket(self, connection: Any, entry: ConnectionPoolEntry) -> None:
+        held = self._sockets.pop(id(entry), None)
+        if held is not None:
+            held.close()
 
 
 @contextmanager
@@ -81,9 +174,39 @@ def _told_as_unavailable() -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
-        raise ServiceUnavailable(detail=f"the database did not answer: {type(error.orig).__name__}") from error
+        raise ServiceUnavailable(detail=_no_answer(error)) from error
     except NoConnectionFree as error:
         raise ServiceUnavailable(detail="the database is busy: no connection became free") from error
+
+
+def _no_answer(error: DBAPIError) -> str:
+    return f"the database did not answer: {type(error.orig).__name__}"
+
+
+def insert_rows(connection: Connection, table: Table, rows: Iterable[tuple[Any, ...]], batch: int) -> None:
+    """Insert many rows, each with a value for every column of the table as the driver takes it.
+
+    Holds at most a batch. Raises SetupError for what the database cannot keep.
+    """
+    names = [column.name for column in table.c]
+    if connection.dialect.name == "postgresql":
+        driver: Any = connection.connection.driver_connection
+        copying = sql.SQL("COPY {} ({}) FROM STDIN").format(
+            sql.Identifier(table.name), sql.SQL(", ").join(map(sql.Identifier, names))
+        )
+        try:
+            with driver.cursor() as cursor, cursor.copy(copying) as copy:
+                for row in rows:
+                    copy.write_row(row)
+        except psycopg.OperationalError as error:
+            raise ServiceUnavailable(detail=f"the database did not answer: {type(error).__name__}") from error
+        except psycopg.Error as error:
+            raise SetupError(f"PostgreSQL cannot keep a row of table {table.name}: {error}") from error
+        return
+    plain = insert(sqlalchemy.table(table.name, *map(sqlalchemy.column, names)))  # without types, so nothing is converted
+    left = iter(rows)
+    while some := list(islice(left, batch)):
+        connection.execute(plain, [dict(zip(names, row, strict=True)) for row in some])
 
 
 def database_url(text: str, data: Path) -> URL:
@@ -110,18 +233,30 @@ def open_database(url: URL) -> Database:
         engine = create_engine(url, connect_args={"check_same_thread": False, "timeout": BUSY_SECONDS})
         event.listen(engine, "connect", _set_up_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
-    else:
-        # Planning what a new caller waits for takes longer than doing it, so what is asked often is prepared.
-        prepared = {"prepare_threshold": None} if url.query.get(PREPARED) == "off" else {}
-        engine = create_engine(
-            url.difference_update_query([PREPARED]),
-            pool_pre_ping=True,
-            pool_size=8,
-            pool_timeout=BUSY_SECONDS,
-            connect_args={"connect_timeout": BUSY_SECONDS, **prepared},
-        )
-        event.listen(engine, "begin", _begin_postgresql)
-    return Database(engine)
+        return Database(engine)
+    # Planning what a new caller waits for takes longer than doing it, so what is asked often is prepared.
+    prepared = {"prepare_threshold": None} if url.query.get(PREPARED) == "off" else {}
+    engine = create_engine(
+        url.difference_update_query([PREPARED]),
+        pool_pre_ping=True,
+        pool_size=8,
+        pool_timeout=BUSY_SECONDS,
+        connect_args={**_POSTGRESQL, **prepared},
+    )
+    event.listen(engine, "begin", _begin_postgresql)
+    database = Database(engine)
+    event.listen(engine, "connect", database._hold_socket)
+    event.listen(engine, "close", database._leave_socket)
+    return database
+
+
+_POSTGRESQL = {
+    "connect_timeout": CONNECT_SECONDS,
+    "keepalives_idle": 10,  # seconds: a machine that vanished is found out while a call waits for it
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,  # milliseconds
+}
 
 
 def _set_up_sqlite(connection: Any, entry: ConnectionPoolEntry) -> None:
@@ -143,6 +278,9 @@ def _begin_postgresql(connection: Connection) -> None:
     if options.get("phimage_single", False):
         return
     if options.get("phimage_write", False):
-        connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{BUSY_SECONDS}s'")
+        connection.exec_driver_sql(
+            f"SELECT set_config('lock_timeout', '{BUSY_SECONDS}s', true),"
+            f" set_config('idle_in_transaction_session_timeout', '{SILENT_SECONDS}s', true)"
+        )
     else:  # SQLite has nothing less
         connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")

@@ -37,8 +37,12 @@ class Touches:
         for scope, revision in scopes.items():
             self._last[scope] = max(revision, self._last.get(scope, revision))
         if len(self._last) > self._most:
-            self._last = {}
-            self._floor = newest
+            self.note_all(newest)
+
+    def note_all(self, newest: Revision) -> None:
+        """Revisions up to `newest` may have touched anything."""
+        self._last = {}
+        self._floor = newest
 
     def last(self, scope: str) -> Revision:
         """The last revision that touched a scope."""
@@ -54,6 +58,8 @@ class Memory:
         self._lock = threading.Lock()
         self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
         self._weight = 0
+        self.hits = 0
+        self.misses = 0
 
     def recall(self, name: Hashable, revision: Revision) -> Any:
         """What is remembered under a name, if it holds at a revision. Raises MustWait."""
@@ -65,6 +71,7 @@ class Memory:
                 last = self._touches.last(scope)
                 if last > entry.read_at or last > revision:
                     raise MustWait
+            self.hits += 1
             self._entries.move_to_end(name)
             return entry.value
 
@@ -74,6 +81,7 @@ class Memory:
         What weighs more than half of what may be remembered is not: it would cost everything else.
         """
         with self._lock:
+            self.misses += 1  # here, because a request that must wait looks more than once
             old = self._entries.pop(name, None)
             self._weight -= old.weight if old else 0
             if weight > self._most // 2:

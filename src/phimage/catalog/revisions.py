@@ -11,6 +11,7 @@ from sqlalchemy import Connection, func, insert, select, update
 
 from phimage.catalog import tables
 from phimage.catalog.engine import Database
+from phimage.errors import ServiceUnavailable
 from phimage.model.ids import Revision
 
 TOPOLOGY = "topology"
@@ -95,13 +96,17 @@ class Journal:
     def change(self, author: Author) -> Iterator[Change]:
         """Write one revision. If nothing was recorded there is none; if the block raises, nothing has happened.
 
+        Raises ServiceUnavailable, before anything is written, when the schema went on without this program.
+
         Writers take turns: the first statement updates the one row of `head`, which the database locks until the end, so
         that the order of numbers is the order of commits.
         """
         with self._database.write() as connection:
             tables_head = tables.head
             connection.execute(update(tables_head).values(number=tables_head.c.number))
-            newest = connection.execute(select(tables_head.c.number, tables_head.c.time)).one()
+            newest = connection.execute(select(tables_head.c.number, tables_head.c.time, tables_head.c.oldest)).one()
+            if reason := outdated(newest.oldest):
+                raise ServiceUnavailable(detail=reason)
             change = Change(connection, author, Revision(newest.number))
             yield change
             if change.records:
@@ -135,9 +140,22 @@ def _fields(record: ChangeRecord) -> dict[str, Any]:
     return {"noun": record.noun, "id": record.id, "scope": record.scope, "verb": record.verb}
 
 
+def outdated(oldest: str) -> str:
+    """Why this program must not go on, when the database asks for programs of a newer schema than its own; else empty."""
+    if oldest <= tables.SCHEMA:
+        return ""
+    return f"the database was upgraded and needs a phimage of schema {oldest} or newer: start that one"
+
+
 def head(connection: Connection) -> Revision:
     """The newest revision; 0 when nothing was ever written."""
     return Revision(connection.execute(select(tables.head.c.number)).scalar_one())
+
+
+def head_and_oldest(connection: Connection) -> tuple[Revision, str]:
+    """The newest revision, and the oldest schema whose programs may work with the database."""
+    found = connection.execute(select(tables.head.c.number, tables.head.c.oldest)).one()
+    return Revision(found.number), found.oldest
 
 
 def revision_at(connection: Connection, time: int) -> Revision:

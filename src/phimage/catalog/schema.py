@@ -1,52 +1,126 @@
-"""Making and checking the schema of a database."""
+"""Making, checking and changing the schema of a database.
+
+Old and new programs work side by side on one database while it is upgraded. Each step in `migrations/versions` says with
+`compatible_with` which is the oldest schema whose programs can go on beside it; the database keeps the newest of those in
+`head.oldest`. A program starts on its own schema and on a newer one that allows it, and stops working when a step comes that
+does not.
+"""
 
 from __future__ import annotations
 
+import os
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection
+from alembic.script import Script, ScriptDirectory
+from msgspec import Struct
+from sqlalchemy import Connection, inspect, select, update
 
+from phimage.catalog import tables
 from phimage.catalog.engine import Database
-from phimage.errors import SetupError
+from phimage.errors import ServiceUnavailable, SetupError
+
+LOCK_SECONDS = 1
+"""How long a step on PostgreSQL waits for a table, while everybody who wants it waits behind."""
+TRIES = 10
+PAUSE_SECONDS = 1.0
+
+_FOLDER = Path(__file__).parent / "migrations"
 
 
-def _config(connection: Connection | None) -> Config:
+def _config(connection: Connection | None, further: Sequence[Path] = ()) -> Config:
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.set_main_option("script_location", str(_FOLDER))
+    config.set_main_option("path_separator", "os")
+    config.set_main_option("version_locations", os.pathsep.join(map(str, (_FOLDER / "versions", *further))))
     config.attributes["connection"] = connection
     return config
 
 
 def newest() -> str:
     """The schema version that this program works with."""
-    found = ScriptDirectory.from_config(_config(None)).get_current_head()
-    assert found is not None
-    return found
+    return tables.SCHEMA
 
 
 def version(database: Database) -> str | None:
     """The schema version of a database; None when it is empty."""
     with database.read() as connection:
-        return MigrationContext.configure(connection).get_current_revision()
+        return version_of(connection)
 
 
-def upgrade(database: Database) -> None:
-    """Bring a database to the newest schema, in one transaction. Whoever comes second finds it done."""
-    with database.write_alone() as connection:
-        command.upgrade(_config(connection), "head")
+def version_of(connection: Connection) -> str | None:
+    """The same, inside a transaction."""
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+class Status(Struct, frozen=True):
+    """What a database has: its schema, and the oldest schema whose programs may work with it. None and "" when it is empty."""
+
+    version: str | None
+    oldest: str
+
+
+def status(database: Database) -> Status:
+    """What a database has."""
+    with database.read() as connection:
+        found = version_of(connection)
+        has = found is not None and "oldest" in {column["name"] for column in inspect(connection).get_columns("head")}
+        oldest = connection.execute(select(tables.head.c.oldest)).scalar_one() if has else found or ""
+        return Status(found, oldest)
+
+
+def upgrade(database: Database, further: Sequence[Path] = (), sleep: Callable[[float], None] = time.sleep) -> None:
+    """Bring a database to the newest schema, in one transaction. Whoever comes second finds it done.
+
+    Others may work on meanwhile: a table that is not free within LOCK_SECONDS is asked for again later. `further` are folders
+    of steps beside the program's own.
+    """
+    for left in reversed(range(TRIES)):
+        try:
+            with database.write_alone() as connection:
+                upgrade_on(connection, further)
+            return
+        except ServiceUnavailable:
+            if not left:
+                raise
+        sleep(PAUSE_SECONDS)
+
+
+def upgrade_on(connection: Connection, further: Sequence[Path] = ()) -> None:
+    """The same, inside a transaction of the caller's, who must be alone."""
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'")
+    command.upgrade(_config(connection, further), "head")
+    oldest = max(step.module.compatible_with for step in steps(further))
+    connection.execute(update(tables.head).values(oldest=oldest))
+
+
+def steps(further: Sequence[Path] = ()) -> list[Script]:
+    """All steps, first to last."""
+    return list(ScriptDirectory.from_config(_config(None, further)).walk_revisions())[::-1]
 
 
 def make_or_check(database: Database) -> None:
-    """Make the schema in an empty database. Raises SetupError when there is one that this program does not know."""
-    found = version(database)
-    if found is None:
+    """Make the schema in an empty database. Raises SetupError when there is one that this program cannot work with."""
+    if version(database) is None:
         upgrade(database)
-    elif found != newest():
-        known = {script.revision for script in ScriptDirectory.from_config(_config(None)).walk_revisions()}
-        if found in known:
-            raise SetupError(f"the database has schema {found}, this phimage needs {newest()}: run `phimage db upgrade`")
-        raise SetupError(f"the database has schema {found}, which this phimage does not know: use the newer phimage")
+    check(database)
+
+
+def check(database: Database) -> None:
+    """Raises SetupError when the database has no schema, or one that this program cannot work with."""
+    there = status(database)
+    found, needed = there.version, there.oldest
+    if found is None:
+        raise SetupError("the database is empty: run `phimage serve` once")
+    if found < newest():
+        raise SetupError(f"the database has schema {found}, this phimage needs {newest()}: run `phimage db upgrade`")
+    if needed > newest():
+        raise SetupError(
+            f"the database has schema {found}, which this phimage does not know: use the newer phimage"
+            f" (it needs one of schema {needed} or newer, this one has {newest()})"
+        )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Hashable
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection
@@ -27,6 +27,8 @@ from phimage.catalog.revisions import (
     Journal,
     account_scope,
     head,
+    head_and_oldest,
+    outdated,
     project_scope,
     revision_at,
     touched,
@@ -72,9 +74,15 @@ class Catalog:
         return self._journal.change(author)
 
     def refresh(self) -> Revision:
-        """Learn of revisions that other processes wrote. Returns the newest."""
-        with self.database.read() as connection:
-            newest = head(connection)
+        """Learn of revisions that other processes wrote. Returns the newest. It tries even when the database is away.
+
+        Raises ServiceUnavailable. When the database asks for a newer program, this one does not use it again.
+        """
+        with self.database.read(probe=True) as connection:
+            newest, oldest = head_and_oldest(connection)
+            if reason := outdated(oldest):
+                self.database.circuit.open(reason, for_good=True)
+                raise ServiceUnavailable(detail=reason)
             if newest > self.head:
                 scopes = touched(connection, self.head, newest)
                 self._advance(newest, scopes)
@@ -101,14 +109,19 @@ class Catalog:
         if revision == self.head + 1:
             self._advance(revision, dict.fromkeys(scopes, revision))
         else:
-            with suppress(ServiceUnavailable):  # it is committed, whatever happens now; a later refresh learns of it
+            try:
                 self.refresh()
+            except ServiceUnavailable:  # it is committed, whatever happens now, and whoever made it must not see less
+                self._advance(revision, None)
 
-    def _advance(self, newest: Revision, scopes: dict[str, Revision]) -> None:
+    def _advance(self, newest: Revision, scopes: dict[str, Revision] | None) -> None:
         with self._lock:
             if newest <= self.head:
                 return
-            self._touches.note(scopes, newest)
+            if scopes is None:
+                self._touches.note_all(newest)
+            else:
+                self._touches.note(scopes, newest)
             self.head = newest
         for listener in self._listeners:
             listener()
@@ -124,8 +137,12 @@ class View:
         self._wait = wait
 
     def may_wait(self) -> None:
-        """Raises MustWait if this view may not read: for callers that are about to read by themselves."""
+        """Raises MustWait if this view may not read: for callers that are about to read or write by themselves.
+
+        Raises ServiceUnavailable instead when the database is known to be away, so that no thread is taken for nothing.
+        """
         if not self._wait:
+            self._catalog.database.circuit.check()
             raise MustWait
 
     def topology(self) -> Topology:

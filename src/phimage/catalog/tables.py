@@ -23,6 +23,8 @@ from sqlalchemy import (
     text,
 )
 
+SCHEMA = "0003"
+"""The schema that these tables are: the number of the last step in `migrations/versions`."""
 LIVE = 2**63 - 1
 """`until` of a row that holds now."""
 LIVING: ColumnElement[int] = literal_column(str(LIVE), BigInteger)
@@ -77,8 +79,16 @@ def _must(name: str, kind: Any = Text) -> Column[Any]:
     return Column(name, kind, nullable=False)
 
 
-head = Table("head", metadata, _key("one", Integer), _must("number", BigInteger), _must("time", BigInteger))
-"""One row: the newest revision and its time. Updating it is what makes writers take turns."""
+head = Table(
+    "head",
+    metadata,
+    _key("one", Integer),
+    _must("number", BigInteger),
+    _must("time", BigInteger),
+    Column("oldest", Text, nullable=False, server_default="0001"),
+)
+"""One row: the newest revision, its time, and the oldest schema whose programs may work with the database (see `schema`).
+Updating it is what makes writers take turns."""
 
 revision = Table(
     "revision",

@@ -1,11 +1,13 @@
-"""`phimage db`: the schema of the database."""
+"""`phimage db`: the database of an installation."""
 
 from __future__ import annotations
+
+import sys
 
 import click
 
 from phimage.cli.installation import of_installation
-from phimage.cli.output import json_option, print_json
+from phimage.cli.output import json_option, print_json, print_table, steps
 from phimage.settings import Settings
 
 
@@ -29,19 +31,23 @@ def status(settings: Settings, as_json: bool) -> None:
 
     database = open_existing(settings)
     try:
-        found = schema.version(database)
+        found = schema.status(database)
     finally:
         database.close()
     if as_json:
-        print_json({"Schema": found, "Needed": schema.newest()})
+        print_json({"Schema": found.version, "Needed": schema.newest(), "Oldest": found.oldest})
     else:
-        click.echo(f"schema {found or 'none'}, needed {schema.newest()}")
+        allowed = f", for programs of schema {found.oldest} and newer" if found.oldest else ""
+        click.echo(f"schema {found.version or 'none'}{allowed}, needed {schema.newest()}")
 
 
 @db.command()
 @of_installation
 def upgrade(settings: Settings) -> None:
     """Bring the database to the schema that this phimage needs, in one transaction.
+
+    Servers may go on meanwhile. Those of an older phimage keep working beside the new schema unless `phimage db status` says
+    that it is only for newer ones.
 
     \b
     Example:
@@ -56,3 +62,76 @@ def upgrade(settings: Settings) -> None:
     finally:
         database.close()
     click.echo(f"schema {schema.newest()}")
+
+
+@db.command()
+@of_installation
+@json_option
+def check(settings: Settings, as_json: bool) -> None:
+    """Look whether everything in the database is as phimage left it. Exits with 1 if it is not.
+
+    Tables, the log of revisions against the rows of every noun, and whether every sealed key opens. Servers may go on.
+
+    \b
+    Example:
+      phimage db check --data /var/lib/phimage
+    """
+    from phimage.bootstrap import open_catalog
+    from phimage.catalog.integrity import check
+
+    catalog = open_catalog(settings)
+    try:
+        with steps("checking") as step:
+            found = check(catalog.database, catalog.seal, step)
+    finally:
+        catalog.database.close()
+    if as_json:
+        print_json({"Findings": [{"Check": finding.check, "Table": finding.table, "What": finding.what} for finding in found]})
+    else:
+        rows = [(finding.check, finding.table, finding.what) for finding in found]
+        print_table(("CHECK", "TABLE", "WHAT"), rows, empty="all is well")
+    if found:
+        sys.exit(1)
+
+
+@db.command()
+@of_installation
+@click.option("--to", metavar="URL", required=True, envvar="PHIMAGE_COPY_TO", help="postgresql://... or sqlite:///FILE, empty.")
+@json_option
+def copy(settings: Settings, to: str, as_json: bool) -> None:
+    """Copy the catalogue into another, empty database, and prove that it arrived.
+
+    From SQLite to PostgreSQL, or back. Everything is copied as of one moment, in one transaction, and read back; the
+    source is not touched. Stop the servers first: what they change after that moment is not in the copy. The master key
+    stays the same.
+
+    \b
+    Examples:
+      phimage db copy --data /var/lib/phimage --to postgresql://phimage@db/phimage
+      phimage db copy --database postgresql://phimage@db/phimage --to sqlite:////var/lib/phimage/catalog.sqlite
+    """
+    from phimage.bootstrap import open_existing
+    from phimage.catalog.copy import copy, rows_to_copy
+    from phimage.catalog.engine import database_url, open_database
+
+    source = open_existing(settings)
+    target = open_database(database_url(to, settings.data_folder))
+    try:
+        with steps("copying") as step:
+            all_rows, done = 2 * rows_to_copy(source), 0  # each is written and read back
+
+            def progress(table: str, rows: int) -> None:
+                nonlocal done
+                done += rows
+                step(table, done, all_rows)
+
+            copied = copy(source, target, progress)
+    finally:
+        source.close()
+        target.close()
+    if as_json:
+        told = [{"Table": table.table, "Rows": table.rows, "Digest": table.digest} for table in copied.tables]
+        print_json({"Revision": copied.revision, "Tables": told})
+    else:
+        print_table(("TABLE", "ROWS", "DIGEST"), [(one.table, str(one.rows), one.digest) for one in copied.tables], whole=3)
+        click.echo(f"copied as of revision {copied.revision}; every table was read back and is equal")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, TypeVar
 
 import click
 import msgspec
 from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -51,6 +52,20 @@ def note(text: str) -> None:
 def working(text: str) -> AbstractContextManager[object]:
     """Show on standard error that something is going on, if a person is looking."""
     return Console(stderr=True).status(text)
+
+
+@contextmanager
+def steps(doing: str) -> Iterator[Callable[[str, int, int], None]]:
+    """Show on standard error how far something is, if a person is looking. Call it with what is done, how much, of how much."""
+    columns = (TextColumn(doing), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"))
+    shown_on = Console(stderr=True)
+    with Progress(*columns, console=shown_on, transient=True, disable=not shown_on.is_terminal) as shown:
+        task = shown.add_task("", total=None)
+
+        def step(what: str, done: int, of: int) -> None:
+            shown.update(task, description=what, completed=done, total=of)
+
+        yield step
 
 
 def print_new_key(fields: dict[str, Any], endpoint: str = "", *, as_json: bool) -> None:

@@ -1,10 +1,11 @@
 """The HTTP edge, as an ASGI application. Its whole order:
 
 1. path: what is mounted answers below its own (`/images/`, `/uploads/`)
-2. method: GET and POST, else 405; a few pages are fixed (`/healthz`, `/openapi.json`); every other path is a base path
+2. method: GET and POST, else 405; a few paths are pages (`/healthz`, `/readyz`, `/metrics`, `/openapi.json`); the others are
+   base paths
 3. body: read up to the Action's limit; what is over it is read, forgotten and answered with RetCode 240
 4. answer: at once from what is remembered, else in a thread that may wait for the database
-5. headers: request id, revision, gzip if the client asks and it pays
+5. headers: request id, revision, age of what was known if it is stale, gzip if the client asks and it pays
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import asyncio
 import gzip
 import re
 import secrets
+import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -20,11 +22,15 @@ from functools import partial
 from typing import Generic
 
 import structlog
+from msgspec import Struct
 
 from phimage.errors import MissingAction, MustWait, NotYet, RequestError, ServiceUnavailable, TooLargeParam
 from phimage.gateway import envelope
 from phimage.gateway.dispatch import Answer, Attempt, Dispatcher, Incoming, View, most_body
 from phimage.gateway.origin import Message, Origin
+from phimage.gateway.page import Page, fixed
+from phimage.gateway.traffic import Traffic
+from phimage.gateway.watch import STALE_SECONDS, Watch
 
 log = structlog.get_logger()
 
@@ -36,43 +42,62 @@ THREADS = 4
 """Few: what they wait for is short, and each one more that wants the interpreter costs all others."""
 REQUEST_IDS = 256
 """How many are drawn at a time."""
+STOPPING_SECONDS = 0.25
+JSON = b"application/json"
 GZIP_FROM = 16 * 1024
 MOST_FORGOTTEN = 16 * 1024 * 1024
 """Bytes of an oversized body that are read to keep the connection usable; beyond that it is closed."""
 
 
+class Chore(Struct, frozen=True):
+    """What is done again and again, in a thread, `every` so many seconds after it last ended.
+
+    `do` may wait, and raise ServiceUnavailable.
+    """
+
+    every: float
+    do: Callable[[], object]
+
+
 class App(Generic[View]):
     """The ASGI application.
 
-    `refresh` is called every `refresh_seconds` in a thread, to learn of other processes' changes; `started` once, when the
-    application begins to answer, and `stopped` when it has ended. `stopping` says whether the server is about to end: who
-    waits for news is answered then. `pages` are fixed JSON documents by path, for GET; `mounts` are other applications by the
-    beginning of their paths.
+    `watches` run as long as the application; `watch`, one of them, learns of other processes' changes. `chores` are done
+    beside. `started` is called once, when the application begins to answer, and `stopped` when it has ended. `stopping`
+    says whether the server is about to end: who waits for news is answered then. `pages` answer GETs of their paths;
+    `mounts` are other applications by the beginning of their paths.
     """
 
     def __init__(
         self,
         dispatcher: Dispatcher[View],
-        refresh: Callable[[], object],
+        watch: Watch,
         started: Callable[[], object] = lambda: None,
         stopped: Callable[[], object] = lambda: None,
         origin: Origin | None = None,
-        pages: Mapping[str, bytes] | None = None,
-        refresh_seconds: float = 0.25,
+        pages: Mapping[str, Page] | None = None,
         stopping: Callable[[], bool] = lambda: False,
         mounts: Mapping[str, Application] | None = None,
+        *,
+        watches: Iterable[Watch] = (),
+        chores: Iterable[Chore] = (),
+        traffic: Traffic | None = None,
+        log_requests: bool = False,
     ) -> None:
         self._dispatcher = dispatcher
-        self._refresh = refresh
+        self._watch = watch
+        self._watches = (watch, *watches)
+        self._chores = tuple(chores)
+        self._traffic = traffic or Traffic()
+        self._log_requests = log_requests
         self._started = started
         self._stopped = stopped
         self._stopping = stopping
-        self._refresh_seconds = refresh_seconds
-        self._pages = {"/healthz": b'{"status":"ok"}', **(pages or {})}
+        self._pages = {"/healthz": fixed(b'{"status":"ok"}'), **(pages or {})}
         self._mounts = tuple((mounts or {}).items())
         self._origin = origin or Origin()
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="answer")
-        self._watcher: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._news = asyncio.Event()
         self._request_ids = _request_ids()
@@ -82,13 +107,16 @@ class App(Generic[View]):
         if scope["type"] == "http":
             for beginning, mounted in self._mounts:
                 if scope["path"].startswith(beginning):
-                    await mounted(scope, receive, send)
+                    if self._watch.age() > STALE_SECONDS:
+                        await self._watch.age_to_tell()
+                    await mounted(scope, self._receiving(receive), self._sending(send))
                     return
             await self._http(scope, receive, send)
         elif scope["type"] == "lifespan":
             await self._lifespan(receive, send)
 
     async def _http(self, scope: Message, receive: Receive, send: Send) -> None:
+        begun = time.perf_counter()
         request_id = next(self._request_ids)
         headers = dict(scope["headers"])
         method = scope["method"]
@@ -98,25 +126,61 @@ class App(Generic[View]):
             return
         page = self._pages.get(scope["path"])
         if page is not None and method == "GET":
-            await _respond(send, 200, page, request_id)
+            told = await page(self._origin.certain_address(scope))
+            await _respond(send, told.status, told.body, request_id, kind=told.kind.encode("ascii"))
             return
         query = scope["query_string"].decode("utf-8", "replace")  # UTF-8 that is not escaped, as curl sends it, is text too
         body = await _read(receive, most_body(self._dispatcher.registry, query)) if method == "POST" else b""
+        address = self._origin.address(scope)
+        age = None
         if isinstance(body, RequestError):
-            answer = Answer(envelope.failure("", body), body.ret_code, None)
+            answer, received = Answer(envelope.failure("", body), body.ret_code, None), 0
         else:
+            received = len(body)
+            if self._watch.age() > STALE_SECONDS:
+                age = await self._watch.age_to_tell()
             content_type = headers.get(b"content-type", b"").decode("latin-1")
-            address, base_url = self._origin.address(scope), partial(self._origin.base_url, scope)
+            base_url = partial(self._origin.base_url, scope)
             path = scope["path"]
             answer = await self._answer(Incoming(method, path, query, content_type, body, address, request_id, base_url))
         extra = [(name.lower().encode("ascii"), value.encode("ascii")) for name, value in answer.headers.items()]
         if answer.revision is not None:
             extra.append((b"x-phimage-revision", b"%d" % answer.revision))
+            if age is not None:
+                extra.append((b"x-phimage-age", b"%d" % age))
         content = answer.body
         if len(content) > GZIP_FROM and _takes_gzip(headers.get(b"accept-encoding", b"")):
             content = gzip.compress(content, 1, mtime=0)
             extra += [(b"content-encoding", b"gzip"), (b"vary", b"accept-encoding")]
+        seconds = time.perf_counter() - begun
+        self._traffic.count(answer.action, answer.ret_code, seconds, received + len(query), len(content))
+        if self._log_requests:
+            log.info(
+                "request.answered",
+                request_id=request_id,
+                action=answer.action,
+                ret_code=answer.ret_code,
+                revision=answer.revision,
+                address=address,
+                seconds=round(seconds, 6),
+                bytes=len(content),
+            )
         await _respond(send, 200, content, request_id, extra)
+
+    def _receiving(self, receive: Receive) -> Receive:
+        async def counted() -> Message:
+            message = await receive()
+            self._traffic.bytes_in += len(message.get("body", b""))
+            return message
+
+        return counted
+
+    def _sending(self, send: Send) -> Send:
+        async def counted(message: Message) -> None:
+            await send(message)
+            self._traffic.bytes_out += len(message.get("body", b""))
+
+        return counted
 
     async def _answer(self, incoming: Incoming) -> Answer:
         attempt = Attempt()
@@ -159,37 +223,36 @@ class App(Generic[View]):
             message = await receive()
             if message["type"] == "lifespan.startup":
                 self._loop = asyncio.get_running_loop()
-                self._watcher = asyncio.create_task(self._watch())
+                self._tasks = [asyncio.create_task(watch.run()) for watch in self._watches]
+                self._tasks += [asyncio.create_task(self._do(chore)) for chore in self._chores]
+                self._tasks.append(asyncio.create_task(self._let_go_when_stopping()))
                 await send({"type": "lifespan.startup.complete"})
                 self._started()
             elif message["type"] == "lifespan.shutdown":
                 self._loop = None
-                if self._watcher is not None:
-                    self._watcher.cancel()
+                for task in self._tasks:
+                    task.cancel()
                     with suppress(asyncio.CancelledError):
-                        await self._watcher
+                        await task
+                for watch in self._watches:
+                    watch.close()
                 self._threads.shutdown()
                 self._stopped()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
 
-    async def _watch(self) -> None:
+    async def _do(self, chore: Chore) -> None:
         loop = asyncio.get_running_loop()
-        away = False
         while True:
-            await asyncio.sleep(self._refresh_seconds)
+            await asyncio.sleep(chore.every)
+            with suppress(ServiceUnavailable):  # whoever watches the database tells
+                await loop.run_in_executor(self._threads, chore.do)
+
+    async def _let_go_when_stopping(self) -> None:
+        while True:
+            await asyncio.sleep(STOPPING_SECONDS)
             if self._stopping():
                 self._spread_news()
-            try:
-                await loop.run_in_executor(self._threads, self._refresh)
-            except ServiceUnavailable as error:
-                if not away:
-                    log.warning("database.away", reason=error.detail)
-                away = True
-            else:
-                if away:
-                    log.warning("database.back")
-                away = False
 
 
 def new_request_id() -> str:
@@ -237,9 +300,11 @@ def _takes_gzip(accept: bytes) -> bool:
     return False
 
 
-async def _respond(send: Send, status: int, body: bytes, request_id: str, extra: Iterable[tuple[bytes, bytes]] = ()) -> None:
+async def _respond(
+    send: Send, status: int, body: bytes, request_id: str, extra: Iterable[tuple[bytes, bytes]] = (), kind: bytes = JSON
+) -> None:
     headers = [
-        (b"content-type", b"application/json"),
+        (b"content-type", kind),
         (b"content-length", b"%d" % len(body)),
         (b"x-ucloud-request-uuid", request_id.encode("ascii")),
         *extra,

@@ -69,12 +69,16 @@ class Incoming(Struct, frozen=True):
 
 
 class Answer(Struct, frozen=True):
-    """What goes back at HTTP 200. `revision` is the one that the answer reflects; None when it came to none."""
+    """What goes back at HTTP 200. `revision` is the one that the answer reflects; None when it came to none.
+
+    `action` is empty when the request named none that there is.
+    """
 
     body: bytes
     ret_code: int
     revision: Revision | None
     headers: dict[str, str] = {}
+    action: str = ""
 
 
 class Attempt(Struct):
@@ -137,22 +141,25 @@ class Dispatcher(Generic[View]):
                 name = _action_name(attempt.params)
                 admitted = self._admit(name, attempt.params, view, incoming, attempt)
             pin = read_path(incoming.path)  # not before: who has no key is told nothing and costs no reading
-            view = self._view(pin, view, attempt.wait)
+            view = self._view(pin, view)
             return self._run(admitted, pin, view, incoming, attempt)
         except RequestError as error:
-            return Answer(envelope.failure(name, error), error.ret_code, view.revision if view else None)
+            revision = view.revision if view else None
+            return Answer(envelope.failure(name, error), error.ret_code, revision, action=self._known(name))
         except (MustWait, NotYet):
             raise
         except Exception:
             log.exception("request.failed", action=name, request_id=incoming.request_id)
             defect = ServiceUnavailable(detail="an error inside phimage; its log has the request id")
-            return Answer(envelope.failure(name, defect), defect.ret_code, None)
+            return Answer(envelope.failure(name, defect), defect.ret_code, None, action=self._known(name))
 
-    def _view(self, pin: Pin, now: View, wait: bool) -> View:
+    def _known(self, name: str) -> str:
+        return name if self.registry.get(name) else ""
+
+    def _view(self, pin: Pin, now: View) -> View:
         if not pin.pinned:
             return now
-        if not wait:
-            raise MustWait
+        now.may_wait()
         if pin.time is not None:
             if pin.time > self._clock() * 1_000_000:
                 raise UnavailableParam("at", detail="the time is in the future")
@@ -188,8 +195,7 @@ class Dispatcher(Generic[View]):
         if action.changes:
             if pin.pinned:
                 raise UnavailableParam("rev", detail=f"{action.name} changes the catalogue, which cannot be done in the past")
-            if not attempt.wait:
-                raise MustWait
+            view.may_wait()
         headers: dict[str, str] = {}
         call = Call(
             view=view,
@@ -207,7 +213,7 @@ class Dispatcher(Generic[View]):
             base_url=incoming.base_url,
         )
         body = envelope.success(action.name, action.answer(admitted.request, call))
-        return Answer(body, 0, view.revision, headers)
+        return Answer(body, 0, view.revision, headers, action.name)
 
 
 def _bytes_of(incoming: Incoming) -> Hashable:

@@ -32,6 +32,12 @@ class Origin:
                     break
         return address
 
+    def certain_address(self, scope: Message) -> str:
+        """The same, or nothing when a proxy that is not trusted stands between: everybody seems to come from its address."""
+        if _fields(scope, b"x-forwarded-for") and not self._is_proxy(_peer(scope)):
+            return ""
+        return self.address(scope)
+
     def base_url(self, scope: Message) -> str:
         """The address at which the caller found this server, such as `https://images.example:8443`. It goes back to the caller
         alone."""

@@ -23,6 +23,10 @@ class Present(Protocol):
         """The revision that is looked at."""
         ...
 
+    def may_wait(self) -> None:
+        """Raises MustWait if this view may not read, or ServiceUnavailable at once when reading would be in vain."""
+        ...
+
     def key(self, public: PublicKey) -> tuple[Key, PrivateKey] | None:
         """A key that works now, opened."""
         ...

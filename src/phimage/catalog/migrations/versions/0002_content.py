@@ -7,6 +7,7 @@ from alembic import op
 
 revision = "0002"
 down_revision = "0001"
+compatible_with = "0001"
 
 
 LIVE = sa.text("until = 9223372036854775807")

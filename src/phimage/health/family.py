@@ -1,0 +1,62 @@
+"""Families of measures, as Prometheus calls them, and how those of several processes become one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+from msgspec import Struct
+
+Kind = Literal["counter", "gauge", "histogram"]
+
+
+class Sample(Struct, frozen=True):
+    """One measure. Of a histogram `value` is the sum of what was observed and `buckets` how many fell into each."""
+
+    labels: tuple[str, ...]
+    value: float
+    buckets: tuple[int, ...] = ()
+
+
+class Family(Struct, frozen=True):
+    """Measures of one name, told apart by labels. `bounds` are a histogram's, without the last, which is infinite."""
+
+    name: str
+    kind: Kind
+    help: str
+    labels: tuple[str, ...]
+    samples: tuple[Sample, ...]
+    bounds: tuple[float, ...] = ()
+
+
+def counter(name: str, help: str, value: float) -> Family:
+    """A count without labels."""
+    return Family(name, "counter", help, (), (Sample((), value),))
+
+
+def gauge(name: str, help: str, value: float) -> Family:
+    """A gauge without labels."""
+    return Family(name, "gauge", help, (), (Sample((), value),))
+
+
+def merge(processes: Iterable[Iterable[Family]]) -> list[Family]:
+    """The families of several processes as one installation's: counters and histograms add up, of gauges the largest counts."""
+    found: dict[str, Family] = {}
+    samples: dict[str, dict[tuple[str, ...], Sample]] = {}
+    for family in (family for process in processes for family in process):
+        found.setdefault(family.name, family)
+        known = samples.setdefault(family.name, {})
+        for sample in family.samples:
+            before = known.get(sample.labels)
+            known[sample.labels] = sample if before is None else _both(family.kind, before, sample)
+    return [
+        Family(family.name, family.kind, family.help, family.labels, tuple(samples[name].values()), family.bounds)
+        for name, family in found.items()
+    ]
+
+
+def _both(kind: Kind, one: Sample, other: Sample) -> Sample:
+    if kind == "gauge":
+        return max(one, other, key=lambda sample: sample.value)
+    buckets = tuple(map(sum, zip(one.buckets, other.buckets, strict=True)))
+    return Sample(one.labels, one.value + other.value, buckets)

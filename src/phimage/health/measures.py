@@ -1,0 +1,137 @@
+"""The measures of one server process, from the parts that count them."""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Callable, Iterable
+from itertools import chain
+from pathlib import Path
+
+import msgspec
+
+from phimage.catalog.store import Catalog
+from phimage.chunks.wrap import Measures as StoreMeasures
+from phimage.errors import ServiceUnavailable
+from phimage.gateway.traffic import BOUNDS, Traffic
+from phimage.health.family import Family, Sample, counter, gauge, merge
+from phimage.health.prometheus import text
+from phimage.health.shares import Shares
+
+_PAGE_BYTES = resource.getpagesize()
+_families = msgspec.msgpack.Decoder(list[Family])
+
+
+class Measures:
+    """What a process tells the other workers of its server, and what it answers for all of them."""
+
+    def __init__(
+        self,
+        traffic: Traffic,
+        catalog: Catalog,
+        store: StoreMeasures,
+        age: Callable[[], float],
+        unfinished_jobs: Callable[[], int],
+        shares: Shares,
+    ) -> None:
+        self._traffic = traffic
+        self._catalog = catalog
+        self._store = store
+        self._age = age
+        self._unfinished_jobs = unfinished_jobs
+        self._shares = shares
+        self._part = shares.take()
+
+    def tell(self) -> None:
+        """Let the other workers have this one's measures, as of now."""
+        self._shares.write(self._part, msgspec.msgpack.encode(self._own()))
+
+    def text(self) -> bytes:
+        """The measures of all workers, for Prometheus. One of them is asked of the database, and left out when that is away."""
+        others = [_families.decode(data) for data in self._shares.others(self._part)]
+        told = gauge("phimage_workers", "Workers whose measures these are", 1 + len(others))
+        return text([*merge([self._own(), *others]), told, *self._jobs()])
+
+    def _own(self) -> list[Family]:
+        return list(chain(_traffic(self._traffic), _memories(self._catalog), self._database(), _store(self._store), _process()))
+
+    def _database(self) -> Iterable[Family]:
+        database = self._catalog.database
+        kinds = list(database.calls.items())
+        yield _by("phimage_database_calls", "Transactions", "kind", ((kind, calls.count) for kind, calls in kinds))
+        yield _by(
+            "phimage_database_failures",
+            "Transactions that the database failed",
+            "kind",
+            ((kind, calls.failures) for kind, calls in kinds),
+        )
+        yield _by(
+            "phimage_database_seconds", "Seconds inside transactions", "kind", ((kind, calls.seconds) for kind, calls in kinds)
+        )
+        yield gauge("phimage_database_away", "1 while the database counts as away", float(database.circuit.is_open))
+        yield gauge(
+            "phimage_knowledge_age_seconds",
+            "Seconds since a worker knew that there was no newer revision; the oldest",
+            self._age(),
+        )
+        yield gauge("phimage_revision", "The newest revision that a worker knows", self._catalog.head)
+
+    def _jobs(self) -> Iterable[Family]:
+        try:
+            yield gauge("phimage_jobs_unfinished", "Jobs that are still to be done", self._unfinished_jobs())
+        except ServiceUnavailable:
+            return
+
+
+def _traffic(traffic: Traffic) -> Iterable[Family]:
+    requests = tuple(Sample((action, str(code)), count) for (action, code), count in list(traffic.requests.items()))
+    yield Family(
+        "phimage_requests",
+        "counter",
+        "Answered requests; Action none is what named no known one",
+        ("action", "ret_code"),
+        requests,
+    )
+    latencies = tuple(
+        Sample((action,), latency.seconds, tuple(latency.buckets)) for action, latency in list(traffic.latencies.items())
+    )
+    yield Family(
+        "phimage_request_seconds", "histogram", "Seconds from a request's head to its answer", ("action",), latencies, BOUNDS
+    )
+    yield counter("phimage_received_bytes", "Bytes of queries and bodies", traffic.bytes_in)
+    yield counter("phimage_sent_bytes", "Bytes of the bodies of answers", traffic.bytes_out)
+
+
+def _memories(catalog: Catalog) -> Iterable[Family]:
+    memories = {"facts": catalog.facts, "answers": catalog.answers, "requests": catalog.requests}
+    yield _by(
+        "phimage_memory_hits",
+        "What was remembered when asked for",
+        "memory",
+        ((name, found.hits) for name, found in memories.items()),
+    )
+    yield _by(
+        "phimage_memory_misses",
+        "What was not remembered, or stale",
+        "memory",
+        ((name, found.misses) for name, found in memories.items()),
+    )
+
+
+def _store(measures: StoreMeasures) -> Iterable[Family]:
+    found = list(measures.items())
+    yield _by("phimage_store_calls", "Calls of the store of bytes", "operation", ((name, one.calls) for name, one in found))
+    yield _by("phimage_store_failures", "Calls that failed", "operation", ((name, one.failures) for name, one in found))
+    yield _by("phimage_store_seconds", "Seconds of calls", "operation", ((name, one.seconds) for name, one in found))
+    yield _by("phimage_store_sent_bytes", "Bytes written", "operation", ((name, one.bytes_sent) for name, one in found))
+    yield _by("phimage_store_received_bytes", "Bytes read", "operation", ((name, one.bytes_received) for name, one in found))
+
+
+def _process() -> Iterable[Family]:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    resident = int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE_BYTES
+    yield counter("phimage_cpu_seconds", "Seconds of processor time", used.ru_utime + used.ru_stime)
+    yield gauge("phimage_resident_bytes", "Resident memory of a worker; the largest", resident)
+
+
+def _by(name: str, help: str, label: str, values: Iterable[tuple[str, float]]) -> Family:
+    return Family(name, "counter", help, (label,), tuple(Sample((key,), value) for key, value in values))

@@ -1,0 +1,125 @@
+"""What `phimage db check` finds (`catalog.integrity`): nothing in what phimage wrote, and what is out of order by name."""
+
+from __future__ import annotations
+
+import os
+
+import msgspec
+import pytest
+from sqlalchemy import text
+
+from phimage.catalog import schema
+from phimage.catalog.engine import Database
+from phimage.catalog.integrity import FACTS, MOST_TOLD, check
+from phimage.catalog.seal import Seal
+from phimage.catalog.store import Catalog
+from tests.conftest import MASTER_KEY
+from tests.contract.full import fill
+
+
+@pytest.fixture
+def full(empty_database: Database) -> Catalog:
+    """A catalogue in a database that is used for nothing else."""
+    schema.make_or_check(empty_database)
+    catalog = Catalog(empty_database, Seal(MASTER_KEY, os.urandom))
+    fill(catalog)
+    return catalog
+
+
+def found(catalog: Catalog) -> list[tuple[str, str, str]]:
+    findings = check(catalog.database, catalog.seal)
+    msgspec.json.encode(findings)  # as `db check --json` does
+    return [(finding.check, finding.table, finding.what) for finding in findings]
+
+
+def run(catalog: Catalog, *statements: str) -> None:
+    with catalog.database.write() as connection:
+        for statement in statements:
+            connection.execute(text(statement))
+
+
+def test_what_phimage_wrote_is_well(full: Catalog) -> None:
+    assert found(full) == []
+
+
+def test_an_empty_catalogue_is_well(catalog: Catalog) -> None:
+    assert found(catalog) == []
+
+
+BROKEN = {
+    "a revision is lost": (
+        ["DELETE FROM revision WHERE number = 2", "DELETE FROM change WHERE revision = 2 AND noun <> 'image'"],
+        ("contiguous", "revision", "2 revisions up to number 3"),
+    ),
+    "the head is behind": (["UPDATE head SET number = 2"], ("head", "head", "says 2, and the newest revision is 3")),
+    "time goes back": (
+        ["UPDATE revision SET time = 1 WHERE number = 3"],
+        ("time", "revision", "revision 3 is older than the one before it"),
+    ),
+    "a revision without changes": (
+        ["DELETE FROM change WHERE revision = 3"],
+        ("log", "revision", "revision 3 touched nothing"),
+    ),
+    "a change without a revision": (["DELETE FROM revision WHERE number = 3"], ("log", "change", "there is no revision 3")),
+    "a row that ends before it begins": (
+        ["UPDATE region SET until = 1 WHERE since = 1"],
+        ("order", "region", "cn-bj2 begins at revision 1 and ends at 1"),
+    ),
+    "two rows at once": (
+        ["UPDATE region SET until = 9 WHERE since = 1"],
+        ("one row", "region", "cn-bj2 has more than one row at revision 3"),
+    ),
+    "two living rows": (
+        ["DROP INDEX uq_region_live", "UPDATE region SET until = 9223372036854775807"],
+        ("schema", "", "differs from what phimage made: "),
+    ),
+    "a row that nobody made": (
+        ["DELETE FROM change WHERE noun = 'offer'"],
+        ("log", "offer", "the log does not say that DB-2/cn-bj2-02/25G began at 1"),
+    ),
+    "an end that nobody made": (
+        ['UPDATE "user" SET until = 2 WHERE id = 50000002'],
+        ("log", "user", "the log does not say that 50000002 ended at 2"),
+    ),
+    "a row that is lost": (
+        ["DELETE FROM image WHERE id = 'pimg-0001'"],
+        ("log", "image", "the log says that revision 1 touched pimg-0001, and no row does"),
+    ),
+    "a sealed key that was altered": (
+        ["UPDATE key SET sealed = (SELECT sealed FROM key WHERE id = 'key-gone') WHERE id = 'key-main'"],
+        ("seal", "key", "the private key of key-main does not open under this master key"),
+    ),
+    "a column that is missing": (
+        ["ALTER TABLE zone DROP COLUMN name_en"],
+        ("schema", "", "differs from what phimage made: "),
+    ),
+    "another schema": (
+        ["UPDATE alembic_version SET version_num = '0001'"],
+        ("schema", "alembic_version", f"schema 0001, and this phimage can check {schema.newest()}"),
+    ),
+}
+
+
+@pytest.mark.parametrize(("statements", "told"), BROKEN.values(), ids=BROKEN)
+def test_what_is_out_of_order_is_named(full: Catalog, statements: list[str], told: tuple[str, str, str]) -> None:
+    run(full, *statements)
+
+    kind, table, words = told
+    assert [what for what in found(full) if what[:2] == (kind, table) and what[2].startswith(words)]
+
+
+def test_a_database_with_another_master_key_is_told(full: Catalog) -> None:
+    findings = check(full.database, Seal(bytes(32), os.urandom))
+    assert {finding.what.split()[4] for finding in findings} == {"key-main", "key-gone"}
+
+
+def test_of_one_kind_of_finding_only_the_first_are_told(full: Catalog) -> None:
+    run(full, "DELETE FROM image")
+    assert len(found(full)) <= 3 * MOST_TOLD
+
+
+def test_every_part_is_told_as_it_begins(full: Catalog) -> None:
+    told: list[tuple[str, int, int]] = []
+    check(full.database, full.seal, lambda part, number, parts: told.append((part, number, parts)))
+    assert [part for part, _, _ in told] == ["revisions", *(table.name for table in FACTS), "sealed keys"]
+    assert [(number, parts) for _, number, parts in told] == [(number, len(told)) for number in range(len(told))]

@@ -1,0 +1,88 @@
+"""A server, its publisher and the commands of care on a real S3: a disk from its file to the download, and a lost chunk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import requests
+
+from phimage.chunks.s3 import Place, S3Store
+from phimage.chunks.store import Store
+from tests.contract import stores
+from tests.contract.stores import CREDENTIALS, S3Server
+from tests.e2e.conftest import starter
+from tests.e2e.process import Phimage, Server
+from tests.publishing.shop import disk, sha256_of
+
+s3 = stores.s3
+
+SECONDS = 120
+
+
+class OnS3(NamedTuple):
+    """An installation whose bytes are in S3, the command line with its operator's key, and the store itself."""
+
+    phimage: Phimage
+    store: Store
+
+
+@pytest.fixture
+def on_s3(s3: S3Server, tmp_path: Path) -> Iterator[OnS3]:
+    place: Place = s3.new_place()
+    home = Phimage(
+        tmp_path / "home",
+        PHIMAGE_STORE=f"s3://{place.bucket}/{place.prefix}?endpoint={place.endpoint}",
+        PHIMAGE_DATA="data",
+        AWS_ACCESS_KEY_ID=CREDENTIALS.access_key,
+        AWS_SECRET_ACCESS_KEY=CREDENTIALS.secret_key,
+    )
+    with Server(home, "serve", "--port", "0") as server:
+        assert server.new_key is not None
+        phimage = home.using(server.url, server.new_key)
+        phimage.well("catalog", "apply", "-", text=starter())
+        yield OnS3(phimage, S3Store(place, CREDENTIALS))
+        assert CREDENTIALS.secret_key not in server.errors
+
+
+def test_a_disk_is_published_downloaded_verified_and_collected_on_s3(on_s3: OnS3, tmp_path: Path) -> None:
+    raw = disk(tmp_path, mebibytes=20, seed=3)
+    digest = sha256_of(raw)
+    what = (
+        "--name",
+        "Debian",
+        "--os-type",
+        "Debian",
+        "--os-name",
+        "Debian 12 64bit",
+        "--zone",
+        "cn-bj2-02",
+        "--support",
+        "DB-2",
+    )
+    image = on_s3.phimage.well("image", "publish", str(raw), "--digest", f"sha256:{digest}", *what).strip()
+    assert not list(on_s3.store.list("uploads"))
+
+    url = on_s3.phimage.json("image", "url", image)["RawUrl"]
+    whole = requests.get(url, timeout=SECONDS)
+    assert sha256(whole.content).hexdigest() == digest
+    assert on_s3.phimage.json("image", "verify", "--all")["FindingSet"] == []
+
+    [lost, *_] = list(on_s3.store.list("chunks"))
+    on_s3.store.delete(lost.name)
+    verified = on_s3.phimage.run("image", "verify", image)
+    assert verified.code == 1
+    assert lost.name.rpartition("/")[2] in verified.out
+    zstd = on_s3.phimage.json("image", "url", image)["ZstdUrl"]
+    refused = requests.get(zstd, timeout=SECONDS)
+    told = refused.json()
+    assert (refused.status_code, told["Message"], told["Chunk"]) == (500, "Image damaged", lost.name.rpartition("/")[2])
+
+    on_s3.phimage.well("image", "publish", str(raw), "--digest", f"sha256:{digest}", "--version", "2", *what)
+    assert on_s3.phimage.json("image", "verify", "--all")["FindingSet"] == []
+
+    on_s3.phimage.well("image", "rm", "--withdraw", "--yes", image)
+    assert on_s3.phimage.json("store", "gc", "--grace", "1h")["Store"]["RemovedChunks"] == 0  # another image needs them

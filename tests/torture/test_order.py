@@ -1,0 +1,103 @@
+"""Nothing is told before it is durable, as the kernel sees it (T1): by strace, from the first part to the last answer."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from phimage.chunks.layout import ManifestDigest, chunk_name, manifest_name
+from phimage.chunks.manifest import load_manifest
+from phimage.model.ids import ImageId
+from tests.publishing.shop import disk, sha256_of
+from tests.torture.installation import Installation, publish_command
+from tests.torture.order import TRACED, check, read_calls
+
+PART, CHUNK, MANIFEST = "/store/uploads/j/0000/part", "/store/chunks/ab/abc", "/store/manifests/cd/cde"
+WAL = "/data/catalog.sqlite-wal"
+
+RECORDING = f"""\
+1 mkdir("/store/chunks/ab", 0700) = 0
+1 fsync(3</store/chunks>) = 0
+1 write(4</store/.tmp/1>, "part"..., 4) = 4
+1 fsync(4</store/.tmp/1>) = 0
+1 rename("/store/.tmp/1", "{PART}") = 0
+1 fsync(5</store/uploads/j/0000>) = 0
+1 sendto(9<socket:[1]>, "HTTP/1.1 201 Created\\r\\n\\r\\n{{\\"Part\\":0,\\"Size\\":4}}", 99, 0, NULL, 0) = 99
+2 write(4</store/.tmp/2>, "chunk"..., 5) = 5
+2 fsync(4</store/.tmp/2> <unfinished ...>
+3 write(1</dev/null>, "", 0) = 0
+2 <... fsync resumed>) = 0
+2 rename("/store/.tmp/2", "{CHUNK}") = 0
+2 fsync(5</store/chunks/ab>) = 0
+2 write(4</store/.tmp/3>, "manifest"..., 8) = 8
+2 fsync(4</store/.tmp/3>) = 0
+2 rename("/store/.tmp/3", "{MANIFEST}") = 0
+2 fsync(5</store/manifests/cd>) = 0
+2 pwrite64(7<{WAL}>, "...cde...", 9, 0) = 9
+2 fdatasync(7<{WAL}>) = 0
+1 writev(9<socket:[1]>, [{{iov_base="HTTP/1.1 200 OK\\r\\n\\r\\n{{\\"State\\":\\"Done\\"}}", iov_len=99}}], 1) = 99
+"""
+
+
+def faults_of(recording: str) -> list[str]:
+    return check(read_calls(recording), "/store", {MANIFEST: [CHUNK]}, "/data/catalog.sqlite", {0: PART})
+
+
+def test_the_checker_takes_the_right_order() -> None:
+    assert faults_of(RECORDING) == []
+
+
+LINES = RECORDING.splitlines(keepends=True)
+
+
+@pytest.mark.parametrize(
+    ("moved", "to", "fault"),
+    [
+        (1, 99, "the manifest was put before"),  # the new folder was not synced
+        (3, 4, "part was renamed before it was synced"),
+        (2, 3, "part was renamed before it was synced"),  # written again after the sync
+        (5, 6, "part 0 was told as kept"),
+        (7, 10, "abc was renamed before it was synced"),  # written while it was being synced
+        (10, 11, "abc was renamed before it was synced"),
+        (12, 15, "the manifest was put before"),
+        (14, 15, "cde was renamed before it was synced"),
+        (16, 17, "the catalogue named"),
+        (18, 19, "told as done before"),
+        (17, 99, "told as done before"),
+    ],
+)
+def test_the_checker_tells_a_wrong_order(moved: int, to: int, fault: str) -> None:
+    lines = list(LINES)
+    line = lines.pop(moved)
+    lines.insert(to, line)
+    assert any(fault in told for told in faults_of("".join(lines))), (line, faults_of("".join(lines)))
+
+
+@pytest.mark.parametrize("missing", [1, 3, 5, 12, 14, 16, 18])
+def test_the_checker_tells_a_sync_that_is_missing(missing: int) -> None:
+    assert "sync" in LINES[missing]
+    assert faults_of("".join(line for line in LINES if line is not LINES[missing]))
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+def test_nothing_is_told_before_it_is_durable(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    file = disk(tmp_path, mebibytes=20)
+    with Installation(tmp_path) as installation:
+        installation.start(under=("strace", "-f", "-qq", "-y", "-s", "8192", "-o", str(log), "-e", f"trace={TRACED}"))
+        image = ImageId(installation.cli.well(*publish_command(str(file), "traced")).strip())
+        content = installation.contents()[image]
+        assert content.sha256 == sha256_of(file)
+        installation.end_traced()
+
+        digest, root = ManifestDigest(content.manifest), installation.data / "store"
+        chunks = [str(root / chunk_name(chunk)) for _, chunk in load_manifest(installation.store, digest).stored()]
+    calls = read_calls(log.read_text("utf-8", "replace"))
+    put = [call.paths[1] for call in calls if call.name == "rename" and "/uploads/" in call.paths[1]]
+    parts = {int(Path(path).name.partition("-")[0]): path for path in put}
+    assert sorted(parts) == [0, 1]
+    assert len(chunks) == 11
+    manifests = {str(root / manifest_name(digest)): chunks}
+    assert check(calls, str(root), manifests, str(installation.data / "catalog.sqlite"), parts) == []
