@@ -90,7 +90,7 @@ def test_an_upload_that_was_interrupted_goes_on_with_the_same_command(tmp_path: 
         first.send_signal(signal.SIGINT)
         _, err = first.communicate(timeout=SECONDS)
 
-        assert first.returncode == 80
+        assert first.returncode == 130
         assert "run the same command again to go on" in err
         before = files_of_parts(installation)
         assert 2 <= len(before) < 8
