@@ -109,10 +109,10 @@ def test_wget_goes_on_where_a_download_broke(published: Published, tmp_path: Pat
 @needs("aria2c")
 def test_aria2_gets_one_disk_in_parallel_ranges_and_verifies_it(published: Published, tmp_path: Path) -> None:
     known = f"--checksum=sha-256={sha256_of(published.disk)}"
-    told = run(
-        "aria2c", "-x4", "-s4", "-k1M", "--log-level=info", "-l-", known, "-o", "disk.raw", published.raw, folder=tmp_path
-    )
-    assert told.count("206 Partial Content") >= 4
+    slow = "--max-overall-download-limit=20M"  # or the first connection may have it all before there is another
+    options = ("-x4", "-s4", "-k1M", slow, known, "--log-level=info", "-l-")
+    told = run("aria2c", *options, "-o", "disk.raw", published.raw, folder=tmp_path)
+    assert told.count("206 Partial Content") >= 2
     assert (tmp_path / "disk.raw").read_bytes() == published.disk.read_bytes()
 
 
