@@ -89,7 +89,7 @@ class Place:
     """A folder with a shell whose variables and functions last, and a server once there is one."""
 
     def __init__(self, home: Path, url: str = ADDRESS, key: Key | None = None) -> None:
-        self.phimage = Phimage(home, PYTHONUNBUFFERED="1", PYTHONIOENCODING="utf-8")
+        self.phimage = Phimage(home, PHIMAGE_PUBLISHERS="1", PYTHONUNBUFFERED="1", PYTHONIOENCODING="utf-8")
         self.url = url
         self.key = key
         self.database = ""

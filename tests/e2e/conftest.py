@@ -83,7 +83,7 @@ def installation(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
     if request.param == "postgresql":
         postgresql = request.getfixturevalue("postgresql")
         database = postgresql.url(postgresql.create())
-    home = Phimage(tmp_path_factory.mktemp("installation"))
+    home = Phimage(tmp_path_factory.mktemp("installation"), PHIMAGE_PUBLISHERS="1")
     with _serving(home, database) as server:
         found = _installation(server, home)
         found.phimage.well("catalog", "apply", "-", text=starter())

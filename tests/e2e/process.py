@@ -51,6 +51,7 @@ class Phimage:
             "HOME": str(home),
             "XDG_CONFIG_HOME": str(home / "config"),
             "LANG": "C.UTF-8",
+            "PHIMAGE_PUBLISHERS": "0",  # a process more for each server; who publishes says 1
             **variables,
         }
 

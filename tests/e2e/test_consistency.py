@@ -27,7 +27,7 @@ def run(postgresql: PostgreSQL, tmp_path: Path) -> Iterator[Run]:
     found.stop()
 
 
-@pytest.mark.parametrize("seconds", [12.0, pytest.param(SECONDS, marks=pytest.mark.torture)])
+@pytest.mark.parametrize("seconds", [6.0, pytest.param(SECONDS, marks=pytest.mark.torture)])
 def test_three_servers_keep_their_promises_while_things_break(run: Run, postgresql: PostgreSQL, seconds: float) -> None:
     run.for_seconds(seconds)
 

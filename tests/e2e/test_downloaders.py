@@ -48,7 +48,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Published]:
     folder = tmp_path_factory.mktemp("downloaders")
     raw = disk(folder, mebibytes=40, seed=40)
     original = as_qcow2(raw, "-c")
-    home = Phimage(folder / "home")
+    home = Phimage(folder / "home", PHIMAGE_PUBLISHERS="1")
     with Server(home, "serve", "--port", "0") as server:
         assert server.new_key is not None
         phimage = home.using(server.url, server.new_key)

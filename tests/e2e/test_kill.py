@@ -11,7 +11,7 @@ from phimage.model.account import PrivateKey
 from tests.e2e.conftest import Serve, starter
 from tests.e2e.process import Key, Phimage, Server
 
-ROUNDS = 8
+ROUNDS = 4
 IMAGES = 3000
 REPLACED = 100
 SEED = 20261101

@@ -37,6 +37,7 @@ def on_s3(s3: S3Server, tmp_path: Path) -> Iterator[OnS3]:
         tmp_path / "home",
         PHIMAGE_STORE=f"s3://{place.bucket}/{place.prefix}?endpoint={place.endpoint}",
         PHIMAGE_DATA="data",
+        PHIMAGE_PUBLISHERS="1",
         AWS_ACCESS_KEY_ID=CREDENTIALS.access_key,
         AWS_SECRET_ACCESS_KEY=CREDENTIALS.secret_key,
     )

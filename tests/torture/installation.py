@@ -35,11 +35,16 @@ class Installation:
     """A home with a data folder. `start` and `kill` its server as often as wanted; what it published is in the store."""
 
     def __init__(self, folder: Path, **variables: str) -> None:
-        quick = {"PHIMAGE_LEASE_SECONDS": "1", "PHIMAGE_RESERVE_MB": "0", "PHIMAGE_DATA": str(folder / "home" / "data")}
+        quick = {
+            "PHIMAGE_PUBLISHERS": "1",
+            "PHIMAGE_LEASE_SECONDS": "1",
+            "PHIMAGE_RESERVE_MB": "0",
+            "PHIMAGE_DATA": str(folder / "home" / "data"),
+        }
         fetching = {"PHIMAGE_FETCH_NETWORKS": "127.0.0.0/8", "PHIMAGE_FETCH_PORTS": ""}
         self.port = free_port()
         self.database = variables.get("PHIMAGE_DATABASE", "")
-        self.home = Phimage(folder / "home", PHIMAGE_PORT=str(self.port), **quick, **fetching, **variables)
+        self.home = Phimage(folder / "home", PHIMAGE_PORT=str(self.port), **{**quick, **fetching, **variables})
         self.data = folder / "home" / "data"
         self.server: Server | None = None
         self.cli = self.home

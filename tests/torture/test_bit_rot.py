@@ -94,7 +94,7 @@ def flip_all(rot: Rot, chunks: int, chance: random.Random) -> None:
     assert rot.ask(".raw").body == rot.good[".raw"].body
 
 
-@lengths("flips", 50, 1000)
+@lengths("flips", 20, 1000)
 def test_a_flipped_bit_in_any_chunk_is_named_and_never_served(tmp_path: Path, flips: int) -> None:
     for first in range(0, flips, DISK):  # whole downloads of one large disk would take their time squared
         chunks = min(DISK, flips - first)

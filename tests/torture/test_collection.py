@@ -207,7 +207,7 @@ def persist(step: Callable[[], Result]) -> Result:
             continue
 
 
-@lengths("seconds", 6, 120)
+@lengths("seconds", 3, 120)
 def test_publishers_deleters_and_collections_at_once_lose_nothing_and_leave_nothing(
     catalog: Catalog, tmp_path: Path, seconds: int
 ) -> None:

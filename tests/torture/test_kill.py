@@ -232,7 +232,7 @@ def world(tmp_path: Path) -> Iterator[World]:
         found.close()
 
 
-@lengths("kills", 5, 100)
+@lengths("kills", 3, 100)
 def test_whatever_is_killed_no_image_is_lost_or_wrong_and_nothing_is_left_over(world: World, kills: int) -> None:
     world.set_up()
     while world.count["kills"] < kills:

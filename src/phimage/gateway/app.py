@@ -122,6 +122,7 @@ class App(Generic[View]):
         method = scope["method"]
         if method not in ("GET", "POST"):
             refusal = envelope.failure("", MissingAction(detail="only GET and POST are answered"))
+            await _read(receive, 0)  # and forget it: a body that nobody reads costs the connection
             await _respond(send, 405, refusal, request_id, [(b"allow", b"GET, POST")])
             return
         page = self._pages.get(scope["path"])
