@@ -206,9 +206,9 @@ def report(files: dict[str, Path], seconds: Seconds, memory: list[tuple[float, f
         [
             "# Publishing and downloading, measured",
             "",
-            f"A disk of 4 GiB with {stored / MIB:.0f} MiB of data: a Debian 12 and seeded bytes. Two cores of a virtual machine,",
+            f"A disk of 4 GiB with {stored / MIB:.0f} MiB of data: a Debian 12 and seeded bytes. A virtual machine with two cores,",
             f"24 GiB of memory, one SSD; {len(memory)} rounds, medians; seconds of whole runs, the command's start included.",
-            "The server, the publisher, the client and the tools beside them share the two cores. Ratios are of the same round.",
+            "The server, the publisher, the client and the tools beside them share the cores. Ratios are of the same round.",
             "",
             "| what | seconds | min to max | ratio |",
             "|---|---:|---:|---|",
