@@ -206,8 +206,8 @@ def report(files: dict[str, Path], seconds: Seconds, memory: list[tuple[float, f
         [
             "# Publishing and downloading, measured",
             "",
-            f"A disk of 4 GiB with {stored / MIB:.0f} MiB of data: a Debian 12 and seeded bytes. A virtual machine with two cores,",
-            f"24 GiB of memory, one SSD; {len(memory)} rounds, medians; seconds of whole runs, the command's start included.",
+            f"A disk of 4 GiB with {stored / MIB:.0f} MiB of data: a Debian 12 and seeded bytes. A virtual machine,",
+            f"two cores, 24 GiB of memory; {len(memory)} rounds, medians; seconds of whole runs, the command's start included.",
             "The server, the publisher, the client and the tools beside them share the cores. Ratios are of the same round.",
             "",
             "| what | seconds | min to max | ratio |",
