@@ -70,11 +70,14 @@ def serve(settings: Settings, listening: Callable[[str], bool]) -> None:
 
     def tell_when_ready() -> None:
         _wait_until_ready(ready, settings.workers, (settings.host, port))
+        telling.set()
         if not listening(_url(settings.host, port)):
             # Not by a signal to ourselves: its handler takes a lock that the main thread may hold as it begins to wait.
             interrupt()
 
-    threading.Thread(target=tell_when_ready, daemon=True).start()
+    telling = threading.Event()
+    teller = threading.Thread(target=tell_when_ready, daemon=True)
+    teller.start()
     publishers = Publishers(settings)
     publishers.start()
     shares = Shares(settings.workers)
@@ -83,6 +86,8 @@ def serve(settings: Settings, listening: Callable[[str], bool]) -> None:
         server.serve(target_loader=worker, wrap_loader=False)
     finally:
         publishers.stop()
+        if telling.is_set():
+            teller.join(DRAIN_SECONDS)  # a thread that prints while the interpreter ends takes it down
 
 
 def with_free_port(settings: Settings) -> Settings:

@@ -143,7 +143,7 @@ class Place:
         self._stop_server()
         words = shlex.split(START.get(text, text))
         variables = dict(word.split("=", 1) for word in words[: words.index("phimage")])
-        home = Phimage(self.phimage.home, **variables)
+        home = Phimage(self.phimage.home, **{"PHIMAGE_PUBLISHERS": "1", **variables})
         self._server = Server(home, *words[words.index("phimage") + 1 :], "--port", "0")
         printed = self._server.output
         self.url = self._server.url
