@@ -23,7 +23,7 @@ from phimage.errors import SetupError
 from phimage.formats import qemu
 from phimage.model.ids import ImageId, new_job_id
 from phimage.model.image import Image, State
-from phimage.model.job import Job, JobState, Origin
+from phimage.model.job import Job, Origin, new_job
 from phimage.publishing.worker import Worker
 from phimage.settings import Settings
 
@@ -91,18 +91,10 @@ def publish(settings: Settings, catalog: Catalog, id: ImageId) -> None:
 
 
 def _job(image: Image, disk: bytes) -> Job:
-    return Job(
+    return new_job(
         id=new_job_id(secrets.token_bytes),
         image=image.id,
         origin=Origin(digest=f"sha256:{hashlib.sha256(disk).hexdigest()}", size=SIZE, name="demonstration.raw"),
-        state=JobState.WAITING,
-        phase="",
-        done=0,
-        total=0,
-        error="",
-        owner="",
-        fence=0,
-        lease_until=0.0,
         created=time.time(),
         project=image.project,
         actor="command line",

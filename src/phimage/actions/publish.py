@@ -20,7 +20,7 @@ from phimage.formats.kinds import KINDS
 from phimage.gateway.registry import Action, Call
 from phimage.model.ids import ClusterId, ImageId, MachineTypeId, ProjectId, ZoneId, new_image_id, new_job_id
 from phimage.model.image import NO_PROJECT, Image, ImageType, State
-from phimage.model.job import Job, JobState, Origin
+from phimage.model.job import Job, JobState, Origin, new_job
 from phimage.model.topology import Topology
 from phimage.sources.digest import read_digest
 from phimage.sources.errors import SourceError
@@ -228,7 +228,7 @@ def _image(
 
 
 def _job(image: ImageId, request: PublishPHostImage, project: ProjectId, call: Call[View], service: Service) -> Job:
-    return Job(
+    return new_job(
         id=new_job_id(service.random),
         image=image,
         origin=Origin(
@@ -240,14 +240,6 @@ def _job(image: ImageId, request: PublishPHostImage, project: ProjectId, call: C
             name=request.file_name,
             size=request.size,
         ),
-        state=JobState.QUEUED if request.url else JobState.WAITING,
-        phase="",
-        done=0,
-        total=0,
-        error="",
-        owner="",
-        fence=0,
-        lease_until=0.0,
         created=call.time,
         project=project,
         actor=call.actor,

@@ -17,7 +17,7 @@ from phimage.manifest.records import Records, Source
 from phimage.model.content import Content, as_wanted
 from phimage.model.ids import ImageId, RandomBytes, new_job_id
 from phimage.model.image import NO_PROJECT, Image, State
-from phimage.model.job import Job, JobState, Origin
+from phimage.model.job import Origin, new_job
 
 
 def sources_in(contents: Mapping[ImageId, Content], wanted: Records) -> dict[str, Source]:
@@ -60,18 +60,10 @@ def fetch(change: Change, source: Source, wanted: State, random: RandomBytes) ->
     image = IMAGES.find(change.connection, source.image)
     assert image is not None
     IMAGES.put(change, replace(image, state=State.MAKING))
-    job = Job(
+    job = new_job(
         id=new_job_id(random),
         image=source.image,
         origin=Origin(url=source.url, digest=source.digest),
-        state=JobState.QUEUED,
-        phase="",
-        done=0,
-        total=0,
-        error="",
-        owner="",
-        fence=0,
-        lease_until=0.0,
         created=change.author.time,
         project=NO_PROJECT,
         actor=change.author.actor,

@@ -66,3 +66,35 @@ class Job(Struct, frozen=True):
     def unfinished(self) -> bool:
         """Whether something can still come of it."""
         return self.state not in (JobState.DONE, JobState.FAILED)
+
+
+def new_job(
+    id: JobId,
+    image: ImageId,
+    origin: Origin,
+    created: float,
+    *,
+    project: ProjectId = NO_PROJECT,
+    actor: str = "",
+    token: str = "",
+    reserved: int = 0,
+) -> Job:
+    """A job that nobody has begun: queued when its bytes are at a URL, otherwise waiting for their upload."""
+    return Job(
+        id=id,
+        image=image,
+        origin=origin,
+        state=JobState.QUEUED if origin.url else JobState.WAITING,
+        phase="",
+        done=0,
+        total=0,
+        error="",
+        owner="",
+        fence=0,
+        lease_until=0.0,
+        created=created,
+        project=project,
+        actor=actor,
+        token=token,
+        reserved=reserved,
+    )
