@@ -29,7 +29,7 @@ compare it; what helps a person goes to `detail`, which the answer carries besid
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import ClassVar
 
 
@@ -179,7 +179,14 @@ class Refused(ClientError):
 
 
 class MustWait(Exception):
-    """Not an error: what was asked needs the database, and the asker said that it cannot wait. Ask again where it can."""
+    """Not an error: what was asked needs the database, and the asker said that it cannot wait.
+
+    Where there is `fetch`, await it and ask again: True says that the next try has what this one lacked. Otherwise ask again
+    where it can wait.
+    """
+
+    def __init__(self, fetch: Callable[[], Awaitable[bool]] | None = None) -> None:
+        self.fetch = fetch
 
 
 class NotYet(Exception):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from msgspec import Struct
 from sqlalchemy import Connection, bindparam, func, select
 
 from phimage.catalog import tables
 from phimage.catalog.facts import Facts
+from phimage.catalog.question import Inquiry, Row
 from phimage.catalog.revisions import Change, account_scope
 from phimage.catalog.seal import Seal
 from phimage.catalog.union import Union
@@ -54,25 +57,39 @@ _HOUSEHOLD = Union(
 
 def household(connection: Connection, account: AccountId) -> Household | None:
     """An account as it is now with everything that belongs to it but its keys. None if there is no such account."""
-    found = find_household(connection, account)
+    found = household_of(account).of(connection)
     return None if found is None else found[1]
 
 
-def find_household(connection: Connection, account: AccountId) -> tuple[Revision, Household] | None:
-    """An account as `household` tells it, and the revision that it is of, in one statement."""
-    newest, (accounts, *parts) = _HOUSEHOLD.read(connection, account=account)
-    return (newest, _household(accounts[0], *parts)) if accounts else None
+def household_of(account: AccountId) -> Inquiry[tuple[Revision, Household] | None]:
+    """Asks for an account as `household` tells it, and the revision that it is of."""
+
+    def make(rows: Sequence[Row]) -> tuple[Revision, Household] | None:
+        newest, (accounts, *parts) = _HOUSEHOLD.records(rows)
+        return (newest, _household(accounts[0], *parts)) if accounts else None
+
+    return Inquiry(_HOUSEHOLD.question, {"account": account}, make)
 
 
-def find_caller(connection: Connection, public: PublicKey) -> tuple[Revision, Key, Household] | None:
-    """A key that works now, the account that it belongs to, and the revision that both are of, in one statement.
+class Caller(Struct, frozen=True):
+    """A key that works, opened, and its account, as of a revision."""
 
-    None if there is no such key.
-    """
-    if "\0" in public:
-        return None  # PostgreSQL has no such text and would call the question an error
-    newest, (keys, accounts, *parts) = _CALLER.read(connection, key=public)
-    return (newest, keys[0], _household(accounts[0], *parts)) if keys and accounts else None
+    read_at: Revision
+    key: Key
+    private: PrivateKey
+    household: Household
+
+
+def caller_of(public: PublicKey, seal: Seal) -> Inquiry[Caller | None]:
+    """Asks for whom a key belongs to; None if no such key works now."""
+
+    def make(rows: Sequence[Row]) -> Caller | None:
+        newest, (keys, accounts, *parts) = _CALLER.records(rows)
+        if not (keys and accounts):
+            return None
+        return Caller(newest, keys[0], seal.open(public, keys[0].sealed), _household(accounts[0], *parts))
+
+    return Inquiry(_CALLER.question, {"key": public}, make)
 
 
 def _household(account: Account, users: list[User], projects: list[Project], members: list[Membership]) -> Household:

@@ -13,26 +13,29 @@ from __future__ import annotations
 
 import os
 import socket
+import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import psycopg
 import sqlalchemy
 from msgspec import Struct
 from psycopg import sql
-from sqlalchemy import Connection, Engine, Table, create_engine, event, insert
+from sqlalchemy import Connection, Dialect, Engine, Table, create_engine, event, insert
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from phimage.catalog.circuit import Circuit
-from phimage.errors import ServiceUnavailable, SetupError
+from phimage.catalog.lines import MOST_AT_ONCE, Lines, made
+from phimage.catalog.question import Inquiry
+from phimage.errors import MustWait, ServiceUnavailable, SetupError
 
 __all__ = ["BUSY_SECONDS", "Connection", "Database", "database_url", "insert_rows", "open_database"]
 
@@ -53,6 +56,7 @@ _SCHEMA_LOCK = 0x7068_696D_6167_65
 
 
 Kind = Literal["read", "write"]
+Value = TypeVar("Value")
 
 
 class Calls(Struct):
@@ -66,15 +70,17 @@ class Calls(Struct):
 class Database:
     """An open database. Safe to use from several threads; not across a fork."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, connecting: Mapping[str, Any] | None = None) -> None:
+        """`connecting`: with what else than its address the driver connects to PostgreSQL."""
         self.engine = engine
+        self._connecting = connecting or {}
         self.circuit = Circuit()
         self.calls: dict[Kind, Calls] = {"read": Calls(), "write": Calls()}
         self._counting = threading.Lock()
         self._sockets: dict[int, socket.socket] = {}
         self._writing = engine.execution_options(phimage_write=True)
-        autocommit = {"isolation_level": "AUTOCOMMIT"} if engine.dialect.name == "postgresql" else {}
-        self._single = engine.execution_options(phimage_single=True, **autocommit)
+        self._lines: Lines | None = None
+        self._file: Any = None
 
     @contextmanager
     def read(self, *, probe: bool = False) -> Iterator[Connection]:
@@ -85,12 +91,36 @@ class Database:
         with self._transaction("read", probe) as connection:
             yield connection
 
-    @contextmanager
-    def read_one(self) -> Iterator[Connection]:
-        """A connection for one statement that only reads: by itself it is as of one moment, so no transaction is begun and
-        ended around it, which on PostgreSQL are three more ways there and back."""
-        with self._transaction("read", single=True) as connection:
-            yield connection
+    @property
+    def is_near(self) -> bool:
+        """Whether `look` answers: a few rows of a file are here sooner than a thread is woken."""
+        return self.engine.dialect.name == "sqlite"
+
+    def look(self, inquiry: Inquiry[Value]) -> Value:
+        """What comes of an inquiry, without waiting; for the event loop alone. It is as of one moment.
+
+        Raises MustWait when it is not had at once.
+        """
+        if self._file is None:
+            self._file = self._connect_to_file()
+        with self._counted("read"):
+            cursor = self._file.cursor()
+            try:
+                cursor.execute(*inquiry.question.put(self.engine.dialect, inquiry.values, MOST_AT_ONCE + 1))
+                rows = cursor.fetchall()
+            except self.engine.dialect.loaded_dbapi.Error:
+                raise MustWait from None  # whoever may wait finds out what it is
+            return made(inquiry, rows)
+
+    async def ask(self, inquiry: Inquiry[Value]) -> Value:
+        """What comes of an inquiry of PostgreSQL; for the event loop alone. It is as of one moment.
+
+        Raises ServiceUnavailable, and MustWait when the answer is too long for the event loop.
+        """
+        if self._lines is None:
+            self._lines = self._new_lines()
+        with self._counted("read"):
+            return await self._lines.ask(inquiry)
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
@@ -117,27 +147,42 @@ class Database:
         for held in list(self._sockets.values()):
             with suppress(OSError):
                 held.shutdown(socket.SHUT_RDWR)
+        if self._lines is not None:
+            self._lines.cut()
 
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()
+        if self._lines is not None:
+            self._lines.close()
+        if self._file is not None:
+            self._file.close()
 
     @contextmanager
-    def _transaction(self, kind: Kind, probe: bool = False, *, single: bool = False) -> Iterator[Connection]:
+    def _transaction(self, kind: Kind, probe: bool = False) -> Iterator[Connection]:
         if not probe:
             self.circuit.check()
+        with (
+            self._counted(kind),
+            _told_as_unavailable(self.engine.dialect),
+            self._connect(kind) as connection,
+            connection.begin() as transaction,
+        ):
+            self.circuit.close()
+            yield connection
+            try:
+                transaction.commit()
+            except DBAPIError as error:
+                if kind == "read" or not error.connection_invalidated:
+                    raise
+                told = "the connection broke during the commit: look into the log whether the change was made"
+                raise ServiceUnavailable(detail=told) from error
+
+    @contextmanager
+    def _counted(self, kind: Kind) -> Iterator[None]:
         begun, failed = time.perf_counter(), 1
         try:
-            with _told_as_unavailable(), self._connect(kind, single) as connection, connection.begin() as transaction:
-                self.circuit.close()
-                yield connection
-                try:
-                    transaction.commit()
-                except DBAPIError as error:
-                    if kind == "read" or not error.connection_invalidated:
-                        raise
-                    told = "the connection broke during the commit: look into the log whether the change was made"
-                    raise ServiceUnavailable(detail=told) from error
+            yield
             failed = 0
         except ServiceUnavailable:
             raise
@@ -151,13 +196,21 @@ class Database:
                 calls.failures += failed
                 calls.seconds += time.perf_counter() - begun
 
-    def _connect(self, kind: Kind, single: bool) -> Connection:
-        engine = self._writing if kind == "write" else self._single if single else self.engine
+    def _connect(self, kind: Kind) -> Connection:
         try:
-            return engine.connect()
+            return (self._writing if kind == "write" else self.engine).connect()
         except DBAPIError as error:
-            self.circuit.open(_no_answer(error))
+            self.circuit.open(_no_answer(error.orig))
             raise
+
+    def _connect_to_file(self) -> Any:
+        connection = sqlite3.connect(self.engine.url.database or "", timeout=0, isolation_level=None, check_same_thread=False)
+        connection.execute("PRAGMA query_only=ON")
+        return connection
+
+    def _new_lines(self) -> Lines:
+        address = self.engine.dialect.create_connect_args(self.engine.url)[1]
+        return Lines(self.engine.dialect, {**address, **self._connecting}, self.circuit)
 
     def _hold_socket(self, connection: Any, entry: ConnectionPoolEntry) -> None:
         # A descriptor of our own: one of libpq's could be another connection's by the time that it is shut down.
@@ -170,17 +223,19 @@ class Database:
 
 
 @contextmanager
-def _told_as_unavailable() -> Iterator[None]:
+def _told_as_unavailable(dialect: Dialect) -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
+        raise ServiceUnavailable(detail=_no_answer(error.orig)) from error
+    except dialect.loaded_dbapi.Error as error:  # of an inquiry
         raise ServiceUnavailable(detail=_no_answer(error)) from error
     except NoConnectionFree as error:
         raise ServiceUnavailable(detail="the database is busy: no connection became free") from error
 
 
-def _no_answer(error: DBAPIError) -> str:
-    return f"the database did not answer: {type(error.orig).__name__}"
+def _no_answer(error: BaseException | None) -> str:
+    return f"the database did not answer: {type(error).__name__}"
 
 
 def insert_rows(connection: Connection, table: Table, rows: Iterable[tuple[Any, ...]], batch: int) -> None:
@@ -199,7 +254,7 @@ def insert_rows(connection: Connection, table: Table, rows: Iterable[tuple[Any, 
                 for row in rows:
                     copy.write_row(row)
         except psycopg.OperationalError as error:
-            raise ServiceUnavailable(detail=f"the database did not answer: {type(error).__name__}") from error
+            raise ServiceUnavailable(detail=_no_answer(error)) from error
         except psycopg.Error as error:
             raise SetupError(f"PostgreSQL cannot keep a row of table {table.name}: {error}") from error
         return
@@ -236,15 +291,16 @@ def open_database(url: URL) -> Database:
         return Database(engine)
     # Planning what a new caller waits for takes longer than doing it, so what is asked often is prepared.
     prepared = {"prepare_threshold": None} if url.query.get(PREPARED) == "off" else {}
+    connecting = {**_POSTGRESQL, **prepared}
     engine = create_engine(
         url.difference_update_query([PREPARED]),
         pool_pre_ping=True,
         pool_size=8,
         pool_timeout=BUSY_SECONDS,
-        connect_args={**_POSTGRESQL, **prepared},
+        connect_args=connecting,
     )
     event.listen(engine, "begin", _begin_postgresql)
-    database = Database(engine)
+    database = Database(engine, connecting)
     event.listen(engine, "connect", database._hold_socket)
     event.listen(engine, "close", database._leave_socket)
     return database
@@ -266,18 +322,12 @@ def _set_up_sqlite(connection: Any, entry: ConnectionPoolEntry) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    options = connection.get_execution_options()
-    if options.get("phimage_single", False):
-        return
-    immediate = options.get("phimage_write", False)
+    immediate = connection.get_execution_options().get("phimage_write", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
 
 
 def _begin_postgresql(connection: Connection) -> None:
-    options = connection.get_execution_options()
-    if options.get("phimage_single", False):
-        return
-    if options.get("phimage_write", False):
+    if connection.get_execution_options().get("phimage_write", False):
         connection.exec_driver_sql(
             f"SELECT set_config('lock_timeout', '{BUSY_SECONDS}s', true),"
             f" set_config('idle_in_transaction_session_timeout', '{SILENT_SECONDS}s', true)"

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Text, bindparam, select, type_coerce
 
 from phimage.catalog import tables
 from phimage.catalog.facts import Facts
-from phimage.catalog.question import Question
+from phimage.catalog.question import Inquiry, Question
 from phimage.catalog.revisions import BASE, project_scope
 from phimage.model.ids import ImageId, ProjectId, Revision, ZoneId
 from phimage.model.image import NO_PROJECT, Image, ImageType, order
@@ -20,10 +20,15 @@ IMAGES = Facts(
 _OF_PROJECT = Question(IMAGES.held(tables.image.c.project == bindparam("project")))
 
 
+def images_of(project: ProjectId, revision: Revision) -> Inquiry[tuple[Image, ...]]:
+    """Asks for what `images_at` gives."""
+    values = {"revision": revision, "project": project}
+    return Inquiry(_OF_PROJECT, values, lambda rows: tuple(sorted(map(IMAGES.decode, rows), key=order)))
+
+
 def images_at(connection: Connection, revision: Revision, project: ProjectId = NO_PROJECT) -> tuple[Image, ...]:
     """The custom images of a project at a revision, or without one the base images, in the order of lists."""
-    rows = _OF_PROJECT.ask(connection, revision=revision, project=project)
-    return tuple(sorted(map(IMAGES.decode, rows), key=order))
+    return images_of(project, revision).of(connection)
 
 
 def once_given(connection: Connection, images: Collection[ImageId]) -> dict[ImageId, ImageType]:

@@ -75,18 +75,19 @@ class Memory:
             self._entries.move_to_end(name)
             return entry.value
 
-    def keep(self, name: Hashable, value: Any, read_at: Revision, scopes: tuple[str, ...], weight: int = 1) -> None:
+    def keep(self, name: Hashable, value: Any, read_at: Revision, scopes: tuple[str, ...], weight: int = 1) -> bool:
         """Remember what was true at a revision and depends on scopes; none for what can never become stale.
 
-        What weighs more than half of what may be remembered is not: it would cost everything else.
+        What weighs more than half of what may be remembered is not, and False is returned: it would cost everything else.
         """
         with self._lock:
             self.misses += 1  # here, because a request that must wait looks more than once
             old = self._entries.pop(name, None)
             self._weight -= old.weight if old else 0
             if weight > self._most // 2:
-                return
+                return False
             self._entries[name] = _Entry(value, read_at, scopes, weight)
             self._weight += weight
             while self._weight > self._most:
                 self._weight -= self._entries.popitem(last=False)[1].weight
+            return True

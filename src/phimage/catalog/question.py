@@ -5,35 +5,51 @@ SQLAlchemy builds it and knows the dialect; what it does for every execution wou
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, TypeVar
 
-from sqlalchemy import Connection, SelectBase
+from msgspec import Struct
+from sqlalchemy import BigInteger, CompoundSelect, Connection, Dialect, Select, bindparam
 from sqlalchemy.sql.compiler import SQLCompiler
 
-from phimage.errors import ServiceUnavailable
+Value = TypeVar("Value")
+Row = Sequence[Any]
+
+ALL = 2**62
+"""More rows than there are."""
+_MOST = "most_rows"
 
 
 class Question:
     """A statement that only reads. Rows come as the driver has them: decode them with `Facts.decode`."""
 
-    def __init__(self, statement: SelectBase) -> None:
-        self._statement = statement
-        self._compiled: dict[str, SQLCompiler] = {}
+    def __init__(self, statement: Select[Any] | CompoundSelect[Any]) -> None:
+        self._statement = statement.limit(bindparam(_MOST, type_=BigInteger))
+        self._compiled: dict[str, tuple[SQLCompiler, str]] = {}
 
-    def ask(self, connection: Connection, **values: Any) -> list[tuple[Any, ...]]:
-        """The rows, for the values of the statement's parameters. Raises ServiceUnavailable when there is no answer."""
-        dialect = connection.dialect
-        compiled = self._compiled.get(dialect.name)
-        if compiled is None:
-            compiled = self._statement.compile(dialect=dialect)
-            assert isinstance(compiled, SQLCompiler)
-            self._compiled[dialect.name] = compiled
-        named = compiled.construct_params(values)
+    def put(self, dialect: Dialect, values: dict[str, Any], most: int) -> tuple[str, Any]:
+        """The statement and its parameters for a driver's cursor. The answer has at most so many rows."""
+        compiled, text = self._compiled.get(dialect.name) or self._compile(dialect)
+        named = compiled.construct_params({**values, _MOST: most})
         order = compiled.positiontup
-        try:
-            cursor = connection.connection.cursor()
-            cursor.execute(str(compiled), named if order is None else [named[name] for name in order])
-            return list(cursor.fetchall())
-        except dialect.loaded_dbapi.Error as error:
-            connection.invalidate(error)  # what it waits for may still be on its way
-            raise ServiceUnavailable(detail=f"the database did not answer: {type(error).__name__}") from error
+        return text, named if order is None else [named[name] for name in order]
+
+    def _compile(self, dialect: Dialect) -> tuple[SQLCompiler, str]:
+        compiled = self._statement.compile(dialect=dialect)
+        assert isinstance(compiled, SQLCompiler)
+        self._compiled[dialect.name] = compiled, str(compiled)
+        return self._compiled[dialect.name]
+
+
+class Inquiry(Struct, Generic[Value], frozen=True):
+    """A question with the values of its parameters, and what is made of the rows of its answer."""
+
+    question: Question
+    values: dict[str, Any]
+    make: Callable[[Sequence[Row]], Value]
+
+    def of(self, connection: Connection) -> Value:
+        """What a transaction answers. Raises the driver's errors, which `engine` turns into ServiceUnavailable."""
+        cursor = connection.connection.cursor()
+        cursor.execute(*self.question.put(connection.dialect, self.values, ALL))
+        return self.make(cursor.fetchall())

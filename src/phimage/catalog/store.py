@@ -9,16 +9,18 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Hashable
 from contextlib import AbstractContextManager
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, TypeVar, cast
 
 from sqlalchemy import Connection
 
-from phimage.catalog.accounts import find_caller, find_household
+from phimage.catalog.accounts import Caller, caller_of, household_of
 from phimage.catalog.contents import contents_at
 from phimage.catalog.engine import Database
-from phimage.catalog.images import images_at
+from phimage.catalog.images import images_at, images_of
 from phimage.catalog.memory import Memory, Touches
 from phimage.catalog.places import topology_at
+from phimage.catalog.question import Inquiry
 from phimage.catalog.revisions import (
     BASE,
     TOPOLOGY,
@@ -156,7 +158,12 @@ class View:
     def images_of(self, project: ProjectId) -> tuple[Image, ...]:
         """Custom images of a project, in the order of lists."""
         scope = project_scope(project)
-        return self._past(scope, lambda connection: images_at(connection, self.revision, project), one=True)
+        name = self._name(scope)
+        try:
+            return cast("tuple[Image, ...]", self._catalog.facts.recall(name, self.revision))
+        except MustWait:
+            inquiry = images_of(project, self.revision)
+            return self._inquired(inquiry, lambda images: self._keep(name, scope, images))
 
     def contents_of(self, project: ProjectId) -> dict[ImageId, Content]:
         """What is known of the bytes of a project's images; of the base images with NO_PROJECT."""
@@ -168,34 +175,21 @@ class View:
         """An account as it is now."""
         catalog, scope = self._catalog, account_scope(account)
         try:
-            value: Household = catalog.facts.recall(scope, catalog.head)
+            return cast("Household", catalog.facts.recall(scope, catalog.head))
         except MustWait:
-            self.may_wait()
-            with catalog.database.read_one() as connection:
-                found = find_household(connection, account)
-            if found is None:  # what does not exist is not remembered: anyone can ask for it, without end
-                return None
-            read_at, value = found
-            catalog.facts.keep(scope, value, read_at, (scope,))
-        return value
+            found = self._inquired(household_of(account), partial(self._keep_household, scope))
+            return None if found is None else found[1]
 
     def key(self, public: PublicKey) -> tuple[Key, PrivateKey] | None:
         """A key that works now, opened. None if there is no such key."""
         catalog, name = self._catalog, f"key:{public}"
         try:
-            value: tuple[Key, PrivateKey] = catalog.facts.recall(name, catalog.head)
+            return cast("tuple[Key, PrivateKey]", catalog.facts.recall(name, catalog.head))
         except MustWait:
-            self.may_wait()
-            with catalog.database.read_one() as connection:
-                found = find_caller(connection, public)
-            if found is None:
-                return None
-            read_at, key, household = found
-            value = key, catalog.seal.open(public, key.sealed)
-            scope = account_scope(key.account)
-            catalog.facts.keep(name, value, read_at, (scope,))
-            catalog.facts.keep(scope, household, read_at, (scope,))  # who calls is asked for next
-        return value
+            if "\0" in public:
+                return None  # PostgreSQL has no such text and would call the question an error
+            found = self._inquired(caller_of(public, catalog.seal), partial(self._keep_caller, name))
+            return None if found is None else (found.key, found.private)
 
     def recall(self, request: Hashable) -> Any:
         """What was kept of a request whose sender's account has not changed since; None otherwise."""
@@ -223,20 +217,51 @@ class View:
             self._catalog.answers.keep(name, value, self.revision, scopes, _ABOUT + size(value))
         return value
 
-    def _past(self, scope: str, read: Callable[[Connection], Value], known_as: str = "", *, one: bool = False) -> Value:
-        """What is read in a scope, remembered by the scope's name or, where a scope has several, by another one.
-
-        `one` says that it is read in one statement.
-        """
-        named = known_as or scope
-        name = (named, self.revision) if self.pinned else named
+    def _past(self, scope: str, read: Callable[[Connection], Value], known_as: str = "") -> Value:
+        """What is read in a scope, remembered by the scope's name or, where a scope has several, by another one."""
+        name = self._name(known_as or scope)
         try:
             value: Value = self._catalog.facts.recall(name, self.revision)
         except MustWait:
             self.may_wait()
-            database = self._catalog.database
-            with database.read_one() if one else database.read() as connection:
+            with self._catalog.database.read() as connection:
                 value = read(connection)
-            weight = 1 + len(value) // 10 if isinstance(value, tuple | dict) else 1
-            self._catalog.facts.keep(name, value, self.revision, () if self.pinned else (scope,), weight)
+            self._keep(name, scope, value)
+        return value
+
+    def _name(self, name: str) -> Hashable:
+        return (name, self.revision) if self.pinned else name
+
+    def _keep(self, name: Hashable, scope: str, value: object) -> bool:
+        weight = 1 + len(value) // 10 if isinstance(value, tuple | dict) else 1
+        return self._catalog.facts.keep(name, value, self.revision, () if self.pinned else (scope,), weight)
+
+    def _keep_household(self, scope: str, found: tuple[Revision, Household] | None) -> bool:
+        if found is None:  # what does not exist is not remembered: anyone can ask for it, without end
+            return False
+        return self._catalog.facts.keep(scope, found[1], found[0], (scope,))
+
+    def _keep_caller(self, name: str, found: Caller | None) -> bool:
+        if found is None:
+            return False
+        scope = account_scope(found.key.account)
+        self._catalog.facts.keep(scope, found.household, found.read_at, (scope,))  # who calls is asked for next
+        return self._catalog.facts.keep(name, (found.key, found.private), found.read_at, (scope,))
+
+    def _inquired(self, inquiry: Inquiry[Value], keep: Callable[[Value], bool]) -> Value:
+        """What comes of an inquiry, kept. Raises MustWait with the way to fetch it if this view may not read by itself."""
+        database = self._catalog.database
+        if self._wait:
+            with database.read() as connection:
+                value = inquiry.of(connection)
+        elif database.is_near:
+            value = database.look(inquiry)
+        else:
+            database.circuit.check()
+
+            async def fetch() -> bool:
+                return keep(await database.ask(inquiry))
+
+            raise MustWait(fetch)
+        keep(value)
         return value

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import (
     BigInteger,
     Boolean,
     ColumnElement,
-    Connection,
     Integer,
     LargeBinary,
     Select,
@@ -22,7 +22,7 @@ from sqlalchemy import (
 
 from phimage.catalog import tables
 from phimage.catalog.facts import Facts
-from phimage.catalog.question import Question
+from phimage.catalog.question import Question, Row
 from phimage.model.ids import Revision
 
 _KINDS = (Text, Integer, Boolean, LargeBinary)
@@ -44,12 +44,12 @@ class Union:
             _select(number, facts, where, places, shape)
             for number, ((facts, where), places) in enumerate(zip(parts, self._places, strict=True))
         )
-        self._question = Question(union_all(*selects))
+        self.question = Question(union_all(*selects))
+        """What to ask; `records` reads the answer."""
 
-    def read(self, connection: Connection, **values: Any) -> tuple[Revision, list[list[Any]]]:
+    def records(self, rows: Sequence[Row]) -> tuple[Revision, list[list[Any]]]:
         """The newest revision, 0 if there are no records at all, and for each part its records, in no particular order."""
         found: list[list[Any]] = [[] for _ in self._facts]
-        rows = self._question.ask(connection, **values)
         newest = Revision(rows[0][0] if rows else 0)
         for _, number, *row in rows:
             found[number].append(self._facts[number].decode([row[place] for place in self._places[number]]))

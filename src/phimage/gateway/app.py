@@ -4,7 +4,7 @@
 2. method: GET and POST, else 405; a few paths are pages (`/healthz`, `/readyz`, `/metrics`, `/openapi.json`); the others are
    base paths
 3. body: read up to the Action's limit; what is over it is read, forgotten and answered with RetCode 240
-4. answer: at once from what is remembered, else in a thread that may wait for the database
+4. answer: at once from what is remembered and little is looked up, else in a thread that may wait for the database
 5. headers: request id, revision, age of what was known if it is stale, gzip if the client asks and it pays
 """
 
@@ -40,6 +40,8 @@ Application = Callable[[Message, Receive, Send], Awaitable[None]]
 
 THREADS = 4
 """Few: what they wait for is short, and each one more that wants the interpreter costs all others."""
+FETCHES = 4
+"""So often something is fetched for a request before a thread is to answer it. Two are what a list needs."""
 REQUEST_IDS = 256
 """How many are drawn at a time."""
 STOPPING_SECONDS = 0.25
@@ -203,12 +205,16 @@ class App(Generic[View]):
 
     async def _try(self, incoming: Incoming, attempt: Attempt) -> Answer:
         attempt.wait = False
-        try:
-            return self._dispatcher.answer(incoming, attempt)
-        except MustWait:
-            attempt.wait = True
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._threads, self._dispatcher.answer, incoming, attempt)
+        for _ in range(FETCHES):
+            try:
+                return self._dispatcher.answer(incoming, attempt)
+            except MustWait as missing:
+                fetch = missing.fetch
+            if fetch is None or not await _fetched(fetch):
+                break
+        attempt.wait = True
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, self._dispatcher.answer, incoming, attempt)
 
     def tell_news(self) -> None:
         """There is a new revision: whoever waits for one tries again. Can be called from any thread."""
@@ -271,6 +277,13 @@ def _request_ids() -> Iterator[str]:
 
 def _uuid(digits: str) -> str:
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{'89ab'[int(digits[16], 16) & 3]}{digits[17:20]}-{digits[20:]}"
+
+
+async def _fetched(fetch: Callable[[], Awaitable[bool]]) -> bool:
+    try:
+        return await fetch()
+    except (MustWait, ServiceUnavailable):  # whoever may wait finds out, and tells it
+        return False
 
 
 async def _read(receive: Receive, most: int) -> bytes | RequestError:

@@ -1,0 +1,129 @@
+"""Connections of the event loop's own, for inquiries of one statement each: no thread is woken, no transaction is begun.
+
+A list of a project that was not asked for before needs two of them. Handing each to a thread and taking the answer back would
+cost more than the database's own work, because the threads of a process take turns at one interpreter.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any, TypeVar
+
+import psycopg
+from sqlalchemy import Dialect
+
+from phimage.catalog.circuit import Circuit
+from phimage.catalog.question import Inquiry, Row
+from phimage.errors import MustWait, ServiceUnavailable
+
+Value = TypeVar("Value")
+
+MOST_AT_ONCE = 200
+"""Rows that are read and decoded while everybody else waits: about a millisecond. More are for a thread."""
+CONNECTIONS = 8
+"""To PostgreSQL, for each process."""
+
+
+class Line:
+    """A connection to PostgreSQL, with one cursor that is used again and again."""
+
+    def __init__(self, connection: psycopg.AsyncConnection[Any]) -> None:
+        self._connection = connection
+        self._cursor = connection.cursor()
+        # A descriptor of our own: libpq's could be another connection's by the time that it is shut down.
+        self._held = socket.socket(fileno=os.dup(connection.fileno()))
+
+    async def ask(self, statement: str, parameters: Any) -> Sequence[Row]:
+        """The rows. Raises psycopg.Error."""
+        await self._cursor.execute(statement, parameters)
+        return await self._cursor.fetchall()
+
+    def cut(self) -> None:
+        """End what it waits for. Can be called from any thread."""
+        with suppress(OSError):
+            self._held.shutdown(socket.SHUT_RDWR)
+
+    def end(self) -> None:
+        """Close it, whatever it is doing."""
+        self._connection.pgconn.finish()
+        self._held.close()
+
+
+class Lines:
+    """The connections to PostgreSQL of one event loop."""
+
+    def __init__(self, dialect: Dialect, arguments: dict[str, Any], circuit: Circuit) -> None:
+        self._dialect = dialect
+        self._arguments = arguments
+        self._circuit = circuit
+        self._turn = asyncio.Semaphore(CONNECTIONS)
+        self._open: set[Line] = set()
+        self._idle: list[Line] = []
+
+    async def ask(self, inquiry: Inquiry[Value]) -> Value:
+        """What comes of an inquiry. Raises ServiceUnavailable, and MustWait when that is more than is made in between."""
+        self._circuit.check()
+        put = inquiry.question.put(self._dialect, inquiry.values, MOST_AT_ONCE + 1)
+        async with self._turn:
+            rows = await self._rows(*put)
+        return made(inquiry, rows)
+
+    def cut(self) -> None:
+        """End everything that is waited for. Can be called from any thread."""
+        for line in list(self._open):
+            line.cut()
+
+    def close(self) -> None:
+        """Close all connections."""
+        for line in list(self._open):
+            self._end(line)
+
+    async def _rows(self, statement: str, parameters: Any) -> Sequence[Row]:
+        while True:
+            self._circuit.check()
+            was_idle = bool(self._idle)
+            line = self._idle.pop() if was_idle else await self._connect()
+            try:
+                rows = await line.ask(statement, parameters)
+            except psycopg.Error as error:
+                self._end(line)
+                if not was_idle:
+                    raise ServiceUnavailable(detail=_no_answer(error)) from error
+                while self._idle:  # the other side may have given it up long ago, and these with it
+                    self._end(self._idle.pop())
+            except BaseException:
+                self._end(line)
+                raise
+            else:
+                self._idle.append(line)
+                self._circuit.close()
+                return rows
+
+    async def _connect(self) -> Line:
+        try:
+            connection = await psycopg.AsyncConnection.connect(autocommit=True, **self._arguments)
+        except psycopg.Error as error:
+            self._circuit.open(_no_answer(error))
+            raise ServiceUnavailable(detail=_no_answer(error)) from error
+        line = Line(connection)
+        self._open.add(line)
+        return line
+
+    def _end(self, line: Line) -> None:
+        self._open.discard(line)
+        line.end()
+
+
+def made(inquiry: Inquiry[Value], rows: Sequence[Row]) -> Value:
+    """What comes of at most `MOST_AT_ONCE` + 1 rows. Raises MustWait when there are more than are made in between."""
+    if len(rows) > MOST_AT_ONCE:
+        raise MustWait
+    return inquiry.make(rows)
+
+
+def _no_answer(error: Exception) -> str:
+    return f"the database did not answer: {type(error).__name__}"
