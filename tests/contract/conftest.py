@@ -9,13 +9,16 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
+from phimage.catalog.engine import Database
 from phimage.catalog.store import Catalog
 
 
 class Statements:
-    """Counts what a catalogue asks its database: each connection that is taken, and the SQL that goes through SQLAlchemy."""
+    """What a catalogue asks its database: each connection that is taken, the SQL that goes through SQLAlchemy, and inquiries of
+    the event loop."""
 
     def __init__(self, catalog: Catalog) -> None:
+        self._database = catalog.database
         self._engine = catalog.database.engine
         self.sent: list[str] = []
 
@@ -23,6 +26,7 @@ class Statements:
     def counted(self) -> Iterator[list[str]]:
         """What is asked inside the block."""
         self.sent.clear()
+        before = self._database.calls["inquiry"].count
         event.listen(self._engine, "checkout", self._note_connection)
         event.listen(self._engine, "before_cursor_execute", self._note)
         try:
@@ -30,12 +34,19 @@ class Statements:
         finally:
             event.remove(self._engine, "before_cursor_execute", self._note)
             event.remove(self._engine, "checkout", self._note_connection)
+            self.sent += ["an inquiry"] * (self._database.calls["inquiry"].count - before)
 
     def _note_connection(self, connection: Any, entry: Any, proxy: Any) -> None:
         self.sent.append("a connection")
 
     def _note(self, connection: Any, cursor: Any, statement: str, parameters: Any, context: Any, many: bool) -> None:
         self.sent.append(statement)
+
+
+@pytest.fixture
+def nothing_near(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A view that may not wait has only what is remembered, on a file as well: how these tests see what is."""
+    monkeypatch.setattr(Database, "is_near", False)
 
 
 @pytest.fixture

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+import asyncio
+import sqlite3
+import time
+from contextlib import closing, suppress
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from sqlalchemy import bindparam, literal_column, select, text
 
 from phimage.catalog import engine
-from phimage.catalog.engine import Database, database_url, open_database
-from phimage.catalog.question import Question
-from phimage.errors import ServiceUnavailable, SetupError
+from phimage.catalog.engine import BUSY_SECONDS, Database, database_url, open_database
+from phimage.catalog.lines import MOST_AT_ONCE, File
+from phimage.catalog.question import Inquiry, Question
+from phimage.errors import MustWait, ServiceUnavailable, SetupError
 from tests.conftest import NewDatabase
+
+Value = TypeVar("Value")
 
 DATA = Path("data")
 
@@ -117,42 +124,135 @@ def test_a_commit_on_sqlite_is_durable(empty_database: Database, dialect: str) -
         assert connection.execute(text("PRAGMA synchronous")).scalar_one() == 2
 
 
-def test_a_read_of_one_statement_sees_what_was_committed(empty_database: Database) -> None:
+THINGS = Question(select(literal_column("name")).select_from(text("thing")).where(literal_column("name") != bindparam("but")))
+NOWHERE = Question(select(literal_column("name")).select_from(text("nowhere")))
+
+
+def names(question: Question = THINGS) -> Inquiry[list[str]]:
+    return Inquiry(question, {"but": "none"}, lambda rows: sorted(name for (name,) in rows))
+
+
+async def inquired(database: Database, inquiry: Inquiry[Value]) -> Value:
+    """What comes of an inquiry, as the event loop asks it."""
+    return database.look(inquiry) if database.is_near else await database.ask(inquiry)
+
+
+@pytest.fixture
+def things(empty_database: Database) -> Database:
+    """A database with a table in which nothing is."""
     with empty_database.write() as connection:
         connection.execute(text("CREATE TABLE thing (name TEXT)"))
-    for name in ("one", "two"):
-        with empty_database.write() as connection:
-            connection.execute(text("INSERT INTO thing VALUES (:name)"), {"name": name})
-        with empty_database.read_one() as connection:
-            assert name in connection.execute(text("SELECT name FROM thing")).scalars().all()
+    return empty_database
 
 
-def test_a_read_of_one_statement_leaves_the_connection_fit_for_transactions(empty_database: Database) -> None:
-    with empty_database.write() as connection:
-        connection.execute(text("CREATE TABLE thing (name TEXT)"))
-    with empty_database.read_one() as connection:
-        connection.execute(text("SELECT name FROM thing"))
-
-    with suppress(KeyError), empty_database.write() as connection:
-        connection.execute(text("INSERT INTO thing VALUES ('never')"))
-        raise KeyError
-
-    with empty_database.read() as connection:
-        assert connection.execute(text("SELECT count(*) FROM thing")).scalar_one() == 0
+def add(database: Database, *found: str) -> None:
+    with database.write() as connection:
+        connection.execute(text("INSERT INTO thing VALUES (:name)"), [{"name": name} for name in found])
 
 
-NOTHING = Question(select(literal_column("name")).select_from(text("nowhere")))
-ONE = Question(select(literal_column("1")).where(literal_column("1") == bindparam("one")))
+def test_an_inquiry_sees_what_was_committed_and_a_transaction_answers_the_same(things: Database) -> None:
+    async def both() -> list[list[str]]:
+        found = []
+        for name in ("one", "two"):
+            add(things, name)
+            found.append(await inquired(things, names()))
+        return found
+
+    assert asyncio.run(both()) == [["one"], ["one", "two"]]
+    with things.read() as connection:
+        assert names().of(connection) == ["one", "two"]
 
 
-def test_a_question_that_gets_no_answer_is_told_as_unavailable_and_costs_the_next_one_nothing(empty_database: Database) -> None:
-    for _ in range(10):  # more than there are connections
-        with pytest.raises(ServiceUnavailable, match="did not answer"), empty_database.read_one() as connection:
-            NOTHING.ask(connection)
+def test_many_inquiries_at_once_are_all_answered(things: Database) -> None:
+    add(things, "one")
 
-    with empty_database.read_one() as connection:
-        assert [tuple(row) for row in ONE.ask(connection, one=1)] == [(1,)]
-        assert ONE.ask(connection, one=2) == []
+    async def many() -> list[list[str]]:
+        return await asyncio.gather(*(inquired(things, names()) for _ in range(50)))
+
+    assert asyncio.run(many()) == [["one"]] * 50
+    assert things.calls["inquiry"].count == 50
+
+
+def test_a_long_answer_is_not_for_the_event_loop(things: Database) -> None:
+    add(things, *map(str, range(MOST_AT_ONCE)))
+    assert len(asyncio.run(inquired(things, names()))) == MOST_AT_ONCE
+
+    add(things, "one more")
+    with pytest.raises(MustWait):
+        asyncio.run(inquired(things, names()))
+    with things.read() as connection:
+        assert len(names().of(connection)) == MOST_AT_ONCE + 1
+
+
+@pytest.mark.parametrize("dialect", ["sqlite"])
+def test_an_inquiry_of_a_file_waits_for_no_writer(things: Database) -> None:
+    with things.write() as connection:
+        connection.execute(text("INSERT INTO thing VALUES ('not yet')"))
+        assert things.look(names()) == []
+
+
+@pytest.mark.parametrize("dialect", ["sqlite"])
+def test_an_inquiry_of_a_file_waits_for_no_lock(things: Database, tmp_path: Path) -> None:
+    path = str(tmp_path / "locked.sqlite")
+    with closing(sqlite3.connect(path, isolation_level=None)) as holder:
+        holder.execute("CREATE TABLE thing (name TEXT)")
+        holder.execute("BEGIN EXCLUSIVE")
+        with closing(File(things.engine.dialect, path)) as file:
+            begun = time.monotonic()
+            with pytest.raises(MustWait):
+                file.look(names())
+            assert time.monotonic() - begun < BUSY_SECONDS / 2
+            holder.execute("COMMIT")
+            assert file.look(names()) == []
+
+
+def test_an_inquiry_that_gets_no_answer_costs_the_next_one_nothing(things: Database) -> None:
+    add(things, "one")
+
+    async def ask() -> list[str]:
+        for _ in range(20):  # more than there are connections
+            with pytest.raises((MustWait, ServiceUnavailable)):
+                await inquired(things, names(NOWHERE))
+        return await inquired(things, names())
+
+    assert asyncio.run(ask()) == ["one"]
+    with pytest.raises(ServiceUnavailable, match="did not answer"), things.read() as connection:
+        names(NOWHERE).of(connection)
+
+
+@pytest.mark.parametrize("dialect", ["postgresql"])
+def test_connections_that_the_other_side_gave_up_while_they_were_idle_are_not_noticed(things: Database) -> None:
+    add(things, "one")
+
+    async def ask() -> list[list[str]]:
+        found = await asyncio.gather(*(things.ask(names()) for _ in range(5)))
+        with things.write() as connection:
+            others = "FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = current_database()"
+            assert len(connection.execute(text(f"SELECT pg_terminate_backend(pid) {others}")).all()) >= 5
+        return [*found, *await asyncio.gather(*(things.ask(names()) for _ in range(5)))]
+
+    assert asyncio.run(ask()) == [["one"]] * 10
+
+
+@pytest.mark.parametrize("dialect", ["postgresql"])
+def test_an_inquiry_that_waits_can_be_ended_from_another_thread(things: Database) -> None:
+    async def ask() -> None:
+        await things.ask(names())
+        with things.write() as connection:
+            connection.execute(text("LOCK TABLE thing IN ACCESS EXCLUSIVE MODE"))
+            waiting = asyncio.create_task(things.ask(names()))
+            await asyncio.sleep(0.2)
+            assert not waiting.done()
+            things.circuit.open("it fell silent")
+            await asyncio.to_thread(things.cut)
+            with pytest.raises(ServiceUnavailable):
+                await asyncio.wait_for(waiting, 5)
+            connection.rollback()
+
+    with suppress(ServiceUnavailable):  # the writer was cut as well
+        asyncio.run(ask())
+    things.circuit.close()
+    assert asyncio.run(things.ask(names())) == []
 
 
 @pytest.mark.parametrize("dialect", ["postgresql"])
@@ -160,13 +260,19 @@ def test_a_question_that_gets_no_answer_is_told_as_unavailable_and_costs_the_nex
 def test_what_is_asked_often_is_prepared_unless_the_address_says_otherwise(
     new_database: NewDatabase, address: str, prepared: bool
 ) -> None:
+    statements = Question(select(literal_column("name")).select_from(text("pg_prepared_statements")))
+
+    async def ask(database: Database) -> int:
+        for _ in range(10):
+            await database.ask(Inquiry(ONE, {"one": 1}, len))
+        return await database.ask(Inquiry(statements, {}, len))
+
     with new_database() as url:
         database = open_database(database_url(url + address, DATA))
         try:
-            with database.read_one() as connection:
-                for _ in range(10):
-                    ONE.ask(connection, one=1)
-                found = connection.execute(text("SELECT count(*) FROM pg_prepared_statements")).scalar_one()
-            assert bool(found) is prepared
+            assert bool(asyncio.run(ask(database))) is prepared
         finally:
             database.close()
+
+
+ONE = Question(select(literal_column("1")).where(literal_column("1") == bindparam("one")))

@@ -40,6 +40,8 @@ from tests.examples import (
     zone,
 )
 
+pytestmark = pytest.mark.usefixtures("nothing_near")
+
 ACME, OTHER = AccountId("acme"), AccountId("other")
 ORG_A, ORG_B = ProjectId("org-a"), ProjectId("org-b")
 

@@ -75,8 +75,7 @@ class Caller(Struct, frozen=True):
     """A key that works, opened, and its account, as of a revision."""
 
     read_at: Revision
-    key: Key
-    private: PrivateKey
+    key: tuple[Key, PrivateKey]
     household: Household
 
 
@@ -87,7 +86,8 @@ def caller_of(public: PublicKey, seal: Seal) -> Inquiry[Caller | None]:
         newest, (keys, accounts, *parts) = _CALLER.records(rows)
         if not (keys and accounts):
             return None
-        return Caller(newest, keys[0], seal.open(public, keys[0].sealed), _household(accounts[0], *parts))
+        opened = keys[0], seal.open(public, keys[0].sealed)
+        return Caller(newest, opened, _household(accounts[0], *parts))
 
     return Inquiry(_CALLER.question, {"key": public}, make)
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import os
 import socket
-import sqlite3
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -33,9 +32,9 @@ from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from phimage.catalog.circuit import Circuit
-from phimage.catalog.lines import MOST_AT_ONCE, Lines, made
+from phimage.catalog.lines import File, Lines
 from phimage.catalog.question import Inquiry
-from phimage.errors import MustWait, ServiceUnavailable, SetupError
+from phimage.errors import ServiceUnavailable, SetupError
 
 __all__ = ["BUSY_SECONDS", "Connection", "Database", "database_url", "insert_rows", "open_database"]
 
@@ -55,12 +54,12 @@ _SCHEMA_LOCK = 0x7068_696D_6167_65
 """Any number that other programs on the same PostgreSQL database do not lock; it reads "phimage"."""
 
 
-Kind = Literal["read", "write"]
+Kind = Literal["read", "write", "inquiry"]
 Value = TypeVar("Value")
 
 
 class Calls(Struct):
-    """What the transactions of one kind came to."""
+    """What the transactions of one kind came to, or the inquiries of the event loop."""
 
     count: int = 0
     failures: int = 0
@@ -75,12 +74,13 @@ class Database:
         self.engine = engine
         self._connecting = connecting or {}
         self.circuit = Circuit()
-        self.calls: dict[Kind, Calls] = {"read": Calls(), "write": Calls()}
+        self._calls_of_loop = Calls()
+        self.calls: dict[Kind, Calls] = {"read": Calls(), "write": Calls(), "inquiry": self._calls_of_loop}
         self._counting = threading.Lock()
         self._sockets: dict[int, socket.socket] = {}
         self._writing = engine.execution_options(phimage_write=True)
         self._lines: Lines | None = None
-        self._file: Any = None
+        self._file: File | None = None
 
     @contextmanager
     def read(self, *, probe: bool = False) -> Iterator[Connection]:
@@ -101,16 +101,13 @@ class Database:
 
         Raises MustWait when it is not had at once.
         """
+        begun = time.perf_counter()
         if self._file is None:
-            self._file = self._connect_to_file()
-        with self._counted("read"):
-            cursor = self._file.cursor()
-            try:
-                cursor.execute(*inquiry.question.put(self.engine.dialect, inquiry.values, MOST_AT_ONCE + 1))
-                rows = cursor.fetchall()
-            except self.engine.dialect.loaded_dbapi.Error:
-                raise MustWait from None  # whoever may wait finds out what it is
-            return made(inquiry, rows)
+            self._file = File(self.engine.dialect, self.engine.url.database or "")
+        value = self._file.look(inquiry)
+        self._calls_of_loop.count += 1
+        self._calls_of_loop.seconds += time.perf_counter() - begun
+        return value
 
     async def ask(self, inquiry: Inquiry[Value]) -> Value:
         """What comes of an inquiry of PostgreSQL; for the event loop alone. It is as of one moment.
@@ -119,8 +116,17 @@ class Database:
         """
         if self._lines is None:
             self._lines = self._new_lines()
-        with self._counted("read"):
+        begun, failed = time.perf_counter(), 0
+        try:
             return await self._lines.ask(inquiry)
+        except ServiceUnavailable:
+            failed = 1
+            raise
+        finally:
+            calls = self._calls_of_loop
+            calls.count += 1
+            calls.failures += failed
+            calls.seconds += time.perf_counter() - begun
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
@@ -202,11 +208,6 @@ class Database:
         except DBAPIError as error:
             self.circuit.open(_no_answer(error.orig))
             raise
-
-    def _connect_to_file(self) -> Any:
-        connection = sqlite3.connect(self.engine.url.database or "", timeout=0, isolation_level=None, check_same_thread=False)
-        connection.execute("PRAGMA query_only=ON")
-        return connection
 
     def _new_lines(self) -> Lines:
         address = self.engine.dialect.create_connect_args(self.engine.url)[1]

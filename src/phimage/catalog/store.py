@@ -189,7 +189,7 @@ class View:
             if "\0" in public:
                 return None  # PostgreSQL has no such text and would call the question an error
             found = self._inquired(caller_of(public, catalog.seal), partial(self._keep_caller, name))
-            return None if found is None else (found.key, found.private)
+            return None if found is None else found.key
 
     def recall(self, request: Hashable) -> Any:
         """What was kept of a request whose sender's account has not changed since; None otherwise."""
@@ -244,9 +244,9 @@ class View:
     def _keep_caller(self, name: str, found: Caller | None) -> bool:
         if found is None:
             return False
-        scope = account_scope(found.key.account)
+        scope = account_scope(found.key[0].account)
         self._catalog.facts.keep(scope, found.household, found.read_at, (scope,))  # who calls is asked for next
-        return self._catalog.facts.keep(name, (found.key, found.private), found.read_at, (scope,))
+        return self._catalog.facts.keep(name, found.key, found.read_at, (scope,))
 
     def _inquired(self, inquiry: Inquiry[Value], keep: Callable[[Value], bool]) -> Value:
         """What comes of an inquiry, kept. Raises MustWait with the way to fetch it if this view may not read by itself."""

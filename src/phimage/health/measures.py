@@ -57,16 +57,19 @@ class Measures:
     def _database(self) -> Iterable[Family]:
         database = self._catalog.database
         kinds = list(database.calls.items())
-        yield _by("phimage_database_calls", "Transactions", "kind", ((kind, calls.count) for kind, calls in kinds))
+        yield _by(
+            "phimage_database_calls",
+            "Transactions and inquiries",
+            "kind",
+            ((kind, calls.count) for kind, calls in kinds),
+        )
         yield _by(
             "phimage_database_failures",
-            "Transactions that the database failed",
+            "Those that the database failed",
             "kind",
             ((kind, calls.failures) for kind, calls in kinds),
         )
-        yield _by(
-            "phimage_database_seconds", "Seconds inside transactions", "kind", ((kind, calls.seconds) for kind, calls in kinds)
-        )
+        yield _by("phimage_database_seconds", "Seconds inside them", "kind", ((kind, calls.seconds) for kind, calls in kinds))
         yield gauge("phimage_database_away", "1 while the database counts as away", float(database.circuit.is_open))
         yield gauge(
             "phimage_knowledge_age_seconds",
