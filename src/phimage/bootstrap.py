@@ -45,8 +45,8 @@ from phimage.gateway.page import fixed, for_networks, readiness
 from phimage.gateway.rate import RateLimit
 from phimage.gateway.traffic import Traffic
 from phimage.gateway.watch import Source, Watch
+from phimage.health.family import TEXT
 from phimage.health.measures import Measures
-from phimage.health.prometheus import TEXT
 from phimage.health.shares import Shares
 from phimage.model.account import Account
 from phimage.model.ids import AccountId

@@ -14,8 +14,8 @@ from sqlalchemy import bindparam, literal_column, select, text
 
 from phimage.catalog import engine
 from phimage.catalog.engine import BUSY_SECONDS, Database, database_url, open_database
-from phimage.catalog.lines import MOST_AT_ONCE, File
-from phimage.catalog.question import Inquiry, Question
+from phimage.catalog.question import MOST_AT_ONCE, Inquiry, Question
+from phimage.catalog.sqlite import File
 from phimage.errors import MustWait, ServiceUnavailable, SetupError
 from tests.conftest import NewDatabase
 

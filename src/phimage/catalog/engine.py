@@ -19,12 +19,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-import psycopg
 import sqlalchemy
 from msgspec import Struct
-from psycopg import sql
 from sqlalchemy import Connection, Dialect, Engine, Table, create_engine, event, insert
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
@@ -32,9 +30,12 @@ from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from phimage.catalog.circuit import Circuit
-from phimage.catalog.lines import File, Lines
 from phimage.catalog.question import Inquiry
+from phimage.catalog.sqlite import File
 from phimage.errors import ServiceUnavailable, SetupError
+
+if TYPE_CHECKING:
+    from phimage.catalog.postgresql import Lines
 
 __all__ = ["BUSY_SECONDS", "Connection", "Database", "database_url", "insert_rows", "open_database"]
 
@@ -210,6 +211,8 @@ class Database:
             raise
 
     def _new_lines(self) -> Lines:
+        from phimage.catalog.postgresql import Lines
+
         address = self.engine.dialect.create_connect_args(self.engine.url)[1]
         return Lines(self.engine.dialect, {**address, **self._connecting}, self.circuit)
 
@@ -244,21 +247,12 @@ def insert_rows(connection: Connection, table: Table, rows: Iterable[tuple[Any, 
 
     Holds at most a batch. Raises SetupError for what the database cannot keep.
     """
-    names = [column.name for column in table.c]
     if connection.dialect.name == "postgresql":
-        driver: Any = connection.connection.driver_connection
-        copying = sql.SQL("COPY {} ({}) FROM STDIN").format(
-            sql.Identifier(table.name), sql.SQL(", ").join(map(sql.Identifier, names))
-        )
-        try:
-            with driver.cursor() as cursor, cursor.copy(copying) as copy:
-                for row in rows:
-                    copy.write_row(row)
-        except psycopg.OperationalError as error:
-            raise ServiceUnavailable(detail=_no_answer(error)) from error
-        except psycopg.Error as error:
-            raise SetupError(f"PostgreSQL cannot keep a row of table {table.name}: {error}") from error
+        from phimage.catalog.postgresql import copy_rows
+
+        copy_rows(connection, table, rows)
         return
+    names = [column.name for column in table.c]
     plain = insert(sqlalchemy.table(table.name, *map(sqlalchemy.column, names)))  # without types, so nothing is converted
     left = iter(rows)
     while some := list(islice(left, batch)):

@@ -12,11 +12,15 @@ from msgspec import Struct
 from sqlalchemy import BigInteger, CompoundSelect, Connection, Dialect, Select, bindparam
 from sqlalchemy.sql.compiler import SQLCompiler
 
+from phimage.errors import MustWait
+
 Value = TypeVar("Value")
 Row = Sequence[Any]
 
 ALL = 2**62
 """More rows than there are."""
+MOST_AT_ONCE = 200
+"""Rows that the event loop reads and decodes while everybody else waits: about a millisecond. More are for a thread."""
 _MOST = "most_rows"
 
 
@@ -53,3 +57,10 @@ class Inquiry(Struct, Generic[Value], frozen=True):
         cursor = connection.connection.cursor()
         cursor.execute(*self.question.put(connection.dialect, self.values, ALL))
         return self.make(cursor.fetchall())
+
+
+def made(inquiry: Inquiry[Value], rows: Sequence[Row]) -> Value:
+    """What comes of at most `MOST_AT_ONCE` + 1 rows. Raises MustWait when there are more than are made in between."""
+    if len(rows) > MOST_AT_ONCE:
+        raise MustWait
+    return inquiry.make(rows)

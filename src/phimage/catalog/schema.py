@@ -4,6 +4,8 @@ Old and new programs work side by side on one database while it is upgraded. Eac
 `compatible_with` which is the oldest schema whose programs can go on beside it; the database keeps the newest of those in
 `head.oldest`. A program starts on its own schema and on a newer one that allows it, and stops working when a step comes that
 does not.
+
+Alembic is imported where it is used: most starts find their schema and do without it.
 """
 
 from __future__ import annotations
@@ -12,17 +14,18 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import Script, ScriptDirectory
 from msgspec import Struct
-from sqlalchemy import Connection, inspect, select, update
+from sqlalchemy import Connection, Text, column, inspect, select, table, update
 
 from phimage.catalog import tables
 from phimage.catalog.engine import Database
 from phimage.errors import ServiceUnavailable, SetupError
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+    from alembic.script import Script
 
 LOCK_SECONDS = 1
 """How long a step on PostgreSQL waits for a table, while everybody who wants it waits behind."""
@@ -30,9 +33,12 @@ TRIES = 10
 PAUSE_SECONDS = 1.0
 
 _FOLDER = Path(__file__).parent / "migrations"
+_ALEMBIC = table("alembic_version", column("version_num", Text))
 
 
 def _config(connection: Connection | None, further: Sequence[Path] = ()) -> Config:
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(_FOLDER))
     config.set_main_option("path_separator", "os")
@@ -54,7 +60,10 @@ def version(database: Database) -> str | None:
 
 def version_of(connection: Connection) -> str | None:
     """The same, inside a transaction."""
-    return MigrationContext.configure(connection).get_current_revision()
+    if not inspect(connection).has_table(_ALEMBIC.name):
+        return None
+    found: str | None = connection.execute(select(_ALEMBIC.c.version_num)).scalar_one_or_none()
+    return found
 
 
 class Status(Struct, frozen=True):
@@ -92,6 +101,8 @@ def upgrade(database: Database, further: Sequence[Path] = (), sleep: Callable[[f
 
 def upgrade_on(connection: Connection, further: Sequence[Path] = ()) -> None:
     """The same, inside a transaction of the caller's, who must be alone."""
+    from alembic import command
+
     if connection.dialect.name == "postgresql":
         connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'")
     command.upgrade(_config(connection, further), "head")
@@ -101,6 +112,8 @@ def upgrade_on(connection: Connection, further: Sequence[Path] = ()) -> None:
 
 def steps(further: Sequence[Path] = ()) -> list[Script]:
     """All steps, first to last."""
+    from alembic.script import ScriptDirectory
+
     return list(ScriptDirectory.from_config(_config(None, further)).walk_revisions())[::-1]
 
 

@@ -7,6 +7,9 @@ from typing import Literal
 
 from msgspec import Struct
 
+TEXT = "text/plain; version=0.0.4; charset=utf-8"
+"""Content-Type of measures as Prometheus reads them."""
+
 Kind = Literal["counter", "gauge", "histogram"]
 
 

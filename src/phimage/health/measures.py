@@ -14,7 +14,6 @@ from phimage.chunks.wrap import Measures as StoreMeasures
 from phimage.errors import ServiceUnavailable
 from phimage.gateway.traffic import BOUNDS, Traffic
 from phimage.health.family import Family, Sample, counter, gauge, merge
-from phimage.health.prometheus import text
 from phimage.health.shares import Shares
 
 _PAGE_BYTES = resource.getpagesize()
@@ -47,6 +46,8 @@ class Measures:
 
     def text(self) -> bytes:
         """The measures of all workers, for Prometheus. One of them is asked of the database, and left out when that is away."""
+        from phimage.health.prometheus import text  # its library takes its time to import, and most never ask
+
         others = [_families.decode(data) for data in self._shares.others(self._part)]
         told = gauge("phimage_workers", "Workers whose measures these are", 1 + len(others))
         return text([*merge([self._own(), *others]), told, *self._jobs()])

@@ -7,13 +7,10 @@ from itertools import accumulate
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
-from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
 from phimage.health.family import Family, Sample
-
-TEXT = CONTENT_TYPE_PLAIN_0_0_4
-"""Content-Type of the text."""
 
 
 def text(families: Iterable[Family]) -> bytes:

@@ -1,7 +1,8 @@
-"""Connections of the event loop's own, for inquiries of one statement each: no thread is woken, no transaction is begun.
+"""What is of PostgreSQL alone. The driver takes its time to import, so this module is imported where there is one.
 
-A list of a project that was not asked for before needs two of them. Handing each to a thread and taking the answer back would
-cost more than the database's own work, because the threads of a process take turns at one interpreter.
+`Lines` are connections of the event loop's own, for inquiries of one statement each: no thread is woken, no transaction is
+begun. A list of a project that was not asked for before needs two of them. Handing each to a thread and taking the answer back
+would cost more than the database's own work, because the threads of a process take turns at one interpreter.
 """
 
 from __future__ import annotations
@@ -9,47 +10,22 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
 import psycopg
-from sqlalchemy import Dialect
+from psycopg import sql
+from sqlalchemy import Connection, Dialect, Table
 
 from phimage.catalog.circuit import Circuit
-from phimage.catalog.question import Inquiry, Row
-from phimage.errors import MustWait, ServiceUnavailable
+from phimage.catalog.question import MOST_AT_ONCE, Inquiry, Row, made
+from phimage.errors import ServiceUnavailable, SetupError
 
 Value = TypeVar("Value")
 
-MOST_AT_ONCE = 200
-"""Rows that are read and decoded while everybody else waits: about a millisecond. More are for a thread."""
 CONNECTIONS = 8
 """To PostgreSQL, for each process."""
-
-
-class File:
-    """An SQLite database, to look into. Its cursor is used again and again."""
-
-    def __init__(self, dialect: Dialect, path: str) -> None:
-        self._dialect = dialect
-        self._connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
-        self._connection.execute("PRAGMA query_only=ON")
-        self._cursor = self._connection.cursor()
-
-    def look(self, inquiry: Inquiry[Value]) -> Value:
-        """What comes of an inquiry. Raises MustWait when that is not had at once."""
-        try:
-            self._cursor.execute(*inquiry.question.put(self._dialect, inquiry.values, MOST_AT_ONCE + 1))
-            rows = self._cursor.fetchall()
-        except sqlite3.Error:
-            raise MustWait from None  # whoever may wait finds out what it is
-        return made(inquiry, rows)
-
-    def close(self) -> None:
-        """Close it."""
-        self._connection.close()
 
 
 class Line:
@@ -142,12 +118,21 @@ class Lines:
         line.end()
 
 
-def made(inquiry: Inquiry[Value], rows: Sequence[Row]) -> Value:
-    """What comes of at most `MOST_AT_ONCE` + 1 rows. Raises MustWait when there are more than are made in between."""
-    if len(rows) > MOST_AT_ONCE:
-        raise MustWait
-    return inquiry.make(rows)
-
-
 def _no_answer(error: Exception) -> str:
     return f"the database did not answer: {type(error).__name__}"
+
+
+def copy_rows(connection: Connection, table: Table, rows: Iterable[tuple[Any, ...]]) -> None:
+    """Insert many rows, each with a value for every column. Raises SetupError for what PostgreSQL cannot keep."""
+    driver: Any = connection.connection.driver_connection
+    copying = sql.SQL("COPY {} ({}) FROM STDIN").format(
+        sql.Identifier(table.name), sql.SQL(", ").join(sql.Identifier(column.name) for column in table.c)
+    )
+    try:
+        with driver.cursor() as cursor, cursor.copy(copying) as copy:
+            for row in rows:
+                copy.write_row(row)
+    except psycopg.OperationalError as error:
+        raise ServiceUnavailable(detail=_no_answer(error)) from error
+    except psycopg.Error as error:
+        raise SetupError(f"PostgreSQL cannot keep a row of table {table.name}: {error}") from error

@@ -1,0 +1,36 @@
+"""An SQLite file as the event loop looks into it: a few rows are here sooner than a thread is woken."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import TypeVar
+
+from sqlalchemy import Dialect
+
+from phimage.catalog.question import MOST_AT_ONCE, Inquiry, made
+from phimage.errors import MustWait
+
+Value = TypeVar("Value")
+
+
+class File:
+    """An SQLite database, to look into. Its cursor is used again and again."""
+
+    def __init__(self, dialect: Dialect, path: str) -> None:
+        self._dialect = dialect
+        self._connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
+        self._connection.execute("PRAGMA query_only=ON")
+        self._cursor = self._connection.cursor()
+
+    def look(self, inquiry: Inquiry[Value]) -> Value:
+        """What comes of an inquiry. Raises MustWait when that is not had at once."""
+        try:
+            self._cursor.execute(*inquiry.question.put(self._dialect, inquiry.values, MOST_AT_ONCE + 1))
+            rows = self._cursor.fetchall()
+        except sqlite3.Error:
+            raise MustWait from None  # whoever may wait finds out what it is
+        return made(inquiry, rows)
+
+    def close(self) -> None:
+        """Close it."""
+        self._connection.close()
