@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from itertools import count
@@ -12,52 +11,67 @@ from typing import Any
 import pytest
 
 from phimage import demo
+from phimage.settings import Settings
 from tests.api import small
-from tests.api.gateway import Gateway, running, settings_for
+from tests.api.gateway import Gateway, running
 from tests.api.publishing import Shop, shop_on
+from tests.contract import stores
+from tests.contract.stores import KEYS
+from tests.sites import SITES, LargeSite, NewSite, Site
+
+s3 = stores.s3
 
 Start = Callable[..., Gateway]
-"""Starts a gateway on a copy of a data folder: `start(folder, require_zone=False)`."""
+"""Starts a gateway on a copy of a site: `start(small_site, require_zone=False)`."""
+
+
+@pytest.fixture(scope="session", params=SITES)
+def new_site(request: pytest.FixtureRequest) -> Iterator[NewSite]:
+    """Makes sites. Every test of a gateway runs on each kind."""
+    if request.param == "sqlite and folder":
+        yield Site
+        return
+    postgresql, s3 = request.getfixturevalue("postgresql"), request.getfixturevalue("s3")
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in KEYS.items():
+            patch.setenv(name, value)
+        yield lambda data: LargeSite(data, postgresql, s3)
 
 
 @pytest.fixture(scope="session")
-def demo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The data folder of the demonstration."""
-    folder = tmp_path_factory.mktemp("demo") / "data"
-    demo.fill(settings_for(folder))
-    return folder
+def demo_site(new_site: NewSite, tmp_path_factory: pytest.TempPathFactory) -> Site:
+    """The demonstration."""
+    return _filled(new_site, tmp_path_factory, demo.fill)
 
 
 @pytest.fixture(scope="session")
-def small_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The data folder of the catalogue that `small` describes."""
-    folder = tmp_path_factory.mktemp("small") / "data"
-    small.fill(settings_for(folder))
-    return folder
+def small_site(new_site: NewSite, tmp_path_factory: pytest.TempPathFactory) -> Site:
+    """The catalogue that `small` describes."""
+    return _filled(new_site, tmp_path_factory, small.fill)
 
 
 @pytest.fixture(scope="session")
-def gateway(demo_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+def gateway(demo_site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """The demonstration as it is, for tests that change nothing."""
-    yield from _unchanged(demo_folder, tmp_path_factory)
+    yield from _unchanged(demo_site, tmp_path_factory)
 
 
 @pytest.fixture(scope="session")
-def lenient(demo_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+def lenient(demo_site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """The demonstration, where a list need not name its zone."""
-    yield from _unchanged(demo_folder, tmp_path_factory, require_zone=False)
+    yield from _unchanged(demo_site, tmp_path_factory, require_zone=False)
 
 
 @pytest.fixture(scope="session")
-def small_gateway(small_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+def small_gateway(small_site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """The small catalogue, for tests that change nothing."""
-    yield from _unchanged(small_folder, tmp_path_factory)
+    yield from _unchanged(small_site, tmp_path_factory)
 
 
 @pytest.fixture(scope="session")
-def small_lenient(small_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+def small_lenient(small_site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """The small catalogue, where a list need not name its zone."""
-    yield from _unchanged(small_folder, tmp_path_factory, require_zone=False)
+    yield from _unchanged(small_site, tmp_path_factory, require_zone=False)
 
 
 @pytest.fixture
@@ -66,32 +80,31 @@ def start(tmp_path: Path) -> Iterator[Start]:
     with ExitStack() as stack:
         numbers = count(1)
 
-        def begin(folder: Path, **settings: Any) -> Gateway:
-            copy = _copy(folder, tmp_path / f"data{next(numbers)}")
-            return stack.enter_context(running(settings_for(copy, **settings)))
+        def begin(site: Site, **settings: Any) -> Gateway:
+            copy = stack.enter_context(site.copy(tmp_path / f"data{next(numbers)}"))
+            return stack.enter_context(running(copy.settings(**settings)))
 
         yield begin
 
 
 @pytest.fixture
-def shop(small_folder: Path, tmp_path: Path) -> Iterator[Shop]:
+def shop(small_site: Site, tmp_path: Path) -> Iterator[Shop]:
     """A gateway on a copy of the small catalogue, and a publisher that works when a test says so."""
-    with shop_on(settings_for(_copy(small_folder, tmp_path / "shop"), most_original_gb=1, reserve_mb=0)) as found:
+    with small_site.copy(tmp_path / "shop") as copy, shop_on(copy.settings(most_original_gb=1, reserve_mb=0)) as found:
         yield found
 
 
-def _unchanged(folder: Path, temporary: pytest.TempPathFactory, **settings: Any) -> Iterator[Gateway]:
-    copy = _copy(folder, temporary.mktemp("shared") / "data")
-    with running(settings_for(copy, **settings)) as gateway:
+def _filled(new_site: NewSite, temporary: pytest.TempPathFactory, fill: Callable[[Settings], None]) -> Site:
+    site = new_site(temporary.mktemp("filled") / "data")
+    fill(site.settings())
+    return site
+
+
+def _unchanged(site: Site, temporary: pytest.TempPathFactory, **settings: Any) -> Iterator[Gateway]:
+    with site.copy(temporary.mktemp("shared") / "data") as copy, running(copy.settings(**settings)) as gateway:
         before = _revision(gateway)
         yield gateway
         assert _revision(gateway) == before, "a test changed what it shares with others"
-
-
-def _copy(folder: Path, to: Path) -> Path:
-    """A copy of a data folder that no gateway runs on."""
-    shutil.copytree(folder, to)
-    return to
 
 
 def _revision(gateway: Gateway) -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from tests.api import small
 from tests.api.conftest import Start
 from tests.api.gateway import Gateway
 from tests.api.signer import signed
+from tests.sites import Site
 
 PROXY, SECOND_PROXY = "10.0.0.1", "10.0.0.2"
 
@@ -51,7 +50,7 @@ def test_without_trusted_proxies_a_forwarded_address_counts_for_nothing(small_ga
     ],
 )
 def test_behind_trusted_proxies_the_last_address_that_is_not_theirs_counts(
-    start: Start, small_folder: Path, client: str, forwarded: tuple[str, ...], code: int
+    start: Start, small_site: Site, client: str, forwarded: tuple[str, ...], code: int
 ) -> None:
-    gateway = start(small_folder, trusted_proxies=("10.0.0.0/8",))
+    gateway = start(small_site, trusted_proxies=("10.0.0.0/8",))
     assert _from(gateway, client, *forwarded) == code

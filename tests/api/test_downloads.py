@@ -19,6 +19,7 @@ from tests.api.conftest import Start
 from tests.api.publishing import ABOUT, Shop, disk, sha256_of
 from tests.api.signer import Encoding, Pair, Params, signed
 from tests.delivering import Answered
+from tests.sites import Site
 
 FORMS = {"RawUrl": ".raw", "ZstdUrl": ".raw.zst", "Qcow2Url": ".qcow2", "Sha256Url": ".sha256", "ManifestUrl": "/manifest"}
 ORG_A = {"ImageType": "Custom", "ProjectId": "org-a"}
@@ -70,7 +71,7 @@ def test_every_form_has_an_address_that_works_without_a_signature(shop: Shop, tm
 
 
 def test_addresses_begin_with_what_the_caller_called_or_what_the_settings_say(
-    start: Start, small_folder: Path, shop: Shop, tmp_path: Path
+    start: Start, small_site: Site, shop: Shop, tmp_path: Path
 ) -> None:
     image = shop.publish(disk(tmp_path))
     request = signed("GetPHostImageDownloadUrl", {"ImageId": image}, pair=small.ACME)
@@ -78,7 +79,7 @@ def test_addresses_begin_with_what_the_caller_called_or_what_the_settings_say(
         reply = shop.gateway.replay(request._replace(headers=(*request.headers, ("Host", host))))
         assert reply.fields["RawUrl"].startswith(f"{said}/images/{image}.raw?")
 
-    told = start(small_folder, public_url="https://images.example/")
+    told = start(small_site, public_url="https://images.example/")
     begun = told.ask("PublishPHostImage", {**ABOUT, "TrustFirstUse": True}, pair=small.OPERATOR).fields
     assert begun["UploadUrl"].startswith(f"https://images.example/uploads/{begun['JobId']}?")
 

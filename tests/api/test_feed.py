@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from tests.api import small
 from tests.api.conftest import Start
 from tests.api.gateway import Gateway
+from tests.sites import Site
 
 CATALOG = """
 phimage: 1
@@ -41,8 +40,8 @@ def test_asking_again_after_next_misses_nothing_and_repeats_nothing(small_gatewa
     assert after == whole["Newest"]
 
 
-def test_a_change_that_the_project_cannot_see_moves_the_cursor_and_tells_nothing(start: Start, small_folder: Path) -> None:
-    gateway = start(small_folder)
+def test_a_change_that_the_project_cannot_see_moves_the_cursor_and_tells_nothing(start: Start, small_site: Site) -> None:
+    gateway = start(small_site)
     before = gateway.ask("ListPHostImageChanges", pair=small.ACME).fields["Newest"]
     assert gateway.ask("CreateProject", {"Account": "rival", "ProjectName": "x"}, pair=small.OPERATOR).ret_code == 0
     fields = gateway.ask("ListPHostImageChanges", {"After": before}, pair=small.ACME).fields
@@ -55,8 +54,8 @@ def test_nothing_new_is_answered_when_the_wait_is_over(small_gateway: Gateway) -
     assert (fields["ChangeSet"], fields["Next"], fields["Newest"]) == ([], newest, newest)
 
 
-def test_who_waits_is_told_at_once_when_something_happens(start: Start, small_folder: Path) -> None:
-    gateway = start(small_folder)
+def test_who_waits_is_told_at_once_when_something_happens(start: Start, small_site: Site) -> None:
+    gateway = start(small_site)
     newest = gateway.ask("ListPHostImageChanges", pair=small.ACME).fields["Newest"]
     waiting, applied = gateway.together(
         ("ListPHostImageChanges", {"After": newest, "Wait": 20}, small.ACME),

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 
 from tests.api import small
 from tests.api.conftest import Start
 from tests.api.gateway import Gateway
+from tests.sites import Site
 
 NORTH_A = {"Region": "north", "Zone": "north-a"}
 
@@ -29,8 +29,8 @@ def _apply(gateway: Gateway, catalog: str) -> int:
     return revision
 
 
-def test_a_revision_in_the_path_answers_the_list_of_then(start: Start, small_folder: Path) -> None:
-    gateway = start(small_folder)
+def test_a_revision_in_the_path_answers_the_list_of_then(start: Start, small_site: Site) -> None:
+    gateway = start(small_site)
     before = gateway.ask("DescribePHostImage", NORTH_A, pair=small.ACME)
     then = before.headers["x-phimage-revision"]
     now = _apply(gateway, CATALOG)
@@ -42,8 +42,8 @@ def test_a_revision_in_the_path_answers_the_list_of_then(start: Start, small_fol
     assert after.headers["x-phimage-revision"] == str(now)
 
 
-def test_a_time_in_the_path_answers_the_list_of_then(start: Start, small_folder: Path) -> None:
-    gateway = start(small_folder)
+def test_a_time_in_the_path_answers_the_list_of_then(start: Start, small_site: Site) -> None:
+    gateway = start(small_site)
     before = gateway.ask("DescribePHostImage", NORTH_A, pair=small.ACME)
     moment = datetime.now(UTC).isoformat().replace("+00:00", "Z")
     time.sleep(0.01)  # the clock must tick between the moment and the change
@@ -67,8 +67,8 @@ def test_every_reading_action_answers_from_the_past(small_gateway: Gateway, acti
         assert rows == []
 
 
-def test_who_may_ask_is_judged_by_the_present(start: Start, small_folder: Path) -> None:
-    gateway = start(small_folder)
+def test_who_may_ask_is_judged_by_the_present(start: Start, small_site: Site) -> None:
+    gateway = start(small_site)
     newest = gateway.ask("GetRegion", pair=small.ACME).headers["x-phimage-revision"]
     assert gateway.ask("DescribePHostImage", NORTH_A, pair=small.RIVAL, path=f"/rev/{newest}/").ret_code == 0
     assert gateway.ask("RevokeAccessKey", {"AccessKey": small.RIVAL.public}, pair=small.OPERATOR).ret_code == 0
@@ -114,8 +114,8 @@ def test_prefixes_combine_with_each_other_and_with_a_base_path(small_gateway: Ga
     assert reply.headers["x-phimage-revision"] == "2"
 
 
-def test_a_pin_that_hides_a_newer_version_says_so(start: Start, small_folder: Path) -> None:
-    gateway = start(small_folder)
+def test_a_pin_that_hides_a_newer_version_says_so(start: Start, small_site: Site) -> None:
+    gateway = start(small_site)
     first = _apply(gateway, CATALOG)
     second = CATALOG.replace("pimg-bn-000001", "pimg-bn-000002").replace("2020-01-01", "2021-01-01")
     _apply(gateway, second)

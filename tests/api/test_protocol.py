@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 
@@ -11,6 +10,7 @@ from tests.api import small
 from tests.api.conftest import Start
 from tests.api.gateway import Gateway
 from tests.api.signer import DEMO, FORM, JSON, Encoding, Params, Request, encoded, sign, signed
+from tests.sites import Site
 
 LIST = "DescribePHostImage"
 ZONE: Params = {"Region": "cn-bj2", "Zone": "cn-bj2-02"}
@@ -422,9 +422,9 @@ def test_without_a_trusted_proxy_the_forwarded_address_is_not_believed(small_gat
     ],
 )
 def test_behind_a_trusted_proxy_the_last_address_that_is_not_a_proxy_counts(
-    start: Start, small_folder: Path, peer: str, forwarded: str, code: int
+    start: Start, small_site: Site, peer: str, forwarded: str, code: int
 ) -> None:
-    gateway = start(small_folder, trusted_proxies=("10.0.0.0/8", "fd00::/8"))
+    gateway = start(small_site, trusted_proxies=("10.0.0.0/8", "fd00::/8"))
     request = signed(LIST, NORTH_A, pair=small.FENCED)
     headers = (*request.headers, ("X-Forwarded-For", forwarded))
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from tests.api import small
 from tests.api.conftest import Start
+from tests.sites import Site
 
 
-def test_a_key_over_its_rate_gets_153_and_others_do_not(start: Start, small_folder: Path) -> None:
-    gateway = start(small_folder, rate=0.001, burst=5)
+def test_a_key_over_its_rate_gets_153_and_others_do_not(start: Start, small_site: Site) -> None:
+    gateway = start(small_site, rate=0.001, burst=5)
     replies = [gateway.ask("GetRegion", pair=small.ACME) for _ in range(7)]
     assert [reply.ret_code for reply in replies] == [0] * 5 + [153] * 2
     assert replies[-1].message == "Request rate limited"
@@ -17,16 +16,16 @@ def test_a_key_over_its_rate_gets_153_and_others_do_not(start: Start, small_fold
     assert gateway.ask("GetRegion", pair=small.RIVAL).ret_code == 0
 
 
-def test_the_rate_comes_after_the_address_and_before_the_action(start: Start, small_folder: Path) -> None:
-    gateway = start(small_folder, rate=0.001, burst=1)
+def test_the_rate_comes_after_the_address_and_before_the_action(start: Start, small_site: Site) -> None:
+    gateway = start(small_site, rate=0.001, burst=1)
     inside = gateway.ask("NoSuchAction", pair=small.FENCED, client=small.INSIDE)
     assert inside.ret_code == 161
     assert gateway.ask("NoSuchAction", pair=small.FENCED, client=small.INSIDE).ret_code == 153
     assert gateway.ask("NoSuchAction", pair=small.FENCED, client=small.OUTSIDE).ret_code == 294
 
 
-def test_a_request_counts_once_however_often_it_is_tried_inside(start: Start, small_folder: Path) -> None:
-    gateway = start(small_folder, rate=0.001, burst=3)
+def test_a_request_counts_once_however_often_it_is_tried_inside(start: Start, small_site: Site) -> None:
+    gateway = start(small_site, rate=0.001, burst=3)
     newest = gateway.ask("ListPHostImageChanges", pair=small.ACME).fields["Newest"]
     waited = gateway.ask("ListPHostImageChanges", {"After": newest, "Wait": 1}, pair=small.ACME)
     assert waited.ret_code == 0
@@ -34,8 +33,8 @@ def test_a_request_counts_once_however_often_it_is_tried_inside(start: Start, sm
     assert gateway.ask("GetRegion", pair=small.ACME).ret_code == 153
 
 
-def test_a_wrong_signature_spends_nothing(start: Start, small_folder: Path) -> None:
-    gateway = start(small_folder, rate=0.001, burst=1)
+def test_a_wrong_signature_spends_nothing(start: Start, small_site: Site) -> None:
+    gateway = start(small_site, rate=0.001, burst=1)
     forged = small.ACME._replace(private="another")
     assert [gateway.ask("GetRegion", pair=forged).ret_code for _ in range(3)] == [171] * 3
     assert gateway.ask("GetRegion", pair=small.ACME).ret_code == 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +11,7 @@ from tests.api import small
 from tests.api.conftest import Start
 from tests.api.gateway import Gateway, Reply
 from tests.api.signer import Encoding, Pair, Params
+from tests.sites import Site
 
 LIST = "DescribePHostImage"
 BASE = small.BASE_OF_NORTH_A
@@ -287,8 +287,8 @@ def test_a_limit_over_the_most_is_refused_and_never_cut(small_gateway: Gateway, 
     assert listed(small_gateway, Limit=limit).ret_code == code
 
 
-def test_the_most_limit_and_the_default_limit_are_settings(start: Start, small_folder: Path) -> None:
-    gateway = start(small_folder, most_limit=5, default_limit=2)
+def test_the_most_limit_and_the_default_limit_are_settings(start: Start, small_site: Site) -> None:
+    gateway = start(small_site, most_limit=5, default_limit=2)
 
     assert listed(gateway).ids == BASE[:2]
     assert listed(gateway, Limit=5).ids == BASE[:5]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from tests.api import small
 from tests.api.conftest import Start
 from tests.api.gateway import Gateway
 from tests.api.signer import FORM, JSON, Encoding, Pair, Params, Request, signed
+from tests.sites import Site
 
 LIST = "DescribePHostImage"
 NORTH_A: Params = {"Region": "north", "Zone": "north-a"}
@@ -27,10 +26,10 @@ def codes_around(gateway: Gateway, request: Request, action: str, params: Params
 
 
 @pytest.mark.parametrize("encoding", Encoding)
-def test_a_key_that_is_revoked_is_refused_at_once(start: Start, small_folder: Path, encoding: Encoding) -> None:
+def test_a_key_that_is_revoked_is_refused_at_once(start: Start, small_site: Site, encoding: Encoding) -> None:
     request = signed(LIST, NORTH_A, encoding, small.RIVAL)
 
-    codes = codes_around(start(small_folder), request, "RevokeAccessKey", {"AccessKey": small.RIVAL.public})
+    codes = codes_around(start(small_site), request, "RevokeAccessKey", {"AccessKey": small.RIVAL.public})
     assert codes == [0, 0, 172, 172]
 
 
@@ -56,15 +55,15 @@ def test_a_key_that_is_revoked_is_refused_at_once(start: Start, small_folder: Pa
     ],
 )
 def test_what_an_account_may_is_judged_each_time(
-    start: Start, small_folder: Path, pair: Pair, given: Params, action: str, params: Params, codes: list[int]
+    start: Start, small_site: Site, pair: Pair, given: Params, action: str, params: Params, codes: list[int]
 ) -> None:
     request = signed(LIST, {**NORTH_A, **given}, pair=pair)
 
-    assert codes_around(start(small_folder), request, action, params) == codes
+    assert codes_around(start(small_site), request, action, params) == codes
 
 
-def test_a_limit_that_is_lifted_lets_the_same_bytes_pass(start: Start, small_folder: Path) -> None:
-    gateway = start(small_folder)
+def test_a_limit_that_is_lifted_lets_the_same_bytes_pass(start: Start, small_site: Site) -> None:
+    gateway = start(small_site)
     request = signed(LIST, {**NORTH_A, "Zone": "north-b"}, pair=small.FENCED)
 
     assert codes_around(gateway, request, "ModifyAccount", {"Account": "fenced", "AnyZone": "true"}, small.INSIDE) == [
@@ -88,8 +87,8 @@ def test_an_address_is_judged_each_time(small_gateway: Gateway) -> None:
     assert [small_gateway.replay(request, client=client).ret_code for client in clients] == [0, 294, 0, 294]
 
 
-def test_a_change_of_the_catalogue_shows_in_the_next_answer(start: Start, small_folder: Path) -> None:
-    gateway = start(small_folder)
+def test_a_change_of_the_catalogue_shows_in_the_next_answer(start: Start, small_site: Site) -> None:
+    gateway = start(small_site)
     request = signed(LIST, NORTH_A, pair=small.ACME)
     before = [gateway.replay(request).total for _ in range(2)]
     catalog = """

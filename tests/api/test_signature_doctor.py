@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from tests.api.conftest import Start
 from tests.api.gateway import Gateway
 from tests.api.signer import DEMO, FORM
+from tests.sites import Site
 
 
 def _blank_dropped(gateway: Gateway) -> str:
@@ -22,8 +21,8 @@ def _blank_dropped(gateway: Gateway) -> str:
     return reply.message
 
 
-def test_the_message_names_the_likely_mistake_and_the_signed_text(start: Start, demo_folder: Path) -> None:
-    message = _blank_dropped(start(demo_folder, explain_signatures=True))
+def test_the_message_names_the_likely_mistake_and_the_signed_text(start: Start, demo_site: Site) -> None:
+    message = _blank_dropped(start(demo_site, explain_signatures=True))
     assert message.startswith("Signature VerifyAC Error: signed here: ActionGetRegionPublicKey")
     assert "blank dropped" in message
     assert DEMO.private not in message

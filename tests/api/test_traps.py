@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from pathlib import Path
 
 import pytest
 
@@ -18,6 +17,7 @@ from tests.api.decoders import CLIENTS
 from tests.api.gateway import Gateway, Reply
 from tests.api.recording import recordings
 from tests.api.signer import DEMO, FORM, JSON, Encoding, Params, Request, encoded, sign, signed
+from tests.sites import Site
 
 LIST = "DescribePHostImage"
 ZONE: Params = {"Region": "cn-bj2", "Zone": "cn-bj2-02"}
@@ -68,12 +68,12 @@ def _errors(gateway: Gateway) -> dict[int, Reply]:
 
 
 def test_t04_a_request_that_is_sent_four_times_is_answered_four_times_alike(
-    gateway: Gateway, start: Start, small_folder: Path
+    gateway: Gateway, start: Start, small_site: Site
 ) -> None:
     for request in (signed(LIST, ZONE), signed(LIST, {**ZONE, "Limit": "many"}), encoded({"Action": LIST})):
         assert len({gateway.replay(request).body for _ in range(4)}) == 1
 
-    changing = start(small_folder)
+    changing = start(small_site)
     open_account = signed("CreateAccount", {"Account": "newcomer"}, pair=small.OPERATOR)
     replies = [changing.replay(open_account) for _ in range(4)]
 
@@ -331,8 +331,8 @@ regions:
 """
 
 
-def test_t24_regions_and_zones_are_data_so_that_those_of_the_examples_can_be_had(start: Start, small_folder: Path) -> None:
-    gateway = start(small_folder)
+def test_t24_regions_and_zones_are_data_so_that_those_of_the_examples_can_be_had(start: Start, small_site: Site) -> None:
+    gateway = start(small_site)
     example: Params = {"Region": "cn-zj", "Zone": "cn-zj-01"}
 
     assert gateway.ask(LIST, example, pair=small.ACME).message == "Params [Region] not available"

@@ -33,6 +33,8 @@ from phimage.chunks.wrap import limited, measured, retrying
 START_SECONDS = 60
 BUCKET = "images"
 CREDENTIALS = Credentials("tests-access", "tests-secret")
+KEYS = {"AWS_ACCESS_KEY_ID": CREDENTIALS.access_key, "AWS_SECRET_ACCESS_KEY": CREDENTIALS.secret_key}
+"""The variables that a process finds them in."""
 
 _HOLD = """
 folder=$1
@@ -105,6 +107,11 @@ class S3Server:
     def new_place(self) -> Place:
         """Where a new store can be."""
         return Place(BUCKET, f"tests/{next(self._prefixes)}", self.endpoint, "us-east-1")
+
+    def new_address(self) -> str:
+        """PHIMAGE_STORE of a new store. Its keys are in `KEYS`."""
+        place = self.new_place()
+        return f"s3://{place.bucket}/{place.prefix}?endpoint={place.endpoint}"
 
     def stop(self) -> None:
         """Kill the server and remove its files."""

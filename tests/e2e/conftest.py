@@ -1,4 +1,6 @@
-"""Real servers: a demonstration, installations with the starter catalogue, and empty ones, on SQLite and on PostgreSQL.
+"""Real servers: a demonstration, installations with the starter catalogue, and empty ones.
+
+Each is on SQLite with a folder for bytes and, as a test runs the second time, on PostgreSQL with S3.
 
 Those of the session are shared: their tests only read, or change what no other test looks at.
 """
@@ -16,8 +18,12 @@ from ucloud.client import Client as SdkClient
 
 from phimage.client import Client
 from phimage.model.account import PrivateKey
+from tests.contract import stores
+from tests.contract.stores import KEYS, S3Server
 from tests.e2e.process import Key, Phimage, Server
 from tests.examples import PRIVATE_KEY, PUBLIC_KEY
+
+s3 = stores.s3
 
 DEMO_KEY = Key(PUBLIC_KEY, PRIVATE_KEY)
 
@@ -79,11 +85,11 @@ def demo_cli(demo: Server, tmp_path: Path) -> Phimage:
 @pytest.fixture(scope="session", params=["sqlite", "postgresql"])
 def installation(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     """A server with the starter catalogue, and room for tenants. Nothing changes its catalogue."""
-    database = ""
+    database, store = "", {}
     if request.param == "postgresql":
         postgresql = request.getfixturevalue("postgresql")
-        database = postgresql.url(postgresql.create())
-    home = Phimage(tmp_path_factory.mktemp("installation"), PHIMAGE_PUBLISHERS="1")
+        database, store = postgresql.url(postgresql.create()), in_s3(request.getfixturevalue("s3"))
+    home = Phimage(tmp_path_factory.mktemp("installation"), PHIMAGE_PUBLISHERS="1", **store)
     with _serving(home, database) as server:
         found = _installation(server, home)
         found.phimage.well("catalog", "apply", "-", text=starter())
@@ -91,18 +97,29 @@ def installation(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
 
 
 @pytest.fixture
-def serve(database_url: str, tmp_path: Path) -> Serve:
+def home(dialect: str, request: pytest.FixtureRequest, tmp_path: Path) -> Phimage:
+    """The command line in a home of the test's own, which knows where the bytes are."""
+    return Phimage(tmp_path / "home", **in_s3(request.getfixturevalue("s3")) if dialect == "postgresql" else {})
+
+
+@pytest.fixture
+def serve(home: Phimage, database_url: str) -> Serve:
     def start(*arguments: str) -> AbstractContextManager[Server]:
-        return _serving(Phimage(tmp_path / "home"), database_url, *arguments)
+        return _serving(home, database_url, *arguments)
 
     return start
 
 
 @pytest.fixture
-def fresh(serve: Serve, tmp_path: Path) -> Iterator[Installation]:
+def fresh(serve: Serve, home: Phimage) -> Iterator[Installation]:
     """A server with an empty catalogue, for one test alone."""
     with serve() as server:
-        yield _installation(server, Phimage(tmp_path / "home"))
+        yield _installation(server, home)
+
+
+def in_s3(s3: S3Server) -> dict[str, str]:
+    """The variables of a process whose bytes are in a new place in S3."""
+    return {"PHIMAGE_STORE": s3.new_address(), **KEYS}
 
 
 def starter() -> str:

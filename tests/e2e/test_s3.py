@@ -10,15 +10,13 @@ from typing import NamedTuple
 import pytest
 import requests
 
-from phimage.chunks.s3 import Place, S3Store
+from phimage.chunks.open import s3_place
+from phimage.chunks.s3 import S3Store
 from phimage.chunks.store import Store
-from tests.contract import stores
-from tests.contract.stores import CREDENTIALS, S3Server
+from tests.contract.stores import CREDENTIALS, KEYS, S3Server
 from tests.e2e.conftest import starter
 from tests.e2e.process import Phimage, Server
 from tests.publishing.shop import disk, sha256_of
-
-s3 = stores.s3
 
 SECONDS = 120
 
@@ -31,21 +29,16 @@ class OnS3(NamedTuple):
 
 
 @pytest.fixture
-def on_s3(s3: S3Server, tmp_path: Path) -> Iterator[OnS3]:
-    place: Place = s3.new_place()
-    home = Phimage(
-        tmp_path / "home",
-        PHIMAGE_STORE=f"s3://{place.bucket}/{place.prefix}?endpoint={place.endpoint}",
-        PHIMAGE_DATA="data",
-        PHIMAGE_PUBLISHERS="1",
-        AWS_ACCESS_KEY_ID=CREDENTIALS.access_key,
-        AWS_SECRET_ACCESS_KEY=CREDENTIALS.secret_key,
-    )
+def on_s3(s3: S3Server, database_url: str, tmp_path: Path) -> Iterator[OnS3]:
+    """On SQLite, and as a cloud has it on PostgreSQL."""
+    address = s3.new_address()
+    places = {"PHIMAGE_STORE": address, "PHIMAGE_DATABASE": database_url, "PHIMAGE_DATA": "data"}
+    home = Phimage(tmp_path / "home", PHIMAGE_PUBLISHERS="1", **places, **KEYS)
     with Server(home, "serve", "--port", "0") as server:
         assert server.new_key is not None
         phimage = home.using(server.url, server.new_key)
         phimage.well("catalog", "apply", "-", text=starter())
-        yield OnS3(phimage, S3Store(place, CREDENTIALS))
+        yield OnS3(phimage, S3Store(s3_place(address), CREDENTIALS))
         assert CREDENTIALS.secret_key not in server.errors
 
 
