@@ -46,8 +46,8 @@ from phimage.gateway.rate import RateLimit
 from phimage.gateway.traffic import Traffic
 from phimage.gateway.watch import Source, Watch
 from phimage.health.family import TEXT
-from phimage.health.measures import Measures
-from phimage.health.shares import Shares
+from phimage.health.measures import Measures, of_publisher
+from phimage.health.shares import Place, Shares
 from phimage.model.account import Account
 from phimage.model.ids import AccountId
 from phimage.publishing.pipeline import Pipeline
@@ -64,6 +64,8 @@ OPERATOR = AccountId("operator")
 STORE_WATCH_SECONDS = 10.0
 """How often a server looks whether the store answers."""
 STORE_PATIENCE_SECONDS = 5.0
+TELL_SECONDS = 1.0
+"""How often a process leaves its measures for the others."""
 
 
 class Prepared(Struct, frozen=True):
@@ -237,7 +239,7 @@ def build_app(
     }
     chores = []
     if settings.workers > 1:
-        chores.append(Chore(1.0, measures.tell))
+        chores.append(Chore(TELL_SECONDS, measures.tell))
     if rate_limit is not None and (settings.workers > 1 or settings.database):
         chores.append(Chore(0.25, exchange_rates))
     app = App(
@@ -266,17 +268,29 @@ def _look_for(store: Store) -> None:
         raise ServiceUnavailable(detail=str(failure)) from failure
 
 
-def run_publisher(settings: Settings, stop: threading.Event) -> None:
-    """Publish in this process until `stop`. Raises SetupError when something is missing that publishing needs."""
+def run_publisher(settings: Settings, stop: threading.Event, place: Place | None = None) -> None:
+    """Publish in this process until `stop`, and leave its measures in a place. Raises SetupError when something is missing that
+    publishing needs."""
     configure_log()
     learn_records()
     qemu.program()
     catalog = open_catalog(settings)
     try:
-        pipeline = open_pipeline(settings, stop)
+        store_measures: StoreMeasures = {}
+        store = measured(open_store(settings.store_place), store_measures)
+        pipeline = open_pipeline(settings, store, stop)
         owner = f"{socket.gethostname()}-{os.getpid()}"
-        store = open_store(settings.store_place)
-        Worker(catalog, store, pipeline, owner, stop, Pace(lease=settings.lease_seconds)).run()
+        worker = Worker(catalog, store, pipeline, owner, stop, Pace(lease=settings.lease_seconds))
+
+        def tell() -> None:
+            while place is not None:
+                place.write(of_publisher(worker.outcomes, catalog, store_measures))
+                if stop.wait(TELL_SECONDS):
+                    return
+
+        telling = threading.Thread(target=tell, name="measures", daemon=True)
+        telling.start()
+        worker.run()
     finally:
         catalog.database.close()
 
@@ -296,7 +310,7 @@ def open_packs(settings: Settings, store: Store) -> Packs:
     return Packs(store, settings.packs_folder, settings.packs_mb << 20)
 
 
-def open_pipeline(settings: Settings, stop: threading.Event) -> Pipeline:
+def open_pipeline(settings: Settings, store: Store, stop: threading.Event) -> Pipeline:
     """What makes disks of originals. Raises SetupError."""
     try:
         settings.work_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -307,7 +321,7 @@ def open_pipeline(settings: Settings, stop: threading.Event) -> Pipeline:
     originals = OriginalLimits(most=settings.most_original_gb << 30, reserve=reserve)
     fetcher = Fetcher(web, originals, sleep=stop.wait)
     limits = DiskLimits(virtual_size=settings.most_disk_gb << 30)
-    return Pipeline(open_store(settings.store_place), fetcher, settings.work_folder, limits, reserve)
+    return Pipeline(store, fetcher, settings.work_folder, limits, reserve)
 
 
 def learn_records() -> None:

@@ -14,6 +14,7 @@ import time
 
 import structlog
 
+from phimage.health.shares import Place, Shares
 from phimage.process import die_with_parent, give_memory_back
 from phimage.settings import Settings, as_variables
 
@@ -27,10 +28,13 @@ LONGEST_PAUSE = 30.0
 class Publishers:
     """As many processes as the settings say. `start` and `stop` are called once each."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, shares: Shares) -> None:
+        """In `shares` they leave their measures: there is a further part for each."""
         self._settings = settings
+        self._shares = shares
         self._stopping = threading.Event()
-        self._threads = [threading.Thread(target=self._keep, daemon=True) for _ in range(settings.publishers)]
+        numbers = range(settings.publishers)
+        self._threads = [threading.Thread(target=self._keep, args=(number,), daemon=True) for number in numbers]
 
     def start(self) -> None:
         """Start them. Returns at once."""
@@ -43,11 +47,11 @@ class Publishers:
         for thread in self._threads:
             thread.join()
 
-    def _keep(self) -> None:
+    def _keep(self, number: int) -> None:
         pause = 1.0
         while not self._stopping.is_set():
             began = time.monotonic()
-            process = self._run()
+            process = self._run(self._shares.place(number))
             while process.poll() is None and not self._stopping.wait(0.1):
                 pass
             if self._stopping.is_set():
@@ -57,10 +61,14 @@ class Publishers:
             pause = 1.0 if time.monotonic() - began > LONGEST_PAUSE else min(2 * pause, LONGEST_PAUSE)
             self._stopping.wait(pause)
 
-    def _run(self) -> subprocess.Popen[bytes]:
+    def _run(self, place: Place) -> subprocess.Popen[bytes]:
         environment = {name: value for name, value in os.environ.items() if name != "PHIMAGE_CONFIG"}
         return subprocess.Popen(  # noqa: S603  ourselves
-            [sys.executable, "-m", "phimage", "publisher", "--parent", str(os.getpid())],
+            [
+                *(sys.executable, "-m", "phimage", "publisher"),
+                *("--parent", str(os.getpid()), "--measures", f"{place.file}:{place.part}"),
+            ],
+            pass_fds=[place.file],
             env={**environment, **as_variables(self._settings)},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -76,7 +84,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def run_until_told(settings: Settings, parent: int | None) -> None:
+def run_until_told(settings: Settings, parent: int | None, place: Place | None) -> None:
     """Publish in this process until SIGINT or SIGTERM, or until its parent ends. Raises SetupError."""
     if parent is not None:
         die_with_parent(parent)  # first of all: what follows takes a while
@@ -86,4 +94,4 @@ def run_until_told(settings: Settings, parent: int | None) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     give_memory_back()
-    run_publisher(settings, stop)
+    run_publisher(settings, stop, place)

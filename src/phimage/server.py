@@ -78,9 +78,9 @@ def serve(settings: Settings, listening: Callable[[str], bool]) -> None:
     telling = threading.Event()
     teller = threading.Thread(target=tell_when_ready, daemon=True)
     teller.start()
-    publishers = Publishers(settings)
+    shares = Shares(settings.workers, settings.publishers)
+    publishers = Publishers(settings, shares)
     publishers.start()
-    shares = Shares(settings.workers)
     try:
         worker = functools.partial(_worker, settings, tell, stopping, shares, os.getpid())
         server.serve(target_loader=worker, wrap_loader=False)

@@ -15,7 +15,8 @@ from phimage.chunks.s3 import S3Store
 from phimage.chunks.store import Store
 from tests.contract.stores import CREDENTIALS, KEYS, S3Server
 from tests.e2e.conftest import starter
-from tests.e2e.process import Phimage, Server
+from tests.e2e.process import Phimage, Server, wait_until
+from tests.e2e.test_health import measures
 from tests.publishing.shop import disk, sha256_of
 
 SECONDS = 120
@@ -24,6 +25,7 @@ SECONDS = 120
 class OnS3(NamedTuple):
     """An installation whose bytes are in S3, the command line with its operator's key, and the store itself."""
 
+    url: str
     phimage: Phimage
     store: Store
 
@@ -38,7 +40,7 @@ def on_s3(s3: S3Server, database_url: str, tmp_path: Path) -> Iterator[OnS3]:
         assert server.new_key is not None
         phimage = home.using(server.url, server.new_key)
         phimage.well("catalog", "apply", "-", text=starter())
-        yield OnS3(phimage, S3Store(s3_place(address), CREDENTIALS))
+        yield OnS3(server.url, phimage, S3Store(s3_place(address), CREDENTIALS))
         assert CREDENTIALS.secret_key not in server.errors
 
 
@@ -59,6 +61,10 @@ def test_a_disk_is_published_downloaded_verified_and_collected_on_s3(on_s3: OnS3
     )
     image = on_s3.phimage.well("image", "publish", str(raw), "--digest", f"sha256:{digest}", *what).strip()
     assert not list(on_s3.store.list("uploads"))
+    wait_until(lambda: measures(on_s3.url).get('phimage_jobs_ended_total{outcome="done"}') == 1, SECONDS)
+    told = measures(on_s3.url)
+    assert told["phimage_publishers"] == 1
+    assert told['phimage_store_sent_bytes_total{operation="put"}'] > 0
 
     url = on_s3.phimage.json("image", "url", image)["RawUrl"]
     whole = requests.get(url, timeout=SECONDS)

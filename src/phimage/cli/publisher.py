@@ -15,7 +15,8 @@ from phimage.settings import read_settings
 @click.command(short_help="Publish images, beside or instead of the server's own publishers.")
 @with_installation_options
 @click.option("--parent", type=int, hidden=True)
-def publisher(config: Path | None, parent: int | None, **flags: Any) -> None:
+@click.option("--measures", hidden=True)
+def publisher(config: Path | None, parent: int | None, measures: str | None, **flags: Any) -> None:
     """Take the jobs of images that are to be published, one after the other, until it is stopped.
 
     `phimage serve` starts its own. On other machines start this one with the same database, store and master key, for more
@@ -26,6 +27,8 @@ def publisher(config: Path | None, parent: int | None, **flags: Any) -> None:
       phimage publisher --data /var/lib/phimage
       PHIMAGE_DATABASE=postgresql://phimage@db/phimage PHIMAGE_STORE=s3://images phimage publisher
     """
+    from phimage.health.shares import Place
     from phimage.publishers import run_until_told
 
-    run_until_told(read_settings(config, os.environ, flags), parent)
+    place = None if measures is None else Place(*map(int, measures.split(":")))
+    run_until_told(read_settings(config, os.environ, flags), parent, place)

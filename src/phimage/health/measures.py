@@ -1,14 +1,15 @@
-"""The measures of one server process, from the parts that count them."""
+"""The measures of one process, a server's worker or a publisher, from the parts that count them."""
 
 from __future__ import annotations
 
 import resource
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from itertools import chain
 from pathlib import Path
 
 import msgspec
 
+from phimage.catalog.engine import Database
 from phimage.catalog.store import Catalog
 from phimage.chunks.wrap import Measures as StoreMeasures
 from phimage.errors import ServiceUnavailable
@@ -45,33 +46,26 @@ class Measures:
         self._shares.write(self._part, msgspec.msgpack.encode(self._own()))
 
     def text(self) -> bytes:
-        """The measures of all workers, for Prometheus. One of them is asked of the database, and left out when that is away."""
+        """The measures of all workers, and of the publishers beside them, for Prometheus. One of them is asked of the database,
+        and left out when that is away."""
         from phimage.health.prometheus import text  # its library takes its time to import, and most never ask
 
         others = [_families.decode(data) for data in self._shares.others(self._part)]
-        told = gauge("phimage_workers", "Workers whose measures these are", 1 + len(others))
-        return text([*merge([self._own(), *others]), told, *self._jobs()])
+        publishers = [_families.decode(data) for data in self._shares.further()]
+        told = [
+            gauge("phimage_workers", "Workers whose measures these are", 1 + len(others)),
+            gauge("phimage_publishers", "Publishers beside them whose measures these are", len(publishers)),
+        ]
+        return text([*merge([self._own(), *others, *publishers]), *told, *self._jobs()])
 
     def _own(self) -> list[Family]:
-        return list(chain(_traffic(self._traffic), _memories(self._catalog), self._database(), _store(self._store), _process()))
-
-    def _database(self) -> Iterable[Family]:
         database = self._catalog.database
-        kinds = list(database.calls.items())
-        yield _by(
-            "phimage_database_calls",
-            "Transactions and inquiries",
-            "kind",
-            ((kind, calls.count) for kind, calls in kinds),
-        )
-        yield _by(
-            "phimage_database_failures",
-            "Those that the database failed",
-            "kind",
-            ((kind, calls.failures) for kind, calls in kinds),
-        )
-        yield _by("phimage_database_seconds", "Seconds inside them", "kind", ((kind, calls.seconds) for kind, calls in kinds))
-        yield gauge("phimage_database_away", "1 while the database counts as away", float(database.circuit.is_open))
+        parts = _traffic(self._traffic), _memories(self._catalog), _database(database), self._knowledge()
+        return list(chain(*parts, _store(self._store), _process()))
+
+    def _knowledge(self) -> Iterable[Family]:
+        away = float(self._catalog.database.circuit.is_open)
+        yield gauge("phimage_database_away", "1 while the database counts as away", away)
         yield gauge(
             "phimage_knowledge_age_seconds",
             "Seconds since a worker knew that there was no newer revision; the oldest",
@@ -84,6 +78,12 @@ class Measures:
             yield gauge("phimage_jobs_unfinished", "Jobs that are still to be done", self._unfinished_jobs())
         except ServiceUnavailable:
             return
+
+
+def of_publisher(jobs: Mapping[str, int], catalog: Catalog, store: StoreMeasures) -> bytes:
+    """The measures of a publisher, for the workers beside it. `jobs` says how many ended in each way."""
+    ended = _by("phimage_jobs_ended", "Jobs that publishers ended or let go", "outcome", jobs.items())
+    return msgspec.msgpack.encode([ended, *_database(catalog.database), *_store(store), *_process()])
 
 
 def _traffic(traffic: Traffic) -> Iterable[Family]:
@@ -103,6 +103,13 @@ def _traffic(traffic: Traffic) -> Iterable[Family]:
     )
     yield counter("phimage_received_bytes", "Bytes of queries and bodies", traffic.bytes_in)
     yield counter("phimage_sent_bytes", "Bytes of the bodies of answers", traffic.bytes_out)
+
+
+def _database(database: Database) -> Iterable[Family]:
+    found = list(database.calls.items())
+    yield _by("phimage_database_calls", "Transactions and inquiries", "kind", ((name, one.count) for name, one in found))
+    yield _by("phimage_database_failures", "Those that failed", "kind", ((name, one.failures) for name, one in found))
+    yield _by("phimage_database_seconds", "Seconds inside them", "kind", ((name, one.seconds) for name, one in found))
 
 
 def _memories(catalog: Catalog) -> Iterable[Family]:
@@ -134,7 +141,7 @@ def _process() -> Iterable[Family]:
     used = resource.getrusage(resource.RUSAGE_SELF)
     resident = int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE_BYTES
     yield counter("phimage_cpu_seconds", "Seconds of processor time", used.ru_utime + used.ru_stime)
-    yield gauge("phimage_resident_bytes", "Resident memory of a worker; the largest", resident)
+    yield gauge("phimage_resident_bytes", "Resident memory of a process; the largest", resident)
 
 
 def _by(name: str, help: str, label: str, values: Iterable[tuple[str, float]]) -> Family:

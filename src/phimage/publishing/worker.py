@@ -65,6 +65,8 @@ class Worker:
         self._stop = stop
         self._pace = pace or Pace()
         self._now = now
+        self.outcomes = dict.fromkeys(("done", "failed", "lost", "let_go"), 0)
+        """How many jobs ended in each way, or were let go."""
 
     def run(self) -> None:
         """Work until `stop`. What is begun then is let go, and goes on with another worker."""
@@ -94,28 +96,30 @@ class Worker:
             ended = True
             self._pipeline.forget(job)
             done = {"manifest": made.written.digest, "new_bytes": made.written.new_bytes, "findings": made.findings}
+            self.outcomes["done"] += 1
             bound.info("job.done", actor=job.actor, overrides=job.origin.overrides, **done)
         except JobLost:
             bound.warning("job.lost")
+            self.outcomes["lost"] += 1
             self._pipeline.clean(job)
             return True  # whoever has it removes the upload
         except Interrupted:
             bound.info("job.let_go")
-            jobs.let_go(self._catalog.database, job)
+            self._let_go(job)
             return False
         except ServiceUnavailable as error:
             bound.warning("job.let_go", reason=error.detail)
             with suppress(ServiceUnavailable):
-                jobs.let_go(self._catalog.database, job)
+                self._let_go(job)
             return False
         except StoreFailure as failure:
             if failure.passing or failure.reason == "lost":
                 bound.warning("job.let_go", reason=str(failure))
-                jobs.let_go(self._catalog.database, job)
+                self._let_go(job)
                 return False
             ended = self._fail(job, str(failure))
         except SetupError:
-            jobs.let_go(self._catalog.database, job)
+            self._let_go(job)
             raise
         except (PhimageError, OSError) as error:
             ended = self._fail(job, str(error))
@@ -170,9 +174,15 @@ class Worker:
                 IMAGES.put(change, replace(image, state=State.UNAVAILABLE))
         except JobLost:
             bound.warning("job.lost")
+            self.outcomes["lost"] += 1
             return False
         bound.warning("job.failed")
+        self.outcomes["failed"] += 1
         return True
+
+    def _let_go(self, job: Job) -> None:
+        self.outcomes["let_go"] += 1
+        jobs.let_go(self._catalog.database, job)
 
     def _held(self, change: Change, job: Job, error: str) -> tuple[Image, Content]:
         """End the job and get what it is about. Raises JobLost when it was lost, or its image is gone."""

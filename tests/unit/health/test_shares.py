@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -34,6 +36,18 @@ def test_what_another_process_wrote_is_seen_here() -> None:
     os.waitpid(child, 0)
     assert shares.take() == 1, "the child took the first"
     assert shares.others(1) == [b"from the child"]
+
+
+def test_a_process_that_was_started_with_the_file_writes_its_further_part() -> None:
+    shares = Shares(2, 2)
+    program = (
+        "import sys; from phimage.health.shares import Place; Place(int(sys.argv[1]), int(sys.argv[2])).write(b'from afar')"
+    )
+    place = shares.place(1)
+    arguments = [sys.executable, "-c", program, str(place.file), str(place.part)]
+    subprocess.run(arguments, pass_fds=[place.file], check=True)
+    assert shares.further() == [b"from afar"]
+    assert shares.others(0) == [], "workers and publishers are told apart"
 
 
 def test_what_was_half_written_is_not_taken_for_whole() -> None:
