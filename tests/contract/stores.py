@@ -145,6 +145,19 @@ def s3() -> S3Server:
     return shared_server()
 
 
+@pytest.fixture
+def store_beside(dialect: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    """An empty store, for a test that has a catalogue too: a folder beside SQLite, S3 beside PostgreSQL."""
+    if dialect == "sqlite":
+        yield FolderStore(tmp_path / "store")
+        return
+    server: S3Server = request.getfixturevalue("s3")
+    found = server.new_store()
+    found.settle_seconds = 0.0  # a collection waits so long for requests of clients that were killed
+    yield found
+    found.close()
+
+
 @pytest.fixture(params=["memory", "wrapped", "folder", "s3"])
 def kind(request: pytest.FixtureRequest) -> str:
     """Each test that uses a store runs on all kinds."""

@@ -18,7 +18,6 @@ from phimage.chunks.errors import Absent
 from phimage.chunks.folder import FolderStore
 from phimage.chunks.layout import ManifestDigest, chunk_name, manifest_name
 from phimage.chunks.manifest import load_manifest
-from phimage.chunks.memory import MemoryStore
 from phimage.chunks.read import open_disk
 from phimage.chunks.scrub import Progress
 from phimage.chunks.store import Store
@@ -29,6 +28,7 @@ from phimage.errors import SetupError
 from phimage.model.ids import ImageId, JobId
 from phimage.model.image import State
 from phimage.model.job import Job, JobState, Origin
+from tests.contract import stores
 from tests.publishing.shop import AUTHOR, MIB, Shop, disk, image
 
 DAY = 24 * 3600.0
@@ -36,9 +36,12 @@ LATER = time.time() + 30 * DAY
 """When the sweeps of these tests are: what a test put is out of its grace."""
 
 
+s3, store_beside = stores.s3, stores.store_beside
+
+
 @pytest.fixture
-def shop(catalog: Catalog, tmp_path: Path) -> Shop:
-    return Shop(catalog, MemoryStore(), tmp_path / "work")
+def shop(catalog: Catalog, store_beside: Store, tmp_path: Path) -> Shop:
+    return Shop(catalog, store_beside, tmp_path / "work")
 
 
 def sweep(shop: Shop, *, now: float = LATER, dry_run: bool = False, packs: Packs | None = None) -> care.Swept:
@@ -112,7 +115,7 @@ def snapshot(shop: Shop) -> object:
     return revision, names(shop.store), sorted(path.name for path in shop.work.iterdir())
 
 
-def flip(store: MemoryStore | FolderStore, name: str) -> None:
+def flip(store: Store, name: str) -> None:
     """A bit of an object is another one."""
     data = bytearray(store.get(name))
     data[len(data) // 2] ^= 1
@@ -248,7 +251,6 @@ def test_a_bad_chunk_is_named_with_every_image_that_it_hurts(shop: Shop, tmp_pat
     hurt = [publish(shop, original), publish(shop, original, 2)]
     whole = publish(shop, disk(tmp_path, seed=2), 3)
     bad = next(name for name in chunks_of(shop, hurt[0]) if name not in chunks_of(shop, whole))
-    assert isinstance(shop.store, MemoryStore)
     flip(shop.store, bad)
 
     (found, *rest), _ = verify(shop)
@@ -270,7 +272,6 @@ def test_what_is_missing_is_named_too(shop: Shop, tmp_path: Path) -> None:
 def test_a_bad_chunk_that_is_put_aside_is_mended_by_publishing_the_same_again(shop: Shop, tmp_path: Path) -> None:
     original = disk(tmp_path)
     hurt = publish(shop, original)
-    assert isinstance(shop.store, MemoryStore)
     bad = chunks_of(shop, hurt)[0]
     flip(shop.store, bad)
     assert verify(shop, quarantine=True)[0] != []

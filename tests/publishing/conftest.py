@@ -7,11 +7,14 @@ from pathlib import Path
 import pytest
 
 from phimage.catalog.store import Catalog
-from phimage.chunks.memory import MemoryStore
+from phimage.chunks.store import Store
+from tests.contract import stores
 from tests.publishing.shop import Shop
+
+s3, store_beside = stores.s3, stores.store_beside
 
 
 @pytest.fixture
-def shop(catalog: Catalog, tmp_path: Path) -> Shop:
+def shop(catalog: Catalog, store_beside: Store, tmp_path: Path) -> Shop:
     """A worker on an empty catalogue and an empty store."""
-    return Shop(catalog, MemoryStore(), tmp_path / "work")
+    return Shop(catalog, store_beside, tmp_path / "work")
