@@ -43,11 +43,17 @@ class Slice(Struct, frozen=True):
 
 
 class Changes(Struct):
-    """What the changes came to. `slowest` is the longest time until one was seen, in seconds."""
+    """What the changes came to. `seen` has of each how many seconds it took until the server showed it."""
 
-    made: int = 0
-    slowest: float = 0.0
+    seen: list[float] = []
     failed: str = ""
+
+    def text(self) -> str:
+        """In words."""
+        if len(self.seen) < 2:
+            return f"{len(self.seen)} changes"
+        steps = [f"{step:.2f}" for step in (statistics.median(self.seen), statistics.quantiles(self.seen, n=100)[-1])]
+        return f"{len(self.seen)} changes, seen after {steps[0]} s (median), {steps[1]} s (p99), {max(self.seen):.2f} s (slowest)"
 
 
 class Soak(Struct, frozen=True):
@@ -64,8 +70,9 @@ class Soak(Struct, frozen=True):
             found.append(f"{errors} requests failed")
         if self.changes.failed:
             found.append(f"a change failed: {self.changes.failed}")
-        if self.changes.slowest > SEEN_SECONDS:
-            found.append(f"a change was seen only after {self.changes.slowest:.2f} s")
+        slowest = max(self.changes.seen, default=0.0)
+        if slowest > SEEN_SECONDS:
+            found.append(f"a change was seen only after {slowest:.2f} s")
         quarter = max(1, len(self.slices) // 4)
         early, late = self.slices[quarter : 2 * quarter], self.slices[-quarter:]
         if early and len(self.slices) >= 8:  # the first quarter fills the memory
@@ -108,8 +115,7 @@ def _change(catalog: Catalog, tenants: Sequence[Tenant], url: str, changes: Chan
     random = Random(catalogue.SEED)
     try:
         while not ended.wait(0.1):
-            changes.slowest = max(changes.slowest, _one_change(catalog, random.choice(tenants), url, f"name-{changes.made}"))
-            changes.made += 1
+            changes.seen.append(_one_change(catalog, random.choice(tenants), url, f"name-{len(changes.seen)}"))
     except Exception as error:  # noqa: BLE001 - whatever it is, the soak has failed by it
         changes.failed = repr(error)
 
@@ -160,7 +166,7 @@ def main() -> None:
             return wrk.post(url, bodies, work, seconds, pause=pause)
 
         found = soak(data, images, load, slices, _tell)
-    print(f"{found.changes.made} changes, the slowest seen after {found.changes.slowest:.2f} s")
+    print(found.changes.text())
     faults = found.faults()
     print("\n".join(faults) or "flat memory, flat p99, no error")
     sys.exit(1 if faults else 0)

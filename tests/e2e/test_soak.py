@@ -36,6 +36,6 @@ def test_under_load_and_changes_nothing_fails_and_memory_stays(tmp_path: Path) -
     found = soak(data, IMAGES, load, SLICES)
 
     assert found.changes.failed == ""
-    assert found.changes.made >= 1
+    assert len(found.changes.seen) >= 1
     assert sum(one.load.requests for one in found.slices) > SLICES
     assert found.slices[-1].megabytes < MOST_GROWTH * found.slices[SLICES // 2].megabytes
