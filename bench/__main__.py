@@ -24,6 +24,8 @@ from phimage.settings import Settings
 HERE = Path(__file__).parent
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
 QUICK = 100_000
+BUFFERS = "256MB"
+"""What PostgreSQL keeps in memory, of 1 GB for the largest catalogue."""
 
 
 def main() -> None:
@@ -55,23 +57,27 @@ def main() -> None:
 def _catalogues(
     sizes: Sequence[int], postgresql: bool, work: Path, effort: measure.Effort, tell: measure.Told
 ) -> Iterator[measure.Catalogue]:
+    places = []
     for images in sizes:
         tell(f"{images:,} images: the catalogue, which takes a while the first time")
-        data = catalogue.folder(images)
-        yield measure.catalogue(data, "", images, _topology(Settings(data=str(data))), work, effort, tell)
+        places.append(measure.Place(catalogue.folder(images), "", images))
+        topology = _topology(Settings(data=str(places[-1].data)))
+        yield measure.catalogue(places[-1], places[0], topology, work, effort, tell)
     if postgresql:
         tell(f"{sizes[-1]:,} images: the catalogue on PostgreSQL, which takes a while")
         with _on_postgresql(sizes[-1], work) as settings:
-            topology = _topology(settings)
-            yield measure.catalogue(settings.data_folder, settings.database, sizes[-1], topology, work, effort, tell)
+            place = measure.Place(settings.data_folder, settings.database, sizes[-1])
+            yield measure.catalogue(place, places[0], _topology(settings), work, effort, tell)
 
 
 @contextmanager
 def _on_postgresql(images: int, work: Path) -> Iterator[Settings]:
-    server = PostgreSQL()
+    server = PostgreSQL(BUFFERS)
     try:
-        settings = Settings(data=str(work / "data"), database=server.url(server.create()))
+        name = server.create()
+        settings = Settings(data=str(work / "data"), database=server.url(name))
         catalogue.fill(settings, images)
+        server.run(name, "VACUUM ANALYZE")  # which a server in use does by itself
         yield settings
     finally:
         server.stop()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
 
@@ -46,11 +47,15 @@ class Ratio(Struct, frozen=True):
 
 
 class HalfLoad(Struct, frozen=True):
-    """Latency at half of the requests per second that the hot mix reached, in milliseconds."""
+    """Latency at half of the requests per second that the hot mix reached, in milliseconds.
+
+    `to_smallest`: p99 as a multiple of the smallest catalogue's, which was loaded in turn; 1 for the smallest itself.
+    """
 
     requests_per_second: float
     p50: float
     p99: float
+    to_smallest: float
 
 
 class Pages(Struct, frozen=True):
@@ -84,8 +89,17 @@ class Effort(Struct, frozen=True):
 Told = Callable[[str], None]
 
 
-def catalogue(data: Path, url: str, images: int, topology: Topology, work: Path, effort: Effort, tell: Told) -> Catalogue:
-    """Measure one catalogue."""
+class Place(Struct, frozen=True):
+    """A catalogue to measure: its data folder, the address of its database if that is PostgreSQL, and its size."""
+
+    data: Path
+    url: str
+    images: int
+
+
+def catalogue(place: Place, smallest: Place, topology: Topology, work: Path, effort: Effort, tell: Told) -> Catalogue:
+    """Measure one catalogue, beside the smallest."""
+    data, url, images = place.data, place.url, place.images
     database = "PostgreSQL" if url else "SQLite"
     name = f"{images:,} images on {database}"
     with servers.phimage(data, url) as running:
@@ -98,7 +112,7 @@ def catalogue(data: Path, url: str, images: int, topology: Topology, work: Path,
         answers = [servers.ask(running.url, body) for body in bodies]
         with servers.bare(answers, work) as floor:
             hot = ratio(floor, running.url, lambda: bodies, work, effort)
-            half = half_load(running.url, bodies, hot, work, effort)
+            half = half_load(running.url, bodies, hot, None if place == smallest else smallest, topology, work, effort)
             cold, pages = None, None
             if images >= LARGE_FROM:
                 tell(f"{name}: cold mix")
@@ -131,15 +145,33 @@ def cold_ratio(floor: str, ours: str, images: int, topology: Topology, work: Pat
     return found
 
 
-def half_load(url: str, bodies: Sequence[str], hot: Ratio, work: Path, effort: Effort) -> HalfLoad:
-    """32 clients that rest between requests, so that half of what the server can do comes."""
+def half_load(
+    url: str, bodies: Sequence[str], hot: Ratio, smallest: Place | None, topology: Topology, work: Path, effort: Effort
+) -> HalfLoad:
+    """32 clients that rest between requests, so that half of what the server can do comes; in turn with the smallest."""
     most = statistics.median(load.requests_per_second for load in hot.ours)
     pause = wrk.half_load_pause(most)
-    loads = [wrk.post(url, bodies, work, effort.seconds, pause=pause) for _ in range(effort.rounds)]
+
+    def once(where: str, sent: Sequence[str]) -> wrk.Load:
+        return wrk.post(where, sent, work, effort.seconds, pause=pause)
+
+    with ExitStack() as stack:
+        loads, ratios = [], [1.0]
+        if smallest is not None:
+            beside = stack.enter_context(servers.phimage(smallest.data, smallest.url)).url
+            asked = mixes.hot(smallest.images, topology)
+            for body in asked:
+                servers.ask(beside, body)
+            ratios = []
+        for _ in range(effort.rounds):
+            loads.append(once(url, bodies))
+            if smallest is not None:
+                ratios.append(loads[-1].p99 / once(beside, asked).p99)
     return HalfLoad(
         statistics.median(load.requests_per_second for load in loads),
         statistics.median(load.p50 for load in loads),
         statistics.median(load.p99 for load in loads),
+        statistics.median(ratios),
     )
 
 

@@ -39,7 +39,7 @@ def goals(catalogues: Sequence[Catalogue]) -> list[Goal]:
             found.append(_least(f"cold mix, {at}", cold, most.cold.median))
         if most is not smallest:
             what = f"p99 at half load, {at}, to that of {smallest.images:,} images"
-            found.append(_most(what, 1.2, most.half.p99 / smallest.half.p99))
+            found.append(_most(what, 1.2, most.half.to_smallest))
         if most.pages is not None:
             found.append(_most(f"last page of 10,000 images to the first, {at}", 2.0, most.pages.last / most.pages.first))
         found.append(_most(f"MB of memory of the worker, {at}", 200, most.full_megabytes))
@@ -68,6 +68,9 @@ project, two projects and one key an account, one project of 10,000 images.
 - *Hot mix*: 1,000 different queries over 200 keys, again and again.
 - *Cold mix*: each query, its project and, in the first half of them, its account and key are new to the server.
 - *Half load*: the hot mix from {wrk.CONNECTIONS} clients that rest between requests, so that half of the hot mix's rate comes.
+  *To the smallest*: p99 as a multiple of what the smallest catalogue has under the same load, the two loaded in turn.
+
+PostgreSQL keeps 256 MB in memory, has its statistics (`VACUUM ANALYZE`) and syncs nothing: only reads are measured.
 """
 
 
@@ -81,12 +84,13 @@ def _sizes(catalogues: Sequence[Catalogue], plot: str | None) -> str:
     if plot:
         lines += [f"![Requests per second and p99 against the number of images]({plot})", ""]
     lines += [
-        "| images | database | hot req/s | of the floor | half load req/s | p50 ms | p99 ms | start s | MB at start, end |",
-        "|---:|---|---:|---:|---:|---:|---:|---:|---:|",
+        "| images | database | hot req/s | of the floor | half load req/s | p50 ms | p99 ms | to the smallest | start s "
+        "| MB at start, end |",
+        "|---:|---|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     lines += [
         f"| {one.images:,} | {one.database} | {_rate(one.hot.ours):,.0f} | {one.hot.median:.2f} "
-        f"| {one.half.requests_per_second:,.0f} | {one.half.p50:.2f} | {one.half.p99:.2f} "
+        f"| {one.half.requests_per_second:,.0f} | {one.half.p50:.2f} | {one.half.p99:.2f} | {one.half.to_smallest:.2f} "
         f"| {one.start_seconds:.2f} | {one.idle_megabytes:.0f}, {one.full_megabytes:.0f} |"
         for one in catalogues
     ]

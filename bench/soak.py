@@ -52,8 +52,9 @@ class Changes(Struct):
         """In words."""
         if len(self.seen) < 2:
             return f"{len(self.seen)} changes"
-        steps = [f"{step:.2f}" for step in (statistics.median(self.seen), statistics.quantiles(self.seen, n=100)[-1])]
-        return f"{len(self.seen)} changes, seen after {steps[0]} s (median), {steps[1]} s (p99), {max(self.seen):.2f} s (slowest)"
+        median, p99 = statistics.median(self.seen), statistics.quantiles(self.seen, n=100)[-1]
+        steps = f"{median:.2f} s (median), {p99:.2f} s (p99), {max(self.seen):.2f} s (slowest)"
+        return f"{len(self.seen)} changes, seen after {steps}"
 
 
 class Soak(Struct, frozen=True):

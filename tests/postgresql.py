@@ -25,7 +25,7 @@ START_SECONDS = 60
 
 _HOLD = """
 "$1" -D "$2/data" -k "$2" -h '' -c fsync=off -c synchronous_commit=off -c full_page_writes=off \
-    -c shared_buffers=32MB -c max_connections=100 -c autovacuum=off >"$2/log" 2>&1 </dev/null &
+    -c shared_buffers="$3" -c max_connections=100 -c autovacuum=off >"$2/log" 2>&1 </dev/null &
 server=$!
 read -r _
 kill -INT $server
@@ -37,7 +37,8 @@ rm -rf "$2"
 class PostgreSQL:
     """A running server. Databases are made from templates, which is quick."""
 
-    def __init__(self) -> None:
+    def __init__(self, buffers: str = "32MB") -> None:
+        """`buffers`: how much of its data the server keeps in memory."""
         self._as_user = _as_user()
         self._names = count(1)
         self._folder = Path(tempfile.mkdtemp(prefix="phimage-postgresql-"))  # short: a socket's path has 107 bytes at most
@@ -47,7 +48,7 @@ class PostgreSQL:
             shutil.rmtree(self._folder)
             raise
         self._holder = subprocess.Popen(
-            ["/bin/sh", "-c", _HOLD, "sh", programs / "postgres", self._folder],
+            ["/bin/sh", "-c", _HOLD, "sh", programs / "postgres", self._folder, buffers],
             cwd=self._folder,
             stdin=subprocess.PIPE,
             start_new_session=True,

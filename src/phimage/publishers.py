@@ -26,7 +26,7 @@ LONGEST_PAUSE = 30.0
 
 
 class Publishers:
-    """As many processes as the settings say. `start` and `stop` are called once each."""
+    """As many processes as the settings say. `start` is called at most once, `stop` at the end."""
 
     def __init__(self, settings: Settings, shares: Shares) -> None:
         """In `shares` they leave their measures: there is a further part for each."""
@@ -45,7 +45,8 @@ class Publishers:
         """Stop them, and wait until they have ended."""
         self._stopping.set()
         for thread in self._threads:
-            thread.join()
+            if thread.ident is not None:
+                thread.join()
 
     def _keep(self, number: int) -> None:
         pause = 1.0

@@ -70,17 +70,17 @@ def serve(settings: Settings, listening: Callable[[str], bool]) -> None:
 
     def tell_when_ready() -> None:
         _wait_until_ready(ready, settings.workers, (settings.host, port))
+        publishers.start()  # not before: they would take the time of those who answer
         telling.set()
         if not listening(_url(settings.host, port)):
             # Not by a signal to ourselves: its handler takes a lock that the main thread may hold as it begins to wait.
             interrupt()
 
+    shares = Shares(settings.workers, settings.publishers)
+    publishers = Publishers(settings, shares)
     telling = threading.Event()
     teller = threading.Thread(target=tell_when_ready, daemon=True)
     teller.start()
-    shares = Shares(settings.workers, settings.publishers)
-    publishers = Publishers(settings, shares)
-    publishers.start()
     try:
         worker = functools.partial(_worker, settings, tell, stopping, shares, os.getpid())
         server.serve(target_loader=worker, wrap_loader=False)
