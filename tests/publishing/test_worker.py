@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import gzip
+import threading
 from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
+from sqlalchemy import select, update
 
-from phimage.catalog import jobs
+from phimage.catalog import jobs, tables
 from phimage.catalog.contents import QUOTAS, left_of, reserve, withdraw_contents
 from phimage.catalog.images import IMAGES
 from phimage.chunks import uploads
@@ -16,6 +18,7 @@ from phimage.model.ids import ImageId, JobId, ProjectId
 from phimage.model.image import State
 from phimage.model.job import JobState
 from phimage.model.quota import Quota
+from tests.e2e.process import wait_until
 from tests.publishing.shop import AUTHOR, MIB, Shop, as_qcow2, disk, image, sha256_of
 
 
@@ -220,3 +223,23 @@ def test_parts_are_removed_with_the_end_of_their_job(shop: Shop, tmp_path: Path)
     shop.work_once()
     assert not uploads.parts(shop.store, JobId(job.id))
     assert shop.image(ImageId(job.image)).state is State.AVAILABLE
+
+
+def test_no_job_of_a_database_that_asks_for_a_newer_program_is_begun(shop: Shop, tmp_path: Path) -> None:
+    job = shop.begin(disk(tmp_path))
+    with shop.catalog.database.write() as connection:
+        before = connection.execute(select(tables.head.c.oldest)).scalar_one()
+        connection.execute(update(tables.head).values(oldest="9999"))
+
+    working = threading.Thread(target=shop.worker.run)
+    working.start()
+    try:
+        wait_until(lambda: "or newer" in shop.catalog.database.circuit.reason, 30)
+    finally:
+        shop.stop.set()
+        working.join()
+
+    with shop.catalog.database.engine.begin() as connection:  # the database itself: the catalogue refuses from here on
+        found = connection.execute(select(tables.job.c.state, tables.job.c.fence).where(tables.job.c.id == job.id)).one()
+        connection.execute(update(tables.head).values(oldest=before))  # for whoever gets it next
+    assert tuple(found) == (JobState.QUEUED.value, 0)

@@ -1,17 +1,20 @@
-"""What commands print: tables for people, JSON for programs."""
+"""What commands print: tables for people, JSON for programs.
+
+Rich takes a tenth of a second to import, so that is done where something is drawn.
+"""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from typing import Any, TypeVar
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 import msgspec
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
-from rich.table import Table
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -28,11 +31,15 @@ def print_json(value: object) -> None:
 
 def console() -> Console:
     """The console on standard output: as wide as the terminal."""
+    from rich.console import Console
+
     return Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False, markup=False, emoji=False)
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, whole: int = 1, empty: str = "none") -> None:
     """Print rows under headings. The first `whole` columns are never cut; the others fold to fit the terminal."""
+    from rich.table import Table
+
     table = Table(box=None, pad_edge=False, header_style="bold")
     for position, column in enumerate(columns):
         table.add_column(column, no_wrap=position < whole, overflow="fold")
@@ -51,15 +58,24 @@ def note(text: str) -> None:
 
 def working(text: str) -> AbstractContextManager[object]:
     """Show on standard error that something is going on, if a person is looking."""
+    if not sys.stderr.isatty():
+        return nullcontext()
+    from rich.console import Console
+
     return Console(stderr=True).status(text)
 
 
 @contextmanager
 def steps(doing: str) -> Iterator[Callable[[str, int, int], None]]:
     """Show on standard error how far something is, if a person is looking. Call it with what is done, how much, of how much."""
+    if not sys.stderr.isatty():
+        yield lambda what, done, of: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn
+
     columns = (TextColumn(doing), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"))
-    shown_on = Console(stderr=True)
-    with Progress(*columns, console=shown_on, transient=True, disable=not shown_on.is_terminal) as shown:
+    with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
         task = shown.add_task("", total=None)
 
         def step(what: str, done: int, of: int) -> None:

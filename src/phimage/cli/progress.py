@@ -5,11 +5,10 @@ from __future__ import annotations
 import sys
 import time
 from types import TracebackType
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-from rich.progress import Progress as Bars
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bars
 
 LINE_SECONDS: Final = 10.0
 """How often a log hears of a phase that goes on."""
@@ -21,15 +20,7 @@ class Progress:
     def __init__(self, *, quiet: bool = False) -> None:
         """`quiet`: show nothing."""
         self._quiet = quiet
-        self._bars = Bars(
-            TextColumn("{task.description:<10}"),
-            BarColumn(),
-            DownloadColumn(binary_units=True),
-            TransferSpeedColumn(),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-            disable=quiet or not sys.stderr.isatty(),
-        )
+        self._bars = _bars() if sys.stderr.isatty() and not quiet else None
         self._phase = ""
         self._told_at = 0.0
 
@@ -37,7 +28,7 @@ class Progress:
         """So many bytes of a phase are done; `total` is None when nobody knows."""
         if self._quiet:
             return
-        if not self._bars.disable:
+        if self._bars is not None:
             if phase != self._phase:
                 self._close_phase()
                 self._bars.add_task(phase, total=total)
@@ -49,16 +40,32 @@ class Progress:
         self._phase = phase
 
     def __enter__(self) -> Self:
-        self._bars.start()
+        if self._bars is not None:
+            self._bars.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if kind is None:
-            self._close_phase()
-        self._bars.stop()
+        if self._bars is not None:
+            if kind is None:
+                self._close_phase()
+            self._bars.stop()
 
     def _close_phase(self) -> None:
         """The phase before has come to its end, whatever was heard of it last."""
-        if self._bars.task_ids:
+        if self._bars is not None and self._bars.task_ids:
             last = self._bars.tasks[-1]
             self._bars.update(last.id, completed=last.total or last.completed, total=last.total or last.completed)
+
+
+def _bars() -> Bars:
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    return Progress(
+        TextColumn("{task.description:<10}"),
+        BarColumn(),
+        DownloadColumn(binary_units=True),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+    )

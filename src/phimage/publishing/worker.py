@@ -73,6 +73,7 @@ class Worker:
         pause = self._pace.look
         while not self._stop.is_set():
             try:
+                self._catalog.refresh()  # takes no job of a database that asks for a newer program
                 job = jobs.claim(self._catalog.database, self._owner, self._now(), self._pace.lease)
                 if job is not None and self.work(job):
                     pause = self._pace.look
