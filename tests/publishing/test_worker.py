@@ -239,7 +239,8 @@ def test_no_job_of_a_database_that_asks_for_a_newer_program_is_begun(shop: Shop,
         shop.stop.set()
         working.join()
 
-    with shop.catalog.database.engine.begin() as connection:  # the database itself: the catalogue refuses from here on
+    itself = shop.catalog.database.engine.execution_options(phimage_write=True)  # the catalogue refuses from here on
+    with itself.begin() as connection:
         found = connection.execute(select(tables.job.c.state, tables.job.c.fence).where(tables.job.c.id == job.id)).one()
         connection.execute(update(tables.head).values(oldest=before))  # for whoever gets it next
     assert tuple(found) == (JobState.QUEUED.value, 0)
