@@ -64,6 +64,17 @@ def post(
     listed, script = work / "bodies.txt", work / "post.lua"
     listed.write_text("\n".join(bodies))
     script.write_text(_SCRIPT.format(bodies=listed, pause=pause, headers=_lua(headers)))
+    return _load(url, script, seconds)
+
+
+def get(url: str, work: Path, seconds: int, headers: Mapping[str, str]) -> Load:
+    """Get the same address for some seconds, from 32 connections."""
+    script = work / "get.lua"
+    script.write_text(f"wrk.headers = {{ {_lua(headers)} }}\n")
+    return _load(url, script, seconds)
+
+
+def _load(url: str, script: Path, seconds: int) -> Load:
     command = [find(), "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency", "-s", str(script), url]
     text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     return Load(
