@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from itertools import count
@@ -19,6 +20,9 @@ from phimage.catalog.seal import Seal
 from phimage.catalog.store import Catalog
 from phimage.catalog.tables import metadata
 from tests.postgresql import PostgreSQL
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a shell; commands started here would inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile(  # a loaded machine is no failure
     "phimage", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,10 +16,11 @@ from sqlalchemy import Connection
 from phimage.catalog.accounts import ACCOUNTS, KEYS, MEMBERSHIPS, PROJECTS, USERS
 from phimage.catalog.engine import Database
 from phimage.catalog.images import IMAGES
+from phimage.catalog.memory import Memory, Touches
 from phimage.catalog.places import CLUSTERS, MACHINE_TYPES, OFFERS, REGIONS, ZONES
 from phimage.catalog.revisions import Change
 from phimage.catalog.seal import Seal
-from phimage.catalog.store import Catalog, View
+from phimage.catalog.store import MOST_ENTRIES, Catalog, View
 from phimage.errors import MustWait, ServiceUnavailable, SetupError
 from phimage.model.account import Key, PrivateKey, Role
 from phimage.model.ids import AccountId, ProjectId, PublicKey, Revision
@@ -167,6 +169,46 @@ def test_what_is_not_remembered_must_wait_and_asks_the_database_nothing(
     with statements.counted() as sent, pytest.raises(MustWait):
         READS[name](full.now(wait=False))
     assert sent == []
+
+
+INQUIRED = [name for name in READS if name not in ("topology", "base")]
+
+
+@pytest.mark.parametrize("name", INQUIRED)
+def test_what_one_statement_answers_is_had_without_waiting(
+    full: Catalog, statements: Statements, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.undo()  # a file is near
+    expected = repr(READS[name](full.now(wait=True)))  # a private key is like no other one
+    full.facts = Memory(MOST_ENTRIES, Touches(MOST_ENTRIES))
+
+    async def fetched() -> object:
+        try:
+            return READS[name](full.now(wait=False))
+        except MustWait as missing:
+            fetch = missing.fetch
+        assert fetch is not None
+        assert await fetch()
+        return READS[name](full.now(wait=False))
+
+    with statements.counted() as sent:
+        assert repr(asyncio.run(fetched())) == expected
+    assert sent == ["an inquiry"]
+    with statements.counted() as sent:
+        assert repr(READS[name](full.now(wait=False))) == expected
+    assert sent == []
+
+
+@pytest.mark.parametrize("name", READS)
+def test_a_database_that_counts_as_away_is_asked_nothing(
+    full: Catalog, statements: Statements, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.undo()
+    full.database.circuit.open("away")
+    for wait in (False, True):
+        with statements.counted() as sent, pytest.raises(ServiceUnavailable):
+            READS[name](full.now(wait=wait))
+        assert sent == []
 
 
 def test_making_a_view_asks_the_database_nothing(full: Catalog, statements: Statements) -> None:

@@ -251,13 +251,13 @@ class View:
     def _inquired(self, inquiry: Inquiry[Value], keep: Callable[[Value], bool]) -> Value:
         """What comes of an inquiry, kept. Raises MustWait with the way to fetch it if this view may not read by itself."""
         database = self._catalog.database
+        database.circuit.check()
         if self._wait:
             with database.read() as connection:
                 value = inquiry.of(connection)
         elif database.is_near:
             value = database.look(inquiry)
         else:
-            database.circuit.check()
 
             async def fetch() -> bool:
                 return keep(await database.ask(inquiry))
