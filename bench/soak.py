@@ -75,8 +75,8 @@ class Soak(Struct, frozen=True):
         if slowest > SEEN_SECONDS:
             found.append(f"a change was seen only after {slowest:.2f} s")
         quarter = max(1, len(self.slices) // 4)
-        early, late = self.slices[quarter : 2 * quarter], self.slices[-quarter:]
-        if early and len(self.slices) >= 8:  # the first quarter fills the memory
+        early, late = self.slices[:quarter], self.slices[-quarter:]
+        if len(self.slices) >= 8:
             grown = _megabytes(late) / _megabytes(early)
             if grown > 1.1:
                 found.append(f"memory grew to {grown:.2f} times")
@@ -95,7 +95,7 @@ def soak(data: Path, images: int, load: Load, slices: int, each: Callable[[Slice
         tenants = [catalogue.tenant(number, topology) for number in range(catalogue.projects(images))]
         changes, found, ended = Changes(), [], threading.Event()
         with servers.phimage(data) as running:
-            for body in bodies[:100]:
+            for body in (*bodies, *map(mixes.own_images, tenants)):  # until it remembers as much as it may
                 servers.ask(running.url, body)
             arguments = (catalog, tenants, running.url, changes, ended)
             changing = threading.Thread(target=_change, args=arguments)
