@@ -14,7 +14,7 @@ test: $(VENV)/.dev  ## run all tests (ARGS are pytest's)
 	@$(BIN)/pytest -n auto $(ARGS)
 
 torture: $(VENV)/.dev  ## the long proofs, about an hour: kills, flipped bits, disk errors, crowds (PHIMAGE_TORTURE_KILLS=20 makes them shorter)
-	@$(BIN)/pytest -m torture $(ARGS)
+	@PHIMAGE_TORTURE_EXAMPLES=1 $(BIN)/pytest -m "torture or hypothesis" $(ARGS)
 
 lint: $(VENV)/.dev  ## ruff, mypy and the import contracts
 	@$(BIN)/ruff check .

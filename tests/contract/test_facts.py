@@ -49,6 +49,7 @@ from tests.examples import (
     user,
     zone,
 )
+from tests.torture.length import examples
 
 NASTY = "镜像 \U0001f600 'quote\" \\ %s :x \n\t {}"
 
@@ -385,7 +386,7 @@ class Undone(Exception):
     """Raised by a block that changes its mind."""
 
 
-@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=examples(10, 30), suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(history=HISTORIES)
 def test_any_history_reads_at_every_revision_as_a_dictionary_would(
     new_catalog: NewCatalog, history: list[tuple[list[tuple[str, Any]], bool]]

@@ -15,6 +15,7 @@ from phimage.manifest.plan import Plan, carry_out, plan
 from phimage.model.ids import Revision
 from phimage.model.topology import topology
 from tests.examples import cluster, image, machine_type, offer, region, zone
+from tests.torture.length import examples
 from tests.unit.manifest.catalogues import Catalogue, catalogues
 
 ONE_DATABASE = [HealthCheck.function_scoped_fixture]
@@ -43,7 +44,7 @@ def exported(change: Change) -> str:
     return export(topology_at(change.connection, change.number), images_at(change.connection, change.number))
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=ONE_DATABASE)
+@settings(max_examples=examples(10, 40), deadline=None, suppress_health_check=ONE_DATABASE)
 @given(found=catalogues())
 def test_the_plan_of_an_export_is_empty(catalog: Catalog, found: Catalogue) -> None:
     def attempt() -> None:
@@ -60,7 +61,7 @@ def test_the_plan_of_an_export_is_empty(catalog: Catalog, found: Catalogue) -> N
         attempt()
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=ONE_DATABASE)
+@settings(max_examples=examples(10, 40), deadline=None, suppress_health_check=ONE_DATABASE)
 @given(before=catalogues(), after=catalogues())
 def test_what_was_applied_with_pruning_is_what_the_file_says(catalog: Catalog, before: Catalogue, after: Catalogue) -> None:
     def attempt() -> None:

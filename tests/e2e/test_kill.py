@@ -10,17 +10,17 @@ from phimage.client import Client
 from phimage.model.account import PrivateKey
 from tests.e2e.conftest import Serve, starter
 from tests.e2e.process import Key, Phimage, Server
+from tests.torture.length import lengths
 
 ROUNDS = 4
-IMAGES = 3000
 REPLACED = 100
 SEED = 20261101
 
 
-def big(generation: int) -> str:
+def big(generation: int, images: int) -> str:
     """Many images. From one generation to the next a hundred go, a hundred come, and every tenth is changed."""
     first = REPLACED * generation
-    return "".join(_image(number, generation if number % 10 == 0 else 0) for number in range(first, first + IMAGES))
+    return "".join(_image(number, generation if number % 10 == 0 else 0) for number in range(first, first + images))
 
 
 def _image(number: int, generation: int) -> str:
@@ -44,18 +44,21 @@ def exported(server: Server, key: Key) -> str:
         return text
 
 
-def test_a_server_killed_while_a_catalogue_is_applied_leaves_the_old_or_the_new_one(serve: Serve, tmp_path: Path) -> None:
+@lengths("images", 800, 3000)
+def test_a_server_killed_while_a_catalogue_is_applied_leaves_the_old_or_the_new_one(
+    serve: Serve, tmp_path: Path, images: int
+) -> None:
     file = tmp_path / "catalog.yaml"
     with serve() as server:
         key = server.new_key
         assert key is not None
         cli = Phimage(tmp_path / "cli").using(server.url, key)
-        cli.well("catalog", "apply", "-", text=starter() + big(0))
-        before, found, after = exported(server, key).partition(big(0))
+        cli.well("catalog", "apply", "-", text=starter() + big(0, images))
+        before, found, after = exported(server, key).partition(big(0, images))
         assert found, "the images are written here as an export writes them"
 
         def text(generation: int) -> str:
-            return before + big(generation) + after
+            return before + big(generation, images) + after
 
         file.write_text(text(1))
         started = time.monotonic()

@@ -22,6 +22,7 @@ from phimage.model.ids import ClusterId, ImageId, MachineTypeId, ProjectId, Revi
 from phimage.model.image import ImageType, Query, select, supported_types
 from tests.conftest import MASTER_KEY, NewCatalog
 from tests.examples import author, cluster, image, offer
+from tests.torture.length import examples
 
 ZONES = ["cn-bj2-02", "cn-bj2-05", "hk-01"]
 KINDS = ["DB-2", "SSD-1", "GPU-1"]
@@ -236,7 +237,7 @@ def encode(row: tuple[str, tuple[str, ...]]) -> bytes:
     return repr((str(row[0]), tuple(map(str, row[1])))).encode()
 
 
-@settings(max_examples=45, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=examples(12, 45), suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(history=HISTORIES, queries=st.lists(QUERIES, min_size=4, max_size=12), data=st.data())
 def test_the_list_out_of_sql_is_the_naive_list_now_and_at_every_revision(
     new_catalog: NewCatalog, history: list[list[Step]], queries: list[Asked], data: st.DataObject

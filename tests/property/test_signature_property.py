@@ -18,6 +18,7 @@ from phimage.gateway.params import Params, Value, read_params
 from phimage.gateway.signature import canonical, sign, verify
 from phimage.model.account import PrivateKey
 from tests.examples import PRIVATE_KEY, PUBLIC_KEY
+from tests.torture.length import examples
 
 KEY = PrivateKey(PRIVATE_KEY)
 HEX = "0123456789abcdef"
@@ -252,7 +253,7 @@ def test_any_one_other_character_inside_a_json_value_is_refused(data: st.DataObj
     assert not accepted(other)
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(100, 300))
 @given(number=NUMBERS)
 def test_every_spelling_of_a_number_is_signed_the_same(number: Decimal) -> None:
     for spelling in spellings(number):

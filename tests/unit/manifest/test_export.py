@@ -17,6 +17,7 @@ from phimage.model.machine import MachineType, Offer
 from phimage.model.place import Cluster, Region, Zone
 from phimage.model.topology import Topology, topology
 from tests.examples import image
+from tests.torture.length import examples
 from tests.unit.manifest.catalogues import Catalogue, catalogues
 
 
@@ -49,7 +50,7 @@ def shuffled(places: Topology, images: tuple[Image, ...]) -> Catalogue:
     return topology(regions, zones, clusters, kinds, offers), tuple(mixed(images))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(25, 100), deadline=None)
 @given(catalogues())
 def test_what_is_exported_is_read_back_as_it_was(catalogue: Catalogue) -> None:
     text = export(*catalogue)
@@ -58,13 +59,13 @@ def test_what_is_exported_is_read_back_as_it_was(catalogue: Catalogue) -> None:
     assert export(*loaded(text)) == text
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(15, 50), deadline=None)
 @given(catalogues())
 def test_the_order_in_which_things_come_does_not_matter(catalogue: Catalogue) -> None:
     assert export(*shuffled(*catalogue)) == export(*catalogue)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(15, 50), deadline=None)
 @given(catalogues())
 def test_another_yaml_reader_finds_the_same_values(catalogue: Catalogue) -> None:
     found = yaml.safe_load(export(*catalogue))

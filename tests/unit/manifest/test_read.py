@@ -10,6 +10,7 @@ from phimage.manifest import starter
 from phimage.manifest.document import Document
 from phimage.manifest.mistake import MOST, Mistake
 from phimage.manifest.read import read
+from tests.torture.length import examples
 
 WHOLE = """\
 phimage: 1
@@ -371,7 +372,7 @@ def test_any_text_is_read_without_an_error(text: str) -> None:
     assert (reading.document is not None) or reading.mistakes
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(60, 200), deadline=None)
 @given(st.data())
 def test_a_file_with_any_damage_is_read_without_an_error(data: st.DataObject) -> None:
     start = data.draw(st.integers(0, len(WHOLE)))
