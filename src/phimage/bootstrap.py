@@ -41,7 +41,7 @@ from phimage.gateway.app import App, Chore, new_request_id
 from phimage.gateway.dispatch import Dispatcher
 from phimage.gateway.openapi import document
 from phimage.gateway.origin import Origin
-from phimage.gateway.page import fixed, for_networks, readiness
+from phimage.gateway.page import for_networks, once, readiness
 from phimage.gateway.rate import RateLimit
 from phimage.gateway.traffic import Traffic
 from phimage.gateway.watch import Source, Watch
@@ -233,7 +233,7 @@ def build_app(
         "store": lambda: store_watch.reason,
     }
     pages = {
-        "/openapi.json": fixed(document(actions, __version__)),
+        "/openapi.json": once(lambda: document(actions, __version__)),
         "/readyz": readiness(checks),
         "/metrics": for_networks(settings.metrics_networks, TEXT, measures.text),
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Mapping
+from functools import cache
 from ipaddress import ip_address, ip_network
 from typing import Any
 
@@ -31,6 +32,16 @@ def fixed(body: bytes) -> Page:
 
     async def page(address: str) -> PageAnswer:
         return answer
+
+    return page
+
+
+def once(make: Callable[[], bytes]) -> Page:
+    """A document that never changes and takes a while to make: it is made, in a thread, when it is asked for first."""
+    kept = cache(make)
+
+    async def page(address: str) -> PageAnswer:
+        return PageAnswer(200, await asyncio.get_running_loop().run_in_executor(None, kept))
 
     return page
 

@@ -7,12 +7,26 @@ import asyncio
 import msgspec
 import pytest
 
-from phimage.gateway.page import fixed, for_networks, readiness
+from phimage.gateway.page import fixed, for_networks, once, readiness
 
 
 def test_a_fixed_page_is_always_the_same() -> None:
     answer = asyncio.run(fixed(b"{}")("192.0.2.1"))
     assert (answer.status, answer.body, answer.kind) == (200, b"{}", "application/json")
+
+
+def test_a_document_is_made_once_when_it_is_asked_for_first() -> None:
+    made: list[bytes] = []
+
+    def make() -> bytes:
+        made.append(b"{}")
+        return made[-1]
+
+    page = once(make)
+    assert made == []
+    for _ in range(2):
+        assert asyncio.run(page("")).body == b"{}"
+    assert len(made) == 1
 
 
 def test_a_process_is_ready_when_nothing_is_in_the_way() -> None:
