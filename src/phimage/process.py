@@ -1,13 +1,16 @@
-"""Processes that end with the one that started them, and give memory back."""
+"""Processes that end with the one that started them, and go about memory as suits a server."""
 
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import signal
 
 _PR_SET_PDEATHSIG = 1
 _M_MMAP_THRESHOLD = -3
+_COLLECT_AFTER = (50_000, 20, 100)
+"""More containers than so many must have come; Python's own 700 are a few requests."""
 
 
 def die_with_parent(parent: int) -> None:
@@ -25,3 +28,11 @@ def give_memory_back() -> None:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # other C libraries have none
     if mallopt is not None:
         mallopt(_M_MMAP_THRESHOLD, 256 << 10)
+
+
+def collect_seldom() -> None:
+    """Look for cycles of garbage seldom, and never among what is there now. What a server remembers has no cycles, and to look
+    through all of it makes every request wait that comes meanwhile."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_COLLECT_AFTER)

@@ -22,7 +22,7 @@ from phimage.catalog.store import View
 from phimage.errors import SetupError
 from phimage.gateway.app import App
 from phimage.health.shares import Shares
-from phimage.process import die_with_parent, give_memory_back
+from phimage.process import collect_seldom, die_with_parent, give_memory_back
 from phimage.publishers import Publishers
 from phimage.settings import Settings
 
@@ -115,7 +115,9 @@ def _worker(settings: Settings, tell: int, stopping: mmap, shares: Shares, paren
     """Runs in each worker process: the application, which says when it has started."""
     die_with_parent(parent)  # or it would go on answering beside the next server
     give_memory_back()
-    return build_app(settings, started=lambda: os.write(tell, b"."), stopping=lambda: stopping[0] == 1, shares=shares)
+    app = build_app(settings, started=lambda: os.write(tell, b"."), stopping=lambda: stopping[0] == 1, shares=shares)
+    collect_seldom()
+    return app
 
 
 def _free_port(host: str, port: int) -> int:
