@@ -90,7 +90,8 @@ class PostgreSQL:
     def run(self, name: str, statements: str) -> None:
         """Run statements in a database, without waiting for what others hold there."""
         with psycopg.connect(host=str(self._folder), user="postgres", dbname=name, autocommit=True) as connection:
-            connection.execute(f"SET lock_timeout = '1s'; {statements}".encode())
+            connection.execute(b"SET lock_timeout = '1s'")
+            connection.execute(statements.encode())
 
     def url(self, name: str) -> str:
         """The address of a database, as an operator would write it into PHIMAGE_DATABASE."""
