@@ -26,7 +26,7 @@ format: $(VENV)/.dev  ## let ruff format and sort
 	@$(BIN)/ruff check --fix-only --quiet .
 	@$(BIN)/ruff format .
 
-bench: $(VENV)/.bench  ## measure; needs wrk (ARGS=--full takes half an hour and writes bench/RESULTS.md)
+bench: $(VENV)/.bench  ## measure; needs wrk (ARGS="--full --peers" takes a quarter of an hour and writes bench/RESULTS.md)
 	@$(BIN)/python -m bench $(ARGS)
 
 docs: $(VENV)/.dev  ## write docs/reference anew from the code
