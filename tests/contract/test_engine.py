@@ -192,6 +192,12 @@ def test_an_inquiry_of_a_file_waits_for_no_writer(things: Database) -> None:
 
 
 @pytest.mark.parametrize("dialect", ["sqlite"])
+def test_an_inquiry_of_a_file_that_cannot_be_opened_is_for_a_thread(things: Database, tmp_path: Path) -> None:
+    with closing(File(things.engine.dialect, str(tmp_path / "nowhere" / "catalog.sqlite"))) as file, pytest.raises(MustWait):
+        file.look(names())
+
+
+@pytest.mark.parametrize("dialect", ["sqlite"])
 def test_an_inquiry_of_a_file_waits_for_no_lock(things: Database, tmp_path: Path) -> None:
     path = str(tmp_path / "locked.sqlite")
     with closing(sqlite3.connect(path, isolation_level=None)) as holder:

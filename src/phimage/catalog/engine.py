@@ -81,7 +81,7 @@ class Database:
         self._sockets: dict[int, socket.socket] = {}
         self._writing = engine.execution_options(phimage_write=True)
         self._lines: Lines | None = None
-        self._file: File | None = None
+        self._file = File(engine.dialect, engine.url.database or "")
 
     @contextmanager
     def read(self, *, probe: bool = False) -> Iterator[Connection]:
@@ -103,8 +103,6 @@ class Database:
         Raises MustWait when it is not had at once.
         """
         begun = time.perf_counter()
-        if self._file is None:
-            self._file = File(self.engine.dialect, self.engine.url.database or "")
         value = self._file.look(inquiry)
         self._calls_of_loop.count += 1
         self._calls_of_loop.seconds += time.perf_counter() - begun
@@ -162,8 +160,7 @@ class Database:
         self.engine.dispose()
         if self._lines is not None:
             self._lines.close()
-        if self._file is not None:
-            self._file.close()
+        self._file.close()
 
     @contextmanager
     def _transaction(self, kind: Kind, probe: bool = False) -> Iterator[Connection]:

@@ -14,17 +14,18 @@ Value = TypeVar("Value")
 
 
 class File:
-    """An SQLite database, to look into. Its cursor is used again and again."""
+    """An SQLite database, to look into. It is opened at the first look, and its cursor is used again and again."""
 
     def __init__(self, dialect: Dialect, path: str) -> None:
         self._dialect = dialect
-        self._connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
-        self._connection.execute("PRAGMA query_only=ON")
-        self._cursor = self._connection.cursor()
+        self._path = path
+        self._cursor: sqlite3.Cursor | None = None
 
     def look(self, inquiry: Inquiry[Value]) -> Value:
         """What comes of an inquiry. Raises MustWait when that is not had at once."""
         try:
+            if self._cursor is None:
+                self._cursor = self._open()
             self._cursor.execute(*inquiry.question.put(self._dialect, inquiry.values, MOST_AT_ONCE + 1))
             rows = self._cursor.fetchall()
         except sqlite3.Error:
@@ -33,4 +34,11 @@ class File:
 
     def close(self) -> None:
         """Close it."""
-        self._connection.close()
+        if self._cursor is not None:
+            self._cursor.connection.close()
+            self._cursor = None
+
+    def _open(self) -> sqlite3.Cursor:
+        connection = sqlite3.connect(self._path, timeout=0, isolation_level=None, check_same_thread=False)
+        connection.execute("PRAGMA query_only=ON")
+        return connection.cursor()
