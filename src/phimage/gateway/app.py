@@ -4,7 +4,7 @@
 2. method: GET and POST, else 405; a few paths are pages (`/healthz`, `/readyz`, `/metrics`, `/openapi.json`); the others are
    base paths
 3. body: read up to the Action's limit; what is over it is read, forgotten and answered with RetCode 240
-4. answer: at once from what is remembered and little is looked up, else in a thread that may wait for the database
+4. answer: from what is remembered and what single statements answer, else in a thread that may wait for the database
 5. headers: request id, revision, age of what was known if it is stale, gzip if the client asks and it pays
 """
 
