@@ -232,6 +232,10 @@ def world(tmp_path: Path) -> Iterator[World]:
         found.close()
 
 
+FEW = 20
+"""With fewer kills chance may have it that none breaks a command off: most commands outlive their server."""
+
+
 @lengths("kills", 3, 100)
 def test_whatever_is_killed_no_image_is_lost_or_wrong_and_nothing_is_left_over(world: World, kills: int) -> None:
     world.set_up()
@@ -240,4 +244,5 @@ def test_whatever_is_killed_no_image_is_lost_or_wrong_and_nothing_is_left_over(w
     world.finish()
     world.check()
     assert world.count["server"]
-    assert world.count["gone on"], world.count
+    if kills >= FEW:
+        assert world.count["gone on"], world.count
