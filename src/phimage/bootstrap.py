@@ -282,14 +282,14 @@ def run_publisher(settings: Settings, stop: threading.Event, place: Place | None
         owner = f"{socket.gethostname()}-{os.getpid()}"
         worker = Worker(catalog, store, pipeline, owner, stop, Pace(lease=settings.lease_seconds))
 
-        def tell() -> None:
-            while place is not None:
+        def tell(place: Place) -> None:
+            while True:
                 place.write(of_publisher(worker.outcomes, catalog, store_measures))
                 if stop.wait(TELL_SECONDS):
                     return
 
-        telling = threading.Thread(target=tell, name="measures", daemon=True)
-        telling.start()
+        if place is not None:
+            threading.Thread(target=tell, args=(place,), name="measures", daemon=True).start()
         worker.run()
     finally:
         catalog.database.close()

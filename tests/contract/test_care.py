@@ -27,7 +27,7 @@ from phimage.delivery.packs import Packs
 from phimage.errors import SetupError
 from phimage.model.ids import ImageId, JobId
 from phimage.model.image import State
-from phimage.model.job import Job, JobState, Origin
+from phimage.model.job import Job, JobState, Origin, new_job
 from tests.contract import stores
 from tests.publishing.shop import AUTHOR, MIB, Shop, disk, image
 
@@ -66,21 +66,7 @@ def publish(shop: Shop, file: Path, number: int = 1) -> ImageId:
 def waiting(shop: Shop, number: int, created: float) -> Job:
     """An upload that began at a time and has a part."""
     made = image(number)
-    job = Job(
-        id=JobId(f"job-{number}"),
-        image=made.id,
-        origin=Origin(size=3),
-        state=JobState.WAITING,
-        phase="",
-        done=0,
-        total=0,
-        error="",
-        owner="",
-        fence=0,
-        lease_until=0.0,
-        created=created,
-        reserved=3,
-    )
+    job = new_job(JobId(f"job-{number}"), made.id, Origin(size=3), created, reserved=3)
     with shop.catalog.change(AUTHOR) as change:
         IMAGES.put(change, made)
         await_content(change, job)

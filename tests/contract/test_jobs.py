@@ -5,28 +5,17 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from msgspec.structs import replace
 
 from phimage.catalog import jobs
 from phimage.catalog.store import Catalog
 from phimage.model.ids import ImageId, JobId
-from phimage.model.job import Job, JobState, Origin
+from phimage.model.job import Job, JobState, Origin, new_job
 
 
 def _job(number: int = 1, state: JobState = JobState.QUEUED) -> Job:
-    return Job(
-        id=JobId(f"job-{number}"),
-        image=ImageId(f"pimg-{number}"),
-        origin=Origin(url="https://images.example/disk.qcow2", digest="sha256:00", overrides=("a", "b")),
-        state=state,
-        phase="",
-        done=0,
-        total=0,
-        error="",
-        owner="",
-        fence=0,
-        lease_until=0.0,
-        created=1000.0 + number,
-    )
+    origin = Origin(url="https://images.example/disk.qcow2", digest="sha256:00", overrides=("a", "b"))
+    return replace(new_job(JobId(f"job-{number}"), ImageId(f"pimg-{number}"), origin, 1000.0 + number), state=state)
 
 
 def _add(catalog: Catalog, *added: Job) -> None:

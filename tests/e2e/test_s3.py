@@ -13,8 +13,8 @@ import requests
 from phimage.chunks.open import s3_place
 from phimage.chunks.s3 import S3Store
 from phimage.chunks.store import Store
-from tests.contract.stores import CREDENTIALS, KEYS, S3Server
-from tests.e2e.conftest import starter
+from tests.contract.stores import CREDENTIALS, S3Server
+from tests.e2e.conftest import in_s3, starter
 from tests.e2e.process import Phimage, Server, wait_until
 from tests.e2e.test_health import measures
 from tests.publishing.shop import disk, sha256_of
@@ -33,14 +33,14 @@ class OnS3(NamedTuple):
 @pytest.fixture
 def on_s3(s3: S3Server, database_url: str, tmp_path: Path) -> Iterator[OnS3]:
     """On SQLite, and as a cloud has it on PostgreSQL."""
-    address = s3.new_address()
-    places = {"PHIMAGE_STORE": address, "PHIMAGE_DATABASE": database_url, "PHIMAGE_DATA": "data"}
-    home = Phimage(tmp_path / "home", PHIMAGE_PUBLISHERS="1", **places, **KEYS)
+    store = in_s3(s3)
+    places = {"PHIMAGE_DATABASE": database_url, "PHIMAGE_DATA": "data", **store}
+    home = Phimage(tmp_path / "home", PHIMAGE_PUBLISHERS="1", **places)
     with Server(home, "serve", "--port", "0") as server:
         assert server.new_key is not None
         phimage = home.using(server.url, server.new_key)
         phimage.well("catalog", "apply", "-", text=starter())
-        yield OnS3(server.url, phimage, S3Store(s3_place(address), CREDENTIALS))
+        yield OnS3(server.url, phimage, S3Store(s3_place(store["PHIMAGE_STORE"]), CREDENTIALS))
         assert CREDENTIALS.secret_key not in server.errors
 
 

@@ -25,7 +25,7 @@ from phimage.formats.limits import Limits
 from phimage.model.content import Content
 from phimage.model.ids import ClusterId, ImageId, JobId, MachineTypeId, ProjectId, ZoneId
 from phimage.model.image import NO_PROJECT, Image, ImageType, State
-from phimage.model.job import Job, JobState, Origin
+from phimage.model.job import Job, Origin, new_job
 from phimage.publishing.pipeline import Pipeline
 from phimage.publishing.worker import Pace, Worker
 from phimage.sources.fetch import Fetcher
@@ -109,19 +109,11 @@ class Shop:
         """Let an image wait for an upload, and put all parts of a file. `origin` says otherwise than the truth about it."""
         made = made or image(number)
         told = replace(Origin(digest=f"sha256:{sha256_of(file)}", size=file.stat().st_size, name=file.name), **origin)
-        job = Job(
-            id=JobId(f"job-{number}"),
-            image=made.id,
-            origin=told,
-            state=JobState.WAITING,
-            phase="",
-            done=0,
-            total=0,
-            error="",
-            owner="",
-            fence=0,
-            lease_until=0.0,
-            created=self._now(),
+        job = new_job(
+            JobId(f"job-{number}"),
+            made.id,
+            told,
+            self._now(),
             project=made.project,
             actor=AUTHOR.actor,
             reserved=file.stat().st_size,

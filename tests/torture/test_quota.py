@@ -21,7 +21,7 @@ from phimage.client import Client
 from phimage.errors import QuotaExceeded, Refused, ServiceUnavailable
 from phimage.model.ids import ImageId, JobId, ProjectId
 from phimage.model.image import State
-from phimage.model.job import Job, JobState, Origin
+from phimage.model.job import Job, JobState, Origin, new_job
 from phimage.model.quota import Quota
 from tests.conftest import Reopen
 from tests.publishing.shop import AUTHOR, MIB, Shop, as_qcow2, disk, image
@@ -104,21 +104,8 @@ def test_of_64_publications_at_once_exactly_those_are_accepted_that_have_room(
 
 def waiting(number: int) -> Job:
     """The job of an image of a project, of which nobody knows yet how large it is."""
-    return Job(
-        id=JobId(f"job-{number}"),
-        image=ImageId(f"pimg-cs-test{number:04}"),
-        origin=Origin(url="http://images.example/disk"),
-        state=JobState.QUEUED,
-        phase="",
-        done=0,
-        total=0,
-        error="",
-        owner="",
-        fence=0,
-        lease_until=0.0,
-        created=float(number),
-        project=PROJECT,
-    )
+    image, origin = ImageId(f"pimg-cs-test{number:04}"), Origin(url="http://images.example/disk")
+    return new_job(JobId(f"job-{number}"), image, origin, float(number), project=PROJECT)
 
 
 @both

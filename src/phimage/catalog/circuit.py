@@ -15,6 +15,11 @@ Whoever watches the database says again that it is away well before.
 """
 
 
+def no_answer(error: BaseException | None) -> str:
+    """What callers are told of a driver's error: its kind, and nothing of addresses or values."""
+    return f"the database did not answer: {type(error).__name__}"
+
+
 class Circuit:
     """Open while the database is known to be away. Safe to use from several threads."""
 

@@ -29,7 +29,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from phimage.catalog.circuit import Circuit
+from phimage.catalog.circuit import Circuit, no_answer
 from phimage.catalog.question import Inquiry
 from phimage.catalog.sqlite import File
 from phimage.errors import ServiceUnavailable, SetupError
@@ -75,8 +75,7 @@ class Database:
         self.engine = engine
         self._connecting = connecting or {}
         self.circuit = Circuit()
-        self._calls_of_loop = Calls()
-        self.calls: dict[Kind, Calls] = {"read": Calls(), "write": Calls(), "inquiry": self._calls_of_loop}
+        self.calls: dict[Kind, Calls] = {"read": Calls(), "write": Calls(), "inquiry": Calls()}
         self._counting = threading.Lock()
         self._sockets: dict[int, socket.socket] = {}
         self._writing = engine.execution_options(phimage_write=True)
@@ -104,8 +103,9 @@ class Database:
         """
         begun = time.perf_counter()
         value = self._file.look(inquiry)
-        self._calls_of_loop.count += 1
-        self._calls_of_loop.seconds += time.perf_counter() - begun
+        calls = self.calls["inquiry"]  # only the event loop counts here
+        calls.count += 1
+        calls.seconds += time.perf_counter() - begun
         return value
 
     async def ask(self, inquiry: Inquiry[Value]) -> Value:
@@ -115,17 +115,8 @@ class Database:
         """
         if self._lines is None:
             self._lines = self._new_lines()
-        begun, failed = time.perf_counter(), 0
-        try:
+        with self._counted("inquiry"):
             return await self._lines.ask(inquiry)
-        except ServiceUnavailable:
-            failed = 1
-            raise
-        finally:
-            calls = self._calls_of_loop
-            calls.count += 1
-            calls.failures += failed
-            calls.seconds += time.perf_counter() - begun
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
@@ -204,7 +195,7 @@ class Database:
         try:
             return (self._writing if kind == "write" else self.engine).connect()
         except DBAPIError as error:
-            self.circuit.open(_no_answer(error.orig))
+            self.circuit.open(no_answer(error.orig))
             raise
 
     def _new_lines(self) -> Lines:
@@ -228,15 +219,11 @@ def _told_as_unavailable(dialect: Dialect) -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
-        raise ServiceUnavailable(detail=_no_answer(error.orig)) from error
+        raise ServiceUnavailable(detail=no_answer(error.orig)) from error
     except dialect.loaded_dbapi.Error as error:  # of an inquiry
-        raise ServiceUnavailable(detail=_no_answer(error)) from error
+        raise ServiceUnavailable(detail=no_answer(error)) from error
     except NoConnectionFree as error:
         raise ServiceUnavailable(detail="the database is busy: no connection became free") from error
-
-
-def _no_answer(error: BaseException | None) -> str:
-    return f"the database did not answer: {type(error).__name__}"
 
 
 def insert_rows(connection: Connection, table: Table, rows: Iterable[tuple[Any, ...]], batch: int) -> None:

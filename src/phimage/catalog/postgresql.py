@@ -18,7 +18,7 @@ import psycopg
 from psycopg import sql
 from sqlalchemy import Connection, Dialect, Table
 
-from phimage.catalog.circuit import Circuit
+from phimage.catalog.circuit import Circuit, no_answer
 from phimage.catalog.question import MOST_AT_ONCE, Inquiry, Row, made
 from phimage.errors import ServiceUnavailable, SetupError
 
@@ -92,7 +92,7 @@ class Lines:
             except psycopg.Error as error:
                 self._end(line)
                 if not was_idle:
-                    raise ServiceUnavailable(detail=_no_answer(error)) from error
+                    raise ServiceUnavailable(detail=no_answer(error)) from error
                 while self._idle:  # the other side may have given it up long ago, and these with it
                     self._end(self._idle.pop())
             except BaseException:
@@ -107,8 +107,8 @@ class Lines:
         try:
             connection = await psycopg.AsyncConnection.connect(autocommit=True, **self._arguments)
         except psycopg.Error as error:
-            self._circuit.open(_no_answer(error))
-            raise ServiceUnavailable(detail=_no_answer(error)) from error
+            self._circuit.open(no_answer(error))
+            raise ServiceUnavailable(detail=no_answer(error)) from error
         line = Line(connection)
         self._open.add(line)
         return line
@@ -116,10 +116,6 @@ class Lines:
     def _end(self, line: Line) -> None:
         self._open.discard(line)
         line.end()
-
-
-def _no_answer(error: Exception) -> str:
-    return f"the database did not answer: {type(error).__name__}"
 
 
 def copy_rows(connection: Connection, table: Table, rows: Iterable[tuple[Any, ...]]) -> None:
@@ -133,6 +129,6 @@ def copy_rows(connection: Connection, table: Table, rows: Iterable[tuple[Any, ..
             for row in rows:
                 copy.write_row(row)
     except psycopg.OperationalError as error:
-        raise ServiceUnavailable(detail=_no_answer(error)) from error
+        raise ServiceUnavailable(detail=no_answer(error)) from error
     except psycopg.Error as error:
         raise SetupError(f"PostgreSQL cannot keep a row of table {table.name}: {error}") from error
