@@ -44,7 +44,7 @@ from phimage.gateway.origin import Origin
 from phimage.gateway.page import for_networks, once, readiness
 from phimage.gateway.rate import RateLimit
 from phimage.gateway.traffic import Traffic
-from phimage.gateway.watch import Source, Watch
+from phimage.gateway.watch import STALE_SECONDS, Source, Watch
 from phimage.health.family import TEXT
 from phimage.health.measures import Measures, of_publisher
 from phimage.health.shares import Place, Shares
@@ -172,9 +172,11 @@ def build_app(
     started: Callable[[], object],
     stopping: Callable[[], bool] = lambda: False,
     shares: Shares | None = None,
+    propagation_seconds: float = STALE_SECONDS,
 ) -> App[View]:
     """The HTTP application of a prepared installation. `started` is called when it begins to answer, `stopping` says whether
-    it is about to end. In `shares` the workers of one server find each other's measures."""
+    it is about to end. In `shares` the workers of one server find each other's measures. What ended is told when every server
+    must know of it, after `propagation_seconds`; 0 where there is only this one."""
     configure_log()
     learn_records()
     catalog = open_catalog(settings)
@@ -189,6 +191,7 @@ def build_app(
         require_zone=settings.require_zone,
         default_limit=settings.default_limit,
         most_limit=settings.most_limit,
+        propagation_seconds=propagation_seconds,
     )
     rate_limit = RateLimit(settings.rate, settings.burst) if settings.rate else None
     process = secrets.token_hex(8)

@@ -22,6 +22,7 @@ from msgspec import Struct
 from phimage.bootstrap import build_app
 from phimage.catalog.store import View
 from phimage.gateway.app import App
+from phimage.gateway.watch import STALE_SECONDS
 from phimage.settings import Settings
 from tests.api.signer import DEMO, Encoding, Pair, Params, Request, signed
 from tests.delivering import Answered, answered
@@ -258,9 +259,9 @@ def _check_answer(reply: Reply) -> None:
 
 
 @contextmanager
-def running(settings: Settings) -> Iterator[Gateway]:
-    """A gateway on a filled data folder, from its start to its end."""
-    app = build_app(settings, started=lambda: None)
+def running(settings: Settings, *, alone: bool = True) -> Iterator[Gateway]:
+    """A gateway on a filled data folder, from its start to its end. If it is alone, no other has to learn of what it tells."""
+    app = build_app(settings, started=lambda: None, propagation_seconds=0.0 if alone else STALE_SECONDS)
     with asyncio.Runner() as runner:
         events: asyncio.Queue[dict[str, str]] = asyncio.Queue()
         done: asyncio.Queue[Any] = asyncio.Queue()

@@ -101,9 +101,8 @@ class Shop:
         return claimed
 
     def finish(self, job: Job) -> None:
-        """Let the publisher do a job that it has."""
+        """Let the publisher do a job that it has. The gateway has not learned of it yet."""
         self._worker.work(job)
-        self.gateway.learn(self.catalog.refresh())
 
     def content(self, image: str) -> Content | None:
         """What is known of an image's bytes."""
@@ -112,12 +111,12 @@ class Shop:
 
 
 @contextmanager
-def shop_on(settings: Settings) -> Iterator[Shop]:
-    """A shop on a data folder of its own."""
+def shop_on(settings: Settings, *, alone: bool = True) -> Iterator[Shop]:
+    """A shop on a data folder, of its own if it is alone."""
     key = recover_operator_key(settings)
     catalog = open_catalog(settings)
     try:
-        with running(settings) as gateway:
+        with running(settings, alone=alone) as gateway:
             yield Shop(gateway, settings, Pair(key.public, key.private.reveal()), catalog, open_store(settings.store_place))
     finally:
         catalog.database.close()

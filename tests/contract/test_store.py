@@ -317,6 +317,23 @@ def test_a_change_in_one_project_costs_other_projects_nothing(full: Catalog, sta
         assert full.now(wait=True).images_of(ORG_A)[0].name == f"name {number}"
 
 
+def test_a_process_remembers_for_how_long_it_has_known_of_a_revision(catalog: Catalog) -> None:
+    now = 100.0
+    late = Catalog(catalog.database, catalog.seal, clock=lambda: now)
+    assert late.known_for(Revision(1)) < 0
+
+    for number in (1, 2, 3):
+        now += 8.0
+        with catalog.change(author()) as change:
+            REGIONS.put(change, region(f"region-{number}", number))
+        late.refresh()
+    now += 0.5
+
+    assert [late.known_for(Revision(number)) for number in (1, 2, 3)] == [16.5, 8.5, 0.5]
+    assert late.known_for(Revision(0)) >= 16.5
+    assert late.known_for(Revision(4)) < 0
+
+
 def test_changes_of_very_many_scopes_are_forgotten_without_a_wrong_answer(full: Catalog, reopen: Reopen) -> None:
     full = Catalog(full.database, full.seal, most_entries=2)
     old = full.now(wait=True)

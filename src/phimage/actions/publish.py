@@ -10,7 +10,7 @@ from phimage.actions.operate import operator_action
 from phimage.actions.service import Service
 from phimage.catalog import jobs
 from phimage.catalog.accounts import PROJECTS
-from phimage.catalog.contents import await_content, left_of
+from phimage.catalog.contents import await_content, known_since, left_of
 from phimage.catalog.images import IMAGES, once_given
 from phimage.catalog.revisions import Change
 from phimage.catalog.store import View
@@ -18,7 +18,7 @@ from phimage.errors import MissingParam, QuotaExceeded, ServiceUnavailable, TooL
 from phimage.formats.examine import STATED
 from phimage.formats.kinds import KINDS
 from phimage.gateway.registry import Action, Call
-from phimage.model.ids import ClusterId, ImageId, MachineTypeId, ProjectId, ZoneId, new_image_id, new_job_id
+from phimage.model.ids import ClusterId, ImageId, MachineTypeId, ProjectId, Revision, ZoneId, new_image_id, new_job_id
 from phimage.model.image import NO_PROJECT, Image, ImageType, State
 from phimage.model.job import Job, JobState, Origin, new_job
 from phimage.model.topology import Topology
@@ -92,7 +92,7 @@ def actions(service: Service) -> list[Action[View]]:
         with service.change(call) as change:
             before = _asked_before(change, request.token)
             if before is not None:
-                return _answer(before, call)
+                return _answer(before, known_since(change.connection, before.image), call)
             if project and PROJECTS.find(change.connection, project) is None:
                 raise UnavailableParam("ProjectId", detail=f"there is no project {project}")
             _check_quota(change, project, request.size)
@@ -102,12 +102,13 @@ def actions(service: Service) -> list[Action[View]]:
             IMAGES.add_all(change, [_image(image, request, project, support, int(call.time))])
             job = _job(image, request, project, call, service)
             await_content(change, job)
-        return _answer(job, call)
+        return _answer(job, change.number, call)
 
-    def _answer(job: Job, call: Call[View]) -> PublishPHostImageResponse:
+    def _answer(job: Job, revision: Revision, call: Call[View]) -> PublishPHostImageResponse:
+        state = job.state if job.unfinished or service.is_everywhere(revision) else JobState.RUNNING
         waits = job.state is JobState.WAITING
         url = service.upload_url(job.id, call, int(call.time) + UPLOAD_SECONDS) if waits else ""
-        return PublishPHostImageResponse(image_id=job.image, job_id=job.id, state=job.state.value, upload_url=url)
+        return PublishPHostImageResponse(image_id=job.image, job_id=job.id, state=state.value, upload_url=url)
 
     return [
         operator_action(PublishPHostImage, PublishPHostImageResponse, publish, changes=True),

@@ -12,14 +12,16 @@ from phimage.catalog.store import Catalog, View
 from phimage.chunks.store import Store
 from phimage.delivery.ticket import make_ticket
 from phimage.gateway.registry import Call
-from phimage.model.ids import ImageId, JobId, RandomBytes
+from phimage.gateway.watch import STALE_SECONDS
+from phimage.model.ids import ImageId, JobId, RandomBytes, Revision
 
 
 class Service(Struct, frozen=True):
     """One installation. `most_limit` bounds Limit, `require_zone` says whether a list must name its zone.
 
     `most_original` is the most bytes of a file that is published, `reserve` how many stay free in the store, `public_url` the
-    address in URLs that are handed out; empty means the one that the caller used.
+    address in URLs that are handed out; empty means the one that the caller used. `propagation_seconds` after one process
+    learned of a revision, every process answers with it.
     """
 
     catalog: Catalog
@@ -31,10 +33,21 @@ class Service(Struct, frozen=True):
     default_limit: int = 20
     most_limit: int = 1000
     random: RandomBytes = secrets.token_bytes
+    propagation_seconds: float = STALE_SECONDS
 
     def change(self, call: Call[View]) -> AbstractContextManager[Change]:
         """Write one revision in the name of a caller."""
         return self.catalog.change(author(call))
+
+    def is_everywhere(self, revision: Revision) -> bool:
+        """Whether the next answer of any process of the installation has a revision in it.
+
+        A process that has not read the newest revision for STALE_SECONDS does so before it answers. So everybody knows what
+        this one has known for that long.
+        """
+        if self.catalog.known_for(revision) < 0:
+            self.catalog.refresh()
+        return self.catalog.known_for(revision) >= self.propagation_seconds
 
     def download_url(self, image: ImageId, form: str, call: Call[View], expires: int) -> str:
         """Where one form of an image's bytes can be had until `expires`, in Unix seconds, without signing."""

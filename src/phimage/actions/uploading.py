@@ -11,7 +11,7 @@ from phimage.actions.images import ImageIdParam
 from phimage.actions.operate import operator_action
 from phimage.actions.publish import UPLOAD_SECONDS, DigestParam, digest_param
 from phimage.actions.service import Service
-from phimage.catalog import jobs
+from phimage.catalog import contents, jobs
 from phimage.catalog.contents import CONTENTS
 from phimage.catalog.images import IMAGES
 from phimage.catalog.store import View
@@ -20,6 +20,7 @@ from phimage.chunks.errors import BadUpload
 from phimage.errors import TooLargeParam, UnavailableParam
 from phimage.gateway.registry import Action, Call
 from phimage.model.ids import ImageId
+from phimage.model.image import State
 from phimage.model.job import Job, JobState
 
 
@@ -96,6 +97,11 @@ def actions(service: Service) -> list[Action[View]]:
         with service.catalog.database.read() as connection:
             image = IMAGES.find(connection, request.image_id)
             content = CONTENTS.find(connection, request.image_id)
+            known_since = contents.known_since(connection, request.image_id)
+        if not job.unfinished and not service.is_everywhere(known_since):
+            # Whoever is told of the end asks for the image next, perhaps another server.
+            job, content = replace(job, state=JobState.RUNNING, error=""), None
+            image = image and replace(image, state=State.MAKING)
         return JobResponse(
             image_id=job.image,
             image_state=image.state.value if image else "",

@@ -44,6 +44,13 @@ def contents_of(connection: Connection, images: Collection[ImageId]) -> dict[Ima
     return found
 
 
+def known_since(connection: Connection, image: ImageId) -> Revision:
+    """The revision that wrote what is known now of the bytes of an image; 0 if nothing is."""
+    rows = tables.content.c
+    found = connection.execute(select(rows.since).where(rows.image == image, rows.until == tables.LIVING)).scalar_one_or_none()
+    return Revision(found or 0)
+
+
 def live_manifests(connection: Connection) -> dict[str, list[ImageId]]:
     """Every manifest that an image needs now, with the images that do."""
     rows = tables.content.c

@@ -7,6 +7,8 @@ looks at one revision from beginning to end, so that an answer never mixes two s
 from __future__ import annotations
 
 import threading
+import time
+from collections import deque
 from collections.abc import Callable, Hashable
 from contextlib import AbstractContextManager
 from functools import partial
@@ -53,12 +55,20 @@ MOST_REQUESTS = 8_000_000
 """How many bytes of admitted requests a process remembers, with all that is known of them."""
 _ABOUT = 1_000
 """Bytes that remembering something takes beside the thing itself."""
+_LEARNED_SECONDS = 10.0
+"""How long a process remembers when it learned of a revision. Of older ones it remembers only that they are older."""
 
 
 class Catalog:
     """The open catalogue. Safe to use from several threads."""
 
-    def __init__(self, database: Database, seal: Seal, most_entries: int = MOST_ENTRIES) -> None:
+    def __init__(
+        self,
+        database: Database,
+        seal: Seal,
+        most_entries: int = MOST_ENTRIES,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.database = database
         self.seal = seal
         self._lock = threading.Lock()
@@ -68,8 +78,11 @@ class Catalog:
         self.requests = Memory(MOST_REQUESTS, self._touches)
         self._listeners: list[Callable[[], object]] = []
         self._journal = Journal(database, self._committed)
+        self._clock = clock
         with database.read() as connection:
             self.head = head(connection)
+        self._learned = deque([(self.head, clock())])
+        """Revisions that this process learned of, oldest first, and when; never empty."""
 
     def change(self, author: Author) -> AbstractContextManager[Change]:
         """Write one revision (see `Journal.change`). Views made after it see it."""
@@ -103,6 +116,13 @@ class Catalog:
         with self.database.read() as connection:
             return revision_at(connection, time)
 
+    def known_for(self, revision: Revision) -> float:
+        """For how many seconds this process has known of a revision, at least; negative when it does not know of it."""
+        with self._lock:
+            if revision > self.head:
+                return -1.0
+            return self._clock() - next(at for known, at in self._learned if known >= revision)
+
     def on_news(self, listener: Callable[[], object]) -> None:
         """Call a listener, from any thread, whenever this process learns of a newer revision."""
         self._listeners.append(listener)
@@ -125,6 +145,9 @@ class Catalog:
             else:
                 self._touches.note(scopes, newest)
             self.head = newest
+            self._learned.append((newest, now := self._clock()))
+            while self._learned[1][1] < now - _LEARNED_SECONDS:
+                self._learned.popleft()
         for listener in self._listeners:
             listener()
 
