@@ -5,13 +5,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check install --quiet --require-hashes
 
-.PHONY: demo test lint format bench docs lock clean torture
+.PHONY: demo test test-more lint format bench docs lock clean torture
 
 demo: $(VENV)/.runtime  ## start a server with a catalogue and show how to call it (ARGS=--once stops after the list)
 	@$(BIN)/phimage demo $(ARGS)
 
-test: $(VENV)/.dev  ## run all tests (ARGS are pytest's)
+test: $(VENV)/.dev  ## run the tests, in at most five minutes on two cores (ARGS are pytest's)
 	@$(BIN)/pytest -n auto $(ARGS)
+
+test-more: $(VENV)/.dev  ## the other tests that end within half an hour: every page, every database and store, short kills
+	@$(BIN)/pytest -n auto -m "more and not torture" $(ARGS)
 
 torture: $(VENV)/.dev  ## the long proofs, about an hour: kills, flipped bits, disk errors, crowds (PHIMAGE_TORTURE_KILLS=20 makes them shorter)
 	@PHIMAGE_TORTURE_EXAMPLES=1 $(BIN)/pytest -m "torture or hypothesis" $(ARGS)

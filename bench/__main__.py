@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
-from tests.postgresql import PostgreSQL
+from tests.postgresql import own_server
 
 from bench import catalogue, measure, peers, plot, report, wrk
 from phimage.bootstrap import open_catalog
@@ -72,15 +72,12 @@ def _catalogues(
 
 @contextmanager
 def _on_postgresql(images: int, work: Path) -> Iterator[Settings]:
-    server = PostgreSQL(BUFFERS)
-    try:
+    with own_server(BUFFERS) as server:
         name = server.create()
         settings = Settings(data=str(work / "data"), database=server.url(name))
         catalogue.fill(settings, images)
         server.run(name, "VACUUM ANALYZE")  # which a server in use does by itself
         yield settings
-    finally:
-        server.stop()
 
 
 def _topology(settings: Settings) -> Topology:

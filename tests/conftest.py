@@ -19,7 +19,9 @@ from phimage.catalog.engine import database_url as url_of
 from phimage.catalog.seal import Seal
 from phimage.catalog.store import Catalog
 from phimage.catalog.tables import metadata
+from tests import shared
 from tests.postgresql import PostgreSQL
+from tests.postgresql import start as postgresql_server
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a shell; commands started here would inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -28,6 +30,19 @@ settings.register_profile(  # a loaded machine is no failure
     "phimage", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("phimage")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Begin the run, in the process that every worker is started by."""
+    if not hasattr(config, "workerinput"):
+        shared.begin()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """End it."""
+    if not hasattr(config, "workerinput"):
+        shared.end()
+
 
 MASTER_KEY = bytes(range(32))
 
@@ -43,10 +58,10 @@ Reopen = Callable[[Catalog], Catalog]
 
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[PostgreSQL]:
-    """A PostgreSQL server for this test process. It and its files are gone at the end."""
-    server = PostgreSQL()
+    """The PostgreSQL server of the run."""
+    server = PostgreSQL(shared.server("postgresql", postgresql_server), f"test_{shared.worker()}")
     yield server
-    server.stop()
+    server.close()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -124,8 +139,9 @@ def postgresql_catalogues(postgresql: PostgreSQL) -> NewDatabase:
     template = postgresql.create()
     with _opened(postgresql.url(template)) as database:
         schema.make_or_check(database)
-    tables = ", ".join(f'"{name}"' for name in metadata.tables if name != "head")
-    emptying = f"TRUNCATE {tables}; UPDATE head SET number = 0, time = 0"
+    # Not TRUNCATE: it makes new files for every table and index.
+    tables = "; ".join(f'DELETE FROM "{name}"' for name in metadata.tables if name != "head")
+    emptying = f"{tables}; UPDATE head SET number = 0, time = 0"
     empty: list[str] = []
 
     @contextmanager

