@@ -64,6 +64,10 @@ def postgresql() -> Iterator[PostgreSQL]:
     server.close()
 
 
+both_databases = pytest.mark.parametrize("dialect", ["sqlite", "postgresql"], indirect=True)
+"""For a test that shows that its room works on both, where the other tests of the room run on SQLite in `make test`."""
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def dialect(request: pytest.FixtureRequest) -> str:
     """Each test that uses a database, directly or not, runs on both."""

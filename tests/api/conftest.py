@@ -14,7 +14,7 @@ from phimage import demo
 from phimage.settings import Settings
 from tests.api import small
 from tests.api.gateway import Gateway, running
-from tests.api.publishing import Shop, shop_on
+from tests.api.publishing import Shop, disk, shop_on
 from tests.contract import stores
 from tests.contract.stores import KEYS
 from tests.sites import SITES, LargeSite, NewSite, Site
@@ -25,9 +25,13 @@ Start = Callable[..., Gateway]
 """Starts a gateway on a copy of a site: `start(small_site, require_zone=False)`."""
 
 
-@pytest.fixture(scope="session", params=SITES)
+both_sites = pytest.mark.parametrize("new_site", SITES, indirect=True, scope="session")
+"""For a test whose statements or objects no other shows on PostgreSQL and S3 in `make test`."""
+
+
+@pytest.fixture(scope="session", params=[SITES[0], pytest.param(SITES[1], marks=pytest.mark.more)])
 def new_site(request: pytest.FixtureRequest) -> Iterator[NewSite]:
-    """Makes sites. Every test of a gateway runs on each kind."""
+    """Makes sites. PostgreSQL and S3 are for `make test-more`, but for the tests of `both_sites`."""
     if request.param == "sqlite and folder":
         yield Site
         return
@@ -92,6 +96,20 @@ def shop(small_site: Site, tmp_path: Path) -> Iterator[Shop]:
     """A gateway on a copy of the small catalogue, and a publisher that works when a test says so."""
     with small_site.copy(tmp_path / "shop") as copy, shop_on(copy.settings(most_original_gb=1, reserve_mb=0)) as found:
         yield found
+
+
+@pytest.fixture(scope="module")
+def shared_shop(small_site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    """The same for the tests of a module that leave everything as it is, or add what no other looks at."""
+    data = tmp_path_factory.mktemp("shared") / "shop"
+    with small_site.copy(data) as copy, shop_on(copy.settings(most_original_gb=1, reserve_mb=0)) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def shared_image(shared_shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A base image with bytes in the shared shop."""
+    return shared_shop.publish(disk(tmp_path_factory.mktemp("image")))
 
 
 def _filled(new_site: NewSite, temporary: pytest.TempPathFactory, fill: Callable[[Settings], None]) -> Site:

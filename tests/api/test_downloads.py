@@ -15,7 +15,7 @@ from phimage.delivery.ticket import make_ticket
 from phimage.model.ids import ImageId, ProjectId, PublicKey
 from phimage.model.image import State
 from tests.api import small
-from tests.api.conftest import Start
+from tests.api.conftest import Start, both_sites
 from tests.api.publishing import ABOUT, Shop, disk, sha256_of
 from tests.api.signer import Encoding, Pair, Params, signed
 from tests.delivering import Answered
@@ -52,6 +52,7 @@ def set_state(shop: Shop, image: str, state: State) -> None:
 # with an address
 
 
+@both_sites
 def test_every_form_has_an_address_that_works_without_a_signature(shop: Shop, tmp_path: Path) -> None:
     original = disk(tmp_path)
     image = shop.publish(original)
@@ -92,23 +93,23 @@ def test_an_address_is_good_for_its_image_alone(shop: Shop, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("name", ["Expires", "ProjectId", "PublicKey", "Ticket"])
-def test_an_address_that_was_changed_is_refused(name: str, shop: Shop, tmp_path: Path) -> None:
-    address, _, query = url_of(shop, shop.publish(disk(tmp_path))).partition("?")
+def test_an_address_that_was_changed_is_refused(name: str, shared_shop: Shop, shared_image: str) -> None:
+    address, _, query = url_of(shared_shop, shared_image).partition("?")
     fields = dict(parse_qsl(query, keep_blank_values=True))
     changed = {"Expires": str(int(fields["Expires"]) + 1), "Ticket": fields["Ticket"][:-1] + "x"}.get(name, "other")
-    assert get(shop, f"{address}?{urlencode({**fields, name: changed})}").status == 401
+    assert get(shared_shop, f"{address}?{urlencode({**fields, name: changed})}").status == 401
     del fields[name]
-    assert get(shop, f"{address}?{urlencode(fields)}").status == 401
+    assert get(shared_shop, f"{address}?{urlencode(fields)}").status == 401
 
 
-def test_an_address_ends_with_its_time(shop: Shop, tmp_path: Path) -> None:
-    image = shop.publish(disk(tmp_path))
-    secret = shop.catalog.seal.derive("tickets")
+def test_an_address_ends_with_its_time(shared_shop: Shop, shared_image: str) -> None:
+    image = shared_image
+    secret = shared_shop.catalog.seal.derive("tickets")
     late = make_ticket(secret, "download", image, PublicKey(small.ACME.public), ProjectId("org-a"), 1_000_000_000)
-    answer = get(shop, f"/images/{image}.raw?{late}")
+    answer = get(shared_shop, f"/images/{image}.raw?{late}")
     assert (answer.status, b"no longer works" in answer.body) == (401, True)
     for seconds in (0, 7 * 24 * 3600 + 1):
-        refused = shop.ask("GetPHostImageDownloadUrl", {"ImageId": image, "Seconds": seconds}, small.ACME)
+        refused = shared_shop.ask("GetPHostImageDownloadUrl", {"ImageId": image, "Seconds": seconds}, small.ACME)
         assert refused.message == "Params [Seconds] not available"
 
 
@@ -150,21 +151,21 @@ def test_an_upload_url_ends_with_the_operators_key(shop: Shop) -> None:
 # with a signature
 
 
-def test_a_signed_request_needs_no_address(shop: Shop, tmp_path: Path) -> None:
+def test_a_signed_request_needs_no_address(shared_shop: Shop, tmp_path: Path) -> None:
     original = disk(tmp_path)
-    image = shop.publish(original)
+    image = shared_shop.publish(original)
     for pair, more in ((small.ACME, {}), (small.VIEWER, {"ProjectId": "org-a"}), (small.RIVAL, {})):
-        assert get_signed(shop, image, pair, **more).body == original.read_bytes()
+        assert get_signed(shared_shop, image, pair, **more).body == original.read_bytes()
 
 
-def test_who_does_not_say_who_asks_or_says_it_wrongly_gets_nothing(shop: Shop, tmp_path: Path) -> None:
-    image = shop.publish(disk(tmp_path))
-    assert get(shop, f"/images/{image}.raw").status == 401
-    assert get_signed(shop, image, Pair(small.ACME.public, "wrong")).status == 401
-    assert get_signed(shop, image, Pair("key-nobody", "wrong")).status == 401
-    assert get_signed(shop, image, small.VIEWER).status == 403  # a sub-user names its project
-    assert get_signed(shop, image, small.ACME, ProjectId="org-r").status == 404
-    assert get_signed(shop, image, small.ACME, Action="GetPHostImage").status == 400
+def test_who_does_not_say_who_asks_or_says_it_wrongly_gets_nothing(shared_shop: Shop, shared_image: str) -> None:
+    image = shared_image
+    assert get(shared_shop, f"/images/{image}.raw").status == 401
+    assert get_signed(shared_shop, image, Pair(small.ACME.public, "wrong")).status == 401
+    assert get_signed(shared_shop, image, Pair("key-nobody", "wrong")).status == 401
+    assert get_signed(shared_shop, image, small.VIEWER).status == 403  # a sub-user names its project
+    assert get_signed(shared_shop, image, small.ACME, ProjectId="org-r").status == 404
+    assert get_signed(shared_shop, image, small.ACME, Action="GetPHostImage").status == 400
 
 
 def test_a_signature_is_good_for_its_image_alone(shop: Shop, tmp_path: Path) -> None:
@@ -215,10 +216,10 @@ def test_an_unavailable_image_is_handed_to_the_operator_alone(shop: Shop, tmp_pa
     assert get(shop, of_acme).status == 200
 
 
-def test_an_image_without_bytes_is_not_published_whatever_its_state(shop: Shop) -> None:
+def test_an_image_without_bytes_is_not_published_whatever_its_state(shared_shop: Shop) -> None:
     for image in ("b-new", "b-10g", "c-a-new"):
-        assert get_signed(shop, image, small.ACME).status == 409
-        assert shop.ask("GetPHostImageDownloadUrl", {"ImageId": image}, small.ACME).ret_code == 230
+        assert get_signed(shared_shop, image, small.ACME).status == 409
+        assert shared_shop.ask("GetPHostImageDownloadUrl", {"ImageId": image}, small.ACME).ret_code == 230
 
 
 def test_a_withdrawn_image_is_gone_for_who_has_its_address_and_absent_for_others(shop: Shop, tmp_path: Path) -> None:

@@ -10,11 +10,14 @@ import pytest
 
 from phimage.settings import Settings
 from tests.api import small
+from tests.api.conftest import both_sites
 from tests.api.gateway import Gateway, running
 from tests.api.publishing import ABOUT, NORTH_A, Shop, disk, shop_on
 from tests.sites import Site
 
 PATIENCE_SECONDS = 10
+
+pytestmark = both_sites
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.api import small
+from tests.api.conftest import both_sites
 from tests.api.publishing import ABOUT, NORTH_A, Shop, disk, sha256_of
 
 TRUSTED: dict[str, Any] = {**ABOUT, "TrustFirstUse": True}
@@ -59,25 +60,27 @@ SHA = "sha256:" + "5" * 64
     ],
     ids=str,
 )
-def test_a_mistake_names_its_parameter_and_begins_nothing(given: dict[str, Any], code: int, name: str, shop: Shop) -> None:
+def test_a_mistake_names_its_parameter_and_begins_nothing(
+    given: dict[str, Any], code: int, name: str, shared_shop: Shop
+) -> None:
     params = {name: value for name, value in {**TRUSTED, **given}.items() if value is not None}
-    before = shop.catalog.refresh()
+    before = shared_shop.catalog.refresh()
 
-    reply = shop.ask("PublishPHostImage", params)
+    reply = shared_shop.ask("PublishPHostImage", params)
 
     assert (reply.ret_code, f"[{name}]" in reply.message) == (code, True), reply.fields
     assert reply.fields.get("Detail") != ""
-    assert shop.catalog.refresh() == before
+    assert shared_shop.catalog.refresh() == before
     assert "secret" not in str(reply.fields)
 
 
-def test_a_mistake_says_what_would_be_right(shop: Shop) -> None:
+def test_a_mistake_says_what_would_be_right(shared_shop: Shop) -> None:
     told = {
         "Far": "none of its zones offers Far; to say so anyway name a cluster too",
         "Both:100G": "there is no cluster 100G; there are 10G, 1G, 25G",
     }
     for support, detail in told.items():
-        assert shop.ask("PublishPHostImage", {**TRUSTED, "Support": [support]}).fields["Detail"] == detail
+        assert shared_shop.ask("PublishPHostImage", {**TRUSTED, "Support": [support]}).fields["Detail"] == detail
 
 
 @pytest.mark.parametrize(
@@ -92,19 +95,19 @@ def test_a_mistake_says_what_would_be_right(shop: Shop) -> None:
     ],
 )
 def test_a_machine_type_means_every_cluster_that_the_images_zones_offer(
-    zones: list[str], support: list[str], runs: dict[str, list[str]], shop: Shop
+    zones: list[str], support: list[str], runs: dict[str, list[str]], shared_shop: Shop
 ) -> None:
-    image = shop.well("PublishPHostImage", {**TRUSTED, "Zone": zones, "Support": support})["ImageId"]
-    found = shop.well("GetPHostImage", {"ImageId": image})
+    image = shared_shop.well("PublishPHostImage", {**TRUSTED, "Zone": zones, "Support": support})["ImageId"]
+    found = shared_shop.well("GetPHostImage", {"ImageId": image})
 
     assert {row["MachineType"]: row["Clusters"] for row in found["Runs"]} == runs
     assert found["Zones"] == sorted(set(zones))
 
 
-def test_only_the_operator_publishes(shop: Shop) -> None:
+def test_only_the_operator_publishes(shared_shop: Shop) -> None:
     for pair in (small.ACME, small.WORKER, small.VIEWER):
-        assert shop.ask("PublishPHostImage", TRUSTED, pair).ret_code == 299
-        assert shop.ask("GetPHostImageJob", {"ImageId": "b-new"}, pair).ret_code == 299
+        assert shared_shop.ask("PublishPHostImage", TRUSTED, pair).ret_code == 299
+        assert shared_shop.ask("GetPHostImageJob", {"ImageId": "b-new"}, pair).ret_code == 299
 
 
 # the same call once more
@@ -137,6 +140,7 @@ def test_a_token_begins_anew_after_a_failure_and_after_a_withdrawal(shop: Shop, 
 # from the upload to the image
 
 
+@both_sites
 def test_an_image_is_making_until_its_bytes_are_whole(shop: Shop, tmp_path: Path) -> None:
     original = disk(tmp_path)
     data = original.read_bytes()
@@ -219,8 +223,8 @@ def test_an_image_of_a_url_waits_for_a_publisher_and_not_for_parts(shop: Shop) -
 
 @pytest.mark.parametrize("action", ["GetPHostImageUploadUrl", "CompletePHostImageUpload", "GetPHostImageJob"])
 @pytest.mark.parametrize("image", ["b-new", "pimg-cs-nobody"])
-def test_an_image_that_was_not_published_with_its_bytes_has_no_publication(action: str, image: str, shop: Shop) -> None:
-    reply = shop.ask(action, {"ImageId": image, "Size": 1})
+def test_an_image_that_was_not_published_with_its_bytes_has_no_publication(action: str, image: str, shared_shop: Shop) -> None:
+    reply = shared_shop.ask(action, {"ImageId": image, "Size": 1})
     assert (reply.ret_code, reply.message) == (230, "Params [ImageId] not available")
 
 
@@ -291,6 +295,7 @@ def test_what_has_no_room_in_the_quota_is_refused_with_what_is_left(shop: Shop) 
     assert shop.ask("PublishPHostImage", TRUSTED).ret_code == 241  # nothing is left, whatever its size
 
 
+@both_sites
 def test_quotas_are_listed_with_their_use_and_can_be_lifted(shop: Shop, tmp_path: Path) -> None:
     assert shop.well("ListQuotas")["QuotaSet"] == []
     shop.well("SetQuota", {"Whose": "org-a", "Most": 10 * MIB})

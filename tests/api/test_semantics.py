@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.api import small
-from tests.api.conftest import Start
+from tests.api.conftest import Start, both_sites
 from tests.api.gateway import Gateway, Reply
 from tests.api.signer import Encoding, Pair, Params
 from tests.sites import Site
@@ -101,6 +101,7 @@ def test_support_names_the_machine_types_of_the_zone_that_was_asked_for(small_ga
 # ProjectId and visibility
 
 
+@both_sites
 def test_custom_images_are_those_of_the_project_and_base_images_are_everyones(small_gateway: Gateway) -> None:
     assert listed(small_gateway).ids == [*BASE, *CUSTOM]
     assert listed(small_gateway, ProjectId="org-a").ids == [*BASE, *CUSTOM]
@@ -298,6 +299,7 @@ def test_the_most_limit_and_the_default_limit_are_settings(start: Start, small_s
 # order (B8)
 
 
+@both_sites
 def test_the_order_is_base_first_then_newest_first_then_by_id(small_gateway: Gateway) -> None:
     found = [(image["ImageId"], image["ImageType"], image["CreateTime"]) for image in listed(small_gateway).images]
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.api import small
+from tests.api.conftest import both_sites
 from tests.api.publishing import ABOUT, NORTH_A, Shop, disk
 from tests.api.signer import Pair
 
@@ -21,6 +22,7 @@ def removal(image: str, **more: str) -> dict[str, str]:
     return {**NORTH_A, "ImageId": image, **more}
 
 
+@both_sites
 def test_a_withdrawn_image_is_gone_from_every_answer(shop: Shop, tmp_path: Path) -> None:
     image = shop.publish(disk(tmp_path))
     assert listed(shop, image)
@@ -105,12 +107,12 @@ def test_only_who_may_change_images_in_a_project_removes_them(shop: Shop) -> Non
         ({"Zone": "south-a"}, 230, "Zone"),
     ],
 )
-def test_removing_names_a_region_and_a_zone_of_it(given: dict[str, str], code: int, name: str, shop: Shop) -> None:
-    reply = shop.ask("TerminatePHostImage", {**removal("c-a-old"), **given}, small.ACME)
+def test_removing_names_a_region_and_a_zone_of_it(given: dict[str, str], code: int, name: str, shared_shop: Shop) -> None:
+    reply = shared_shop.ask("TerminatePHostImage", {**removal("c-a-old"), **given}, small.ACME)
     assert (reply.ret_code, f"[{name}]" in reply.message) == (code, True)
 
 
-def test_removing_in_the_past_is_refused(shop: Shop) -> None:
-    reply = shop.gateway.ask("TerminatePHostImage", removal("c-a-old"), pair=small.ACME, path="/rev/1/")
+def test_removing_in_the_past_is_refused(shared_shop: Shop) -> None:
+    reply = shared_shop.gateway.ask("TerminatePHostImage", removal("c-a-old"), pair=small.ACME, path="/rev/1/")
     assert reply.ret_code == 230
-    assert listed(shop, "c-a-old")
+    assert listed(shared_shop, "c-a-old")

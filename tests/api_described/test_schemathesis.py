@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
@@ -10,6 +11,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 import pytest
 import requests
 import schemathesis
+from _pytest.mark import ParameterSet
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from schemathesis import Case, GenerationMode
@@ -89,9 +91,16 @@ def description(served: Served) -> OpenApiSchema:
     return schemathesis.openapi.from_url(f"{served.url}/openapi.json")
 
 
-@pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE], ids=lambda mode: mode.value)
-@pytest.mark.parametrize("method", ["post", "get"])
-@pytest.mark.parametrize("action", [action.name for action in described()])
+def _kinds() -> Iterator[ParameterSet]:
+    """Every Action with each method and mode: one of the four in `make test`, by turns from Action to Action."""
+    kinds = [(method, mode) for method in ("post", "get") for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)]
+    for number, action in enumerate(described()):
+        for place, (method, mode) in enumerate(kinds):
+            marks = () if place == number % len(kinds) else pytest.mark.more
+            yield pytest.param(action.name, method, mode, marks=marks, id=f"{action.name}-{method}-{mode.value}")
+
+
+@pytest.mark.parametrize(("action", "method", "mode"), list(_kinds()))
 def test_every_answer_is_as_described(
     action: str, method: str, mode: GenerationMode, served: Served, description: OpenApiSchema
 ) -> None:

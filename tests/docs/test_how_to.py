@@ -30,6 +30,7 @@ from typing import NamedTuple
 
 import click
 import pytest
+from _pytest.mark import ParameterSet
 
 from phimage.cli import phimage as command_line
 from tests.e2e.process import COMMAND_SECONDS, Key, Phimage, Server
@@ -37,6 +38,9 @@ from tests.postgresql import PostgreSQL
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = [DOCS / "quickstart.md", *sorted((DOCS / "how-to").glob("*.md"))]
+
+FIRST = {"quickstart", "python-sdk", "operate-catalogue", "publish-an-image"}
+"""The pages that `make test` tries; `make test-more` tries the others."""
 
 ADDRESS = "http://127.0.0.1:8080"
 DATABASE = "postgresql://phimage@db.example.com/phimage"
@@ -242,7 +246,13 @@ def new_place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[NewPla
         found.close()
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if blocks_of(page)], ids=lambda page: page.stem)
+def _tried() -> Iterator[ParameterSet]:
+    for page in PAGES:
+        if blocks_of(page):
+            yield pytest.param(page, marks=() if page.stem in FIRST else pytest.mark.more, id=page.stem)
+
+
+@pytest.mark.parametrize("page", list(_tried()))
 def test_what_a_page_tells_to_run_does_what_the_page_says(
     page: Path, new_place: NewPlace, request: pytest.FixtureRequest
 ) -> None:

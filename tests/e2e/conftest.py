@@ -1,6 +1,6 @@
 """Real servers: a demonstration, installations with the starter catalogue, and empty ones.
 
-Each is on SQLite with a folder for bytes and, as a test runs the second time, on PostgreSQL with S3.
+Each is on SQLite with a folder for bytes; `make test-more` runs the tests once more on PostgreSQL with S3.
 
 Those of the session are shared: their tests only read, or change what no other test looks at.
 """
@@ -54,6 +54,13 @@ Serve = Callable[..., AbstractContextManager[Server]]
 """Starts `phimage serve` on the test's own data folder and database; arguments are added."""
 
 
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.more)])
+def dialect(request: pytest.FixtureRequest) -> str:
+    """PostgreSQL is for `make test-more`, but for the tests of `both_databases`."""
+    found: str = request.param
+    return found
+
+
 @pytest.fixture(scope="session", autouse=True)
 def quiet_sdk() -> None:
     logging.getLogger("ucloud").disabled = True
@@ -82,7 +89,7 @@ def demo_cli(demo: Server, tmp_path: Path) -> Phimage:
     return Phimage(tmp_path).using(demo.url, DEMO_KEY, **places)
 
 
-@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
+@pytest.fixture(scope="session", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.more)])
 def installation(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     """A server with the starter catalogue, and room for tenants. Nothing changes its catalogue."""
     database, store = "", {}

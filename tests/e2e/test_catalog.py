@@ -133,6 +133,7 @@ def test_a_catalogue_is_planned_applied_edited_and_applied_again_and_its_past_st
         assert text in table
 
 
+@pytest.mark.more
 def test_an_export_is_the_same_bytes_each_time_and_plans_no_change(installation: Installation, tmp_path: Path) -> None:
     cli = installation.phimage
     first = cli.well("catalog", "export")

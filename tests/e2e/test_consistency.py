@@ -14,6 +14,8 @@ from tests.e2e.process import wait_until
 from tests.e2e.replicas import Run
 from tests.postgresql import PostgreSQL
 
+pytestmark = pytest.mark.more
+
 BOUND = 1.0
 """Seconds after which a change made at one server is in every answer of every other, if the answer tells no age."""
 SECONDS = float(os.environ.get("PHIMAGE_TEST_SECONDS", "600"))

@@ -138,6 +138,7 @@ def test_while_the_database_is_away_memory_answers_with_its_age_and_writes_are_r
     assert asker.measure("phimage_database_away ") == 0
 
 
+@pytest.mark.more
 def test_requests_that_were_waiting_when_the_database_fell_silent_are_answered(asker: Asker, proxy: Proxy) -> None:
     proxy.stall()
     with ThreadPoolExecutor(30) as threads:

@@ -6,11 +6,15 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+
 from phimage.client import Client
 from phimage.model.account import PrivateKey
 from tests.e2e.conftest import starter
 from tests.e2e.process import Phimage, Server
 from tests.postgresql import PostgreSQL
+
+pytestmark = pytest.mark.more
 
 
 def test_an_installation_moves_from_sqlite_to_postgresql_and_back(tmp_path: Path, postgresql: PostgreSQL) -> None:

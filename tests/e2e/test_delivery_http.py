@@ -129,6 +129,7 @@ def test_a_broken_download_goes_on_where_it_stopped(store: FolderStore, serve: S
         assert broken.read_bytes() == whole.read_bytes()
 
 
+@pytest.mark.more
 @pytest.mark.skipif(not shutil.which("aria2c"), reason="no aria2c here")
 def test_aria2_gets_it_in_four_pieces_at_once(store: FolderStore, serve: Serve, tmp_path: Path) -> None:
     disk = disk_bytes(200)
@@ -142,6 +143,7 @@ def test_aria2_gets_it_in_four_pieces_at_once(store: FolderStore, serve: Serve, 
     assert server.state().counters.downloads[".raw"] >= 4
 
 
+@pytest.mark.more
 def test_qemu_reads_the_qcow2_over_http(store: FolderStore, serve: Serve, tmp_path: Path) -> None:
     """T15: many ranges, in qemu's own order, at both forms."""
     disk = disk_bytes(200)
@@ -156,6 +158,7 @@ def test_qemu_reads_the_qcow2_over_http(store: FolderStore, serve: Serve, tmp_pa
         assert converted.read_bytes() == disk
 
 
+@pytest.mark.more
 def test_many_small_ranges_on_one_connection(store: FolderStore, serve: Serve) -> None:
     disk = disk_bytes(50)
     server = serve(write_disk(store, disk))
@@ -213,6 +216,7 @@ def half_read(server: Server, form: str) -> socket.socket:
     return found
 
 
+@pytest.mark.more
 def test_clients_that_do_not_read_cost_little_memory_and_are_given_up(store: FolderStore, serve: Serve) -> None:
     server = serve(write_disk(store, random.Random(1).randbytes(64 * MIB), chunk_size=MIB), stall=2.0)
     curl("-f", "-o", "/dev/null", f"{server.url}/{RAW}")
@@ -232,6 +236,7 @@ def test_clients_that_do_not_read_cost_little_memory_and_are_given_up(store: Fol
         client.close()
 
 
+@pytest.mark.more
 def test_a_client_that_leaves_ends_its_download(store: FolderStore, serve: Serve) -> None:
     server = serve(write_disk(store, random.Random(1).randbytes(64 * MIB), chunk_size=MIB))
     clients = [half_read(server, ".raw") for _ in range(3)]

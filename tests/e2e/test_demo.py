@@ -103,6 +103,7 @@ def test_the_terraform_configuration_is_whole_and_reads_more_than_one_page(print
     assert any(image["OsType"] == settings["os_type"] for image in images)
 
 
+@pytest.mark.more
 def test_a_folder_that_is_not_its_own_is_refused_and_left_untouched(tmp_path: Path) -> None:
     folder = tmp_path / "phimage-demo"
     folder.mkdir()
@@ -128,6 +129,7 @@ def demonstrating(phimage: Phimage) -> Iterator[tuple[int, list[str]]]:
         yield answer.revision, answer.fields["ImageSet"]
 
 
+@pytest.mark.more
 def test_a_second_demonstration_on_the_same_folder_starts_again_and_changes_nothing(tmp_path: Path) -> None:
     phimage = Phimage(tmp_path)
     with demonstrating(phimage) as first:

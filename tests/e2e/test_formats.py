@@ -14,6 +14,8 @@ from tests.images.kept import run
 from tests.images.packaged import packaged_disc
 from tests.images.variants import qemu_format, variant
 
+pytestmark = pytest.mark.more
+
 SIX = ("raw", "qcow2", "qcow2, compressed", "vmdk", "vhdx", "zst")
 WHAT = ("--os-type", "Debian", "--os-name", "Debian 12 64bit", "--zone", "cn-bj2-02", "--support", "DB-2", "--trust-first-use")
 

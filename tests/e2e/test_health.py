@@ -12,6 +12,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import pytest
 import urllib3
 
 from phimage.client import Client
@@ -34,6 +35,7 @@ def ready(url: str) -> tuple[int, Any]:
     return answer.status, json.loads(answer.data)["checks"]
 
 
+@pytest.mark.more
 def test_the_measures_of_all_workers_are_read_at_any_of_them(tmp_path: Path) -> None:
     asked = 40
     with Server(Phimage(tmp_path), "serve", "--port", "0", "--data", "data", "--workers", "3") as server:
@@ -93,6 +95,7 @@ def test_requests_are_logged_when_asked_and_never_with_their_parameters(tmp_path
         assert not re.search("Signature", server.errors)
 
 
+@pytest.mark.more
 def test_a_server_that_is_told_to_end_says_so_and_goes_on_for_a_while(tmp_path: Path) -> None:
     home = Phimage(tmp_path / "home", PHIMAGE_LAME_DUCK_SECONDS="3")
     server = Server(home, "serve", "--port", "0", "--data", "data")
@@ -107,6 +110,7 @@ def test_a_server_that_is_told_to_end_says_so_and_goes_on_for_a_while(tmp_path: 
     server.end(3 + SOON)
 
 
+@pytest.mark.more
 def test_a_server_that_is_told_to_end_twice_ends_at_once(tmp_path: Path) -> None:
     home = Phimage(tmp_path / "home", PHIMAGE_LAME_DUCK_SECONDS="600")
     server = Server(home, "serve", "--port", "0", "--data", "data")

@@ -6,11 +6,15 @@ import random
 import time
 from pathlib import Path
 
+import pytest
+
 from phimage.client import Client
 from phimage.model.account import PrivateKey
 from tests.e2e.conftest import Serve, starter
 from tests.e2e.process import Key, Phimage, Server
 from tests.torture.length import lengths
+
+pytestmark = pytest.mark.more
 
 ROUNDS = 4
 REPLACED = 100

@@ -55,6 +55,7 @@ def ended_well(command: subprocess.Popen[str]) -> tuple[str, str]:
     return out, err
 
 
+@pytest.mark.more
 def test_a_server_that_is_stopped_lets_its_job_go_and_finishes_it_when_it_is_started_again(
     installation: Installation, tmp_path: Path
 ) -> None:
@@ -105,6 +106,7 @@ def test_an_upload_that_was_interrupted_goes_on_with_the_same_command(tmp_path: 
         check_published(installation, out, file)
 
 
+@pytest.mark.more
 def test_a_command_goes_on_by_itself_when_the_server_is_killed_under_its_upload_and_comes_back(
     installation: Installation, tmp_path: Path
 ) -> None:
@@ -119,6 +121,7 @@ def test_a_command_goes_on_by_itself_when_the_server_is_killed_under_its_upload_
     check_published(installation, out, file)
 
 
+@pytest.mark.more
 def test_a_command_goes_on_by_itself_when_the_server_is_killed_while_the_image_is_made(
     installation: Installation, tmp_path: Path
 ) -> None:

@@ -19,6 +19,8 @@ from tests.e2e.process import Phimage, Server, wait_until
 from tests.e2e.test_health import measures
 from tests.publishing.shop import disk, sha256_of
 
+pytestmark = pytest.mark.more
+
 SECONDS = 120
 
 

@@ -18,6 +18,8 @@ STEP = '''
 import sqlalchemy as sa
 from alembic import op
 
+pytestmark = pytest.mark.more
+
 revision, down_revision, compatible_with = "{number}", "{after}", "{compatible_with}"
 
 

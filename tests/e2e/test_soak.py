@@ -7,10 +7,13 @@ from collections.abc import Sequence
 from itertools import cycle
 from pathlib import Path
 
+import pytest
 from bench import catalogue, servers, wrk
 from bench.soak import soak
 
 from phimage.settings import Settings
+
+pytestmark = pytest.mark.more
 
 IMAGES = 2_000
 SLICES, SLICE_SECONDS = 10, 1.0

@@ -13,6 +13,7 @@ from contextlib import closing
 from pathlib import Path
 
 import psycopg
+import pytest
 
 from phimage import demo as demonstration
 from phimage.client import Client
@@ -47,6 +48,7 @@ def test_the_first_start_prints_the_operators_key_and_later_ones_do_not(serve: S
         assert key.private.encode() not in path.read_bytes(), "a private key is kept sealed only"
 
 
+@pytest.mark.more
 def test_a_lost_operator_key_is_recovered_on_the_machine_itself(tmp_path: Path) -> None:
     phimage = Phimage(tmp_path)
     with Server(phimage, "serve", "--port", "0", "--data", "data") as server:
@@ -88,6 +90,7 @@ def test_several_workers_answer_and_all_of_them_know_at_once_what_one_was_told(s
         wait_until(refused_by_all, 5)
 
 
+@pytest.mark.more
 def test_a_client_that_waits_for_news_is_answered_when_the_server_stops(tmp_path: Path) -> None:
     server = Server(Phimage(tmp_path), "demo", "--port", "0")
     with ThreadPoolExecutor() as threads, demonstration.client(server.url) as client:
@@ -131,6 +134,7 @@ def test_two_first_starts_at_once_make_one_operator(tmp_path: Path) -> None:
         assert database.execute('SELECT count(*) FROM "user"').fetchone() == (1,)
 
 
+@pytest.mark.more
 def test_a_busy_port_is_told_before_anything_is_made(tmp_path: Path) -> None:
     phimage = Phimage(tmp_path)
     with closing(socket.create_server(("127.0.0.1", 0))) as busy:
@@ -149,6 +153,7 @@ def test_a_second_server_on_the_port_of_a_first_one_is_refused(demo: Server, tmp
     assert f"cannot listen on 127.0.0.1 port {port}" in result.err
 
 
+@pytest.mark.more
 def test_a_database_of_an_unknown_schema_is_refused_and_left_alone(
     serve: Serve, dialect: str, database_url: str, tmp_path: Path
 ) -> None:
@@ -179,6 +184,7 @@ def test_a_database_of_an_unknown_schema_is_refused_and_left_alone(
     assert left == {"Schema": "9999", "Needed": known["Needed"], "Oldest": "9999"}
 
 
+@pytest.mark.more
 def test_a_master_key_that_others_can_read_is_refused_with_the_command_that_helps(tmp_path: Path) -> None:
     phimage = Phimage(tmp_path)
     serve = ("serve", "--port", "0", "--data", "data")

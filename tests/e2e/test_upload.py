@@ -146,6 +146,7 @@ def test_killed_clients_leave_whole_parts_and_the_last_one_sends_only_what_is_mi
     assert server.digest(last["size"]) == digest
 
 
+@pytest.mark.more
 def test_killed_servers_lose_nothing_that_they_had_told(server: Servant, tmp_path: Path) -> None:
     digest = write(tmp_path / "disk", 8)
     patient = client(tmp_path / "disk", server)
@@ -160,6 +161,7 @@ def test_killed_servers_lose_nothing_that_they_had_told(server: Servant, tmp_pat
     assert server.digest(sent["size"]) == digest
 
 
+@pytest.mark.more
 def test_ctrl_c_ends_a_client_also_while_the_server_does_not_answer(server: Servant, tmp_path: Path) -> None:
     write(tmp_path / "disk", 8)
     stopped = client(tmp_path / "disk", server)
@@ -174,6 +176,7 @@ def test_ctrl_c_ends_a_client_also_while_the_server_does_not_answer(server: Serv
     assert sent_by(client(tmp_path / "disk", server))["sent"] < 8 * PART + 12345
 
 
+@pytest.mark.more
 def test_memory_is_bounded_on_both_sides(server: Servant, tmp_path: Path) -> None:
     write(tmp_path / "disk", 12)
     idle = server.memory()

@@ -18,6 +18,8 @@ from phimage.chunks.write import DiskWriter, Written
 from tests.formats.make import KIB, MIB
 from tests.images.debian import debian_disk
 
+pytestmark = pytest.mark.more
+
 IMAGES = 10
 OTHER = bytes(value ^ 0x5A for value in range(256))
 """Turns data into other data that compresses as well."""

@@ -18,6 +18,8 @@ from tests.images.packaged import packaged_disc
 from tests.images.rooms import Published, publish
 from tests.images.variants import PACKERS, VARIANTS, qemu_format, variant
 
+pytestmark = pytest.mark.more
+
 QUICK = ("raw", "qcow2", "qcow2, zstd", "vmdk", "vhd", "vhdx", "zst")
 LONG = [name for name in VARIANTS if name not in QUICK]
 TWIN = {"raw": Format.RAW, "qcow2": Format.QCOW2, "vmdk": Format.VMDK, "vpc": Format.VHD, "vhdx": Format.VHDX}

@@ -14,6 +14,13 @@ from tests.publishing.shop import Shop
 s3, store_beside = stores.s3, stores.store_beside
 
 
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.more)])
+def dialect(request: pytest.FixtureRequest) -> str:
+    """PostgreSQL is for `make test-more`, but for the tests of `both_databases`."""
+    found: str = request.param
+    return found
+
+
 @pytest.fixture
 def shop(catalog: Catalog, store_beside: Store, tmp_path: Path) -> Shop:
     """A worker on an empty catalogue and an empty store."""

@@ -18,10 +18,12 @@ from phimage.model.ids import ImageId, JobId, ProjectId
 from phimage.model.image import State
 from phimage.model.job import JobState
 from phimage.model.quota import Quota
+from tests.conftest import both_databases
 from tests.e2e.process import wait_until
 from tests.publishing.shop import AUTHOR, MIB, Shop, as_qcow2, disk, image, sha256_of
 
 
+@both_databases
 def test_an_uploaded_disk_becomes_an_available_image_with_exactly_its_bytes(shop: Shop, tmp_path: Path) -> None:
     raw = disk(tmp_path)
     job = shop.begin(raw)
@@ -130,6 +132,7 @@ def test_an_image_that_was_withdrawn_meanwhile_stays_gone(shop: Shop, tmp_path: 
     assert shop.catalog.head == revision
 
 
+@both_databases
 def test_a_worker_that_lost_its_job_writes_nothing(shop: Shop, tmp_path: Path) -> None:
     job = shop.begin(disk(tmp_path))
     slow = jobs.claim(shop.catalog.database, "slow", 2_000_000_000.0, 5)
@@ -162,6 +165,7 @@ def test_a_job_that_ends_every_worker_is_given_up(shop: Shop, tmp_path: Path) ->
     assert shop.image(job.image).state is State.UNAVAILABLE
 
 
+@both_databases
 def test_a_disk_over_the_quota_is_refused_and_its_room_is_free_again(shop: Shop, tmp_path: Path) -> None:
     project = ProjectId("org-a")
     with shop.catalog.change(AUTHOR) as change:
