@@ -40,6 +40,7 @@ def naive(body: str, state: State) -> tuple[int, list[str]]:
     return len(ids), ids[offset : offset + 20]
 
 
+@pytest.mark.more
 def test_its_lists_are_those_of_the_naive_list(database_url: str, tmp_path: Path) -> None:
     settings = Settings(data=str(tmp_path / "data"), database=database_url)
     catalogue.fill(settings, IMAGES)

@@ -81,7 +81,8 @@ def test_what_was_applied_with_pruning_is_what_the_file_says(catalog: Catalog, b
         attempt()
 
 
-def test_of_a_catalogue_of_5000_images_only_what_changes_is_written(catalog: Catalog) -> None:
+@pytest.mark.parametrize("count", [200, pytest.param(5000, marks=pytest.mark.more)])
+def test_of_a_large_catalogue_only_what_changes_is_written(catalog: Catalog, count: int) -> None:
     kinds = [f"DB-{number}" for number in range(10)]
     zones = [f"cn-{number:02}" for number in range(10)]
     places = topology(
@@ -92,7 +93,7 @@ def test_of_a_catalogue_of_5000_images_only_what_changes_is_written(catalog: Cat
         [offer(kind, zone, "25G") for kind in kinds for zone in zones],
     )
     support = dict.fromkeys(kinds, ("10G", "25G"))
-    images = [image(f"pimg-cs-n{number:05}", zones=zones, support=support) for number in range(5000)]
+    images = [image(f"pimg-cs-n{number:05}", zones=zones, support=support) for number in range(count)]
     text = export(places, images)
     with catalog.change(author()) as change:
         carry_out(change, plan(change.connection, Revision(0), text, prune=False))

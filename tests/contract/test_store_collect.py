@@ -170,6 +170,7 @@ class World:
                 task.result(60)
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("where", ["memory", "folder", "two steps"])
 def test_collections_among_writers_and_deleters_lose_nothing_and_leave_nothing(where: str, tmp_path: Path) -> None:
     makes: dict[str, Callable[[Callable[[], float]], Store]] = {

@@ -359,6 +359,7 @@ def test_statistics_tell_what_each_image_has_to_itself(store: Store) -> None:
     assert sum(stored.size for stored in store.list()) == every
 
 
+@pytest.mark.more
 def test_ten_images_that_each_rewrite_one_percent_of_a_base_take_at_most_a_quarter_more_than_one() -> None:
     store, chance = MemoryStore(), random.Random(5)
     mib = 1 << 20

@@ -49,6 +49,7 @@ def test_our_reader_opens_no_other_file_and_starts_nothing(folder: Path) -> None
         assert set(line["refused"]) == case.refused
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("name", COSTLY)
 def test_a_file_that_is_made_to_cost_is_bounded(name: str, folder: Path) -> None:
     write(COSTLY[name](), folder / "costly")

@@ -8,7 +8,7 @@ from msgspec import Struct, inspect
 
 from phimage.manifest.document import FORMAT, Document
 from phimage.manifest.mistake import Mistake, Mistakes, Path
-from phimage.manifest.tree import MOST_NODES, Mapping, Node, Scalar, Sequence, compose
+from phimage.manifest.tree import MAX_VALUES, Mapping, Node, Scalar, Sequence, compose
 from phimage.manifest.values import Taker, TooMany, found
 
 
@@ -38,22 +38,22 @@ class Reading(Struct, frozen=True):
         return (1, 1) if place is None else (place.line, place.column)
 
 
-def read(text: str) -> Reading:
-    """Read a catalogue file. It never raises: what is wrong is among the mistakes."""
+def read(text: str, max_values: int = MAX_VALUES) -> Reading:
+    """Read a catalogue file of at most so many YAML values. It never raises: what is wrong is among the mistakes."""
     mistakes = Mistakes()
-    root = compose(text, mistakes)
+    root = compose(text, mistakes, max_values)
     if root is None:
         return Reading(None, mistakes.told())
     if not isinstance(root, Mapping):
         told = f"expected names and values, such as phimage: {FORMAT}; found {found(root)}"
         mistakes.add(root.line, root.column, (), told)
         return Reading(None, mistakes.told())
-    taker = Taker(mistakes)
+    taker = Taker(mistakes, max_values)
     try:
         document = taker.take(_type_of_document(), root, ())
     except TooMany:
         mistakes = Mistakes()  # the others are as many and explain nothing
-        mistakes.add(root.line, root.column, (), f"with what its aliases repeat, the file has more than {MOST_NODES:,} values")
+        mistakes.add(root.line, root.column, (), f"with what its aliases repeat, the file has more than {max_values:,} values")
         return Reading(None, mistakes.told())
     assert isinstance(document, Document)
     return Reading(document, mistakes.told(), frozenset(taker.unread), root)

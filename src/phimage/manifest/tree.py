@@ -17,7 +17,7 @@ from phimage.manifest.mistake import Mistakes, Path
 DEEPEST = 32
 """How deep lists and mappings may stand in one another; the format needs six levels."""
 
-MOST_NODES = 1_000_000
+MAX_VALUES = 1_000_000
 """How many nodes are read, those behind aliases each time. A catalogue of 5,000 images has about 300,000."""
 
 _NULL = frozenset(("", "~", "null", "Null", "NULL"))
@@ -78,7 +78,8 @@ class _Open(Struct):
 
 
 class _Composer:
-    def __init__(self, mistakes: Mistakes) -> None:
+    def __init__(self, mistakes: Mistakes, max_values: int) -> None:
+        self._max_values = max_values
         self._mistakes = mistakes
         self._open: list[_Open] = []
         self._anchors: dict[str, Node] = {}
@@ -113,8 +114,8 @@ class _Composer:
     def _attach(self, node: Node) -> tuple[Path, bool]:
         """Put a node where it belongs. Returns its path, and whether it is skipped."""
         self._nodes += 1
-        if self._nodes > MOST_NODES:
-            self._stop(node.line, node.column, f"the file has more than {MOST_NODES:,} values")
+        if self._nodes > self._max_values:
+            self._stop(node.line, node.column, f"the file has more than {self._max_values:,} values")
         if not self._open:
             self.roots.append(node)
             return (), False
@@ -162,11 +163,11 @@ class _Composer:
         raise _Stop
 
 
-def compose(text: str, mistakes: Mistakes) -> Node | None:
+def compose(text: str, mistakes: Mistakes, max_values: int = MAX_VALUES) -> Node | None:
     """The root of the one document in a text; None if there is no telling what was meant."""
     if _has_forbidden_characters(text, mistakes):
         return None
-    composer = _Composer(mistakes)
+    composer = _Composer(mistakes, max_values)
     try:
         for event in yaml.parse(text, Loader=_LOADER):
             composer.take(event)

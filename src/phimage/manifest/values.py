@@ -14,7 +14,7 @@ from typing import Any
 from msgspec import inspect
 
 from phimage.manifest.mistake import Mistakes, Path, quoted
-from phimage.manifest.tree import MOST_NODES, Mapping, Node, Scalar, Sequence
+from phimage.manifest.tree import Mapping, Node, Scalar, Sequence
 
 _INTEGER = re.compile(r"0|-?[1-9][0-9]{0,18}")
 _BOOLEANS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
@@ -32,15 +32,16 @@ class Taker:
     A text that has the wrong form or length is noted and taken all the same, so that what refers to it still finds it.
     """
 
-    def __init__(self, mistakes: Mistakes) -> None:
+    def __init__(self, mistakes: Mistakes, max_values: int) -> None:
         self.unread: set[Path] = set()
+        self._max_values = max_values
         self._mistakes = mistakes
         self._visited = 0
 
     def take(self, kind: inspect.Type, node: Node, path: Path, about: str = "") -> Any:
         """The value of a node as a type wants it. `about` tells people what the field is. Raises TooMany."""
         self._visited += 1
-        if self._visited > MOST_NODES:
+        if self._visited > self._max_values:
             raise TooMany
         if isinstance(kind, inspect.Metadata):
             kind, about = kind.type, _about(kind)

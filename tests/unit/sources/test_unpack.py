@@ -265,6 +265,7 @@ def gzip_bomb(block: bytes, blocks: int) -> Iterator[bytes]:
     yield packer.flush()
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("block", [bytes(MIB), b"A" * MIB], ids=["zeros", "data"])
 def test_a_gzip_bomb_of_1_to_1000_is_refused_early(block: bytes) -> None:
     packed = b"".join(gzip_bomb(block, 140))
@@ -276,6 +277,7 @@ def test_a_gzip_bomb_of_1_to_1000_is_refused_early(block: bytes) -> None:
     assert unpacking.size < 66 * MIB
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("kind", [Compression.ZSTD, Compression.XZ])
 def test_bombs_of_other_kinds_are_refused_right_after_what_is_free(kind: Compression) -> None:
     packed = PACK[kind](b"B" * (80 * MIB)) * 100
@@ -285,6 +287,7 @@ def test_bombs_of_other_kinds_are_refused_right_after_what_is_free(kind: Compres
     assert unpacking.size < 66 * MIB
 
 
+@pytest.mark.more
 def test_a_disk_with_many_zeros_is_no_bomb() -> None:
     content = noise(MIB) + bytes(200 * MIB) + noise(MIB)
     unpacking = Unpacking(Chunks(zstd.compress(content)), "disk.zst")
