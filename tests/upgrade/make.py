@@ -68,7 +68,7 @@ def _build(settings: Settings, temporary: Path) -> tuple[Installation, list[Reco
 
 
 def _checkpoint(data: Path) -> None:
-    """Write the log into the database file, and remove the working folders."""
+    """Write the write-ahead log into the database file, and remove the working folders."""
     with sqlite3.connect(data / "catalog.sqlite") as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         connection.execute("VACUUM")
