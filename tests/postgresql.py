@@ -53,6 +53,20 @@ class PostgreSQL:
             connection.execute(b"SET lock_timeout = '1s'")
             connection.execute(statements.encode())
 
+    def dump(self, name: str) -> str:
+        """A database as SQL, written by pg_dump."""
+        return self._client("pg_dump", name, "--no-owner", "--no-privileges")
+
+    def restore(self, name: str, dump: str) -> None:
+        """Run what `dump` gave in an empty database, in one transaction."""
+        self._client("psql", name, "-X", "-q", "-1", "-v", "ON_ERROR_STOP=1", given=dump)
+
+    def _client(self, program: str, name: str, *arguments: str, given: str = "") -> str:
+        command = [str(_installed() / program), "-h", str(self._folder), "-U", "postgres", "-d", name, *arguments]
+        done = subprocess.run(command, input=given, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
     def url(self, name: str) -> str:
         """The address of a database, as an operator would write it into PHIMAGE_DATABASE."""
         return f"postgresql://postgres@/{name}?host={self._folder}"

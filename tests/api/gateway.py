@@ -154,7 +154,9 @@ class Gateway:
         """The answer of what is beside the Actions: the bytes of an image, or a part of an upload."""
         parts = urlsplit(url)
         scope = _scope(Request(method, parts.path, parts.query, tuple(headers), body), client)
-        return self._runner.run(self._fetched(scope, body))
+        sent: list[Any] = []
+        self._runner.run(self._fetch(scope, body, sent))
+        return answered(sent)
 
     def learn(self, revision: int) -> None:
         """Wait until the gateway knows of a revision that another process wrote."""
@@ -163,8 +165,8 @@ class Gateway:
             assert time.monotonic() < ends, "the gateway did not learn of a revision in time"
             self._runner.run(asyncio.sleep(0.02))
 
-    async def _fetched(self, scope: dict[str, Any], body: bytes) -> Answered:
-        sent: list[Any] = []
+    async def _fetch(self, scope: dict[str, Any], body: bytes, sent: list[Any]) -> None:
+        """Returns nothing: `Runner.run` formats a task's result as text and drops it, which takes long for a disk."""
         pieces = [{"type": "http.request", "body": body, "more_body": False}]
         never = asyncio.Event()
 
@@ -177,7 +179,6 @@ class Gateway:
             sent.append(dict(message))
 
         await asyncio.wait_for(self._app(scope, receive, send), ANSWER_SECONDS)
-        return answered(sent)
 
     def together(self, *requests: tuple[str, Params, Pair]) -> list[Reply]:
         """The answers to signed requests that are under way at the same time."""
