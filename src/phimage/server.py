@@ -7,11 +7,11 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from mmap import mmap
+from typing import TypeVar
 
-import msgspec
 from granian.constants import Interfaces
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
@@ -28,14 +28,23 @@ from phimage.settings import Settings
 
 DRAIN_SECONDS = 10
 
+Found = TypeVar("Found")
 
-def serve(settings: Settings, listening: Callable[[str], bool]) -> None:
-    """Serve until SIGINT or SIGTERM. `listening` is called, in a thread, with the address once every worker answers; it says
-    whether to go on.
 
-    Raises SetupError when the address cannot be had.
+def serve(settings: Settings, prepare: Callable[[Settings], Found], listening: Callable[[str, Found], bool]) -> None:
+    """Serve until SIGINT or SIGTERM.
+
+    `prepare` makes what is missing of the installation, once the port is known to be free. `listening` runs in a thread, once
+    every worker answers, with the address and what `prepare` returned; it says whether to go on.
+
+    Raises SetupError when the address is in use.
     """
-    port = _free_port(settings.host, settings.port)
+    with _reserved_port(settings.host, settings.port) as port:
+        found = prepare(settings)
+        _serve(settings, port, lambda url: listening(url, found))
+
+
+def _serve(settings: Settings, port: int, listening: Callable[[str], bool]) -> None:
     ready, tell = os.pipe()
     stopping = mmap(-1, 1)  # one byte that the workers share with this process
     server = Server(
@@ -90,12 +99,6 @@ def serve(settings: Settings, listening: Callable[[str], bool]) -> None:
             teller.join(DRAIN_SECONDS)  # a thread that prints while the interpreter ends takes it down
 
 
-def with_free_port(settings: Settings) -> Settings:
-    """The settings with a port that can be had. Ask before anything is made: what a first start makes is shown only when it
-    answers. Raises SetupError when the address cannot be had."""
-    return msgspec.structs.replace(settings, port=_free_port(settings.host, settings.port))
-
-
 def _wait_until_ready(ready: int, workers: int, address: tuple[str, int]) -> None:
     for _ in range(workers):
         os.read(ready, 1)
@@ -120,18 +123,33 @@ def _worker(settings: Settings, tell: int, stopping: mmap, shares: Shares, paren
     return app
 
 
-def _free_port(host: str, port: int) -> int:
-    """The port, or for 0 a free one. The server shares its port between workers, so it would not notice another server."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with closing(socket.socket(family, socket.SOCK_STREAM)) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-            probe.listen(1)
-        except OSError as error:
-            raise SetupError(f"cannot listen on {host} port {port}: {error.strerror}; choose another with --port") from None
-        found: int = probe.getsockname()[1]
-        return found
+@contextmanager
+def _reserved_port(host: str, port: int) -> Iterator[int]:
+    """The port, or for 0 a free one, kept from other processes until the workers listen. Raises SetupError.
+
+    Workers share their port (SO_REUSEPORT) and would not notice another server on it, so a socket that does not share it looks
+    first. Then one that does, and never listens, keeps it.
+    """
+    try:
+        if port:
+            with closing(_bound(host, port, socket.SO_REUSEADDR)) as probe:
+                probe.listen(1)
+        reservation = _bound(host, port, socket.SO_REUSEPORT)
+    except OSError as error:
+        raise SetupError(f"cannot listen on {host} port {port}: {error.strerror}; choose another with --port") from None
+    with closing(reservation):
+        yield reservation.getsockname()[1]
+
+
+def _bound(host: str, port: int, option: int) -> socket.socket:
+    found = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        found.setsockopt(socket.SOL_SOCKET, option, 1)
+        found.bind((host, port))
+    except OSError:
+        found.close()
+        raise
+    return found
 
 
 def _url(host: str, port: int) -> str:

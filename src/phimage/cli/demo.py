@@ -36,16 +36,14 @@ def demo(data: str, host: str, port: int, require_zone: bool, once: bool) -> Non
     """
     from phimage import demo as demonstration
     from phimage.demo_disk import can_publish
-    from phimage.server import serve, with_free_port
+    from phimage.server import serve
 
     flags = {"data": data, "host": host, "port": port, "require_zone": require_zone, "explain_signatures": host == LOOPBACK}
     publishers = 1 if can_publish() else 0
     settings = read_settings(None, {}, {**flags, "publishers": publishers, "reserve_mb": RESERVE_MB})
-    settings = with_free_port(settings)
-    demonstration.fill(settings)
     failure: list[Exception] = []
 
-    def listening(url: str) -> bool:
+    def listening(url: str, _filled: None) -> bool:
         try:
             shown = _shown(demonstration, url)  # before anybody is told that it listens, and may stop it
             click.echo(f"listening on {url}")
@@ -58,7 +56,7 @@ def demo(data: str, host: str, port: int, require_zone: bool, once: bool) -> Non
             failure.append(error)
         return not (once or failure)
 
-    serve(settings, listening)
+    serve(settings, demonstration.fill, listening)
     if failure:
         raise failure[0]
 

@@ -33,19 +33,15 @@ def serve(config: Path | None, **flags: Any) -> None:
       phimage serve --data /var/lib/phimage --host 0.0.0.0 --workers 4
       PHIMAGE_DATABASE=postgresql://phimage@db/phimage phimage serve
     """
-    from phimage.bootstrap import prepare
+    from phimage.bootstrap import Prepared, prepare
     from phimage.server import serve as run
-    from phimage.server import with_free_port
 
-    settings = with_free_port(read_settings(config, os.environ, flags))
-    prepared = prepare(settings)
-
-    def listening(url: str) -> bool:
+    def listening(url: str, prepared: Prepared) -> bool:
         with suppress(BrokenPipeError):  # nobody reads what it prints, which is no reason not to serve
-            tell(url)
+            tell(url, prepared)
         return True
 
-    def tell(url: str) -> None:
+    def tell(url: str, prepared: Prepared) -> None:
         if prepared.new_key is not None:
             click.echo("This is the first start. The key of the operator account, shown only now:")
             click.echo(f"  public key   {prepared.new_key.public}")
@@ -55,4 +51,4 @@ def serve(config: Path | None, **flags: Any) -> None:
             click.echo("  phimage catalog starter > catalog.yaml && phimage catalog apply catalog.yaml")
         click.echo(f"listening on {url}")
 
-    run(settings, listening)
+    run(read_settings(config, os.environ, flags), prepare, listening)
