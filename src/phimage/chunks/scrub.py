@@ -69,6 +69,10 @@ def scrub(
             images[digest] = load_manifest(store, digest)
         except BadManifest as bad:
             yield Finding("manifest", digest, bad.reason)
+        except StoreFailure as failure:
+            if failure.passing:
+                raise
+            yield Finding("manifest", digest, str(failure))
     uses = {
         _Use(chunk, image.length(index)): None for image in images.values() for index, chunk in image.stored()
     }  # a dict keeps their order: neighbours on a disk were put together
