@@ -6,6 +6,8 @@ import ctypes
 import gc
 import os
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 _PR_SET_PDEATHSIG = 1
 _M_MMAP_THRESHOLD = -3
@@ -18,6 +20,19 @@ def die_with_parent(parent: int) -> None:
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+@contextmanager
+def private_files() -> Iterator[None]:
+    """Create files for their owner alone, in this process and its children, whatever umask the caller has.
+
+    A umask instead of modes: SQLite chooses the mode of its files by itself.
+    """
+    before = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(before)
 
 
 def give_memory_back() -> None:

@@ -24,6 +24,9 @@ START_SECONDS = 30
 STOP_SECONDS = 10
 COMMAND_SECONDS = 60
 
+OPEN_UMASK = ("sh", "-c", 'umask 000 && exec "$@"', "sh")
+"""Starts a program whose files everyone may read and write, unless it cares for that itself."""
+
 
 class Key(NamedTuple):
     """A key pair as `phimage` printed it."""
@@ -153,6 +156,7 @@ class Server:
     def __init__(self, phimage: Phimage, *arguments: str, under: tuple[str, ...] = ()) -> None:
         """`under`: a program that starts it."""
         self._over = False
+        self.home = phimage.home
         self._output = phimage.home / f"server-{time.monotonic_ns()}.out"
         self._errors = self._output.with_suffix(".err")
         with self._output.open("w") as output, self._errors.open("w") as errors:
@@ -273,3 +277,9 @@ def _fields(pid: int) -> list[str] | None:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return None
+
+
+def open_to_others(folder: Path) -> list[str]:
+    """What of a folder, itself included, anyone but its owner can use."""
+    found = (folder, *folder.rglob("*"))
+    return [f"{path} {path.stat().st_mode & 0o777:04o}" for path in found if path.stat().st_mode & 0o077]

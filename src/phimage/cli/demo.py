@@ -36,13 +36,13 @@ def demo(data: str, host: str, port: int, require_zone: bool, once: bool) -> Non
     """
     from phimage import demo as demonstration
     from phimage.demo_disk import can_publish
+    from phimage.process import private_files
     from phimage.server import serve, with_free_port
 
     flags = {"data": data, "host": host, "port": port, "require_zone": require_zone, "explain_signatures": host == LOOPBACK}
     publishers = 1 if can_publish() else 0
     settings = read_settings(None, {}, {**flags, "publishers": publishers, "reserve_mb": RESERVE_MB})
     settings = with_free_port(settings)
-    demonstration.fill(settings)
     failure: list[Exception] = []
 
     def listening(url: str) -> bool:
@@ -58,7 +58,9 @@ def demo(data: str, host: str, port: int, require_zone: bool, once: bool) -> Non
             failure.append(error)
         return not (once or failure)
 
-    serve(settings, listening)
+    with private_files():
+        demonstration.fill(settings)
+        serve(settings, listening)
     if failure:
         raise failure[0]
 
