@@ -18,7 +18,7 @@ from phimage.catalog.images import IMAGES
 from phimage.catalog.revisions import Author
 from phimage.catalog.store import Catalog
 from phimage.chunks import uploads
-from phimage.chunks.collect import Report, collect
+from phimage.chunks.collect import Approve, Report, collect
 from phimage.chunks.layout import ManifestDigest
 from phimage.chunks.scrub import Finding, Progress, scrub
 from phimage.chunks.stats import StoreStats, measure
@@ -44,6 +44,29 @@ class Swept(Struct, frozen=True):
     work_files: int
 
 
+def is_large(planned: Report) -> bool:
+    """Whether a removal looks like a mistake: more than half of the objects or of the bytes, or no image that needs any."""
+    more_than_half = 2 * planned.removed > planned.objects or 2 * planned.removed_bytes > planned.bytes
+    return bool(planned.removed) and (more_than_half or not planned.live_manifests)
+
+
+def refuse_large(confirmed: int | None = None) -> Approve:
+    """Refuse a large removal unless `confirmed` is exactly how many objects it removes. Raises SetupError."""
+
+    def approve(planned: Report) -> None:
+        if confirmed is not None and confirmed != planned.removed:
+            raise SetupError(f"{planned.removed} chunks and manifests would be removed, not {confirmed}: nothing was removed")
+        if confirmed is None and is_large(planned):
+            needed = "no image needs any" if not planned.live_manifests else "that is more than half"
+            raise SetupError(
+                f"{planned.removed} of {planned.objects} chunks and manifests would be removed, {planned.removed_bytes} of"
+                f" {planned.bytes} bytes, and {needed}: nothing was removed. Is this the right database? If it is, confirm with"
+                f" `phimage store gc --remove {planned.removed}`"
+            )
+
+    return approve
+
+
 def live(catalog: Catalog) -> list[ManifestDigest]:
     """Every manifest that an image needs, as of now."""
     with catalog.database.read() as connection:
@@ -59,10 +82,16 @@ def sweep(
     *,
     grace_seconds: float,
     dry_run: bool = False,
+    confirmed: int | None = None,
     now: Callable[[], float] = time.time,
 ) -> Swept:
-    """Remove what nothing needs: chunks and manifests, parts of uploads, packs, work files. Safe at any time, and to repeat."""
+    """Remove what nothing needs: chunks and manifests, parts of uploads, packs, work files. Safe at any time, and to repeat.
+
+    Raises SetupError, before anything is changed, for a large removal that is not `confirmed` (see `refuse_large`).
+    """
     begun = now()
+    approve = refuse_large(confirmed)
+    report = collect(store, lambda: live(catalog), now=begun, grace_seconds=grace_seconds, dry_run=dry_run, approve=approve)
     abandoned = _give_up(catalog, author, begun - ABANDONED_SECONDS, dry_run=dry_run)
     with_parts = uploads.leftovers(store)
     with catalog.database.read() as connection:
@@ -71,7 +100,6 @@ def sweep(
     if not dry_run:
         for id in ended:
             uploads.remove(store, id)
-    report = collect(store, lambda: live(catalog), now=begun, grace_seconds=grace_seconds, dry_run=dry_run)
     removed_packs = 0 if dry_run else packs.keep_only(live(catalog))
     files = _old_work(work, unfinished, begun - ABANDONED_SECONDS)
     if not dry_run:

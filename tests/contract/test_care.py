@@ -45,6 +45,14 @@ def shop(catalog: Catalog, store_beside: Store, tmp_path: Path) -> Shop:
 
 
 def sweep(shop: Shop, *, now: float = LATER, dry_run: bool = False, packs: Packs | None = None) -> care.Swept:
+    """A sweep that may remove as much as a dry run says."""
+    confirmed = None if dry_run else sweep(shop, now=now, dry_run=True, packs=packs).store.removed
+    return sweep_confirmed(shop, confirmed, now=now, dry_run=dry_run, packs=packs)
+
+
+def sweep_confirmed(
+    shop: Shop, confirmed: int | None, *, now: float = LATER, dry_run: bool = False, packs: Packs | None = None
+) -> care.Swept:
     return care.sweep(
         shop.catalog,
         shop.store,
@@ -53,6 +61,7 @@ def sweep(shop: Shop, *, now: float = LATER, dry_run: bool = False, packs: Packs
         AUTHOR,
         grace_seconds=DAY,
         dry_run=dry_run,
+        confirmed=confirmed,
         now=lambda: now,
     )
 
@@ -205,6 +214,46 @@ def test_a_dry_run_says_the_same_and_changes_nothing(shop: Shop, tmp_path: Path)
     assert (said.abandoned, said.uploads, said.work_files) == (1, 2, 1)
     assert replace(said, store=replace(said.store, dry_run=False)) == done
     assert snapshot(shop) != before
+
+
+def test_a_removal_of_more_than_half_is_refused_until_its_number_is_given(shop: Shop, tmp_path: Path) -> None:
+    waiting(shop, 4, LATER - 8 * DAY)
+    withdraw(shop, publish(shop, disk(tmp_path)))
+    withdraw(shop, publish(shop, disk(tmp_path, seed=2), 2))
+    publish(shop, disk(tmp_path, seed=3), 3)
+    before = snapshot(shop)
+    planned = sweep(shop, dry_run=True).store
+    assert planned.removed_bytes > planned.bytes / 2
+    told = f"{planned.removed} of {planned.objects} chunks and manifests would be removed, .* `phimage store gc --remove"
+    with pytest.raises(SetupError, match=f"{told} {planned.removed}`"):
+        sweep_confirmed(shop, None)
+    with pytest.raises(SetupError, match=f"{planned.removed} chunks and manifests would be removed, not 1: nothing"):
+        sweep_confirmed(shop, 1)
+    assert snapshot(shop) == before
+
+    assert sweep_confirmed(shop, planned.removed).store.removed == planned.removed
+    assert sweep_confirmed(shop, None).store.removed == 0
+
+
+def test_a_removal_of_half_needs_no_number(shop: Shop, tmp_path: Path) -> None:
+    withdraw(shop, publish(shop, disk(tmp_path)))
+    publish(shop, disk(tmp_path, seed=2), 2)
+    planned = sweep(shop, dry_run=True).store
+    assert planned.objects == 2 * planned.removed
+    publish(shop, disk(tmp_path, seed=3), 3)  # frames of two disks differ by a few bytes
+    assert sweep_confirmed(shop, None).store.removed == planned.removed
+
+
+def test_nothing_is_removed_when_no_image_needs_anything(shop: Shop, tmp_path: Path) -> None:
+    """As with an empty database beside a full store."""
+    withdraw(shop, publish(shop, disk(tmp_path)))
+    before = snapshot(shop)
+
+    with pytest.raises(SetupError, match=r"no image needs any: nothing was removed\. Is this the right database\?"):
+        sweep_confirmed(shop, None)
+
+    assert snapshot(shop) == before
+    assert sweep_confirmed(shop, None, now=time.time()).store.removed == 0  # all of it is young
 
 
 def test_without_a_work_folder_there_is_nothing_in_it_to_remove(shop: Shop) -> None:

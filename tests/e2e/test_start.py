@@ -38,7 +38,8 @@ def test_the_first_start_prints_the_operators_key_and_later_ones_do_not(serve: S
         assert lines[-1] == f"listening on {server.url}"
         assert server.output.count(key.private) == 1
     with serve() as server:
-        assert server.output == f"listening on {server.url}\n"
+        hint = "Nothing was changed since the first start. If its key was not kept, make another one with the settings\n"
+        assert server.output == f"{hint}of this server: phimage key recover\nlistening on {server.url}\n"
         assert accounts(server, key) == ["operator"]
     data = tmp_path / "home" / "data"
     assert open_to_others(data) == []

@@ -33,11 +33,12 @@ def serve(config: Path | None, **flags: Any) -> None:
       phimage serve --data /var/lib/phimage --host 0.0.0.0 --workers 4
       PHIMAGE_DATABASE=postgresql://phimage@db/phimage phimage serve
     """
-    from phimage.bootstrap import prepare
+    from phimage.bootstrap import configure_log, prepare
     from phimage.server import serve as run
     from phimage.server import with_free_port
 
     settings = with_free_port(read_settings(config, os.environ, flags))
+    configure_log()
     prepared = prepare(settings)
 
     def listening(url: str) -> bool:
@@ -53,6 +54,9 @@ def serve(config: Path | None, **flags: Any) -> None:
             click.echo("Keep it and load a catalogue:")
             click.echo(f"  phimage config add operator --endpoint {url} --public-key {prepared.new_key.public}")
             click.echo("  phimage catalog starter > catalog.yaml && phimage catalog apply catalog.yaml")
+        elif prepared.unchanged:
+            click.echo("Nothing was changed since the first start. If its key was not kept, make another one with the settings")
+            click.echo("of this server: phimage key recover")
         click.echo(f"listening on {url}")
 
     run(settings, listening)
