@@ -82,16 +82,22 @@ def sweep(
     *,
     grace_seconds: float,
     dry_run: bool = False,
-    confirmed: int | None = None,
+    approve: Approve | None = None,
     now: Callable[[], float] = time.time,
 ) -> Swept:
     """Remove what nothing needs: chunks and manifests, parts of uploads, packs, work files. Safe at any time, and to repeat.
 
-    Raises SetupError, before anything is changed, for a large removal that is not `confirmed` (see `refuse_large`).
+    `approve` may refuse it before anything is changed; by default it is `refuse_large`.
     """
     begun = now()
-    approve = refuse_large(confirmed)
-    report = collect(store, lambda: live(catalog), now=begun, grace_seconds=grace_seconds, dry_run=dry_run, approve=approve)
+    report = collect(
+        store,
+        lambda: live(catalog),
+        now=begun,
+        grace_seconds=grace_seconds,
+        dry_run=dry_run,
+        approve=approve or refuse_large(),
+    )
     abandoned = _give_up(catalog, author, begun - ABANDONED_SECONDS, dry_run=dry_run)
     with_parts = uploads.leftovers(store)
     with catalog.database.read() as connection:

@@ -14,6 +14,7 @@ from phimage.catalog.contents import await_content, withdraw_contents
 from phimage.catalog.images import IMAGES
 from phimage.catalog.revisions import head
 from phimage.catalog.store import Catalog
+from phimage.chunks.collect import Approve
 from phimage.chunks.errors import Absent
 from phimage.chunks.folder import FolderStore
 from phimage.chunks.layout import ManifestDigest, chunk_name, manifest_name
@@ -45,13 +46,16 @@ def shop(catalog: Catalog, store_beside: Store, tmp_path: Path) -> Shop:
 
 
 def sweep(shop: Shop, *, now: float = LATER, dry_run: bool = False, packs: Packs | None = None) -> care.Swept:
-    """A sweep that may remove as much as a dry run says."""
-    confirmed = None if dry_run else sweep(shop, now=now, dry_run=True, packs=packs).store.removed
-    return sweep_confirmed(shop, confirmed, now=now, dry_run=dry_run, packs=packs)
+    """A sweep that may remove as much as it likes."""
+    return swept_if(lambda planned: None, shop, now=now, dry_run=dry_run, packs=packs)
 
 
-def sweep_confirmed(
-    shop: Shop, confirmed: int | None, *, now: float = LATER, dry_run: bool = False, packs: Packs | None = None
+def sweep_confirmed(shop: Shop, confirmed: int | None, *, now: float = LATER) -> care.Swept:
+    return swept_if(care.refuse_large(confirmed), shop, now=now)
+
+
+def swept_if(
+    approve: Approve, shop: Shop, *, now: float = LATER, dry_run: bool = False, packs: Packs | None = None
 ) -> care.Swept:
     return care.sweep(
         shop.catalog,
@@ -61,7 +65,7 @@ def sweep_confirmed(
         AUTHOR,
         grace_seconds=DAY,
         dry_run=dry_run,
-        confirmed=confirmed,
+        approve=approve,
         now=lambda: now,
     )
 

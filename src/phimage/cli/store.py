@@ -54,7 +54,7 @@ def gc(settings: Settings, grace: str, dry_run: bool, remove: int | None, as_jso
             command_author("CollectStore"),
             grace_seconds=seconds,
             dry_run=dry_run,
-            confirmed=remove,
+            approve=care.refuse_large(remove),
         )
     if as_json:
         print_json(_pascal(msgspec.to_builtins(swept)))
