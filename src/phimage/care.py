@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from phimage.catalog import jobs
 from phimage.catalog.contents import CONTENTS, contents_of, live_manifests
+from phimage.catalog.engine import Database
 from phimage.catalog.images import IMAGES
 from phimage.catalog.revisions import Author
 from phimage.catalog.store import Catalog
@@ -21,6 +22,7 @@ from phimage.chunks import uploads
 from phimage.chunks.collect import Approve, Report, collect
 from phimage.chunks.layout import ManifestDigest
 from phimage.chunks.scrub import Finding, Progress, scrub
+from phimage.chunks.scrub import find_missing as chunks_missing
 from phimage.chunks.stats import StoreStats, measure
 from phimage.chunks.store import Store
 from phimage.delivery.packs import Packs
@@ -175,11 +177,25 @@ def verify(
     for told in scrub(store, manifests, now=now, whole_disk=whole_disk, quarantine=quarantine):
         if isinstance(told, Progress):
             yield told
-            continue
-        with catalog.database.read() as connection:
-            hurt = live_manifests(connection).get(told.manifest, [])
-        if hurt:
-            yield Verified(told, tuple(hurt))
+        else:
+            yield from _hurt(catalog.database, told)
+
+
+def find_missing(database: Database, store: Store) -> Iterator[Verified]:
+    """Manifests and chunks that images need and the store lacks. Compares no bytes. Raises StoreFailure."""
+    with database.read() as connection:
+        manifests = [ManifestDigest(digest) for digest in live_manifests(connection)]
+    if manifests:
+        for finding in chunks_missing(store, manifests):
+            yield from _hurt(database, finding)
+
+
+def _hurt(database: Database, finding: Finding) -> Iterator[Verified]:
+    """The finding with the images that it hurts; nothing when all of them were withdrawn meanwhile."""
+    with database.read() as connection:
+        hurt = live_manifests(connection).get(finding.manifest, [])
+    if hurt:
+        yield Verified(finding, tuple(hurt))
 
 
 def stats(catalog: Catalog, store: Store) -> tuple[StoreStats, dict[str, list[ImageId]]]:

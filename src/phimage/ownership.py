@@ -84,6 +84,12 @@ def adopt(database: Database, store: Store) -> None:
     owner.adopt(store, _own_id(database))
 
 
+def refusal(database: Database, store: Store) -> str:
+    """Why the store is not the installation's; empty when it is, or can be claimed. Changes nothing."""
+    found = look(database, store)
+    return "" if found.ours or found.claimable else _refusal(found, store.describe())
+
+
 def is_used(store: Store) -> bool:
     """Whether a store has image bytes or the id of an installation, so that it cannot be the store of a new one."""
     return bool(owner.owners(store)) or owner.has_bytes(store)

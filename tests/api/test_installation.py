@@ -18,6 +18,7 @@ from phimage.chunks.open import open_store
 from phimage.cli import phimage
 from phimage.errors import SetupError
 from phimage.settings import Settings
+from tests.api.publishing import Shop, disk
 from tests.sites import NewSite, Site
 
 
@@ -116,6 +117,21 @@ def test_a_database_with_another_installations_store_serves_and_collects_nothing
     assert CliRunner().invoke(phimage, ["store", "gc", *options]).exit_code == 0
     with pytest.raises(SetupError, match="belongs to installation"):
         prepare(other.settings())
+
+
+def test_a_check_of_the_database_finds_what_the_store_lacks(shop: Shop, tmp_path: Path) -> None:
+    image = shop.publish(disk(tmp_path))
+    settings = shop.settings
+    options = ("--data", settings.data, "--store", settings.store, "--database", settings.database)
+    well = CliRunner().invoke(phimage, ["db", "check", *options])
+    assert (well.exit_code, well.output) == (0, "all is well\n")
+    lost = next(iter(shop.store.list("chunks")))
+    shop.store.delete(lost.name)
+
+    result = CliRunner().invoke(phimage, ["db", "check", *options])
+
+    assert result.exit_code == 1
+    assert re.search(rf"^store +content +{image}: manifest .*: 1 places on the disk need chunks", result.output, re.MULTILINE)
 
 
 def test_a_start_says_whether_anything_was_changed_since_the_first(site: Site) -> None:

@@ -308,6 +308,24 @@ def test_what_is_missing_is_named_too(shop: Shop, tmp_path: Path) -> None:
     assert (found["missing"], found["manifest"]) == ((one,), (other,))
 
 
+def test_what_images_need_and_the_store_lacks_is_found_without_reading_chunks(shop: Shop, tmp_path: Path) -> None:
+    original = disk(tmp_path)
+    lacking = [publish(shop, original), publish(shop, original, 2)]
+    other, whole = publish(shop, disk(tmp_path, seed=2), 3), publish(shop, disk(tmp_path, seed=3), 4)
+    assert list(care.find_missing(shop.catalog.database, shop.store)) == []
+    flip(shop.store, chunks_of(shop, whole)[0])
+    lost = chunks_of(shop, lacking[0])[-1]
+    shop.store.delete(lost)
+    shop.store.delete(manifest_name(manifest_of(shop, other)))
+
+    found = {told.finding.kind: told for told in care.find_missing(shop.catalog.database, shop.store)}
+
+    assert (sorted(found["missing"].images), found["missing"].finding.chunk) == (lacking, lost.rpartition("/")[2])
+    assert (found["manifest"].images, found["manifest"].finding.reason) == ((other,), "it is not in the store")
+    withdraw(shop, other)
+    assert {told.finding.kind for told in care.find_missing(shop.catalog.database, shop.store)} == {"missing"}
+
+
 def test_a_bad_chunk_that_is_put_aside_is_mended_by_publishing_the_same_again(shop: Shop, tmp_path: Path) -> None:
     original = disk(tmp_path)
     hurt = publish(shop, original)
