@@ -34,12 +34,13 @@ def serve(config: Path | None, **flags: Any) -> None:
       PHIMAGE_DATABASE=postgresql://phimage@db/phimage phimage serve
     """
     from phimage.bootstrap import configure_log, prepare
+    from phimage.process import in_child
     from phimage.server import serve as run
     from phimage.server import with_free_port
 
     settings = with_free_port(read_settings(config, os.environ, flags))
     configure_log()
-    prepared = prepare(settings)
+    prepared = in_child(lambda: prepare(settings))
 
     def listening(url: str) -> bool:
         with suppress(BrokenPipeError):  # nobody reads what it prints, which is no reason not to serve
