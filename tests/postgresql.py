@@ -67,6 +67,22 @@ class PostgreSQL:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
+    def damaged_copy(self, name: str, table: str) -> str:
+        """The name of a copy of a database to which nobody is connected, with a table of which every page is damaged."""
+        with psycopg.connect(host=str(self._folder), user="postgres", dbname=name) as connection:
+            found = connection.execute("SELECT pg_relation_filenode(%s::regclass)", [table]).fetchone()
+        assert found is not None
+        copied = next(self._names)
+        self._admin.execute(f"CREATE DATABASE {copied} TEMPLATE {name} STRATEGY file_copy".encode())  # past the buffers
+        made = self._admin.execute("SELECT oid FROM pg_database WHERE datname = %s", [copied]).fetchone()
+        assert made is not None
+        path = self._folder / "data" / "base" / str(made[0]) / str(found[0])
+        data = bytearray(path.read_bytes())
+        for middle in range(4096, len(data), 8192):
+            data[middle] ^= 1
+        path.write_bytes(data)
+        return copied
+
     def url(self, name: str) -> str:
         """The address of a database, as an operator would write it into PHIMAGE_DATABASE."""
         return f"postgresql://postgres@/{name}?host={self._folder}"

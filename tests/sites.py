@@ -26,6 +26,11 @@ class Site:
         """Settings of an installation here."""
         return Settings(data=str(self.data), **given)
 
+    def lose_database(self) -> None:
+        """Nothing is left of the database; nobody may be using it."""
+        for file in self.data.glob("catalog.sqlite*"):
+            file.unlink()
+
     @contextmanager
     def copy(self, to: Path) -> Iterator[Site]:
         """The same installation elsewhere; nobody may be using it."""
@@ -45,7 +50,12 @@ class LargeSite(Site):
 
     def settings(self, **given: Any) -> Settings:
         """Settings of an installation here."""
-        return super().settings(database=self._postgresql.url(self._name), store=self._store, **given)
+        where = {"database": self._postgresql.url(self._name), "store": self._store}
+        return super().settings(**{**where, **given})
+
+    def lose_database(self) -> None:
+        """An empty database takes the place of the old one."""
+        self._name = self._postgresql.create()
 
     @contextmanager
     def copy(self, to: Path) -> Iterator[Site]:

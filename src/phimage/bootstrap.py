@@ -16,7 +16,7 @@ import msgspec
 import structlog
 from msgspec import Struct
 
-from phimage import __version__
+from phimage import __version__, ownership
 from phimage.actions import registry
 from phimage.actions.doors import DownloadDoor, UploadDoor
 from phimage.actions.service import Service
@@ -61,6 +61,8 @@ from phimage.uploads.app import Uploads
 
 OPERATOR = AccountId("operator")
 """The account that a new installation starts with."""
+FIRST_REVISION = 1
+"""The revision of the first start."""
 STORE_WATCH_SECONDS = 10.0
 """How often a server looks whether the store answers."""
 STORE_PATIENCE_SECONDS = 5.0
@@ -69,16 +71,17 @@ TELL_SECONDS = 1.0
 
 
 class Prepared(Struct, frozen=True):
-    """What `prepare` found or made. `new_key` is the operator's first key, on the first start only."""
+    """What `prepare` found or made."""
 
     database: str
-    new_key: NewKey | None
+    new_key: NewKey | None  # the operator's first key, on the first start only
+    unchanged: bool = False  # a later start, and nothing was changed since the first
 
 
 def prepare(settings: Settings) -> Prepared:
-    """Make what is missing of an installation: folder, master key, schema, operator account. Safe to repeat after a crash.
+    """Make what is missing of an installation: folder, schema, master key, operator account. Safe to repeat after a crash.
 
-    Raises SetupError when something is there that does not fit.
+    Raises SetupError when something is there that does not fit, and StoreFailure when the store does not answer a first start.
     """
     data = settings.data_folder
     try:
@@ -86,28 +89,59 @@ def prepare(settings: Settings) -> Prepared:
     except OSError as error:
         raise SetupError(f"the data folder {data} cannot be made: {error.strerror}") from None
     database = open_database(database_url(settings.database, data))
+    store = open_store(settings.store_place)
     try:
-        _make_master_key(settings.master_key_file, database)
-        schema.make_or_check(database)
-        catalog = _open(settings, database)
-        new_key = None
-        with database.read() as connection:
-            first = not any_account(connection)
+        first = not _has_account(database)
         if first:
-            new_key = open_operator_account(catalog)
-        return Prepared(database.engine.url.render_as_string(hide_password=True), new_key)
+            _prepare_first_start(settings, database, store)
+        schema.check(database)
+        catalog = _open(settings, database)
+        new_key = open_operator_account(catalog) if first else None
+        ownership.require_owned_unless_away(database, store)  # not raising: a new key must be shown
+        return Prepared(_shown(database), new_key, unchanged=not first and catalog.head == FIRST_REVISION)
     finally:
+        store.close()
         database.close()
 
 
-def _make_master_key(path: Path, database: Database) -> None:
-    if not path.exists() and schema.version(database) is None:
-        try:
-            make_master_key(path, secrets.token_bytes)
-        except FileExistsError:
-            pass  # another process was as quick; its key is as good
-        except OSError as error:
-            raise SetupError(f"the master key {path} cannot be made: {error.strerror}") from None
+def _has_account(database: Database) -> bool:
+    if database.is_missing or schema.version(database) is None:
+        return False
+    with database.read() as connection:
+        return any_account(connection)
+
+
+def _prepare_first_start(settings: Settings, database: Database, store: Store) -> None:
+    """Make the schema and then the master key, unless a key or a store shows that the database is not new but lost.
+
+    Key and store are looked at before the database: another process may be making its first start here, in which each comes
+    after the schema or the account that it belongs to.
+    """
+    had_key, used = settings.master_key_file.exists(), ownership.is_used(store)
+    lost = f"{_shown(database)} is empty, so this is no first start: put the database back from a backup"
+    if had_key and (database.is_missing or schema.version(database) is None):
+        key = settings.master_key_file
+        raise SetupError(f"there is a master key, {key}, but {lost}; for a new installation move the key away")
+    if used and not _has_account(database):
+        raise SetupError(f"the store, {store.describe()}, is in use, but {lost}; for a new installation name another store")
+    schema.make_or_check(database)
+    with database.read() as connection:
+        needs_key = not any_account(connection)
+    if needs_key:
+        _make_master_key(settings.master_key_file)
+
+
+def _make_master_key(path: Path) -> None:
+    try:
+        make_master_key(path, secrets.token_bytes)
+    except FileExistsError:
+        pass  # a start that was cut off, or another process that was as quick; its key is as good
+    except OSError as error:
+        raise SetupError(f"the master key {path} cannot be made: {error.strerror}") from None
+
+
+def _shown(database: Database) -> str:
+    return database.engine.url.render_as_string(hide_password=True)
 
 
 def _open(settings: Settings, database: Database) -> Catalog:
@@ -181,7 +215,7 @@ def build_app(
     learn_records()
     catalog = open_catalog(settings)
     store_measures: StoreMeasures = {}
-    store = measured(open_store(settings.store_place), store_measures)
+    store = measured(ownership.owned(catalog.database, open_store(settings.store_place)), store_measures)
     service = Service(
         catalog=catalog,
         store=store,
@@ -280,7 +314,9 @@ def run_publisher(settings: Settings, stop: threading.Event, place: Place | None
     catalog = open_catalog(settings)
     try:
         store_measures: StoreMeasures = {}
-        store = measured(open_store(settings.store_place), store_measures)
+        plain = open_store(settings.store_place)
+        ownership.require_owned_unless_away(catalog.database, plain)
+        store = measured(ownership.owned(catalog.database, plain), store_measures)
         pipeline = open_pipeline(settings, store, stop)
         owner = f"{socket.gethostname()}-{os.getpid()}"
         worker = Worker(catalog, store, pipeline, owner, stop, Pace(lease=settings.lease_seconds))
@@ -300,7 +336,18 @@ def run_publisher(settings: Settings, stop: threading.Event, place: Place | None
 
 @contextmanager
 def opened_store(settings: Settings) -> Iterator[tuple[Catalog, Store]]:
-    """The catalogue and the store of a prepared installation, for commands beside the server. Raises SetupError."""
+    """The catalogue and the store of a prepared installation, for commands beside the server.
+
+    Raises SetupError, also for a store of another installation.
+    """
+    with opened_parts(settings) as (catalog, store):
+        ownership.require_owned(catalog.database, store)
+        yield catalog, store
+
+
+@contextmanager
+def opened_parts(settings: Settings) -> Iterator[tuple[Catalog, Store]]:
+    """The same, whether or not the store belongs to the installation."""
     catalog = open_catalog(settings)
     try:
         yield catalog, open_store(settings.store_place)

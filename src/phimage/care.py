@@ -14,13 +14,15 @@ from msgspec.structs import replace
 
 from phimage.catalog import jobs
 from phimage.catalog.contents import CONTENTS, contents_of, live_manifests
+from phimage.catalog.engine import Database
 from phimage.catalog.images import IMAGES
 from phimage.catalog.revisions import Author
 from phimage.catalog.store import Catalog
 from phimage.chunks import uploads
-from phimage.chunks.collect import Report, collect
+from phimage.chunks.collect import Approve, Report, collect
 from phimage.chunks.layout import ManifestDigest
 from phimage.chunks.scrub import Finding, Progress, scrub
+from phimage.chunks.scrub import find_missing as chunks_missing
 from phimage.chunks.stats import StoreStats, measure
 from phimage.chunks.store import Store
 from phimage.delivery.packs import Packs
@@ -44,6 +46,29 @@ class Swept(Struct, frozen=True):
     work_files: int
 
 
+def is_large(planned: Report) -> bool:
+    """Whether a removal looks like a mistake: more than half of the objects or of the bytes, or no image that needs any."""
+    more_than_half = 2 * planned.removed > planned.objects or 2 * planned.removed_bytes > planned.bytes
+    return bool(planned.removed) and (more_than_half or not planned.live_manifests)
+
+
+def refuse_large(confirmed: int | None = None) -> Approve:
+    """Refuse a large removal unless `confirmed` is exactly how many objects it removes. Raises SetupError."""
+
+    def approve(planned: Report) -> None:
+        if confirmed is not None and confirmed != planned.removed:
+            raise SetupError(f"{planned.removed} chunks and manifests would be removed, not {confirmed}: nothing was removed")
+        if confirmed is None and is_large(planned):
+            needed = "no image needs any" if not planned.live_manifests else "that is more than half"
+            raise SetupError(
+                f"{planned.removed} of {planned.objects} chunks and manifests would be removed, {planned.removed_bytes} of"
+                f" {planned.bytes} bytes, and {needed}: nothing was removed. Is this the right database? If it is, confirm with"
+                f" `phimage store gc --remove {planned.removed}`"
+            )
+
+    return approve
+
+
 def live(catalog: Catalog) -> list[ManifestDigest]:
     """Every manifest that an image needs, as of now."""
     with catalog.database.read() as connection:
@@ -59,10 +84,22 @@ def sweep(
     *,
     grace_seconds: float,
     dry_run: bool = False,
+    approve: Approve | None = None,
     now: Callable[[], float] = time.time,
 ) -> Swept:
-    """Remove what nothing needs: chunks and manifests, parts of uploads, packs, work files. Safe at any time, and to repeat."""
+    """Remove what nothing needs: chunks and manifests, parts of uploads, packs, work files. Safe at any time, and to repeat.
+
+    `approve` may refuse it before anything is changed; by default it is `refuse_large`.
+    """
     begun = now()
+    report = collect(
+        store,
+        lambda: live(catalog),
+        now=begun,
+        grace_seconds=grace_seconds,
+        dry_run=dry_run,
+        approve=approve or refuse_large(),
+    )
     abandoned = _give_up(catalog, author, begun - ABANDONED_SECONDS, dry_run=dry_run)
     with_parts = uploads.leftovers(store)
     with catalog.database.read() as connection:
@@ -71,7 +108,6 @@ def sweep(
     if not dry_run:
         for id in ended:
             uploads.remove(store, id)
-    report = collect(store, lambda: live(catalog), now=begun, grace_seconds=grace_seconds, dry_run=dry_run)
     removed_packs = 0 if dry_run else packs.keep_only(live(catalog))
     files = _old_work(work, unfinished, begun - ABANDONED_SECONDS)
     if not dry_run:
@@ -141,11 +177,25 @@ def verify(
     for told in scrub(store, manifests, now=now, whole_disk=whole_disk, quarantine=quarantine):
         if isinstance(told, Progress):
             yield told
-            continue
-        with catalog.database.read() as connection:
-            hurt = live_manifests(connection).get(told.manifest, [])
-        if hurt:
-            yield Verified(told, tuple(hurt))
+        else:
+            yield from _hurt(catalog.database, told)
+
+
+def find_missing(database: Database, store: Store) -> Iterator[Verified]:
+    """Manifests and chunks that images need and the store lacks. Compares no bytes. Raises StoreFailure."""
+    with database.read() as connection:
+        manifests = [ManifestDigest(digest) for digest in live_manifests(connection)]
+    if manifests:
+        for finding in chunks_missing(store, manifests):
+            yield from _hurt(database, finding)
+
+
+def _hurt(database: Database, finding: Finding) -> Iterator[Verified]:
+    """The finding with the images that it hurts; nothing when all of them were withdrawn meanwhile."""
+    with database.read() as connection:
+        hurt = live_manifests(connection).get(finding.manifest, [])
+    if hurt:
+        yield Verified(finding, tuple(hurt))
 
 
 def stats(catalog: Catalog, store: Store) -> tuple[StoreStats, dict[str, list[ImageId]]]:

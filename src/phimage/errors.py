@@ -30,13 +30,23 @@ compare it; what helps a person goes to `detail`, which the answer carries besid
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class PhimageError(Exception):
     """The root. `exit_code` is what the CLI exits with when nothing catches the error."""
 
     exit_code: ClassVar[int] = 1
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled without calling the constructor, whose parameters are not the message."""
+        return _unpickled, (type(self), self.args, self.__dict__)
+
+
+def _unpickled(kind: type[PhimageError], args: tuple[Any, ...], fields: dict[str, Any]) -> PhimageError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(fields)
+    return error
 
 
 class RequestError(PhimageError):

@@ -4,8 +4,17 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import multiprocessing
 import os
 import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar, cast
+
+from phimage.errors import PhimageError, SetupError
+
+Result = TypeVar("Result")
 
 _PR_SET_PDEATHSIG = 1
 _M_MMAP_THRESHOLD = -3
@@ -18,6 +27,49 @@ def die_with_parent(parent: int) -> None:
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def in_child(call: Callable[[], Result]) -> Result:
+    """The result of a call in a forked child. Raises the PhimageError that it raised.
+
+    For a process that forks workers later: the S3 client starts threads, which a forked copy of it lacks.
+    """
+    receiving, sending = multiprocessing.Pipe(duplex=False)
+
+    def run() -> None:
+        try:
+            sending.send(call())
+        except PhimageError as error:
+            sending.send(error)
+        except KeyboardInterrupt:
+            sys.exit(1)  # the parent has it too
+
+    child = multiprocessing.get_context("fork").Process(target=run)
+    child.start()
+    sending.close()
+    try:
+        result = receiving.recv()
+    except EOFError:
+        raise SetupError("a child process ended without an answer; its error is above") from None
+    finally:
+        receiving.close()
+        child.join()
+    if isinstance(result, PhimageError):
+        raise result
+    return cast("Result", result)
+
+
+@contextmanager
+def private_files() -> Iterator[None]:
+    """Create files for their owner alone, in this process and its children, whatever umask the caller has.
+
+    A umask instead of modes: SQLite chooses the mode of its files by itself.
+    """
+    before = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(before)
 
 
 def give_memory_back() -> None:

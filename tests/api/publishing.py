@@ -46,6 +46,7 @@ class Shop:
 
     def __init__(self, gateway: Gateway, settings: Settings, operator: Pair, catalog: Catalog, store: Store) -> None:
         self.gateway = gateway
+        self.settings = settings
         self.operator = operator
         self.catalog = catalog
         self.store = store

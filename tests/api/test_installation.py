@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+import os
+import re
+import threading
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
-from phimage.bootstrap import open_catalog, open_existing, prepare, recover_operator_key
+from phimage.bootstrap import open_catalog, open_existing, prepare, recover_operator_key, run_publisher
+from phimage.catalog import schema
+from phimage.catalog.engine import database_url, open_database
+from phimage.catalog.seal import make_master_key
+from phimage.chunks.open import open_store
+from phimage.cli import phimage
 from phimage.errors import SetupError
 from phimage.settings import Settings
+from tests.api.publishing import Shop, disk
+from tests.sites import NewSite, Site
+
+
+@pytest.fixture
+def site(new_site: NewSite, tmp_path: Path) -> Site:
+    return new_site(tmp_path / "data")
 
 
 def _settings(folder: Path) -> Settings:
@@ -27,14 +43,104 @@ def test_the_folder_and_the_master_key_are_closed_to_others(tmp_path: Path) -> N
     assert settings.master_key_file.stat().st_mode & 0o777 == 0o600
 
 
-def test_a_start_that_was_cut_off_after_the_master_key_is_gone_on_with(tmp_path: Path) -> None:
-    settings = _settings(tmp_path)
-    prepare(settings)
-    for file in settings.data_folder.glob("catalog.sqlite*"):
-        file.unlink()
+def test_a_start_that_was_cut_off_after_the_master_key_is_gone_on_with(site: Site) -> None:
+    settings = site.settings()
+    settings.data_folder.mkdir()
+    database = open_database(database_url(settings.database, settings.data_folder))
+    try:
+        schema.make_or_check(database)
+    finally:
+        database.close()
+    make_master_key(settings.master_key_file, os.urandom)
     kept = settings.master_key_file.read_text()
     assert prepare(settings).new_key is not None
     assert settings.master_key_file.read_text() == kept
+
+
+def test_a_start_that_was_cut_off_before_it_claimed_the_store_is_gone_on_with(site: Site) -> None:
+    prepare(site.settings())
+    store = open_store(site.settings().store_place)
+    [claim] = [stored.name for stored in store.list()]
+    store.delete(claim)
+    prepare(site.settings())
+    assert [stored.name for stored in store.list()] == [claim]
+
+
+def test_a_lost_database_is_never_a_first_start(site: Site) -> None:
+    settings = site.settings()
+    prepare(settings)
+    key = settings.master_key_file.read_text()
+    site.lose_database()
+    settings = site.settings()
+
+    with pytest.raises(
+        SetupError, match=r"there is a master key, .*, but .* is empty, so this is no first start: put the data"
+    ):
+        prepare(settings)
+    settings.master_key_file.unlink()
+    with pytest.raises(SetupError, match=r"the store, .*, is in use, but .* is empty, so this is no first start: put the"):
+        prepare(settings)
+
+    assert not (settings.data_folder / "catalog.sqlite").exists()
+    assert not settings.master_key_file.exists(), "a new one would hide that the old one is needed"
+    settings.master_key_file.write_text(key)
+
+
+def test_a_database_with_another_installations_store_serves_and_collects_nothing(
+    site: Site, new_site: NewSite, tmp_path: Path
+) -> None:
+    prepare(site.settings())
+    other = new_site(tmp_path / "other")
+    prepare(other.settings())
+    store = open_store(other.settings().store_place)
+    store.put("chunks/00/old", b"1")
+    before = sorted(store.list(), key=str)
+    crossed = site.settings(store=other.settings().store_place)
+
+    told = r"the store, .*, belongs to installation .{8}, and this database is of .{8}: check"
+    for opening in (prepare, lambda settings: run_publisher(settings, threading.Event())):
+        with pytest.raises(SetupError, match=told):
+            opening(crossed)
+    options = ("--data", crossed.data, "--store", crossed.store, "--database", crossed.database)
+    for command in (("store", "gc"), ("image", "verify", "--all"), ("store", "stats")):
+        result = CliRunner().invoke(phimage, [*command, *options])
+        assert isinstance(result.exception, SetupError)
+        assert re.match(told, str(result.exception))
+    assert sorted(store.list(), key=str) == before
+
+    asked = CliRunner().invoke(phimage, ["store", "adopt", *options], input="n\n")
+    assert (asked.exit_code, "this database refers to 0 of its manifests" in asked.output) == (1, True)
+    adopted = CliRunner().invoke(phimage, ["store", "adopt", "--yes", *options])
+    assert adopted.output.endswith("is this installation's now\n")
+    again = CliRunner().invoke(phimage, ["store", "adopt", *options])
+    assert again.output.endswith("is this installation's already\n")
+    assert CliRunner().invoke(phimage, ["store", "gc", *options]).exit_code == 0
+    with pytest.raises(SetupError, match="belongs to installation"):
+        prepare(other.settings())
+
+
+def test_a_check_of_the_database_finds_what_the_store_lacks(shop: Shop, tmp_path: Path) -> None:
+    image = shop.publish(disk(tmp_path))
+    settings = shop.settings
+    options = ("--data", settings.data, "--store", settings.store, "--database", settings.database)
+    well = CliRunner().invoke(phimage, ["db", "check", *options])
+    assert (well.exit_code, well.output) == (0, "all is well\n")
+    lost = next(iter(shop.store.list("chunks")))
+    shop.store.delete(lost.name)
+
+    result = CliRunner().invoke(phimage, ["db", "check", *options])
+
+    assert result.exit_code == 1
+    assert re.search(rf"^store +content +{image}: manifest .*: 1 places on the disk need chunks", result.output, re.MULTILINE)
+
+
+def test_a_start_says_whether_anything_was_changed_since_the_first(site: Site) -> None:
+    """Then a key that was never shown is told how to be replaced."""
+    settings = site.settings()
+    assert not prepare(settings).unchanged
+    assert prepare(settings).unchanged
+    recover_operator_key(settings)
+    assert not prepare(settings).unchanged
 
 
 def test_another_installations_master_key_is_refused_before_anything_is_served_or_written(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from phimage.catalog.contents import await_content, withdraw_contents
 from phimage.catalog.images import IMAGES
 from phimage.catalog.revisions import head
 from phimage.catalog.store import Catalog
+from phimage.chunks.collect import Approve
 from phimage.chunks.errors import Absent
 from phimage.chunks.folder import FolderStore
 from phimage.chunks.layout import ManifestDigest, chunk_name, manifest_name
@@ -45,6 +46,17 @@ def shop(catalog: Catalog, store_beside: Store, tmp_path: Path) -> Shop:
 
 
 def sweep(shop: Shop, *, now: float = LATER, dry_run: bool = False, packs: Packs | None = None) -> care.Swept:
+    """A sweep that may remove as much as it likes."""
+    return swept_if(lambda planned: None, shop, now=now, dry_run=dry_run, packs=packs)
+
+
+def sweep_confirmed(shop: Shop, confirmed: int | None, *, now: float = LATER) -> care.Swept:
+    return swept_if(care.refuse_large(confirmed), shop, now=now)
+
+
+def swept_if(
+    approve: Approve, shop: Shop, *, now: float = LATER, dry_run: bool = False, packs: Packs | None = None
+) -> care.Swept:
     return care.sweep(
         shop.catalog,
         shop.store,
@@ -53,6 +65,7 @@ def sweep(shop: Shop, *, now: float = LATER, dry_run: bool = False, packs: Packs
         AUTHOR,
         grace_seconds=DAY,
         dry_run=dry_run,
+        approve=approve,
         now=lambda: now,
     )
 
@@ -207,6 +220,46 @@ def test_a_dry_run_says_the_same_and_changes_nothing(shop: Shop, tmp_path: Path)
     assert snapshot(shop) != before
 
 
+def test_a_removal_of_more_than_half_is_refused_until_its_number_is_given(shop: Shop, tmp_path: Path) -> None:
+    waiting(shop, 4, LATER - 8 * DAY)
+    withdraw(shop, publish(shop, disk(tmp_path)))
+    withdraw(shop, publish(shop, disk(tmp_path, seed=2), 2))
+    publish(shop, disk(tmp_path, seed=3), 3)
+    before = snapshot(shop)
+    planned = sweep(shop, dry_run=True).store
+    assert planned.removed_bytes > planned.bytes / 2
+    told = f"{planned.removed} of {planned.objects} chunks and manifests would be removed, .* `phimage store gc --remove"
+    with pytest.raises(SetupError, match=f"{told} {planned.removed}`"):
+        sweep_confirmed(shop, None)
+    with pytest.raises(SetupError, match=f"{planned.removed} chunks and manifests would be removed, not 1: nothing"):
+        sweep_confirmed(shop, 1)
+    assert snapshot(shop) == before
+
+    assert sweep_confirmed(shop, planned.removed).store.removed == planned.removed
+    assert sweep_confirmed(shop, None).store.removed == 0
+
+
+def test_a_removal_of_half_needs_no_number(shop: Shop, tmp_path: Path) -> None:
+    withdraw(shop, publish(shop, disk(tmp_path)))
+    publish(shop, disk(tmp_path, seed=2), 2)
+    planned = sweep(shop, dry_run=True).store
+    assert planned.objects == 2 * planned.removed
+    publish(shop, disk(tmp_path, seed=3), 3)  # frames of two disks differ by a few bytes
+    assert sweep_confirmed(shop, None).store.removed == planned.removed
+
+
+def test_nothing_is_removed_when_no_image_needs_anything(shop: Shop, tmp_path: Path) -> None:
+    """As with an empty database beside a full store."""
+    withdraw(shop, publish(shop, disk(tmp_path)))
+    before = snapshot(shop)
+
+    with pytest.raises(SetupError, match=r"no image needs any: nothing was removed\. Is this the right database\?"):
+        sweep_confirmed(shop, None)
+
+    assert snapshot(shop) == before
+    assert sweep_confirmed(shop, None, now=time.time()).store.removed == 0  # all of it is young
+
+
 def test_without_a_work_folder_there_is_nothing_in_it_to_remove(shop: Shop) -> None:
     shop.work.rmdir()
     assert sweep(shop) == sweep(shop)
@@ -253,6 +306,24 @@ def test_what_is_missing_is_named_too(shop: Shop, tmp_path: Path) -> None:
     shop.store.delete(manifest_name(manifest_of(shop, other)))
     found = {told.finding.kind: told.images for told in verify(shop)[0]}
     assert (found["missing"], found["manifest"]) == ((one,), (other,))
+
+
+def test_what_images_need_and_the_store_lacks_is_found_without_reading_chunks(shop: Shop, tmp_path: Path) -> None:
+    original = disk(tmp_path)
+    lacking = [publish(shop, original), publish(shop, original, 2)]
+    other, whole = publish(shop, disk(tmp_path, seed=2), 3), publish(shop, disk(tmp_path, seed=3), 4)
+    assert list(care.find_missing(shop.catalog.database, shop.store)) == []
+    flip(shop.store, chunks_of(shop, whole)[0])
+    lost = chunks_of(shop, lacking[0])[-1]
+    shop.store.delete(lost)
+    shop.store.delete(manifest_name(manifest_of(shop, other)))
+
+    found = {told.finding.kind: told for told in care.find_missing(shop.catalog.database, shop.store)}
+
+    assert (sorted(found["missing"].images), found["missing"].finding.chunk) == (lacking, lost.rpartition("/")[2])
+    assert (found["manifest"].images, found["manifest"].finding.reason) == ((other,), "it is not in the store")
+    withdraw(shop, other)
+    assert {told.finding.kind for told in care.find_missing(shop.catalog.database, shop.store)} == {"missing"}
 
 
 def test_a_bad_chunk_that_is_put_aside_is_mended_by_publishing_the_same_again(shop: Shop, tmp_path: Path) -> None:

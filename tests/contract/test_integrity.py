@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import os
+import random
+from pathlib import Path
 
 import msgspec
 import pytest
 from sqlalchemy import text
+from sqlalchemy.engine import URL, make_url
 
-from phimage.catalog import schema
-from phimage.catalog.engine import Database
+from phimage.catalog import schema, tables
+from phimage.catalog.copy import Copied, digest_of_table
+from phimage.catalog.engine import Database, open_database
 from phimage.catalog.integrity import FACTS, MOST_TOLD, check
 from phimage.catalog.seal import Seal
 from phimage.catalog.store import Catalog
 from tests.conftest import MASTER_KEY
 from tests.contract.full import fill
+from tests.postgresql import PostgreSQL
 
 
 @pytest.fixture
@@ -121,5 +126,64 @@ def test_of_one_kind_of_finding_only_the_first_are_told(full: Catalog) -> None:
 def test_every_part_is_told_as_it_begins(full: Catalog) -> None:
     told: list[tuple[str, int, int]] = []
     check(full.database, full.seal, lambda part, number, parts: told.append((part, number, parts)))
-    assert [part for part, _, _ in told] == ["revisions", *(table.name for table in FACTS), "sealed keys"]
+    assert [part for part, _, _ in told] == ["integrity", "revisions", *(table.name for table in FACTS), "sealed keys"]
     assert [(number, parts) for _, number, parts in told] == [(number, len(told)) for number in range(len(told))]
+
+
+# files
+
+
+def digests(database: Database) -> list[Copied]:
+    """Of every row of every table, as `copy` compares them."""
+    with database.read() as connection:
+        return [digest_of_table(connection, table) for table in tables.metadata.sorted_tables]
+
+
+SECTOR = 512
+
+
+def test_a_damaged_sector_of_an_sqlite_file_is_noticed_or_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "catalog.sqlite"
+
+    url, seal = URL.create("sqlite", database=str(path)), Seal(MASTER_KEY, os.urandom)
+    database = open_database(url)
+    schema.make_or_check(database)
+    fill(Catalog(database, seal))
+    right = digests(database)
+    database.close()
+    good = path.read_bytes()
+    noticed = 0
+    for seed in range(24):
+        chance = random.Random(seed)
+        damaged = bytearray(good)
+        at = chance.randrange(len(good) // SECTOR) * SECTOR
+        damaged[at : at + SECTOR] = bytes(SECTOR) if seed % 2 else chance.randbytes(SECTOR)
+        path.write_bytes(damaged)
+        database = open_database(url)
+        if check(database, seal):
+            noticed += 1
+        else:
+            assert digests(database) == right, f"seed {seed}: the sector at {at} is not noticed"
+        database.close()
+        for beside in ("-wal", "-shm"):
+            path.with_name(path.name + beside).unlink(missing_ok=True)
+    assert noticed > 3
+
+
+def test_a_damaged_page_of_postgresql_is_noticed(postgresql: PostgreSQL) -> None:
+    """Its checksum is compared when it is read from the disk, so the damage comes before anybody has read it."""
+    name = postgresql.create()
+    database = open_database(make_url(postgresql.url(name)).set(drivername="postgresql+psycopg"))
+    schema.make_or_check(database)
+    fill(Catalog(database, Seal(MASTER_KEY, os.urandom)))
+    assert check(database, Seal(MASTER_KEY, os.urandom)) == []
+    database.close()
+
+    copied = postgresql.damaged_copy(name, "image")
+
+    database = open_database(make_url(postgresql.url(copied)).set(drivername="postgresql+psycopg"))
+    try:
+        [finding] = check(database, Seal(MASTER_KEY, os.urandom))
+    finally:
+        database.close()
+    assert (finding.check, finding.table, "invalid page" in finding.what) == ("integrity", "image", True)

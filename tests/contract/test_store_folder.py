@@ -9,13 +9,14 @@ import random
 import re
 import shutil
 import signal
+import socket
 import stat
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import IO, Any
@@ -30,6 +31,7 @@ from phimage.chunks.layout import ManifestDigest, chunk_name, digest_of_name, ma
 from phimage.chunks.manifest import load_manifest
 from phimage.chunks.read import open_disk
 from phimage.chunks.scrub import Finding, scrub
+from phimage.chunks.store import MOST_OBJECT_BYTES
 from phimage.chunks.write import DiskWriter, Written
 
 CHUNK = 64 << 10
@@ -411,3 +413,62 @@ def test_a_removal_by_age_waits_for_whoever_is_about_to_refresh(tmp_path: Path) 
             fcntl.flock(held, fcntl.LOCK_UN)
             assert removing.stdout.readline() == "False\n"
     assert sha256(store.get("a")).hexdigest() == sha256(b"1").hexdigest()
+
+
+# what cannot be an object
+
+
+READING = """
+import sys
+from pathlib import Path
+from phimage.chunks.folder import FolderStore
+from phimage.chunks.read import open_disk
+from phimage.chunks.scrub import Finding, scrub
+
+store, digest = FolderStore(Path(sys.argv[1])), sys.argv[2]
+print(*(found.kind for found in scrub(store, [digest], now=0) if isinstance(found, Finding)))
+try:
+    list(open_disk(store, digest).chunks())
+except Exception as error:
+    print(type(error).__name__)
+"""
+
+
+def read_in_a_process(root: Path, digest: ManifestDigest) -> list[str]:
+    """What a scrub finds, and how a read fails. A hang is killed: it would be inside a system call of a thread."""
+    ended = subprocess.run([sys.executable, "-c", READING, root, digest], capture_output=True, text=True, timeout=10)
+    return ended.stdout.split("\n")[:2]
+
+
+def replace_by(kind: str, path: Path) -> None:
+    path.unlink()
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "socket":
+        with socket.socket(socket.AF_UNIX) as bound, chdir(path.parent):  # its own path is too long for a socket
+            bound.bind(path.name)
+    elif kind == "dangling link":
+        path.symlink_to(path.parent / "nowhere")
+    else:
+        path.touch()
+        os.truncate(path, MOST_OBJECT_BYTES + 1)
+
+
+@pytest.mark.parametrize("kind", ["fifo", "folder", "socket", "dangling link", "huge file"])
+def test_what_cannot_be_read_in_place_of_an_object_is_a_finding_and_an_error_at_once(tmp_path: Path, kind: str) -> None:
+    store = FolderStore(tmp_path)
+    written = publish(store)
+    _, chunk = next(iter(written.manifest.stored()))
+
+    replace_by(kind, tmp_path / chunk_name(chunk))
+    found = read_in_a_process(tmp_path, written.digest)
+    replace_by(kind, tmp_path / manifest_name(written.digest))
+    found += read_in_a_process(tmp_path, written.digest)
+
+    if kind == "huge file":
+        assert found == ["unreadable", "BadChunk", "manifest", "StoreFailure"]
+    else:
+        assert found == ["missing", "BadChunk", "manifest", "BadManifest"]
+        assert store.find(chunk_name(chunk)) is None

@@ -20,7 +20,7 @@ from phimage.client import Client
 from phimage.model.account import PrivateKey
 from tests.contract import stores
 from tests.contract.stores import KEYS, S3Server
-from tests.e2e.process import Key, Phimage, Server
+from tests.e2e.process import OPEN_UMASK, Key, Phimage, Server
 from tests.examples import PRIVATE_KEY, PUBLIC_KEY
 
 s3 = stores.s3
@@ -78,7 +78,7 @@ def sdk() -> Sdk:
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """`phimage demo`, serving. Nothing changes its catalogue."""
-    with Server(Phimage(tmp_path_factory.mktemp("demo")), "demo", "--port", "0") as server:
+    with Server(Phimage(tmp_path_factory.mktemp("demo")), "demo", "--port", "0", under=OPEN_UMASK) as server:
         yield server
 
 
@@ -111,8 +111,8 @@ def home(dialect: str, request: pytest.FixtureRequest, tmp_path: Path) -> Phimag
 
 @pytest.fixture
 def serve(home: Phimage, database_url: str) -> Serve:
-    def start(*arguments: str) -> AbstractContextManager[Server]:
-        return _serving(home, database_url, *arguments)
+    def start(*arguments: str, under: tuple[str, ...] = ()) -> AbstractContextManager[Server]:
+        return _serving(home, database_url, *arguments, under=under)
 
     return start
 
@@ -137,8 +137,8 @@ def starter() -> str:
 
 
 @contextmanager
-def _serving(phimage: Phimage, database: str, *arguments: str) -> Iterator[Server]:
-    with Server(phimage, "serve", "--port", "0", "--data", "data", "--database", database, *arguments) as server:
+def _serving(phimage: Phimage, database: str, *arguments: str, under: tuple[str, ...] = ()) -> Iterator[Server]:
+    with Server(phimage, "serve", "--port", "0", "--data", "data", "--database", database, *arguments, under=under) as server:
         yield server
 
 

@@ -33,6 +33,9 @@ STOP_SECONDS = 40
 COMMAND_SECONDS = 120
 EXECUTED = {"serve", "demo", "publisher"}
 
+OPEN_UMASK = ("sh", "-c", 'umask 000 && exec "$@"', "sh")
+"""Starts a program whose files everyone may read and write, unless it cares for that itself."""
+
 
 class Key(NamedTuple):
     """A key pair as `phimage` printed it."""
@@ -76,17 +79,16 @@ class Phimage:
         """
         if arguments[0] in EXECUTED or threading.current_thread() is not threading.main_thread():
             return self.execute(*arguments, text=text)
-        streams = [TextIOWrapper(BytesIO((text or "").encode()), "utf-8")]
-        streams += [TextIOWrapper(BytesIO(), "utf-8", write_through=True) for _ in range(2)]
+        given, out, err = BytesIO((text or "").encode()), BytesIO(), BytesIO()
+        stdin, stdout, stderr = (TextIOWrapper(stream, "utf-8", write_through=True) for stream in (given, out, err))
         with (
             patch.dict(os.environ, self.environment, clear=True),
-            patch.multiple(sys, argv=["phimage", *arguments], stdin=streams[0], stdout=streams[1], stderr=streams[2]),
+            patch.multiple(sys, argv=["phimage", *arguments], stdin=stdin, stdout=stdout, stderr=stderr),
             chdir(self.home),
             pytest.raises(SystemExit) as ended,
         ):
             main()
-        out, err = (stream.buffer.getvalue().decode() for stream in streams[1:])  # type: ignore[attr-defined]
-        return Result(int(ended.value.code or 0), out, err)
+        return Result(int(ended.value.code or 0), out.getvalue().decode(), err.getvalue().decode())
 
     def execute(self, *arguments: str, text: str | None = None) -> Result:
         """Run a command in a process of its own. No command ever shows a traceback."""
@@ -181,6 +183,7 @@ class Server:
     def __init__(self, phimage: Phimage, *arguments: str, under: tuple[str, ...] = ()) -> None:
         """`under`: a program that starts it."""
         self._over = False
+        self.home = phimage.home
         self._output = phimage.home / f"server-{time.monotonic_ns()}.out"
         self._errors = self._output.with_suffix(".err")
         with self._output.open("w") as output, self._errors.open("w") as errors:
@@ -301,3 +304,9 @@ def _fields(pid: int) -> list[str] | None:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return None
+
+
+def open_to_others(folder: Path) -> list[str]:
+    """What of a folder, itself included, anyone but its owner can use."""
+    found = (folder, *folder.rglob("*"))
+    return [f"{path} {path.stat().st_mode & 0o777:04o}" for path in found if path.stat().st_mode & 0o077]

@@ -11,7 +11,7 @@ import pytest
 from phimage.client import Client
 from phimage.model.account import PrivateKey
 from tests.e2e.conftest import starter
-from tests.e2e.process import Phimage, Server
+from tests.e2e.process import Phimage, Server, open_to_others
 from tests.postgresql import PostgreSQL
 
 pytestmark = pytest.mark.more
@@ -47,6 +47,7 @@ def test_an_installation_moves_from_sqlite_to_postgresql_and_back(tmp_path: Path
     back = home.json("db", "copy", "--data", "data", "--database", target, "--to", f"sqlite:///{tmp_path / 'back.sqlite'}")
     facts = [table for table in there["Tables"] if table["Table"] != "rate_use"]
     assert [table for table in back["Tables"] if table["Table"] != "rate_use"] == facts
+    assert open_to_others(tmp_path / "back.sqlite") == []
 
 
 def test_a_check_that_finds_something_names_it_and_exits_with_1(tmp_path: Path) -> None:

@@ -12,11 +12,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import requests
 
 from phimage import demo as demonstration
 from phimage import demo_disk
 from tests.e2e import naive
-from tests.e2e.process import Phimage, Server, wait_until
+from tests.e2e.process import Phimage, Server, open_to_others, wait_until
 
 ZONE = "cn-bj2-02"
 
@@ -68,6 +69,17 @@ def test_the_demonstration_disk_is_downloaded_and_verified_as_pasted_into_a_shel
     [file] = tmp_path.iterdir()
     assert ended.stdout == f"{file.name}: OK\n"
     assert file.read_bytes() == demo_disk.make_disk()
+
+
+def test_nothing_that_is_kept_can_be_read_by_others_whatever_the_umask(printed: str, demo: Server) -> None:
+    kept = demo.home / "phimage-demo"
+    with demonstration.client(demo.url) as client:
+        url = client.call("GetPHostImageDownloadUrl", ImageId=demonstration.WITH_DISK).fields["ZstdUrl"]
+    assert requests.get(url, timeout=30).status_code == 200
+    wait_until(lambda: any((kept / "packs").glob("*.zst")), 30)
+
+    assert {"catalog.sqlite-wal", "master.key", "packs", "store", "work"} <= {path.name for path in kept.iterdir()}
+    assert open_to_others(kept) == []
 
 
 def test_the_python_program_lists_images_as_pasted(printed: str) -> None:

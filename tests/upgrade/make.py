@@ -24,7 +24,7 @@ from phimage.delivery.ticket import make_ticket
 from phimage.model.ids import ProjectId, PublicKey
 from tests.api.publishing import Shop, shop_on
 from tests.api.signer import Pair
-from tests.postgresql import PostgreSQL
+from tests.postgresql import own_server
 from tests.upgrade.installation import Builder, Installation
 from tests.upgrade.kept import FOLDER, About, Exchange, write
 from tests.upgrade.program import Settings, running, settings_of
@@ -43,14 +43,11 @@ def make(folder: Path) -> None:
         data = temporary / "data"
         made, requests = _build(settings_of(data), temporary)
         exchanges = _record(settings_of(copytree(data, temporary / "sqlite")), requests)
-        server = PostgreSQL()
-        try:
+        with own_server("32MB") as server:
             database = server.create()
             _copy(settings_of(data), server.url(database))
             dump = server.dump(database)
             _compare(exchanges, _record(settings_of(copytree(data, temporary / "postgresql"), server.url(database)), requests))
-        finally:
-            server.stop()
         newest = int(exchanges[0].response["Revision"])
         about = About(folder.name, __version__, schema.newest(), newest, tuple(made.images[name] for name in STORED))
         write(folder, about, data, dump, exchanges)

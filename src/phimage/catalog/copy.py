@@ -59,7 +59,7 @@ def copy(source: Database, target: Database, progress: Progress = lambda table, 
             _prepare(written)
             sent = [_send(read, written, table, progress) for table in _tables()]
             for copied, table in zip(sent, _tables(), strict=True):
-                arrived = _digested(written, table, progress)
+                arrived = digest_of_table(written, table, progress)
                 if arrived != copied:
                     raise SetupError(f"table {table.name} did not arrive as it was sent; nothing was copied")
             return Copy(head(read), tuple(sent))
@@ -106,7 +106,8 @@ def _send(source: Connection, target: Connection, table: Table, progress: Progre
     return digest.copied()
 
 
-def _digested(connection: Connection, table: Table, progress: Progress) -> Copied:
+def digest_of_table(connection: Connection, table: Table, progress: Progress = lambda table, rows: None) -> Copied:
+    """The rows of one table and their digest."""
     digest = _Digest(table)
     with closing(_batches(connection, table)) as batches:
         for batch in batches:

@@ -92,6 +92,11 @@ class Database:
             yield connection
 
     @property
+    def is_missing(self) -> bool:
+        """Whether it is an SQLite file that does not exist: the first transaction would create it."""
+        return self.is_near and not Path(self.engine.url.database or "").exists()
+
+    @property
     def is_near(self) -> bool:
         """Whether `look` answers: a few rows of a file are here sooner than a thread is woken."""
         return self.engine.dialect.name == "sqlite"

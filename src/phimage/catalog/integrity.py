@@ -8,14 +8,32 @@ from typing import Any
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from msgspec import Struct
-from sqlalchemy import ColumnElement, Connection, Select, String, Table, cast, except_, func, literal, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    String,
+    Table,
+    cast,
+    except_,
+    func,
+    inspect,
+    literal,
+    or_,
+    select,
+    text,
+)
+from sqlalchemy import table as named
+from sqlalchemy.exc import DatabaseError, OperationalError
 
 from phimage.catalog import schema, tables
 from phimage.catalog.engine import Database
 from phimage.catalog.seal import Seal
-from phimage.errors import SetupError
+from phimage.errors import ServiceUnavailable, SetupError
 from phimage.model.ids import PublicKey
 
+BATCH = 2000
+"""Rows that are held at once."""
 MOST_TOLD = 10
 """How many findings of one kind are told in one table; there may be more."""
 
@@ -42,19 +60,56 @@ def check(database: Database, seal: Seal, progress: Progress = lambda part, numb
 
     Reads every table several times and holds a batch of rows at most.
     """
+    parts = len(FACTS) + 3
+    progress("integrity", 0, parts)
+    damaged = list(_damage(database))
+    if damaged:
+        return damaged
     with database.read() as connection:
         found = list(_schema(connection))
         if found:
             return found  # of other tables nothing can be said
-        parts = len(FACTS) + 2
-        progress("revisions", 0, parts)
+        progress("revisions", 1, parts)
         found += _revisions(connection)
-        for number, table in enumerate(FACTS, 1):
+        for number, table in enumerate(FACTS, 2):
             progress(table.name, number, parts)
             found += _facts(connection, table)
         progress("sealed keys", parts - 1, parts)
         found += _sealed(connection, seal)
     return found
+
+
+def _damage(database: Database) -> Iterator[Finding]:
+    """What the database itself finds wrong with its files.
+
+    SQLite checks the structure of the file. Every row is read from both: PostgreSQL compares page checksums, where its cluster
+    has them, and what is no text any more has no reading.
+    """
+    table = ""
+    try:
+        with database.read() as connection:
+            if connection.dialect.name == "sqlite":
+                told = connection.exec_driver_sql(f"PRAGMA integrity_check({MOST_TOLD})").scalars()
+                yield from (Finding("integrity", "", str(line)) for line in told if line != "ok")
+            present = inspect(connection).get_table_names()
+            for table in (name for name in tables.metadata.tables if name in present):
+                _read_all(connection, table)
+    except ServiceUnavailable as error:
+        cause = error.__cause__
+        if not isinstance(cause, DatabaseError) or _is_away(database, cause):
+            raise
+        yield Finding("integrity", table, f"it cannot be read to the end: {cause.orig}")
+
+
+def _is_away(database: Database, error: DatabaseError) -> bool:
+    """Whether an error speaks of the connection and not of what is in the database."""
+    return error.connection_invalidated or (isinstance(error, OperationalError) and database.circuit.is_open)
+
+
+def _read_all(connection: Connection, table: str) -> None:
+    rows = connection.execution_options(yield_per=BATCH).execute(select(text("*")).select_from(named(table)))
+    for _ in rows.partitions(BATCH):
+        pass
 
 
 def _schema(connection: Connection) -> Iterator[Finding]:

@@ -52,6 +52,9 @@ GRACE_SECONDS = 24 * 3600.0
 Live = Callable[[], Iterable[ManifestDigest]]
 """Names every manifest that must stay; asked more than once, and must answer from the present each time."""
 
+Approve = Callable[["Report"], None]
+"""Called with what is about to be removed; raises to keep everything."""
+
 _AT_ONCE = 8
 _BATCH = 1000
 
@@ -59,6 +62,8 @@ _BATCH = 1000
 class Report(Struct, frozen=True):
     """What a collection found and did; with `dry_run`, what it would have done."""
 
+    objects: int  # chunks and manifests that were in the store
+    bytes: int  # their bytes
     live_manifests: int
     live_chunks: int
     removed_manifests: int
@@ -67,6 +72,11 @@ class Report(Struct, frozen=True):
     young: int  # objects that nothing live needs, and that are in their grace
     leftovers: int  # of dead writers
     dry_run: bool
+
+    @property
+    def removed(self) -> int:
+        """Chunks and manifests together."""
+        return self.removed_manifests + self.removed_chunks
 
 
 class _Needed:
@@ -100,13 +110,14 @@ def collect(
     now: float,
     grace_seconds: float = GRACE_SECONDS,
     dry_run: bool = False,
+    approve: Approve = lambda planned: None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Report:
     """Remove what no live image needs and what is older than the grace. Safe at any time, and to repeat.
 
-    `now` is read from the clock by the caller, before this call. Raises BadManifest for a live image without manifest,
-    StoreFailure (`busy` on S3 while another collection is under way), and ValueError for a grace that writers do not
-    reckon with.
+    `now` is read from the clock by the caller, before this call. `approve` is called before anything is removed. Raises
+    BadManifest for a live image without manifest, StoreFailure (`busy` on S3 while another collection is under way), and
+    ValueError for a grace that writers do not reckon with.
     """
     if grace_seconds < LEAST_GRACE_SECONDS:
         raise ValueError(f"a grace of {grace_seconds:g} s: writers rely on {LEAST_GRACE_SECONDS:g} s")
@@ -114,9 +125,10 @@ def collect(
     needed = _Needed(store)
     needed.add(live())
     found: dict[str, list[Stored]] = {MANIFESTS: [], CHUNKS: []}
-    young = 0
+    objects = size = young = 0
     for folder, garbage in found.items():
         for stored in store.list(folder):
+            objects, size = objects + 1, size + stored.size
             if needed.has(stored.name):
                 continue
             if stored.modified < before:
@@ -125,21 +137,30 @@ def collect(
                 young += 1
     needed.add(live())
     removed = {folder: [stored for stored in garbage if not needed.has(stored.name)] for folder, garbage in found.items()}
-    if not dry_run and any(removed.values()):
+
+    def report(removed: dict[str, list[Stored]], leftovers: int) -> Report:
+        return Report(
+            objects=objects,
+            bytes=size,
+            live_manifests=len(needed.manifests),
+            live_chunks=len(needed.chunks),
+            removed_manifests=len(removed[MANIFESTS]),
+            removed_chunks=len(removed[CHUNKS]),
+            removed_bytes=sum(stored.size for garbage in removed.values() for stored in garbage),
+            young=young,
+            leftovers=leftovers,
+            dry_run=dry_run,
+        )
+
+    if dry_run:
+        return report(removed, 0)
+    approve(report(removed, 0))
+    if any(removed.values()):
         announcement = Announcement(store, now, sleep)
         announcement.begin()
         removed = {folder: _remove(store, garbage, before, announcement) for folder, garbage in removed.items()}
         announcement.end()
-    return Report(
-        live_manifests=len(needed.manifests),
-        live_chunks=len(needed.chunks),
-        removed_manifests=len(removed[MANIFESTS]),
-        removed_chunks=len(removed[CHUNKS]),
-        removed_bytes=sum(stored.size for garbage in removed.values() for stored in garbage),
-        young=young,
-        leftovers=0 if dry_run else store.tidy(before),
-        dry_run=dry_run,
-    )
+    return report(removed, store.tidy(before))
 
 
 def _remove(store: Store, garbage: list[Stored], before: float, announcement: Announcement) -> list[Stored]:

@@ -36,6 +36,7 @@ _REASONS: dict[int, Reason] = {
 }
 _PASSING = frozenset({errno.EAGAIN, errno.EINTR, errno.ENFILE, errno.EMFILE, errno.ESTALE, errno.ETIMEDOUT})
 _NOT_THERE = (FileNotFoundError, NotADirectoryError)
+_NO_OBJECT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO})  # nothing, a symbolic link, a socket
 _READ_BYTES = 8 << 20
 
 
@@ -94,9 +95,12 @@ class FolderStore:
         check_name(name)
         with _told("get", name):
             try:
-                file = os.open(self._root / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-            except _NOT_THERE:
-                raise Absent(name) from None
+                # O_NONBLOCK: opening a FIFO would wait for a writer; it changes nothing for a regular file.
+                file = os.open(self._root / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            except OSError as error:
+                if error.errno in _NO_OBJECT:
+                    raise Absent(name) from None
+                raise
             try:
                 found = os.fstat(file)
                 if not stat.S_ISREG(found.st_mode):

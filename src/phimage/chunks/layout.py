@@ -27,6 +27,7 @@ CHUNKS = "chunks"
 MANIFESTS = "manifests"
 QUARANTINE = "quarantine"
 SWEEPS = "sweeps"
+INSTALLATION = "installation"
 
 LEAST_GRACE_SECONDS = 3600.0
 """No collection removes what was put or refreshed less than this ago; writers rely on it (`collect`)."""

@@ -70,21 +70,18 @@ def upgrade(settings: Settings) -> None:
 def check(settings: Settings, as_json: bool) -> None:
     """Look whether everything in the database is as phimage left it. Exits with 1 if it is not.
 
-    Tables, the log of revisions against the rows of every noun, and whether every sealed key opens. Servers may go on.
+    The database's own files, tables, the log of revisions against the rows of every noun, whether every sealed key opens, and
+    whether the store belongs to the installation and has every manifest and chunk that images need; `phimage image verify` also
+    compares their bytes. Servers may go on.
 
     \b
     Example:
       phimage db check --data /var/lib/phimage
     """
-    from phimage.bootstrap import open_catalog
-    from phimage.catalog.integrity import check
+    from phimage.checking import check_installation
 
-    catalog = open_catalog(settings)
-    try:
-        with steps("checking") as step:
-            found = check(catalog.database, catalog.seal, step)
-    finally:
-        catalog.database.close()
+    with steps("checking") as step:
+        found = check_installation(settings, step)
     if as_json:
         print_json({"Findings": [{"Check": finding.check, "Table": finding.table, "What": finding.what} for finding in found]})
     else:

@@ -36,6 +36,7 @@ def demo(data: str, host: str, port: int, require_zone: bool, once: bool) -> Non
     """
     from phimage import demo as demonstration
     from phimage.demo_disk import can_publish
+    from phimage.process import private_files
     from phimage.server import serve
 
     flags = {"data": data, "host": host, "port": port, "require_zone": require_zone, "explain_signatures": host == LOOPBACK}
@@ -56,7 +57,8 @@ def demo(data: str, host: str, port: int, require_zone: bool, once: bool) -> Non
             failure.append(error)
         return not (once or failure)
 
-    serve(settings, demonstration.fill, listening)
+    with private_files():
+        serve(settings, demonstration.fill, listening)
     if failure:
         raise failure[0]
 

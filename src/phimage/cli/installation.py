@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from phimage.process import private_files
 from phimage.settings import read_settings
 
 _OPTIONS = (
@@ -21,10 +22,17 @@ _OPTIONS = (
 
 
 def with_installation_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the options that name an installation."""
+    """Give a command the options that name an installation. The files that it creates are private."""
+
+    @wraps(command)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        with private_files():
+            return command(*args, **kwargs)
+
+    found: Callable[..., Any] = run
     for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
+        found = option(found)
+    return found
 
 
 def of_installation(command: Callable[..., Any]) -> Callable[..., Any]:

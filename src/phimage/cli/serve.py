@@ -33,7 +33,8 @@ def serve(config: Path | None, **flags: Any) -> None:
       phimage serve --data /var/lib/phimage --host 0.0.0.0 --workers 4
       PHIMAGE_DATABASE=postgresql://phimage@db/phimage phimage serve
     """
-    from phimage.bootstrap import Prepared, prepare
+    from phimage.bootstrap import Prepared, configure_log, prepare
+    from phimage.process import in_child
     from phimage.server import serve as run
 
     def listening(url: str, prepared: Prepared) -> bool:
@@ -49,6 +50,10 @@ def serve(config: Path | None, **flags: Any) -> None:
             click.echo("Keep it and load a catalogue:")
             click.echo(f"  phimage config add operator --endpoint {url} --public-key {prepared.new_key.public}")
             click.echo("  phimage catalog starter > catalog.yaml && phimage catalog apply catalog.yaml")
+        elif prepared.unchanged:
+            click.echo("Nothing was changed since the first start. If its key was not kept, make another one with the settings")
+            click.echo("of this server: phimage key recover")
         click.echo(f"listening on {url}")
 
-    run(read_settings(config, os.environ, flags), prepare, listening)
+    configure_log()
+    run(read_settings(config, os.environ, flags), lambda settings: in_child(lambda: prepare(settings)), listening)

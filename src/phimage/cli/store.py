@@ -23,18 +23,23 @@ def store() -> None:
 @store.command(short_help="Remove what no image needs.")
 @click.option("--grace", default="24h", show_default=True, metavar="TIME", help="Keep what is younger; 1h at least.")
 @click.option("--dry-run", is_flag=True, help="Say what would be removed, and remove nothing.")
+@click.option("--remove", type=click.IntRange(0), metavar="N", help="Confirm that N chunks and manifests are to be removed.")
 @of_installation
 @json_option
-def gc(settings: Settings, grace: str, dry_run: bool, as_json: bool) -> None:
+def gc(settings: Settings, grace: str, dry_run: bool, remove: int | None, as_json: bool) -> None:
     """Remove what no image needs: chunks and manifests, parts of given-up uploads, files of ended work.
 
     It is safe at any time, while images are published, downloaded and removed, and to repeat. What was stored less than the
     grace ago stays, so that a publication that broke off finds its chunks again.
 
+    A removal of more than half of the store, or of everything, may mean that the database is not the right one. It is refused
+    until --remove says how many chunks and manifests it removes.
+
     \b
     Examples:
       phimage store gc --dry-run --data /var/lib/phimage
       phimage store gc --grace 1h
+      phimage store gc --remove 4711
     """
     from phimage import care
     from phimage.bootstrap import command_author, open_packs, opened_store
@@ -49,6 +54,7 @@ def gc(settings: Settings, grace: str, dry_run: bool, as_json: bool) -> None:
             command_author("CollectStore"),
             grace_seconds=seconds,
             dry_run=dry_run,
+            approve=care.refuse_large(remove),
         )
     if as_json:
         print_json(_pascal(msgspec.to_builtins(swept)))
@@ -62,6 +68,39 @@ def gc(settings: Settings, grace: str, dry_run: bool, as_json: bool) -> None:
     if swept.packs or swept.work_files:
         click.echo(f"{swept.packs} packs and {swept.work_files} work files {would}removed")
     click.echo(f"{report.live_chunks} chunks of {report.live_manifests} disks stay; {report.young} more are in their grace")
+    if dry_run and care.is_large(report):
+        note(f"that is more than half, or all: it needs --remove {report.removed}")
+
+
+@store.command(short_help="Make the store this installation's.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@of_installation
+def adopt(settings: Settings, yes: bool) -> None:
+    """Write this installation's id into the store in place of any other.
+
+    A store carries the id of its installation; servers, publishers and commands refuse a store of another one. Adopt a store
+    when the installation that it belonged to is gone, or when bytes are lost and an empty store takes their place. What the
+    database does not refer to is garbage from then on.
+
+    \b
+    Example:
+      phimage store adopt --data /var/lib/phimage
+    """
+    from phimage import ownership
+    from phimage.bootstrap import opened_parts
+
+    with opened_parts(settings) as (catalog, opened):
+        found = ownership.look(catalog.database, opened)
+        place = opened.describe()
+        if found.ours:
+            click.echo(f"{place} is this installation's already")
+            return
+        whose = f"belongs to installation {ownership.shown(found.owners)}" if found.owners else "belongs to no installation"
+        note(f"{place} {whose}; this database refers to {found.present} of its manifests")
+        if not yes:
+            click.confirm(f"Make it the store of installation {ownership.shown([found.id])}?", abort=True, err=True)
+        ownership.adopt(catalog.database, opened)
+    click.echo(f"{place} is this installation's now")
 
 
 @store.command(short_help="Say what images cost.")

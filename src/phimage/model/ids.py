@@ -17,6 +17,7 @@ ProjectId = NewType("ProjectId", str)
 PublicKey = NewType("PublicKey", str)
 Revision = NewType("Revision", int)
 JobId = NewType("JobId", str)
+InstallationId = NewType("InstallationId", str)
 
 RandomBytes = Callable[[int], bytes]
 """Where randomness comes from: `secrets.token_bytes`, or anything repeatable in a test."""

@@ -1,0 +1,42 @@
+"""The installation that a store belongs to: one empty object, `installation/ID`.
+
+The id is the name and not the content, so claiming needs no conditional put: two installations that claim a store at the same
+time each put their own object before they look for others, and at least one of them sees both.
+"""
+
+from __future__ import annotations
+
+from phimage.chunks.layout import CHUNKS, INSTALLATION, MANIFESTS
+from phimage.chunks.store import Store
+from phimage.model.ids import InstallationId
+
+
+def owners(store: Store) -> list[InstallationId]:
+    """The ids in the store: none in a new store, one as a rule, several after an interrupted `adopt`."""
+    return sorted(InstallationId(stored.name.rpartition("/")[2]) for stored in store.list(INSTALLATION))
+
+
+def has_bytes(store: Store) -> bool:
+    """Whether there is any manifest or chunk."""
+    return any(next(store.list(folder), None) is not None for folder in (MANIFESTS, CHUNKS))
+
+
+def claim(store: Store, id: InstallationId) -> bool:
+    """Put an id into a store that has none. False, and nothing is left of it, when another id came at the same time."""
+    store.put(_name(id), b"")
+    if owners(store) == [id]:
+        return True
+    store.delete(_name(id))
+    return False
+
+
+def adopt(store: Store, id: InstallationId) -> None:
+    """Make an id the only one in a store."""
+    store.put(_name(id), b"")
+    for other in owners(store):
+        if other != id:
+            store.delete(_name(other))
+
+
+def _name(id: InstallationId) -> str:
+    return f"{INSTALLATION}/{id}"

@@ -1,0 +1,139 @@
+"""One store, one installation: what a database does not know, its garbage collection would remove.
+
+A store carries the id of its installation (`chunks.owner`). A store without one, new or of an older phimage, is claimed when
+nothing speaks against it; a store of another installation is refused until `phimage store adopt` says otherwise.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+
+import structlog
+from msgspec import Struct
+
+from phimage.catalog.contents import live_manifests
+from phimage.catalog.engine import Database
+from phimage.catalog.installation import installation_id, known_manifests
+from phimage.chunks import owner
+from phimage.chunks.errors import StoreFailure
+from phimage.chunks.layout import MANIFESTS
+from phimage.chunks.store import Store
+from phimage.chunks.wrap import Operation, Result, Wrapped
+from phimage.errors import SetupError
+from phimage.model.ids import InstallationId
+
+log = structlog.get_logger()
+
+_SHOWN = 8
+"""Characters of an id in messages."""
+
+
+class Ownership(Struct, frozen=True):
+    """A database and a store beside each other."""
+
+    id: InstallationId
+    owners: tuple[InstallationId, ...]  # ids in the store
+    live: int  # manifests that images need now
+    present: int  # manifests that images need or needed at any revision, and that are in the store
+    has_bytes: bool  # whether the store has any manifest or chunk
+
+    @property
+    def ours(self) -> bool:
+        """Whether the store has this installation's id and no other."""
+        return self.owners == (self.id,)
+
+    @property
+    def claimable(self) -> bool:
+        """Whether a store without an id is this installation's by the look of it."""
+        return not self.owners and bool(self.present or not (self.live or self.has_bytes))
+
+
+def look(database: Database, store: Store) -> Ownership:
+    """Compare a database with a store. Lists the store's manifests. Raises SetupError before the first start."""
+    id = _own_id(database)
+    with database.read() as connection:
+        known, live = known_manifests(connection), len(live_manifests(connection))
+    present = sum(stored.name.rpartition("/")[2] in known for stored in store.list(MANIFESTS)) if known else 0
+    return Ownership(id, tuple(owner.owners(store)), live, present, owner.has_bytes(store))
+
+
+def require_owned(database: Database, store: Store) -> None:
+    """Return when the store belongs to the installation; claim a store without an id. Raises SetupError when it does not."""
+    if owner.owners(store) == [_own_id(database)]:
+        return
+    found = look(database, store)
+    if not found.claimable:
+        raise SetupError(_refusal(found, store.describe()))
+    if not owner.claim(store, found.id):
+        raise SetupError(f"the store, {store.describe()}, is claimed by another installation at this moment: run this again")
+
+
+def require_owned_unless_away(database: Database, store: Store) -> None:
+    """The same, but a store that does not answer is only logged: `owned` verifies it at its first call."""
+    try:
+        require_owned(database, store)
+    except StoreFailure as failure:
+        if not failure.passing:
+            raise
+        log.warning("store.unverified", reason=str(failure))
+
+
+def adopt(database: Database, store: Store) -> None:
+    """Make the store the installation's, whatever is in it."""
+    owner.adopt(store, _own_id(database))
+
+
+def refusal(database: Database, store: Store) -> str:
+    """Why the store is not the installation's; empty when it is, or can be claimed. Changes nothing."""
+    found = look(database, store)
+    return "" if found.ours or found.claimable else _refusal(found, store.describe())
+
+
+def is_used(store: Store) -> bool:
+    """Whether a store has image bytes or the id of an installation, so that it cannot be the store of a new one."""
+    return bool(owner.owners(store)) or owner.has_bytes(store)
+
+
+def owned(database: Database, store: Store) -> Store:
+    """A store whose first call verifies that it is the installation's: servers and publishers start while their store is away.
+
+    The refusal is a StoreFailure that may pass: an operator can adopt the store meanwhile.
+    """
+    accepted = threading.Event()
+
+    def around(operation: Operation, _sent: int, call: Callable[[], Result]) -> Result:
+        if not accepted.is_set():
+            try:
+                require_owned(database, store)
+            except SetupError as error:
+                raise StoreFailure(operation, "", "refused", str(error), passing=True) from error
+            accepted.set()
+        return call()
+
+    return Wrapped(store, around)
+
+
+def _own_id(database: Database) -> InstallationId:
+    with database.read() as connection:
+        id = installation_id(connection)
+    if id is None:
+        raise SetupError("the database has no account yet: run `phimage serve` once")
+    return id
+
+
+def shown(ids: Iterable[InstallationId]) -> str:
+    """Ids as messages have them."""
+    return ", ".join(id[:_SHOWN] for id in ids)
+
+
+def _refusal(found: Ownership, place: str) -> str:
+    check = "check PHIMAGE_STORE and PHIMAGE_DATABASE"
+    adopt = "`phimage store adopt --yes` makes the store this installation's"
+    if found.owners:
+        belongs = f"belongs to installation {shown(found.owners)}, and this database is of {shown([found.id])}"
+        return f"the store, {place}, {belongs}: {check}, or put back the database that was lost; {adopt}"
+    if found.has_bytes:
+        return f"the store, {place}, has image bytes that this database does not refer to: {check}; {adopt}"
+    lost = f"the database refers to {found.live} manifests, and the store, {place}, has none"
+    return f"{lost}: {check}, or put back the store from a backup; {adopt}"
