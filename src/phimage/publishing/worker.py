@@ -25,6 +25,7 @@ from phimage.model.content import Content, image_size
 from phimage.model.image import Image, State
 from phimage.model.job import Job
 from phimage.publishing.errors import ImageRefused, Interrupted, JobLost
+from phimage.publishing.expiry import Expiry
 from phimage.publishing.lease import Lease
 from phimage.publishing.pipeline import Made, Pipeline
 
@@ -56,8 +57,9 @@ class Worker:
         stop: threading.Event,
         pace: Pace | None = None,
         now: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`owner` names this worker in its jobs."""
+        """`owner` names this worker in its jobs. `clock` is monotonic: leases are measured with it."""
         self._catalog = catalog
         self._store = store
         self._pipeline = pipeline
@@ -65,6 +67,7 @@ class Worker:
         self._stop = stop
         self._pace = pace or Pace()
         self._now = now
+        self._expiry = Expiry(self._pace.lease, clock)
         self.outcomes = dict.fromkeys(("done", "failed", "lost", "let_go"), 0)
         """How many jobs ended in each way, or were let go."""
 
@@ -74,7 +77,7 @@ class Worker:
         while not self._stop.is_set():
             try:
                 self._catalog.refresh()  # takes no job of a database that asks for a newer program
-                job = jobs.claim(self._catalog.database, self._owner, self._now(), self._pace.lease)
+                job = self.claim()
                 if job is not None and self.work(job):
                     pause = self._pace.look
                     continue
@@ -83,6 +86,12 @@ class Worker:
                 log.warning("publisher.waits", reason=error.detail)
                 pause = min(2 * pause, LONGEST_PAUSE)
             self._stop.wait(pause)
+
+    def claim(self) -> Job | None:
+        """The next job: a queued one, or one whose worker fell silent. Raises ServiceUnavailable."""
+        database = self._catalog.database
+        expired = self._expiry.expired(jobs.leases(database))
+        return jobs.claim(database, self._owner, self._now(), self._pace.lease, expired)
 
     def work(self, job: Job) -> bool:
         """Do a job to its end. False when it was let go, for a reason that may pass."""
