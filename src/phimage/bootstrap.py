@@ -195,8 +195,9 @@ def build_app(
 
     def exchange_rates() -> None:
         assert rate_limit is not None
-        now = time.time()
-        rate_limit.learn(exchange(catalog.database, process, rate_limit.used(), now), now)
+        gone = rate_limit.gone(time.monotonic())
+        reports = exchange(catalog.database, process, rate_limit.used(), time.time(), gone)
+        rate_limit.learn(reports, time.monotonic())
 
     def unfinished() -> int:
         with catalog.database.read() as connection:

@@ -18,7 +18,7 @@ class Expiry:
         self._since: dict[Lease, float] = {}
 
     def expired(self, leases: Iterable[Lease]) -> list[Lease]:
-        """Those of all current leases that were not renewed for their length. Call it often: a lease counts from its first call."""
+        """The expired ones of all current leases. A lease is measured from the first call that saw it."""
         now = self._clock()
         self._since = {lease: self._since.get(lease, now) for lease in leases}  # a renewed lease is another one
         return [lease for lease, since in self._since.items() if now - since > self._seconds]
