@@ -50,6 +50,7 @@ from phimage.health.measures import Measures, of_publisher
 from phimage.health.shares import Place, Shares
 from phimage.model.account import Account
 from phimage.model.ids import AccountId
+from phimage.publishing.original import IN_PLACE
 from phimage.publishing.pipeline import Pipeline
 from phimage.publishing.worker import Pace, Worker
 from phimage.settings import Settings
@@ -279,7 +280,7 @@ def run_publisher(settings: Settings, stop: threading.Event, place: Place | None
     try:
         store_measures: StoreMeasures = {}
         store = measured(open_store(settings.store_place), store_measures)
-        pipeline = open_pipeline(settings, store, stop)
+        pipeline = open_pipeline(settings, store)
         owner = f"{socket.gethostname()}-{os.getpid()}"
         worker = Worker(catalog, store, pipeline, owner, stop, Pace(lease=settings.lease_seconds))
 
@@ -311,7 +312,7 @@ def open_packs(settings: Settings, store: Store) -> Packs:
     return Packs(store, settings.packs_folder, settings.packs_mb << 20)
 
 
-def open_pipeline(settings: Settings, store: Store, stop: threading.Event) -> Pipeline:
+def open_pipeline(settings: Settings, store: Store) -> Pipeline:
     """What makes disks of originals. Raises SetupError."""
     try:
         settings.work_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -320,7 +321,7 @@ def open_pipeline(settings: Settings, store: Store, stop: threading.Event) -> Pi
     reserve = settings.reserve_mb << 20
     web = Web(read_policy(settings.fetch_networks, settings.fetch_ports), agent=f"phimage/{__version__}")
     originals = OriginalLimits(most=settings.most_original_gb << 30, reserve=reserve)
-    fetcher = Fetcher(web, originals, sleep=stop.wait)
+    fetcher = Fetcher(web, originals, IN_PLACE)
     limits = DiskLimits(virtual_size=settings.most_disk_gb << 30)
     return Pipeline(store, fetcher, settings.work_folder, limits, reserve)
 

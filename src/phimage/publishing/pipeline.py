@@ -80,11 +80,11 @@ class Pipeline:
     def make(self, job: Job, step: Step) -> Made:
         """Make the disk of a job. May be repeated: what is in the store already is not written again.
 
-        Raises ImageRefused, SourceError, StoreFailure, FormatError, WrongDisk, OSError, and what `step` raises.
+        Raises ImageRefused, SourceError, SourceAway, StoreFailure, FormatError, WrongDisk, OSError, and what `step` raises.
         """
         for fence in range(1, job.fence):  # of who had it before and was killed
             self.clean(replace(job, fence=fence))
-        expected = expected_of(job, self._fetcher)
+        expected = expected_of(job, self._fetcher, step)
         source, where = source_of(job, expected, self._store, self._fetcher, self._work, self._limits, step)
         file, digest = self._unpacked(job, source, where, expected, step)
         overrides = frozenset(job.origin.overrides)

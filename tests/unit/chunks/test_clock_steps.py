@@ -39,7 +39,7 @@ def publish(store: MemoryStore, clock: Clock, step: float, moment: int, pause: f
         clock.now += pause
         if reached == moment:
             clock.now += step
-            collect(store, lambda: [], now=clock(), grace_seconds=LEAST_GRACE_SECONDS)
+            collect(store, list, now=clock(), grace_seconds=LEAST_GRACE_SECONDS)
 
     with DiskWriter(store, len(DISK), chunk_size=CHUNK, workers=1, now=clock, sleep=lambda seconds: None) as writer:
         for number, part in enumerate(PARTS):
