@@ -13,6 +13,7 @@ from typing import Self
 from phimage.chunks.store import Store
 from phimage.chunks.uploads import UploadSource
 from phimage.formats.examine import examine_head
+from phimage.formats.finding import Report
 from phimage.formats.limits import Limits
 from phimage.model.job import Job
 from phimage.publishing.errors import ImageRefused, SourceAway, refused_for
@@ -20,13 +21,13 @@ from phimage.publishing.step import FETCH, Step
 from phimage.sources.checksums import find_digest
 from phimage.sources.codec import Compression, detect
 from phimage.sources.digest import TRUST, Digest, Expected, read_digest
-from phimage.sources.errors import PackRefused, SourceBroken
+from phimage.sources.errors import PackRefused, SourceBroken, TooLarge
 from phimage.sources.fetch import Fetched, Fetcher
-from phimage.sources.local import LocalFile
+from phimage.sources.judge import HEAD
 from phimage.sources.progress import Progress
 from phimage.sources.retry import Retry
 from phimage.sources.source import Source
-from phimage.sources.unpack import Unpacking
+from phimage.sources.unpack import Bounds, Unpacking
 from phimage.sources.url import read_url
 
 IN_PLACE = Retry(longest=1.0, needs_progress=True)
@@ -94,11 +95,15 @@ def source_of(
     Raises SourceError, SourceAway, ImageRefused.
     """
     origin = job.origin
-    if not origin.url:
-        return UploadSource(store, job.id, origin.size, origin.name), origin.name or "the upload"
 
     def early(head: bytes, size: int | None) -> None:
         check_head(head, size, origin.format, frozenset(origin.overrides), limits, step)
+
+    if not origin.url:
+        upload = UploadSource(store, job.id, origin.size, origin.name)
+        with upload.open() as reader:
+            early(reader.read(HEAD), upload.size)
+        return upload, origin.name or "the upload"
 
     def tell(progress: Progress) -> None:
         step.at(FETCH, progress.done, progress.total or 0)
@@ -129,11 +134,28 @@ def work_file(work: Path, job: Job, ending: str) -> Path:
 
 
 def is_plain(source: Source) -> bool:
-    """Whether a file in the work folder can be used as it is: it is not compressed."""
-    if not isinstance(source, LocalFile):
-        return False
+    """Whether an original is not compressed."""
     with source.open() as reader:
         return detect(reader.read(64)) is Compression.NONE
+
+
+@contextmanager
+def bounded(limits: Limits, overrides: frozenset[str]) -> Iterator[Bounds]:
+    """The bounds for unpacking an original. Passing its limit is ImageRefused, with the finding `size.limit`.
+
+    Holes count. An image format adds tables to its disk, so an unpacked file may be 1/32 larger than a disk.
+    """
+    largest = limits.virtual_size + limits.virtual_size // 32
+    if "size.limit" in overrides:
+        largest = max(largest, Bounds().most)
+    try:
+        yield Bounds(most=largest)
+    except TooLarge as error:
+        if error.reason != "limit":
+            raise
+        report = Report()
+        report.note("size.limit", f"it unpacks to more than {largest} bytes; the limit of a disk is {limits.virtual_size}")
+        raise refused_for(report.findings) from None
 
 
 def check_head(
@@ -145,7 +167,7 @@ def check_head(
     """
     inside, packed = head, detect(head) is not Compression.NONE
     if packed:
-        inside = _unpacked(head)
+        inside = _unpacked(head, limits, overrides)
         size = None
     if not inside:
         return
@@ -157,11 +179,12 @@ def check_head(
         step.reserve(examination.virtual_size)
 
 
-def _unpacked(head: bytes) -> bytes:
+def _unpacked(head: bytes, limits: Limits, overrides: frozenset[str]) -> bytes:
     """What the first bytes hold, as far as they go. Raises ImageRefused for what can only become worse."""
     blocks: list[bytes] = []
     try:
-        blocks.extend(islice(Unpacking(Head(head), "the original"), _BLOCKS))
+        with bounded(limits, overrides) as bounds:
+            blocks.extend(islice(Unpacking(Head(head), "the original", bounds), _BLOCKS))
     except PackRefused as error:
         if error.reason not in ("cut", "damaged"):  # it was cut, by us
             raise ImageRefused(str(error)) from None
