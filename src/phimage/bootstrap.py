@@ -50,6 +50,7 @@ from phimage.health.measures import Measures, of_publisher
 from phimage.health.shares import Place, Shares
 from phimage.model.account import Account
 from phimage.model.ids import AccountId
+from phimage.publishing.original import IN_PLACE
 from phimage.publishing.pipeline import Pipeline
 from phimage.publishing.worker import Pace, Worker
 from phimage.settings import Settings
@@ -232,8 +233,9 @@ def build_app(
 
     def exchange_rates() -> None:
         assert rate_limit is not None
-        now = time.time()
-        rate_limit.learn(exchange(catalog.database, process, rate_limit.used(), now), now)
+        gone = rate_limit.gone(time.monotonic())
+        reports = exchange(catalog.database, process, rate_limit.used(), time.time(), gone)
+        rate_limit.learn(reports, time.monotonic())
 
     def unfinished() -> int:
         with catalog.database.read() as connection:
@@ -317,7 +319,7 @@ def run_publisher(settings: Settings, stop: threading.Event, place: Place | None
         plain = open_store(settings.store_place)
         ownership.require_owned_unless_away(catalog.database, plain)
         store = measured(ownership.owned(catalog.database, plain), store_measures)
-        pipeline = open_pipeline(settings, store, stop)
+        pipeline = open_pipeline(settings, store)
         owner = f"{socket.gethostname()}-{os.getpid()}"
         worker = Worker(catalog, store, pipeline, owner, stop, Pace(lease=settings.lease_seconds))
 
@@ -360,7 +362,7 @@ def open_packs(settings: Settings, store: Store) -> Packs:
     return Packs(store, settings.packs_folder, settings.packs_mb << 20)
 
 
-def open_pipeline(settings: Settings, store: Store, stop: threading.Event) -> Pipeline:
+def open_pipeline(settings: Settings, store: Store) -> Pipeline:
     """What makes disks of originals. Raises SetupError."""
     try:
         settings.work_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -369,7 +371,7 @@ def open_pipeline(settings: Settings, store: Store, stop: threading.Event) -> Pi
     reserve = settings.reserve_mb << 20
     web = Web(read_policy(settings.fetch_networks, settings.fetch_ports), agent=f"phimage/{__version__}")
     originals = OriginalLimits(most=settings.most_original_gb << 30, reserve=reserve)
-    fetcher = Fetcher(web, originals, sleep=stop.wait)
+    fetcher = Fetcher(web, originals, IN_PLACE)
     limits = DiskLimits(virtual_size=settings.most_disk_gb << 30)
     return Pipeline(store, fetcher, settings.work_folder, limits, reserve)
 

@@ -85,7 +85,7 @@ def publish(settings: Settings, catalog: Catalog, id: ImageId) -> None:
         stop = threading.Event()
         claimed = jobs.claim(catalog.database, "demo", time.time())
         if claimed is not None:
-            Worker(catalog, store, open_pipeline(settings, store, stop), "demo", stop).work(claimed)
+            Worker(catalog, store, open_pipeline(settings, store), "demo", stop).work(claimed)
     finally:
         structlog.reset_defaults()
 

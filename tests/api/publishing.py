@@ -51,7 +51,7 @@ class Shop:
         self.catalog = catalog
         self.store = store
         self._stop = threading.Event()
-        self._worker = Worker(catalog, store, open_pipeline(settings, store, self._stop), "by hand", self._stop)
+        self._worker = Worker(catalog, store, open_pipeline(settings, store), "by hand", self._stop)
 
     def ask(self, action: str, params: dict[str, Any] | None = None, pair: Pair | None = None) -> Reply:
         """The answer to a request, of the operator unless it is another's."""

@@ -11,6 +11,7 @@ from phimage.catalog import jobs
 from phimage.catalog.store import Catalog
 from phimage.model.ids import ImageId, JobId
 from phimage.model.job import Job, JobState, Origin, new_job
+from phimage.publishing.expiry import Expiry
 
 
 def _job(number: int = 1, state: JobState = JobState.QUEUED) -> Job:
@@ -50,12 +51,11 @@ def test_a_job_that_waits_for_its_upload_is_not_claimed(catalog: Catalog) -> Non
     assert jobs.claim(catalog.database, "worker", now=2000.0) is not None
 
 
-def test_a_job_whose_worker_fell_silent_is_claimed_again_and_the_first_one_has_lost_it(catalog: Catalog) -> None:
+def test_a_job_whose_lease_expired_is_claimed_again_and_its_first_worker_has_lost_it(catalog: Catalog) -> None:
     _add(catalog, _job())
     first = jobs.claim(catalog.database, "one", now=2000.0)
     assert first is not None
-    assert jobs.claim(catalog.database, "two", now=2000.0 + jobs.LEASE_SECONDS - 1) is None
-    second = jobs.claim(catalog.database, "two", now=2001.0 + jobs.LEASE_SECONDS)
+    second = jobs.claim(catalog.database, "two", now=2001.0, expired=jobs.leases(catalog.database))
     assert second is not None
     assert (second.owner, second.fence) == ("two", first.fence + 1)
     assert not jobs.tell(catalog.database, first, "late", 1, 2, now=2100.0)
@@ -65,13 +65,86 @@ def test_a_job_whose_worker_fell_silent_is_claimed_again_and_the_first_one_has_l
     assert (_find(catalog).state, _find(catalog).error) == (JobState.FAILED, "bad disk")
 
 
-def test_telling_how_far_it_is_renews_the_lease(catalog: Catalog) -> None:
+def test_a_lease_that_was_renewed_since_it_was_read_is_not_taken(catalog: Catalog) -> None:
     _add(catalog, _job())
     job = jobs.claim(catalog.database, "one", now=2000.0)
     assert job is not None
+    read = jobs.leases(catalog.database)
     assert jobs.tell(catalog.database, job, "fetching", 5, 10, now=2025.0)
-    assert jobs.claim(catalog.database, "two", now=2000.0 + jobs.LEASE_SECONDS + 1) is None
+    assert jobs.claim(catalog.database, "two", now=2026.0, expired=read) is None
     assert (_find(catalog).phase, _find(catalog).done, _find(catalog).total) == ("fetching", 5, 10)
+
+
+@pytest.mark.parametrize("step", [3600.0, -3600.0])
+def test_a_worker_whose_clock_is_an_hour_off_takes_no_job_of_a_worker_that_renews(catalog: Catalog, step: float) -> None:
+    _add(catalog, _job())
+    one = jobs.claim(catalog.database, "one", now=2000.0)
+    assert one is not None
+    clock = iter(range(100))
+    expiry = Expiry(10.0, lambda: float(next(clock)))
+    for second in range(50):
+        expired = expiry.expired(jobs.leases(catalog.database))
+        assert jobs.claim(catalog.database, "two", 2000.0 + step + second, 10.0, expired) is None
+        assert jobs.tell(catalog.database, one, "fetch", second, 0, 2000.0 + second, 10.0)
+    with catalog.database.write() as connection:
+        assert jobs.finish(connection, one)
+
+
+@pytest.mark.parametrize("step", [3600.0, -3600.0])
+def test_a_clock_that_steps_while_a_job_is_worked_on_takes_it_from_nobody(catalog: Catalog, step: float) -> None:
+    _add(catalog, _job())
+    one = jobs.claim(catalog.database, "one", now=2000.0)
+    assert one is not None
+    clock = iter(range(100))
+    expiry = Expiry(10.0, lambda: float(next(clock)))
+    for second in range(50):
+        now = 2000.0 + second + (step if second >= 5 else 0.0)
+        expired = expiry.expired(jobs.leases(catalog.database))
+        assert jobs.claim(catalog.database, "two", now, 10.0, expired) is None
+        assert jobs.tell(catalog.database, one, "fetch", second, 0, now, 10.0)
+
+
+def test_the_job_of_a_dead_worker_waits_for_one_lease_however_far_the_clock_steps_back(catalog: Catalog) -> None:
+    _add(catalog, _job())
+    assert jobs.claim(catalog.database, "one", now=2000.0, lease_seconds=10.0) is not None
+    clock = iter(range(100))
+    expiry = Expiry(10.0, lambda: float(next(clock)))
+    for second in range(100):
+        expired = expiry.expired(jobs.leases(catalog.database))
+        if jobs.claim(catalog.database, "two", 2000.0 - 3600.0 + second, 10.0, expired) is not None:
+            break
+    assert second == 11
+
+
+def test_a_postponed_job_waits_until_it_is_due_and_lets_those_before_it_go_first(catalog: Catalog) -> None:
+    _add(catalog, _job(1), _job(2))
+    first = jobs.claim(catalog.database, "worker", now=2000.0)
+    assert first is not None
+    assert jobs.postpone(catalog.database, first, 2060.0, 1, "no answer")
+    assert (_find(catalog).state, _find(catalog).failures, _find(catalog).error) == (JobState.QUEUED, 1, "no answer")
+    claimed = [jobs.claim(catalog.database, "worker", now=now) for now in (2001.0, 2059.0)]
+    _add(catalog, replace(_job(3), created=2070.0))
+    claimed += [jobs.claim(catalog.database, "worker", now=2070.0) for _ in range(2)]
+    assert [job and job.id for job in claimed] == ["job-2", None, "job-1", "job-3"]
+    assert _find(catalog).error == ""
+
+
+def test_a_postponed_job_does_not_wait_for_a_clock_that_stepped_back(catalog: Catalog) -> None:
+    _add(catalog, _job())
+    job = jobs.claim(catalog.database, "worker", now=6000.0)
+    assert job is not None
+    assert jobs.postpone(catalog.database, job, 6060.0, 1, "no answer")
+    assert jobs.claim(catalog.database, "worker", now=6060.0 - 3600.0) is not None
+
+
+def test_a_job_that_was_lost_is_not_postponed(catalog: Catalog) -> None:
+    _add(catalog, _job())
+    job = jobs.claim(catalog.database, "worker", now=2000.0)
+    assert job is not None
+    with catalog.database.write() as connection:
+        jobs.give_up(connection, job.image, "withdrawn")
+    assert not jobs.postpone(catalog.database, job, 2060.0, 1, "no answer")
+    assert _find(catalog).error == "withdrawn"
 
 
 def test_a_finished_job_stays_finished(catalog: Catalog) -> None:

@@ -26,10 +26,13 @@ from phimage.model.content import Content
 from phimage.model.ids import ClusterId, ImageId, JobId, MachineTypeId, ProjectId, ZoneId
 from phimage.model.image import NO_PROJECT, Image, ImageType, State
 from phimage.model.job import Job, Origin, new_job
+from phimage.publishing.original import IN_PLACE
 from phimage.publishing.pipeline import Pipeline
 from phimage.publishing.worker import Pace, Worker
+from phimage.sources.answer import Times
 from phimage.sources.fetch import Fetcher
 from phimage.sources.policy import Policy
+from phimage.sources.retry import Retry
 from phimage.sources.web import Web
 from tests.formats.real_disk import sfdisk
 
@@ -94,16 +97,22 @@ class Shop:
         pace: Pace | None = None,
         policy: Policy | None = None,
         now: Callable[[], float] = time.time,
+        *,
+        times: Times | None = None,
+        limits: Limits | None = None,
+        retry: Retry | None = None,
     ) -> None:
+        """`times` and `retry` are for the sources of jobs, `limits` for their disks."""
         work.mkdir(exist_ok=True)
         self.catalog = catalog
         self.store = store
         self.work = work
         self.stop = threading.Event()
         self._now = now
-        fetcher = Fetcher(Web(policy or Policy()), sleep=self.stop.wait)
-        self.pipeline = Pipeline(store, fetcher, work, Limits(), reserve=0, now=now)
-        self.worker = Worker(catalog, store, self.pipeline, "worker", self.stop, pace or Pace(lease=5, look=0.05), now)
+        fetcher = Fetcher(Web(policy or Policy(), times=times), retry=IN_PLACE)
+        self.pipeline = Pipeline(store, fetcher, work, limits or Limits(), reserve=0, now=now)
+        pace = pace or Pace(lease=5, look=0.05)
+        self.worker = Worker(catalog, store, self.pipeline, "worker", self.stop, pace, now, retry=retry)
 
     def begin(self, file: Path, number: int = 1, *, made: Image | None = None, **origin: object) -> Job:
         """Let an image wait for an upload, and put all parts of a file. `origin` says otherwise than the truth about it."""
@@ -124,6 +133,15 @@ class Shop:
         self.put(job, file.read_bytes())
         with self.catalog.database.write() as connection:
             assert jobs.queue(connection, job.id)
+        return job
+
+    def begin_url(self, url: str, number: int = 1, **origin: object) -> Job:
+        """Let an image wait for what a URL gives."""
+        made = image(number)
+        job = new_job(JobId(f"job-{number}"), made.id, replace(Origin(url=url), **origin), self._now(), actor=AUTHOR.actor)
+        with self.catalog.change(AUTHOR) as change:
+            IMAGES.put(change, made)
+            await_content(change, job)
         return job
 
     def put(self, job: Job, data: bytes) -> None:

@@ -136,7 +136,7 @@ def test_an_image_that_was_withdrawn_meanwhile_stays_gone(shop: Shop, tmp_path: 
 def test_a_worker_that_lost_its_job_writes_nothing(shop: Shop, tmp_path: Path) -> None:
     job = shop.begin(disk(tmp_path))
     slow = jobs.claim(shop.catalog.database, "slow", 2_000_000_000.0, 5)
-    quick = jobs.claim(shop.catalog.database, "quick", 2_000_000_100.0, 5)
+    quick = jobs.claim(shop.catalog.database, "quick", 2_000_000_000.0, 5, jobs.leases(shop.catalog.database))
     assert slow is not None
     assert quick is not None
     shop.worker.work(slow)
@@ -156,9 +156,9 @@ def test_a_worker_that_is_told_to_stop_lets_its_job_go_for_the_next_one(shop: Sh
 
 def test_a_job_that_ends_every_worker_is_given_up(shop: Shop, tmp_path: Path) -> None:
     job = shop.begin(disk(tmp_path))
-    now = 2_000_000_000.0
-    for number in range(51):
-        claimed = jobs.claim(shop.catalog.database, "worker", now + 10 * number, 5)
+    database = shop.catalog.database
+    for _ in range(51):
+        claimed = jobs.claim(database, "worker", 2_000_000_000.0, 5, jobs.leases(database))
     assert claimed is not None
     shop.worker.work(claimed)
     assert "never came to an end" in shop.job(job.id).error

@@ -118,7 +118,7 @@ def test_who_lost_a_job_leaves_the_files_and_the_upload_of_who_has_it_alone(
     with ThreadPoolExecutor(2) as pool:
         workers = []
         for number, shop in enumerate((late, quick)):
-            claimed = jobs.claim(catalog.database, f"worker {number}", time.time() + 1000 * number, 30)
+            claimed = jobs.claim(catalog.database, f"worker {number}", time.time(), 30, jobs.leases(catalog.database))
             assert claimed is not None
             workers.append(pool.submit(shop.worker.work, claimed))
             gates[number].reached.wait()

@@ -61,7 +61,7 @@ class JobResponse(Struct, rename="pascal", frozen=True, kw_only=True):
     phase: Annotated[str, Meta(description="fetch, unpack, examine, convert or store; empty before the first")]
     done: Annotated[int, Meta(description="bytes of the phase that are done")]
     total: Annotated[int, Meta(description="bytes of the phase, 0 when they are not known")]
-    error: Annotated[str, Meta(description="why it failed")]
+    error: Annotated[str, Meta(description="why it failed; of a queued job, why it is tried again later")]
     findings: Annotated[tuple[str, ...], Meta(description="what the inspection of a published disk remarked, as id: text")]
 
 

@@ -1,22 +1,28 @@
-"""Jobs as rows with leases. Whoever claims a job has it until its lease runs out, and proves with its fence that it still has.
+"""Jobs as rows with leases. A worker renews the lease of its job, and proves with its fence that it still has the job.
 
 A worker that was paused past its lease finds its fence outdated: what it then tells or finishes is refused, so a job has one
 result (a fencing token). Every call is one short transaction.
+
+No lease is compared with a clock. A lease has expired when another worker saw no renewal of it for its length, on its own
+monotonic clock (`publishing.expiry`), so clocks that step, and clocks that differ, take no job away and delay none.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, and_, func, insert, or_, select, update
+from sqlalchemy import Connection, and_, case, func, insert, or_, select, update
 
 from phimage.catalog import tables
 from phimage.catalog.engine import Database
 from phimage.model.ids import ImageId, JobId
-from phimage.model.job import Job, JobState, Origin
+from phimage.model.job import Job, JobState, Lease, Origin
 
 LEASE_SECONDS = 30.0
+MAX_POSTPONE_SECONDS = 600.0
+"""A postponed job waits at most this long. A later `not_before` was written by a clock that is wrong, or was."""
 
 _rows = tables.job
 _UNFINISHED = (JobState.WAITING, JobState.QUEUED, JobState.RUNNING)
@@ -55,18 +61,33 @@ def queue(connection: Connection, id: JobId, origin: Origin | None = None) -> bo
     return _set(connection, and_(_rows.c.id == id, _rows.c.state == JobState.WAITING), state=JobState.QUEUED, **values)
 
 
-def claim(database: Database, owner: str, now: float, lease_seconds: float = LEASE_SECONDS) -> Job | None:
-    """Take the oldest job that nobody has, or whose owner fell silent. None when there is nothing to do."""
+def leases(database: Database) -> list[Lease]:
+    """The leases of all running jobs."""
+    columns = [_rows.c[name] for name in Lease.__struct_fields__]
+    with database.read() as connection:
+        rows = connection.execute(select(*columns).where(_rows.c.state == JobState.RUNNING))
+        return [msgspec.convert(row._mapping, Lease) for row in rows]
+
+
+def claim(
+    database: Database,
+    owner: str,
+    now: float,
+    lease_seconds: float = LEASE_SECONDS,
+    expired: Collection[Lease] = (),
+) -> Job | None:
+    """Take the job that has been ready longest: queued and due, or running on one of the `expired` leases.
+
+    A lease that was renewed since it was read is not taken. None when nothing is ready.
+    """
+    ready = _ready(now, expired)
     with database.read() as connection:  # most of the time there is nothing, and nobody should wait for that
-        if connection.execute(select(_rows.c.id).where(_ready(now)).limit(1)).first() is None:
+        if connection.execute(select(_rows.c.id).where(ready).limit(1)).first() is None:
             return None
+    since = case((_rows.c.not_before > _rows.c.created, _rows.c.not_before), else_=_rows.c.created)
     with database.write() as connection:
         found = connection.execute(
-            select(_rows.c.id)
-            .where(_ready(now))
-            .order_by(_rows.c.created, _rows.c.id)
-            .limit(1)
-            .with_for_update(skip_locked=True)
+            select(_rows.c.id).where(ready).order_by(since, _rows.c.id).limit(1).with_for_update(skip_locked=True)
         ).first()
         if found is None:
             return None
@@ -77,6 +98,7 @@ def claim(database: Database, owner: str, now: float, lease_seconds: float = LEA
             owner=owner,
             fence=_rows.c.fence + 1,
             lease_until=now + lease_seconds,
+            error="",
         )
         return _one(connection, _rows.c.id == found.id)
 
@@ -93,6 +115,16 @@ def let_go(database: Database, job: Job) -> bool:
     """Give a job back, for another worker to go on with at once. False when it was lost already."""
     with database.write() as connection:
         return _set(connection, _held(job), state=JobState.QUEUED, lease_until=0.0)
+
+
+def postpone(database: Database, job: Job, not_before: float, failures: int, reason: str) -> bool:
+    """Queue a job again, for no earlier than a time, behind the jobs that are ready by then. False when it was lost already.
+
+    `failures` is how often its source failed in a row, `reason` why it failed last.
+    """
+    values = {"not_before": not_before, "failures": failures, "error": reason, "lease_until": 0.0}
+    with database.write() as connection:
+        return _set(connection, _held(job), state=JobState.QUEUED, **values)
 
 
 def finish(connection: Connection, job: Job, error: str = "") -> bool:
@@ -121,8 +153,19 @@ def all_unfinished(connection: Connection) -> list[Job]:
     return [_decode(row) for row in rows]
 
 
-def _ready(now: float) -> Any:
-    return or_(_rows.c.state == JobState.QUEUED, and_(_rows.c.state == JobState.RUNNING, _rows.c.lease_until < now))
+def _ready(now: float, expired: Collection[Lease]) -> Any:
+    rows = _rows.c
+    due = or_(rows.not_before <= now, rows.not_before > now + MAX_POSTPONE_SECONDS)
+    unrenewed = [
+        and_(
+            rows.id == lease.id,
+            rows.state == JobState.RUNNING,
+            rows.fence == lease.fence,
+            rows.lease_until == lease.lease_until,
+        )
+        for lease in expired
+    ]
+    return or_(and_(rows.state == JobState.QUEUED, due), *unrenewed)
 
 
 def _held(job: Job) -> Any:

@@ -23,7 +23,7 @@ from sqlalchemy import (
     text,
 )
 
-SCHEMA = "0003"
+SCHEMA = "0004"
 """The schema that these tables are: the number of the last step in `migrations/versions`."""
 LIVE = 2**63 - 1
 """`until` of a row that holds now."""
@@ -222,6 +222,8 @@ job = Table(
     Column("actor", Text, nullable=False, server_default=""),
     Column("token", Text, nullable=False, server_default=""),
     Column("reserved", BigInteger, nullable=False, server_default="0"),
+    Column("not_before", Float, nullable=False, server_default="0"),
+    Column("failures", Integer, nullable=False, server_default="0"),
     Index("ix_job_image", "image"),
     Index("ix_job_state_created", "state", "created"),
     Index("ix_job_token", "token"),

@@ -20,7 +20,11 @@ Why nothing that is needed is removed. Let g = LEAST_GRACE_SECONDS, G >= g the g
    announcement also keeps a second collection away, which could remove, for the first one's reason, what was put again.
 5. An image that was taken out of `live` can be registered again only after `renew`, which is a writer in the sense of 1.
    `live` is read a second time before anything is removed, so that an image which came back in between is spared.
-6. If `live` cannot be read, or a live manifest is missing or damaged, nothing is removed: what it needs is not known.
+6. A clock that steps, forward or back, changes nothing in 1 to 3 where writer, store and collection have the same clock: ages
+   before and after the step are taken with it. After a step forward everything looks older, so a writer refreshes it once
+   more, or finds it gone and fails (Lost). Clocks that differ by more than 450 s need a larger grace; the default has room for
+   hours.
+7. If `live` cannot be read, or a live manifest is missing or damaged, nothing is removed: what it needs is not known.
 
 Manifests go before their chunks, so that a collection which is cut short leaves no manifest without its chunks. What is
 not removed today, because it is young or the collection died, is removed another day. Removing twice does no harm.

@@ -142,6 +142,7 @@ def wait(session: Session, id: str, as_json: bool) -> None:
 
 def follow(client: Client, image: str, progress: Progress) -> dict[str, Any]:
     """Show how far a publication is until it ends. Raises PublishFailed with the reason."""
+    told = ""
     try:
         while True:
             found = _call(client, "GetPHostImageJob", ImageId=image)
@@ -151,6 +152,9 @@ def follow(client: Client, image: str, progress: Progress) -> dict[str, Any]:
                 return found
             if found["State"] == "Waiting":
                 raise PublishFailed(f"{image} waits for its upload: run its `phimage image publish` again to go on")
+            if found["State"] == "Queued" and found["Error"] not in ("", told):
+                told = found["Error"]
+                note(f"{image} waits and is tried again: {told}")
             progress.at(PHASES.get(found["Phase"], found["Phase"]), found["Done"], found["Total"] or None)
             time.sleep(LOOK_SECONDS)
     except KeyboardInterrupt:

@@ -116,12 +116,15 @@ class Dispatcher(Generic[View]):
         *,
         explain_signatures: bool = False,
         clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`clock` dates changes; `monotonic` measures rates, so that a clock that steps neither refuses nor admits requests."""
         self.registry = registry
         self._views = views
         self._rate_limit = rate_limit
         self._explain_signatures = explain_signatures
         self._clock = clock
+        self._monotonic = monotonic
 
     def answer(self, incoming: Incoming, attempt: Attempt) -> Answer:
         """The answer to a request. Raises MustWait or NotYet as the attempt allows."""
@@ -187,7 +190,7 @@ class Dispatcher(Generic[View]):
     def _check_each_time(self, household: Household, key: PublicKey, incoming: Incoming, attempt: Attempt) -> None:
         check_address(household, incoming.address)
         if self._rate_limit is not None and not attempt.counted:
-            self._rate_limit.spend(key, self._clock())
+            self._rate_limit.spend(key, self._monotonic())
             attempt.counted = True
 
     def _run(self, admitted: _Admitted[View], pin: Pin, view: View, incoming: Incoming, attempt: Attempt) -> Answer:

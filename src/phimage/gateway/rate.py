@@ -3,6 +3,9 @@
 A bucket holds `burst` requests and fills with `rate` a second. Processes tell each other a few times a second what they
 let through, so that N of them together keep the rate on average; until the next report each may let through what its own
 bucket holds, so at most N bursts pass at once.
+
+All times here are of one monotonic clock of this process. No process compares a time of another: a process counts as gone when
+its report has not changed for FORGET_SECONDS.
 """
 
 from __future__ import annotations
@@ -10,20 +13,32 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 
+from msgspec import Struct
+
 from phimage.errors import RateLimited
 from phimage.model.ids import PublicKey
 
 MOST_KEYS = 100_000
+FORGET_SECONDS = 60.0
+
+Used = Mapping[PublicKey, int]
+"""How many requests of each key a process let through, ever."""
 
 
 class _Bucket:
-    __slots__ = ("elsewhere", "filled", "tokens", "used")
+    __slots__ = ("filled", "tokens", "used")
 
     def __init__(self, tokens: float, filled: float) -> None:
         self.tokens = tokens
         self.filled = filled
         self.used = 0
-        self.elsewhere = 0
+
+
+class _Report(Struct):
+    """What another process reported last, and since when it reports the same."""
+
+    used: Used
+    since: float
 
 
 class RateLimit:
@@ -34,9 +49,10 @@ class RateLimit:
         self._burst = burst
         self._lock = threading.Lock()
         self._buckets: dict[PublicKey, _Bucket] = {}
+        self._reports: dict[str, _Report] = {}
 
     def spend(self, key: PublicKey, now: float) -> None:
-        """Let one request through. Raises RateLimited when the key has spent its rate; `now` is in seconds."""
+        """Let one request through. Raises RateLimited when the key has spent its rate."""
         with self._lock:
             bucket = self._buckets.get(key)
             if bucket is None:
@@ -53,18 +69,30 @@ class RateLimit:
         with self._lock:
             return {key: bucket.used for key, bucket in self._buckets.items()}
 
-    def learn(self, elsewhere: Mapping[PublicKey, int], now: float) -> None:
-        """Take into account what other processes let through, ever, by key."""
+    def learn(self, reports: Mapping[str, Used], now: float) -> None:
+        """Take what the other processes let through since the last call out of the buckets. `reports` are by process.
+
+        The first report of a process only says where it starts: what it let through before is spent and over.
+        """
         with self._lock:
+            known = {process: self._reports.get(process) or _Report(used, now) for process, used in reports.items()}
             for key, bucket in self._buckets.items():
                 self._fill(bucket, now)
-                total = elsewhere.get(key, 0)
-                bucket.tokens = max(bucket.tokens - max(0, total - bucket.elsewhere), -float(self._burst))
-                bucket.elsewhere = total
+                news = sum(max(0, reports[process].get(key, 0) - last.used.get(key, 0)) for process, last in known.items())
+                bucket.tokens = max(bucket.tokens - news, -float(self._burst))
+            self._reports = {
+                process: last if last.used == reports[process] else _Report(reports[process], now)
+                for process, last in known.items()
+            }
             if len(self._buckets) > MOST_KEYS:
                 full = [key for key, bucket in self._buckets.items() if bucket.tokens >= self._burst]
                 for key in full:
                     del self._buckets[key]
+
+    def gone(self, now: float) -> list[str]:
+        """The processes whose reports can be removed. One that is only idle reports again, and nothing is lost."""
+        with self._lock:
+            return [process for process, last in self._reports.items() if now - last.since > FORGET_SECONDS]
 
     def _fill(self, bucket: _Bucket, now: float) -> None:
         if now > bucket.filled:

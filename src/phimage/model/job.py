@@ -38,11 +38,20 @@ class Origin(Struct, frozen=True):
     sent: str = ""
 
 
+class Lease(Struct, frozen=True):
+    """The lease of a running job, as its worker renewed it last. Each renewal changes `lease_until`."""
+
+    id: JobId
+    fence: int
+    lease_until: float
+
+
 class Job(Struct, frozen=True):
     """One piece of work. `fence` counts how often it was claimed: who holds an older number has lost it.
 
     Times are Unix seconds; `done` and `total` are bytes of the phase, `total` 0 when it is not known. `actor` asked for it; the
     same `token` asks for the same once more. `reserved` bytes count against the project's quota while it is unfinished.
+    `failures` counts how often its source failed in a row; it is not claimed before `not_before`.
     """
 
     id: JobId
@@ -61,6 +70,8 @@ class Job(Struct, frozen=True):
     actor: str = ""
     token: str = ""
     reserved: int = 0
+    not_before: float = 0.0
+    failures: int = 0
 
     @property
     def unfinished(self) -> bool:

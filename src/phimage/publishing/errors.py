@@ -2,6 +2,7 @@
 
 PhimageError
 ├── ImageRefused        the bytes are no image that may be published; trying the same again does not help
+├── SourceAway          the source gives nothing now; trying again later may help
 ├── JobLost             another worker has the job, or it was ended: what this one did counts for nothing
 └── Interrupted         this worker is to stop; the job goes on with another one
 """
@@ -12,12 +13,23 @@ from collections.abc import Sequence
 
 from phimage.errors import PhimageError
 from phimage.formats.finding import Finding
+from phimage.sources.errors import SourceBroken
 
 
 class ImageRefused(PhimageError):
     """The bytes are no image that may be published. The text is for the operator: what was found, and what to do."""
 
     exit_code = 65
+
+
+class SourceAway(PhimageError):
+    """The source gives nothing now. `broken` says why."""
+
+    exit_code = 75
+
+    def __init__(self, broken: SourceBroken) -> None:
+        self.broken = broken
+        super().__init__(str(broken))
 
 
 class JobLost(PhimageError):

@@ -1,4 +1,7 @@
-"""A job while a worker has it: it says how far it is, and learns that it was lost."""
+"""A job while a worker has it: it says how far it is, and learns that it was lost.
+
+A withdrawn image, a job that another worker took and a worker that is to stop all set `cancel` within RENEW_SECONDS.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,8 @@ from phimage.catalog.engine import Database
 from phimage.errors import ServiceUnavailable
 from phimage.model.job import Job
 from phimage.publishing.errors import ImageRefused, Interrupted, JobLost
+
+RENEW_SECONDS = 1.0
 
 
 class Lease:
@@ -34,19 +39,29 @@ class Lease:
         self._stop = stop
         self._now = now
         self._place = ("", 0, 0)
+        self._cancel = threading.Event()
         self._lost = False
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._renew, name="job-lease", daemon=True)
+
+    @property
+    def cancel(self) -> threading.Event:
+        """See `Step`."""
+        return self._cancel
+
+    def check(self) -> None:
+        """See `Step`."""
+        if self._lost:
+            raise JobLost(self._job.id)
+        if self._stop.is_set():
+            raise Interrupted(self._job.id)
 
     def at(self, phase: str, done: int = 0, total: int = 0) -> None:
         """See `Step`."""
         began, self._place = self._place[0] != phase, (phase, done, total)
         if began:
             self._tell()
-        if self._lost:
-            raise JobLost(self._job.id)
-        if self._stop.is_set():
-            raise Interrupted(self._job.id)
+        self.check()
 
     def reserve(self, size: int) -> None:
         """See `Step`."""
@@ -64,8 +79,10 @@ class Lease:
         self._thread.join()
 
     def _renew(self) -> None:
-        while not self._over.wait(min(1.0, self._seconds / 6)):
+        while not self._over.wait(min(RENEW_SECONDS, self._seconds / 6)):
             self._tell()
+            if self._lost or self._stop.is_set():
+                self._cancel.set()
 
     def _tell(self) -> None:
         with suppress(ServiceUnavailable):  # if it lasts, the lease runs out and the fence decides

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
@@ -11,20 +13,26 @@ from typing import Self
 from phimage.chunks.store import Store
 from phimage.chunks.uploads import UploadSource
 from phimage.formats.examine import examine_head
+from phimage.formats.finding import Report
 from phimage.formats.limits import Limits
 from phimage.model.job import Job
-from phimage.publishing.errors import ImageRefused, refused_for
+from phimage.publishing.errors import ImageRefused, SourceAway, refused_for
 from phimage.publishing.step import FETCH, Step
 from phimage.sources.checksums import find_digest
 from phimage.sources.codec import Compression, detect
 from phimage.sources.digest import TRUST, Digest, Expected, read_digest
-from phimage.sources.errors import PackRefused, SourceBroken
-from phimage.sources.fetch import Fetcher
-from phimage.sources.local import LocalFile
+from phimage.sources.errors import PackRefused, SourceBroken, TooLarge
+from phimage.sources.fetch import Fetched, Fetcher
+from phimage.sources.judge import HEAD
 from phimage.sources.progress import Progress
+from phimage.sources.retry import Retry
 from phimage.sources.source import Source
-from phimage.sources.unpack import Unpacking
+from phimage.sources.unpack import Bounds, Unpacking
 from phimage.sources.url import read_url
+
+IN_PLACE = Retry(longest=1.0, needs_progress=True)
+"""For the fetcher of a publisher: a source that sent something is asked again at once. Any other failure is SourceAway, and the
+worker postpones the job, so that no publisher waits for a source that sends nothing."""
 
 _BLOCKS = 4
 """Of a MiB, unpacked: enough for every header."""
@@ -51,14 +59,26 @@ class Head:
         self.close()
 
 
-def expected_of(job: Job, fetcher: Fetcher) -> Expected:
-    """What the original must have: the digest as given, or the one in a checksum file. Raises SourceError."""
+@contextmanager
+def _fetching(step: Step) -> Iterator[None]:
+    """A break of the source is the end of the work if that was cancelled, else SourceAway."""
+    try:
+        yield
+    except SourceBroken as broken:
+        step.check()
+        raise SourceAway(broken) from None
+
+
+def expected_of(job: Job, fetcher: Fetcher, step: Step) -> Expected:
+    """What the original must have: the digest as given, or the one in a checksum file. Raises SourceError, SourceAway."""
     origin = job.origin
     if origin.digest:
         return Expected(read_digest(origin.digest), "as given")
     if origin.checksum_url:
         name = read_url(origin.url).file if origin.url else origin.name
-        return find_digest(fetcher.text(origin.checksum_url), name, read_url(origin.checksum_url).shown)
+        with _fetching(step):
+            text = fetcher.text(origin.checksum_url, step.cancel)
+        return find_digest(text, name, read_url(origin.checksum_url).shown)
     return TRUST
 
 
@@ -70,25 +90,36 @@ def sent_digest(job: Job) -> Digest | None:
 def source_of(
     job: Job, expected: Expected, store: Store, fetcher: Fetcher, work: Path, limits: Limits, step: Step
 ) -> tuple[Source, str]:
-    """The original, and its name for messages. A URL is fetched into the work folder. Raises SourceError, ImageRefused."""
+    """The original, and its name for messages. A URL is fetched into the work folder.
+
+    Raises SourceError, SourceAway, ImageRefused.
+    """
     origin = job.origin
-    if not origin.url:
-        return UploadSource(store, job.id, origin.size, origin.name), origin.name or "the upload"
 
     def early(head: bytes, size: int | None) -> None:
         check_head(head, size, origin.format, frozenset(origin.overrides), limits, step)
 
+    if not origin.url:
+        upload = UploadSource(store, job.id, origin.size, origin.name)
+        with upload.open() as reader:
+            early(reader.read(HEAD), upload.size)
+        return upload, origin.name or "the upload"
+
     def tell(progress: Progress) -> None:
         step.at(FETCH, progress.done, progress.total or 0)
 
+    def fetch(file: Path) -> Fetched:
+        return fetcher.fetch(origin.url, file, expected, early=early, tell=tell, cancel=step.cancel)
+
     file = fetch_file(work, job)
-    try:
-        fetched = fetcher.fetch(origin.url, file, expected, early=early, tell=tell)
-    except SourceBroken as broken:
-        if broken.where != str(file):
-            raise
-        # Whoever had the job before was paused, and still holds the file.
-        fetched = fetcher.fetch(origin.url, work_file(work, job, "fetch"), expected, early=early, tell=tell)
+    with _fetching(step):
+        try:
+            fetched = fetch(file)
+        except SourceBroken as broken:
+            if broken.where != str(file):
+                raise
+            # Whoever had the job before was paused, and still holds the file.
+            fetched = fetch(work_file(work, job, "fetch"))
     return fetched.source(), fetched.url
 
 
@@ -103,11 +134,28 @@ def work_file(work: Path, job: Job, ending: str) -> Path:
 
 
 def is_plain(source: Source) -> bool:
-    """Whether a file in the work folder can be used as it is: it is not compressed."""
-    if not isinstance(source, LocalFile):
-        return False
+    """Whether an original is not compressed."""
     with source.open() as reader:
         return detect(reader.read(64)) is Compression.NONE
+
+
+@contextmanager
+def bounded(limits: Limits, overrides: frozenset[str]) -> Iterator[Bounds]:
+    """The bounds for unpacking an original. Passing its limit is ImageRefused, with the finding `size.limit`.
+
+    Holes count. An image format adds tables to its disk, so an unpacked file may be 1/32 larger than a disk.
+    """
+    largest = limits.virtual_size + limits.virtual_size // 32
+    if "size.limit" in overrides:
+        largest = max(largest, Bounds().most)
+    try:
+        yield Bounds(most=largest)
+    except TooLarge as error:
+        if error.reason != "limit":
+            raise
+        report = Report()
+        report.note("size.limit", f"it unpacks to more than {largest} bytes; the limit of a disk is {limits.virtual_size}")
+        raise refused_for(report.findings) from None
 
 
 def check_head(
@@ -119,7 +167,7 @@ def check_head(
     """
     inside, packed = head, detect(head) is not Compression.NONE
     if packed:
-        inside = _unpacked(head)
+        inside = _unpacked(head, limits, overrides)
         size = None
     if not inside:
         return
@@ -131,11 +179,12 @@ def check_head(
         step.reserve(examination.virtual_size)
 
 
-def _unpacked(head: bytes) -> bytes:
+def _unpacked(head: bytes, limits: Limits, overrides: frozenset[str]) -> bytes:
     """What the first bytes hold, as far as they go. Raises ImageRefused for what can only become worse."""
     blocks: list[bytes] = []
     try:
-        blocks.extend(islice(Unpacking(Head(head), "the original"), _BLOCKS))
+        with bounded(limits, overrides) as bounds:
+            blocks.extend(islice(Unpacking(Head(head), "the original", bounds), _BLOCKS))
     except PackRefused as error:
         if error.reason not in ("cut", "damaged"):  # it was cut, by us
             raise ImageRefused(str(error)) from None

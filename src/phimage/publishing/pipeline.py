@@ -31,7 +31,7 @@ from phimage.formats.signature import Format
 from phimage.model.job import Job
 from phimage.publishing.errors import refused_for
 from phimage.publishing.facts import facts_of
-from phimage.publishing.original import expected_of, fetch_file, is_plain, sent_digest, source_of, work_file
+from phimage.publishing.original import bounded, expected_of, fetch_file, is_plain, sent_digest, source_of, work_file
 from phimage.publishing.step import CONVERT, EXAMINE, STORE, UNPACK, Step
 from phimage.sources.digest import Algorithm, Expected
 from phimage.sources.errors import WrongDigest
@@ -80,11 +80,11 @@ class Pipeline:
     def make(self, job: Job, step: Step) -> Made:
         """Make the disk of a job. May be repeated: what is in the store already is not written again.
 
-        Raises ImageRefused, SourceError, StoreFailure, FormatError, WrongDisk, OSError, and what `step` raises.
+        Raises ImageRefused, SourceError, SourceAway, StoreFailure, FormatError, WrongDisk, OSError, and what `step` raises.
         """
         for fence in range(1, job.fence):  # of who had it before and was killed
             self.clean(replace(job, fence=fence))
-        expected = expected_of(job, self._fetcher)
+        expected = expected_of(job, self._fetcher, step)
         source, where = source_of(job, expected, self._store, self._fetcher, self._work, self._limits, step)
         file, digest = self._unpacked(job, source, where, expected, step)
         overrides = frozenset(job.origin.overrides)
@@ -112,19 +112,22 @@ class Pipeline:
             discard(fetch_file(self._work, job))
 
     def _unpacked(self, job: Job, source: Source, where: str, expected: Expected, step: Step) -> tuple[Path, str]:
-        """The original without its compression, and its digest. Raises WrongDigest."""
+        """The original without its compression, and its digest. Raises WrongDigest, ImageRefused."""
 
         def tell(progress: Progress) -> None:
             step.at(UNPACK, progress.done, progress.total or 0)
 
+        step.at(UNPACK, 0, source.size or 0)
+        plain, overrides = is_plain(source), frozenset(job.origin.overrides)
         with Verified(source.open(), expected, where) as reader:
-            if isinstance(source, LocalFile) and is_plain(source):
+            if plain and isinstance(source, LocalFile):
                 file = source.path
                 while reader.read(1 << 20):
                     step.at(UNPACK, reader.size, source.size)
             else:
                 file = work_file(self._work, job, "file")
-                unpack_to(reader, where, file, self._room, total=source.size, tell=tell)
+                with bounded(self._limits, overrides) as bounds:
+                    unpack_to(reader, where, file, self._room, None if plain else bounds, total=source.size, tell=tell)
             digests = reader.finish()
         sent = sent_digest(job)
         if sent is not None and digests[Algorithm.SHA256] != sent:

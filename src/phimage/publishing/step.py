@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Final, Protocol
 
 FETCH: Final = "fetch"
@@ -15,6 +16,14 @@ PHASES: Final = (FETCH, UNPACK, EXAMINE, CONVERT, STORE)
 
 class Step(Protocol):
     """Who has the job. Every call may raise JobLost or Interrupted, and then nothing more is to be done."""
+
+    @property
+    def cancel(self) -> threading.Event:
+        """Set when the next call would raise JobLost or Interrupted: what blocks must end then."""
+        ...
+
+    def check(self) -> None:
+        """Raises JobLost or Interrupted when the work is to end."""
 
     def at(self, phase: str, done: int = 0, total: int = 0) -> None:
         """So many bytes of a phase are done; `total` is 0 when it is not known. Called often."""

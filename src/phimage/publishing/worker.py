@@ -24,9 +24,12 @@ from phimage.errors import PhimageError, ServiceUnavailable, SetupError
 from phimage.model.content import Content, image_size
 from phimage.model.image import Image, State
 from phimage.model.job import Job
-from phimage.publishing.errors import ImageRefused, Interrupted, JobLost
+from phimage.publishing.errors import ImageRefused, Interrupted, JobLost, SourceAway
+from phimage.publishing.expiry import Expiry
 from phimage.publishing.lease import Lease
 from phimage.publishing.pipeline import Made, Pipeline
+from phimage.sources.errors import SourceBroken
+from phimage.sources.retry import PROGRESS, Retry, given_up
 
 log = structlog.get_logger()
 
@@ -56,8 +59,13 @@ class Worker:
         stop: threading.Event,
         pace: Pace | None = None,
         now: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.monotonic,
+        retry: Retry | None = None,
     ) -> None:
-        """`owner` names this worker in its jobs."""
+        """`owner` names this worker in its jobs. `clock` is monotonic: leases are measured with it.
+
+        `retry` says how often, and after what waits, a source that gives nothing is asked again.
+        """
         self._catalog = catalog
         self._store = store
         self._pipeline = pipeline
@@ -65,6 +73,8 @@ class Worker:
         self._stop = stop
         self._pace = pace or Pace()
         self._now = now
+        self._retry = retry or Retry()
+        self._expiry = Expiry(self._pace.lease, clock)
         self.outcomes = dict.fromkeys(("done", "failed", "lost", "let_go"), 0)
         """How many jobs ended in each way, or were let go."""
 
@@ -74,7 +84,7 @@ class Worker:
         while not self._stop.is_set():
             try:
                 self._catalog.refresh()  # takes no job of a database that asks for a newer program
-                job = jobs.claim(self._catalog.database, self._owner, self._now(), self._pace.lease)
+                job = self.claim()
                 if job is not None and self.work(job):
                     pause = self._pace.look
                     continue
@@ -83,6 +93,12 @@ class Worker:
                 log.warning("publisher.waits", reason=error.detail)
                 pause = min(2 * pause, LONGEST_PAUSE)
             self._stop.wait(pause)
+
+    def claim(self) -> Job | None:
+        """The next job: a queued one, or one whose worker fell silent. Raises ServiceUnavailable."""
+        database = self._catalog.database
+        expired = self._expiry.expired(jobs.leases(database))
+        return jobs.claim(database, self._owner, self._now(), self._pace.lease, expired)
 
     def work(self, job: Job) -> bool:
         """Do a job to its end. False when it was let go, for a reason that may pass."""
@@ -108,6 +124,10 @@ class Worker:
             bound.info("job.let_go")
             self._let_go(job)
             return False
+        except SourceAway as away:
+            if self._postpone(job, away.broken):
+                return True
+            ended = self._fail(job, str(given_up(away.broken, job.failures + 1, away.broken.offset or 0)))
         except ServiceUnavailable as error:
             bound.warning("job.let_go", reason=error.detail)
             with suppress(ServiceUnavailable):
@@ -179,6 +199,17 @@ class Worker:
             return False
         bound.warning("job.failed")
         self.outcomes["failed"] += 1
+        return True
+
+    def _postpone(self, job: Job, broken: SourceBroken) -> bool:
+        """Let the job of a source that gives nothing wait, so that others go first. False when it was tried often enough."""
+        failures = 1 if broken.gained >= PROGRESS else job.failures + 1
+        if failures >= self._retry.tries:
+            return False
+        seconds = self._retry.wait(failures, broken.after)
+        kept = jobs.postpone(self._catalog.database, job, self._now() + seconds, failures, str(broken))
+        self.outcomes["let_go" if kept else "lost"] += 1
+        log.warning("job.postponed" if kept else "job.lost", job=job.id, image=job.image, seconds=seconds, reason=str(broken))
         return True
 
     def _let_go(self, job: Job) -> None:

@@ -24,12 +24,15 @@ _LENGTH = re.compile(r"\d{1,18}", re.ASCII)
 
 
 class Times(Struct, frozen=True):
-    """How long a server may take, in seconds: to connect, for all of a header, and for each `least` bytes of a body."""
+    """How long a server may take, in seconds: to connect, for all of a header, and for each `least` bytes of a body.
+
+    So the minimum rate of a whole body is `least` / `stall`: a MiB a minute.
+    """
 
     connect: float = 10.0
     head: float = 30.0
     stall: float = 60.0
-    least: int = 64 * 1024
+    least: int = 1024 * 1024
 
 
 class Version(Struct, frozen=True):

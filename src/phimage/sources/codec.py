@@ -83,7 +83,7 @@ def decompressor(kind: Compression, memory: int) -> Decompressor:
 
 
 def told_size(kind: Compression, head: bytes) -> int | None:
-    """How many bytes the first member says that it holds, where its beginning tells."""
+    """How many bytes a member says that it holds, where its beginning tells."""
     if kind is not Compression.ZSTD:
         return None
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
 from phimage.errors import PhimageError
@@ -32,6 +33,7 @@ class Download:
         expected: Expected,
         early: Early | None,
         meter: Meter,
+        cancel: threading.Event,
     ) -> None:
         self._web = web
         self._limits = limits
@@ -41,6 +43,7 @@ class Download:
         self._expected = expected
         self._early = early
         self._meter = meter
+        self._cancel = cancel
         self._judged = False
 
     def run(self) -> None:
@@ -59,7 +62,7 @@ class Download:
         partial = self._partial
         resuming = partial.offset > 0 and partial.version.known
         fields = {"Range": f"bytes={partial.offset}-", "If-Range": partial.version.condition} if resuming else {}
-        with self._web.get(self._url, fields, downgrade=self._expected.known) as answer:
+        with self._web.get(self._url, fields, downgrade=self._expected.known, cancel=self._cancel) as answer:
             if resuming and not self._continues(answer):
                 partial.begin(None, Version())
                 return

@@ -72,10 +72,12 @@ class SourceBroken(SourceError):
         status: int | None = None,
         offset: int | None = None,
         after: float = 0.0,
+        gained: int = 0,
     ) -> None:
-        """`after`: in how many seconds the server asks to be asked again."""
+        """`after`: in how many seconds the server asks to be asked again. `gained`: how many bytes the call added."""
         super().__init__(where, what, remedy, reason=reason, status=status, offset=offset)
         self.after = after
+        self.gained = gained
 
 
 class SourceChanged(SourceError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from pathlib import Path
 
@@ -60,9 +61,10 @@ class Fetcher:
         retry: Retry | None = None,
         *,
         clock: Clock = time.monotonic,
-        sleep: Sleep = time.sleep,
+        sleep: Sleep | None = None,
         free: Free = free_bytes,
     ) -> None:
+        """`sleep` waits between tries; without it, the wait ends early when the fetch is cancelled."""
         self._web = web
         self._limits = limits or Limits()
         self._retry = retry or Retry()
@@ -71,20 +73,29 @@ class Fetcher:
         self._free = free
 
     def fetch(
-        self, url: str, work: Path, expected: Expected, *, early: Early | None = None, tell: Tell | None = None
+        self,
+        url: str,
+        work: Path,
+        expected: Expected,
+        *,
+        early: Early | None = None,
+        tell: Tell | None = None,
+        cancel: threading.Event | None = None,
     ) -> Fetched:
         """Fetch a URL into a work file. Called again with both the same it goes on where it stopped.
 
-        What `tell` raises stops it, and what came is kept. Bytes that can never be an image are removed: a wrong digest, a
+        What `tell` raises stops it, and what came is kept. Setting `cancel` ends it with SourceBroken within half a second,
+        whatever it waits for. Bytes that can never be an image are removed: a wrong digest, a
         page, too many, refused by `early`. The file stays until the caller calls `partial.discard`.
         Raises SourceError; nothing but an exception tells of bytes that are not the expected ones.
         """
-        parsed = read_url(url)
+        parsed, cancel = read_url(url), cancel or threading.Event()
         room = Room(work.parent, self._limits.reserve, self._free)
         with room.writing(parsed.shown), Partial.open(work, parsed.bare, expected) as partial:
-            download = Download(self._web, self._limits, room, parsed, partial, expected, early, Meter(tell, self._clock))
+            meter = Meter(tell, self._clock)
+            download = Download(self._web, self._limits, room, parsed, partial, expected, early, meter, cancel)
             try:
-                persist(download.run, self._retry, self._sleep, lambda: partial.offset)
+                persist(download.run, self._retry, self._sleep or cancel.wait, lambda: partial.offset, cancel)
             except SourceError as error:
                 if error.offset is None and partial.offset:
                     error.offset = partial.offset
@@ -95,12 +106,12 @@ class Fetcher:
     def look(self, url: str, expected: Expected = TRUST) -> Look:
         """The first MiB and the size of what a URL answers, judged like a fetch. Raises SourceError."""
         parsed = read_url(url)
-        return persist(lambda: self._look(parsed, expected), self._retry, self._sleep)
+        return persist(lambda: self._look(parsed, expected), self._retry, self._sleep or time.sleep)
 
-    def text(self, url: str) -> str:
-        """A small text, such as a checksum file. Raises SourceError."""
-        parsed = read_url(url)
-        found = persist(lambda: self._bytes(parsed, LARGEST), self._retry, self._sleep)
+    def text(self, url: str, cancel: threading.Event | None = None) -> str:
+        """A small text, such as a checksum file. `cancel`: see `fetch`. Raises SourceError."""
+        parsed, cancel = read_url(url), cancel or threading.Event()
+        found = persist(lambda: self._bytes(parsed, LARGEST, cancel), self._retry, self._sleep or cancel.wait, cancel=cancel)
         if len(found) > LARGEST:
             raise TooLarge(parsed.shown, f"more than {LARGEST} bytes are no checksum file", "check the URL", reason="limit")
         return found.decode("utf-8", "replace")
@@ -118,8 +129,8 @@ class Fetcher:
             check_head(url.shown, head)
             return Look(url.name, size, head[:HEAD])
 
-    def _bytes(self, url: Url, most: int) -> bytes:
-        with self._web.get(url) as answer:
+    def _bytes(self, url: Url, most: int, cancel: threading.Event) -> bytes:
+        with self._web.get(url, cancel=cancel) as answer:
             check_status(answer)
             answer.check_begun()
             check_fields(answer)

@@ -73,8 +73,7 @@ class Unpacking:
     def __iter__(self) -> Iterator[bytes]:
         head = self._input.peek(HEAD)
         self.compression = detect(head)
-        if (told_size(self.compression, head) or 0) > self._bounds.most:
-            raise self._too_large()
+        self._check_told(head)
         first = True
         for block in _blocks(self._plain() if self.compression is Compression.NONE else self._members()):
             if first and self.compression is not Compression.NONE and detect(block) is not Compression.NONE:
@@ -135,12 +134,18 @@ class Unpacking:
         zeros = self._input.skip_zeros() if self.compression in (Compression.GZIP, Compression.XZ) else 0
         head = self._input.peek(HEAD)
         if not (self.compression is Compression.XZ and zeros % 4) and (not head or detect(head) is self.compression):
+            self._check_told(head)
             return bool(head)
         raise self._refused(f"after the {self.compression} there are other bytes", "get it again, or cut them off", "trailing")
 
     def _count(self, more: int) -> None:
         self.size += more
         if self.size > self._bounds.most:
+            raise self._too_large()
+
+    def _check_told(self, head: bytes) -> None:
+        """Raises TooLarge when the member that begins here says that it holds more than the limit leaves."""
+        if self.size + (told_size(self.compression, head) or 0) > self._bounds.most:
             raise self._too_large()
 
     def _check_ratio(self, size: int, ratio: int) -> None:

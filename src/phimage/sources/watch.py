@@ -1,4 +1,5 @@
-"""A watch over one connection: it cuts a connection that keeps a reader waiting for too long, however busy it looks.
+"""A watch over one connection: it cuts a connection that keeps a reader waiting for too long, however busy it looks, and one
+whose work is cancelled.
 
 The timeout of a socket starts anew with each byte, so a server that sends one now and then holds a reader for ever, in
 the middle of a status line, of endless headers, of the size of a chunk. The watch is another thread and does not care where.
@@ -21,12 +22,16 @@ TICK: Final = 0.25
 class Watch:
     """Cuts a connection when its reader has waited until the moment given to `until`. Close it when done."""
 
-    def __init__(self, connection: socket.socket, tick: float = TICK) -> None:
-        """`connection` may be wrapped in TLS, or be closed before the watch is: the watch holds the bare one beneath."""
+    def __init__(self, connection: socket.socket, tick: float = TICK, cancel: threading.Event | None = None) -> None:
+        """`connection` may be wrapped in TLS, or be closed before the watch is: the watch holds the bare one beneath.
+
+        It may still be unconnected: cutting it ends a `connect` as well. Setting `cancel` cuts it within a tick.
+        """
         self.cut = False
         self._bare = socket.socket(fileno=os.dup(connection.fileno()))
         self._moment = math.inf
         self._tick = tick
+        self._cancel = cancel or threading.Event()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="source-watch", daemon=True)
         self._thread.start()
@@ -53,7 +58,7 @@ class Watch:
 
     def _run(self) -> None:
         while not self._closing.wait(self._tick):
-            if time.monotonic() >= self._moment:
+            if time.monotonic() >= self._moment or self._cancel.is_set():
                 self.cut = True
                 with suppress(OSError):  # the other side was quicker
                     self._bare.shutdown(socket.SHUT_RDWR)

@@ -8,12 +8,14 @@ from __future__ import annotations
 import http.client
 import socket
 import ssl
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
 from phimage.sources.answer import Answer, Times, told_of
+from phimage.sources.deadline import within
 from phimage.sources.errors import AnswerRefused, SourceBroken, UrlRefused
 from phimage.sources.policy import Policy, Resolve, system_resolver
 from phimage.sources.url import Url
@@ -40,16 +42,24 @@ class Web:
         self._tls = tls or ssl.create_default_context()
         self._agent = agent
 
-    def get(self, url: Url, fields: Mapping[str, str] | None = None, *, downgrade: bool = False) -> Answer:
+    def get(
+        self,
+        url: Url,
+        fields: Mapping[str, str] | None = None,
+        *,
+        downgrade: bool = False,
+        cancel: threading.Event | None = None,
+    ) -> Answer:
         """GET a URL, following redirects; whatever the status, the caller judges it. Close the answer.
 
-        A redirect from https to http is followed only with `downgrade`: then a digest must prove the bytes.
+        A redirect from https to http is followed only with `downgrade`: then a digest must prove the bytes. Setting `cancel`
+        ends this call, and all reading of the answer, with SourceBroken.
         Raises UrlRefused, AnswerRefused (no such host, certificate, too many redirects), SourceBroken.
         """
-        here = url
+        here, cancel = url, cancel or threading.Event()
         for _ in range(self.policy.redirects + 1):
             try:
-                answer = self._ask(here, fields or {})
+                answer = self._ask(here, fields or {}, cancel)
             except UrlRefused as error:
                 raise (error if here is url else _led_to(url, error)) from None
             if answer.status not in REDIRECTS:
@@ -74,10 +84,9 @@ class Web:
         except UrlRefused as error:
             raise _led_to(here, error) from None
 
-    def _ask(self, url: Url, fields: Mapping[str, str]) -> Answer:
+    def _ask(self, url: Url, fields: Mapping[str, str], cancel: threading.Event) -> Answer:
         """One request and its answer, whatever it is."""
-        bare = self._connect(url)
-        watch = Watch(bare, min(TICK, self.times.head / 8, self.times.stall / 8))
+        bare, watch = self._connect(url, cancel)
         connection = http.client.HTTPConnection(url.host, url.port)
         connection.sock = bare
         try:
@@ -99,12 +108,18 @@ class Web:
         finally:
             bare.close()  # the answer has its own hold on it
 
-    def _connect(self, url: Url) -> socket.socket:
-        """A connection to the first checked address that takes it."""
+    def _connect(self, url: Url, cancel: threading.Event) -> tuple[socket.socket, Watch]:
+        """A connection to the first checked address that takes it, and the watch over it."""
+
+        def resolve(host: str, port: int) -> Sequence[str]:
+            return within(self.times.head, cancel, lambda: self._resolve(host, port))
+
         last: Exception | None = None
-        for address in self.policy.admit(url, self._resolve):
+        for address in self.policy.admit(url, resolve):
+            if cancel.is_set():
+                break
             try:
-                return self._open(url, address)
+                return self._open(url, address, cancel)
             except ssl.SSLCertVerificationError as error:
                 told = f"the certificate of {url.host} is not valid: {error.verify_message}"
                 remedy = "check the URL; a private authority goes into SSL_CERT_FILE of the server"
@@ -114,14 +129,22 @@ class Web:
         told = "no answer to the connection" if isinstance(last, TimeoutError) or last is None else told_of(last)
         raise SourceBroken(url.shown, f"{url.host} cannot be reached: {told}", reason="connect")
 
-    def _open(self, url: Url, address: str) -> socket.socket:
-        bare = socket.create_connection((address, url.port), self.times.connect)
+    def _open(self, url: Url, address: str, cancel: threading.Event) -> tuple[socket.socket, Watch]:
+        bare = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
+        watch = Watch(bare, min(TICK, self.times.head / 8, self.times.stall / 8), cancel)
         try:
+            bare.settimeout(max(self.times.connect, self.times.head, self.times.stall) + 1)  # the watch is stricter
+            watch.until(time.monotonic() + self.times.connect)
+            bare.connect((address, url.port))
+            watch.until(time.monotonic() + self.times.connect)
             wrapped = self._tls.wrap_socket(bare, server_hostname=url.host) if url.scheme == "https" else bare
-            wrapped.settimeout(max(self.times.head, self.times.stall) + 1)  # the watch is stricter
-            return wrapped
-        except BaseException:
+            watch.rest()
+            return wrapped, watch
+        except BaseException as error:
+            watch.close()
             bare.close()
+            if watch.cut and isinstance(error, OSError):
+                raise TimeoutError from None
             raise
 
     def _no_answer(self, url: Url, error: Exception, cut: bool) -> Exception:

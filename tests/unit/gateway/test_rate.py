@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from phimage.errors import RateLimited
-from phimage.gateway.rate import RateLimit
+from phimage.gateway.rate import FORGET_SECONDS, RateLimit
 from phimage.model.ids import PublicKey
 
 KEY, OTHER = PublicKey("key"), PublicKey("other")
@@ -67,8 +67,32 @@ def test_processes_that_tell_each_other_keep_the_rate_together() -> None:
         used = [process.used() for process in processes]
         now += step
         for position, process in enumerate(processes):
-            elsewhere = sum(other.get(KEY, 0) for place, other in enumerate(used) if place != position)
-            process.learn({KEY: elsewhere}, now)
+            process.learn({str(place): other for place, other in enumerate(used) if place != position}, now)
     # The documented tolerance: a burst for each process, and the rate on average.
     assert passed <= 20 * seconds * 1.25 + 4 * 10
     assert passed >= 20 * seconds * 0.5
+
+
+def test_a_report_that_is_lost_for_a_while_locks_no_key_out() -> None:
+    limit = RateLimit(rate=5, burst=10)
+    limit.spend(KEY, 100.0)
+    limit.learn({"other": {KEY: 1_000_000}}, 100.0)
+    limit.learn({}, 101.0)
+    limit.learn({"other": {KEY: 1_000_002}}, 102.0)
+    limit.learn({"other": {KEY: 1_000_005}}, 102.0)
+    assert _let_through(limit, KEY, now=102.0, tries=50) == 7
+
+
+def test_a_key_that_is_new_here_is_not_charged_for_what_it_sent_elsewhere_before() -> None:
+    limit = RateLimit(rate=5, burst=10)
+    limit.learn({"other": {KEY: 1_000_000}}, 100.0)
+    limit.spend(KEY, 101.0)
+    limit.learn({"other": {KEY: 1_000_002}}, 101.0)
+    assert _let_through(limit, KEY, now=101.0, tries=50) == 7
+
+
+def test_a_process_is_gone_when_its_report_stays_the_same_for_a_minute() -> None:
+    limit = RateLimit(rate=5, burst=10)
+    for second in range(62):
+        limit.learn({"silent": {KEY: 3}, "busy": {KEY: second}}, 100.0 + second)
+        assert limit.gone(100.0 + second) == (["silent"] if second > FORGET_SECONDS else [])

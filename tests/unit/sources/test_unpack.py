@@ -258,6 +258,30 @@ def test_a_frame_that_tells_too_large_a_size_is_refused_at_once() -> None:
         next(iter(Unpacking(Chunks(packed), "a", Bounds(most=999_999))))
 
 
+def packed_untold(kind: Compression, content: bytes) -> bytes:
+    """Compressed, without a size in its beginning."""
+    packer = zstd.ZstdCompressor() if kind is Compression.ZSTD else None
+    return packer.compress(content) + packer.flush() if packer else PACK[kind](content)
+
+
+@KINDS
+@pytest.mark.parametrize("members", [1, 8])
+def test_unpacking_stops_within_a_block_of_the_limit_and_zeros_count(kind: Compression, members: int) -> None:
+    packed = packed_untold(kind, noise(65536) + bytes(16 * MIB // members - 65536)) * members
+    unpacking = Unpacking(Chunks(packed), "disk.img", Bounds(most=5 * MIB))
+    with pytest.raises(TooLarge, match=f"more than the limit of {5 * MIB} bytes"):
+        deque(unpacking, 0)
+    assert unpacking.size <= 6 * MIB
+
+
+@pytest.mark.parametrize("before", [b"", SKIPPABLE, zstd.compress(b"hello") + SKIPPABLE])
+def test_any_frame_that_tells_more_than_the_limit_leaves_is_refused_before_it_is_unpacked(before: bytes) -> None:
+    unpacking = Unpacking(Chunks(before + zstd.compress(bytes(1_000_000))), "a", Bounds(most=999_999))
+    with pytest.raises(TooLarge):
+        deque(unpacking, 0)
+    assert unpacking.size in (0, len(b"hello"))
+
+
 def gzip_bomb(block: bytes, blocks: int) -> Iterator[bytes]:
     packer = zlib.compressobj(9, wbits=31)
     for _ in range(blocks):

@@ -1,0 +1,160 @@
+"""A source that hangs holds neither the only publisher nor its image: others go first, and withdrawing ends it at once."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from phimage.catalog.contents import withdraw_contents
+from phimage.catalog.images import IMAGES
+from phimage.catalog.store import Catalog
+from phimage.chunks.memory import MemoryStore
+from phimage.model.image import State
+from phimage.model.job import Job, JobState
+from phimage.publishing.worker import Pace
+from phimage.sources.answer import Times
+from phimage.sources.policy import read_policy
+from phimage.sources.retry import Retry
+from tests.publishing.shop import AUTHOR, MIB, Shop, disk, image
+from tests.unit.sources.server import Exchange, FileServed, Handler, Server, wait_for
+
+WITHIN_SECONDS = 2.0
+HASTE = Times(connect=0.5, head=0.5, stall=0.5)
+REACHABLE = read_policy(["127.0.0.0/8"], [])
+
+
+def hang_before_the_header(exchange: Exchange) -> None:
+    exchange.hold()
+
+
+def hang_in_the_middle(exchange: Exchange) -> None:
+    exchange.answer(200, bytes(1000), length=100 * MIB)
+    exchange.hold()
+
+
+def trickle(exchange: Exchange) -> None:
+    exchange.answer(200, b"", length=100 * MIB)
+    exchange.drip(bytes(1000), pause=1.0)
+
+
+HANGING: dict[str, Handler] = {
+    "before the header": hang_before_the_header,
+    "in the middle": hang_in_the_middle,
+    "a byte a second": trickle,
+}
+hanging = pytest.mark.parametrize("handler", HANGING.values(), ids=HANGING)
+
+
+NewShop = Callable[[Times | None, Retry | None], Shop]
+
+
+@pytest.fixture
+def new_shop(catalog: Catalog, tmp_path: Path) -> NewShop:
+    def new(times: Times | None, retry: Retry | None) -> Shop:
+        pace = Pace(lease=30, look=0.02)
+        return Shop(catalog, MemoryStore(), tmp_path / "work", pace, REACHABLE, times=times, retry=retry)
+
+    return new
+
+
+@contextmanager
+def working(shop: Shop) -> Iterator[None]:
+    """The only publisher, at work."""
+    thread = threading.Thread(target=shop.worker.run)
+    thread.start()
+    try:
+        yield
+    finally:
+        shop.stop.set()
+        thread.join()
+
+
+def is_fetching(shop: Shop, job: Job, server: Server) -> Callable[[], bool]:
+    return lambda: bool(server.requests) and shop.job(job.id).state is JobState.RUNNING
+
+
+@hanging
+def test_another_job_is_published_while_a_source_hangs_and_the_hanging_one_is_given_up(
+    new_shop: NewShop, tmp_path: Path, handler: Handler
+) -> None:
+    shop = new_shop(HASTE, Retry(tries=3, first=0.05))
+    with Server(handler) as server:
+        hung = shop.begin_url(server.url())
+        other = shop.begin(disk(tmp_path), 2)
+        with working(shop):
+            assert wait_for(lambda: shop.job(other.id).state is JobState.DONE, 20)
+            assert shop.job(hung.id).unfinished
+            assert wait_for(lambda: shop.job(hung.id).state is JobState.FAILED, 20)
+    assert len(server.requests) == 3
+    assert "3 times in a row" in shop.job(hung.id).error
+    assert shop.image(hung.image).state is State.UNAVAILABLE
+
+
+@hanging
+def test_withdrawing_an_image_whose_source_hangs_frees_the_publisher(
+    new_shop: NewShop, tmp_path: Path, handler: Handler
+) -> None:
+    shop = new_shop(None, None)
+    with Server(handler) as server:
+        hung = shop.begin_url(server.url())
+        with working(shop):
+            assert wait_for(is_fetching(shop, hung, server), 20)
+            other = shop.begin(disk(tmp_path), 2)
+            withdrawn = time.monotonic()
+            with shop.catalog.change(AUTHOR) as change:
+                withdraw_contents(change, [hung.image], "withdrawn")
+                IMAGES.withdraw(change, image(1))
+            assert wait_for(lambda: shop.job(other.id).state is not JobState.QUEUED, 20)
+            freed = time.monotonic() - withdrawn
+            assert wait_for(lambda: shop.job(other.id).state is JobState.DONE, 20)
+    assert freed <= WITHIN_SECONDS
+    assert shop.job(hung.id).error == "withdrawn"
+
+
+def test_a_publisher_whose_source_hangs_stops_at_once_and_its_job_goes_on_later(new_shop: NewShop) -> None:
+    shop = new_shop(None, None)
+    with Server(hang_before_the_header) as server:
+        hung = shop.begin_url(server.url())
+        with working(shop):
+            assert wait_for(is_fetching(shop, hung, server), 20)
+            stopped = time.monotonic()
+    assert time.monotonic() - stopped <= WITHIN_SECONDS
+    assert shop.job(hung.id).state is JobState.QUEUED
+
+
+def test_a_checksum_file_that_hangs_postpones_the_job(new_shop: NewShop) -> None:
+    shop = new_shop(HASTE, None)
+    with Server(hang_in_the_middle) as server:
+        job = shop.begin_url(server.url(), checksum_url=server.url("/SHA256SUMS"))
+        postponed = shop.work_once()
+    assert (postponed.state, postponed.failures) == (JobState.QUEUED, 1)
+    assert "/SHA256SUMS" in postponed.error
+    assert shop.image(job.image).state is State.MAKING
+
+
+def test_a_source_that_breaks_after_some_bytes_is_asked_again_at_once(new_shop: NewShop, tmp_path: Path) -> None:
+    content = disk(tmp_path).read_bytes()
+    shop = new_shop(None, None)
+    with Server(FileServed(content, cuts=[2 * MIB])) as server:
+        job = shop.begin_url(server.url())
+        assert shop.work_once().state is JobState.DONE
+    assert shop.job(job.id).fence == 1
+    assert shop.bytes_of(job.image) == content
+
+
+def test_bytes_that_came_before_a_source_hung_are_kept_and_its_failures_forgotten(new_shop: NewShop, tmp_path: Path) -> None:
+    content = disk(tmp_path).read_bytes()
+    handlers: Iterator[Handler] = iter([trickle, trickle, FileServed(content, cuts=[2 * MIB]), trickle, FileServed(content)])
+    shop = new_shop(HASTE, Retry(first=0.0))
+    with Server(lambda exchange: next(handlers)(exchange)) as server:
+        job = shop.begin_url(server.url())
+        failures = [shop.work_once().failures for _ in range(3)]
+        assert shop.work_once().state is JobState.DONE
+    assert failures == [1, 2, 1]
+    assert server.requests[-1].start == 2 * MIB
+    assert shop.bytes_of(job.image) == content
