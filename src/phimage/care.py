@@ -13,7 +13,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from phimage.catalog import jobs
-from phimage.catalog.contents import CONTENTS, contents_of, live_manifests
+from phimage.catalog.contents import CONTENTS, contents_of, live_manifests, manifests_since
+from phimage.catalog.holds import oldest_held
 from phimage.catalog.images import IMAGES
 from phimage.catalog.revisions import Author
 from phimage.catalog.store import Catalog
@@ -34,6 +35,10 @@ ABANDONED_SECONDS = 7 * 24 * 3600.0
 """An upload that was not completed for so long is given up, and so is a fetched file that nobody went on with."""
 
 
+DATABASE_COPY = "backup-"
+"""Names in the work folder that begin so are copies of the database, on their way into a backup."""
+
+
 class Swept(Struct, frozen=True):
     """What a sweep removed; with `dry_run` what it would have removed, packs apart, which are only copies."""
 
@@ -48,6 +53,14 @@ def live(catalog: Catalog) -> list[ManifestDigest]:
     """Every manifest that an image needs, as of now."""
     with catalog.database.read() as connection:
         return [ManifestDigest(digest) for digest in live_manifests(connection)]
+
+
+def needed(catalog: Catalog, now: float) -> list[ManifestDigest]:
+    """Every manifest that a collection keeps: of an image now, or at any revision since the oldest one that is held."""
+    with catalog.database.read() as connection:
+        held = oldest_held(connection, now)
+        found = live_manifests(connection) if held is None else manifests_since(connection, held)
+    return [ManifestDigest(digest) for digest in found]
 
 
 def sweep(
@@ -71,7 +84,7 @@ def sweep(
     if not dry_run:
         for id in ended:
             uploads.remove(store, id)
-    report = collect(store, lambda: live(catalog), now=begun, grace_seconds=grace_seconds, dry_run=dry_run)
+    report = collect(store, lambda: needed(catalog, now()), now=begun, grace_seconds=grace_seconds, dry_run=dry_run)
     removed_packs = 0 if dry_run else packs.keep_only(live(catalog))
     files = _old_work(work, unfinished, begun - ABANDONED_SECONDS)
     if not dry_run:
@@ -103,11 +116,11 @@ def _give_up(catalog: Catalog, author: Author, before: float, *, dry_run: bool) 
 
 
 def _old_work(work: Path, unfinished: Iterable[str], before: float) -> list[Path]:
-    """Work files of jobs that have ended, and fetched files that nobody went on with."""
+    """Work files of jobs that have ended, fetched files that nobody went on with, and database copies of killed backups."""
     known = set(unfinished)
 
     def is_old(path: Path) -> bool:
-        if path.suffix == ".fetch":
+        if path.suffix == ".fetch" or path.name.startswith(DATABASE_COPY):
             return path.stat().st_mtime < before
         return path.suffix in (".file", ".raw") and path.name.startswith("job-") and path.name.partition(".")[0] not in known
 
