@@ -121,7 +121,10 @@ def _old_work(work: Path, unfinished: Iterable[str], before: float) -> list[Path
 
     def is_old(path: Path) -> bool:
         if path.suffix == ".fetch" or path.name.startswith(DATABASE_COPY):
-            return path.stat().st_mtime < before
+            try:
+                return path.stat().st_mtime < before
+            except FileNotFoundError:  # its owner has just removed it
+                return False
         return path.suffix in (".file", ".raw") and path.name.startswith("job-") and path.name.partition(".")[0] not in known
 
     return [path for path in (sorted(work.iterdir()) if work.is_dir() else ()) if is_old(path)]

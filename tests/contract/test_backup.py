@@ -194,6 +194,13 @@ def test_the_oldest_of_several_holds_counts_and_expired_ones_are_removed(catalog
     assert (holds.release(catalog.database, "long"), holds.release(catalog.database, "long")) == (True, False)
 
 
+def test_a_restored_installation_holds_nothing(shop: Shop, place: Place, tmp_path: Path) -> None:
+    holds.add(shop.catalog.database, "of the source", "test", now=time.time(), seconds=3600)
+    _, settings = restored_to(place, back_up(shop, place).record, tmp_path / "restored")
+    with opened(settings.data_folder / "catalog.sqlite") as database, database.read() as connection:
+        assert holds.active(connection, 0) == []
+
+
 # killed
 
 

@@ -175,6 +175,20 @@ def test_files_of_ended_work_and_old_fetches_are_removed(shop: Shop) -> None:
     assert sorted(path.name for path in shop.work.iterdir()) == sorted(kept)
 
 
+def test_a_work_file_that_goes_away_meanwhile_does_not_end_a_sweep(shop: Shop) -> None:
+    for name in ("gone.fetch", "backup-gone.sqlite-journal"):
+        (shop.work / name).symlink_to("nowhere")  # listed, and not there when it is looked at
+    assert sweep(shop).work_files == 0
+
+
+def test_the_database_copy_of_a_killed_backup_is_removed_after_a_week(shop: Shop) -> None:
+    for name, age in (("backup-old.sqlite", 8 * DAY), ("backup-new.sqlite", 6 * DAY)):
+        (shop.work / name).write_bytes(b"x")
+        os.utime(shop.work / name, (LATER - age, LATER - age))
+    assert sweep(shop).work_files == 1
+    assert [path.name for path in shop.work.iterdir()] == ["backup-new.sqlite"]
+
+
 def test_packs_of_disks_that_no_image_has_are_removed(catalog: Catalog, tmp_path: Path) -> None:
     shop = Shop(catalog, FolderStore(tmp_path / "store"), tmp_path / "work")
     packs = Packs(shop.store, tmp_path / "packs", 1 << 30)

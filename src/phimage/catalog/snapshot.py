@@ -14,13 +14,17 @@ from pathlib import Path
 
 from sqlalchemy.engine import URL
 
+from phimage.catalog import tables
 from phimage.catalog.copy import Copy, Progress, copy, digests
 from phimage.catalog.engine import Database, open_database
 from phimage.errors import SetupError
 
 
 def snapshot(source: Database, path: Path, progress: Progress = lambda table, rows: None) -> Copy:
-    """Copy a database to a new file, mode 0600, and read it back. Raises SetupError, ServiceUnavailable."""
+    """Copy a database to a new file, mode 0600, and read it back. Raises SetupError, ServiceUnavailable.
+
+    The copy has no holds: they are for collections in the store of the source.
+    """
     os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     if source.engine.dialect.name == "sqlite":
         _back_up(source, path)
@@ -28,6 +32,8 @@ def snapshot(source: Database, path: Path, progress: Progress = lambda table, ro
         with opened(path) as target:
             copy(source, target, progress)
     with opened(path) as target:
+        with target.write() as connection:
+            connection.execute(tables.hold.delete())
         found = digests(target, progress)
     _into_one_file(path)
     return found

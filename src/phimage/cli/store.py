@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from typing import Any
 
 import click
@@ -38,6 +39,7 @@ def gc(settings: Settings, grace: str, dry_run: bool, as_json: bool) -> None:
     """
     from phimage import care
     from phimage.bootstrap import command_author, open_packs, opened_store
+    from phimage.catalog import holds
 
     seconds = time_in_seconds(grace, "--grace")
     if seconds < 3600:
@@ -52,6 +54,8 @@ def gc(settings: Settings, grace: str, dry_run: bool, as_json: bool) -> None:
             grace_seconds=seconds,
             dry_run=dry_run,
         )
+        with catalog.database.read() as connection:
+            held = holds.active(connection, time.time())
     if as_json:
         print_json(_pascal(msgspec.to_builtins(swept)))
         return
@@ -63,6 +67,10 @@ def gc(settings: Settings, grace: str, dry_run: bool, as_json: bool) -> None:
     if swept.packs or swept.work_files:
         click.echo(f"{swept.packs} packs and {swept.work_files} work files {would}removed")
     click.echo(f"{report.live_chunks} chunks of {report.live_manifests} disks stay; {report.young} more are in their grace")
+    if held:
+        oldest = min(hold.revision for hold in held)
+        many = f"{len(held)} holds keep" if len(held) > 1 else "1 hold keeps"
+        note(f"{many} what images needed since revision {oldest}; `phimage backup hold` lists them")
 
 
 @store.command(short_help="Say what images cost.")
