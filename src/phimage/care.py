@@ -77,7 +77,10 @@ def sweep(
     """Remove what nothing needs: chunks and manifests, parts of uploads, packs, work files. Safe at any time, and to repeat."""
     begun = now()
     abandoned = _give_up(catalog, author, begun - ABANDONED_SECONDS, dry_run=dry_run)
-    with_parts = uploads.leftovers(store)
+    with_parts, in_work = (
+        uploads.leftovers(store),
+        _work_files(work),
+    )  # before the jobs: what a later job makes is not among them
     with catalog.database.read() as connection:
         unfinished = {job.id for job in jobs.all_unfinished(connection)} - abandoned
     ended = with_parts - unfinished
@@ -86,7 +89,7 @@ def sweep(
             uploads.remove(store, id)
     report = collect(store, lambda: needed(catalog, now()), now=begun, grace_seconds=grace_seconds, dry_run=dry_run)
     removed_packs = 0 if dry_run else packs.keep_only(live(catalog))
-    files = _old_work(work, unfinished, begun - ABANDONED_SECONDS)
+    files = _old_work(in_work, unfinished, begun - ABANDONED_SECONDS)
     if not dry_run:
         for file in files:
             discard(file)
@@ -115,7 +118,11 @@ def _give_up(catalog: Catalog, author: Author, before: float, *, dry_run: bool) 
     return given_up
 
 
-def _old_work(work: Path, unfinished: Iterable[str], before: float) -> list[Path]:
+def _work_files(work: Path) -> list[Path]:
+    return sorted(work.iterdir()) if work.is_dir() else []
+
+
+def _old_work(files: Iterable[Path], unfinished: Iterable[str], before: float) -> list[Path]:
     """Work files of jobs that have ended, fetched files that nobody went on with, and database copies of killed backups."""
     known = set(unfinished)
 
@@ -127,7 +134,7 @@ def _old_work(work: Path, unfinished: Iterable[str], before: float) -> list[Path
                 return False
         return path.suffix in (".file", ".raw") and path.name.startswith("job-") and path.name.partition(".")[0] not in known
 
-    return [path for path in (sorted(work.iterdir()) if work.is_dir() else ()) if is_old(path)]
+    return [path for path in files if is_old(path)]
 
 
 class Verified(Struct, frozen=True):

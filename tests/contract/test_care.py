@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import time
+from itertools import count
 from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 
 from phimage import care
-from phimage.catalog.contents import await_content, withdraw_contents
+from phimage.catalog.contents import await_content
 from phimage.catalog.images import IMAGES
 from phimage.catalog.revisions import head
 from phimage.catalog.store import Catalog
@@ -28,6 +29,7 @@ from phimage.errors import SetupError
 from phimage.model.ids import ImageId, JobId
 from phimage.model.image import State
 from phimage.model.job import Job, JobState, Origin, new_job
+from tests.backing_up import at_call, withdraw
 from tests.contract import stores
 from tests.publishing.shop import AUTHOR, MIB, Shop, disk, image
 
@@ -72,14 +74,6 @@ def waiting(shop: Shop, number: int, created: float) -> Job:
         await_content(change, job)
     shop.put(job, b"abc")
     return job
-
-
-def withdraw(shop: Shop, id: ImageId) -> None:
-    with shop.catalog.change(AUTHOR) as change:
-        withdraw_contents(change, [id], "withdrawn")
-        found = IMAGES.find(change.connection, id)
-        assert found is not None
-        IMAGES.withdraw(change, found)
 
 
 def manifest_of(shop: Shop, id: ImageId) -> ManifestDigest:
@@ -173,6 +167,19 @@ def test_files_of_ended_work_and_old_fetches_are_removed(shop: Shop) -> None:
     assert sweep(shop).work_files == 3
 
     assert sorted(path.name for path in shop.work.iterdir()) == sorted(kept)
+
+
+def test_the_work_file_of_a_job_that_begins_meanwhile_stays(shop: Shop) -> None:
+    """It begins after the sweep has read the jobs, while the store is listed for the second time."""
+    lists = count(1)
+
+    def begin_job() -> None:
+        (shop.work / f"{waiting(shop, 1, LATER).id}.1.file").write_bytes(b"x")
+
+    stored = shop.store
+    shop.store = at_call(stored, lambda operation, _: operation == "list" and next(lists) == 2, begin_job)
+    assert sweep(shop).work_files == 0
+    assert [path.name for path in shop.work.iterdir()] == ["job-1.1.file"]
 
 
 def test_a_work_file_that_goes_away_meanwhile_does_not_end_a_sweep(shop: Shop) -> None:

@@ -20,6 +20,7 @@ from phimage.backup.record import Record
 from phimage.bootstrap import open_catalog, prepare
 from phimage.catalog.seal import read_master_key
 from phimage.catalog.store import Catalog
+from phimage.catalog.tables import LIVE
 from phimage.chunks.folder import FolderStore
 from phimage.chunks.memory import MemoryStore
 from phimage.chunks.store import Store
@@ -67,15 +68,16 @@ class BackedUpWorld(World):
     def back_up_without_holds(self) -> None:
         """Each into a new place, so that it reads everything; slowly, so that others have the time to remove something."""
 
-        def release() -> None:
+        def spoil() -> None:
+            """Holds go on, and hold nothing but what is live."""
             try:
                 with self.catalog.database.write() as connection:
-                    connection.execute(text("DELETE FROM hold"))
+                    connection.execute(text(f"UPDATE hold SET revision = {LIVE - 1}"))
             except ServiceUnavailable:
                 pass
             time.sleep(0.05)
 
-        store = at_call(self.store, lambda operation, _: operation == "get", release)
+        store = at_call(self.store, lambda operation, _: operation == "get", spoil)
         while not self.over.is_set():
             self.backup_of(Place(MemoryStore(now=self.clock)), store)
 
