@@ -77,10 +77,8 @@ def sweep(
     """Remove what nothing needs: chunks and manifests, parts of uploads, packs, work files. Safe at any time, and to repeat."""
     begun = now()
     abandoned = _give_up(catalog, author, begun - ABANDONED_SECONDS, dry_run=dry_run)
-    with_parts, in_work = (
-        uploads.leftovers(store),
-        _work_files(work),
-    )  # before the jobs: what a later job makes is not among them
+    with_parts = uploads.leftovers(store)
+    in_work = sorted(work.iterdir()) if work.is_dir() else []  # before the jobs: a later job's files are not among them
     with catalog.database.read() as connection:
         unfinished = {job.id for job in jobs.all_unfinished(connection)} - abandoned
     ended = with_parts - unfinished
@@ -116,10 +114,6 @@ def _give_up(catalog: Catalog, author: Author, before: float, *, dry_run: bool) 
                 CONTENTS.put(change, replace(content, failure=reason))
                 IMAGES.put(change, replace(image, state=State.UNAVAILABLE))
     return given_up
-
-
-def _work_files(work: Path) -> list[Path]:
-    return sorted(work.iterdir()) if work.is_dir() else []
 
 
 def _old_work(files: Iterable[Path], unfinished: Iterable[str], before: float) -> list[Path]:

@@ -159,7 +159,10 @@ def _write_marker(settings: Settings, marker: _Marker) -> None:
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         draft = path.with_name(f".{path.name}")
-        draft.write_bytes(msgspec.json.encode(marker))
+        with draft.open("wb") as file:
+            file.write(msgspec.json.encode(marker))
+            file.flush()
+            os.fsync(file.fileno())
         draft.replace(path)
         _sync(path.parent)
     except OSError as error:

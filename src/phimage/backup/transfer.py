@@ -44,12 +44,19 @@ class Disks:
         """Raises BackupFailed, which names the manifests that are missing or damaged, and the `remedy`."""
         self.remedy = remedy
         self.manifests: dict[ManifestDigest, Manifest] = {}
-        bad = []
-        for digest in dict.fromkeys(digests):
+        bad: list[str] = []
+        wanted = list(dict.fromkeys(digests))
+
+        def load(digest: ManifestDigest) -> Manifest | None:
             try:
-                self.manifests[digest] = load_manifest(source, digest)
+                return load_manifest(source, digest)
             except BadManifest as error:
                 bad.append(str(error))
+                return None
+
+        for digest, manifest in zip(wanted, ahead(load, wanted, _PARALLEL), strict=True):
+            if manifest is not None:
+                self.manifests[digest] = manifest
         _refuse(source, bad, remedy)
         self.chunks = dict.fromkeys(
             _Chunk(digest, manifest.length(index))

@@ -90,7 +90,7 @@ class Measures:
         yield gauge("phimage_backup_timestamp_seconds", "When the newest backup was made; 0 for never", times.finished)
         yield gauge(
             "phimage_backup_verified_timestamp_seconds",
-            "When a backup was last verified or restored; 0 for never",
+            "When a backup was last verified or drilled; 0 for never",
             times.verified,
         )
 
