@@ -20,7 +20,7 @@ from phimage import __version__, ownership
 from phimage.actions import registry
 from phimage.actions.doors import DownloadDoor, UploadDoor
 from phimage.actions.service import Service
-from phimage.catalog import jobs, schema
+from phimage.catalog import backups, jobs, schema
 from phimage.catalog.accounts import NewKey, add_account, add_key, any_account, any_key, household
 from phimage.catalog.engine import Database, database_url, open_database
 from phimage.catalog.rates import exchange
@@ -84,6 +84,7 @@ def prepare(settings: Settings) -> Prepared:
 
     Raises SetupError when something is there that does not fit, and StoreFailure when the store does not answer a first start.
     """
+    _refuse_half_restored(settings)
     data = settings.data_folder
     try:
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -103,6 +104,13 @@ def prepare(settings: Settings) -> Prepared:
     finally:
         store.close()
         database.close()
+
+
+def _refuse_half_restored(settings: Settings) -> None:
+    if settings.restore_marker.exists():
+        raise SetupError(
+            f"{settings.data_folder} is half of a restored backup: run the same `phimage backup restore` again, which goes on"
+        )
 
 
 def _has_account(database: Database) -> bool:
@@ -167,6 +175,7 @@ def open_catalog(settings: Settings) -> Catalog:
 
 def open_existing(settings: Settings) -> Database:
     """The database of an installation. Raises SetupError when there is none."""
+    _refuse_half_restored(settings)
     folder = settings.data_folder
     if not settings.database and not (folder / "catalog.sqlite").exists():
         raise SetupError(f"there is no installation in {folder}: name its folder with --data, or run `phimage serve` once")
@@ -241,6 +250,10 @@ def build_app(
         with catalog.database.read() as connection:
             return jobs.unfinished(connection)
 
+    def backup_times() -> backups.BackupTimes:
+        with catalog.database.read() as connection:
+            return backups.times(connection)
+
     actions = registry(service)
     dispatcher = Dispatcher(actions, catalog, rate_limit, explain_signatures=settings.explain_signatures)
 
@@ -265,7 +278,7 @@ def build_app(
     )
     store_watch = Watch(Source("store", lambda: _look_for(store)), STORE_WATCH_SECONDS, STORE_PATIENCE_SECONDS)
     traffic = Traffic()
-    measures = Measures(traffic, catalog, store_measures, watch.age, unfinished, shares or Shares(1))
+    measures = Measures(traffic, catalog, store_measures, watch.age, unfinished, backup_times, shares or Shares(1))
     checks = {
         "stopping": lambda: "the server is about to end" if stopping() else "",
         "database": lambda: watch.reason,

@@ -13,8 +13,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from phimage.catalog import jobs
-from phimage.catalog.contents import CONTENTS, contents_of, live_manifests
+from phimage.catalog.contents import CONTENTS, contents_of, live_manifests, manifests_since
 from phimage.catalog.engine import Database
+from phimage.catalog.holds import oldest_held
 from phimage.catalog.images import IMAGES
 from phimage.catalog.revisions import Author
 from phimage.catalog.store import Catalog
@@ -34,6 +35,10 @@ from phimage.sources.partial import discard
 
 ABANDONED_SECONDS = 7 * 24 * 3600.0
 """An upload that was not completed for so long is given up, and so is a fetched file that nobody went on with."""
+
+
+DATABASE_COPY = "backup-"
+"""Names in the work folder that begin so are copies of the database, on their way into a backup."""
 
 
 class Swept(Struct, frozen=True):
@@ -75,6 +80,14 @@ def live(catalog: Catalog) -> list[ManifestDigest]:
         return [ManifestDigest(digest) for digest in live_manifests(connection)]
 
 
+def needed(catalog: Catalog, now: float) -> list[ManifestDigest]:
+    """Every manifest that a collection keeps: of an image now, or at any revision since the oldest one that is held."""
+    with catalog.database.read() as connection:
+        held = oldest_held(connection, now)
+        found = live_manifests(connection) if held is None else manifests_since(connection, held)
+    return [ManifestDigest(digest) for digest in found]
+
+
 def sweep(
     catalog: Catalog,
     store: Store,
@@ -94,7 +107,7 @@ def sweep(
     begun = now()
     report = collect(
         store,
-        lambda: live(catalog),
+        lambda: needed(catalog, now()),
         now=begun,
         grace_seconds=grace_seconds,
         dry_run=dry_run,
@@ -102,6 +115,7 @@ def sweep(
     )
     abandoned = _give_up(catalog, author, begun - ABANDONED_SECONDS, dry_run=dry_run)
     with_parts = uploads.leftovers(store)
+    in_work = sorted(work.iterdir()) if work.is_dir() else []  # before the jobs: a later job's files are not among them
     with catalog.database.read() as connection:
         unfinished = {job.id for job in jobs.all_unfinished(connection)} - abandoned
     ended = with_parts - unfinished
@@ -109,7 +123,7 @@ def sweep(
         for id in ended:
             uploads.remove(store, id)
     removed_packs = 0 if dry_run else packs.keep_only(live(catalog))
-    files = _old_work(work, unfinished, begun - ABANDONED_SECONDS)
+    files = _old_work(in_work, unfinished, begun - ABANDONED_SECONDS)
     if not dry_run:
         for file in files:
             discard(file)
@@ -138,16 +152,19 @@ def _give_up(catalog: Catalog, author: Author, before: float, *, dry_run: bool) 
     return given_up
 
 
-def _old_work(work: Path, unfinished: Iterable[str], before: float) -> list[Path]:
-    """Work files of jobs that have ended, and fetched files that nobody went on with."""
+def _old_work(files: Iterable[Path], unfinished: Iterable[str], before: float) -> list[Path]:
+    """Work files of jobs that have ended, fetched files that nobody went on with, and database copies of killed backups."""
     known = set(unfinished)
 
     def is_old(path: Path) -> bool:
-        if path.suffix == ".fetch":
-            return path.stat().st_mtime < before
+        if path.suffix == ".fetch" or path.name.startswith(DATABASE_COPY):
+            try:
+                return path.stat().st_mtime < before
+            except FileNotFoundError:  # its owner has just removed it
+                return False
         return path.suffix in (".file", ".raw") and path.name.startswith("job-") and path.name.partition(".")[0] not in known
 
-    return [path for path in (sorted(work.iterdir()) if work.is_dir() else ()) if is_old(path)]
+    return [path for path in files if is_old(path)]
 
 
 class Verified(Struct, frozen=True):

@@ -120,6 +120,11 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
         return self.data_folder / "packs"
 
     @property
+    def restore_marker(self) -> Path:
+        """A file that is in the data folder while a backup is restored into it: no server starts on half of an installation."""
+        return self.data_folder / "restoring.json"
+
+    @property
     def master_key_file(self) -> Path:
         """The master key file."""
         return Path(self.master_key).expanduser() if self.master_key else self.data_folder / "master.key"

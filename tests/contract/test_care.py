@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import time
+from itertools import count
 from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 
 from phimage import care
-from phimage.catalog.contents import await_content, withdraw_contents
+from phimage.catalog.contents import await_content
 from phimage.catalog.images import IMAGES
 from phimage.catalog.revisions import head
 from phimage.catalog.store import Catalog
@@ -29,6 +30,7 @@ from phimage.errors import SetupError
 from phimage.model.ids import ImageId, JobId
 from phimage.model.image import State
 from phimage.model.job import Job, JobState, Origin, new_job
+from tests.backing_up import at_call, withdraw
 from tests.contract import stores
 from tests.publishing.shop import AUTHOR, MIB, Shop, disk, image
 
@@ -85,14 +87,6 @@ def waiting(shop: Shop, number: int, created: float) -> Job:
         await_content(change, job)
     shop.put(job, b"abc")
     return job
-
-
-def withdraw(shop: Shop, id: ImageId) -> None:
-    with shop.catalog.change(AUTHOR) as change:
-        withdraw_contents(change, [id], "withdrawn")
-        found = IMAGES.find(change.connection, id)
-        assert found is not None
-        IMAGES.withdraw(change, found)
 
 
 def manifest_of(shop: Shop, id: ImageId) -> ManifestDigest:
@@ -186,6 +180,33 @@ def test_files_of_ended_work_and_old_fetches_are_removed(shop: Shop) -> None:
     assert sweep(shop).work_files == 3
 
     assert sorted(path.name for path in shop.work.iterdir()) == sorted(kept)
+
+
+def test_the_work_file_of_a_job_that_begins_meanwhile_stays(shop: Shop) -> None:
+    """It begins after the sweep has read the jobs, while the store is listed for the second time."""
+    lists = count(1)
+
+    def begin_job() -> None:
+        (shop.work / f"{waiting(shop, 1, LATER).id}.1.file").write_bytes(b"x")
+
+    stored = shop.store
+    shop.store = at_call(stored, lambda operation, _: operation == "list" and next(lists) == 2, begin_job)
+    assert sweep(shop).work_files == 0
+    assert [path.name for path in shop.work.iterdir()] == ["job-1.1.file"]
+
+
+def test_a_work_file_that_goes_away_meanwhile_does_not_end_a_sweep(shop: Shop) -> None:
+    for name in ("gone.fetch", "backup-gone.sqlite-journal"):
+        (shop.work / name).symlink_to("nowhere")  # listed, and not there when it is looked at
+    assert sweep(shop).work_files == 0
+
+
+def test_the_database_copy_of_a_killed_backup_is_removed_after_a_week(shop: Shop) -> None:
+    for name, age in (("backup-old.sqlite", 8 * DAY), ("backup-new.sqlite", 6 * DAY)):
+        (shop.work / name).write_bytes(b"x")
+        os.utime(shop.work / name, (LATER - age, LATER - age))
+    assert sweep(shop).work_files == 1
+    assert [path.name for path in shop.work.iterdir()] == ["backup-new.sqlite"]
 
 
 def test_packs_of_disks_that_no_image_has_are_removed(catalog: Catalog, tmp_path: Path) -> None:

@@ -56,6 +56,7 @@ def test_the_measures_of_all_workers_are_read_at_any_of_them(tmp_path: Path) -> 
         assert found["phimage_knowledge_age_seconds"] < 60
         assert found["phimage_revision"] > 0
         assert found["phimage_jobs_unfinished"] == 0
+        assert found["phimage_backup_timestamp_seconds"] == found["phimage_backup_verified_timestamp_seconds"] == 0
         assert found['phimage_store_calls_total{operation="find"}'] > 0
         assert found["phimage_received_bytes_total"] > 0
         assert found["phimage_sent_bytes_total"] > 0

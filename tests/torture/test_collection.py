@@ -154,9 +154,9 @@ class World:
             whole.update(piece)
         return whole.hexdigest()
 
-    def run(self, seconds: float) -> None:
-        """All at once, until the time is over or one of them finds something wrong."""
-        crowd: list[Callable[[], None]] = [self.sweep]
+    def run(self, seconds: float, *more: Callable[[], None]) -> None:
+        """All at once, and `more` of them, until the time is over or one of them finds something wrong."""
+        crowd: list[Callable[[], None]] = [self.sweep, *more]
         crowd += [partial(self.publish, number) for number in range(PUBLISHERS)]
         crowd += [partial(self.delete, number) for number in range(DELETERS)]
         crowd += [partial(self.read, number) for number in range(READERS)]

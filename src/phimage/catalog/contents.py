@@ -60,6 +60,12 @@ def live_manifests(connection: Connection) -> dict[str, list[ImageId]]:
     return found
 
 
+def manifests_since(connection: Connection, revision: Revision) -> set[str]:
+    """Every manifest that an image needs now, or needed at `revision` or later."""
+    rows = tables.content.c
+    return set(connection.execute(select(rows.manifest).where(rows.until > revision, rows.manifest != "")).scalars())
+
+
 def find_quota(connection: Connection, project: ProjectId) -> Quota | None:
     """The quota of a project, None if it has none."""
     return QUOTAS.find(connection, project)

@@ -44,6 +44,19 @@ Progress = Callable[[str, int], object]
 """Told, again and again, how many more rows of a table were written or read back."""
 
 
+def digests(database: Database, progress: Progress = lambda table, rows: None) -> Copy:
+    """What a database of this program's schema holds, as of one moment. Raises SetupError for another schema."""
+    with database.read() as connection:
+        _check_source(connection)
+        return Copy(head(connection), tuple(digest_of_table(connection, table, progress) for table in _tables()))
+
+
+def is_empty(database: Database) -> bool:
+    """Whether `copy` takes a database as its target."""
+    with database.read() as connection:
+        return not inspect(connection).get_table_names() or _has_only_schema(connection)
+
+
 def rows_to_copy(source: Database) -> int:
     """How many rows there are, for who shows how far a copy is."""
     with source.read() as connection:
@@ -81,9 +94,13 @@ def _prepare(connection: Connection) -> None:
     """Make the schema in an empty database, or see that one with the schema has nothing in it."""
     if not inspect(connection).get_table_names():
         schema.upgrade_on(connection)
-    elif schema.version_of(connection) != schema.newest() or any(_has_rows(connection, table) for table in _tables()):
+    elif not _has_only_schema(connection):
         raise SetupError("the target is not empty: make a new, empty database for the copy, and name that with --to")
     connection.execute(tables.head.delete())  # the row of an empty log
+
+
+def _has_only_schema(connection: Connection) -> bool:
+    return schema.version_of(connection) == schema.newest() and not any(_has_rows(connection, table) for table in _tables())
 
 
 def _has_rows(connection: Connection, table: Table) -> bool:

@@ -54,10 +54,15 @@ class Seal:
 
 def make_master_key(path: Path, random: RandomBytes) -> None:
     """Write a new master key file, mode 0600, whole or not at all. Raises FileExistsError if there is one."""
+    write_master_key(path, random(32), random)
+
+
+def write_master_key(path: Path, key: bytes, random: RandomBytes) -> None:
+    """The same for a key that exists."""
     draft = path.with_name(f".{path.name}.{random(6).hex()}")
     try:
         with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(random(32).hex() + "\n")
+            file.write(key.hex() + "\n")
             file.flush()
             os.fsync(file.fileno())
         os.link(draft, path)

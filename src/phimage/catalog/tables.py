@@ -23,7 +23,7 @@ from sqlalchemy import (
     text,
 )
 
-SCHEMA = "0004"
+SCHEMA = "0005"
 """The schema that these tables are: the number of the last step in `migrations/versions`."""
 LIVE = 2**63 - 1
 """`until` of a row that holds now."""
@@ -229,6 +229,20 @@ job = Table(
     Index("ix_job_token", "token"),
 )
 """Work that takes longer than a request; see `jobs`. Not facts: what comes of it is."""
+
+hold = Table("hold", metadata, _key("id"), _must("revision", BigInteger), _must("expires", Float), _must("reason"))
+"""Revisions whose images garbage collection keeps; see `holds`. Not facts: a hold ends by itself."""
+
+backup = Table(
+    "backup",
+    metadata,
+    _key("place"),
+    _must("name"),
+    _must("revision", BigInteger),
+    _must("finished", Float),
+    _must("verified", Float),
+)
+"""The newest backup in each place, for the metrics; see `backups`. The place itself is the authority."""
 
 for owned in (user, key, project, membership):
     Index(f"ix_{owned.name}_account_until", owned.c.account, owned.c.until)

@@ -26,6 +26,8 @@ Why nothing that is needed is removed. Let g = LEAST_GRACE_SECONDS, G >= g the g
    hours.
 7. If `live` cannot be read, or a live manifest is missing or damaged, nothing is removed: what it needs is not known.
 
+The same holds for a store with a longer g, if all of its writers and collections keep to that one: a place of backups has one.
+
 Manifests go before their chunks, so that a collection which is cut short leaves no manifest without its chunks. What is
 not removed today, because it is young or the collection died, is removed another day. Removing twice does no harm.
 """

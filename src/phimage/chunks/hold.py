@@ -1,7 +1,8 @@
 """Relying on objects that are already there, while a collection may run.
 
-With g = LEAST_GRACE_SECONDS: whoever relies on an object at time u has seen or made its modification time at least u - g/2, and
-`register_before` says until when what relies on it must be registered (named by `collect`'s `live`). `collect` has the proof.
+With g = LEAST_GRACE_SECONDS, or a longer grace that every collection of the store keeps: whoever relies on an object at time u
+has seen or made its modification time at least u - g/2, and `register_before` says until when what relies on it must be
+registered (named by `collect`'s `live`). `collect` has the proof.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from phimage.chunks.announce import announced
 from phimage.chunks.errors import BadManifest, Lost
 from phimage.chunks.layout import LEAST_GRACE_SECONDS, ManifestDigest, chunk_name, manifest_name
 from phimage.chunks.manifest import Manifest, load_manifest
-from phimage.chunks.store import Store
+from phimage.chunks.store import Store, Stored
 
 OLD_SECONDS = LEAST_GRACE_SECONDS / 2
 """What is found older than this is refreshed."""
@@ -36,7 +37,17 @@ _AT_ONCE = 8
 class Hold:
     """Objects of a store that are relied upon. Safe to use from several threads."""
 
-    def __init__(self, store: Store, now: Callable[[], float] = time.time, sleep: Callable[[float], None] = time.sleep) -> None:
+    def __init__(
+        self,
+        store: Store,
+        now: Callable[[], float] = time.time,
+        sleep: Callable[[float], None] = time.sleep,
+        grace: float = LEAST_GRACE_SECONDS,
+    ) -> None:
+        """`grace`: no collection of this store removes what was put or refreshed less than so many seconds ago. The times above
+        are those of the least grace, and grow with it."""
+        longer = grace / LEAST_GRACE_SECONDS
+        self._old, self._repeat, self._register = OLD_SECONDS * longer, REPEAT_SECONDS * longer, REGISTER_SECONDS * longer
         self._store = store
         self._now = now
         self._sleep = sleep
@@ -46,12 +57,17 @@ class Hold:
 
     def ensure(self, name: str) -> bool:
         """Rely on an object if it is there; False if it is not."""
-        found = self._store.refresh(name, self._now() - OLD_SECONDS)
-        if found is None:
-            return False
+        found = self._store.refresh(name, self._now() - self._old)
+        return found is not None and self._note(found)
+
+    def ensure_listed(self, found: Stored) -> bool:
+        """The same for an object of a listing that was made after this hold: a young one costs no call."""
+        return self._note(found) if found.modified >= self._now() - self._old else self.ensure(found.name)
+
+    def _note(self, found: Stored) -> bool:
         if found.modified > self._now() - RECENT_SECONDS:
             with self._lock:
-                self._recent.add(name)
+                self._recent.add(found.name)
         return True
 
     def confirm(self, names: Callable[[], Iterable[str]]) -> float:
@@ -60,7 +76,7 @@ class Hold:
         `names` gives everything relied upon, put or found; it is only asked when the work took long.
         """
         finished_at = asked_at = self._now()
-        if finished_at - self._begun > REPEAT_SECONDS:
+        if finished_at - self._begun > self._repeat:
             self._require(self.ensure, names())
             asked_at = self._now()
         recent, self._recent = self._recent, set()
@@ -69,7 +85,7 @@ class Hold:
             if announced(self._store):
                 self._sleep(max(0.0, asked_at + self._store.settle_seconds - self._now()))
             self._require(lambda name: self._store.find(name) is not None, recent)
-        return finished_at + REGISTER_SECONDS
+        return finished_at + self._register
 
     def _require(self, there: Callable[[str], bool], names: Iterable[str]) -> None:
         known = list(names)

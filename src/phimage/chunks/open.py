@@ -22,42 +22,42 @@ _SECRETS = re.compile(r"key|secret|token|password|credential", re.IGNORECASE)
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
 
-def open_store(text: str) -> Store:
+def open_store(text: str, setting: str = "PHIMAGE_STORE") -> Store:
     """`memory:`, `s3://bucket/prefix?endpoint=http://host:8333&region=us-east-1`, or the path of a folder.
 
     Keys for S3 come from the usual AWS_* variables and are refused in the address, which is shown and logged. An S3 store
-    comes limited and with passing failures retried. Raises SetupError.
+    comes limited and with passing failures retried. Raises SetupError, which names the `setting` that the address is from.
     """
     if text == "memory:":
         return MemoryStore()
     if text.startswith("s3://"):
-        return retrying(limited(S3Store(s3_place(text)), MOST_REQUESTS))
+        return retrying(limited(S3Store(s3_place(text, setting)), MOST_REQUESTS))
     if not text or re.match(r"[a-z][a-z0-9+.-]*:", text, re.IGNORECASE):
-        raise SetupError("PHIMAGE_STORE is none of: the path of a folder, s3://bucket/prefix?endpoint=..., memory:")
+        raise SetupError(f"{setting} is none of: the path of a folder, s3://bucket/prefix?endpoint=..., memory:")
     try:
         return FolderStore(Path(text))
     except StoreFailure as error:
-        raise SetupError(f"PHIMAGE_STORE: {error}") from error
+        raise SetupError(f"{setting}: {error}") from error
 
 
-def s3_place(text: str) -> Place:
+def s3_place(text: str, setting: str = "PHIMAGE_STORE") -> Place:
     """What an `s3://` address says. Raises SetupError."""
     parts = urlsplit(text)
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
     if "@" in parts.netloc or any(_SECRETS.search(option) for option in options):
-        raise SetupError("PHIMAGE_STORE has keys in it; give them as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY instead")
+        raise SetupError(f"{setting} has keys in it; give them as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY instead")
     if unknown := sorted(set(options) - _OPTIONS):
-        raise SetupError(f"PHIMAGE_STORE has the unknown option {unknown[0]!r}; known are endpoint and region")
+        raise SetupError(f"{setting} has the unknown option {unknown[0]!r}; known are endpoint and region")
     if parts.fragment or not _BUCKET.fullmatch(parts.netloc):
-        raise SetupError(f"PHIMAGE_STORE: {parts.netloc!r} cannot be the name of a bucket")
+        raise SetupError(f"{setting}: {parts.netloc!r} cannot be the name of a bucket")
     endpoint = options.get("endpoint", "")
     if endpoint and not re.fullmatch(r"https?://[^/?#@\s]+(/[^?#@\s]*)?", endpoint):
-        raise SetupError("PHIMAGE_STORE: endpoint must look like http://host:port or https://host")
+        raise SetupError(f"{setting}: endpoint must look like http://host:port or https://host")
     prefix = unquote(parts.path).strip("/")
     try:
         check_prefix(prefix)
     except ValueError as error:
         raise SetupError(
-            f"PHIMAGE_STORE: the prefix has only lower-case letters, digits, '.', '_', '-', '/': {prefix!r}"
+            f"{setting}: the prefix has only lower-case letters, digits, '.', '_', '-', '/': {prefix!r}"
         ) from error
     return Place(parts.netloc, prefix, endpoint, options.get("region", ""))

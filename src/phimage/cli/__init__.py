@@ -24,6 +24,7 @@ COMMANDS = {
     "image": ("phimage.cli.image", "image"),
     "catalog": ("phimage.cli.catalog", "catalog"),
     "store": ("phimage.cli.store", "store"),
+    "backup": ("phimage.cli.backup", "backup"),
     "quota": ("phimage.cli.quota", "quota"),
     "log": ("phimage.cli.log", "log"),
     "account": ("phimage.cli.account", "account"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from typing import Any
 
 import click
@@ -43,8 +44,11 @@ def gc(settings: Settings, grace: str, dry_run: bool, remove: int | None, as_jso
     """
     from phimage import care
     from phimage.bootstrap import command_author, open_packs, opened_store
+    from phimage.catalog import holds
 
-    seconds = _seconds(grace)
+    seconds = time_in_seconds(grace, "--grace")
+    if seconds < 3600:
+        raise click.UsageError(f"--grace {grace}: whoever publishes now relies on 1h; give that or more")
     with opened_store(settings) as (catalog, opened), working("looking for what no image needs"):
         swept = care.sweep(
             catalog,
@@ -56,18 +60,23 @@ def gc(settings: Settings, grace: str, dry_run: bool, remove: int | None, as_jso
             dry_run=dry_run,
             approve=care.refuse_large(remove),
         )
+        with catalog.database.read() as connection:
+            held = holds.active(connection, time.time())
     if as_json:
         print_json(_pascal(msgspec.to_builtins(swept)))
         return
     report, would = swept.store, "would be " if dry_run else ""
-    click.echo(
-        f"{report.removed_chunks} chunks and {report.removed_manifests} manifests {would}removed, {_size(report.removed_bytes)}"
-    )
+    removed = f"{report.removed_chunks} chunks and {report.removed_manifests} manifests"
+    click.echo(f"{removed} {would}removed, {size_in_words(report.removed_bytes)}")
     if swept.uploads or swept.abandoned:
         click.echo(f"{swept.uploads} uploads {would}removed, {swept.abandoned} {would}given up after a week")
     if swept.packs or swept.work_files:
         click.echo(f"{swept.packs} packs and {swept.work_files} work files {would}removed")
     click.echo(f"{report.live_chunks} chunks of {report.live_manifests} disks stay; {report.young} more are in their grace")
+    if held:
+        oldest = min(hold.revision for hold in held)
+        many = f"{len(held)} holds keep" if len(held) > 1 else "1 hold keeps"
+        note(f"{many} what images needed since revision {oldest}; `phimage backup hold` lists them")
     if dry_run and care.is_large(report):
         note(f"that is more than half, or all: it needs --remove {report.removed}")
 
@@ -128,29 +137,28 @@ def stats(settings: Settings, as_json: bool) -> None:
     rows = (
         [
             ", ".join(images[one.manifest]),
-            *(_size(size) for size in (one.logical, one.data, one.own, one.shared)),
+            *(size_in_words(size) for size in (one.logical, one.data, one.own, one.shared)),
             str(one.missing) if one.missing else "-",
         ]
         for one in found.images
     )
     print_table(("IMAGE", "DISK", "DATA", "OWN", "SHARED", "MISSING CHUNKS"), rows, empty="no image has bytes")
     note(
-        f"{where}: disks of {_size(found.logical)} stored in {_size(found.stored)}, {found.ratio:.1f} to 1; "
-        f"{_size(found.unneeded)} that no image needs, {_size(found.other)} besides"
+        f"{where}: disks of {size_in_words(found.logical)} stored in {size_in_words(found.stored)}, {found.ratio:.1f} to 1; "
+        f"{size_in_words(found.unneeded)} that no image needs, {size_in_words(found.other)} besides"
     )
 
 
-def _seconds(text: str) -> float:
+def time_in_seconds(text: str, option: str) -> float:
+    """Seconds of a time such as 24h. Raises UsageError that names the option."""
     found = re.fullmatch(r"(\d{1,9})([smhd]?)", text)
     if found is None:
-        raise click.UsageError(f"--grace {text}: expected a time such as 24h, 90m or 2d")
-    seconds = int(found[1]) * _UNITS[found[2] or "s"]
-    if seconds < 3600:
-        raise click.UsageError(f"--grace {text}: whoever publishes now relies on 1h; give that or more")
-    return float(seconds)
+        raise click.UsageError(f"{option} {text}: expected a time such as 24h, 90m or 2d")
+    return float(int(found[1]) * _UNITS[found[2] or "s"])
 
 
-def _size(size: int) -> str:
+def size_in_words(size: int) -> str:
+    """A number of bytes for people."""
     for unit, shift in (("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)):
         if size >= 1 << shift:
             return f"{size / (1 << shift):.1f} {unit}"

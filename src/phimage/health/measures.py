@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from phimage.catalog.backups import BackupTimes
 from phimage.catalog.engine import Database
 from phimage.catalog.store import Catalog
 from phimage.chunks.wrap import Measures as StoreMeasures
@@ -31,6 +32,7 @@ class Measures:
         store: StoreMeasures,
         age: Callable[[], float],
         unfinished_jobs: Callable[[], int],
+        backup_times: Callable[[], BackupTimes],
         shares: Shares,
     ) -> None:
         self._traffic = traffic
@@ -38,6 +40,7 @@ class Measures:
         self._store = store
         self._age = age
         self._unfinished_jobs = unfinished_jobs
+        self._backup_times = backup_times
         self._shares = shares
         self._part = shares.take()
 
@@ -46,8 +49,8 @@ class Measures:
         self._shares.write(self._part, msgspec.msgpack.encode(self._own()))
 
     def text(self) -> bytes:
-        """The measures of all workers, and of the publishers beside them, for Prometheus. One of them is asked of the database,
-        and left out when that is away."""
+        """The measures of all workers, and of the publishers beside them, for Prometheus. Those of jobs and backups are read
+        from the database, and left out when that is away."""
         from phimage.health.prometheus import text  # its library takes its time to import, and most never ask
 
         others = [_families.decode(data) for data in self._shares.others(self._part)]
@@ -56,7 +59,7 @@ class Measures:
             gauge("phimage_workers", "Workers whose measures these are", 1 + len(others)),
             gauge("phimage_publishers", "Publishers beside them whose measures these are", len(publishers)),
         ]
-        return text([*merge([self._own(), *others, *publishers]), *told, *self._jobs()])
+        return text([*merge([self._own(), *others, *publishers]), *told, *self._jobs(), *self._backups()])
 
     def _own(self) -> list[Family]:
         database = self._catalog.database
@@ -78,6 +81,18 @@ class Measures:
             yield gauge("phimage_jobs_unfinished", "Jobs that are still to be done", self._unfinished_jobs())
         except ServiceUnavailable:
             return
+
+    def _backups(self) -> Iterable[Family]:
+        try:
+            times = self._backup_times()
+        except ServiceUnavailable:
+            return
+        yield gauge("phimage_backup_timestamp_seconds", "When the newest backup was made; 0 for never", times.finished)
+        yield gauge(
+            "phimage_backup_verified_timestamp_seconds",
+            "When a backup was last verified or drilled; 0 for never",
+            times.verified,
+        )
 
 
 def of_publisher(jobs: Mapping[str, int], catalog: Catalog, store: StoreMeasures) -> bytes:

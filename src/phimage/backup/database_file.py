@@ -1,0 +1,42 @@
+"""The copy of the database out of a backup."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from phimage.backup.errors import BackupFailed
+from phimage.backup.record import Record
+from phimage.chunks.read import open_disk
+from phimage.chunks.store import Store
+
+
+def write_database_file(store: Store, record: Record, path: Path) -> None:
+    """Write the SQLite file of a backup, mode 0600, and make it durable.
+
+    Raises BadManifest, BadChunk, and BackupFailed when the file is not what was backed up.
+    """
+    disk = open_disk(store, record.database)
+    whole = sha256()
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:
+        for piece in disk.chunks():
+            whole.update(piece)
+            file.write(piece)
+        file.flush()
+        os.fsync(file.fileno())
+    if whole.hexdigest() != disk.manifest.sha256:
+        raise BackupFailed(f"the database of backup {record.name} has the SHA-256 {whole.hexdigest()}, not the one it had")
+
+
+@contextmanager
+def database_file(store: Store, record: Record) -> Iterator[Path]:
+    """The same in a temporary folder."""
+    with TemporaryDirectory(prefix="phimage-backup-") as folder:
+        path = Path(folder) / "catalog.sqlite"
+        write_database_file(store, record, path)
+        yield path

@@ -1,0 +1,76 @@
+"""The record of one backup: what it is, and what has to be in the place for it."""
+
+from __future__ import annotations
+
+import re
+import time
+
+import msgspec
+from msgspec import Struct
+
+from phimage.backup.key import EncryptedKey
+from phimage.catalog.copy import Copied
+from phimage.chunks.layout import ManifestDigest
+from phimage.model.ids import Revision
+
+FORMAT = "phimage-backup-1"
+FOLDER = "backups"
+
+_NAME = re.compile(r"\d{8}t\d{6}z")
+
+
+class NamedObject(Struct, frozen=True):
+    """An object of the store that is neither a chunk nor a manifest."""
+
+    name: str
+    data: bytes
+
+
+class Record(Struct, frozen=True, forbid_unknown_fields=True):
+    """A backup that is whole."""
+
+    format: str
+    name: str
+    time: float  # seconds since 1970, when the database was copied
+    revision: Revision
+    schema: str
+    tables: tuple[Copied, ...]  # rows and digest of every table
+    database: ManifestDigest  # the copy of the database, an SQLite file stored as a disk
+    database_bytes: int
+    manifests: tuple[ManifestDigest, ...]  # of every image that has bytes
+    image_bytes: int  # of the raw disks
+    key_fingerprint: str
+    encrypted_key: EncryptedKey | None
+    objects: tuple[NamedObject, ...]  # see `named_objects`
+
+    def needed(self) -> tuple[ManifestDigest, ...]:
+        """Every manifest that the place must have for this backup."""
+        return (*self.manifests, self.database)
+
+
+def name_of(at: float) -> str:
+    """The name of a backup of that time, such as 20261128t163000z: names of a store have small letters only."""
+    return time.strftime("%Y%m%dt%H%M%Sz", time.gmtime(at))
+
+
+def object_name(name: str) -> str:
+    """Where a record is kept. Raises ValueError for what is no name of a backup."""
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"{name!r} is not the name of a backup, such as 20261128t163000z")
+    return f"{FOLDER}/{name}.json"
+
+
+def encode(record: Record) -> bytes:
+    """A record as its object has it."""
+    return msgspec.json.format(msgspec.json.encode(record), indent=1)
+
+
+def decode(data: bytes) -> Record:
+    """A record from its object. Raises ValueError."""
+    try:
+        record = msgspec.json.decode(data, type=Record)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise ValueError(f"it cannot be read: {error}") from error
+    if record.format != FORMAT:
+        raise ValueError(f"its format is {record.format!r}, and this phimage reads {FORMAT!r}")
+    return record

@@ -1,0 +1,130 @@
+"""Copying what images need from one store to another: only what the other lacks, each object verified on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
+
+from msgspec import Struct
+
+from phimage.backup.errors import BackupFailed
+from phimage.chunks.ahead import ahead
+from phimage.chunks.errors import Absent, BadManifest, StoreFailure
+from phimage.chunks.frame import Damaged, unpack
+from phimage.chunks.layout import CHUNKS, MANIFESTS, ChunkDigest, ManifestDigest, chunk_name, manifest_name
+from phimage.chunks.manifest import Manifest, encode, load_manifest
+from phimage.chunks.store import Store, Stored
+
+MAX_NAMED = 10
+"""Damaged objects that are named; there may be more."""
+
+_PARALLEL = 8
+
+Rely = Callable[[Stored], bool]
+"""Whether an object that the target has can be relied on; it is sent again if not."""
+
+Progress = Callable[[int, int], object]
+"""Called with bytes of disks that were sent, and with all that are to be sent. Called once more after each chunk."""
+
+
+class Transferred(Struct, frozen=True):
+    """What was sent, and what was needed."""
+
+    sent_chunks: int
+    sent_bytes: int  # as stored, compressed
+    sent_manifests: int
+    chunks: int  # that the images need, each once
+    image_bytes: int  # of all raw disks
+
+
+class Disks:
+    """The manifests of images, and the chunks that they need."""
+
+    def __init__(self, source: Store, digests: Iterable[ManifestDigest], remedy: str) -> None:
+        """Raises BackupFailed, which names the manifests that are missing or damaged, and the `remedy`."""
+        self.remedy = remedy
+        self.manifests: dict[ManifestDigest, Manifest] = {}
+        bad: list[str] = []
+        wanted = list(dict.fromkeys(digests))
+
+        def load(digest: ManifestDigest) -> Manifest | None:
+            try:
+                return load_manifest(source, digest)
+            except BadManifest as error:
+                bad.append(str(error))
+                return None
+
+        for digest, manifest in zip(wanted, ahead(load, wanted, _PARALLEL), strict=True):
+            if manifest is not None:
+                self.manifests[digest] = manifest
+        _refuse(source, bad, remedy)
+        self.chunks = dict.fromkeys(
+            _Chunk(digest, manifest.length(index))
+            for manifest in self.manifests.values()
+            for index, digest in manifest.stored()
+        )
+
+    def names(self) -> Iterator[str]:
+        """Every object that the images need."""
+        yield from (chunk_name(chunk.digest) for chunk in self.chunks)
+        yield from (manifest_name(digest) for digest in self.manifests)
+
+
+class _Chunk(NamedTuple):
+    digest: ChunkDigest
+    length: int  # of its raw bytes
+
+
+def transfer(source: Store, target: Store, disks: Disks, rely: Rely, progress: Progress) -> Transferred:
+    """Copy what the target lacks: chunks first, so that a manifest in the target has all of its chunks.
+
+    Raises BackupFailed at the end, when everything else was sent, if something in the source is missing or damaged.
+    """
+    there = {stored.name: stored for folder in (CHUNKS, MANIFESTS) for stored in target.list(folder)}
+    total = sum(chunk.length for chunk in disks.chunks if chunk_name(chunk.digest) not in there)
+    bad: list[str] = []
+
+    def send(chunk: _Chunk) -> int:
+        name = chunk_name(chunk.digest)
+        if (stored := there.get(name)) is not None and rely(stored):
+            return 0
+        try:
+            frame = source.get(name)
+            unpack(frame, chunk.digest, chunk.length)
+        except Absent:
+            bad.append(f"{name} is missing")
+        except Damaged as error:
+            bad.append(f"{name}: {error}")
+        except StoreFailure as failure:
+            if failure.passing:
+                raise
+            bad.append(str(failure))
+        else:
+            target.put(name, frame)
+            return len(frame)
+        return 0
+
+    sent_chunks = sent_bytes = done = 0
+    for chunk, size in zip(disks.chunks, ahead(send, disks.chunks, _PARALLEL), strict=True):
+        if size:
+            sent_chunks, sent_bytes, done = sent_chunks + 1, sent_bytes + size, done + chunk.length
+        progress(min(done, total), total)
+    _refuse(source, bad, disks.remedy)
+
+    def send_manifest(digest: ManifestDigest) -> bool:
+        name = manifest_name(digest)
+        if (stored := there.get(name)) is not None and rely(stored):
+            return False
+        target.put(name, encode(disks.manifests[digest]))  # the only way to write it, so these are its bytes
+        return True
+
+    sent_manifests = sum(ahead(send_manifest, disks.manifests, _PARALLEL))
+    image_bytes = sum(manifest.size for manifest in disks.manifests.values())
+    return Transferred(sent_chunks, sent_bytes, sent_manifests, len(disks.chunks), image_bytes)
+
+
+def _refuse(source: Store, bad: list[str], remedy: str) -> None:
+    if bad:
+        more = f", and {len(bad) - MAX_NAMED} more" if len(bad) > MAX_NAMED else ""
+        named = "; ".join(bad[:MAX_NAMED])
+        raise BackupFailed(f"{len(bad)} objects of {source.describe()} cannot be copied: {named}{more}; {remedy}")

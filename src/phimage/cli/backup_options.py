@@ -1,0 +1,99 @@
+"""What the commands of `phimage backup` share: their arguments, the passphrase, and a backup as JSON."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from phimage.errors import ServiceUnavailable, SetupError, Unreachable
+from phimage.settings import Settings
+
+if TYPE_CHECKING:
+    from phimage.backup.place import Place
+    from phimage.backup.record import Record
+
+FOUND = 1
+"""Exit code when something is wrong with a backup."""
+
+dest_argument = click.argument("dest", metavar="DEST")
+name_option = click.option("--backup", "name", metavar="NAME", help="Which backup.  [default: the newest]")
+passphrase_option = click.option(
+    "--passphrase-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="File whose first line is the passphrase of the master key.  [default: it is asked for]",
+)
+key_option = click.option(
+    "--key",
+    "key_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="File of the master key, mode 0600.  [default: the one of --data]",
+)
+
+
+def reaching(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Turn a place that does not answer into its exit code."""
+
+    @wraps(command)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        from phimage.chunks.errors import StoreFailure
+
+        try:
+            return command(*args, **kwargs)
+        except StoreFailure as failure:
+            if failure.reason != "unreachable":
+                raise
+            raise Unreachable(f"{failure}; is the store of that address running?") from failure
+
+    return run
+
+
+def read_passphrase(file: Path | None, *, confirm: bool) -> str:
+    """The passphrase of a master key: the first line of a file, or what a person answers. Raises SetupError."""
+    if file is None:
+        asked: str = click.prompt("Passphrase of the master key", hide_input=True, confirmation_prompt=confirm, err=True)
+        return asked
+    try:
+        lines = file.read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SetupError(f"{file} cannot be read: {error}") from None
+    return lines[0] if lines else ""
+
+
+def note_verified_backup(settings: Settings, place: Place) -> None:
+    """Note it for the metrics, on a machine of the installation."""
+    from phimage.bootstrap import open_catalog
+    from phimage.catalog.backups import note_verified
+
+    with suppress(SetupError, ServiceUnavailable):
+        catalog = open_catalog(settings)
+        try:
+            note_verified(catalog.database, place.describe(), time.time())
+        finally:
+            catalog.database.close()
+
+
+def backup_fields(record: Record) -> dict[str, Any]:
+    """A backup, with the rows and digest of each table."""
+    tables = [{"Table": one.table, "Rows": one.rows, "Digest": one.digest} for one in record.tables]
+    return {**summary_fields(record), "Tables": tables}
+
+
+def summary_fields(record: Record) -> dict[str, Any]:
+    """A backup as a listing has it."""
+    return {
+        "Name": record.name,
+        "Time": int(record.time),
+        "Revision": record.revision,
+        "Schema": record.schema,
+        "Disks": len(record.manifests),
+        "DiskBytes": record.image_bytes,
+        "DatabaseBytes": record.database_bytes,
+        "KeyInside": record.encrypted_key is not None,
+        "KeyFingerprint": record.key_fingerprint,
+    }

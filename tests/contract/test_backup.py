@@ -1,0 +1,475 @@
+"""Backups of an installation that is in use: whole, incremental, safe from collections, and never half listed."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+from sqlalchemy import text
+
+from phimage import care
+from phimage.backup.create import create
+from phimage.backup.database_file import write_database_file
+from phimage.backup.errors import BackupFailed
+from phimage.backup.held import HOLD_SECONDS, HeldRevision
+from phimage.backup.named_objects import read_named_objects, write_named_objects
+from phimage.backup.place import GRACE_SECONDS, MARK, Place
+from phimage.backup.prune import prune
+from phimage.backup.record import object_name
+from phimage.backup.restore import restore
+from phimage.backup.verify import verify
+from phimage.bootstrap import open_catalog, prepare
+from phimage.catalog import backups, holds, schema
+from phimage.catalog.seal import Seal
+from phimage.catalog.snapshot import opened
+from phimage.catalog.store import Catalog
+from phimage.chunks.folder import FolderStore
+from phimage.chunks.layout import CHUNKS, LEAST_GRACE_SECONDS, chunk_name
+from phimage.chunks.manifest import load_manifest
+from phimage.chunks.memory import MemoryStore
+from phimage.chunks.store import Store
+from phimage.chunks.wrap import Operation
+from phimage.chunks.write import DiskWriter, write_file
+from phimage.delivery.packs import Packs
+from phimage.errors import SetupError
+from phimage.settings import Settings
+from tests.backing_up import Killed, at_call, back_up, check_whole, publish, restored_to, withdraw
+from tests.conftest import MASTER_KEY
+from tests.contract import stores
+from tests.publishing.shop import AUTHOR, Shop
+
+s3, store_beside = stores.s3, stores.store_beside
+
+LATER = 2 * LEAST_GRACE_SECONDS
+"""So much later, what a test has put is older than the least grace, and a hold of now has not expired."""
+
+
+@pytest.fixture
+def shop(catalog: Catalog, store_beside: Store, tmp_path: Path) -> Shop:
+    return Shop(catalog, store_beside, tmp_path / "work")
+
+
+@pytest.fixture
+def place(dialect: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+    """Where backups go: a folder beside SQLite, S3 beside PostgreSQL."""
+    if dialect == "sqlite":
+        yield Place(FolderStore(tmp_path / "backups"))
+        return
+    server: stores.S3Server = request.getfixturevalue("s3")
+    store = server.new_store()
+    store.settle_seconds = 0.0
+    yield Place(store)
+
+
+@pytest.fixture
+def small(tmp_path: Path, sqlite_template: Path) -> Iterator[Shop]:
+    """On SQLite and a folder alone: for what does not depend on the database or the store."""
+    shutil.copyfile(sqlite_template, tmp_path / "small.sqlite")
+    with opened(tmp_path / "small.sqlite") as database:
+        yield Shop(Catalog(database, Seal(MASTER_KEY, bytes)), FolderStore(tmp_path / "store"), tmp_path / "work")
+
+
+def sweep(shop: Shop) -> care.Swept:
+    """Collect, as it will be some time later."""
+    packs = Packs(shop.store, shop.work / "packs", 0)
+    return care.sweep(
+        *(shop.catalog, shop.store, packs, shop.work, AUTHOR),
+        grace_seconds=LEAST_GRACE_SECONDS,
+        now=lambda: time.time() + LATER,
+    )
+
+
+# whole and incremental
+
+
+def test_a_backup_of_an_installation_in_use_is_whole(shop: Shop, place: Place, tmp_path: Path) -> None:
+    images = {publish(shop, tmp_path, number) for number in (1, 2)}
+
+    made = back_up(shop, place)
+
+    assert place.names() == [made.record.name]
+    assert check_whole(place, made.record, tmp_path / "restored") == images
+
+
+def test_a_second_backup_of_an_unchanged_store_sends_no_chunk(shop: Shop, place: Place, tmp_path: Path) -> None:
+    publish(shop, tmp_path, 1)
+    first = back_up(shop, place).images
+    again = back_up(shop, place).images
+    publish(shop, tmp_path, 2)
+    more = back_up(shop, place).images
+
+    assert first.sent_chunks == first.chunks > 0
+    assert (again.sent_chunks, again.sent_bytes, again.sent_manifests, again.chunks) == (0, 0, 0, first.chunks)
+    assert 0 < more.sent_chunks < more.chunks
+    assert len(place.names()) == 3
+
+
+def test_rows_that_are_only_in_the_write_ahead_log_are_in_the_backup(small: Shop, tmp_path: Path) -> None:
+    image = publish(small, tmp_path, 1)
+    shutil.copyfile(tmp_path / "small.sqlite", tmp_path / "file-alone.sqlite")
+    with opened(tmp_path / "file-alone.sqlite") as alone, alone.read() as connection:
+        assert connection.execute(text("SELECT count(*) FROM content")).scalar_one() == 0, "the log has nothing to itself"
+    place = Place(MemoryStore())
+
+    assert check_whole(place, back_up(small, place).record, tmp_path / "restored") == {image}
+
+
+def test_a_damaged_chunk_is_never_backed_up(small: Shop, tmp_path: Path) -> None:
+    id = publish(small, tmp_path, 1)
+    chunk = _chunk_of(small, id)
+    small.store.put(chunk, small.store.get(chunk)[:-1] + b"\0")
+    place = Place(MemoryStore())
+
+    with pytest.raises(BackupFailed, match=rf"{chunk}: .*; find the images with `phimage image verify --all`"):
+        back_up(small, place)
+
+    assert place.names() == []
+    assert place.store.find(chunk) is None
+
+
+# beside collections
+
+
+@pytest.mark.parametrize("held", [True, False], ids=["held", "not held"])
+def test_a_withdrawal_and_a_collection_in_the_middle_take_nothing_from_a_backup(
+    shop: Shop, place: Place, tmp_path: Path, *, held: bool
+) -> None:
+    """Without the hold the same collection removes what the backup is about to copy."""
+    gone, stays = publish(shop, tmp_path, 1), publish(shop, tmp_path, 2)
+    removed: list[int] = []
+
+    def collection() -> None:
+        if not held:
+            with shop.catalog.database.write() as connection:
+                connection.execute(text("DELETE FROM hold"))
+        withdraw(shop, gone)
+        removed.append(sweep(shop).store.removed_chunks)
+
+    first_read = iter([True])
+    meanwhile = at_call(shop.store, lambda operation, _: operation == "get" and next(first_read, False), collection)
+    if held:
+        record = back_up(shop, place, meanwhile).record
+        assert removed == [0]
+        assert check_whole(place, record, tmp_path / "restored") == {gone, stays}
+        assert sweep(shop).store.removed_chunks > 0, "the hold ended with the backup"
+    else:
+        with pytest.raises(BackupFailed, match=r"is missing|is not in the store"):
+            back_up(shop, place, meanwhile)
+        assert removed[0] > 0
+        assert place.names() == []
+
+
+def test_the_hold_of_a_killed_backup_expires(catalog: Catalog) -> None:
+    HeldRevision(catalog, "killed", lambda: 1000.0).__enter__()
+    with catalog.database.read() as connection:
+        assert holds.oldest_held(connection, 1000 + HOLD_SECONDS - 1) == 0
+        assert holds.oldest_held(connection, 1000 + HOLD_SECONDS) is None
+
+
+def test_a_long_backup_extends_its_hold_and_one_that_slept_past_it_fails(catalog: Catalog) -> None:
+    clock = [1000.0]
+    with HeldRevision(catalog, "b", lambda: clock[0]) as held:
+        for _ in range(8):
+            clock[0] += HOLD_SECONDS / 2
+            held.keep()
+        clock[0] += HOLD_SECONDS + 1
+        with pytest.raises(BackupFailed, match="the hold on collection expired"):
+            held.keep()
+
+
+def test_the_oldest_of_several_holds_counts_and_expired_ones_are_removed(catalog: Catalog) -> None:
+    holds.add(catalog.database, "short", "test", now=0, seconds=10)
+    holds.add(catalog.database, "long", "test", now=5, seconds=100)
+    with catalog.database.read() as connection:
+        assert [hold.id for hold in holds.active(connection, 6)] == ["short", "long"]
+        assert [hold.id for hold in holds.active(connection, 50)] == ["long"]
+    holds.add(catalog.database, "new", "test", now=50, seconds=1)
+    with catalog.database.read() as connection:
+        assert [hold.id for hold in holds.active(connection, 6)] == ["new", "long"]
+    assert (holds.release(catalog.database, "long"), holds.release(catalog.database, "long")) == (True, False)
+
+
+def test_a_restored_installation_holds_nothing(shop: Shop, place: Place, tmp_path: Path) -> None:
+    holds.add(shop.catalog.database, "of the source", "test", now=time.time(), seconds=3600)
+    _, settings = restored_to(place, back_up(shop, place).record, tmp_path / "restored")
+    with opened(settings.data_folder / "catalog.sqlite") as database, database.read() as connection:
+        assert holds.active(connection, 0) == []
+
+
+# killed
+
+
+def test_a_backup_that_is_killed_is_not_listed_and_the_next_one_goes_on(small: Shop, tmp_path: Path) -> None:
+    """Killed before every third call of the place; a later try finds more there, so it has fewer calls."""
+    publish(small, tmp_path, 1)
+    place, kills, sent = Place(MemoryStore()), 0, 0
+    for killed_at in range(1, 100, 3):
+        dying = at_call(place.store, partial(_is, killed_at), _end)
+        try:
+            made = back_up(small, Place(dying))
+            break
+        except Killed:
+            kills += 1
+            assert place.names() == []
+            before, sent = sent, sum(1 for _ in place.store.list(CHUNKS))
+            assert sent >= before
+    assert kills > 3
+    assert made.images.sent_chunks == 0, "the tries before have sent them all"
+    assert check_whole(place, made.record, tmp_path / "restored")
+
+
+def test_a_restore_that_is_killed_goes_on_and_no_server_starts_before_it_ends(small: Shop, tmp_path: Path) -> None:
+    publish(small, tmp_path, 1)
+    place = Place(MemoryStore())
+    record = back_up(small, place).record
+    settings = Settings(data=str(tmp_path / "restored"))
+    for killed_at in range(1, 8):  # it shows progress seven times
+        numbers = iter(range(1, 100))
+
+        def end(*_: object, numbers: Iterator[int] = numbers, killed_at: int = killed_at) -> None:
+            if next(numbers) == killed_at:
+                raise Killed
+
+        with pytest.raises(Killed):
+            restore(place, record, settings, MASTER_KEY, progress=end)
+        for start in (prepare, open_catalog):
+            with pytest.raises(SetupError, match="half of a restored backup"):
+                start(settings)
+    assert check_whole(place, record, tmp_path / "restored")
+    open_catalog(settings).database.close()
+
+
+def test_a_half_restored_place_takes_no_other_backup(small: Shop, tmp_path: Path) -> None:
+    place = Place(MemoryStore())
+    one, other = back_up(small, place).record, back_up(small, place).record
+    assert one.name != other.name
+    with pytest.raises(Killed):
+        restore(place, one, Settings(data=str(tmp_path / "new")), MASTER_KEY, progress=_end)
+
+    with pytest.raises(SetupError, match=f"has half of backup {one.name}"):
+        restored_to(place, other, tmp_path / "new")
+
+
+# refused before the first byte
+
+
+def test_another_master_key_is_refused_before_anything_is_written(small: Shop, tmp_path: Path) -> None:
+    place = Place(MemoryStore())
+    record = back_up(small, place).record
+    settings = Settings(data=str(tmp_path / "new"))
+
+    with pytest.raises(SetupError, match="not the one of the backup"):
+        restore(place, record, settings, bytes(32))
+
+    assert not settings.data_folder.exists()
+
+
+@pytest.mark.parametrize("what", ["data", "store", "database", "key"])
+def test_a_place_that_has_anything_is_refused_and_left_alone(small: Shop, tmp_path: Path, what: str) -> None:
+    place = Place(MemoryStore())
+    record = back_up(small, place).record
+    data, elsewhere = tmp_path / "new", tmp_path / "elsewhere"
+    settings = Settings(data=str(data), store=str(elsewhere / "store"), database=f"sqlite:///{elsewhere}/db")
+    there = {
+        "data": data / "notes",
+        "store": elsewhere / "store/notes",
+        "database": elsewhere / "db",
+        "key": data / "master.key",
+    }[what]
+    there.parent.mkdir(parents=True)
+    there.write_text("00" * 32)
+    there.chmod(0o600)
+
+    with pytest.raises(SetupError, match=r"not empty|there is a database|another master key"):
+        restore(place, record, settings, MASTER_KEY)
+
+    assert [path for root in (data, elsewhere) for path in root.rglob("*") if path.is_file()] == [there]
+
+
+def test_a_database_that_is_not_empty_is_refused(shop: Shop, tmp_path: Path) -> None:
+    publish(shop, tmp_path, 1)
+    place = Place(MemoryStore())
+    record = back_up(shop, place).record
+    settings = Settings(data=str(tmp_path / "new"), database=_address(shop))
+
+    with pytest.raises(SetupError, match=r"the database is not empty|there is a database"):
+        restore(place, record, settings, MASTER_KEY)
+
+    assert not settings.data_folder.exists()
+
+
+def test_the_store_of_an_installation_and_the_place_of_another_one_are_refused(small: Shop, tmp_path: Path) -> None:
+    publish(small, tmp_path, 1)
+    with pytest.raises(SetupError, match="has other objects"):
+        back_up(small, Place(small.store))
+    assert small.store.find(MARK) is None
+
+    place = Place(MemoryStore())
+    place.claim("0" * 64)
+    with pytest.raises(SetupError, match="another master key"):
+        back_up(small, place)
+
+
+# verified
+
+
+def test_verifying_names_a_damaged_chunk_and_the_next_backup_sends_it_again(shop: Shop, place: Place, tmp_path: Path) -> None:
+    id = publish(shop, tmp_path, 1)
+    record = back_up(shop, place).record
+    chunk = _chunk_of(shop, id)
+    place.store.put(chunk, place.store.get(chunk)[:-1] + b"\0")
+
+    (problem,) = verify(place, [record], now=time.time() + 60, quarantine=True).problems
+
+    assert (problem.kind, problem.backups) == ("corrupt", (record.name,))
+    assert chunk.rpartition("/")[2] in problem.what
+    assert [one.kind for one in verify(place, [record], now=0).problems] == ["missing"]
+    assert back_up(shop, place).images.sent_chunks == 1
+    assert verify(place, place.records(), now=0).problems == ()
+
+
+def test_verifying_compares_the_rows_and_the_images_of_the_database(small: Shop, tmp_path: Path) -> None:
+    publish(small, tmp_path, 1)
+    place = Place(MemoryStore())
+    record = back_up(small, place).record
+    tables = tuple(replace(table, digest="0" * 64) if table.table == "image" else table for table in record.tables)
+
+    found = verify(place, [replace(record, tables=tables, manifests=())], now=0).problems
+
+    assert [one.what for one in found] == ["table image has other rows", "it refers to other images than the record"]
+
+
+def test_a_damaged_record_is_named_and_never_taken_for_a_backup(small: Shop) -> None:
+    place = Place(MemoryStore())
+    name = object_name(back_up(small, place).record.name)
+    place.store.put(name, place.store.get(name)[:-10])
+
+    for use in (place.records, partial(prune, place, 1)):
+        with pytest.raises(BackupFailed, match=rf"{name} is damaged"):
+            use()
+
+
+# old backups
+
+
+def test_only_the_newest_backups_are_kept_and_what_they_need(shop: Shop, place: Place, tmp_path: Path) -> None:
+    gone, stays = publish(shop, tmp_path, 1), publish(shop, tmp_path, 2)
+    back_up(shop, place)
+    withdraw(shop, gone)
+    newest = back_up(shop, place).record
+
+    pruned = prune(place, 1)
+    assert (pruned.report.removed_chunks, place.names()) == (0, [newest.name])  # they are younger than the grace
+    later = prune(place, 1, now=lambda: time.time() + GRACE_SECONDS + 60)
+
+    assert later.report.removed_chunks > 0
+    assert later.report.removed_manifests > 0
+    assert check_whole(place, newest, tmp_path / "restored") == {stays}
+
+
+def test_a_backup_refreshes_old_chunks_so_that_removing_its_elder_takes_none_of_them(small: Shop, tmp_path: Path) -> None:
+    image = publish(small, tmp_path, 1)
+    clock = [time.time()]
+    place = Place(MemoryStore(now=lambda: clock[0]))
+    create(small.catalog, small.store, place, small.work, now=lambda: clock[0])
+    clock[0] += GRACE_SECONDS * 0.9
+    at_work = [True]
+
+    def old_one_goes() -> None:
+        """Just before the new record is there."""
+        at_work[0] = False
+        begun = clock[0]
+        clock[0] += GRACE_SECONDS * 0.1 + 60
+        place.remove(place.names()[0])
+        prune(place, 1, now=lambda: clock[0])
+        clock[0] = begun
+
+    def at_the_record(operation: Operation, _: int) -> bool:
+        return operation == "put" and at_work[0] and writes_record()
+
+    def writes_record() -> bool:
+        return sum(1 for _ in place.store.list("manifests")) == 3  # the image's, and those of two databases
+
+    seen = Place(at_call(place.store, at_the_record, old_one_goes))
+    record = create(small.catalog, small.store, seen, small.work, now=lambda: clock[0]).record
+
+    assert not at_work[0]
+    assert check_whole(place, record, tmp_path / "restored") == {image}
+
+
+# carried along
+
+
+def test_a_backup_of_an_older_schema_is_brought_up_to_date(small: Shop, tmp_path: Path) -> None:
+    before = schema.steps()[-1].down_revision  # of the step that brings the tables of backups
+    image = publish(small, tmp_path, 1)
+    place = Place(MemoryStore())
+    record = back_up(small, place).record
+    path = tmp_path / "older.sqlite"
+    write_database_file(place.store, record, path)
+    with opened(path) as database, database.write() as connection:
+        for statement in ("DROP TABLE hold", "DROP TABLE backup", f"UPDATE alembic_version SET version_num = '{before}'"):
+            connection.execute(text(statement))
+    with DiskWriter(place.store, path.stat().st_size) as writer:
+        write_file(writer, path)
+        older = replace(record, schema=str(before), database=writer.finish({}).digest)
+    assert verify(place, [older], now=0).problems == ()
+
+    restored, settings = restored_to(place, older, tmp_path / "restored")
+
+    assert restored.findings == ()
+    catalog = open_catalog(settings)
+    assert [found.id for found in catalog.now(wait=True).base_images()] == [image]
+    catalog.database.close()
+
+
+def test_a_backup_of_a_newer_schema_is_refused(small: Shop, tmp_path: Path) -> None:
+    place = Place(MemoryStore())
+    newer = replace(back_up(small, place).record, schema="9999")
+    with pytest.raises(SetupError, match="restore it with the newer phimage"):
+        restored_to(place, newer, tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+def test_named_objects_of_a_store_are_carried() -> None:
+    source, target = MemoryStore(), MemoryStore()
+    source.put("installation.json", b"{}")
+    write_named_objects(target, read_named_objects(source, ("installation.json", "not-there.json")))
+    assert {name: held.data for name, held in target.objects.items()} == {"installation.json": b"{}"}
+
+
+def test_the_newest_backup_and_its_verification_are_noted_for_the_metrics(catalog: Catalog) -> None:
+    def times() -> backups.BackupTimes:
+        with catalog.database.read() as connection:
+            return backups.times(connection)
+
+    assert times() == backups.BackupTimes(0, 0)
+    assert not backups.note_verified(catalog.database, "here", 5)
+    backups.note_created(catalog.database, "here", "a", catalog.head, 10)
+    backups.note_created(catalog.database, "there", "b", catalog.head, 20)
+    assert backups.note_verified(catalog.database, "here", 30)
+    backups.note_created(catalog.database, "here", "c", catalog.head, 40)
+    assert times() == backups.BackupTimes(40, 30)
+
+
+def _address(shop: Shop) -> str:
+    found: str = shop.catalog.database.engine.url.render_as_string(hide_password=False)
+    return found
+
+
+def _chunk_of(shop: Shop, id: object) -> str:
+    manifest = load_manifest(shop.store, shop.content(id).manifest)  # type: ignore[arg-type]
+    return chunk_name(list(manifest.stored())[-1][1])
+
+
+def _is(wanted: int, _: Operation, number: int) -> bool:
+    return number == wanted
+
+
+def _end(*_: object) -> None:
+    raise Killed
