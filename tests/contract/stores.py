@@ -13,6 +13,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import cache
 from itertools import count
 from pathlib import Path
 
@@ -118,6 +119,11 @@ def _free_ports(number: int) -> list[int]:
 @pytest.fixture(scope="session")
 def s3() -> S3Server:
     """The S3 server of the run."""
+    return _server()
+
+
+@cache
+def _server() -> S3Server:  # one for this process: the fixture is another one in every module that names it
     folder = shared.server("s3", start)
     return S3Server((folder / ENDPOINT).read_text(), f"tests/{shared.worker()}")
 
