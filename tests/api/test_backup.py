@@ -102,4 +102,5 @@ def test_a_restore_to_the_other_kind_of_database_answers_every_query_the_same(
         assert digests(catalog.database).tables == record.tables
         catalog.database.close()
         assert answers(elsewhere, queries) == before
-        assert len({body for body, _ in before}) > queries / 4, "the queries differ"
+        assert sum(b'"RetCode":0' in body for body, _ in before) > queries / 4, "many are answered"
+        assert len({body for body, _ in before}) > 15, "in many ways"

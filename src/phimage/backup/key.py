@@ -18,7 +18,7 @@ COST: Final = 1 << 17
 """scrypt's N: 128 MiB of memory for each guess at a passphrase."""
 MAX_COST: Final = 1 << 20
 MIN_PASSPHRASE: Final = 12
-"""Characters. Whoever has the backup may guess for as long as they like."""
+"""Characters. An attacker who has the backup can guess offline."""
 
 _BLOCK, _PARALLEL = 8, 1
 
