@@ -8,7 +8,7 @@ from typing import Any
 import click
 import msgspec
 
-from phimage.cli.installation import of_installation
+from phimage.cli.installation import of_installation, patience
 from phimage.cli.output import json_option, note, print_json, print_table, working
 from phimage.settings import Settings
 
@@ -40,7 +40,8 @@ def gc(settings: Settings, grace: str, dry_run: bool, as_json: bool) -> None:
     from phimage.bootstrap import command_author, open_packs, opened_store
 
     seconds = _seconds(grace)
-    with opened_store(settings) as (catalog, opened), working("looking for what no image needs"):
+    waits = patience()
+    with opened_store(settings, waits) as (catalog, opened), working("looking for what no image needs"):
         swept = care.sweep(
             catalog,
             opened,
@@ -49,6 +50,7 @@ def gc(settings: Settings, grace: str, dry_run: bool, as_json: bool) -> None:
             command_author("CollectStore"),
             grace_seconds=seconds,
             dry_run=dry_run,
+            patience=waits,
         )
     if as_json:
         print_json(_pascal(msgspec.to_builtins(swept)))
@@ -77,7 +79,7 @@ def stats(settings: Settings, as_json: bool) -> None:
     from phimage import care
     from phimage.bootstrap import opened_store
 
-    with opened_store(settings) as (catalog, opened), working("measuring"):
+    with opened_store(settings, patience()) as (catalog, opened), working("measuring"):
         found, images = care.stats(catalog, opened)
         where = opened.describe()
     if as_json:

@@ -7,7 +7,7 @@ import time
 
 import click
 
-from phimage.cli.installation import of_installation
+from phimage.cli.installation import of_installation, patience
 from phimage.cli.output import json_option, note, print_json
 from phimage.cli.progress import Progress
 from phimage.settings import Settings
@@ -43,7 +43,7 @@ def verify(settings: Settings, ids: tuple[str, ...], all_: bool, whole_disk: boo
         raise click.UsageError("name images, or give --all")
     findings = []
     verified = chunks = 0
-    with opened_store(settings) as (catalog, store), Progress(quiet=as_json) as progress:
+    with opened_store(settings, patience()) as (catalog, store), Progress(quiet=as_json) as progress:
         images = [ImageId(id) for id in ids]
         told = care.verify(catalog, store, images, whole_disk=whole_disk, quarantine=quarantine, now=time.time())
         for one in told:
