@@ -85,7 +85,7 @@ def prepare(settings: Settings) -> Prepared:
     data = settings.data_folder
     try:
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
-        next(data.iterdir(), None)
+        next(data.iterdir(), None)  # one that is there may be unreadable
     except FileExistsError:
         raise SetupError(f"the data folder {data} is a file: choose another with --data") from None
     except OSError as error:

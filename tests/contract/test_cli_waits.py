@@ -18,8 +18,10 @@ from sqlalchemy import text
 from phimage.bootstrap import prepare
 from phimage.catalog.address import database_url
 from phimage.catalog.engine import open_database
+from phimage.chunks.errors import Reason, StoreFailure
 from phimage.chunks.folder import FolderStore
 from phimage.chunks.wrap import persistent
+from phimage.cli.ending import ended
 from phimage.errors import Locked, Unreachable
 from phimage.settings import Settings
 from phimage.waiting import Patience
@@ -207,6 +209,17 @@ def test_a_folder_whose_lock_is_held_is_waited_for(tmp_path: Path, call: Callabl
     os.close(held)
     call(store)  # type: ignore[arg-type]
     assert len(told) == 1
+
+
+@pytest.mark.parametrize(("reason", "code"), [("busy", LOCKED), ("unreachable", AWAY), ("no space", 1)])
+def test_a_store_that_fails_has_an_exit_code_for_its_reason(
+    reason: Reason, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def command() -> None:
+        raise StoreFailure("collect", "sweeps/x", reason)
+
+    assert ended(command) == code
+    assert capsys.readouterr().err == f"phimage: collect sweeps/x: {reason}\n"
 
 
 def test_a_collection_waits_for_a_pack_that_is_being_made(data: Path) -> None:

@@ -41,7 +41,7 @@ def database_url(text: str, data: Path, setting: str = "PHIMAGE_DATABASE") -> UR
 
 
 def check_sqlite_file(path: Path, *, must_exist: bool) -> None:
-    """Raise SetupError unless SQLite can open a file: with its name and the reason, which SQLite itself does not tell."""
+    """Raise SetupError, with the file's name and the reason, unless SQLite can open it: SQLite reports neither."""
     try:
         if must_exist or path.exists():
             with path.open("rb") as file:

@@ -50,6 +50,7 @@ SILENT_SECONDS = 30
 """How long a writer on PostgreSQL may do nothing inside its transaction. Then the server ends it: a machine that vanished while
 it wrote must not keep the others from writing."""
 
+_BROKEN_COMMIT = "the connection broke during the commit: look into the log whether the change was made"
 _SCHEMA_LOCK = 0x7068_696D_6167_65
 """Any number that other programs on the same PostgreSQL database do not lock; it reads "phimage"."""
 
@@ -185,8 +186,7 @@ class Database:
         except DBAPIError as error:
             if kind == "read" or not error.connection_invalidated:
                 raise
-            told = "the connection broke during the commit: look into the log whether the change was made"
-            raise ServiceUnavailable(detail=told) from error
+            raise ServiceUnavailable(detail=_BROKEN_COMMIT) from error
 
     @contextmanager
     def _counted(self, kind: Kind) -> Iterator[None]:
@@ -242,7 +242,7 @@ class Database:
             try:
                 yield
             except (DBAPIError, ServiceUnavailable) as error:
-                if guard.given_up is None:
+                if guard.given_up is None or getattr(error, "detail", "") == _BROKEN_COMMIT:
                     raise
                 raise self._patience.given_up(self.describe(), guard.given_up) from error
 

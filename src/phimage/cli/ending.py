@@ -12,12 +12,14 @@ from typing import Literal, TextIO
 
 import click
 
-from phimage.errors import ClientError, PhimageError, ServiceUnavailable
+from phimage.chunks.errors import StoreFailure
+from phimage.errors import ClientError, Locked, PhimageError, ServiceUnavailable, Unreachable
 
 FAILED = 1
 USAGE = 64
 INTERRUPTED = 130
 
+_STORE_CODES = {"busy": Locked.exit_code, "unreachable": Unreachable.exit_code}
 _WRITE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EPIPE, errno.EBADF)
 
 
@@ -35,6 +37,8 @@ def ended(command: Callable[[], object]) -> int:
         return _fail("interrupted", INTERRUPTED)
     except ServiceUnavailable as error:
         return _fail(f"phimage: {error.detail}{_cause(error)}", error.exit_code)
+    except StoreFailure as error:
+        return _fail(f"phimage: {error}", _STORE_CODES.get(error.reason, FAILED))
     except PhimageError as error:
         return _fail(f"phimage: {error}", error.exit_code)
     except OSError as error:
@@ -53,7 +57,7 @@ def naming(path: Path, remedy: str = "") -> Iterator[None]:
 
 
 def _prepare_streams() -> None:
-    """A stream that the caller closed is None in Python: give it nowhere to write. Print what the encoding lacks escaped."""
+    """Replace streams that the caller closed, which are None in Python, and escape characters that an encoding lacks."""
     sys.stdin = sys.stdin or _nowhere("r")
     sys.stdout = sys.stdout or _nowhere("w")
     sys.stderr = sys.stderr or _nowhere("w")
