@@ -1,6 +1,6 @@
 """`python -m phimage` is the `phimage` command."""
 
-from phimage.cli import main
+from phimage.cli import entry_point
 
 if __name__ == "__main__":
-    main()
+    entry_point()

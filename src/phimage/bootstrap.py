@@ -22,7 +22,8 @@ from phimage.actions.doors import DownloadDoor, UploadDoor
 from phimage.actions.service import Service
 from phimage.catalog import backups, jobs, schema
 from phimage.catalog.accounts import NewKey, add_account, add_key, any_account, any_key, household
-from phimage.catalog.engine import Database, database_url, open_database
+from phimage.catalog.address import check_sqlite_file, database_url
+from phimage.catalog.engine import Database, open_database
 from phimage.catalog.rates import exchange
 from phimage.catalog.revisions import Author
 from phimage.catalog.seal import Seal, make_master_key, read_master_key
@@ -59,6 +60,7 @@ from phimage.sources.judge import Limits as OriginalLimits
 from phimage.sources.policy import read_policy
 from phimage.sources.web import Web
 from phimage.uploads.app import Uploads
+from phimage.waiting import Patience
 
 OPERATOR = AccountId("operator")
 """The account that a new installation starts with."""
@@ -88,9 +90,15 @@ def prepare(settings: Settings) -> Prepared:
     data = settings.data_folder
     try:
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        next(data.iterdir(), None)  # one that is there may be unreadable
+    except FileExistsError:
+        raise SetupError(f"the data folder {data} is a file: choose another with --data") from None
     except OSError as error:
-        raise SetupError(f"the data folder {data} cannot be made: {error.strerror}") from None
-    database = open_database(database_url(settings.database, data))
+        raise SetupError(f"the data folder {data} cannot be used: {error.strerror}") from None
+    url = database_url(settings.database, data)
+    if url.get_backend_name() == "sqlite":
+        check_sqlite_file(Path(url.database or ""), must_exist=False)
+    database = open_database(url)
     store = open_store(settings.store_place)
     try:
         first = not _has_account(database)
@@ -162,9 +170,9 @@ def _open(settings: Settings, database: Database) -> Catalog:
     return catalog
 
 
-def open_catalog(settings: Settings) -> Catalog:
+def open_catalog(settings: Settings, patience: Patience | None = None) -> Catalog:
     """The catalogue of a prepared installation. Raises SetupError when there is none, or it is not this master key's."""
-    database = open_existing(settings)
+    database = open_existing(settings, patience)
     try:
         schema.check(database)
         return _open(settings, database)
@@ -173,13 +181,22 @@ def open_catalog(settings: Settings) -> Catalog:
         raise
 
 
-def open_existing(settings: Settings) -> Database:
+def open_existing(settings: Settings, patience: Patience | None = None) -> Database:
     """The database of an installation. Raises SetupError when there is none."""
     _refuse_half_restored(settings)
     folder = settings.data_folder
-    if not settings.database and not (folder / "catalog.sqlite").exists():
-        raise SetupError(f"there is no installation in {folder}: name its folder with --data, or run `phimage serve` once")
-    return open_database(database_url(settings.database, folder))
+    url = database_url(settings.database, folder)
+    if url.get_backend_name() == "sqlite":
+        file = Path(url.database or "")
+        try:
+            is_there = file.exists()
+        except OSError as error:
+            raise SetupError(f"{file} cannot be read: {error.strerror}") from None
+        if not is_there:
+            place = file if settings.database else folder
+            raise SetupError(f"there is no installation in {place}: name its folder with --data, or run `phimage serve` once")
+        check_sqlite_file(file, must_exist=True)
+    return open_database(url, patience)
 
 
 def command_author(action: str) -> Author:
@@ -197,9 +214,9 @@ def open_operator_account(catalog: Catalog) -> NewKey | None:
         return add_key(change, user, catalog.seal, secrets.token_bytes)
 
 
-def recover_operator_key(settings: Settings) -> NewKey:
+def recover_operator_key(settings: Settings, patience: Patience | None = None) -> NewKey:
     """One more key for the operator account, for who lost the first: whoever can read the master key may have it."""
-    catalog = open_catalog(settings)
+    catalog = open_catalog(settings, patience)
     try:
         with catalog.change(command_author("RecoverOperatorKey")) as change:
             found = household(change.connection, OPERATOR)
@@ -350,22 +367,26 @@ def run_publisher(settings: Settings, stop: threading.Event, place: Place | None
 
 
 @contextmanager
-def opened_store(settings: Settings) -> Iterator[tuple[Catalog, Store]]:
+def opened_store(settings: Settings, patience: Patience | None = None) -> Iterator[tuple[Catalog, Store]]:
     """The catalogue and the store of a prepared installation, for commands beside the server.
 
-    Raises SetupError, also for a store of another installation.
+    Raises SetupError, also for a store of another installation. With `patience` both are waited for; raises Unreachable or
+    Locked when it ends.
     """
-    with opened_parts(settings) as (catalog, store):
+    with opened_parts(settings, patience) as (catalog, store):
         ownership.require_owned(catalog.database, store)
         yield catalog, store
 
 
 @contextmanager
-def opened_parts(settings: Settings) -> Iterator[tuple[Catalog, Store]]:
+def opened_parts(settings: Settings, patience: Patience | None = None) -> Iterator[tuple[Catalog, Store]]:
     """The same, whether or not the store belongs to the installation."""
-    catalog = open_catalog(settings)
+    catalog = open_catalog(settings, patience)
     try:
-        yield catalog, open_store(settings.store_place)
+        store = open_store(settings.store_place, patience=patience)
+        if patience is not None:
+            store.find("health")  # wait for it here: a listing that breaks cannot be gone on with
+        yield catalog, store
     finally:
         catalog.database.close()
 

@@ -32,6 +32,7 @@ from phimage.model.ids import ImageId, JobId
 from phimage.model.image import State
 from phimage.model.job import JobState
 from phimage.sources.partial import discard
+from phimage.waiting import Patience
 
 ABANDONED_SECONDS = 7 * 24 * 3600.0
 """An upload that was not completed for so long is given up, and so is a fetched file that nobody went on with."""
@@ -99,10 +100,12 @@ def sweep(
     dry_run: bool = False,
     approve: Approve | None = None,
     now: Callable[[], float] = time.time,
+    patience: Patience | None = None,
 ) -> Swept:
     """Remove what nothing needs: chunks and manifests, parts of uploads, packs, work files. Safe at any time, and to repeat.
 
     `approve` may refuse it before anything is changed; by default it is `refuse_large`.
+    `patience`: how long it waits for a pack that is being made; as long as that takes if there is none.
     """
     begun = now()
     report = collect(
@@ -122,7 +125,7 @@ def sweep(
     if not dry_run:
         for id in ended:
             uploads.remove(store, id)
-    removed_packs = 0 if dry_run else packs.keep_only(live(catalog))
+    removed_packs = 0 if dry_run else packs.keep_only(live(catalog), patience)
     files = _old_work(in_work, unfinished, begun - ABANDONED_SECONDS)
     if not dry_run:
         for file in files:
@@ -172,6 +175,15 @@ class Verified(Struct, frozen=True):
 
     finding: Finding
     images: tuple[ImageId, ...]
+
+
+def manifests_of(catalog: Catalog, images: Iterable[ImageId]) -> set[ManifestDigest] | None:
+    """The manifests of these images; None, which means any, if none is named."""
+    asked = list(images)
+    if not asked:
+        return None
+    with catalog.database.read() as connection:
+        return {ManifestDigest(content.manifest) for content in contents_of(connection, asked).values()}
 
 
 def verify(

@@ -14,17 +14,20 @@ from phimage.chunks.errors import StoreFailure
 from phimage.chunks.open import open_store
 from phimage.chunks.store import Store
 from phimage.settings import Settings
+from phimage.waiting import Patience
 
 
-def check_installation(settings: Settings, progress: Progress) -> list[Finding]:
+def check_installation(settings: Settings, progress: Progress, patience: Patience | None = None) -> list[Finding]:
     """Check the database, then the store against it. Raises SetupError when there is no database or no master key.
+
+    With `patience` both are waited for.
 
     Opens the database without looking into it first, so that whatever is wrong inside is a finding.
     """
-    database = open_existing(settings)
+    database = open_existing(settings, patience)
     try:
         found = check(database, Seal(read_master_key(settings.master_key_file), secrets.token_bytes), progress)
-        return found or list(_check_store(database, open_store(settings.store_place)))
+        return found or list(_check_store(database, open_store(settings.store_place, patience=patience)))
     finally:
         database.close()
 

@@ -20,7 +20,8 @@
     │   └── NotPermitted            299
     ├── SetupError                  the installation or its settings are wrong; told to the operator
     └── ClientError                 a command of the CLI failed
-        ├── Unreachable                 no answer from the server
+        ├── Unreachable                 no answer from the server, the database or the store
+        ├── Locked                      another process holds what is needed
         └── Refused                     the server answered with a RetCode
 
 `Message` has the wording that real clients have seen (wire-protocol 3.2) and nothing else, because programs
@@ -155,6 +156,7 @@ class NotPermitted(RequestError):
 
 
 class ServiceUnavailable(RequestError):
+    exit_code = 69
     ret_code = 150
     form = "Service unavailable"
     meaning = "phimage cannot answer now, for example because its database is away; nothing was changed"
@@ -171,9 +173,15 @@ class ClientError(PhimageError):
 
 
 class Unreachable(ClientError):
-    """No answer came from the server."""
+    """No answer came from the server, the database or the store."""
 
     exit_code = 69
+
+
+class Locked(ClientError):
+    """Another process holds what the command needs; the same command may work later."""
+
+    exit_code = 75
 
 
 class Refused(ClientError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import gc
 import multiprocessing
@@ -9,8 +10,8 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import TypeVar, cast
+from contextlib import contextmanager, suppress
+from typing import NoReturn, TypeVar, cast
 
 from phimage.errors import PhimageError, SetupError
 
@@ -70,6 +71,21 @@ def private_files() -> Iterator[None]:
         yield
     finally:
         os.umask(before)
+
+
+def leave(code: int) -> NoReturn:
+    """End this process with an exit code.
+
+    Once the S3 client was used, without the exit handlers of the C library: the client's threads go on while these run, and
+    now and then crash the process in its last moment.
+    """
+    if "obstore" not in sys.modules:
+        sys.exit(code)
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
 
 
 def give_memory_back() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +13,8 @@ import msgspec
 from msgspec import Meta, Struct
 
 from phimage.errors import SetupError
+
+_PUBLIC_URL = re.compile(r"https?://[^/:?#@\s][^/?#@\s]*(/[^?#\s]*)?")
 
 
 class Settings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -34,7 +37,10 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     most_limit: Annotated[int, Meta(ge=1, le=100_000, description="largest Limit; above it a list is refused")] = 1000
     trusted_proxies: Annotated[
         tuple[str, ...],
-        Meta(description="networks of proxies whose X-Forwarded-For names the caller; commas between them in the variable"),
+        Meta(
+            description="networks of proxies whose X-Forwarded-For names the caller, and whose X-Forwarded-Proto, -Host and "
+            "-Port name the address that was called; commas between them in the variable"
+        ),
     ] = ()
 
     store: Annotated[
@@ -153,7 +159,7 @@ def read_settings(file: Path | None, environment: Mapping[str, str], flags: Mapp
                 ipaddress.ip_network(network)
             except ValueError as error:
                 raise SetupError(f"{name}: {error}; expected networks such as 10.0.0.0/8 or 2001:db8::/32") from None
-    if settings.public_url and not settings.public_url.startswith(("http://", "https://")):
+    if settings.public_url and not _PUBLIC_URL.fullmatch(settings.public_url):
         raise SetupError(f"public_url: {settings.public_url!r} is not an address; expected http://host:port or https://host")
     if settings.explain_signatures and not (settings.explain_signatures_to_anyone or _is_loopback(settings.host)):
         raise SetupError(

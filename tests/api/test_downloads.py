@@ -66,7 +66,7 @@ def test_every_form_has_an_address_that_works_without_a_signature(shop: Shop, tm
     assert (found["Digest"], found["DiskSize"]) == (f"sha256:{sha256_of(original)}", original.stat().st_size)
     for name, form in FORMS.items():
         address, _, query = found[name].partition("?")
-        assert address == f"http://127.0.0.1:80/images/{image}{form}"
+        assert address == f"http://127.0.0.1/images/{image}{form}"
         assert dict(parse_qsl(query, keep_blank_values=True))["Expires"] == str(found["ExpireTime"])
     assert small.ACME.private not in str(found)
 
@@ -76,7 +76,7 @@ def test_addresses_begin_with_what_the_caller_called_or_what_the_settings_say(
 ) -> None:
     image = shop.publish(disk(tmp_path))
     request = signed("GetPHostImageDownloadUrl", {"ImageId": image}, pair=small.ACME)
-    for host, said in (("images.example:8443", "http://images.example:8443"), ("evil.example/x?", "http://127.0.0.1:80")):
+    for host, said in (("images.example:8443", "http://images.example:8443"), ("evil.example/x?", "http://127.0.0.1")):
         reply = shop.gateway.replay(request._replace(headers=(*request.headers, ("Host", host))))
         assert reply.fields["RawUrl"].startswith(f"{said}/images/{image}.raw?")
 

@@ -17,7 +17,6 @@ from phimage.backup.create import create
 from phimage.backup.database_file import write_database_file
 from phimage.backup.errors import BackupFailed
 from phimage.backup.held import HOLD_SECONDS, HeldRevision
-from phimage.backup.named_objects import read_named_objects, write_named_objects
 from phimage.backup.place import GRACE_SECONDS, MARK, Place
 from phimage.backup.prune import prune
 from phimage.backup.record import object_name
@@ -434,13 +433,6 @@ def test_a_backup_of_a_newer_schema_is_refused(small: Shop, tmp_path: Path) -> N
     with pytest.raises(SetupError, match="restore it with the newer phimage"):
         restored_to(place, newer, tmp_path / "new")
     assert not (tmp_path / "new").exists()
-
-
-def test_named_objects_of_a_store_are_carried() -> None:
-    source, target = MemoryStore(), MemoryStore()
-    source.put("installation.json", b"{}")
-    write_named_objects(target, read_named_objects(source, ("installation.json", "not-there.json")))
-    assert {name: held.data for name, held in target.objects.items()} == {"installation.json": b"{}"}
 
 
 def test_the_newest_backup_and_its_verification_are_noted_for_the_metrics(catalog: Catalog) -> None:

@@ -38,6 +38,8 @@ def test_variables_of_the_client_are_not_settings() -> None:
         ({"PHIMAGE_PORT": "70000"}, "PHIMAGE_PORT"),
         ({"PHIMAGE_TRUSTED_PROXIES": "nonsense"}, "trusted_proxies"),
         ({"PHIMAGE_TRUSTED_PROXIES": "10.0.0.1/24"}, "trusted_proxies"),
+        *(({"PHIMAGE_PUBLIC_URL": f"https://{rest}"}, "public_url") for rest in ("", "a b", "me@a", "a?b=c", "a/b#c", ":443/")),
+        ({"PHIMAGE_PUBLIC_URL": "images.example"}, "public_url"),
         ({"PHIMAGE_EXPLAIN_SIGNATURES": "true", "PHIMAGE_HOST": "0.0.0.0"}, "--explain-signatures-to-anyone"),
     ],
 )

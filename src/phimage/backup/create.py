@@ -13,7 +13,6 @@ from msgspec import Struct
 from phimage.backup.errors import BackupFailed
 from phimage.backup.held import HeldRevision
 from phimage.backup.key import EncryptedKey, fingerprint
-from phimage.backup.named_objects import read_named_objects
 from phimage.backup.place import GRACE_SECONDS, Place
 from phimage.backup.record import FORMAT, Record, name_of
 from phimage.backup.transfer import Disks, Transferred, transfer
@@ -74,7 +73,6 @@ def create(
 
         disks = Disks(store, manifests, REMEDY)
         images = transfer(store, place.store, disks, guard.ensure_listed, sending)
-        objects = read_named_objects(store)
         name = _free_name(place, at)
         register_before = guard.confirm(disks.names)
         database = _send_database(place.store, path, progress, now, sleep)
@@ -91,7 +89,6 @@ def create(
             image_bytes=images.image_bytes,
             key_fingerprint=key_fingerprint,
             encrypted_key=encrypted_key,
-            objects=objects,
         )
         if now() > min(register_before, database.register_before):
             raise BackupFailed("the backup took too long to be kept for certain: run it again, which goes on")

@@ -19,13 +19,6 @@ FOLDER = "backups"
 _NAME = re.compile(r"\d{8}t\d{6}z")
 
 
-class NamedObject(Struct, frozen=True):
-    """An object of the store that is neither a chunk nor a manifest."""
-
-    name: str
-    data: bytes
-
-
 class Record(Struct, frozen=True, forbid_unknown_fields=True):
     """A backup that is whole."""
 
@@ -41,7 +34,6 @@ class Record(Struct, frozen=True, forbid_unknown_fields=True):
     image_bytes: int  # of the raw disks
     key_fingerprint: str
     encrypted_key: EncryptedKey | None
-    objects: tuple[NamedObject, ...]  # see `named_objects`
 
     def needed(self) -> tuple[ManifestDigest, ...]:
         """Every manifest that the place must have for this backup."""

@@ -16,12 +16,11 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from phimage import care
+from phimage import care, ownership
 from phimage.backup.create import Progress
 from phimage.backup.database_file import write_database_file
 from phimage.backup.errors import BackupFailed
 from phimage.backup.key import check_key
-from phimage.backup.named_objects import write_named_objects
 from phimage.backup.place import Place
 from phimage.backup.record import Record
 from phimage.backup.transfer import Disks, Transferred, transfer
@@ -87,11 +86,11 @@ def restore(
         store = open_store(settings.store_place)
         disks = Disks(place.store, record.manifests, REMEDY)
         images = transfer(place.store, store, disks, lambda stored: True, lambda done, total: progress("images", done, total))
-        write_named_objects(store, record.objects)
         if not settings.master_key_file.exists():
             write_master_key(settings.master_key_file, key, secrets.token_bytes)
         progress("database", 0, None)
         _restore_database(place.store, record, database, settings.data_folder, goes_on=goes_on)
+        ownership.adopt(database, store)
         findings = _check(Catalog(database, Seal(key, secrets.token_bytes)), store, progress, now())
     finally:
         database.close()

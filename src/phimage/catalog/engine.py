@@ -6,7 +6,7 @@ take turns at the row of `head` (see `revisions`). A commit is durable when it r
 write-ahead log and `synchronous=FULL`.
 
 Nobody waits for a database that is away: the first call that gets no connection opens a `Circuit`, and until it is closed
-every other call is refused at once.
+every other call is refused at once. Commands have `Patience` instead: they wait for it, and for its locks, up to a limit.
 """
 
 from __future__ import annotations
@@ -15,24 +15,28 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import sqlalchemy
 from msgspec import Struct
-from sqlalchemy import Connection, Dialect, Engine, Table, create_engine, event, insert
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy import Connection, Dialect, Engine, RootTransaction, Table, create_engine, event, insert
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from phimage.catalog.address import PREPARED, database_url
 from phimage.catalog.circuit import Circuit, no_answer
 from phimage.catalog.question import Inquiry
 from phimage.catalog.sqlite import File
-from phimage.errors import ServiceUnavailable, SetupError
+from phimage.catalog.waits import Guard, not_now
+from phimage.errors import ServiceUnavailable
+from phimage.waiting import NotNow, Patience
 
 if TYPE_CHECKING:
     from phimage.catalog.postgresql import Lines
@@ -47,16 +51,16 @@ SILENT_SECONDS = 30
 """How long a writer on PostgreSQL may do nothing inside its transaction. Then the server ends it: a machine that vanished while
 it wrote must not keep the others from writing."""
 
-PREPARED = "prepared"
-"""`?prepared=off` in the address of PostgreSQL: for a pooler between that knows no prepared statements, such as PgBouncer with
-`max_prepared_statements = 0`."""
-
+_BROKEN_COMMIT = "the connection broke during the commit: look into the log whether the change was made"
 _SCHEMA_LOCK = 0x7068_696D_6167_65
 """Any number that other programs on the same PostgreSQL database do not lock; it reads "phimage"."""
 
 
 Kind = Literal["read", "write", "inquiry"]
 Value = TypeVar("Value")
+First = Callable[[Connection], object]
+"""Takes the locks of a transaction, as its first statements."""
+Begun = tuple[Connection, RootTransaction]
 
 
 class Calls(Struct):
@@ -70,9 +74,11 @@ class Calls(Struct):
 class Database:
     """An open database. Safe to use from several threads; not across a fork."""
 
-    def __init__(self, engine: Engine, connecting: Mapping[str, Any] | None = None) -> None:
-        """`connecting`: with what else than its address the driver connects to PostgreSQL."""
+    def __init__(self, engine: Engine, connecting: Mapping[str, Any] | None = None, patience: Patience | None = None) -> None:
+        """`connecting`: with what else than its address the driver connects to PostgreSQL. Without `patience` a call fails at
+        once."""
         self.engine = engine
+        self._patience = patience
         self._connecting = connecting or {}
         self.circuit = Circuit()
         self.calls: dict[Kind, Calls] = {"read": Calls(), "write": Calls(), "inquiry": Calls()}
@@ -123,21 +129,32 @@ class Database:
         with self._counted("inquiry"):
             return await self._lines.ask(inquiry)
 
+    @property
+    def patience(self) -> Patience | None:
+        """How long calls wait for a database that is away or locked; None if they fail at once."""
+        return self._patience
+
+    def describe(self) -> str:
+        """The database in words for people. Without user and options, where passwords are."""
+        url = self.engine.url
+        if url.get_backend_name() == "sqlite":
+            return f"the database {url.database}"
+        return f"the database {URL.create('postgresql', host=url.host, port=url.port, database=url.database)}"
+
     @contextmanager
-    def write(self) -> Iterator[Connection]:
+    def write(self, first: First | None = None) -> Iterator[Connection]:
         """A transaction that commits when the block ends well and leaves no trace when it does not.
 
-        Raises ServiceUnavailable; only when its detail speaks of the commit it is not known whether the change was made.
+        `first` takes the locks that it needs; with patience that is tried again while they are not free. Raises
+        ServiceUnavailable; only when its detail speaks of the commit it is not known whether the change was made.
         """
-        with self._transaction("write") as connection:
+        with self._transaction("write", first=first) as connection:
             yield connection
 
     @contextmanager
     def write_alone(self) -> Iterator[Connection]:
         """A writing transaction beside which no other of this kind runs, in whatever process: for changing the schema."""
-        with self.write() as connection:
-            if connection.dialect.name == "postgresql":  # SQLite's writers are alone anyway
-                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_SCHEMA_LOCK})")
+        with self.write(_lock_schema) as connection:
             yield connection
 
     def cut(self) -> None:
@@ -159,24 +176,23 @@ class Database:
         self._file.close()
 
     @contextmanager
-    def _transaction(self, kind: Kind, probe: bool = False) -> Iterator[Connection]:
-        if not probe:
+    def _transaction(self, kind: Kind, probe: bool = False, first: First | None = None) -> Iterator[Connection]:
+        if not probe and self._patience is None:
             self.circuit.check()
-        with (
-            self._counted(kind),
-            _told_as_unavailable(self.engine.dialect),
-            self._connect(kind) as connection,
-            connection.begin() as transaction,
-        ):
-            self.circuit.close()
-            yield connection
-            try:
-                transaction.commit()
-            except DBAPIError as error:
-                if kind == "read" or not error.connection_invalidated:
-                    raise
-                told = "the connection broke during the commit: look into the log whether the change was made"
-                raise ServiceUnavailable(detail=told) from error
+        with self._counted(kind), _told_as_unavailable(self.engine.dialect), self._guarded():
+            connection, transaction = self._begin_patiently(kind, first)
+            with connection, transaction:
+                self.circuit.close()
+                yield connection
+                self._commit(kind, transaction)
+
+    def _commit(self, kind: Kind, transaction: RootTransaction) -> None:
+        try:
+            transaction.commit()
+        except DBAPIError as error:
+            if kind == "read" or not error.connection_invalidated:
+                raise
+            raise ServiceUnavailable(detail=_BROKEN_COMMIT) from error
 
     @contextmanager
     def _counted(self, kind: Kind) -> Iterator[None]:
@@ -195,6 +211,56 @@ class Database:
                 calls.count += 1
                 calls.failures += failed
                 calls.seconds += time.perf_counter() - begun
+
+    def _begin_patiently(self, kind: Kind, first: First | None) -> Begun:
+        if self._patience is None:
+            return self._begin(kind, first)
+
+        def attempt() -> Begun:
+            try:
+                return self._begin(kind, first)
+            except (DBAPIError, NoConnectionFree) as error:
+                failure = not_now(error)
+                if failure is None:
+                    raise
+                raise failure from error
+
+        return self._patience.persist(self.describe(), attempt)
+
+    def _begin(self, kind: Kind, first: First | None) -> Begun:
+        connection = self._connect(kind)
+        try:
+            transaction = connection.begin()
+            if first is not None:
+                first(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection, transaction
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        """Cut a transaction off when PostgreSQL falls silent in it for longer than there is patience."""
+        if self._patience is None or self.engine.dialect.name != "postgresql":
+            yield
+            return
+        with Guard(self._patience, self.describe(), self._probe, self.cut) as guard:
+            try:
+                yield
+            except (DBAPIError, ServiceUnavailable) as error:
+                if guard.given_up is None or getattr(error, "detail", "") == _BROKEN_COMMIT:
+                    raise
+                raise self._patience.given_up(self.describe(), guard.given_up) from error
+
+    def _probe(self) -> NotNow | None:
+        """Why the database does not take a new connection; None if it does. One of the pool could itself be silent."""
+        dialect = self.engine.dialect
+        arguments = dialect.create_connect_args(self.engine.url)[1]
+        try:
+            dialect.loaded_dbapi.connect(**{**arguments, **self._connecting}).close()
+        except dialect.loaded_dbapi.Error as error:
+            return not_now(error)
+        return None
 
     def _connect(self, kind: Kind) -> Connection:
         try:
@@ -248,31 +314,19 @@ def insert_rows(connection: Connection, table: Table, rows: Iterable[tuple[Any, 
         connection.execute(plain, [dict(zip(names, row, strict=True)) for row in some])
 
 
-def database_url(text: str, data: Path) -> URL:
-    """The address of the database: `postgresql://...` as given, or by default `catalog.sqlite` in the data folder.
-
-    Raises SetupError for anything else.
-    """
-    if not text:
-        return URL.create("sqlite", database=str(data / "catalog.sqlite"))
-    try:
-        url = make_url(text)
-    except ArgumentError:
-        raise SetupError("PHIMAGE_DATABASE is not an address; expected postgresql://user@host/database") from None
-    if url.drivername in ("postgresql", "postgres", "postgresql+psycopg"):
-        return url.set(drivername="postgresql+psycopg")
-    if url.drivername == "sqlite":
-        return url
-    raise SetupError(f"PHIMAGE_DATABASE names {url.drivername!r}; expected postgresql://... or sqlite:///...")
+def _lock_schema(connection: Connection) -> None:
+    if connection.dialect.name == "postgresql":  # SQLite's writers are alone anyway
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_SCHEMA_LOCK})")
 
 
-def open_database(url: URL) -> Database:
+def open_database(url: URL, patience: Patience | None = None) -> Database:
     """Open a database without looking into it yet."""
+    busy = BUSY_SECONDS if patience is None else min(BUSY_SECONDS, patience.notice)  # of one attempt
     if url.get_backend_name() == "sqlite":
-        engine = create_engine(url, connect_args={"check_same_thread": False, "timeout": BUSY_SECONDS})
+        engine = create_engine(url, connect_args={"check_same_thread": False, "timeout": busy})
         event.listen(engine, "connect", _set_up_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
-        return Database(engine)
+        return Database(engine, patience=patience)
     # Planning what a new caller waits for takes longer than doing it, so what is asked often is prepared.
     prepared = {"prepare_threshold": None} if url.query.get(PREPARED) == "off" else {}
     connecting = {**_POSTGRESQL, **prepared}
@@ -283,8 +337,8 @@ def open_database(url: URL) -> Database:
         pool_timeout=BUSY_SECONDS,
         connect_args=connecting,
     )
-    event.listen(engine, "begin", _begin_postgresql)
-    database = Database(engine, connecting)
+    event.listen(engine, "begin", partial(_begin_postgresql, busy))
+    database = Database(engine, connecting, patience)
     event.listen(engine, "connect", database._hold_socket)
     event.listen(engine, "close", database._leave_socket)
     return database
@@ -301,7 +355,7 @@ _POSTGRESQL = {
 
 def _set_up_sqlite(connection: Any, entry: ConnectionPoolEntry) -> None:
     connection.isolation_level = None  # transactions begin below, not inside the driver
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", f"busy_timeout={BUSY_SECONDS * 1000}"):
+    for pragma in ("journal_mode=WAL", "synchronous=FULL"):
         connection.execute(f"PRAGMA {pragma}")
 
 
@@ -310,10 +364,10 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
 
 
-def _begin_postgresql(connection: Connection) -> None:
+def _begin_postgresql(busy: float, connection: Connection) -> None:
     if connection.get_execution_options().get("phimage_write", False):
         connection.exec_driver_sql(
-            f"SELECT set_config('lock_timeout', '{BUSY_SECONDS}s', true),"
+            f"SELECT set_config('lock_timeout', '{int(busy * 1000)}ms', true),"
             f" set_config('idle_in_transaction_session_timeout', '{SILENT_SECONDS}s', true)"
         )
     else:  # SQLite has nothing less

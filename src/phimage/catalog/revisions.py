@@ -101,9 +101,9 @@ class Journal:
         Writers take turns: the first statement updates the one row of `head`, which the database locks until the end, so
         that the order of numbers is the order of commits.
         """
-        with self._database.write() as connection:
-            tables_head = tables.head
-            connection.execute(update(tables_head).values(number=tables_head.c.number))
+        tables_head = tables.head
+        take_turn = update(tables_head).values(number=tables_head.c.number)
+        with self._database.write(lambda connection: connection.execute(take_turn)) as connection:
             newest = connection.execute(select(tables_head.c.number, tables_head.c.time, tables_head.c.oldest)).one()
             if reason := outdated(newest.oldest):
                 raise ServiceUnavailable(detail=reason)

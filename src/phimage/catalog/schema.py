@@ -21,7 +21,9 @@ from sqlalchemy import Connection, Text, column, inspect, select, table, update
 
 from phimage.catalog import tables
 from phimage.catalog.engine import Database
+from phimage.catalog.waits import not_now
 from phimage.errors import ServiceUnavailable, SetupError
+from phimage.waiting import Patience
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -85,18 +87,38 @@ def status(database: Database) -> Status:
 def upgrade(database: Database, further: Sequence[Path] = (), sleep: Callable[[float], None] = time.sleep) -> None:
     """Bring a database to the newest schema, in one transaction. Whoever comes second finds it done.
 
-    Others may work on meanwhile: a table that is not free within LOCK_SECONDS is asked for again later. `further` are folders
-    of steps beside the program's own.
+    Others may work on meanwhile: a table that is not free within LOCK_SECONDS is asked for again later, and if the database
+    has patience, as long as that lasts. `further` are folders of steps beside the program's own.
     """
+
+    def attempt() -> None:
+        with database.write_alone() as connection:
+            upgrade_on(connection, further)
+
+    if database.patience is not None:
+        _upgrade_patiently(database, database.patience, attempt)
+        return
     for left in reversed(range(TRIES)):
         try:
-            with database.write_alone() as connection:
-                upgrade_on(connection, further)
+            attempt()
             return
         except ServiceUnavailable:
             if not left:
                 raise
         sleep(PAUSE_SECONDS)
+
+
+def _upgrade_patiently(database: Database, patience: Patience, attempt: Callable[[], None]) -> None:
+    def locked() -> None:
+        try:
+            attempt()
+        except ServiceUnavailable as error:
+            failure = not_now(error.__cause__) if isinstance(error.__cause__, Exception) else None
+            if failure is None:
+                raise
+            raise failure from error
+
+    patience.persist(database.describe(), locked)
 
 
 def upgrade_on(connection: Connection, further: Sequence[Path] = ()) -> None:

@@ -82,8 +82,10 @@ def read_master_key(path: Path) -> bytes:
         text = path.read_text("ascii").strip()
     except FileNotFoundError:
         raise SetupError(f"{path} is missing: put back the master key that this database was made with") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise SetupError(f"{path} cannot be read: {error}") from None
+    except OSError as error:
+        raise SetupError(f"{path} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise SetupError(f"{path} is not a master key: expected 64 hexadecimal digits") from None
     if mode & 0o077:
         raise SetupError(f"{path} has mode {mode:04o}: others can read the master key; run: chmod 600 {path}")
     try:

@@ -33,11 +33,14 @@ _REASONS: dict[int, Reason] = {
     errno.EACCES: "not permitted",
     errno.EPERM: "not permitted",
     errno.EROFS: "not permitted",
+    errno.EAGAIN: "busy",
 }
 _PASSING = frozenset({errno.EAGAIN, errno.EINTR, errno.ENFILE, errno.EMFILE, errno.ESTALE, errno.ETIMEDOUT})
 _NOT_THERE = (FileNotFoundError, NotADirectoryError)
 _NO_OBJECT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO})  # nothing, a symbolic link, a socket
 _READ_BYTES = 8 << 20
+LOCK_LOOK_SECONDS = 0.002
+"""How often a call that does not wait without end tries the lock, which others hold for microseconds."""
 
 
 class Calls(Struct, frozen=True):
@@ -57,8 +60,16 @@ class FolderStore:
 
     settle_seconds = 0.0
 
-    def __init__(self, root: Path, now: Callable[[], float] = time.time, calls: Calls | None = None) -> None:
+    def __init__(
+        self,
+        root: Path,
+        now: Callable[[], float] = time.time,
+        calls: Calls | None = None,
+        lock_seconds: float | None = None,
+    ) -> None:
+        """`lock_seconds`: how long a call waits for the folder's lock before it fails as busy; None waits without end."""
         self._root = root.absolute()
+        self._lock_seconds = lock_seconds
         self._now = now
         self._calls = Calls() if calls is None else calls
         self._durable: set[Path] = set()
@@ -249,10 +260,24 @@ class FolderStore:
         """Hold the store's lock. Each holder opens it anew: so threads of one process also exclude each other."""
         file = os.open(self._root / ".lock", os.O_RDWR | os.O_CLOEXEC)
         try:
-            fcntl.flock(file, how)
+            self._take_lock(file, how)
             yield
         finally:
             os.close(file)
+
+    def _take_lock(self, file: int, how: int) -> None:
+        if self._lock_seconds is None:
+            fcntl.flock(file, how)
+            return
+        ends = time.monotonic() + self._lock_seconds
+        while True:
+            try:
+                fcntl.flock(file, how | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                if time.monotonic() > ends:
+                    raise BlockingIOError(errno.EAGAIN, "another process holds its lock") from None
+            time.sleep(LOCK_LOOK_SECONDS)
 
 
 @contextmanager
@@ -262,4 +287,5 @@ def _told(operation: str, name: str) -> Iterator[Any]:
     except OSError as error:
         number = error.errno or 0
         reason = _REASONS.get(number, "failed")
-        raise StoreFailure(operation, name, reason, os.strerror(number), passing=number in _PASSING) from error
+        detail = (error.strerror if number == errno.EAGAIN else None) or os.strerror(number)
+        raise StoreFailure(operation, name, reason, detail, passing=number in _PASSING) from error

@@ -9,33 +9,44 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from phimage.chunks.errors import StoreFailure
 from phimage.chunks.folder import FolderStore
 from phimage.chunks.memory import MemoryStore
-from phimage.chunks.s3 import Place, S3Store
+from phimage.chunks.s3 import REQUEST_SECONDS, Place, S3Store
 from phimage.chunks.store import Store, check_prefix
-from phimage.chunks.wrap import limited, retrying
+from phimage.chunks.wrap import limited, persistent, retrying
 from phimage.errors import SetupError
+from phimage.waiting import Patience
 
 MOST_REQUESTS = 16
 """How many requests one process has under way at one S3."""
+
+LOCK_SECONDS = 1.0
+"""How long one attempt of a command waits for the lock of a folder."""
 
 _OPTIONS = frozenset({"endpoint", "region"})
 _SECRETS = re.compile(r"key|secret|token|password|credential", re.IGNORECASE)
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
 
-def open_store(text: str, setting: str = "PHIMAGE_STORE") -> Store:
+def open_store(text: str, setting: str = "PHIMAGE_STORE", patience: Patience | None = None) -> Store:
     """`memory:`, `s3://bucket/prefix?endpoint=http://host:8333&region=us-east-1`, or the path of a folder.
 
     Keys for S3 come from the usual AWS_* variables and are refused in the address, which is shown and logged. An S3 store
-    comes limited and with passing failures retried. Raises SetupError, which names the `setting` that the address is from.
+    comes limited and with passing failures retried: a few times, or with `patience` until it ends.
+
+    Raises SetupError, which names the `setting` that the address is from.
     """
     if text == "memory:":
         return MemoryStore()
     if text.startswith("s3://"):
-        return retrying(limited(S3Store(s3_place(text, setting)), MOST_REQUESTS))
+        if patience is None:
+            return retrying(limited(S3Store(s3_place(text, setting)), MOST_REQUESTS))
+        seconds = min(patience.limit, REQUEST_SECONDS)
+        return persistent(limited(S3Store(s3_place(text, setting), request_seconds=seconds), MOST_REQUESTS), patience)
     if not text or re.match(r"[a-z][a-z0-9+.-]*:", text, re.IGNORECASE):
         raise SetupError(f"{setting} is none of: the path of a folder, s3://bucket/prefix?endpoint=..., memory:")
     try:
-        return FolderStore(Path(text))
+        if patience is None:
+            return FolderStore(Path(text))
+        return persistent(FolderStore(Path(text), lock_seconds=LOCK_SECONDS), patience)
     except StoreFailure as error:
         raise SetupError(f"{setting}: {error}") from error
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:  # they exist for type checkers only
 
 REQUEST_SECONDS = 60
 DELETE_SECONDS = 5
+CONNECT_SECONDS = 5
 _ROUNDED_SECONDS = 1.0  # S3 tells whole seconds, cut off
 _PAGE = 1000
 _STATUS = re.compile(r"status code: (\d{3})")
@@ -59,12 +60,12 @@ class S3Store:
 
     settle_seconds = 20.0  # DELETE_SECONDS for the client, the rest for a request that the server still has in hand
 
-    def __init__(self, place: Place, credentials: Credentials | None = None) -> None:
+    def __init__(self, place: Place, credentials: Credentials | None = None, request_seconds: float = REQUEST_SECONDS) -> None:
         self._place = place
-        self._remote = self._client(credentials, REQUEST_SECONDS)
-        self._impatient = self._client(credentials, DELETE_SECONDS)
+        self._remote = self._client(credentials, request_seconds)
+        self._impatient = self._client(credentials, min(DELETE_SECONDS, request_seconds))
 
-    def _client(self, credentials: Credentials | None, seconds: int) -> Remote:
+    def _client(self, credentials: Credentials | None, seconds: float) -> Remote:
         config: S3Config = {"bucket": self._place.bucket}
         if self._place.endpoint:
             config["endpoint"] = self._place.endpoint
@@ -75,7 +76,7 @@ class S3Store:
             config["secret_access_key"] = credentials.secret_key
         options: ClientConfig = {
             "allow_http": self._place.endpoint.startswith("http://"),
-            "connect_timeout": timedelta(seconds=5),
+            "connect_timeout": timedelta(seconds=min(CONNECT_SECONDS, seconds)),
             "timeout": timedelta(seconds=seconds),
         }
         return Remote(

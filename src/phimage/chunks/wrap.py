@@ -1,4 +1,7 @@
-"""Behaviour of stores that is added around them: `retrying`, `limited`, `measured`. Each takes a store and gives a store."""
+"""Behaviour of stores that is added around them: `retrying`, `persistent`, `limited`, `measured`.
+
+Each takes a store and gives a store.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from msgspec import Struct
 
 from phimage.chunks.errors import StoreFailure
 from phimage.chunks.store import Store, Stored
+from phimage.waiting import NotNow, Patience
 
 Result = TypeVar("Result")
 Operation = Literal["put", "get", "find", "refresh", "delete", "list", "sync", "free_bytes", "tidy"]
@@ -117,6 +121,30 @@ def retrying(
         return call()
 
     return Wrapped(store, again)
+
+
+def persistent(store: Store, patience: Patience) -> Store:
+    """Make a call again while its failure may pass, as long as there is patience; then raise Unreachable or Locked.
+
+    A listing that broke is not begun again, for what was listed would come again.
+    """
+
+    def persist(operation: Operation, _sent: int, call: Callable[[], Result]) -> Result:
+        def attempt() -> Result:
+            try:
+                return call()
+            except StoreFailure as failure:
+                if not failure.passing:
+                    raise
+                reason = NotNow(failure.detail or failure.reason, locked=failure.reason == "busy")
+                if operation == "list":
+                    raise patience.given_up(what, reason) from failure
+                raise reason from failure
+
+        return patience.persist(what, attempt)
+
+    what = f"the store {store.describe()}"
+    return Wrapped(store, persist)
 
 
 def limited(store: Store, most: int) -> Store:

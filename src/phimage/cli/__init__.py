@@ -1,21 +1,22 @@
 """The `phimage` command: one file per noun, thin over the signed client.
 
 Exit codes: 0 well, 1 refused or failed, 2 `catalog plan` found changes, 64 the command was written wrongly, 65 an image or
-its source was refused, 69 no answer from the server, 78 the installation or its settings are wrong, 130 interrupted.
+its source was refused, 69 no answer from the server, the database or the store, 75 another process holds what is needed, 78
+the installation or its settings are wrong, 130 interrupted.
 """
 
 from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Sequence
+from typing import NoReturn
 
 import click
 
 from phimage import __version__
-from phimage.errors import PhimageError
-
-USAGE = 64
-INTERRUPTED = 130
+from phimage.cli.ending import ended
+from phimage.process import leave
 
 COMMANDS = {
     "serve": ("phimage.cli.serve", "serve"),
@@ -67,23 +68,11 @@ def phimage() -> None:
     """
 
 
-def main() -> None:
-    """Run the command line and exit."""
-    try:
-        code = phimage.main(standalone_mode=False)
-    except click.UsageError as error:
-        error.show()
-        code = USAGE
-    except click.ClickException as error:
-        error.show()
-        code = 1
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted", err=True)
-        code = INTERRUPTED
-    except BrokenPipeError:
-        sys.stderr.close()
-        code = 1
-    except PhimageError as error:
-        click.echo(f"phimage: {error}", err=True)
-        code = error.exit_code
-    sys.exit(code if isinstance(code, int) else 0)
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and exit. `arguments` are those of the process by default."""
+    sys.exit(ended(lambda: phimage.main(arguments, standalone_mode=False)))
+
+
+def entry_point() -> NoReturn:
+    """The `phimage` process."""
+    leave(ended(lambda: phimage.main(standalone_mode=False)))

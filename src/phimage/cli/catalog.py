@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from phimage.cli.ending import naming
 from phimage.cli.output import console, json_option, note, print_json, working
 from phimage.cli.profile import Session, signed
 from phimage.client import Answer
@@ -81,7 +82,8 @@ def export(session: Session, rev: int | None, output: Path | None) -> None:
     if output is None:
         click.echo(text, nl=False)
     else:
-        output.write_text(text, "utf-8")
+        with naming(output):
+            output.write_text(text, "utf-8")
 
 
 @catalog.command(short_help="Print the JSON Schema of the file.")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import click
 
-from phimage.cli.installation import of_installation
+from phimage.cli.installation import of_installation, patience
 from phimage.cli.output import json_option, print_json, print_table, steps
 from phimage.settings import Settings
 
@@ -29,7 +30,7 @@ def status(settings: Settings, as_json: bool) -> None:
     from phimage.bootstrap import open_existing
     from phimage.catalog import schema
 
-    database = open_existing(settings)
+    database = open_existing(settings, patience())
     try:
         found = schema.status(database)
     finally:
@@ -56,7 +57,7 @@ def upgrade(settings: Settings) -> None:
     from phimage.bootstrap import open_existing
     from phimage.catalog import schema
 
-    database = open_existing(settings)
+    database = open_existing(settings, patience())
     try:
         schema.upgrade(database)
     finally:
@@ -81,7 +82,7 @@ def check(settings: Settings, as_json: bool) -> None:
     from phimage.checking import check_installation
 
     with steps("checking") as step:
-        found = check_installation(settings, step)
+        found = check_installation(settings, step, patience())
     if as_json:
         print_json({"Findings": [{"Check": finding.check, "Table": finding.table, "What": finding.what} for finding in found]})
     else:
@@ -108,11 +109,15 @@ def copy(settings: Settings, to: str, as_json: bool) -> None:
       phimage db copy --database postgresql://phimage@db/phimage --to sqlite:////var/lib/phimage/catalog.sqlite
     """
     from phimage.bootstrap import open_existing
+    from phimage.catalog.address import check_sqlite_file, database_url
     from phimage.catalog.copy import copy, rows_to_copy
-    from phimage.catalog.engine import database_url, open_database
+    from phimage.catalog.engine import open_database
 
-    source = open_existing(settings)
-    target = open_database(database_url(to, settings.data_folder))
+    url = database_url(to, settings.data_folder, "--to")
+    if url.get_backend_name() == "sqlite":
+        check_sqlite_file(Path(url.database or ""), must_exist=False)
+    source = open_existing(settings, patience())
+    target = open_database(url, patience())
     try:
         with steps("copying") as step:
             all_rows, done = 2 * rows_to_copy(source), 0  # each is written and read back

@@ -10,6 +10,7 @@ from typing import Any
 import click
 import urllib3
 
+from phimage.cli.ending import naming
 from phimage.cli.output import json_option, note, print_json
 from phimage.cli.profile import Session, signed
 from phimage.cli.progress import Progress
@@ -57,11 +58,17 @@ def download(session: Session, id: str, output: Path | None, project: str | None
     Example:
       phimage image download pimg-cs-xev4rz2k -o disk.raw
     """
-    found = _urls(session, id, project, 24 * 3600)
     target = output or Path(f"{id}.raw")
     part = target.with_name(f"{target.name}.part")
+    if not target.parent.is_dir():
+        raise ClientError(f"{target.parent} is not a folder: make it, or choose another with -o")
+    found = _urls(session, id, project, 24 * 3600)
     whole, size = sha256(), int(found["DiskSize"])
-    with part.open("a+b") as file, Progress() as progress:
+    with (
+        Progress() as progress,
+        naming(part, "what was written is kept: mend that and run the same again"),
+        part.open("a+b") as file,
+    ):
         file.seek(0)
         while piece := file.read(PIECE):
             whole.update(piece)
@@ -84,7 +91,8 @@ def download(session: Session, id: str, output: Path | None, project: str | None
     if digest != found["Digest"]:
         part.unlink()
         raise ClientError(f"the bytes have {digest}, the image has {found['Digest']}; nothing is kept of them, try again")
-    part.replace(target)
+    with naming(target):
+        part.replace(target)
     click.echo(str(target))
     note(f"{size} bytes, {digest}")
 

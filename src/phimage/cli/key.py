@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import click
 
-from phimage.cli.installation import of_installation
+from phimage.cli.installation import of_installation, patience
 from phimage.cli.output import json_option, note, print_json, print_new_key, print_table
 from phimage.cli.profile import Session, signed
 from phimage.cli.user import account_option
@@ -86,6 +86,6 @@ def recover(settings: Settings, as_json: bool) -> None:
     """
     from phimage.bootstrap import OPERATOR, recover_operator_key
 
-    new = recover_operator_key(settings)
+    new = recover_operator_key(settings, patience())
     fields = {"Account": OPERATOR, "User": "main", "PublicKey": new.public, "PrivateKey": new.private.reveal()}
     print_new_key(fields, as_json=as_json)

@@ -53,13 +53,24 @@ def read_config() -> Config:
         return msgspec.convert(tomllib.loads(path.read_text("utf-8")), Config)
     except FileNotFoundError:
         return Config()
-    except (OSError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+    except OSError as error:
+        raise SetupError(f"{path} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise SetupError(f"{path} is not UTF-8: byte {error.start}; mend it, or remove it and add the profiles again") from None
+    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
         raise SetupError(f"{path}: {error}") from None
 
 
 def write_config(config: Config) -> None:
-    """Replace the config file, mode 0600, whole or not at all."""
+    """Replace the config file, mode 0600, whole or not at all. Raises SetupError when it cannot be written."""
     path = config_file()
+    try:
+        _write(path, config)
+    except OSError as error:
+        raise SetupError(f"{path} cannot be written: {error.strerror}") from None
+
+
+def _write(path: Path, config: Config) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile("wb", dir=path.parent, delete=False) as file:
         try:

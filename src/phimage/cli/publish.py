@@ -10,6 +10,7 @@ from typing import Any
 import click
 import msgspec
 
+from phimage.cli.ending import naming
 from phimage.cli.output import json_option, note, print_json
 from phimage.cli.profile import Session, signed
 from phimage.cli.progress import Progress
@@ -186,7 +187,8 @@ def _params(given: dict[str, Any], source: str, is_url: bool, checksum_file: Pat
     if checksum_file is not None:
         if digest:
             raise click.UsageError("--digest and --checksum-file: give one of them")
-        text = checksum_file.read_text("utf-8", "replace")
+        with naming(checksum_file):
+            text = checksum_file.read_text("utf-8", "replace")
         digest = str(find_digest(text, name if is_url or source == "-" else source, str(checksum_file)).digest)
     known = (digest, given["checksum_url"], given["trust_first_use"])
     if sum(map(bool, known)) != 1:

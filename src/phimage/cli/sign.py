@@ -61,8 +61,10 @@ def _params(request: str) -> Params:
     if request.startswith("@"):
         try:
             text = Path(request[1:]).read_text("utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise ClientError(f"{request[1:]} cannot be read: {error}") from None
+        except OSError as error:
+            raise ClientError(f"{request[1:]} cannot be read: {error.strerror}") from None
+        except UnicodeDecodeError as error:
+            raise ClientError(f"{request[1:]} is not UTF-8: byte {error.start}") from None
     try:
         if text.startswith(("http://", "https://")):
             return read_params("GET", "", urlsplit(text).query, b"")

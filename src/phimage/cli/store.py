@@ -9,7 +9,7 @@ from typing import Any
 import click
 import msgspec
 
-from phimage.cli.installation import of_installation
+from phimage.cli.installation import of_installation, patience
 from phimage.cli.output import json_option, note, print_json, print_table, working
 from phimage.settings import Settings
 
@@ -49,7 +49,8 @@ def gc(settings: Settings, grace: str, dry_run: bool, remove: int | None, as_jso
     seconds = time_in_seconds(grace, "--grace")
     if seconds < 3600:
         raise click.UsageError(f"--grace {grace}: whoever publishes now relies on 1h; give that or more")
-    with opened_store(settings) as (catalog, opened), working("looking for what no image needs"):
+    waits = patience()
+    with opened_store(settings, waits) as (catalog, opened), working("looking for what no image needs"):
         swept = care.sweep(
             catalog,
             opened,
@@ -59,6 +60,7 @@ def gc(settings: Settings, grace: str, dry_run: bool, remove: int | None, as_jso
             grace_seconds=seconds,
             dry_run=dry_run,
             approve=care.refuse_large(remove),
+            patience=waits,
         )
         with catalog.database.read() as connection:
             held = holds.active(connection, time.time())
@@ -125,7 +127,7 @@ def stats(settings: Settings, as_json: bool) -> None:
     from phimage import care
     from phimage.bootstrap import opened_store
 
-    with opened_store(settings) as (catalog, opened), working("measuring"):
+    with opened_store(settings, patience()) as (catalog, opened), working("measuring"):
         found, images = care.stats(catalog, opened)
         where = opened.describe()
     if as_json:

@@ -17,7 +17,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from hashlib import file_digest, sha256
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from msgspec import Struct
 from phimage.chunks.layout import CHUNKS, ManifestDigest
 from phimage.chunks.store import Store
 from phimage.delivery.frames import Frames
+from phimage.waiting import NotNow, Patience
 
 RECENT_SECONDS = 60.0
 """A pack that was asked for less than this ago is not removed to make room: the server may be about to open it."""
@@ -83,23 +84,32 @@ class Packs:
                 found = self._write(frames, stopped)
             return found
 
-    def keep_only(self, manifests: Collection[str]) -> int:
+    def keep_only(self, manifests: Collection[str], patience: Patience | None = None) -> int:
         """Remove the packs of all other manifests, and what dead builders left. Returns how many packs were removed.
 
-        Waits until no pack is being made.
+        Waits until no pack is being made. Raises Locked when `patience` ends before.
         """
         if not self._folder.is_dir():
             return 0
-        with self._locked(wait=True):
+        with ExitStack() as stack:
+            if patience is None:
+                stack.enter_context(self._locked(wait=True))
+            else:
+                patience.persist(f"the packs in {self._folder}", lambda: self._take_lock(stack))
             self._remove_unfinished()
             others = [pack for pack in self._all() if pack.manifest not in manifests]
             for pack in others:
                 pack.path.unlink(missing_ok=True)
             return len(others)
 
-    def verify(self) -> Iterator[tuple[Pack, bool]]:
-        """Every pack, and whether its bytes are those of its name. One that is not right is removed at once."""
+    def verify(self, manifests: Collection[str] | None = None) -> Iterator[tuple[Pack, bool]]:
+        """The packs of some manifests, by default of all, each with whether its bytes are those of its name.
+
+        A damaged one is removed at once. So is one that cannot be read: it counts as damaged.
+        """
         for pack in self._all():
+            if manifests is not None and pack.manifest not in manifests:
+                continue
             try:
                 with pack.path.open("rb") as file:
                     good = os.fstat(file.fileno()).st_size == pack.size
@@ -175,6 +185,10 @@ class Packs:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+    def _take_lock(self, stack: ExitStack) -> None:
+        if not stack.enter_context(self._locked(wait=False)):
+            raise NotNow("a pack is being made", locked=True)
 
     @contextmanager
     def _locked(self, *, wait: bool) -> Iterator[bool]:

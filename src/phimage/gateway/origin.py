@@ -10,7 +10,9 @@ from typing import Any
 
 Message = MutableMapping[str, Any]
 
-_HOST = re.compile(r"[A-Za-z0-9._\-\[\]:]{1,255}", re.ASCII)
+_AUTHORITY = re.compile(r"(?P<host>[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::(?P<port>[0-9]{0,5}))?", re.ASCII)
+_PORT = re.compile(r"[0-9]{1,5}", re.ASCII)
+_DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 class Origin:
@@ -39,15 +41,18 @@ class Origin:
         return self.address(scope)
 
     def base_url(self, scope: Message) -> str:
-        """The address at which the caller found this server, such as `https://images.example:8443`. It goes back to the caller
-        alone."""
-        scheme, host = str(scope.get("scheme", "http")), _first(_fields(scope, b"host"))
+        """The address at which the caller reached this server, such as `https://images.example:8443`, without a default port.
+
+        A trusted proxy states it in X-Forwarded-Proto, X-Forwarded-Host and X-Forwarded-Port. A port in X-Forwarded-Host is the
+        one that the caller named, so it wins over X-Forwarded-Port. A malformed host yields the address of the server's socket.
+        """
+        own_scheme = _scheme(str(scope.get("scheme", "")))
+        scheme, host, port = own_scheme, _first(_fields(scope, b"host")), ""
         if self._is_proxy(_peer(scope)):
-            scheme = _first(_fields(scope, b"x-forwarded-proto")) or scheme
+            scheme = _scheme(_first(_fields(scope, b"x-forwarded-proto")) or scheme)
             host = _first(_fields(scope, b"x-forwarded-host")) or host
-        if not _HOST.fullmatch(host):
-            host = _server(scope)
-        return f"{'https' if scheme == 'https' else 'http'}://{host}"
+            port = _first(_fields(scope, b"x-forwarded-port"))
+        return _url(scheme, host, port) or _own_url(own_scheme, scope)
 
     def _is_proxy(self, address: str) -> bool:
         if not self._proxies:
@@ -72,9 +77,35 @@ def _peer(scope: Message) -> str:
     return _plain(scope["client"][0]) if scope.get("client") else ""
 
 
-def _server(scope: Message) -> str:
-    host, port = scope.get("server") or ("localhost", 80)
-    return f"[{host}]:{port}" if ":" in str(host) else f"{host}:{port}"
+def _scheme(text: str) -> str:
+    return "https" if text.lower() == "https" else "http"
+
+
+def _url(scheme: str, authority: str, fallback_port: str) -> str:
+    """The URL of a `host` or `host:port`; empty when that is malformed. A malformed fallback port is ignored."""
+    found = _AUTHORITY.fullmatch(authority)
+    if found is None or (found["host"].startswith("[") and not _is_ipv6(found["host"][1:-1])):
+        return ""
+    if found["port"] and not _is_port(found["port"]):
+        return ""
+    port = int(found["port"] or (fallback_port if _is_port(fallback_port) else _DEFAULT_PORTS[scheme]))
+    return f"{scheme}://{found['host']}" + ("" if port == _DEFAULT_PORTS[scheme] else f":{port}")
+
+
+def _own_url(scheme: str, scope: Message) -> str:
+    host, port = scope.get("server") or ("localhost", _DEFAULT_PORTS[scheme])
+    return _url(scheme, f"[{host}]" if ":" in str(host) else str(host), str(port)) or f"{scheme}://localhost"
+
+
+def _is_port(text: str) -> bool:
+    return bool(_PORT.fullmatch(text)) and 0 < int(text) <= 65535
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        return ip_address(text).version == 6
+    except ValueError:
+        return False
 
 
 @lru_cache(maxsize=4096)

@@ -25,10 +25,24 @@ class Authority:
 
     def client(self) -> ssl.SSLContext:
         """A context that trusts this authority and no other."""
-        return ssl.create_default_context(cadata=self.certificate.public_bytes(serialization.Encoding.PEM).decode())
+        return ssl.create_default_context(cadata=self.pem().decode())
 
     def server(self, name: str) -> ssl.SSLContext:
         """The context of a server with a certificate for a name or an address."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "server.pem"
+            path.write_bytes(self.key_and_certificate(name))
+            context.load_cert_chain(path)
+        context.sni_callback = lambda connection, asked, own: self.asked.append(asked)
+        return context
+
+    def pem(self) -> bytes:
+        """The certificate of this authority, for clients."""
+        return self.certificate.public_bytes(serialization.Encoding.PEM)
+
+    def key_and_certificate(self, name: str) -> bytes:
+        """A new private key and its certificate for a name or an address, in PEM."""
         key = ec.generate_private_key(ec.SECP256R1())
         try:
             subject: x509.GeneralName = x509.IPAddress(ipaddress.ip_address(name))
@@ -40,17 +54,8 @@ class Authority:
             x509.BasicConstraints(ca=False, path_length=None),
             [x509.SubjectAlternativeName([subject])],
         )
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "server.pem"
-            plain = serialization.NoEncryption()
-            path.write_bytes(
-                key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
-                + certificate.public_bytes(serialization.Encoding.PEM)
-            )
-            context.load_cert_chain(path)
-        context.sni_callback = lambda connection, asked, own: self.asked.append(asked)
-        return context
+        private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        return private + certificate.public_bytes(serialization.Encoding.PEM)
 
     def _signed(
         self,

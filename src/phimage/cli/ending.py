@@ -1,0 +1,110 @@
+"""How a command ends: an exit code, and for each error one line on standard error instead of a traceback."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Literal, TextIO
+
+import click
+
+from phimage.chunks.errors import StoreFailure
+from phimage.errors import ClientError, Locked, PhimageError, ServiceUnavailable, Unreachable
+
+FAILED = 1
+USAGE = 64
+INTERRUPTED = 130
+
+_STORE_CODES = {"busy": Locked.exit_code, "unreachable": Unreachable.exit_code}
+_WRITE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EPIPE, errno.EBADF)
+
+
+def ended(command: Callable[[], object]) -> int:
+    """Run a command to its end and return its exit code."""
+    _prepare_streams()
+    try:
+        result = command()
+        sys.stdout.flush()
+    except click.UsageError as error:
+        return _show(error, USAGE)
+    except click.ClickException as error:
+        return _show(error, FAILED)
+    except (click.Abort, KeyboardInterrupt):
+        return _fail("interrupted", INTERRUPTED)
+    except ServiceUnavailable as error:
+        return _fail(f"phimage: {error.detail}{_cause(error)}", error.exit_code)
+    except StoreFailure as error:
+        return _fail(f"phimage: {error}", _STORE_CODES.get(error.reason, FAILED))
+    except PhimageError as error:
+        return _fail(f"phimage: {error}", error.exit_code)
+    except OSError as error:
+        return _os_error(error)
+    return result if isinstance(result, int) else 0
+
+
+@contextmanager
+def naming(path: Path, remedy: str = "") -> Iterator[None]:
+    """Raise ClientError with the file's name for an OSError, which has none when a write fails. `remedy` says what to do."""
+    try:
+        yield
+    except OSError as error:
+        text = f"{path}: {error.strerror or error}"
+        raise ClientError(f"{text}; {remedy}" if remedy else text) from None
+
+
+def _prepare_streams() -> None:
+    """Replace streams that the caller closed, which are None in Python, and escape characters that an encoding lacks."""
+    sys.stdin = sys.stdin or _nowhere("r")
+    sys.stdout = sys.stdout or _nowhere("w")
+    sys.stderr = sys.stderr or _nowhere("w")
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None and getattr(stream, "errors", "") == "strict":
+            reconfigure(errors="backslashreplace")
+
+
+def _nowhere(mode: Literal["r", "w"]) -> TextIO:
+    return Path(os.devnull).open(mode, encoding="utf-8")
+
+
+def _cause(error: ServiceUnavailable) -> str:
+    """What the database's driver says: for who runs the command; callers of a server get only `detail`."""
+    cause = getattr(error.__cause__, "orig", error.__cause__)
+    text = str(cause or "").strip().partition("\n")[0]
+    return f": {text}" if text else ""
+
+
+def _os_error(error: OSError) -> int:
+    """An OSError that no command expected. Commands name the files that they write: a failed write without a name is output."""
+    output_failed = error.filename is None and error.errno in _WRITE_ERRORS
+    if output_failed:
+        _give_up_output()
+    if isinstance(error, BrokenPipeError):  # the reader has enough, as with `| head`
+        return FAILED
+    where = "standard output" if output_failed else os.fsdecode(error.filename or "")
+    reason = error.strerror or str(error)
+    return _fail(f"phimage: {where}: {reason}" if where else f"phimage: {reason}", FAILED)
+
+
+def _give_up_output() -> None:
+    """Send what is left of standard output nowhere, or Python fails once more as it exits."""
+    with suppress(OSError):  # not a file
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)
+
+
+def _show(error: click.ClickException, code: int) -> int:
+    with suppress(OSError):
+        error.show()
+    return code
+
+
+def _fail(text: str, code: int) -> int:
+    with suppress(OSError):  # there is nowhere left to say it
+        click.echo(text, err=True)
+    return code
