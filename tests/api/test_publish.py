@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from phimage.catalog import jobs
 from tests.api import small
 from tests.api.conftest import both_sites
 from tests.api.publishing import ABOUT, NORTH_A, Shop, disk, sha256_of
@@ -333,3 +335,12 @@ def _listed(shop: Shop, image: dict[str, str]) -> dict[str, Any]:
     listed = shop.ask("DescribePHostImage", {**NORTH_A, "ImageId": [image["ImageId"]]}, small.ACME)
     assert listed.total == 1
     return listed.images[0]
+
+
+def test_a_job_whose_source_gave_nothing_says_so_while_it_waits(shop: Shop) -> None:
+    begun = shop.well("PublishPHostImage", {**ABOUT, "Url": "https://images.example/disk.raw", "Digest": SHA})
+    image = {"ImageId": begun["ImageId"]}
+    jobs.postpone(shop.catalog.database, shop.claim(begun["ImageId"]), time.time() + 60, 1, "no whole answer in 30 s")
+    waiting = shop.well("GetPHostImageJob", image)
+    assert (waiting["State"], waiting["ImageState"], waiting["Error"]) == ("Queued", "Making", "no whole answer in 30 s")
+    assert jobs.claim(shop.catalog.database, "by hand", time.time()) is None

@@ -76,32 +76,23 @@ def test_a_lease_that_was_renewed_since_it_was_read_is_not_taken(catalog: Catalo
 
 
 @pytest.mark.parametrize("step", [3600.0, -3600.0])
-def test_a_worker_whose_clock_is_an_hour_off_takes_no_job_of_a_worker_that_renews(catalog: Catalog, step: float) -> None:
+@pytest.mark.parametrize("shared", [False, True], ids=["its own clock", "the clock of both"])
+def test_a_clock_that_steps_by_an_hour_takes_no_job_from_a_worker_that_renews(
+    catalog: Catalog, step: float, shared: bool
+) -> None:
     _add(catalog, _job())
     one = jobs.claim(catalog.database, "one", now=2000.0)
     assert one is not None
     clock = iter(range(100))
     expiry = Expiry(10.0, lambda: float(next(clock)))
     for second in range(50):
+        right = 2000.0 + second
+        stepped = right + (step if second >= 5 else 0.0)
         expired = expiry.expired(jobs.leases(catalog.database))
-        assert jobs.claim(catalog.database, "two", 2000.0 + step + second, 10.0, expired) is None
-        assert jobs.tell(catalog.database, one, "fetch", second, 0, 2000.0 + second, 10.0)
+        assert jobs.claim(catalog.database, "two", stepped, 10.0, expired) is None
+        assert jobs.tell(catalog.database, one, "fetch", second, 0, stepped if shared else right, 10.0)
     with catalog.database.write() as connection:
         assert jobs.finish(connection, one)
-
-
-@pytest.mark.parametrize("step", [3600.0, -3600.0])
-def test_a_clock_that_steps_while_a_job_is_worked_on_takes_it_from_nobody(catalog: Catalog, step: float) -> None:
-    _add(catalog, _job())
-    one = jobs.claim(catalog.database, "one", now=2000.0)
-    assert one is not None
-    clock = iter(range(100))
-    expiry = Expiry(10.0, lambda: float(next(clock)))
-    for second in range(50):
-        now = 2000.0 + second + (step if second >= 5 else 0.0)
-        expired = expiry.expired(jobs.leases(catalog.database))
-        assert jobs.claim(catalog.database, "two", now, 10.0, expired) is None
-        assert jobs.tell(catalog.database, one, "fetch", second, 0, now, 10.0)
 
 
 def test_the_job_of_a_dead_worker_waits_for_one_lease_however_far_the_clock_steps_back(catalog: Catalog) -> None:

@@ -52,7 +52,7 @@ class World:
         self.catalog = catalog
         self.store = FolderStore(folder / "store", now=self.clock)
         self.packs = Packs(self.store, folder / "packs", 0)
-        pace = Pace(lease=60 * SPEED, look=0.02)
+        pace = Pace(lease=60, look=0.02)
         self.shops = [Shop(catalog, self.store, folder / "work", pace, now=self.clock) for _ in range(PUBLISHERS)]
         self.base = disk(folder, mebibytes=3).read_bytes()
         self.folder = folder

@@ -11,6 +11,7 @@ its report has not changed for FORGET_SECONDS.
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Mapping
 
 from msgspec import Struct
@@ -72,27 +73,37 @@ class RateLimit:
     def learn(self, reports: Mapping[str, Used], now: float) -> None:
         """Take what the other processes let through since the last call out of the buckets. `reports` are by process.
 
-        The first report of a process only says where it starts: what it let through before is spent and over.
+        The first report of a process only says where it starts: what it let through before is spent and over. One thread at a
+        time may call this and `gone`.
         """
+        news: Counter[PublicKey] = Counter()
+        known = {}
+        for process, used in reports.items():
+            last = self._reports.get(process)
+            if last is not None and last.used != used:
+                news.update({key: max(0, count - last.used.get(key, 0)) for key, count in used.items()})
+            known[process] = last if last is not None and last.used == used else _Report(used, now)
+        self._reports = known
         with self._lock:
-            known = {process: self._reports.get(process) or _Report(used, now) for process, used in reports.items()}
-            for key, bucket in self._buckets.items():
-                self._fill(bucket, now)
-                news = sum(max(0, reports[process].get(key, 0) - last.used.get(key, 0)) for process, last in known.items())
-                bucket.tokens = max(bucket.tokens - news, -float(self._burst))
-            self._reports = {
-                process: last if last.used == reports[process] else _Report(reports[process], now)
-                for process, last in known.items()
-            }
+            for key, spent in news.items():
+                bucket = self._buckets.get(key)
+                if bucket is not None:
+                    self._fill(bucket, now)
+                    bucket.tokens = max(bucket.tokens - spent, -float(self._burst))
             if len(self._buckets) > MOST_KEYS:
-                full = [key for key, bucket in self._buckets.items() if bucket.tokens >= self._burst]
-                for key in full:
-                    del self._buckets[key]
+                self._forget_full(now)
 
     def gone(self, now: float) -> list[str]:
         """The processes whose reports can be removed. One that is only idle reports again, and nothing is lost."""
-        with self._lock:
-            return [process for process, last in self._reports.items() if now - last.since > FORGET_SECONDS]
+        return [process for process, last in self._reports.items() if now - last.since > FORGET_SECONDS]
+
+    def _forget_full(self, now: float) -> None:
+        """Remove full buckets: a new one is the same."""
+        for bucket in self._buckets.values():
+            self._fill(bucket, now)
+        full = [key for key, bucket in self._buckets.items() if bucket.tokens >= self._burst]
+        for key in full:
+            del self._buckets[key]
 
     def _fill(self, bucket: _Bucket, now: float) -> None:
         if now > bucket.filled:

@@ -84,9 +84,9 @@ class Fetcher:
     ) -> Fetched:
         """Fetch a URL into a work file. Called again with both the same it goes on where it stopped.
 
-        What `tell` raises stops it, and what came is kept. Setting `cancel` ends it with SourceBroken within half a second,
-        whatever it waits for. Bytes that can never be an image are removed: a wrong digest, a
-        page, too many, refused by `early`. The file stays until the caller calls `partial.discard`.
+        What `tell` raises stops it, and what came is kept. Setting `cancel` ends every wait for the network within half a
+        second, with SourceBroken. Bytes that can never be an image are removed: a wrong digest, a page, too many, refused by
+        `early`. The file stays until the caller calls `partial.discard`.
         Raises SourceError; nothing but an exception tells of bytes that are not the expected ones.
         """
         parsed, cancel = read_url(url), cancel or threading.Event()
