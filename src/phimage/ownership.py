@@ -1,4 +1,4 @@
-"""One store, one installation: what a database does not know, its garbage collection would remove.
+"""A store belongs to one installation, because garbage collection removes what its database does not refer to.
 
 A store carries the id of its installation (`chunks.owner`). A store without one, new or of an older phimage, is claimed when
 nothing speaks against it; a store of another installation is refused until `phimage store adopt` says otherwise.

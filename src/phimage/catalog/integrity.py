@@ -82,15 +82,15 @@ def check(database: Database, seal: Seal, progress: Progress = lambda part, numb
 def _damage(database: Database) -> Iterator[Finding]:
     """What the database itself finds wrong with its files.
 
-    SQLite checks the structure of the file. Every row is read from both: PostgreSQL compares page checksums, where its cluster
-    has them, and what is no text any more has no reading.
+    SQLite checks the structure of the file. On both databases every row is read: PostgreSQL compares page checksums if its
+    cluster has them, and bytes that are no longer text fail to decode.
     """
     table = ""
     try:
         with database.read() as connection:
             if connection.dialect.name == "sqlite":
-                told = connection.exec_driver_sql(f"PRAGMA integrity_check({MOST_TOLD})").scalars()
-                yield from (Finding("integrity", "", str(line)) for line in told if line != "ok")
+                lines = connection.exec_driver_sql(f"PRAGMA integrity_check({MOST_TOLD})").scalars()
+                yield from (Finding("integrity", "", str(line)) for line in lines if line != "ok")
             present = inspect(connection).get_table_names()
             for table in (name for name in tables.metadata.tables if name in present):
                 _read_all(connection, table)

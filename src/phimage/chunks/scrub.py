@@ -109,8 +109,8 @@ def find_missing(store: Store, manifests: Iterable[ManifestDigest]) -> Iterator[
         missing = [(index, chunk) for index, chunk in image.stored() if chunk.hex() not in there]
         if missing:
             index, chunk = missing[0]
-            told = f"{len(missing)} places on the disk need chunks that are not in the store"
-            yield Finding("missing", digest, told, chunk.hex(), index, index * image.chunk_size)
+            reason = f"{len(missing)} places on the disk need chunks that are not in the store"
+            yield Finding("missing", digest, reason, chunk.hex(), index, index * image.chunk_size)
 
 
 def _load(store: Store, digest: ManifestDigest) -> Manifest | Finding:
