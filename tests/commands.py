@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import io
 import os
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from typing import NamedTuple
+from unittest.mock import patch
 
 import pytest
 
@@ -17,21 +19,22 @@ NOBODY = 65534
 
 
 class Result(NamedTuple):
-    """How a command ended."""
+    """How a command ended. In a terminal both streams are one, `out`."""
 
     code: int
     out: str
     err: str
 
 
-def run(*arguments: str | Path) -> Result:
-    """Run a command to its end. An error that would be a traceback is raised."""
-    out, err = io.StringIO(), io.StringIO()
-    with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as ended:
+def run(*arguments: str | Path, text: str = "") -> Result:
+    """Run a command to its end; `text` is its standard input. An error that would be a traceback is raised."""
+    given, out, err = BytesIO(text.encode()), BytesIO(), BytesIO()
+    stdin, stdout, stderr = (TextIOWrapper(stream, "utf-8", write_through=True) for stream in (given, out, err))
+    with patch.multiple(sys, stdin=stdin, stdout=stdout, stderr=stderr), pytest.raises(SystemExit) as ended:
         main([str(argument) for argument in arguments])
     code = ended.value.code
     assert isinstance(code, int)
-    return Result(code, out.getvalue(), err.getvalue())
+    return Result(code, out.getvalue().decode(), err.getvalue().decode())
 
 
 @contextmanager

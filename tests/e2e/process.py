@@ -15,16 +15,14 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import chdir, suppress
 from fcntl import ioctl
-from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from select import select
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 from unittest.mock import patch
 
-import pytest
-
-from phimage.cli import main
+from tests import commands
+from tests.commands import Result
 
 PHIMAGE = str(Path(sys.executable).with_name("phimage"))
 START_SECONDS = 60
@@ -42,14 +40,6 @@ class Key(NamedTuple):
 
     public: str
     private: str
-
-
-class Result(NamedTuple):
-    """How a command ended. In a terminal both streams are one, `out`."""
-
-    code: int
-    out: str
-    err: str
 
 
 class Phimage:
@@ -79,16 +69,8 @@ class Phimage:
         """
         if arguments[0] in EXECUTED or threading.current_thread() is not threading.main_thread():
             return self.execute(*arguments, text=text)
-        given, out, err = BytesIO((text or "").encode()), BytesIO(), BytesIO()
-        stdin, stdout, stderr = (TextIOWrapper(stream, "utf-8", write_through=True) for stream in (given, out, err))
-        with (
-            patch.dict(os.environ, self.environment, clear=True),
-            patch.multiple(sys, argv=["phimage", *arguments], stdin=stdin, stdout=stdout, stderr=stderr),
-            chdir(self.home),
-            pytest.raises(SystemExit) as ended,
-        ):
-            main()
-        return Result(int(ended.value.code or 0), out.getvalue().decode(), err.getvalue().decode())
+        with patch.dict(os.environ, self.environment, clear=True), chdir(self.home):
+            return commands.run(*arguments, text=text or "")
 
     def execute(self, *arguments: str, text: str | None = None) -> Result:
         """Run a command in a process of its own. No command ever shows a traceback."""

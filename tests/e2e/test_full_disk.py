@@ -8,7 +8,8 @@ import subprocess
 import pytest
 
 from phimage import demo as demonstration
-from tests.e2e.process import COMMAND_SECONDS, PHIMAGE, Phimage, Result
+from tests.commands import Result
+from tests.e2e.process import COMMAND_SECONDS, PHIMAGE, Phimage
 
 IMAGE = demonstration.WITH_DISK
 
