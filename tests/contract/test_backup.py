@@ -22,7 +22,7 @@ from phimage.backup.prune import prune
 from phimage.backup.record import object_name
 from phimage.backup.restore import restore
 from phimage.backup.verify import verify
-from phimage.bootstrap import open_catalog, prepare
+from phimage.bootstrap import open_catalog, open_operator_account, prepare
 from phimage.catalog import backups, holds, schema
 from phimage.catalog.seal import Seal
 from phimage.catalog.snapshot import opened
@@ -50,6 +50,7 @@ LATER = 2 * LEAST_GRACE_SECONDS
 
 @pytest.fixture
 def shop(catalog: Catalog, store_beside: Store, tmp_path: Path) -> Shop:
+    open_operator_account(catalog)
     return Shop(catalog, store_beside, tmp_path / "work")
 
 
@@ -70,7 +71,9 @@ def small(tmp_path: Path, sqlite_template: Path) -> Iterator[Shop]:
     """On SQLite and a folder alone: for what does not depend on the database or the store."""
     shutil.copyfile(sqlite_template, tmp_path / "small.sqlite")
     with opened(tmp_path / "small.sqlite") as database:
-        yield Shop(Catalog(database, Seal(MASTER_KEY, bytes)), FolderStore(tmp_path / "store"), tmp_path / "work")
+        catalog = Catalog(database, Seal(MASTER_KEY, bytes))
+        open_operator_account(catalog)
+        yield Shop(catalog, FolderStore(tmp_path / "store"), tmp_path / "work")
 
 
 def sweep(shop: Shop) -> care.Swept:
