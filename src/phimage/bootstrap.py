@@ -115,7 +115,11 @@ def prepare(settings: Settings) -> Prepared:
 
 
 def _refuse_half_restored(settings: Settings) -> None:
-    if settings.restore_marker.exists():
+    try:
+        half_restored = settings.restore_marker.exists()
+    except OSError:  # an unreadable data folder: the next step names it
+        return
+    if half_restored:
         raise SetupError(
             f"{settings.data_folder} is half of a restored backup: run the same `phimage backup restore` again, which goes on"
         )
