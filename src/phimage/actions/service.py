@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import secrets
+import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 from msgspec import Struct
@@ -31,6 +33,7 @@ class Service(Struct, frozen=True):
     default_limit: int = 20
     most_limit: int = 1000
     random: RandomBytes = secrets.token_bytes
+    now: Callable[[], float] = time.time
 
     def change(self, call: Call[View]) -> AbstractContextManager[Change]:
         """Write one revision in the name of a caller."""

@@ -9,7 +9,9 @@ from sqlalchemy import Connection, func, select, update
 from phimage.catalog import jobs, tables
 from phimage.catalog.engine import Database
 from phimage.catalog.facts import Facts
+from phimage.catalog.images import batches
 from phimage.catalog.revisions import BASE, Change, project_scope
+from phimage.errors import QuotaExceeded
 from phimage.model.content import Content
 from phimage.model.ids import ImageId, JobId, ProjectId, Revision
 from phimage.model.image import State
@@ -24,9 +26,6 @@ def _scope(record: Content | Quota) -> str:
 CONTENTS = Facts(tables.content, Content, ("image",), _scope)
 QUOTAS = Facts(tables.quota, Quota, ("project",), _scope)
 
-_AT_ONCE = 500
-"""Below what a statement may bind, everywhere."""
-
 
 def contents_at(connection: Connection, revision: Revision, project: ProjectId) -> dict[ImageId, Content]:
     """What is known of the bytes of a project's images at a revision; of the base images without a project."""
@@ -36,11 +35,17 @@ def contents_at(connection: Connection, revision: Revision, project: ProjectId) 
 
 def contents_of(connection: Connection, images: Collection[ImageId]) -> dict[ImageId, Content]:
     """What is known now of the bytes of some images."""
-    asked = sorted(images)
     found: dict[ImageId, Content] = {}
-    for start in range(0, len(asked), _AT_ONCE):
-        wanted = tables.content.c.image.in_(asked[start : start + _AT_ONCE])
-        found.update((content.image, content) for content in CONTENTS.live(connection, wanted))
+    for some in batches(images):
+        found.update((content.image, content) for content in CONTENTS.live(connection, tables.content.c.image.in_(some)))
+    return found
+
+
+def last_contents(connection: Connection, images: Collection[ImageId]) -> dict[ImageId, Content]:
+    """What is known of the bytes of some images, or was when they were withdrawn."""
+    found: dict[ImageId, Content] = {}
+    for some in batches(images):
+        found.update((content.image, content) for content in CONTENTS.latest(connection, tables.content.c.image.in_(some)))
     return found
 
 
@@ -103,6 +108,18 @@ def withdraw_contents(change: Change, images: Iterable[ImageId], reason: str) ->
         content = CONTENTS.find(change.connection, image)
         if content is not None:
             CONTENTS.withdraw(change, content)
+
+
+def restore_contents(change: Change, contents: Collection[Content]) -> None:
+    """Let images that come back have their bytes again. Raises QuotaExceeded; then nothing is changed.
+
+    The caller has made sure that the bytes are in the store, and stay there until the change is committed.
+    """
+    CONTENTS.add_all(change, contents)
+    for project in {content.project for content in contents}:
+        left = left_of(change.connection, project)
+        if left is not None and left < 0:
+            raise QuotaExceeded(project or "Base", detail=f"{-left} bytes are missing for what comes back")
 
 
 def await_content(change: Change, job: Job, wanted: State = State.AVAILABLE) -> None:
