@@ -13,7 +13,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from phimage.catalog import jobs
-from phimage.catalog.contents import CONTENTS, contents_of, live_manifests
+from phimage.catalog.contents import CONTENTS, contents_of, live_manifests, manifests_withdrawn_after
 from phimage.catalog.images import IMAGES
 from phimage.catalog.revisions import Author
 from phimage.catalog.store import Catalog
@@ -50,6 +50,12 @@ def live(catalog: Catalog) -> list[ManifestDigest]:
         return [ManifestDigest(digest) for digest in live_manifests(connection)]
 
 
+def withdrawn_after(catalog: Catalog, time: float) -> list[ManifestDigest]:
+    """Every manifest that an image needed and that was withdrawn after a time."""
+    with catalog.database.read() as connection:
+        return [ManifestDigest(digest) for digest in manifests_withdrawn_after(connection, int(time * 1_000_000))]
+
+
 def sweep(
     catalog: Catalog,
     store: Store,
@@ -71,8 +77,16 @@ def sweep(
     if not dry_run:
         for id in ended:
             uploads.remove(store, id)
-    report = collect(store, lambda: live(catalog), now=begun, grace_seconds=grace_seconds, dry_run=dry_run)
-    removed_packs = 0 if dry_run else packs.keep_only(live(catalog))
+    report = collect(
+        store,
+        lambda: live(catalog),
+        now=begun,
+        grace_seconds=grace_seconds,
+        dry_run=dry_run,
+        lately=lambda: withdrawn_after(catalog, begun - grace_seconds),
+    )
+    in_use = {*live(catalog), *withdrawn_after(catalog, begun - grace_seconds)}
+    removed_packs = 0 if dry_run else packs.keep_only(in_use)
     files = _old_work(work, unfinished, begun - ABANDONED_SECONDS)
     if not dry_run:
         for file in files:

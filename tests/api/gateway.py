@@ -10,7 +10,7 @@ import gzip
 import json
 import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
@@ -149,11 +149,15 @@ class Gateway:
         body: bytes = b"",
         *,
         client: str = LOOPBACK,
+        meanwhile: Callable[[], object] = bool,
     ) -> Answered:
-        """The answer of what is beside the Actions: the bytes of an image, or a part of an upload."""
+        """The answer of what is beside the Actions: the bytes of an image, or a part of an upload.
+
+        `meanwhile` happens after the first bytes of the answer, before the client takes more.
+        """
         parts = urlsplit(url)
         scope = _scope(Request(method, parts.path, parts.query, tuple(headers), body), client)
-        return self._runner.run(self._fetched(scope, body))
+        return self._runner.run(self._fetched(scope, body, meanwhile))
 
     def learn(self, revision: int) -> None:
         """Wait until the gateway knows of a revision that another process wrote."""
@@ -162,7 +166,7 @@ class Gateway:
             assert time.monotonic() < ends, "the gateway did not learn of a revision in time"
             self._runner.run(asyncio.sleep(0.02))
 
-    async def _fetched(self, scope: dict[str, Any], body: bytes) -> Answered:
+    async def _fetched(self, scope: dict[str, Any], body: bytes, meanwhile: Callable[[], object]) -> Answered:
         sent: list[Any] = []
         pieces = [{"type": "http.request", "body": body, "more_body": False}]
         never = asyncio.Event()
@@ -174,6 +178,8 @@ class Gateway:
 
         async def send(message: Any) -> None:
             sent.append(dict(message))
+            if len(sent) == 2:
+                await asyncio.to_thread(meanwhile)
 
         await asyncio.wait_for(self._app(scope, receive, send), ANSWER_SECONDS)
         return answered(sent)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, and_, func, select, update
 
 from phimage.catalog import jobs, tables
 from phimage.catalog.engine import Database
 from phimage.catalog.facts import Facts
 from phimage.catalog.images import batches
-from phimage.catalog.revisions import BASE, Change, project_scope
+from phimage.catalog.revisions import BASE, Change, project_scope, revision_at
 from phimage.errors import QuotaExceeded
 from phimage.model.content import Content
 from phimage.model.ids import ImageId, JobId, ProjectId, Revision
@@ -56,6 +56,13 @@ def live_manifests(connection: Connection) -> dict[str, list[ImageId]]:
     for row in connection.execute(select(rows.manifest, rows.image).where(rows.until == tables.LIVE, rows.manifest != "")):
         found.setdefault(row.manifest, []).append(ImageId(row.image))
     return found
+
+
+def manifests_withdrawn_after(connection: Connection, time: int) -> set[str]:
+    """The manifests that images needed and that were withdrawn after a time, in microseconds since 1970."""
+    rows = tables.content.c
+    ended = and_(rows.until > revision_at(connection, time), rows.until < tables.LIVING)
+    return set(connection.execute(select(rows.manifest).where(ended, rows.manifest != "")).scalars())
 
 
 def find_quota(connection: Connection, project: ProjectId) -> Quota | None:

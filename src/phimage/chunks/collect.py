@@ -22,6 +22,10 @@ Why nothing that is needed is removed. Let g = LEAST_GRACE_SECONDS, G >= g the g
    `live` is read a second time before anything is removed, so that an image which came back in between is spared.
 6. If `live` cannot be read, or a live manifest is missing or damaged, nothing is removed: what it needs is not known.
 
+7. What `lately` names stays, too, as long as its manifest can be read: the bytes of images that were taken out of `live` less
+   than the grace ago. So a download that had begun ends, and the image can be registered again. It only adds to what stays, and
+   1 to 6 do not rest on it.
+
 Manifests go before their chunks, so that a collection which is cut short leaves no manifest without its chunks. What is
 not removed today, because it is young or the collection died, is removed another day. Removing twice does no harm.
 """
@@ -30,11 +34,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 
 from msgspec import Struct
 
 from phimage.chunks.ahead import ahead
 from phimage.chunks.announce import Announcement
+from phimage.chunks.errors import BadManifest
 from phimage.chunks.layout import (
     CHUNKS,
     LEAST_GRACE_SECONDS,
@@ -64,7 +70,7 @@ class Report(Struct, frozen=True):
     removed_manifests: int
     removed_chunks: int
     removed_bytes: int
-    young: int  # objects that nothing live needs, and that are in their grace
+    young: int  # objects that nothing live needs, and that are in their grace, or were needed less than the grace ago
     leftovers: int  # of dead writers
     dry_run: bool
 
@@ -82,6 +88,12 @@ class _Needed:
         for digest in set(live) - self.manifests:
             self.chunks.update(chunk for _, chunk in load_manifest(self._store, digest).stored())
             self.manifests.add(digest)
+
+    def add_readable(self, live: Iterable[ManifestDigest]) -> None:
+        """The same, without manifests that are missing or damaged: nobody can read their images any more."""
+        for digest in live:
+            with suppress(BadManifest):
+                self.add([digest])
 
     def has(self, name: str) -> bool:
         """Whether an object must stay. What is neither a chunk nor a manifest is nobody's business here."""
@@ -101,8 +113,11 @@ def collect(
     grace_seconds: float = GRACE_SECONDS,
     dry_run: bool = False,
     sleep: Callable[[float], None] = time.sleep,
+    lately: Live = tuple,
 ) -> Report:
     """Remove what no live image needs and what is older than the grace. Safe at any time, and to repeat.
+
+    `lately` names the manifests that were live less than the grace ago; what they need counts as young.
 
     `now` is read from the clock by the caller, before this call. Raises BadManifest for a live image without manifest,
     StoreFailure (`busy` on S3 while another collection is under way), and ValueError for a grace that writers do not
@@ -111,20 +126,25 @@ def collect(
     if grace_seconds < LEAST_GRACE_SECONDS:
         raise ValueError(f"a grace of {grace_seconds:g} s: writers rely on {LEAST_GRACE_SECONDS:g} s")
     before = now - grace_seconds
-    needed = _Needed(store)
+    needed, kept = _Needed(store), _Needed(store)
     needed.add(live())
+    kept.add_readable(lately())
     found: dict[str, list[Stored]] = {MANIFESTS: [], CHUNKS: []}
     young = 0
     for folder, garbage in found.items():
         for stored in store.list(folder):
             if needed.has(stored.name):
                 continue
-            if stored.modified < before:
+            if stored.modified < before and not kept.has(stored.name):
                 garbage.append(stored)
             else:
                 young += 1
     needed.add(live())
-    removed = {folder: [stored for stored in garbage if not needed.has(stored.name)] for folder, garbage in found.items()}
+    kept.add_readable(lately())
+    removed = {
+        folder: [stored for stored in garbage if not (needed.has(stored.name) or kept.has(stored.name))]
+        for folder, garbage in found.items()
+    }
     if not dry_run and any(removed.values()):
         announcement = Announcement(store, now, sleep)
         announcement.begin()

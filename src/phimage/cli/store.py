@@ -29,7 +29,8 @@ def gc(settings: Settings, grace: str, dry_run: bool, as_json: bool) -> None:
     """Remove what no image needs: chunks and manifests, parts of given-up uploads, files of ended work.
 
     It is safe at any time, while images are published, downloaded and removed, and to repeat. What was stored less than the
-    grace ago stays, so that a publication that broke off finds its chunks again.
+    grace ago stays, so that a publication that broke off finds its chunks again, and so does what an image that was withdrawn
+    less than the grace ago had, for downloads that run and for `phimage image restore`.
 
     \b
     Examples:
