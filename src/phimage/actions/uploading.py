@@ -60,7 +60,7 @@ class JobResponse(Struct, rename="pascal", frozen=True, kw_only=True):
     phase: Annotated[str, Meta(description="fetch, unpack, examine, convert or store; empty before the first")]
     done: Annotated[int, Meta(description="bytes of the phase that are done")]
     total: Annotated[int, Meta(description="bytes of the phase, 0 when they are not known")]
-    error: Annotated[str, Meta(description="why it failed")]
+    error: Annotated[str, Meta(description="which image was not published, and why")]
     findings: Annotated[tuple[str, ...], Meta(description="what the inspection of a published disk remarked, as id: text")]
 
 
@@ -104,7 +104,7 @@ def actions(service: Service) -> list[Action[View]]:
             phase=job.phase,
             done=job.done,
             total=job.total,
-            error=job.error,
+            error=f"{job.image} was not published: {job.error}" if job.error else "",
             findings=content.findings if content else (),
         )
 

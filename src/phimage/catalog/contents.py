@@ -14,7 +14,7 @@ from phimage.catalog.revisions import BASE, Change, project_scope, revision_at
 from phimage.errors import QuotaExceeded
 from phimage.model.content import Content
 from phimage.model.ids import ImageId, JobId, ProjectId, Revision
-from phimage.model.image import State
+from phimage.model.image import NO_PROJECT, State
 from phimage.model.job import Job, JobState
 from phimage.model.quota import Quota, Use
 
@@ -63,6 +63,21 @@ def manifests_withdrawn_after(connection: Connection, time: int) -> set[str]:
     rows = tables.content.c
     ended = and_(rows.until > revision_at(connection, time), rows.until < tables.LIVING)
     return set(connection.execute(select(rows.manifest).where(ended, rows.manifest != "")).scalars())
+
+
+def awaited_at(connection: Connection, revision: Revision) -> frozenset[ImageId]:
+    """The base images whose first bytes are not whole at a revision: their publication goes on, or failed."""
+    rows = tables.content.c
+    held = and_(rows.since <= revision, rows.until > revision)
+    found = connection.execute(select(rows.image).where(rows.project == NO_PROJECT, held, rows.manifest == ""))
+    return frozenset(ImageId(row.image) for row in found)
+
+
+def failed_before(connection: Connection, time: float) -> list[Content]:
+    """What is known of the base images that failed to get their bytes before a time, in Unix seconds."""
+    rows = tables.content.c
+    failed = and_(rows.project == NO_PROJECT, rows.manifest == "", rows.failure != "")
+    return CONTENTS.live(connection, failed, rows.since <= revision_at(connection, int(time * 1_000_000)))
 
 
 def find_quota(connection: Connection, project: ProjectId) -> Quota | None:

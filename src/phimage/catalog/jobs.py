@@ -109,6 +109,18 @@ def give_up(connection: Connection, image: ImageId, reason: str) -> list[JobId]:
     return ids
 
 
+def waiting(connection: Connection, before: float) -> list[Job]:
+    """The jobs that wait for an upload and were made before a time, in Unix seconds."""
+    rows = connection.execute(select(*_columns).where(_rows.c.state == JobState.WAITING, _rows.c.created < before))
+    return [_decode(row) for row in rows]
+
+
+def end_waiting(connection: Connection, id: JobId, reason: str) -> Job | None:
+    """End a job whose upload is given up. None, and nothing is ended, unless it still waits."""
+    still = and_(_rows.c.id == id, _rows.c.state == JobState.WAITING)
+    return find(connection, id) if _set(connection, still, state=JobState.FAILED, error=reason) else None
+
+
 def unfinished(connection: Connection) -> int:
     """How many jobs are still to be done."""
     found: int = connection.execute(select(func.count()).where(_rows.c.state.in_(_UNFINISHED))).scalar_one()

@@ -59,7 +59,9 @@ def gc(settings: Settings, grace: str, dry_run: bool, as_json: bool) -> None:
         f"{report.removed_chunks} chunks and {report.removed_manifests} manifests {would}removed, {_size(report.removed_bytes)}"
     )
     if swept.uploads or swept.abandoned:
-        click.echo(f"{swept.uploads} uploads {would}removed, {swept.abandoned} {would}given up after a week")
+        click.echo(f"{swept.uploads} uploads {would}removed, {swept.abandoned} {would}given up after an hour")
+    if swept.failed:
+        click.echo(f"{swept.failed} base images that failed {would}withdrawn")
     if swept.packs or swept.work_files:
         click.echo(f"{swept.packs} packs and {swept.work_files} work files {would}removed")
     click.echo(f"{report.live_chunks} chunks of {report.live_manifests} disks stay; {report.young} more are in their grace")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -25,6 +26,7 @@ from phimage.model.content import Content, image_size
 from phimage.model.image import Image, State
 from phimage.model.job import Job
 from phimage.publishing.errors import ImageRefused, Interrupted, JobLost
+from phimage.publishing.expiry import expire
 from phimage.publishing.lease import Lease
 from phimage.publishing.pipeline import Made, Pipeline
 
@@ -35,6 +37,8 @@ MOST_CLAIMS = 50
 BEFORE_SECONDS = 60.0
 """So long before the store may forget a disk it is looked after again rather than registered."""
 LONGEST_PAUSE = 30.0
+EXPIRE_SECONDS = 60.0
+"""How often a worker ends publications that nobody goes on with."""
 
 
 class Pace(Struct, frozen=True):
@@ -65,6 +69,7 @@ class Worker:
         self._stop = stop
         self._pace = pace or Pace()
         self._now = now
+        self._expired_at = -math.inf
         self.outcomes = dict.fromkeys(("done", "failed", "lost", "let_go"), 0)
         """How many jobs ended in each way, or were let go."""
 
@@ -74,6 +79,7 @@ class Worker:
         while not self._stop.is_set():
             try:
                 self._catalog.refresh()  # takes no job of a database that asks for a newer program
+                self.expire()
                 job = jobs.claim(self._catalog.database, self._owner, self._now(), self._pace.lease)
                 if job is not None and self.work(job):
                     pause = self._pace.look
@@ -83,6 +89,24 @@ class Worker:
                 log.warning("publisher.waits", reason=error.detail)
                 pause = min(2 * pause, LONGEST_PAUSE)
             self._stop.wait(pause)
+
+    def expire(self) -> None:
+        """End publications that nobody goes on with, at most once a minute. Raises ServiceUnavailable."""
+        now = self._now()
+        if 0 <= now - self._expired_at < EXPIRE_SECONDS:
+            return
+        self._expired_at = now
+        author = Author("publisher", "publisher", "", "ExpirePublications", now)
+        try:
+            found = expire(self._catalog, self._store, author, now)
+        except StoreFailure as failure:
+            log.warning("publications.not_expired", reason=str(failure))
+            return
+        for id in found.jobs:
+            with suppress(StoreFailure):  # a collection finds what is left
+                uploads.remove(self._store, id)
+        if found.jobs or found.images:
+            log.info("publications.expired", given_up=found.jobs, withdrawn=found.images)
 
     def work(self, job: Job) -> bool:
         """Do a job to its end. False when it was let go, for a reason that may pass."""
