@@ -10,13 +10,11 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from phimage.catalog import jobs
-from phimage.catalog.contents import CONTENTS, contents_of, live_manifests, manifests_since
+from phimage.catalog.contents import contents_of, live_manifests, manifests_since, manifests_withdrawn_after
 from phimage.catalog.engine import Database
 from phimage.catalog.holds import oldest_held
-from phimage.catalog.images import IMAGES
 from phimage.catalog.revisions import Author
 from phimage.catalog.store import Catalog
 from phimage.chunks import uploads
@@ -28,14 +26,13 @@ from phimage.chunks.stats import StoreStats, measure
 from phimage.chunks.store import Store
 from phimage.delivery.packs import Packs
 from phimage.errors import SetupError
-from phimage.model.ids import ImageId, JobId
-from phimage.model.image import State
-from phimage.model.job import JobState
+from phimage.model.ids import ImageId
+from phimage.publishing.expiry import due, expire
 from phimage.sources.partial import discard
 from phimage.waiting import Patience
 
 ABANDONED_SECONDS = 7 * 24 * 3600.0
-"""An upload that was not completed for so long is given up, and so is a fetched file that nobody went on with."""
+"""A fetched file that nobody went on with for so long is removed."""
 
 
 DATABASE_COPY = "backup-"
@@ -47,7 +44,8 @@ class Swept(Struct, frozen=True):
 
     store: Report
     abandoned: int  # uploads that were begun and never completed
-    uploads: int  # uploads whose job has ended
+    failed: int  # base images that are withdrawn because they never got their bytes
+    uploads: int  # uploads whose parts are removed, because their job has ended
     packs: int
     work_files: int
 
@@ -89,6 +87,12 @@ def needed(catalog: Catalog, now: float) -> list[ManifestDigest]:
     return [ManifestDigest(digest) for digest in found]
 
 
+def withdrawn_after(catalog: Catalog, time: float) -> list[ManifestDigest]:
+    """Every manifest that an image needed and that was withdrawn after a time."""
+    with catalog.database.read() as connection:
+        return [ManifestDigest(digest) for digest in manifests_withdrawn_after(connection, int(time * 1_000_000))]
+
+
 def sweep(
     catalog: Catalog,
     store: Store,
@@ -108,6 +112,7 @@ def sweep(
     `patience`: how long it waits for a pack that is being made; as long as that takes if there is none.
     """
     begun = now()
+    grace_begins = begun - grace_seconds
     report = collect(
         store,
         lambda: needed(catalog, now()),
@@ -115,44 +120,24 @@ def sweep(
         grace_seconds=grace_seconds,
         dry_run=dry_run,
         approve=approve or refuse_large(),
+        lately=lambda: withdrawn_after(catalog, grace_begins),
     )
-    abandoned = _give_up(catalog, author, begun - ABANDONED_SECONDS, dry_run=dry_run)
+    expired = due(catalog, store, begun) if dry_run else expire(catalog, store, author, begun)
     with_parts = uploads.leftovers(store)
     in_work = sorted(work.iterdir()) if work.is_dir() else []  # before the jobs: a later job's files are not among them
     with catalog.database.read() as connection:
-        unfinished = {job.id for job in jobs.all_unfinished(connection)} - abandoned
+        unfinished = {job.id for job in jobs.all_unfinished(connection)} - set(expired.jobs)
     ended = with_parts - unfinished
     if not dry_run:
         for id in ended:
             uploads.remove(store, id)
-    removed_packs = 0 if dry_run else packs.keep_only(live(catalog), patience)
+    in_use = {*live(catalog), *withdrawn_after(catalog, grace_begins)}
+    removed_packs = 0 if dry_run else packs.keep_only(in_use, patience)
     files = _old_work(in_work, unfinished, begun - ABANDONED_SECONDS)
     if not dry_run:
         for file in files:
             discard(file)
-    return Swept(report, len(abandoned), len(ended), removed_packs, len(files))
-
-
-def _give_up(catalog: Catalog, author: Author, before: float, *, dry_run: bool) -> set[JobId]:
-    """End uploads that nobody goes on with: their images are Unavailable, with the reason. Returns their jobs."""
-    with catalog.database.read() as connection:
-        old = [job for job in jobs.all_unfinished(connection) if job.state is JobState.WAITING and job.created < before]
-    if dry_run or not old:
-        return {job.id for job in old}
-    given_up = set()
-    reason = "its upload was not completed in a week"
-    with catalog.change(author) as change:
-        for job in old:
-            current = jobs.find(change.connection, job.id)
-            if current is None or current.state is not JobState.WAITING:
-                continue  # it was completed just now
-            jobs.give_up(change.connection, job.image, reason)
-            given_up.add(job.id)
-            image, content = IMAGES.find(change.connection, job.image), CONTENTS.find(change.connection, job.image)
-            if image is not None and content is not None and not content.here:
-                CONTENTS.put(change, replace(content, failure=reason))
-                IMAGES.put(change, replace(image, state=State.UNAVAILABLE))
-    return given_up
+    return Swept(report, len(expired.jobs), len(expired.images), len(ended), removed_packs, len(files))
 
 
 def _old_work(files: Iterable[Path], unfinished: Iterable[str], before: float) -> list[Path]:

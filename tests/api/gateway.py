@@ -10,7 +10,7 @@ import gzip
 import json
 import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
@@ -150,12 +150,16 @@ class Gateway:
         body: bytes = b"",
         *,
         client: str = LOOPBACK,
+        meanwhile: Callable[[], object] = bool,
     ) -> Answered:
-        """The answer of what is beside the Actions: the bytes of an image, or a part of an upload."""
+        """The answer of what is beside the Actions: the bytes of an image, or a part of an upload.
+
+        `meanwhile` happens after the first bytes of the answer, before the client takes more.
+        """
         parts = urlsplit(url)
         scope = _scope(Request(method, parts.path, parts.query, tuple(headers), body), client)
         sent: list[Any] = []
-        self._runner.run(self._fetch(scope, body, sent))
+        self._runner.run(self._fetch(scope, body, sent, meanwhile))
         return answered(sent)
 
     def learn(self, revision: int) -> None:
@@ -165,7 +169,7 @@ class Gateway:
             assert time.monotonic() < ends, "the gateway did not learn of a revision in time"
             self._runner.run(asyncio.sleep(0.02))
 
-    async def _fetch(self, scope: dict[str, Any], body: bytes, sent: list[Any]) -> None:
+    async def _fetch(self, scope: dict[str, Any], body: bytes, sent: list[Any], meanwhile: Callable[[], object]) -> None:
         """Returns nothing: `Runner.run` formats a task's result as text and drops it, which takes long for a disk."""
         pieces = [{"type": "http.request", "body": body, "more_body": False}]
         never = asyncio.Event()
@@ -177,6 +181,8 @@ class Gateway:
 
         async def send(message: Any) -> None:
             sent.append(dict(message))
+            if len(sent) == 2:
+                await asyncio.to_thread(meanwhile)
 
         await asyncio.wait_for(self._app(scope, receive, send), ANSWER_SECONDS)
 

@@ -235,7 +235,7 @@ def test_an_image_that_was_not_published_with_its_bytes_has_no_publication(actio
 
 def test_the_reason_of_a_failure_is_for_the_operator_alone(shop: Shop, tmp_path: Path) -> None:
     image = shop.begin(disk(tmp_path), Digest=SHA, Description="for all")
-    reason = shop.work(image)["Error"]
+    reason = shop.work(image)["Error"].removeprefix(f"{image} was not published: ")
     assert SHA in reason
     asked = {**NORTH_A, "ImageId": [image]}
 

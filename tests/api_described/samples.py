@@ -21,6 +21,14 @@ ABOUT: dict[str, Given] = {
     "Support": ["DB-2"],
 }
 """What a publication says of its image."""
+_WITHDRAWN = """
+  - id: pimg-cs-sample
+    name: Sample
+    os_type: Debian
+    os_name: Debian 12 64bit
+    size: 1
+    created: "2026-11-01T00:00:00Z"
+"""
 PUBLISH_SECONDS = 60
 
 Params = dict[str, Given]
@@ -37,6 +45,8 @@ def samples(operator: Client) -> dict[str, Params]:
     operator.call("SetProjectMember", Account="sample", ProjectId=project, User="member", Role="viewer")
     image = operator.call("DescribePHostImage", **PLACE, Limit=1).fields["ImageSet"][0]["ImageId"]
     catalog: Params = {"Catalog": manifest.starter()}
+    operator.call("ApplyCatalog", Catalog=f"{manifest.starter()}{_WITHDRAWN}")
+    operator.call("WithdrawPHostImage", ImageId="pimg-cs-sample")
     with tempfile.TemporaryDirectory() as folder:
         original = disk(Path(folder))
         published, sent = _sent(operator, original), _sent(operator, original)
@@ -54,6 +64,7 @@ def samples(operator: Client) -> dict[str, Params]:
         "CompletePHostImageUpload": {"ImageId": sent, "Size": size},
         "GetPHostImageJob": {"ImageId": published},
         "WithdrawPHostImage": {"ImageId": waiting(operator)},
+        "RestorePHostImage": {"ImageId": "pimg-cs-sample"},
         "TerminatePHostImage": {**PLACE, "ImageId": waiting(operator, project_of(operator))},
         "SetQuota": {"Whose": project, "Most": 1 << 40},
         "ListQuotas": {},

@@ -35,7 +35,7 @@ from tests.contract import stores
 from tests.publishing.shop import AUTHOR, MIB, Shop, disk, image
 
 DAY = 24 * 3600.0
-LATER = time.time() + 30 * DAY
+LATER = AUTHOR.time + 30 * DAY
 """When the sweeps of these tests are: what a test put is out of its grace."""
 
 
@@ -118,15 +118,13 @@ def flip(store: Store, name: str) -> None:
 # sweeping
 
 
-def test_an_upload_that_was_not_completed_in_a_week_is_given_up_with_the_reason(shop: Shop) -> None:
-    old, young = waiting(shop, 1, LATER - 8 * DAY), waiting(shop, 2, LATER - 6 * DAY)
+def test_an_upload_that_nobody_goes_on_with_is_given_up_and_its_parts_are_removed(shop: Shop) -> None:
+    old, young = waiting(shop, 1, LATER - 8 * DAY), waiting(shop, 2, LATER - 60)
 
     swept = sweep(shop)
 
     assert (swept.abandoned, swept.uploads) == (1, 1)
     assert (shop.job(old.id).state, shop.job(young.id).state) == (JobState.FAILED, JobState.WAITING)
-    assert (shop.image(old.image).state, shop.image(young.image).state) == (State.UNAVAILABLE, State.MAKING)
-    assert shop.content(old.image).failure == shop.job(old.id).error == "its upload was not completed in a week"
     assert leftovers(shop.store) == {young.id}
     assert sweep(shop).abandoned == 0
 
@@ -165,6 +163,26 @@ def test_what_no_image_needs_is_removed_after_its_grace_and_what_another_one_nee
     assert (after.removed_chunks, after.removed_manifests) == (len(own), 1)
     assert names(shop.store) & {*own, manifest} == set()
     assert shop.bytes_of(stays) == other.read_bytes()
+
+
+def test_what_was_withdrawn_within_the_grace_stays_however_old_it_is(shop: Shop, tmp_path: Path) -> None:
+    original = disk(tmp_path)
+    gone = publish(shop, original)
+    manifest, chunks = manifest_of(shop, gone), chunks_of(shop, gone)
+    withdraw(shop, gone)  # at AUTHOR.time, when the store has had its bytes for long
+
+    within = sweep(shop, now=AUTHOR.time + DAY - 1).store
+
+    assert (within.removed_chunks, within.removed_manifests, within.young) == (0, 0, len(chunks) + 1)
+    assert b"".join(open_disk(shop.store, manifest).chunks()) == original.read_bytes()
+    assert sweep(shop, now=AUTHOR.time + DAY + 1).store.removed_chunks == len(chunks)
+
+
+def test_a_withdrawn_image_whose_manifest_is_damaged_keeps_no_collection_from_its_work(shop: Shop, tmp_path: Path) -> None:
+    gone = publish(shop, disk(tmp_path))
+    flip(shop.store, manifest_name(manifest_of(shop, gone)))
+    withdraw(shop, gone)
+    assert sweep(shop, now=AUTHOR.time + DAY - 1).store.removed_manifests == 1
 
 
 def test_files_of_ended_work_and_old_fetches_are_removed(shop: Shop) -> None:

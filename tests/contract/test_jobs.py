@@ -11,7 +11,7 @@ from phimage.catalog import jobs
 from phimage.catalog.store import Catalog
 from phimage.model.ids import ImageId, JobId
 from phimage.model.job import Job, JobState, Origin, new_job
-from phimage.publishing.expiry import Expiry
+from phimage.publishing.lease_expiry import LeaseExpiry
 
 
 def _job(number: int = 1, state: JobState = JobState.QUEUED) -> Job:
@@ -84,7 +84,7 @@ def test_a_clock_that_steps_by_an_hour_takes_no_job_from_a_worker_that_renews(
     one = jobs.claim(catalog.database, "one", now=2000.0)
     assert one is not None
     clock = iter(range(100))
-    expiry = Expiry(10.0, lambda: float(next(clock)))
+    expiry = LeaseExpiry(10.0, lambda: float(next(clock)))
     for second in range(50):
         right = 2000.0 + second
         stepped = right + (step if second >= 5 else 0.0)
@@ -99,7 +99,7 @@ def test_the_job_of_a_dead_worker_waits_for_one_lease_however_far_the_clock_step
     _add(catalog, _job())
     assert jobs.claim(catalog.database, "one", now=2000.0, lease_seconds=10.0) is not None
     clock = iter(range(100))
-    expiry = Expiry(10.0, lambda: float(next(clock)))
+    expiry = LeaseExpiry(10.0, lambda: float(next(clock)))
     for second in range(100):
         expired = expiry.expired(jobs.leases(catalog.database))
         if jobs.claim(catalog.database, "two", 2000.0 - 3600.0 + second, 10.0, expired) is not None:

@@ -348,15 +348,6 @@ def test_the_id_of_a_custom_image_cannot_be_published(catalog: Catalog) -> None:
     ]
 
 
-def test_the_id_of_a_withdrawn_image_is_never_published_again(catalog: Catalog) -> None:
-    apply(catalog, FILE)
-    apply(catalog, without(FILE, "  - id: pimg-cs-second"), prune=True)
-
-    assert [(one.line, one.field, one.message) for one in planned(catalog, FILE).mistakes] == [
-        (40, "images[1].id", "this was the id of an image that was withdrawn; ids are never used again")
-    ]
-
-
 def test_a_machine_type_that_was_withdrawn_can_come_back(catalog: Catalog) -> None:
     apply(catalog, FILE)
     bare = without(without(FILE, "images:"), "machine_types:")

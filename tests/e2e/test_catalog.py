@@ -98,7 +98,16 @@ def test_a_catalogue_is_planned_applied_edited_and_applied_again_and_its_past_st
     pruned = cli.run("catalog", "plan", str(file), "--prune")
     assert (pruned.code, pruned.out) == (2, "- image pimg-cs-g83rje  (CentOS 6.10 64位)\n")
     assert pruned.err.endswith("1 to be withdrawn; nothing was changed yet\n")
-    assert cli.run("catalog", "apply", "--prune", str(file)).out == pruned.out
+    unasked = cli.run("catalog", "apply", "--prune", str(file))
+    command = f"phimage catalog apply --prune --yes 1 {file}"
+    assert (unasked.code, unasked.out) == (65, "")
+    assert unasked.err == (
+        "- image pimg-cs-g83rje  (CentOS 6.10 64位)\n"
+        f"phimage: pruning would withdraw 1 image; nothing was changed. If that is right: {command}\n"
+    )
+    assert cli.in_terminal("catalog", "apply", "--prune", str(file), answers={"Withdraw 1 image?": "n"}).code == 130
+    assert exported(fresh) == between
+    assert cli.run(*command.split()[1:]).out == pruned.out
     assert cli.run("catalog", "plan", "--prune", str(file)).code == 0
     new, new_list = exported(fresh), listed(cli)
     assert "pimg-cs-g83rje" not in new

@@ -66,7 +66,7 @@ def test_a_server_killed_while_a_catalogue_is_applied_leaves_the_old_or_the_new_
 
         file.write_text(text(1))
         started = time.monotonic()
-        cli.well("catalog", "apply", "--prune", str(file))
+        cli.well("catalog", "apply", "--prune", "--yes", str(REPLACED), str(file))
         duration = time.monotonic() - started
 
     random_delays = random.Random(SEED)
@@ -83,7 +83,7 @@ def test_a_server_killed_while_a_catalogue_is_applied_leaves_the_old_or_the_new_
             if round == ROUNDS:
                 break
             file.write_text(text(generation + 1))
-            applying = cli.using(server.url, key).start("catalog", "apply", "--prune", str(file))
+            applying = cli.using(server.url, key).start("catalog", "apply", "--prune", "--yes", str(REPLACED), str(file))
             time.sleep((round + random_delays.random()) / ROUNDS * duration)
             server.kill()
             out, err = applying.communicate(timeout=60)

@@ -53,6 +53,8 @@ queries = st.builds(
     ids=st.sets(st.sampled_from(["pimg-x-0", "pimg-x-1"]).map(ImageId)).map(frozenset),
     machine_type=st.none() | st.sampled_from(TYPES).map(MachineTypeId),
     cluster=st.none() | st.sampled_from(CLUSTERS).map(ClusterId),
+    awaited=st.sets(st.sampled_from(["pimg-x-0", "pimg-x-2"]).map(ImageId)).map(frozenset),
+    operator=st.booleans(),
 )
 
 

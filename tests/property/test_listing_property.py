@@ -1,7 +1,7 @@
 """The list out of SQL against a naive one: random catalogues and changes, random queries at random revisions.
 
 The naive list knows nothing of phimage's rules, rows or views. It keeps every revision as a dictionary of its own and filters
-as wire-protocol 5 and B8, B9, B10 and B13 say it.
+as wire-protocol 5 and B8, B9, B10, B13 and B26 say it.
 """
 
 from __future__ import annotations
@@ -13,11 +13,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from phimage.actions.listing import count, page, parts_of
+from phimage.catalog.contents import CONTENTS
 from phimage.catalog.images import IMAGES
 from phimage.catalog.places import CLUSTERS, OFFERS
 from phimage.catalog.revisions import Change
 from phimage.catalog.seal import Seal
 from phimage.catalog.store import Catalog, View
+from phimage.model.content import Content
 from phimage.model.ids import ClusterId, ImageId, MachineTypeId, ProjectId, Revision, ZoneId
 from phimage.model.image import ImageType, Query, select, supported_types
 from tests.conftest import MASTER_KEY, NewCatalog
@@ -41,6 +43,8 @@ class Stored(NamedTuple):
     support: dict[str, tuple[str, ...]]
     created: int
     deprecated: bool
+    bytes: str
+    """What is known of its bytes: nothing, "awaited" or "whole"."""
 
 
 class State:
@@ -61,6 +65,7 @@ class Asked(NamedTuple):
     ids: frozenset[str]
     kind: str | None
     cluster: str | None
+    operator: bool
 
 
 Listed = list[tuple[str, tuple[str, ...]]]
@@ -78,6 +83,8 @@ def naive_list(state: State, asked: Asked) -> Listed:
         if asked.ids and id not in asked.ids:
             continue
         if stored.deprecated and id not in asked.ids:
+            continue
+        if stored.owner == "" and stored.bytes == "awaited" and not asked.operator and id not in asked.ids:
             continue
         there = [zone for zone in asked.zones if zone in stored.zones]
         if not there:
@@ -121,9 +128,20 @@ class PutImage(NamedTuple):
 
     def apply(self, state: State, change: Change) -> None:
         state.images[self.id] = self.stored
-        owner, zones, support, created, deprecated = self.stored
+        owner, zones, support, created, deprecated, known = self.stored
         record = image(self.id, project=owner, zones=zones, support=support, created=created, deprecated=deprecated)
         IMAGES.put(change, record)
+        if known:
+            manifest = "a" * 64 if known == "whole" else ""
+            CONTENTS.put(change, Content(record.id, record.project, manifest=manifest))
+        else:
+            _drop_bytes(change, self.id)
+
+
+def _drop_bytes(change: Change, id: str) -> None:
+    found = CONTENTS.find(change.connection, id)
+    if found is not None:
+        CONTENTS.withdraw(change, found)
 
 
 class DropImage(NamedTuple):
@@ -134,6 +152,7 @@ class DropImage(NamedTuple):
         found = IMAGES.find(change.connection, self.id)
         if found is not None:
             IMAGES.withdraw(change, found)
+        _drop_bytes(change, self.id)
 
 
 class PutOffer(NamedTuple):
@@ -177,6 +196,7 @@ STORED = st.builds(
     support=st.dictionaries(st.sampled_from(KINDS), some(CLUSTER_NAMES)),
     created=st.integers(0, 3),
     deprecated=st.sampled_from([False, False, False, True]),
+    bytes=st.sampled_from(["", "awaited", "whole"]),
 )
 ALL_OFFERS = st.tuples(st.sampled_from(KINDS), st.sampled_from(ZONES), st.sampled_from(CLUSTER_NAMES))
 STEPS: st.SearchStrategy[Step] = st.one_of(
@@ -202,10 +222,11 @@ QUERIES = st.builds(
     ids=st.one_of(st.just(frozenset[str]()), st.frozensets(st.sampled_from([*IDS, "pimg-unknown"]), max_size=4)),
     kind=st.sampled_from([None, None, *KINDS, "unknown"]),
     cluster=st.sampled_from([None, None, *CLUSTER_NAMES, "100G"]),
+    operator=st.sampled_from([False, False, True]),
 )
 
 
-def query_of(asked: Asked) -> Query:
+def query_of(asked: Asked, view: View) -> Query:
     """A query, as phimage reads it."""
     return Query(
         project=ProjectId(asked.project),
@@ -214,19 +235,21 @@ def query_of(asked: Asked) -> Query:
         ids=frozenset(ImageId(id) for id in asked.ids),
         machine_type=None if asked.kind is None else MachineTypeId(asked.kind),
         cluster=None if asked.cluster is None else ClusterId(asked.cluster),
+        awaited=view.awaited(),
+        operator=asked.operator,
     )
 
 
 def sql_list(view: View, asked: Asked) -> Listed:
     """What a query lists, by way of the catalogue."""
-    query, topology = query_of(asked), view.topology()
+    query, topology = query_of(asked, view), view.topology()
     images = (*view.base_images(), *view.images_of(query.project))
     return [(found.id, supported_types(found, query.zones, topology)) for found in select(images, query, topology)]
 
 
 def sql_page(view: View, asked: Asked, offset: int, limit: int, few: int) -> tuple[int, list[bytes]]:
     """A page of what a query lists, as it is put together from remembered parts, and how many images there are."""
-    query, topology = query_of(asked), view.topology()
+    query, topology = query_of(asked, view), view.topology()
     parts = parts_of(query, view, few)
     return count(parts), page(
         parts, offset, limit, lambda image: encode((image.id, supported_types(image, query.zones, topology)))

@@ -19,6 +19,7 @@ from phimage.actions import (
     projects,
     publish,
     quotas,
+    restore,
     revisions,
     uploading,
     users,
@@ -33,7 +34,7 @@ from phimage.gateway.registry import Registry
 def registry(service: Service) -> Registry[View]:
     """All Actions, answering from a service's catalogue."""
     nouns = (
-        *(images, details, explain, feed, downloads, withdraw, machines, places, caller),
+        *(images, details, explain, feed, downloads, withdraw, restore, machines, places, caller),
         *(catalog, publish, uploading, quotas, revisions, accounts, users, projects, keys),
     )
     return Registry(action for noun in nouns for action in noun.actions(service))

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 from msgspec import Meta, Struct
 
 from phimage.actions.operate import operator_action
+from phimage.actions.restore import hold, is_stored
 from phimage.actions.service import Service
 from phimage.catalog.store import View
 from phimage.errors import UnavailableParam
 from phimage.gateway.registry import Action, Call
 from phimage.manifest.export import export
-from phimage.manifest.plan import Plan, carry_out, plan
+from phimage.manifest.past import manifests_of_returning
+from phimage.manifest.plan import Kept, Plan, carry_out, plan, plan_of
+from phimage.manifest.read import Reading, read
 from phimage.model.image import NO_PROJECT
 
 MOST_CATALOG = 8 * 1024 * 1024
 """Most bytes of a request that carries a catalogue."""
 
 CatalogParam = Annotated[str, Meta(max_length=MOST_CATALOG, description="a catalogue file: the text of the YAML")]
-PruneParam = Annotated[bool, Meta(description="withdraw what the file does not name")]
+PruneParam = Annotated[
+    bool, Meta(description="withdraw what the file does not name, apart from images that no applied file has ever named")
+]
 
 
 class PlanCatalog(Struct, rename="pascal", frozen=True, kw_only=True):
@@ -30,10 +36,15 @@ class PlanCatalog(Struct, rename="pascal", frozen=True, kw_only=True):
 
 
 class ApplyCatalog(Struct, rename="pascal", frozen=True, kw_only=True):
-    """Make the catalogue as a file wants it, in one revision."""
+    """Make the catalogue as a file wants it, in one revision.
+
+    Withdraw must be the number of images that Prune withdraws; another number is refused with RetCode 230, all of the images
+    in `WithdrawSet`, and nothing changed.
+    """
 
     catalog: CatalogParam
     prune: PruneParam = False
+    withdraw: Annotated[int, Meta(ge=0, description="how many images Prune withdraws")] = 0
 
 
 class ExportCatalog(Struct, rename="pascal", frozen=True, kw_only=True):
@@ -49,19 +60,25 @@ class FieldSet(Struct, rename="pascal", frozen=True, kw_only=True):
 
 
 class DifferenceSet(Struct, rename="pascal", frozen=True, kw_only=True):
-    """A thing that is added, changed or withdrawn."""
+    """A thing that is added, changed or withdrawn, or an image that was withdrawn and comes back."""
 
     noun: Annotated[str, Meta(description="cluster, region, zone, machine_type, offer, image or source")]
     id: Annotated[str, Meta(description="id of the thing")]
     title: Annotated[str, Meta(description="its name, for people")]
-    verb: Annotated[str, Meta(description="added, changed or withdrawn")]
-    fields: Annotated[tuple[FieldSet, ...], Meta(description="the fields that change; none for what is added or withdrawn")]
+    verb: Annotated[str, Meta(description="added, changed, withdrawn or restored")]
+    fields: Annotated[
+        tuple[FieldSet, ...],
+        Meta(
+            description="the fields that change; none for what is added or withdrawn. Those of a restored image compare "
+            "with its last state; `bytes` says what becomes of its bytes: restored, from its source, or none"
+        ),
+    ]
 
 
 class KeptSet(Struct, rename="pascal", frozen=True, kw_only=True):
-    """A thing that the file does not name and that stays, because Prune was not asked for."""
+    """A thing that the file does not name and that stays, or an image that it names for the first time."""
 
-    noun: Annotated[str, Meta(description="cluster, region, zone, machine_type, offer or image")]
+    noun: Annotated[str, Meta(description="cluster, region, zone, machine_type or image")]
     id: Annotated[str, Meta(description="id of the thing")]
     title: Annotated[str, Meta(description="its name, for people")]
 
@@ -74,7 +91,16 @@ class PlanCatalogResponse(Struct, rename="pascal", frozen=True, kw_only=True):
 
     revision: Annotated[int, Meta(description="the newest revision after that")]
     difference_set: Annotated[tuple[DifferenceSet, ...], Meta(description="what the file changes")]
-    kept_set: Annotated[tuple[KeptSet, ...], Meta(description="what the file does not name and stays")]
+    kept_set: Annotated[
+        tuple[KeptSet, ...], Meta(description="what the file does not name and stays, because Prune was not asked for")
+    ]
+    spared_set: Annotated[
+        tuple[KeptSet, ...], Meta(description="published images that no applied file has named: they stay, also with Prune")
+    ]
+    adopted_set: Annotated[
+        tuple[KeptSet, ...],
+        Meta(description="published images that the file names for the first time: Prune takes them from now on"),
+    ]
 
 
 class ExportCatalogResponse(Struct, rename="pascal", frozen=True, kw_only=True):
@@ -92,14 +118,23 @@ def actions(service: Service) -> list[Action[View]]:
             raise UnavailableParam("rev", detail="a plan is made against the newest revision, which is what apply changes")
         call.view.may_wait()
         with service.catalog.database.read() as connection:
-            made = _good(plan(connection, call.view.revision, request.catalog, request.prune))
-        return _on_wire(made, call.view.revision)
+            found = plan(connection, call.view.revision, request.catalog, request.prune, partial(is_stored, service))
+        return _on_wire(_good(found), call.view.revision)
 
     def apply_catalog(request: ApplyCatalog, call: Call[View]) -> PlanCatalogResponse:
+        reading = read(request.catalog)
+        held = hold(service, _returning(reading))
         with service.change(call) as change:
-            made = _good(plan(change.connection, change.parent, request.catalog, request.prune))
+            made = _good(plan_of(change.connection, change.parent, reading, request.prune, held.has))
+            _check_withdrawals(made, request.withdraw)
+            held.check(service.now())
             carry_out(change, made, service.random)
-        return _on_wire(made, change.number if made.differences else change.parent)
+        return _on_wire(made, change.number if change.records else change.parent)
+
+    def _returning(reading: Reading) -> list[str]:
+        """The manifests of withdrawn images that a file names again."""
+        with service.catalog.database.read() as connection:
+            return manifests_of_returning(connection, reading.document)
 
     def export_catalog(request: ExportCatalog, call: Call[View]) -> ExportCatalogResponse:
         text = export(call.view.topology(), call.view.base_images(), call.view.contents_of(NO_PROJECT))
@@ -128,6 +163,19 @@ def _good(made: Plan) -> Plan:
     return made
 
 
+def _check_withdrawals(made: Plan, agreed: int) -> None:
+    """Raises UnavailableParam, with the list, unless so many images are withdrawn as the caller agreed to."""
+    images = made.withdrawn_images
+    if len(images) == agreed:
+        return
+    told = ", ".join(f"{found.id} ({found.title})" for found in images) or "none"
+    raise UnavailableParam(
+        "Withdraw",
+        detail=f"Prune withdraws {len(images)} images, and Withdraw={agreed} agrees to {agreed}: {told}",
+        fields={"WithdrawSet": [{"ImageId": found.id, "ImageName": found.title} for found in images]},
+    )
+
+
 def _on_wire(made: Plan, revision: int) -> PlanCatalogResponse:
     return PlanCatalogResponse(
         revision=revision,
@@ -141,5 +189,11 @@ def _on_wire(made: Plan, revision: int) -> PlanCatalogResponse:
             )
             for found in made.differences
         ),
-        kept_set=tuple(KeptSet(noun=kept.noun, id=kept.id, title=kept.title) for kept in made.kept),
+        kept_set=_kept(made.kept),
+        spared_set=_kept(made.spared),
+        adopted_set=_kept(made.adopted),
     )
+
+
+def _kept(things: tuple[Kept, ...]) -> tuple[KeptSet, ...]:
+    return tuple(KeptSet(noun=kept.noun, id=kept.id, title=kept.title) for kept in things)

@@ -113,7 +113,8 @@ def actions(service: Service) -> list[Action[View]]:
     def _tell_newer(request: DescribePHostImage, call: Call[View]) -> None:
         query = query_of(request, call, call.view.topology(), request.image_id)
         then, today = (
-            select(scope(query, view), query, view.topology()) for view in (call.view, service.catalog.now(wait=True))
+            select(scope(query, view), replace(query, awaited=view.awaited()), view.topology())
+            for view in (call.view, service.catalog.now(wait=True))
         )
         hidden = newer(then, today)
         if hidden:
@@ -172,6 +173,8 @@ def query_of(request: Filters, call: Call[View], topology: Topology, ids: Iterab
         ids=frozenset(ids),
         machine_type=kind,
         cluster=request.cluster,
+        awaited=frozenset() if request.image_type is ImageType.CUSTOM else call.view.awaited(),
+        operator=call.household.account.operator,
     )
 
 

@@ -74,7 +74,7 @@ def _base(query: Query, view: View) -> Part:
 
 def _own(query: Query, view: View, few: int) -> Part:
     images = view.images_of(query.project)
-    asked = replace(query, type=ImageType.CUSTOM)
+    asked = replace(query, type=ImageType.CUSTOM, awaited=frozenset())  # a base image makes no difference
     if len(images) <= few:
         return Part(_listed(images, asked, view), {})
     scopes = (TOPOLOGY, project_scope(query.project))

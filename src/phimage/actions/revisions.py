@@ -30,7 +30,7 @@ class Touched(Struct, rename="pascal", frozen=True, kw_only=True):
 
     noun: Annotated[str, Meta(description="kind of thing")]
     id: Annotated[str, Meta(description="id of the thing")]
-    verb: Annotated[str, Meta(description="added, changed or withdrawn")]
+    verb: Annotated[str, Meta(description="added, changed, withdrawn, or adopted: named by an applied file for the first time")]
 
 
 class RevisionSet(Struct, rename="pascal", frozen=True, kw_only=True):

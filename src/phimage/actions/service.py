@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import secrets
+import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 from msgspec import Struct
@@ -34,6 +36,7 @@ class Service(Struct, frozen=True):
     most_limit: int = 1000
     random: RandomBytes = secrets.token_bytes
     propagation_seconds: float = STALE_SECONDS
+    now: Callable[[], float] = time.time
 
     def change(self, call: Call[View]) -> AbstractContextManager[Change]:
         """Write one revision in the name of a caller."""

@@ -61,7 +61,9 @@ class JobResponse(Struct, rename="pascal", frozen=True, kw_only=True):
     phase: Annotated[str, Meta(description="fetch, unpack, examine, convert or store; empty before the first")]
     done: Annotated[int, Meta(description="bytes of the phase that are done")]
     total: Annotated[int, Meta(description="bytes of the phase, 0 when they are not known")]
-    error: Annotated[str, Meta(description="why it failed; of a queued job, why it is tried again later")]
+    error: Annotated[
+        str, Meta(description="which image was not published, and why; of a queued job, why it is tried again later")
+    ]
     findings: Annotated[tuple[str, ...], Meta(description="what the inspection of a published disk remarked, as id: text")]
 
 
@@ -110,7 +112,7 @@ def actions(service: Service) -> list[Action[View]]:
             phase=job.phase,
             done=job.done,
             total=job.total,
-            error=job.error,
+            error=f"{job.image} was not published: {job.error}" if job.error else "",
             findings=content.findings if content else (),
         )
 

@@ -25,7 +25,7 @@ from phimage.model.image import Image, ImageType
 
 
 class WithdrawPHostImage(Struct, rename="pascal", frozen=True, kw_only=True):
-    """Withdraw an image, base or custom, and stop its publication if that goes on. Its id is never given again."""
+    """Withdraw an image, base or custom, and stop its publication if that goes on. Its id is never given to another image."""
 
     image_id: ImageIdParam
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, and_, func, select, update
 
 from phimage.catalog import jobs, tables
 from phimage.catalog.engine import Database
 from phimage.catalog.facts import Facts
-from phimage.catalog.revisions import BASE, Change, project_scope
+from phimage.catalog.images import batches
+from phimage.catalog.revisions import BASE, Change, project_scope, revision_at
+from phimage.errors import QuotaExceeded
 from phimage.model.content import Content
 from phimage.model.ids import ImageId, JobId, ProjectId, Revision
-from phimage.model.image import State
+from phimage.model.image import NO_PROJECT, State
 from phimage.model.job import Job, JobState
 from phimage.model.quota import Quota, Use
 
@@ -24,9 +26,6 @@ def _scope(record: Content | Quota) -> str:
 CONTENTS = Facts(tables.content, Content, ("image",), _scope)
 QUOTAS = Facts(tables.quota, Quota, ("project",), _scope)
 
-_AT_ONCE = 500
-"""Below what a statement may bind, everywhere."""
-
 
 def contents_at(connection: Connection, revision: Revision, project: ProjectId) -> dict[ImageId, Content]:
     """What is known of the bytes of a project's images at a revision; of the base images without a project."""
@@ -36,11 +35,17 @@ def contents_at(connection: Connection, revision: Revision, project: ProjectId) 
 
 def contents_of(connection: Connection, images: Collection[ImageId]) -> dict[ImageId, Content]:
     """What is known now of the bytes of some images."""
-    asked = sorted(images)
     found: dict[ImageId, Content] = {}
-    for start in range(0, len(asked), _AT_ONCE):
-        wanted = tables.content.c.image.in_(asked[start : start + _AT_ONCE])
-        found.update((content.image, content) for content in CONTENTS.live(connection, wanted))
+    for some in batches(images):
+        found.update((content.image, content) for content in CONTENTS.live(connection, tables.content.c.image.in_(some)))
+    return found
+
+
+def last_contents(connection: Connection, images: Collection[ImageId]) -> dict[ImageId, Content]:
+    """What is known of the bytes of some images, or was when they were withdrawn."""
+    found: dict[ImageId, Content] = {}
+    for some in batches(images):
+        found.update((content.image, content) for content in CONTENTS.latest(connection, tables.content.c.image.in_(some)))
     return found
 
 
@@ -64,6 +69,28 @@ def manifests_since(connection: Connection, revision: Revision) -> set[str]:
     """Every manifest that an image needs now, or needed at `revision` or later."""
     rows = tables.content.c
     return set(connection.execute(select(rows.manifest).where(rows.until > revision, rows.manifest != "")).scalars())
+
+
+def manifests_withdrawn_after(connection: Connection, time: int) -> set[str]:
+    """The manifests that images needed and that were withdrawn after a time, in microseconds since 1970."""
+    rows = tables.content.c
+    ended = and_(rows.until > revision_at(connection, time), rows.until < tables.LIVING)
+    return set(connection.execute(select(rows.manifest).where(ended, rows.manifest != "")).scalars())
+
+
+def awaited_at(connection: Connection, revision: Revision) -> frozenset[ImageId]:
+    """The base images whose first bytes are not whole at a revision: their publication goes on, or failed."""
+    rows = tables.content.c
+    held = and_(rows.since <= revision, rows.until > revision)
+    found = connection.execute(select(rows.image).where(rows.project == NO_PROJECT, held, rows.manifest == ""))
+    return frozenset(ImageId(row.image) for row in found)
+
+
+def failed_before(connection: Connection, time: float) -> list[Content]:
+    """What is known of the base images that failed to get their bytes before a time, in Unix seconds."""
+    rows = tables.content.c
+    failed = and_(rows.project == NO_PROJECT, rows.manifest == "", rows.failure != "")
+    return CONTENTS.live(connection, failed, rows.since <= revision_at(connection, int(time * 1_000_000)))
 
 
 def find_quota(connection: Connection, project: ProjectId) -> Quota | None:
@@ -116,6 +143,18 @@ def withdraw_contents(change: Change, images: Iterable[ImageId], reason: str) ->
         content = CONTENTS.find(change.connection, image)
         if content is not None:
             CONTENTS.withdraw(change, content)
+
+
+def restore_contents(change: Change, contents: Collection[Content]) -> None:
+    """Let images that come back have their bytes again. Raises QuotaExceeded; then nothing is changed.
+
+    The caller has made sure that the bytes are in the store, and stay there until the change is committed.
+    """
+    CONTENTS.add_all(change, contents)
+    for project in {content.project for content in contents}:
+        left = left_of(change.connection, project)
+        if left is not None and left < 0:
+            raise QuotaExceeded(project or "Base", detail=f"{-left} bytes are missing for what comes back")
 
 
 def await_content(change: Change, job: Job, wanted: State = State.AVAILABLE) -> None:

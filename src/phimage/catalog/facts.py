@@ -64,6 +64,11 @@ class Facts(Generic[Record]):
         rows = connection.execute(select(*self.columns).where(self.table.c.until == LIVING, *where))
         return [self.decode(row) for row in rows]
 
+    def latest(self, connection: Connection, *where: ColumnElement[bool]) -> list[Record]:
+        """The last record of each key, whether it holds now or was withdrawn."""
+        rows = connection.execute(select(*self.columns).where(*where).order_by(self.table.c.until))
+        return list({self._key(record): record for record in map(self.decode, rows)}.values())
+
     def find(self, connection: Connection, *key: Any) -> Record | None:
         """The record of a key that holds now."""
         if any(isinstance(part, str) and "\0" in part for part in key):

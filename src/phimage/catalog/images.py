@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 
 from sqlalchemy import Connection, Text, bindparam, select, type_coerce
 
@@ -17,6 +17,7 @@ IMAGES = Facts(
     tables.image, Image, ("id",), lambda image: BASE if image.type is ImageType.BASE else project_scope(image.project)
 )
 
+_BATCH = 500
 _OF_PROJECT = Question(IMAGES.held(tables.image.c.project == bindparam("project")))
 
 
@@ -31,14 +32,27 @@ def images_at(connection: Connection, revision: Revision, project: ProjectId = N
     return images_of(project, revision).of(connection)
 
 
+def batches(images: Collection[ImageId]) -> Iterator[list[ImageId]]:
+    """Ids in lists that are short enough for the parameters of one statement, on every database."""
+    asked = sorted(images)
+    for start in range(0, len(asked), _BATCH):
+        yield asked[start : start + _BATCH]
+
+
 def once_given(connection: Connection, images: Collection[ImageId]) -> dict[ImageId, ImageType]:
     """Those of some ids that ever were an image's, each with its type. Such an id is never given to another image."""
-    asked = sorted(images)
     found: dict[ImageId, ImageType] = {}
-    for start in range(0, len(asked), 500):  # below what a statement may bind, everywhere
-        wanted = tables.image.c.id.in_(asked[start : start + 500])
-        rows = connection.execute(select(tables.image.c.id, tables.image.c.type).where(wanted))
+    for some in batches(images):
+        rows = connection.execute(select(tables.image.c.id, tables.image.c.type).where(tables.image.c.id.in_(some)))
         found.update((ImageId(row.id), ImageType(row.type)) for row in rows)
+    return found
+
+
+def last_images(connection: Connection, images: Collection[ImageId]) -> dict[ImageId, Image]:
+    """Some images as they are, or were when they were withdrawn."""
+    found: dict[ImageId, Image] = {}
+    for some in batches(images):
+        found.update((image.id, image) for image in IMAGES.latest(connection, tables.image.c.id.in_(some)))
     return found
 
 

@@ -4,7 +4,7 @@ A worker that was paused past its lease finds its fence outdated: what it then t
 result (a fencing token). Every call is one short transaction.
 
 No lease is compared with a clock. A lease has expired when another worker saw no renewal of it for its length, on its own
-monotonic clock (`publishing.expiry`), so clocks that step, and clocks that differ, take no job away and delay none.
+monotonic clock (`publishing.lease_expiry`), so clocks that step, and clocks that differ, take no job away and delay none.
 """
 
 from __future__ import annotations
@@ -139,6 +139,18 @@ def give_up(connection: Connection, image: ImageId, reason: str) -> list[JobId]:
     ids = [JobId(row.id) for row in connection.execute(select(_rows.c.id).where(wanted))]
     connection.execute(update(_rows).where(wanted).values(state=JobState.FAILED, error=reason, lease_until=0.0))
     return ids
+
+
+def waiting(connection: Connection, before: float) -> list[Job]:
+    """The jobs that wait for an upload and were made before a time, in Unix seconds."""
+    rows = connection.execute(select(*_columns).where(_rows.c.state == JobState.WAITING, _rows.c.created < before))
+    return [_decode(row) for row in rows]
+
+
+def end_waiting(connection: Connection, id: JobId, reason: str) -> Job | None:
+    """End a job whose upload is given up. None, and nothing is ended, unless it still waits."""
+    still = and_(_rows.c.id == id, _rows.c.state == JobState.WAITING)
+    return find(connection, id) if _set(connection, still, state=JobState.FAILED, error=reason) else None
 
 
 def unfinished(connection: Connection) -> int:

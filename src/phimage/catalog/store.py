@@ -17,7 +17,7 @@ from typing import Any, TypeVar, cast
 from sqlalchemy import Connection
 
 from phimage.catalog.accounts import Caller, caller_of, household_of
-from phimage.catalog.contents import contents_at
+from phimage.catalog.contents import awaited_at, contents_at
 from phimage.catalog.engine import Database
 from phimage.catalog.images import images_at, images_of
 from phimage.catalog.memory import Memory, Touches
@@ -177,6 +177,10 @@ class View:
     def base_images(self) -> tuple[Image, ...]:
         """Base images, in the order of lists."""
         return self._past(BASE, lambda connection: images_at(connection, self.revision, NO_PROJECT))
+
+    def awaited(self) -> frozenset[ImageId]:
+        """The base images whose first bytes are not whole."""
+        return self._past(BASE, lambda connection: awaited_at(connection, self.revision), "awaited")
 
     def images_of(self, project: ProjectId) -> tuple[Image, ...]:
         """Custom images of a project, in the order of lists."""

@@ -26,6 +26,10 @@ Why nothing that is needed is removed. Let g = LEAST_GRACE_SECONDS, G >= g the g
    hours.
 7. If `live` cannot be read, or a live manifest is missing or damaged, nothing is removed: what it needs is not known.
 
+8. What `lately` names stays, too, as long as its manifest can be read: the bytes of images that were taken out of `live` less
+   than the grace ago. So a download that had begun ends, and the image can be registered again. It only adds to what stays, and
+   1 to 7 do not rest on it.
+
 The same holds for a store with a longer g, if all of its writers and collections keep to that one: a place of backups has one.
 
 Manifests go before their chunks, so that a collection which is cut short leaves no manifest without its chunks. What is
@@ -36,11 +40,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 
 from msgspec import Struct
 
 from phimage.chunks.ahead import ahead
 from phimage.chunks.announce import Announcement
+from phimage.chunks.errors import BadManifest
 from phimage.chunks.layout import (
     CHUNKS,
     LEAST_GRACE_SECONDS,
@@ -75,7 +81,7 @@ class Report(Struct, frozen=True):
     removed_manifests: int
     removed_chunks: int
     removed_bytes: int
-    young: int  # objects that nothing live needs, and that are in their grace
+    young: int  # objects that nothing live needs, and that are in their grace, or were needed less than the grace ago
     leftovers: int  # of dead writers
     dry_run: bool
 
@@ -99,6 +105,12 @@ class _Needed:
             self.chunks.update(chunk for _, chunk in load_manifest(self._store, digest).stored())
             self.manifests.add(digest)
 
+    def add_readable(self, live: Iterable[ManifestDigest]) -> None:
+        """The same, without manifests that are missing or damaged: nobody can read their images any more."""
+        for digest in live:
+            with suppress(BadManifest):
+                self.add([digest])
+
     def has(self, name: str) -> bool:
         """Whether an object must stay. What is neither a chunk nor a manifest is nobody's business here."""
         digest = digest_of_name(name)
@@ -118,8 +130,11 @@ def collect(
     dry_run: bool = False,
     approve: Approve = lambda planned: None,
     sleep: Callable[[float], None] = time.sleep,
+    lately: Live = tuple,
 ) -> Report:
     """Remove what no live image needs and what is older than the grace. Safe at any time, and to repeat.
+
+    `lately` names the manifests that were live less than the grace ago; what they need counts as young.
 
     `now` is read from the clock by the caller, before this call. `approve` is called before anything is removed. Raises
     BadManifest for a live image without manifest, StoreFailure (`busy` on S3 while another collection is under way), and
@@ -128,8 +143,9 @@ def collect(
     if grace_seconds < LEAST_GRACE_SECONDS:
         raise ValueError(f"a grace of {grace_seconds:g} s: writers rely on {LEAST_GRACE_SECONDS:g} s")
     before = now - grace_seconds
-    needed = _Needed(store)
+    needed, kept = _Needed(store), _Needed(store)
     needed.add(live())
+    kept.add_readable(lately())
     found: dict[str, list[Stored]] = {MANIFESTS: [], CHUNKS: []}
     objects = size = young = 0
     for folder, garbage in found.items():
@@ -137,12 +153,16 @@ def collect(
             objects, size = objects + 1, size + stored.size
             if needed.has(stored.name):
                 continue
-            if stored.modified < before:
+            if stored.modified < before and not kept.has(stored.name):
                 garbage.append(stored)
             else:
                 young += 1
     needed.add(live())
-    removed = {folder: [stored for stored in garbage if not needed.has(stored.name)] for folder, garbage in found.items()}
+    kept.add_readable(lately())
+    removed = {
+        folder: [stored for stored in garbage if not (needed.has(stored.name) or kept.has(stored.name))]
+        for folder, garbage in found.items()
+    }
 
     def report(removed: dict[str, list[Stored]], leftovers: int) -> Report:
         return Report(

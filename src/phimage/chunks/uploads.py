@@ -160,6 +160,11 @@ def complete(job: JobId, found: Iterable[Part], size: int) -> None:
         raise BadUpload(job, f"parts {'; '.join(told)}, for a file of {size} bytes in parts of {PART}")
 
 
+def last_put(store: Store, job: JobId) -> float:
+    """When the newest part of a job was put, in Unix seconds; 0 without parts."""
+    return max((stored.modified for stored in store.list(f"{UPLOADS}/{job}")), default=0.0)
+
+
 def remove(store: Store, job: JobId) -> None:
     """Remove all parts of a job. May be repeated. A part that is being put meanwhile may stay; `leftovers` tells."""
     for stored in list(store.list(f"{UPLOADS}/{job}")):

@@ -1,8 +1,8 @@
 """The `phimage` command: one file per noun, thin over the signed client.
 
-Exit codes: 0 well, 1 refused or failed, 2 `catalog plan` found changes, 64 the command was written wrongly, 65 an image or
-its source was refused, 69 no answer from the server, the database or the store, 75 another process holds what is needed, 78
-the installation or its settings are wrong, 130 interrupted.
+Exit codes: 0 well, 1 refused or failed, 2 `catalog plan` found changes, 64 the command was written wrongly, 65 an image, its
+source or a withdrawal was refused, 69 no answer from the server, the database or the store, 75 another process holds what is
+needed, 78 the installation or its settings are wrong, 130 interrupted.
 """
 
 from __future__ import annotations

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from phimage.cli.ending import naming
 from phimage.cli.output import console, json_option, note, print_json, working
@@ -17,10 +20,19 @@ from phimage.errors import ClientError, Refused
 CHANGES = 2
 """Exit code of a plan that would change something."""
 
-_SIGNS = {"added": ("+", "green"), "changed": ("~", "yellow"), "withdrawn": ("-", "red")}
+_SIGNS = {"added": ("+", "green"), "changed": ("~", "yellow"), "restored": ("+", "green"), "withdrawn": ("-", "red")}
+
+
+class WithdrawalNotAgreed(ClientError):
+    """Pruning would withdraw images, and nobody agreed to that number of them."""
+
+    exit_code = 65
+
 
 file_argument = click.argument("file", type=click.Path(allow_dash=True))
-prune_option = click.option("--prune", is_flag=True, help="Withdraw what the file does not name.")
+prune_option = click.option(
+    "--prune", is_flag=True, help="Withdraw what the file does not name; images that no applied file has named stay."
+)
 
 
 @click.group(short_help="Keep the catalogue as a YAML file.")
@@ -44,7 +56,7 @@ def plan(session: Session, file: str, prune: bool, as_json: bool) -> None:
       phimage catalog plan catalog.yaml
       phimage catalog export | phimage catalog plan -
     """
-    answer = _send(session, "PlanCatalog", file, prune)
+    answer = _call(session, "PlanCatalog", file, _read(file), prune)
     _print(answer, as_json=as_json, done=False)
     sys.exit(CHANGES if answer.fields["DifferenceSet"] else 0)
 
@@ -52,17 +64,52 @@ def plan(session: Session, file: str, prune: bool, as_json: bool) -> None:
 @catalog.command(short_help="Make the catalogue as a file wants it.")
 @file_argument
 @prune_option
+@click.option("--yes", "agreed", type=click.IntRange(0), metavar="N", help="Do not ask: --prune withdraws N images.")
 @json_option
 @signed
-def apply(session: Session, file: str, prune: bool, as_json: bool) -> None:
+def apply(session: Session, file: str, prune: bool, agreed: int | None, as_json: bool) -> None:
     """Make the catalogue as a file wants it, in one revision, and show what changed. `-` reads standard input.
+
+    When --prune would withdraw images it lists them and asks. Without a terminal it changes nothing and exits 65, unless
+    --yes gives their exact number.
 
     \b
     Examples:
       phimage catalog apply catalog.yaml
       phimage catalog apply --prune catalog.yaml
+      phimage catalog apply --prune --yes 2 catalog.yaml
     """
-    _print(_send(session, "ApplyCatalog", file, prune), as_json=as_json, done=True)
+    text = _read(file)
+    try:
+        answer = _call(session, "ApplyCatalog", file, text, prune, agreed)
+    except Refused as refused:
+        images = refused.answer.get("WithdrawSet")
+        if not isinstance(images, list):
+            raise
+        _agree(file, images, agreed)
+        answer = _call(session, "ApplyCatalog", file, text, prune, len(images))
+    _print(answer, as_json=as_json, done=True)
+
+
+def _agree(file: str, images: list[dict[str, str]], agreed: int | None) -> None:
+    """Show which images would be withdrawn and ask. Raises WithdrawalNotAgreed where nobody can be asked."""
+    for image in images:
+        note(f"- image {image['ImageId']}  ({image['ImageName']})")
+    count = f"{len(images)} image{'' if len(images) == 1 else 's'}"
+    if agreed is None and sys.stdin.isatty() and sys.stderr.isatty():
+        click.confirm(f"Withdraw {count}?", abort=True, err=True)
+        return
+    options = ("--prune", "--yes", str(len(images))) if images else ("--prune",)
+    command = shlex.join(("phimage", "catalog", "apply", *_given_options(), *options, file))
+    raise WithdrawalNotAgreed(f"pruning would withdraw {count}; nothing was changed. If that is right: {command}")
+
+
+def _given_options() -> Iterator[str]:
+    """The options of this command that say whom it talks to, as they were given, without keys."""
+    context = click.get_current_context()
+    for name, option in (("profile_name", "--profile"), ("endpoint", "--endpoint")):
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            yield from (option, context.params[name])
 
 
 @catalog.command(short_help="Write the catalogue as a file.")
@@ -112,24 +159,33 @@ def starter() -> None:
     click.echo(text(), nl=False)
 
 
-def _send(session: Session, action: str, file: str, prune: bool) -> Answer:
+def _read(file: str) -> str:
     try:
         with click.open_file(file, "rb") as stream:
-            text = stream.read().decode("utf-8")
+            text: str = stream.read().decode("utf-8")
     except OSError as error:
         raise ClientError(f"{file} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise ClientError(f"{file} is not UTF-8: byte {error.start}") from None
-    name = "standard input" if file == "-" else file
     if not text:
-        raise ClientError(f"{name} is empty; `phimage catalog starter` prints one to start from")
+        raise ClientError(f"{_name(file)} is empty; `phimage catalog starter` prints one to start from")
+    return text
+
+
+def _name(file: str) -> str:
+    return "standard input" if file == "-" else file
+
+
+def _call(session: Session, action: str, file: str, text: str, prune: bool, withdraw: int | None = None) -> Answer:
+    """Send a file. Raises ClientError when it has mistakes, after showing them."""
     try:
         with working("reading the catalogue"):
-            return session.client.call(action, Catalog=text, Prune=prune or None)
+            return session.client.call(action, Catalog=text, Prune=prune or None, Withdraw=withdraw)
     except Refused as refused:
         mistakes: Any = refused.answer.get("Mistakes")
         if not mistakes:
             raise
+        name = _name(file)
         for found in mistakes:
             field = f"{found['Field']}: " if found["Field"] else ""
             note(f"{name}:{found['Line']}:{found['Column']}: {field}{found['Message']}")
@@ -140,7 +196,7 @@ def _send(session: Session, action: str, file: str, prune: bool) -> Answer:
 def _print(answer: Answer, *, as_json: bool, done: bool) -> None:
     fields = answer.fields
     if as_json:
-        print_json({name: fields[name] for name in ("Revision", "DifferenceSet", "KeptSet")})
+        print_json({name: fields[name] for name in ("Revision", "DifferenceSet", "KeptSet", "SparedSet", "AdoptedSet")})
         return
     out = console()
     counts = dict.fromkeys(_SIGNS, 0)
@@ -155,9 +211,18 @@ def _print(answer: Answer, *, as_json: bool, done: bool) -> None:
         out.print(f"  {kept['Noun'].replace('_', ' ')} {kept['Id']} is not in the file and stays", style="dim", soft_wrap=True)
     if fields["KeptSet"]:
         note("what stays can be withdrawn with --prune")
+    if fields["SparedSet"]:
+        note(f"spares {_published(fields['SparedSet'])}")
+    if fields["AdoptedSet"]:
+        note(f"{'took' if done else 'would take'} over {_published(fields['AdoptedSet'])}")
     if not fields["DifferenceSet"]:
         note(f"no changes: the catalogue is as the file wants it at revision {fields['Revision']}")
         return
     told = ", ".join(f"{count} {'' if done else 'to be '}{verb}" for verb, count in counts.items() if count)
     state = f"revision {fields['Revision']}" if done else "nothing was changed yet"
     note(f"{told}; {state}")
+
+
+def _published(images: list[dict[str, str]]) -> str:
+    ids = ", ".join(image["Id"] for image in images)
+    return f"{len(images)} published image{'' if len(images) == 1 else 's'}: {ids}"

@@ -226,8 +226,8 @@ def _bytes_lines(fields: dict[str, Any]) -> dict[str, str]:
 def rm(session: Session, id: str, region: str | None, zone: str | None, project: str | None, withdraw: bool, yes: bool) -> None:
     """Take an image away: a custom image of the project, or with --withdraw, as the operator, any image.
 
-    It is gone at once and its id is never given again. Its bytes go with a later `phimage store gc`, unless another image
-    needs them.
+    It is gone at once and its id is never given to another image. Its bytes go with a later `phimage store gc`, unless
+    another image needs them; until then the operator can bring it back with `phimage image restore`.
 
     \b
     Examples:
@@ -235,7 +235,7 @@ def rm(session: Session, id: str, region: str | None, zone: str | None, project:
       phimage image rm --withdraw pimg-cs-xev4rz2k
     """
     if not yes:
-        click.confirm(f"Take {id} away for good?", abort=True, err=True)
+        click.confirm(f"Take {id} away?", abort=True, err=True)
     if withdraw:
         session.client.call("WithdrawPHostImage", ImageId=id)
     else:
@@ -247,6 +247,23 @@ def rm(session: Session, id: str, region: str | None, zone: str | None, project:
             ProjectId=session.given("project", project),
         )
     note(f"{id} is gone")
+
+
+@image.command(short_help="Bring back an image that was taken away.")
+@click.argument("id")
+@signed
+def restore(session: Session, id: str) -> None:
+    """Bring back an image that was withdrawn or removed, as it was. Needs a key of the operator.
+
+    It works until `phimage store gc` has removed the bytes, which is a day after the withdrawal at the earliest, or what its
+    --grace says.
+
+    \b
+    Example:
+      phimage image restore pimg-cs-xev4rz2k
+    """
+    revision = session.client.call("RestorePHostImage", ImageId=id).fields["Revision"]
+    note(f"{id} is back; revision {revision}")
 
 
 @image.command(short_help="Say why an image is, or is not, listed.")

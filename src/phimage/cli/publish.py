@@ -148,7 +148,7 @@ def follow(client: Client, image: str, progress: Progress) -> dict[str, Any]:
         while True:
             found = _call(client, "GetPHostImageJob", ImageId=image)
             if found["State"] == "Failed":
-                raise PublishFailed(f"{image} was not published: {found['Error']}")
+                raise PublishFailed(found["Error"])
             if found["State"] == "Done":
                 return found
             if found["State"] == "Waiting":
@@ -218,6 +218,7 @@ def _params(given: dict[str, Any], source: str, is_url: bool, checksum_file: Pat
 def _upload(client: Client, path: str, params: dict[str, Any], progress: Progress) -> dict[str, Any]:
     """Begin or go on with an upload, and complete it."""
     from phimage.sources.digest import TRUST, given
+    from phimage.sources.errors import SourceError
     from phimage.sources.progress import Progress as Sending
     from phimage.sources.stream import local
     from phimage.uploader import upload
@@ -242,8 +243,12 @@ def _upload(client: Client, path: str, params: dict[str, Any], progress: Progres
         expected = given(params["Digest"]) if params["Digest"] else TRUST
         sent = upload(source, open_url, expected=expected, tell=tell)
     except KeyboardInterrupt:
-        note("\nwhat was sent is kept: run the same command again to go on")
+        note("\nwhat was sent is kept for an hour: run the same command again to go on")
         raise
+    except SourceError as error:
+        if error.exit_code != PublishFailed.exit_code:
+            raise  # it may pass, and the same command goes on
+        raise PublishFailed(f"{image} was not published: {error}") from None
     digest = next(iter(str(found) for name, found in sent.digests.items() if name == "sha256"))
     _call(client, "CompletePHostImageUpload", ImageId=image, Size=sent.size, Digest=digest)
     return begun

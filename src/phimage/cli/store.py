@@ -31,7 +31,8 @@ def gc(settings: Settings, grace: str, dry_run: bool, remove: int | None, as_jso
     """Remove what no image needs: chunks and manifests, parts of given-up uploads, files of ended work.
 
     It is safe at any time, while images are published, downloaded and removed, and to repeat. What was stored less than the
-    grace ago stays, so that a publication that broke off finds its chunks again.
+    grace ago stays, so that a publication that broke off finds its chunks again, and so does what an image that was withdrawn
+    less than the grace ago had, for downloads that run and for `phimage image restore`.
 
     A removal of more than half of the store, or of everything, may mean that the database is not the right one. It is refused
     until --remove says how many chunks and manifests it removes.
@@ -71,7 +72,9 @@ def gc(settings: Settings, grace: str, dry_run: bool, remove: int | None, as_jso
     removed = f"{report.removed_chunks} chunks and {report.removed_manifests} manifests"
     click.echo(f"{removed} {would}removed, {size_in_words(report.removed_bytes)}")
     if swept.uploads or swept.abandoned:
-        click.echo(f"{swept.uploads} uploads {would}removed, {swept.abandoned} {would}given up after a week")
+        click.echo(f"{swept.uploads} uploads {would}removed, {swept.abandoned} {would}given up after an hour")
+    if swept.failed:
+        click.echo(f"{swept.failed} base images that failed {would}withdrawn")
     if swept.packs or swept.work_files:
         click.echo(f"{swept.packs} packs and {swept.work_files} work files {would}removed")
     click.echo(f"{report.live_chunks} chunks of {report.live_manifests} disks stay; {report.young} more are in their grace")

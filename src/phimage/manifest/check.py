@@ -13,26 +13,29 @@ from msgspec import Struct
 
 from phimage.manifest.document import DATE, Document
 from phimage.manifest.mistake import MOST, Mistake, Mistakes, Path, shown
+from phimage.manifest.past import Past
 from phimage.manifest.read import Reading
 from phimage.manifest.records import Source, seconds
 from phimage.manifest.references import check_references, hidden_sections
 from phimage.manifest.sources import replaced
 from phimage.model.content import Content
 from phimage.model.ids import ImageId, RegionId, ZoneId
-from phimage.model.image import ImageType
+from phimage.model.image import Image, ImageType
 from phimage.model.topology import Topology, topology
 from phimage.sources.errors import UrlRefused
 from phimage.sources.url import read_url
 
 
 class Surroundings(Struct, frozen=True):
-    """What a file meets: the catalogue's places, what is known of the bytes of its base images, how many custom images are in a
-    zone, and which ids of the file's new images once were another image's, with the type of that."""
+    """What a file meets: the catalogue's places, what is known of the bytes of its base images, the past of the file's ids, and
+    how many custom images are in a zone. `spared` are the images that pruning leaves although the file does not name them.
+    """
 
     places: Topology
     contents: Mapping[ImageId, Content]
-    once_given: Mapping[ImageId, ImageType]
+    past: Past
     custom_images_in: Callable[[ZoneId], int]
+    spared: tuple[Image, ...] = ()
 
 
 def check(reading: Reading, around: Surroundings, *, prune: bool) -> tuple[Mistake, ...]:
@@ -97,11 +100,8 @@ class _Checker:
     def images(self) -> None:
         """An id never changes its meaning, and a date is one."""
         for at, doc in enumerate(self._document.images):
-            given = self._around.once_given.get(ImageId(doc.id))
-            if given is ImageType.CUSTOM:
+            if self._around.past.once_given.get(ImageId(doc.id)) is ImageType.CUSTOM:
                 self._tell(("images", at, "id"), "this is or was the id of a custom image; ids are never used again")
-            elif given is not None:
-                self._tell(("images", at, "id"), "this was the id of an image that was withdrawn; ids are never used again")
             if re.fullmatch(DATE, doc.created, re.ASCII) and not _is_date(doc.created):
                 self._tell(("images", at, "created"), f"expected a date from 1970 on; there is no {doc.created}")
 
@@ -126,22 +126,24 @@ class _Checker:
             source = Source(ImageId(doc.id), doc.source, f"sha256:{doc.sha256}")
             if doc.sha256 and replaced(self._around.contents.get(source.image), source):
                 self._tell(path, "the bytes of this image are here and never change: publish others under a new id")
+            elif doc.sha256 and replaced(self._around.past.contents.get(source.image), source):
+                self._tell(path, "this id had other bytes, and an id never changes its meaning: publish these under a new id")
 
     def zones(self) -> None:
         """A zone with custom images in it stays, and stays where it is."""
         if self._prune and "regions" not in self._hidden:
             for gone in sorted(set(self._around.places.zones) - self._listed):
-                self._stays(gone, "be withdrawn", ("regions",))
+                self._stays(gone, "be withdrawn", ("regions",), sum(gone in image.zones for image in self._around.spared))
         for path, id, region in self._zones():
             before = self._around.places.zones.get(ZoneId(id))
             if before is not None and region not in ("", before.region):
                 self._stays(ZoneId(id), f"move from region {before.region}", path)
 
-    def _stays(self, zone: ZoneId, verb: str, path: Path) -> None:
-        images = self._around.custom_images_in(zone)
-        if images:
-            told = f"{images} custom images are" if images > 1 else "1 custom image is"
-            self._tell(path, f"zone {zone} cannot {verb}: {told} in it")
+    def _stays(self, zone: ZoneId, verb: str, path: Path, spared: int = 0) -> None:
+        counts = {"custom": self._around.custom_images_in(zone), "published": spared}
+        told = " and ".join(f"{count} {kind} image{'s' * (count > 1)}" for kind, count in counts.items() if count)
+        if told:
+            self._tell(path, f"zone {zone} cannot {verb}: {told} {'are' if sum(counts.values()) > 1 else 'is'} in it")
 
     def _zones(self) -> Iterable[tuple[Path, str, str]]:
         for at, region in enumerate(self._document.regions):

@@ -14,7 +14,7 @@ from phimage.model.machine import MachineType, Offer
 from phimage.model.place import Cluster, Region, Zone
 
 Noun = Literal["cluster", "region", "zone", "machine_type", "offer", "image", "source"]
-Verb = Literal["added", "changed", "withdrawn"]
+Verb = Literal["added", "changed", "withdrawn", "restored"]
 
 
 class FieldChange(Struct, frozen=True):
@@ -26,10 +26,10 @@ class FieldChange(Struct, frozen=True):
 
 
 class Difference(Struct, frozen=True):
-    """A thing that a plan adds, changes or withdraws.
+    """A thing that a plan adds, changes or withdraws, or an image that comes back under its id (restored).
 
     `title` is what people call it. `fields` are those that change; there are none for what is added or withdrawn. The
-    records are those of the catalogue before and after.
+    records are those of the catalogue before and after; `before` of a restored image is as it was when it was withdrawn.
     """
 
     noun: Noun
@@ -48,11 +48,18 @@ def difference(noun: Noun, id: str, before: Record | None, after: Record | None)
     if before is None or after is None:
         verb: Verb = "added" if before is None else "withdrawn"
         return Difference(noun, id, verb, title(record), (), before, after)
+    return Difference(noun, id, "changed", title(record), _changes(before, after), before, after)
+
+
+def restored(before: Image, after: Image, *fields: FieldChange) -> Difference:
+    """An image that comes back: what changes of it since it was withdrawn, and further fields."""
+    return Difference("image", after.id, "restored", title(after), (*_changes(before, after), *fields), before, after)
+
+
+def _changes(before: Record, after: Record) -> tuple[FieldChange, ...]:
     old, new = _fields(before), _fields(after)
     changes = [FieldChange(field, old.get(field, ""), new.get(field, "")) for field in (old | new)]
-    return Difference(
-        noun, id, "changed", title(record), tuple(change for change in changes if change.old != change.new), before, after
-    )
+    return tuple(change for change in changes if change.old != change.new)
 
 
 def title(record: Record) -> str:

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from phimage.catalog.contents import contents_at, withdraw_contents
+from phimage.catalog.contents import contents_at, restore_contents, withdraw_contents
 from phimage.catalog.engine import Connection
 from phimage.catalog.facts import Facts
-from phimage.catalog.images import IMAGES, custom_images_in, images_at, once_given
+from phimage.catalog.images import IMAGES, custom_images_in, images_at
+from phimage.catalog.ownership import adopt, images_of_file
 from phimage.catalog.places import CLUSTERS, MACHINE_TYPES, OFFERS, REGIONS, ZONES, topology_at
 from phimage.catalog.revisions import Change
 from phimage.manifest.check import Surroundings, check
 from phimage.manifest.difference import Difference, Noun, difference, title
 from phimage.manifest.mistake import Mistake
 from phimage.manifest.natural import natural
-from phimage.manifest.read import read
+from phimage.manifest.past import Stored, nothing_stored, past_of
+from phimage.manifest.read import Reading, read
 from phimage.manifest.records import Records, Source, records_in, records_of
 from phimage.manifest.sources import fetch, given, held, sources_in
+from phimage.model.content import Content
 from phimage.model.ids import ImageId, RandomBytes, Revision
 from phimage.model.image import NO_PROJECT, Image, State
 from phimage.model.machine import Offer
@@ -39,7 +42,7 @@ _NOUNS: tuple[Noun, ...] = (*_FACTS, "source")
 
 
 class Kept(Struct, frozen=True):
-    """A thing that the catalogue has and the file has not; it stays, because pruning was not asked for."""
+    """A thing that the catalogue has and the file has not, and that stays."""
 
     noun: Noun
     id: str
@@ -47,46 +50,82 @@ class Kept(Struct, frozen=True):
 
 
 class Plan(Struct, frozen=True):
-    """What a file would change. Where there are mistakes nothing else is told."""
+    """What a file would change. Where there are mistakes nothing else is told.
+
+    `kept` goes when pruning is asked for. `spared` are published images that the file does not name and no applied file ever
+    named: they stay, also when pruning. `adopted` are published images that the file names for the first time. `returning`
+    are the bytes of restored images that the store still has.
+    """
 
     differences: tuple[Difference, ...] = ()
     wanted: Mapping[str, State] = {}  # by image, the state that those with a source get with their bytes
     kept: tuple[Kept, ...] = ()
     mistakes: tuple[Mistake, ...] = ()
+    spared: tuple[Kept, ...] = ()
+    adopted: tuple[Kept, ...] = ()
+    returning: tuple[Content, ...] = ()
+
+    @property
+    def withdrawn_images(self) -> tuple[Difference, ...]:
+        """The images that are withdrawn."""
+        return tuple(found for found in self.differences if found.noun == "image" and found.verb == "withdrawn")
 
 
-def plan(connection: Connection, revision: Revision, text: str, prune: bool) -> Plan:
+def plan(connection: Connection, revision: Revision, text: str, prune: bool, stored: Stored = nothing_stored) -> Plan:
+    """What the text of a file would change; see `plan_of`."""
+    return plan_of(connection, revision, read(text), prune, stored)
+
+
+def plan_of(connection: Connection, revision: Revision, reading: Reading, prune: bool, stored: Stored = nothing_stored) -> Plan:
     """What a file would change in the catalogue of a revision, the newest one.
 
     What the file does not name stays, unless `prune` asks to withdraw it; the offers of a machine type that the file
     names are wholly given by the file. Nothing is written.
     """
-    reading = read(text)
     if reading.document is None:
         return Plan(mistakes=reading.mistakes)
     places, images = topology_at(connection, revision), images_at(connection, revision)
     contents = contents_at(connection, revision, NO_PROJECT)
-    known = {image.id for image in images}
-    new = {ImageId(image.id) for image in reading.document.images} - known
-    around = Surroundings(places, contents, once_given(connection, new), lambda zone: custom_images_in(connection, zone))
+    named = {ImageId(doc.id) for doc in reading.document.images}
+    past = past_of(connection, reading.document, [image.id for image in images], contents)
+    of_file = images_of_file(connection)
+    spared = tuple(image for image in images if image.id not in of_file and image.id not in named)
+    around = Surroundings(places, contents, past, lambda zone: custom_images_in(connection, zone), spared)
     mistakes = check(reading, around, prune=prune)
     if mistakes:
         return Plan(mistakes=mistakes)
     after = records_of(reading.document)
-    before: Records = {**records_in(places, given(images, contents)), "source": sources_in(contents, after)}
+    returning = past.returning(stored)
+    within_reach = given((image for image in images if image not in spared), contents)
+    before: Records = {
+        **records_in(places, within_reach),
+        "source": sources_in({**contents, **returning}, after),
+    }
     differences, kept = [], []
     for noun in _NOUNS:
         for id in sorted({*before[noun], *after[noun]}, key=natural):
             old, wanted = before[noun].get(id), after[noun].get(id)
             if isinstance(old, Image) and isinstance(wanted, Image) and wanted.size == 0 and id in after["source"]:
                 wanted = replace(wanted, size=old.size)  # what its disk needs
-            if old is None or wanted is not None or prune or _belongs(old, after):
+            if isinstance(wanted, Image) and wanted.id in past.images:
+                differences.append(past.comes_back(wanted, returning.get(wanted.id), sourced=id in after["source"]))
+            elif old is None or wanted is not None or prune or _belongs(old, after):
                 if old != wanted:
                     differences.append(difference(noun, id, old, wanted))
             elif noun not in ("offer", "source"):
                 kept.append(Kept(noun, id, title(old)))
-    states = {doc.id: State(doc.state) for doc in reading.document.images if doc.source}
-    return Plan(tuple(differences), states, tuple(kept))
+    return Plan(
+        tuple(differences),
+        wanted={doc.id: State(doc.state) for doc in reading.document.images if doc.source},
+        kept=tuple(kept),
+        spared=_told(spared),
+        adopted=_told(image for image in images if image.id not in of_file and image.id in named),
+        returning=tuple(returning.values()),
+    )
+
+
+def _told(images: Iterable[Image]) -> tuple[Kept, ...]:
+    return tuple(Kept("image", image.id, image.name) for image in sorted(images, key=lambda image: natural(image.id)))
 
 
 def _belongs(record: Any, after: Records) -> bool:
@@ -97,14 +136,14 @@ def _belongs(record: Any, after: Records) -> bool:
 def carry_out(change: Change, plan: Plan, random: RandomBytes = secrets.token_bytes) -> None:
     """Make the catalogue as a plan wants it. The plan was made in the same transaction, of the revision before the change.
 
-    What does not change is not written, and a plan without differences records nothing. Images with a new source get their
-    bytes from a publisher, later.
+    What does not change is not written; a plan without differences records adopted images at most. Images with a new source
+    get their bytes from a publisher, later. Raises QuotaExceeded when the bytes of restored images have no room.
     """
     if plan.mistakes:
         raise ValueError("a file with mistakes cannot be carried out")
     for noun, facts in _FACTS.items():
         own = [difference for difference in plan.differences if difference.noun == noun]
-        facts.add_all(change, [one.after for one in own if one.verb == "added"])
+        facts.add_all(change, [one.after for one in own if one.verb in ("added", "restored")])
         changed = [one.after for one in own if one.verb == "changed"]
         gone = [one.before for one in own if one.verb == "withdrawn"]
         if noun == "image":
@@ -112,6 +151,8 @@ def carry_out(change: Change, plan: Plan, random: RandomBytes = secrets.token_by
             withdraw_contents(change, [ImageId(one.id) for one in own if one.verb == "withdrawn"], "the image was withdrawn")
         facts.change_all(change, changed)
         facts.withdraw(change, *gone)
+    restore_contents(change, plan.returning)
+    adopt(change, [ImageId(image.id) for image in plan.adopted])
     for one in plan.differences:
         if isinstance(one.after, Source):
             fetch(change, one.after, plan.wanted[one.id], random)

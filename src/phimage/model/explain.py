@@ -51,11 +51,13 @@ def explain(id: ImageId, found: Image | None, scope: Iterable[Image], query: Que
         for rule in RULES
         if not rule.holds(found, query, topology)
     )
-    return Explanation(position is not None, position, len(listed), reasons, _notes(found))
+    return Explanation(position is not None, position, len(listed), reasons, _notes(found, query))
 
 
-def _notes(image: Image) -> tuple[str, ...]:
+def _notes(image: Image, query: Query) -> tuple[str, ...]:
     notes = []
+    if image.id in query.awaited and query.operator:
+        notes.append("its first bytes are not whole: only an operator's list has it")
     if image.state is State.MAKING:
         notes.append("it is Making: it cannot be deployed before it is Available")
     if image.state is State.UNAVAILABLE:
@@ -85,6 +87,13 @@ def _current(image: Image, query: Query, topology: Topology) -> Words:
     return (
         "it is deprecated, so lists leave it out",
         f"ask for it with ImageId.0={image.id}, or use the newest version of {image.family or 'its family'}",
+    )
+
+
+def _whole(image: Image, query: Query, topology: Topology) -> Words:
+    return (
+        "its first bytes are not whole: they are on their way, or could not be had",
+        f"wait until it is published, or ask for it with ImageId.0={image.id}",
     )
 
 
@@ -123,6 +132,7 @@ _WORDS: dict[str, Callable[[Image, Query, Topology], Words]] = {
     "asked": _asked,
     "type": _type,
     "current": _current,
+    "whole": _whole,
     "placed": _placed,
     "runs": _runs,
 }

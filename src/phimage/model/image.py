@@ -34,7 +34,7 @@ class Image(Struct, frozen=True):
 
     `project` owns a custom image; a base image has none. `size` is GB of the system disk that the image needs, `created`
     is Unix seconds, `support` says on which clusters of which machine types it runs. A deprecated image is not listed, but
-    answers when it is asked for by its id.
+    answers when it is asked for by its id. Neither is a base image before its first bytes are whole (wire-protocol B26).
     """
 
     id: ImageId
@@ -59,7 +59,10 @@ NO_PROJECT = ProjectId("")
 
 
 class Query(Struct, frozen=True):
-    """What a list is asked for: `zones` are those that may hold the image, empty `ids` means any image."""
+    """What a list is asked for: `zones` are those that may hold the image, empty `ids` means any image.
+
+    `awaited` are the base images whose first bytes are not whole; `operator` says that they are listed nevertheless.
+    """
 
     project: ProjectId
     zones: tuple[ZoneId, ...]
@@ -67,6 +70,8 @@ class Query(Struct, frozen=True):
     ids: frozenset[ImageId] = frozenset()
     machine_type: MachineTypeId | None = None
     cluster: ClusterId | None = None
+    awaited: frozenset[ImageId] = frozenset()
+    operator: bool = False
 
 
 class Rule(Struct, frozen=True):
@@ -86,6 +91,10 @@ def _placed(image: Image, query: Query, topology: Topology) -> bool:
 
 def _current(image: Image, query: Query, topology: Topology) -> bool:
     return not image.deprecated or image.id in query.ids
+
+
+def _whole(image: Image, query: Query, topology: Topology) -> bool:
+    return image.id not in query.awaited or query.operator or image.id in query.ids
 
 
 def _type(image: Image, query: Query, topology: Topology) -> bool:
@@ -131,6 +140,7 @@ RULES: tuple[Rule, ...] = (
     Rule("asked", _asked),
     Rule("type", _type),
     Rule("current", _current),
+    Rule("whole", _whole),
     Rule("placed", _placed),
     Rule("runs", _runs),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -25,8 +26,9 @@ from phimage.model.content import Content, image_size
 from phimage.model.image import Image, State
 from phimage.model.job import Job
 from phimage.publishing.errors import ImageRefused, Interrupted, JobLost, SourceAway
-from phimage.publishing.expiry import Expiry
+from phimage.publishing.expiry import expire
 from phimage.publishing.lease import Lease
+from phimage.publishing.lease_expiry import LeaseExpiry
 from phimage.publishing.pipeline import Made, Pipeline
 from phimage.sources.errors import SourceBroken
 from phimage.sources.retry import PROGRESS, Retry, given_up
@@ -38,6 +40,8 @@ MOST_CLAIMS = 50
 BEFORE_SECONDS = 60.0
 """So long before the store may forget a disk it is looked after again rather than registered."""
 LONGEST_PAUSE = 30.0
+EXPIRE_SECONDS = 60.0
+"""How often a worker ends publications that nobody goes on with."""
 
 
 class Pace(Struct, frozen=True):
@@ -74,7 +78,8 @@ class Worker:
         self._pace = pace or Pace()
         self._now = now
         self._retry = retry or Retry()
-        self._expiry = Expiry(self._pace.lease, clock)
+        self._leases = LeaseExpiry(self._pace.lease, clock)
+        self._expired_at = -math.inf
         self.outcomes = dict.fromkeys(("done", "failed", "lost", "let_go"), 0)
         """How many jobs ended in each way, or were let go."""
 
@@ -84,6 +89,7 @@ class Worker:
         while not self._stop.is_set():
             try:
                 self._catalog.refresh()  # takes no job of a database that asks for a newer program
+                self.expire()
                 job = self.claim()
                 if job is not None and self.work(job):
                     pause = self._pace.look
@@ -97,8 +103,26 @@ class Worker:
     def claim(self) -> Job | None:
         """The next job: a queued one, or one whose worker fell silent. Raises ServiceUnavailable."""
         database = self._catalog.database
-        expired = self._expiry.expired(jobs.leases(database))
+        expired = self._leases.expired(jobs.leases(database))
         return jobs.claim(database, self._owner, self._now(), self._pace.lease, expired)
+
+    def expire(self) -> None:
+        """End publications that nobody goes on with, at most once a minute. Raises ServiceUnavailable."""
+        now = self._now()
+        if 0 <= now - self._expired_at < EXPIRE_SECONDS:
+            return
+        self._expired_at = now
+        author = Author("publisher", "publisher", "", "ExpirePublications", now)
+        try:
+            found = expire(self._catalog, self._store, author, now)
+        except StoreFailure as failure:
+            log.warning("publications.not_expired", reason=str(failure))
+            return
+        for id in found.jobs:
+            with suppress(StoreFailure):  # a collection finds what is left
+                uploads.remove(self._store, id)
+        if found.jobs or found.images:
+            log.info("publications.expired", given_up=found.jobs, withdrawn=found.images)
 
     def work(self, job: Job) -> bool:
         """Do a job to its end. False when it was let go, for a reason that may pass."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 
 from phimage.manifest.check import Surroundings, check
+from phimage.manifest.past import Past
 from phimage.manifest.read import read
 from phimage.model.ids import ImageId, ZoneId
-from phimage.model.image import ImageType
+from phimage.model.image import Image, ImageType
 from phimage.model.topology import Topology, topology
-from tests.examples import cluster, machine_type, offer, region, zone
+from tests.examples import cluster, image, machine_type, offer, region, zone
 
 EMPTY = topology((), (), (), (), ())
 CATALOGUE = topology(
@@ -55,10 +56,16 @@ images:
 
 
 def mistakes(
-    text: str, places: Topology = EMPTY, *, prune: bool = False, given: ImageType | None = None, custom: int = 0
+    text: str,
+    places: Topology = EMPTY,
+    *,
+    prune: bool = False,
+    given: ImageType | None = None,
+    custom: int = 0,
+    spared: tuple[Image, ...] = (),
 ) -> list[tuple[int, str, str]]:
-    once_given = {ImageId("pimg-cs-xev4rz"): given} if given else {}
-    around = Surroundings(places, {}, once_given, lambda zone: custom)
+    past = Past({ImageId("pimg-cs-xev4rz"): given} if given else {}, {}, {})
+    around = Surroundings(places, {}, past, lambda zone: custom, spared)
     return [(mistake.line, mistake.field, mistake.message) for mistake in check(read(text), around, prune=prune)]
 
 
@@ -203,15 +210,11 @@ def test_the_default_of_the_catalogue_counts_unless_the_file_names_its_thing() -
     assert mistakes("phimage: 1\nclusters: [{id: 25G}]", CATALOGUE)[0][2].startswith("no cluster is the default")
 
 
-@pytest.mark.parametrize(
-    ("given", "told"),
-    [
-        (ImageType.CUSTOM, "this is or was the id of a custom image; ids are never used again"),
-        (ImageType.BASE, "this was the id of an image that was withdrawn; ids are never used again"),
-    ],
-)
-def test_an_image_id_is_never_used_again(given: ImageType, told: str) -> None:
-    assert mistakes(PLACES + IMAGE, given=given) == [(21, "images[0].id", told)]
+def test_the_id_of_a_custom_image_is_never_used_again() -> None:
+    told = (21, "images[0].id", "this is or was the id of a custom image; ids are never used again")
+
+    assert mistakes(PLACES + IMAGE, given=ImageType.CUSTOM) == [told]
+    assert mistakes(PLACES + IMAGE, given=ImageType.BASE) == []
 
 
 @pytest.mark.parametrize(
@@ -228,6 +231,17 @@ def test_a_zone_with_custom_images_is_not_withdrawn() -> None:
 
     assert mistakes(PLACES, CATALOGUE, prune=True, custom=3) == [told]
     assert mistakes(PLACES, CATALOGUE, custom=3) == []
+
+
+def test_a_zone_with_published_images_that_pruning_spares_is_not_withdrawn() -> None:
+    spared = (image("pimg-cs-published", zones=("cn-sh2-01",)),)
+    told = "zone cn-sh2-01 cannot be withdrawn: "
+
+    assert mistakes(PLACES, CATALOGUE, prune=True, spared=spared) == [(6, "regions", f"{told}1 published image is in it")]
+    assert mistakes(PLACES, CATALOGUE, prune=True, spared=spared, custom=2) == [
+        (6, "regions", f"{told}2 custom images and 1 published image are in it")
+    ]
+    assert mistakes(PLACES, CATALOGUE, spared=spared) == []
 
 
 def test_a_zone_with_custom_images_does_not_move() -> None:
@@ -276,4 +290,4 @@ def test_custom_images_are_counted_only_where_it_matters() -> None:
     def counted(zone: ZoneId) -> int:
         raise AssertionError(zone)
 
-    assert check(read(PLACES), Surroundings(CATALOGUE, {}, {}, counted), prune=False) == ()
+    assert check(read(PLACES), Surroundings(CATALOGUE, {}, Past({}, {}, {}), counted), prune=False) == ()
