@@ -112,7 +112,7 @@ def actions(service: Service) -> list[Action[View]]:
             phase=job.phase,
             done=job.done,
             total=job.total,
-            error=f"{job.image} was not published: {job.error}" if job.error else "",
+            error=f"{job.image} was not published: {job.error}" if job.state is JobState.FAILED else job.error,
             findings=content.findings if content else (),
         )
 
