@@ -81,7 +81,8 @@ def _workload(shop: Shop, made: Installation) -> Workload:
         return make_ticket(shop.catalog.seal.derive("tickets"), purpose, subject, PublicKey(key.public), project, FAR)
 
     log = shop.well("ListRevisions", {"After": 0, "Limit": 1000})
-    history = History(log["Newest"], tuple(revision["Time"] for revision in log["RevisionSet"][::10]))
+    times = {found["Revision"]: found["Time"] for found in log["RevisionSet"] if found["Revision"] not in made.awaited}
+    history = History(log["Newest"], times)
     waiting = shop.well("GetPHostImageJob", {"ImageId": made.images["waiting"]})["JobId"]
     return Workload(made, history, ticket, waiting)
 

@@ -25,20 +25,20 @@ NewTicket = Callable[[Literal["download", "upload"], str, Pair], str]
 
 
 class History(Struct, frozen=True):
-    """The newest revision, and the times of some."""
+    """The newest revision, and the times of those that may be asked for."""
 
     newest: int
-    times: tuple[str, ...]
+    times: dict[int, str]
 
     @property
-    def some(self) -> tuple[int, ...]:
+    def some(self) -> list[int]:
         """A sample of the revisions, and the last one before the removals."""
-        return (*range(3, self.newest - 2, 10), self.newest - 2)
+        return [number for number in (*range(3, self.newest - 2, 10), self.newest - 2) if number in self.times]
 
     @property
-    def late(self) -> range:
+    def late(self) -> list[int]:
         """The last revisions: those that publish, edit and remove images."""
-        return range(self.newest - 15, self.newest)
+        return [number for number in range(self.newest - 18, self.newest) if number in self.times]
 
 
 class Workload:
@@ -207,7 +207,7 @@ class Workload:
         yield self._action("DescribePHostImage", ZONE, "fenced", client="2001:db8::7")
         yield self._action("TerminatePHostImage", {**ZONE, **self._project("acme"), "ImageId": custom}, "viewer")
         yield self._action("TerminatePHostImage", {**ZONE, "ImageId": "pimg-cs-c79a"})
-        yield self._action("TerminatePHostImage", {**ZONE, "ImageId": custom}, path="/rev/40/")
+        yield self._action("TerminatePHostImage", {**ZONE, "ImageId": custom}, path=f"/rev/{self._history.late[0]}/")
         yield self._action("ListAccounts", {})
         yield self._action("ApplyCatalog", {"Catalog": "phimage: 1\n"})
         yield self._action("DescribeNothing", {})
@@ -238,9 +238,9 @@ class Workload:
             yield self._action("ListRevisions", {"Limit": 3}, "operator", path)
             for action in ("GetRegion", "ListZones", "DescribePHostMachineType"):
                 yield self._action(action, {}, "acme", path)
-        for time in (*self._history.times, "2020-01-01T00:00:00Z", "2020-01-01T00:00:00"):
+        for time in (*list(self._history.times.values())[::10], "2020-01-01T00:00:00Z", "2020-01-01T00:00:00"):
             yield self._action("DescribePHostImage", ZONE, path=f"/at/{time}/")
-        for path in ("/limit/3/", "/cloud/limit/2/rev/40", f"/rev/{newest + 1}/", "/rev/x/"):
+        for path in ("/limit/3/", f"/cloud/limit/2/rev/{self._history.late[0]}", f"/rev/{newest + 1}/", "/rev/x/"):
             yield self._action("DescribePHostImage", ZONE, path=path)
 
     def _bytes(self) -> Iterator[RecordedRequest]:
