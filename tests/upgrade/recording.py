@@ -18,7 +18,7 @@ VOLATILE = frozenset({"ExpireTime", "UploadUrl"})
 """Fields whose value depends on the time of the request. A mask takes their place."""
 FOLLOWED = frozenset({"RawUrl", "ZstdUrl", "Qcow2Url", "Sha256Url", "ManifestUrl"})
 """Download URLs. They depend on the time too, so the status and SHA-256 of each download take their place."""
-PROSE = frozenset({"Detail", "Reason", "Remedy", "Notes", "Mistakes"})
+PROSE = frozenset({"Detail", "Error", "Reason", "Remedy", "Notes", "Mistakes"})
 """Sentences for people, which a release may reword; masked. `Message` is compared, because programs compare it."""
 MAPS = frozenset({"Roles", "Members"})
 """Objects whose keys are data, so that an additional key is a change."""
