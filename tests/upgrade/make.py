@@ -84,7 +84,7 @@ def _workload(shop: Shop, made: Installation) -> Workload:
     times = {found["Revision"]: found["Time"] for found in log["RevisionSet"] if found["Revision"] not in made.awaited}
     history = History(log["Newest"], times)
     waiting = shop.well("GetPHostImageJob", {"ImageId": made.images["waiting"]})["JobId"]
-    return Workload(made, history, ticket, waiting)
+    return Workload(made, history, ticket, waiting, shop.well("ExportCatalog")["Catalog"])
 
 
 def _record(settings: Settings, requests: list[RecordedRequest]) -> list[Exchange]:

@@ -10,7 +10,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from tests.api.signer import Encoding, Pair, Params, Request, encoded, signed
-from tests.upgrade.installation import CATALOGS, ZONE, Installation
+from tests.upgrade.installation import ZONE, Installation
 from tests.upgrade.recording import RecordedRequest
 
 INSIDE, OUTSIDE = "192.0.2.7", "198.51.100.7"
@@ -44,11 +44,12 @@ class History(Struct, frozen=True):
 class Workload:
     """Makes requests to an installation. They take turns in the four encodings of clients."""
 
-    def __init__(self, made: Installation, history: History, ticket: NewTicket, waiting_job: str) -> None:
+    def __init__(self, made: Installation, history: History, ticket: NewTicket, waiting_job: str, export: str) -> None:
         self._made = made
         self._history = history
         self._ticket = ticket
         self._waiting_job = waiting_job
+        self._export = export
         self._encodings = cycle(Encoding)
 
     def requests(self) -> list[RecordedRequest]:
@@ -185,7 +186,7 @@ class Workload:
         yield call("GetPHostImageUploadUrl", ImageId=self._made.images["waiting"])
         yield call("GetPHostImageUploadUrl", ImageId=self._made.images["linux"])
         yield call("ExportCatalog")
-        yield call("PlanCatalog", Catalog=(CATALOGS / "second.yaml").read_text("utf-8"), Prune=False)
+        yield call("PlanCatalog", Catalog=self._export, Prune=False)
 
     def _refused(self) -> Iterator[RecordedRequest]:
         acme, lab, custom = self._made.keys["acme"], self._project("lab"), self._made.images["custom"]
