@@ -37,7 +37,7 @@ from phimage.sources.web import Web
 from tests.formats.real_disk import sfdisk
 
 MIB = 1 << 20
-AUTHOR = Author("operator/main key", "127.0.0.1", "request", "PublishPHostImage", 1_800_000_000.0)
+AUTHOR = Author("operator/main key", "127.0.0.1", "request", "PublishPHostImage", 1_700_000_000.0)
 
 
 def disk(folder: Path, *, mebibytes: int = 6, seed: int = 1) -> Path:
