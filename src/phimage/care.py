@@ -28,7 +28,7 @@ from phimage.publishing.expiry import due, expire
 from phimage.sources.partial import discard
 
 ABANDONED_SECONDS = 7 * 24 * 3600.0
-"""A fetched file that nobody went on with for so long is removed."""
+"""The age from which an unused fetched file is removed."""
 
 
 class Swept(Struct, frozen=True):

@@ -34,7 +34,7 @@ def naive(body: str, state: State) -> tuple[int, list[str]]:
     """How many images a question has, and its page, by the naive list."""
     given = {name: values[0] for name, values in parse_qs(body).items()}
     zones, kind = (given["Zone"],), given.get("MachineType")
-    asked = Asked(given["ProjectId"], zones, given.get("ImageType"), frozenset(), kind, given.get("Cluster"))
+    asked = Asked(given["ProjectId"], zones, given.get("ImageType"), frozenset(), kind, given.get("Cluster"), operator=False)
     ids = [id for id, _ in naive_list(state, asked)]
     offset = int(given.get("Offset", 0))
     return len(ids), ids[offset : offset + 20]
@@ -53,7 +53,7 @@ def test_its_lists_are_those_of_the_naive_list(database_url: str, tmp_path: Path
         random = Random(catalogue.SEED)
         for image in [*view.base_images(), *catalogue.custom_images(IMAGES, topology, random)]:
             support = {str(kind): tuple(map(str, on)) for kind, on in image.support.items()}
-            state.images[image.id] = Stored(image.project, image.zones, support, image.created, image.deprecated)
+            state.images[image.id] = Stored(image.project, image.zones, support, image.created, image.deprecated, "")
         assert len(view.base_images()) == catalogue.BASE_IMAGES
 
         questions = Random(1).sample([*mixes.hot(IMAGES, topology), *mixes.cold(IMAGES, topology)], 60)
