@@ -32,7 +32,7 @@ from phimage.sources.partial import discard
 from phimage.waiting import Patience
 
 ABANDONED_SECONDS = 7 * 24 * 3600.0
-"""A fetched file that nobody went on with for so long is removed."""
+"""The age from which an unused fetched file is removed."""
 
 
 DATABASE_COPY = "backup-"

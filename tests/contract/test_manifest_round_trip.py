@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from phimage.catalog.images import IMAGES, images_at
 from phimage.catalog.places import CLUSTERS, MACHINE_TYPES, OFFERS, REGIONS, ZONES, topology_at
-from phimage.catalog.revisions import Author, Change
+from phimage.catalog.revisions import Author, Change, _close
 from phimage.catalog.store import Catalog
 from phimage.manifest.export import export
 from phimage.manifest.plan import Plan, carry_out, plan
@@ -38,6 +38,13 @@ def put(change: Change, catalogue: Catalogue) -> None:
     MACHINE_TYPES.add_all(change, places.machine_types.values())
     OFFERS.add_all(change, places.offers)
     IMAGES.add_all(change, images)
+    write_log(change)
+
+
+def write_log(change: Change) -> None:
+    """What the end of a change does: its log makes the images the file's."""
+    if change.records:
+        _close(change.connection, change, time=change.number)
 
 
 def exported(change: Change) -> str:
@@ -71,6 +78,7 @@ def test_what_was_applied_with_pruning_is_what_the_file_says(catalog: Catalog, b
             text = export(*after)
             made = plan(change.connection, change.number, text, prune=True)
             carry_out(following, made)
+            write_log(following)
 
             assert exported(following) == text
             assert exported(change) == export(*before)

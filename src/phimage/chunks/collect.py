@@ -106,7 +106,7 @@ class _Needed:
             self.manifests.add(digest)
 
     def add_readable(self, live: Iterable[ManifestDigest]) -> None:
-        """The same, without manifests that are missing or damaged: nobody can read their images any more."""
+        """The same, without manifests that are missing or damaged: their images cannot be read any more."""
         for digest in live:
             with suppress(BadManifest):
                 self.add([digest])

@@ -24,7 +24,7 @@ _SIGNS = {"added": ("+", "green"), "changed": ("~", "yellow"), "restored": ("+",
 
 
 class WithdrawalNotAgreed(ClientError):
-    """Pruning would withdraw images, and nobody agreed to that number of them."""
+    """Pruning would withdraw a number of images that was not agreed to."""
 
     exit_code = 65
 
@@ -92,7 +92,7 @@ def apply(session: Session, file: str, prune: bool, agreed: int | None, as_json:
 
 
 def _agree(file: str, images: list[dict[str, str]], agreed: int | None) -> None:
-    """Show which images would be withdrawn and ask. Raises WithdrawalNotAgreed where nobody can be asked."""
+    """Show which images would be withdrawn and ask. Raises WithdrawalNotAgreed without a terminal."""
     for image in images:
         note(f"- image {image['ImageId']}  ({image['ImageName']})")
     count = f"{len(images)} image{'' if len(images) == 1 else 's'}"

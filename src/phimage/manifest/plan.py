@@ -50,7 +50,7 @@ class Kept(Struct, frozen=True):
 
 
 class Plan(Struct, frozen=True):
-    """What a file would change. Where there are mistakes nothing else is told.
+    """What a file would change. With mistakes, everything else is empty.
 
     `kept` goes when pruning is asked for. `spared` are published images that the file does not name and no applied file ever
     named: they stay, also when pruning. `adopted` are published images that the file names for the first time. `returning`
@@ -118,13 +118,13 @@ def plan_of(connection: Connection, revision: Revision, reading: Reading, prune:
         tuple(differences),
         wanted={doc.id: State(doc.state) for doc in reading.document.images if doc.source},
         kept=tuple(kept),
-        spared=_told(spared),
-        adopted=_told(image for image in images if image.id not in of_file and image.id in named),
+        spared=_as_kept(spared),
+        adopted=_as_kept(image for image in images if image.id not in of_file and image.id in named),
         returning=tuple(returning.values()),
     )
 
 
-def _told(images: Iterable[Image]) -> tuple[Kept, ...]:
+def _as_kept(images: Iterable[Image]) -> tuple[Kept, ...]:
     return tuple(Kept("image", image.id, image.name) for image in sorted(images, key=lambda image: natural(image.id)))
 
 

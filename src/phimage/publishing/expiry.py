@@ -1,4 +1,4 @@
-"""Publications that nobody goes on with: uploads without a new part are given up, and failed base images are withdrawn.
+"""Abandoned and failed publications: uploads without a new part are given up, and failed base images are withdrawn.
 
 An image of the catalogue file stays: the file says that it is there, and the next apply tries its source again. A custom image
 stays Unavailable until its owner removes it. The reason is in the job in every case.

@@ -41,7 +41,7 @@ BEFORE_SECONDS = 60.0
 """So long before the store may forget a disk it is looked after again rather than registered."""
 LONGEST_PAUSE = 30.0
 EXPIRE_SECONDS = 60.0
-"""How often a worker ends publications that nobody goes on with."""
+"""The period of ending abandoned and failed publications."""
 
 
 class Pace(Struct, frozen=True):
@@ -107,7 +107,7 @@ class Worker:
         return jobs.claim(database, self._owner, self._now(), self._pace.lease, expired)
 
     def expire(self) -> None:
-        """End publications that nobody goes on with, at most once a minute. Raises ServiceUnavailable."""
+        """End abandoned and failed publications, at most once a minute. Raises ServiceUnavailable."""
         now = self._now()
         if 0 <= now - self._expired_at < EXPIRE_SECONDS:
             return
