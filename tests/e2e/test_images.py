@@ -99,7 +99,7 @@ def test_all_is_one_revision_from_the_first_page_to_the_last_while_the_catalogue
         finally:
             stop.set()
             changing.join()
-        client.call("ApplyCatalog", Catalog=starter(), Prune=True)
+        client.call("ApplyCatalog", Catalog=starter(), Prune=True, Withdraw=len(others) + 1)
         for found in lists:
             with client.at(found["Revision"]) as past:
                 answer = past.call("DescribePHostImage", Region=zone[1], Zone=zone[3], Limit=1000).fields

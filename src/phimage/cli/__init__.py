@@ -70,9 +70,9 @@ def phimage() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit. `arguments` are those of the process by default."""
-    sys.exit(ended(lambda: phimage.main(arguments, standalone_mode=False)))
+    sys.exit(ended(lambda: phimage.main(arguments, prog_name="phimage", standalone_mode=False)))
 
 
 def entry_point() -> NoReturn:
     """The `phimage` process."""
-    leave(ended(lambda: phimage.main(standalone_mode=False)))
+    leave(ended(lambda: phimage.main(prog_name="phimage", standalone_mode=False)))
