@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 from collections.abc import Callable, Iterator
@@ -36,6 +37,11 @@ def pytest_configure(config: pytest.Config) -> None:
     """Begin the run, in the process that every worker is started by."""
     if not hasattr(config, "workerinput"):
         shared.begin()
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Half as many workers again as processors: tests wait for processes and disks a third of their time."""
+    return max(2, len(os.sched_getaffinity(0)) * 3 // 2)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

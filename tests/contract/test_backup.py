@@ -37,10 +37,10 @@ from phimage.chunks.write import DiskWriter, write_file
 from phimage.delivery.packs import Packs
 from phimage.errors import SetupError
 from phimage.settings import Settings
-from tests.backing_up import Killed, at_call, back_up, check_whole, publish, restored_to, withdraw
+from tests.backing_up import PAST, Killed, at_call, back_up, check_whole, publish, restored_to, withdraw
 from tests.conftest import MASTER_KEY
 from tests.contract import stores
-from tests.publishing.shop import AUTHOR, Shop
+from tests.publishing.shop import Shop
 
 s3, store_beside = stores.s3, stores.store_beside
 
@@ -51,7 +51,7 @@ LATER = 2 * LEAST_GRACE_SECONDS
 @pytest.fixture
 def shop(catalog: Catalog, store_beside: Store, tmp_path: Path) -> Shop:
     open_operator_account(catalog)
-    return Shop(catalog, store_beside, tmp_path / "work")
+    return Shop(catalog, store_beside, tmp_path / "work", author=PAST)
 
 
 @pytest.fixture
@@ -73,14 +73,14 @@ def small(tmp_path: Path, sqlite_template: Path) -> Iterator[Shop]:
     with opened(tmp_path / "small.sqlite") as database:
         catalog = Catalog(database, Seal(MASTER_KEY, bytes))
         open_operator_account(catalog)
-        yield Shop(catalog, FolderStore(tmp_path / "store"), tmp_path / "work")
+        yield Shop(catalog, FolderStore(tmp_path / "store"), tmp_path / "work", author=PAST)
 
 
 def sweep(shop: Shop) -> care.Swept:
     """Collect, as it will be some time later."""
     packs = Packs(shop.store, shop.work / "packs", 0)
     return care.sweep(
-        *(shop.catalog, shop.store, packs, shop.work, AUTHOR),
+        *(shop.catalog, shop.store, packs, shop.work, PAST),
         grace_seconds=LEAST_GRACE_SECONDS,
         now=lambda: time.time() + LATER,
     )

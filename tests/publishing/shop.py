@@ -37,7 +37,7 @@ from phimage.sources.web import Web
 from tests.formats.real_disk import sfdisk
 
 MIB = 1 << 20
-AUTHOR = Author("operator/main key", "127.0.0.1", "request", "PublishPHostImage", 1_700_000_000.0)
+AUTHOR = Author("operator/main key", "127.0.0.1", "request", "PublishPHostImage", 1_800_000_000.0)
 
 
 def disk(folder: Path, *, mebibytes: int = 6, seed: int = 1) -> Path:
@@ -101,13 +101,15 @@ class Shop:
         times: Times | None = None,
         limits: Limits | None = None,
         retry: Retry | None = None,
+        author: Author = AUTHOR,
     ) -> None:
-        """`times` and `retry` are for the sources of jobs, `limits` for their disks."""
+        """`times` and `retry` are for the sources of jobs, `limits` for their disks, `author` for revisions."""
         work.mkdir(exist_ok=True)
         self.catalog = catalog
         self.store = store
         self.work = work
         self.stop = threading.Event()
+        self.author = author
         self._now = now
         fetcher = Fetcher(Web(policy or Policy(), times=times), retry=IN_PLACE)
         self.pipeline = Pipeline(store, fetcher, work, limits or Limits(), reserve=0, now=now)
@@ -124,10 +126,10 @@ class Shop:
             told,
             self._now(),
             project=made.project,
-            actor=AUTHOR.actor,
+            actor=self.author.actor,
             reserved=file.stat().st_size,
         )
-        with self.catalog.change(AUTHOR) as change:
+        with self.catalog.change(self.author) as change:
             IMAGES.put(change, made)
             await_content(change, job)
         self.put(job, file.read_bytes())
@@ -138,8 +140,8 @@ class Shop:
     def begin_url(self, url: str, number: int = 1, **origin: object) -> Job:
         """Let an image wait for what a URL gives."""
         made = image(number)
-        job = new_job(JobId(f"job-{number}"), made.id, replace(Origin(url=url), **origin), self._now(), actor=AUTHOR.actor)
-        with self.catalog.change(AUTHOR) as change:
+        job = new_job(JobId(f"job-{number}"), made.id, replace(Origin(url=url), **origin), self._now(), actor=self.author.actor)
+        with self.catalog.change(self.author) as change:
             IMAGES.put(change, made)
             await_content(change, job)
         return job

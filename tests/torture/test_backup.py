@@ -26,7 +26,7 @@ from phimage.chunks.memory import MemoryStore
 from phimage.chunks.store import Store
 from phimage.errors import ServiceUnavailable
 from phimage.settings import Settings
-from tests.backing_up import at_call, check_whole, publish
+from tests.backing_up import PAST, at_call, check_whole, publish
 from tests.e2e.process import Phimage
 from tests.publishing.shop import Shop
 from tests.torture.test_collection import World
@@ -108,7 +108,7 @@ class Home:
         settings = Settings(data=str(self.data))
         prepare(settings)
         catalog = open_catalog(settings)
-        shop = Shop(catalog, FolderStore(self.data / "store"), settings.work_folder)
+        shop = Shop(catalog, FolderStore(self.data / "store"), settings.work_folder, author=PAST)
         for number in (1, 2, 3):
             publish(shop, folder, number)
         catalog.database.close()
