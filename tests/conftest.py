@@ -28,7 +28,11 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile(  # a loaded machine is no failure
-    "phimage", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
+    "phimage",
+    deadline=None,
+    print_blob=True,
+    max_examples=100 if "PHIMAGE_TORTURE_EXAMPLES" in os.environ else 40,
+    suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("phimage")
 
@@ -72,6 +76,16 @@ def postgresql() -> Iterator[PostgreSQL]:
 
 both_databases = pytest.mark.parametrize("dialect", ["sqlite", "postgresql"], indirect=True)
 """For a test that shows that its room works on both, where the other tests of the room run on SQLite in `make test`."""
+
+
+@pytest.fixture(name="dialect", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.more)])
+def sqlite_first(request: pytest.FixtureRequest) -> str:
+    """SQLite in `make test` and PostgreSQL in `make test-more`, but for the tests of `both_databases`.
+
+    A module or folder that takes it as its `dialect` shows on PostgreSQL little that no other does.
+    """
+    found: str = request.param
+    return found
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -17,8 +17,6 @@ from tests.sites import Site
 
 PATIENCE_SECONDS = 10
 
-pytestmark = both_sites
-
 
 @pytest.fixture
 def settings(small_site: Site, tmp_path: Path) -> Iterator[Settings]:
@@ -39,6 +37,7 @@ def other(settings: Settings) -> Iterator[Gateway]:
         yield found
 
 
+@both_sites
 def test_an_image_is_available_everywhere_once_its_publication_is_told_done(shop: Shop, other: Gateway, tmp_path: Path) -> None:
     image = shop.begin(disk(tmp_path), **ABOUT, TrustFirstUse=True)
     job = shop.claim(image)

@@ -38,9 +38,11 @@ from phimage.delivery.packs import Packs
 from phimage.errors import SetupError
 from phimage.settings import Settings
 from tests.backing_up import PAST, Killed, at_call, back_up, check_whole, publish, restored_to, withdraw
-from tests.conftest import MASTER_KEY
+from tests.conftest import MASTER_KEY, both_databases, sqlite_first
 from tests.contract import stores
 from tests.publishing.shop import Shop
+
+dialect = sqlite_first
 
 s3, store_beside = stores.s3, stores.store_beside
 
@@ -89,6 +91,7 @@ def sweep(shop: Shop) -> care.Swept:
 # whole and incremental
 
 
+@both_databases
 def test_a_backup_of_an_installation_in_use_is_whole(shop: Shop, place: Place, tmp_path: Path) -> None:
     images = {publish(shop, tmp_path, number) for number in (1, 2)}
 
@@ -359,6 +362,7 @@ def test_a_damaged_record_is_named_and_never_taken_for_a_backup(small: Shop) -> 
 # old backups
 
 
+@pytest.mark.more
 def test_only_the_newest_backups_are_kept_and_what_they_need(shop: Shop, place: Place, tmp_path: Path) -> None:
     gone, stays = publish(shop, tmp_path, 1), publish(shop, tmp_path, 2)
     back_up(shop, place)

@@ -31,8 +31,11 @@ from phimage.model.ids import ImageId, JobId
 from phimage.model.image import State
 from phimage.model.job import Job, JobState, Origin, new_job
 from tests.backing_up import at_call, withdraw
+from tests.conftest import both_databases, sqlite_first
 from tests.contract import stores
 from tests.publishing.shop import AUTHOR, MIB, Shop, disk, image
+
+dialect = sqlite_first
 
 DAY = 24 * 3600.0
 LATER = AUTHOR.time + 30 * DAY
@@ -145,6 +148,7 @@ def test_parts_of_ended_uploads_are_removed(shop: Shop) -> None:
     assert leftovers(shop.store) == set()
 
 
+@both_databases
 def test_what_no_image_needs_is_removed_after_its_grace_and_what_another_one_needs_stays(shop: Shop, tmp_path: Path) -> None:
     first = disk(tmp_path)
     other = tmp_path / "other.raw"

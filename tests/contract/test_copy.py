@@ -16,8 +16,11 @@ from phimage.catalog.store import Catalog
 from phimage.catalog.tables import metadata
 from phimage.errors import SetupError
 from phimage.model.ids import PublicKey
+from tests.conftest import sqlite_first
 from tests.contract.full import fill
 from tests.postgresql import PostgreSQL
+
+dialect = sqlite_first
 
 
 @pytest.fixture

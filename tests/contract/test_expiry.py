@@ -21,8 +21,10 @@ from phimage.model.ids import ImageId, JobId, ProjectId
 from phimage.model.image import NO_PROJECT, State
 from phimage.model.job import Job, JobState, Origin, new_job
 from phimage.publishing.expiry import Expired, due, expire
-from tests.conftest import Reopen
+from tests.conftest import Reopen, sqlite_first
 from tests.publishing.shop import AUTHOR, Shop, image
+
+dialect = sqlite_first
 
 BEGUN = AUTHOR.time
 HOUR = 3600.0

@@ -22,8 +22,11 @@ from phimage.model.content import Content
 from phimage.model.ids import ImageId, Revision
 from phimage.model.image import NO_PROJECT, State
 from phimage.model.quota import Quota
+from tests.conftest import sqlite_first
 from tests.contract.test_manifest_sources import FILE, FIRST, exported
 from tests.publishing.shop import Shop, disk, image
+
+dialect = sqlite_first
 
 PLACES = FILE[: FILE.index("images:")]
 SIZED = FILE.replace("size: 0", "size: 20")

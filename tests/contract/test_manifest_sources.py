@@ -23,8 +23,11 @@ from phimage.model.ids import ImageId
 from phimage.model.image import NO_PROJECT, State
 from phimage.model.job import Job, JobState
 from phimage.sources.policy import read_policy
+from tests.conftest import sqlite_first
 from tests.publishing.shop import Shop, disk, image
 from tests.unit.sources.server import FileServed, Server
+
+dialect = sqlite_first
 
 FILE = """\
 phimage: 1

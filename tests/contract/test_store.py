@@ -24,7 +24,7 @@ from phimage.catalog.store import MOST_ENTRIES, Catalog, View
 from phimage.errors import MustWait, ServiceUnavailable, SetupError
 from phimage.model.account import Key, PrivateKey, Role
 from phimage.model.ids import AccountId, ProjectId, PublicKey, Revision
-from tests.conftest import Reopen
+from tests.conftest import Reopen, both_databases, sqlite_first
 from tests.contract.conftest import Statements
 from tests.examples import (
     PRIVATE_KEY,
@@ -41,6 +41,8 @@ from tests.examples import (
     user,
     zone,
 )
+
+dialect = sqlite_first
 
 pytestmark = pytest.mark.usefixtures("nothing_near")
 
@@ -501,6 +503,7 @@ def test_who_may_ask_is_read_from_the_present_whatever_the_view(full: Catalog) -
         assert view.key(PublicKey("key-other")) is not None
 
 
+@both_databases
 def test_views_never_mix_two_revisions_while_another_thread_writes(full: Catalog) -> None:
     over = threading.Event()
     read = 0

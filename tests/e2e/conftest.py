@@ -18,6 +18,7 @@ from ucloud.client import Client as SdkClient
 
 from phimage.client import Client
 from phimage.model.account import PrivateKey
+from tests.conftest import sqlite_first
 from tests.contract import stores
 from tests.contract.stores import KEYS, S3Server
 from tests.e2e.process import OPEN_UMASK, Key, Phimage, Server
@@ -54,11 +55,7 @@ Serve = Callable[..., AbstractContextManager[Server]]
 """Starts `phimage serve` on the test's own data folder and database; arguments are added."""
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.more)])
-def dialect(request: pytest.FixtureRequest) -> str:
-    """PostgreSQL is for `make test-more`, but for the tests of `both_databases`."""
-    found: str = request.param
-    return found
+dialect = sqlite_first
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -96,7 +96,7 @@ def upstream(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Upstream]:
         yield Upstream(server, home, server.new_key)
 
 
-@pytest.fixture(params=PROXIES)
+@pytest.fixture(params=["nginx", pytest.param("caddy", marks=pytest.mark.more)])
 def site(request: pytest.FixtureRequest, upstream: Upstream, tmp_path: Path) -> Iterator[Site]:
     if shutil.which(request.param) is None:
         pytest.skip(f"{request.param} is not installed; on Debian: apt-get install {request.param}")

@@ -155,6 +155,7 @@ def test_an_export_is_the_same_bytes_each_time_and_plans_no_change(installation:
     assert len(yaml.safe_load(first)["images"]) == len(yaml.safe_load(starter())["images"])
 
 
+@pytest.mark.more
 @on_sqlite
 def test_a_plan_is_told_to_programs_too(installation: Installation, tmp_path: Path) -> None:
     file = tmp_path / "catalog.yaml"

@@ -101,7 +101,7 @@ AWAY: dict[str, tuple[Callable[[Proxy], None], Callable[[Proxy], None]]] = {
 }
 
 
-@pytest.mark.parametrize("way", AWAY)
+@pytest.mark.parametrize("way", ["refused", pytest.param("silent", marks=pytest.mark.more)])
 def test_while_the_database_is_away_memory_answers_with_its_age_and_writes_are_refused_at_once(
     asker: Asker, proxy: Proxy, way: str
 ) -> None:

@@ -116,7 +116,10 @@ def test_downloaders_get_the_disk(store: FolderStore, serve: Serve, tmp_path: Pa
     assert "identical" in subprocess.run(compare, check=True, capture_output=True, text=True).stdout
 
 
-@pytest.mark.parametrize("form", [".raw", ".raw.zst", ".qcow2"])
+MORE = pytest.mark.more
+
+
+@pytest.mark.parametrize("form", [".raw", pytest.param(".raw.zst", marks=MORE), pytest.param(".qcow2", marks=MORE)])
 def test_a_broken_download_goes_on_where_it_stopped(store: FolderStore, serve: Serve, tmp_path: Path, form: str) -> None:
     server = serve(write_disk(store, disk_bytes(200)))
     url, whole, broken = f"{server.url}/{IMAGE}{form}", tmp_path / "whole", tmp_path / "broken"
@@ -176,8 +179,8 @@ def test_many_small_ranges_on_one_connection(store: FolderStore, serve: Serve) -
     connection.close()
 
 
-@pytest.mark.parametrize("protocol", ["--http1.1", "--http2-prior-knowledge"])
-@pytest.mark.parametrize("form", [".raw", ".raw.zst"])
+@pytest.mark.parametrize("protocol", ["--http1.1", pytest.param("--http2-prior-knowledge", marks=MORE)])
+@pytest.mark.parametrize("form", [".raw", pytest.param(".raw.zst", marks=MORE)])
 def test_a_bad_chunk_breaks_the_download_and_is_not_in_it(
     store: FolderStore, serve: Serve, tmp_path: Path, protocol: str, form: str
 ) -> None:

@@ -83,6 +83,7 @@ def cut(url: str, file: Path) -> None:
     assert file.stat().st_size == CUT
 
 
+@pytest.mark.more
 @needs("curl")
 @pytest.mark.parametrize("form", ["raw", "zstd", "qcow2"])
 def test_curl_goes_on_where_a_download_broke(form: str, published: Published, tmp_path: Path) -> None:

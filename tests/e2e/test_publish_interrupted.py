@@ -80,6 +80,7 @@ def test_a_server_that_is_stopped_lets_its_job_go_and_finishes_it_when_it_is_sta
     assert list((installation.data / "work").iterdir()) == []
 
 
+@pytest.mark.more
 def test_an_upload_that_was_interrupted_goes_on_with_the_same_command(tmp_path: Path) -> None:
     file = disk(tmp_path, mebibytes=120)
     command = publish_command(str(file), "large")

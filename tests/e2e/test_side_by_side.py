@@ -13,12 +13,12 @@ from phimage.errors import Refused
 from tests.e2e.conftest import Installation
 from tests.e2e.process import wait_until
 
+pytestmark = pytest.mark.more
+
 STEP = '''
 """A step of a later program"""
 import sqlalchemy as sa
 from alembic import op
-
-pytestmark = pytest.mark.more
 
 revision, down_revision, compatible_with = "{number}", "{after}", "{compatible_with}"
 

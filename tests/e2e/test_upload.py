@@ -124,6 +124,7 @@ def write(path: Path, count: int) -> str:
     return digest.hexdigest()
 
 
+@pytest.mark.more
 def test_killed_clients_leave_whole_parts_and_the_last_one_sends_only_what_is_missing(server: Servant, tmp_path: Path) -> None:
     digest = write(tmp_path / "disk", 10)
     chance = random.Random(1)

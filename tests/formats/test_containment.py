@@ -58,6 +58,7 @@ def test_a_file_that_is_made_to_cost_is_bounded(name: str, folder: Path) -> None
     assert line["memory"] < 200 * MIB
 
 
+@pytest.mark.more
 @pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
 def test_the_whole_corpus_opens_nothing_else_and_costs_little(folder: Path, tmp_path: Path) -> None:
     """Also not by qemu-img, which is started on what our reader takes and always told the format."""

@@ -99,6 +99,7 @@ def test_a_snapshot_is_noted_and_the_present_state_is_taken(folder: Path) -> Non
     assert [(finding.id, finding.severity) for finding in found.findings] == [("qcow2.snapshots", Severity.NOTE)]
 
 
+@pytest.mark.more
 @pytest.mark.parametrize(
     "name", ["qcow2", "qcow2, clusters of 512", "vmdk", "vmdk, stream", "vhd, dynamic", "vhdx, blocks of 1M"]
 )

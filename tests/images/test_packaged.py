@@ -13,6 +13,8 @@ from tests.formats import oracle
 from tests.images.packaged import DISCS, packaged_disc
 from tests.images.rooms import publish
 
+pytestmark = pytest.mark.more
+
 BOOT = {"grub-rescue": ("bios",), "grub-rescue-floppy": ("bios",), "ipxe": ("bios", "uefi"), "memtest": ("bios", "uefi")}
 
 

@@ -22,9 +22,11 @@ from phimage.catalog.store import Catalog, View
 from phimage.model.content import Content
 from phimage.model.ids import ClusterId, ImageId, MachineTypeId, ProjectId, Revision, ZoneId
 from phimage.model.image import ImageType, Query, select, supported_types
-from tests.conftest import MASTER_KEY, NewCatalog
+from tests.conftest import MASTER_KEY, NewCatalog, sqlite_first
 from tests.examples import author, cluster, image, offer
 from tests.torture.length import examples
+
+dialect = sqlite_first
 
 ZONES = ["cn-bj2-02", "cn-bj2-05", "hk-01"]
 KINDS = ["DB-2", "SSD-1", "GPU-1"]

@@ -8,17 +8,14 @@ import pytest
 
 from phimage.catalog.store import Catalog
 from phimage.chunks.store import Store
+from tests.conftest import sqlite_first
 from tests.contract import stores
 from tests.publishing.shop import Shop
 
 s3, store_beside = stores.s3, stores.store_beside
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.more)])
-def dialect(request: pytest.FixtureRequest) -> str:
-    """PostgreSQL is for `make test-more`, but for the tests of `both_databases`."""
-    found: str = request.param
-    return found
+dialect = sqlite_first
 
 
 @pytest.fixture

@@ -47,7 +47,13 @@ HANGING: dict[str, Handler] = {
     "in the middle": hang_in_the_middle,
     "a byte a second": trickle,
 }
-hanging = pytest.mark.parametrize("handler", HANGING.values(), ids=HANGING)
+hanging = pytest.mark.parametrize(
+    "handler",
+    [
+        pytest.param(handler, marks=pytest.mark.more if place else (), id=name)
+        for place, (name, handler) in enumerate(HANGING.items())
+    ],
+)
 
 
 NewShop = Callable[[Times | None, Retry | None], Shop]

@@ -60,7 +60,7 @@ def packed(folder: Path, content: bytes) -> Path:
     return path
 
 
-@pytest.mark.parametrize("members", [1, 4])
+@pytest.mark.parametrize("members", [1, pytest.param(4, marks=pytest.mark.more)])
 @pytest.mark.parametrize("kind", PACK)
 def test_unpacking_stops_at_the_limit(small: Shop, tmp_path: Path, kind: str, members: int) -> None:
     content = disk(tmp_path, mebibytes=6).read_bytes() + bytes(26 * MIB)
