@@ -5,6 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check install --quiet --require-hashes
 
+# Python keeps the bytecode of the tests, also where the environment says otherwise: compiling them anew takes each worker 20 s.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test test-more lint format bench docs lock clean torture
 
 demo: $(VENV)/.runtime  ## start a server with a catalogue and show how to call it (ARGS=--once stops after the list)

@@ -63,6 +63,8 @@ def require_owned(database: Database, store: Store) -> None:
     if owner.owners(store) == [_own_id(database)]:
         return
     found = look(database, store)
+    if found.ours:  # claimed in between, by another process of the installation
+        return
     if not found.claimable:
         raise SetupError(_refusal(found, store.describe()))
     if not owner.claim(store, found.id):

@@ -66,6 +66,7 @@ def test_a_download_ends_right_although_its_image_is_withdrawn_and_collected_wit
         shop.catalog.refresh()
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("form", FORMS)
 def test_a_download_that_outlasts_the_grace_is_cut_and_never_has_wrong_bytes(form: str, shop: Shop, tmp_path: Path) -> None:
     image = shop.publish(disk(tmp_path, mebibytes=MEBIBYTES))

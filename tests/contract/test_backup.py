@@ -228,6 +228,7 @@ def test_a_backup_that_is_killed_is_not_listed_and_the_next_one_goes_on(small: S
     assert check_whole(place, made.record, tmp_path / "restored")
 
 
+@pytest.mark.more
 def test_a_restore_that_is_killed_goes_on_and_no_server_starts_before_it_ends(small: Shop, tmp_path: Path) -> None:
     publish(small, tmp_path, 1)
     place = Place(MemoryStore())

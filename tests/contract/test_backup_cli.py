@@ -62,6 +62,7 @@ def refused(*arguments: str, text: str | None = None) -> tuple[int, str]:
     return error.exit_code, str(error)
 
 
+@pytest.mark.more
 def test_a_restore_without_a_key_asks_for_the_passphrase(home: Path) -> None:
     assert run("restore", "backups", "--data", "new", text=f"{PASSPHRASE}\n").exit_code == 0
     assert (home / "new/master.key").read_text() == (home / "data/master.key").read_text()

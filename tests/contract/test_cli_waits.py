@@ -111,6 +111,7 @@ def test_a_command_that_reads_does_not_wait_for_a_writer(data: Path, command: tu
         assert run(*command, "--data", data, *WAIT).code == 0
 
 
+@pytest.mark.more
 def test_every_command_waits_for_postgresql_that_refuses_connections(
     installed: Installed, proxy: Proxy, tmp_path: Path
 ) -> None:
@@ -176,6 +177,7 @@ def silent() -> Iterator[str]:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("way", ["refuses", "is silent"])
 @pytest.mark.parametrize("command", [("image", "verify", "--all"), ("store", "gc"), ("store", "stats")], ids=" ".join)
 def test_a_command_waits_for_s3(

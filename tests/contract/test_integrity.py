@@ -145,8 +145,8 @@ def digests(database: Database) -> list[Copied]:
 SECTOR = 512
 
 
-@pytest.mark.parametrize("seeds", [range(6), pytest.param(range(6, 30), marks=pytest.mark.more)], ids=len)
-def test_a_damaged_sector_of_an_sqlite_file_is_noticed_or_changes_nothing(tmp_path: Path, seeds: range) -> None:
+@pytest.mark.more
+def test_a_damaged_sector_of_an_sqlite_file_is_noticed_or_changes_nothing(tmp_path: Path) -> None:
     path = tmp_path / "catalog.sqlite"
 
     url, seal = URL.create("sqlite", database=str(path)), Seal(MASTER_KEY, os.urandom)
@@ -157,7 +157,7 @@ def test_a_damaged_sector_of_an_sqlite_file_is_noticed_or_changes_nothing(tmp_pa
     database.close()
     good = path.read_bytes()
     noticed = 0
-    for seed in seeds:
+    for seed in range(24):
         chance = random.Random(seed)
         damaged = bytearray(good)
         at = chance.randrange(len(good) // SECTOR) * SECTOR
@@ -171,7 +171,7 @@ def test_a_damaged_sector_of_an_sqlite_file_is_noticed_or_changes_nothing(tmp_pa
         database.close()
         for beside in ("-wal", "-shm"):
             path.with_name(path.name + beside).unlink(missing_ok=True)
-    assert noticed > len(seeds) // 8
+    assert noticed > 3
 
 
 def test_a_damaged_page_of_postgresql_is_noticed(postgresql: PostgreSQL) -> None:

@@ -22,6 +22,7 @@ from phimage.chunks.memory import MemoryStore
 from phimage.chunks.store import Store, Stored
 from phimage.errors import SetupError
 from phimage.model.ids import InstallationId
+from tests.backing_up import at_call
 from tests.conftest import NewCatalog
 from tests.contract import stores
 from tests.publishing.shop import AUTHOR, Shop, disk, image
@@ -68,6 +69,14 @@ def test_a_new_store_belongs_to_the_first_installation_that_opens_it(
     for refusing in (ownership.require_owned, ownership.require_owned_unless_away):
         with pytest.raises(SetupError, match=r"belongs to installation .{8}, .* `phimage store adopt --yes`"):
             refusing(theirs.database, store_beside)
+
+    assert owner.owners(store_beside) == [id_of(ours)]
+
+
+def test_of_two_processes_of_one_installation_that_claim_a_store_both_go_on(ours: Catalog, store_beside: Store) -> None:
+    claimed_in_between = at_call(store_beside, lambda _, number: number == 2, lambda: owner.claim(store_beside, id_of(ours)))
+
+    ownership.require_owned(ours.database, claimed_in_between)
 
     assert owner.owners(store_beside) == [id_of(ours)]
 

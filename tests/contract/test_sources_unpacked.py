@@ -99,6 +99,7 @@ def test_what_is_refused_leaves_no_file(tmp_path: Path, packed: bytes) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["packed"]
 
 
+@pytest.mark.more
 def test_a_bomb_leaves_no_file_and_took_no_room(tmp_path: Path) -> None:
     with pytest.raises(PackRefused, match="bomb"):
         unpack(tmp_path, gzip.compress(bytes(128 * MIB)))

@@ -98,6 +98,7 @@ def test_curl_goes_on_where_a_download_broke(form: str, published: Published, tm
         assert whole.read_bytes() == published.disk.read_bytes()
 
 
+@pytest.mark.more
 @needs("wget")
 def test_wget_goes_on_where_a_download_broke(published: Published, tmp_path: Path) -> None:
     broken = tmp_path / "disk.raw"

@@ -42,6 +42,7 @@ def examine_all(folder: Path, *options: str, before: tuple[str, ...] = ()) -> li
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
+@pytest.mark.more
 def test_our_reader_opens_no_other_file_and_starts_nothing(folder: Path) -> None:
     written = write_all(CASES, folder)
     for line, (case, _path) in zip(examine_all(folder, "--own"), written, strict=True):

@@ -153,6 +153,7 @@ def test_a_source_that_breaks_after_some_bytes_is_asked_again_at_once(new_shop: 
     assert shop.bytes_of(job.image) == content
 
 
+@pytest.mark.more
 def test_bytes_that_came_before_a_source_hung_are_kept_and_its_failures_forgotten(new_shop: NewShop, tmp_path: Path) -> None:
     content = disk(tmp_path).read_bytes()
     handlers: Iterator[Handler] = iter([trickle, trickle, FileServed(content, cuts=[2 * MIB]), trickle, FileServed(content)])
