@@ -240,8 +240,8 @@ def build_app(
     propagation_seconds: float = STALE_SECONDS,
 ) -> App[View]:
     """The HTTP application of a prepared installation. `started` is called when it begins to answer, `stopping` says whether
-    it is about to end. In `shares` the workers of one server find each other's measures. What ended is told when every server
-    must know of it, after `propagation_seconds`; 0 where there is only this one."""
+    it is about to end. In `shares` the workers of one server find each other's measures. The end of a job is reported
+    `propagation_seconds` after this server learned of it, when every server knows; 0 where there is only this one."""
     configure_log()
     learn_records()
     catalog = open_catalog(settings)

@@ -101,7 +101,7 @@ def actions(service: Service) -> list[Action[View]]:
             content = CONTENTS.find(connection, request.image_id)
             known_since = contents.known_since(connection, request.image_id)
         if not job.unfinished and not service.is_everywhere(known_since):
-            # Whoever is told of the end asks for the image next, perhaps another server.
+            # A client that reads Done asks for the image next, perhaps at another server.
             job, content = replace(job, state=JobState.RUNNING, error=""), None
             image = image and replace(image, state=State.MAKING)
         return JobResponse(
