@@ -295,6 +295,7 @@ def build_app(
             lose=database.circuit.open,
             lost=lambda: database.circuit.is_open,
             cut=database.cut,
+            ends_when_cut=True,
         )
     )
     store_watch = Watch(Source("store", lambda: _look_for(store)), STORE_WATCH_SECONDS, STORE_PATIENCE_SECONDS)

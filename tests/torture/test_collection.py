@@ -17,6 +17,8 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+from msgspec.structs import replace
+
 from phimage import care
 from phimage.catalog.contents import withdraw_contents
 from phimage.catalog.images import IMAGES
@@ -43,6 +45,9 @@ PUBLISHERS, DELETERS, READERS = 8, 4, 2
 BLOCKS = 40
 """So many different MiB that some are as old as the grace when they are used again."""
 
+EARLY = replace(AUTHOR, time=1_500_000_000.0)
+"""Dates revisions before the fast clock begins, so that a withdrawal keeps nothing for its grace."""
+
 
 class World:
     """A shop with several workers, and in memory what must be in its store: each live image's disk, as its SHA-256."""
@@ -53,7 +58,7 @@ class World:
         self.store = FolderStore(folder / "store", now=self.clock)
         self.packs = Packs(self.store, folder / "packs", 0)
         pace = Pace(lease=60, look=0.02)
-        self.shops = [Shop(catalog, self.store, folder / "work", pace, now=self.clock) for _ in range(PUBLISHERS)]
+        self.shops = [Shop(catalog, self.store, folder / "work", pace, now=self.clock, author=EARLY) for _ in range(PUBLISHERS)]
         self.base = disk(folder, mebibytes=3).read_bytes()
         self.folder = folder
         self.lock = threading.Lock()
@@ -109,7 +114,7 @@ class World:
             time.sleep(chance.uniform(0, 0.2))
 
     def withdraw(self, id: ImageId) -> None:
-        with self.catalog.change(AUTHOR) as change:
+        with self.catalog.change(EARLY) as change:
             withdraw_contents(change, [id], "withdrawn")
             known = IMAGES.find(change.connection, id)
             assert known is not None
@@ -125,7 +130,7 @@ class World:
 
     def sweep_once(self, later: float = 0.0) -> care.Swept:
         return care.sweep(
-            *(self.catalog, self.store, self.packs, self.folder / "work", AUTHOR),
+            *(self.catalog, self.store, self.packs, self.folder / "work", EARLY),
             grace_seconds=LEAST_GRACE_SECONDS,
             approve=lambda planned: None,
             now=lambda: self.clock() + later,

@@ -159,7 +159,8 @@ def test_an_original_that_is_not_the_promised_one_becomes_no_image(
     upload = Upload(installation, good)
     upload.put_all(wrong)
     upload.complete(len(wrong))
-    upload.check_no_image(sha256(good))
+    # A disk that ends before its partitions do is refused for that, before it is read whole.
+    upload.check_no_image("disk.truncated" if "missing" in variant else sha256(good))
 
 
 def test_a_part_that_was_put_again_with_other_bytes_counts_as_it_was_put_last(installation: Installation, good: bytes) -> None:

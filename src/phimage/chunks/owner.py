@@ -1,4 +1,4 @@
-"""The installation that a store belongs to: one empty object, `installation/ID`.
+"""The installation that a store belongs to: one object, `installation/ID`.
 
 The id is the name and not the content, so claiming needs no conditional put: two installations that claim a store at the same
 time each put their own object before they look for others, and at least one of them sees both.
@@ -23,7 +23,7 @@ def has_bytes(store: Store) -> bool:
 
 def claim(store: Store, id: InstallationId) -> bool:
     """Put an id into a store that has none. False, and nothing is left of it, when another id came at the same time."""
-    store.put(_name(id), b"")
+    store.put(_name(id), id.encode())
     if owners(store) == [id]:
         return True
     store.delete(_name(id))
@@ -32,7 +32,7 @@ def claim(store: Store, id: InstallationId) -> bool:
 
 def adopt(store: Store, id: InstallationId) -> None:
     """Make an id the only one in a store."""
-    store.put(_name(id), b"")
+    store.put(_name(id), id.encode())
     for other in owners(store):
         if other != id:
             store.delete(_name(other))

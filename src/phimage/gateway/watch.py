@@ -27,7 +27,8 @@ CUT_SECONDS = 5.0
 class Source(Struct, frozen=True):
     """What is watched. `refresh` may wait, in a thread, and raises ServiceUnavailable; the others return at once.
 
-    `lose` is told why the source counts as away, `lost` says whether it does, `cut` ends all calls that wait for it.
+    `lose` is told why the source counts as away, `lost` says whether it does, `cut` ends all calls that wait for it,
+    if `ends_when_cut` at once.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Source(Struct, frozen=True):
     lose: Callable[[str], object] = lambda reason: None
     lost: Callable[[], bool] = lambda: False
     cut: Callable[[], object] = lambda: None
+    ends_when_cut: bool = False
 
 
 class Watch:
@@ -93,10 +95,10 @@ class Watch:
         return age if age > STALE_SECONDS else None
 
     def close(self) -> None:
-        """End. A refresh that is under way is not waited for."""
-        self._thread.shutdown(wait=False)
+        """End. A refresh that is under way is cut, and waited for where that ends it: what it uses is closed next."""
         if self._under_way is not None:
             self._source.cut()
+        self._thread.shutdown(wait=self._source.ends_when_cut)
 
     def _start(self) -> asyncio.Future[object]:
         self._begun = self._clock()
