@@ -9,6 +9,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import TypeVar
 
+import psycopg
 import pytest
 from sqlalchemy import bindparam, literal_column, select, text
 
@@ -17,7 +18,7 @@ from phimage.catalog.engine import BUSY_SECONDS, Database, database_url, open_da
 from phimage.catalog.question import MOST_AT_ONCE, Inquiry, Question
 from phimage.catalog.sqlite import File
 from phimage.errors import MustWait, ServiceUnavailable, SetupError
-from tests.conftest import NewDatabase
+from tests.conftest import NewDatabase, both_databases
 
 Value = TypeVar("Value")
 
@@ -50,6 +51,21 @@ def test_what_is_no_address_is_refused_without_repeating_it(address: str) -> Non
     with pytest.raises(SetupError, match="is not an address") as caught:
         database_url(address, DATA)
     assert caught.value.__cause__ is None
+
+
+@both_databases
+def test_a_transaction_that_ends_after_the_database_was_closed_leaves_no_connection(new_database: NewDatabase) -> None:
+    with new_database() as url:
+        database = open_database(database_url(url, DATA))
+        with database.read() as connection:
+            used = connection.connection.dbapi_connection
+            assert used is not None
+            database.close()
+
+        with pytest.raises((sqlite3.ProgrammingError, psycopg.OperationalError), match="closed"):
+            used.cursor().execute("SELECT 1")
+        with pytest.raises(ServiceUnavailable, match="closed"), database.read():
+            pass
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,8 @@ from phimage.bootstrap import open_catalog
 from phimage.catalog.contents import CONTENTS
 from phimage.catalog.images import IMAGES
 from phimage.catalog.store import Catalog
-from phimage.chunks.folder import FolderStore
+from phimage.chunks.open import open_store
+from phimage.chunks.store import Store
 from phimage.client import Client
 from phimage.model.account import PrivateKey
 from phimage.model.content import Content
@@ -43,7 +44,11 @@ class Installation:
         }
         fetching = {"PHIMAGE_FETCH_NETWORKS": "127.0.0.0/8", "PHIMAGE_FETCH_PORTS": ""}
         self.port = free_port()
-        self.database = variables.get("PHIMAGE_DATABASE", "")
+        self.settings = Settings(
+            data=str(folder / "home" / "data"),
+            database=variables.get("PHIMAGE_DATABASE", ""),
+            store=variables.get("PHIMAGE_STORE", ""),
+        )
         self.home = Phimage(folder / "home", PHIMAGE_PORT=str(self.port), **{**quick, **fetching, **variables})
         self.data = folder / "home" / "data"
         self.server: Server | None = None
@@ -97,12 +102,12 @@ class Installation:
     @cached_property
     def catalog(self) -> Catalog:
         """The catalogue, looked at from beside the server."""
-        return open_catalog(Settings(data=str(self.data), database=self.database))
+        return open_catalog(self.settings)
 
     @cached_property
-    def store(self) -> FolderStore:
+    def store(self) -> Store:
         """The store, looked at from beside the server."""
-        return FolderStore(self.data / "store")
+        return open_store(self.settings.store_place)
 
     def contents(self) -> dict[ImageId, Content]:
         """What is known of the bytes of every image that was published here, or is to be."""
@@ -115,7 +120,7 @@ class Installation:
             return IMAGES.find(connection, id)
 
     def age(self, seconds: float) -> None:
-        """Let time pass for the bytes, while nobody works on them."""
+        """Let time pass for the bytes in a folder, while nobody works on them."""
         for folder in ("chunks", "manifests", ".tmp"):
             for path in (self.data / "store" / folder).rglob("*"):
                 if path.is_file():
@@ -128,6 +133,8 @@ class Installation:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if "catalog" in self.__dict__:
             self.catalog.database.close()
+        if "store" in self.__dict__:
+            self.store.close()
         if self.server is not None:
             self.kill()
 

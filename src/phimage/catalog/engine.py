@@ -87,6 +87,8 @@ class Database:
         self._writing = engine.execution_options(phimage_write=True)
         self._lines: Lines | None = None
         self._file = File(engine.dialect, engine.url.database or "")
+        self._closed = False
+        event.listen(engine, "checkin", self._close_late)
 
     @contextmanager
     def read(self, *, probe: bool = False) -> Iterator[Connection]:
@@ -125,6 +127,7 @@ class Database:
         Raises ServiceUnavailable, and MustWait when the answer is too long for the event loop.
         """
         if self._lines is None:
+            self._refuse_closed()
             self._lines = self._new_lines()
         with self._counted("inquiry"):
             return await self._lines.ask(inquiry)
@@ -169,7 +172,8 @@ class Database:
             self._lines.cut()
 
     def close(self) -> None:
-        """Close all connections."""
+        """Close all connections: those in use when their transactions end. Later calls raise ServiceUnavailable."""
+        self._closed = True
         self.engine.dispose()
         if self._lines is not None:
             self._lines.close()
@@ -263,6 +267,7 @@ class Database:
         return None
 
     def _connect(self, kind: Kind) -> Connection:
+        self._refuse_closed()
         try:
             return (self._writing if kind == "write" else self.engine).connect()
         except DBAPIError as error:
@@ -274,6 +279,15 @@ class Database:
 
         address = self.engine.dialect.create_connect_args(self.engine.url)[1]
         return Lines(self.engine.dialect, {**address, **self._connecting}, self.circuit)
+
+    def _refuse_closed(self) -> None:
+        if self._closed:
+            raise ServiceUnavailable(detail="the database is closed")
+
+    def _close_late(self, connection: Any, entry: ConnectionPoolEntry) -> None:
+        # A thread that nobody waits for (a look at a store that is away) may end its transaction after the pool was closed.
+        if self._closed:
+            entry.invalidate()
 
     def _hold_socket(self, connection: Any, entry: ConnectionPoolEntry) -> None:
         # A descriptor of our own: one of libpq's could be another connection's by the time that it is shut down.
