@@ -149,8 +149,8 @@ def half_load(
     url: str, bodies: Sequence[str], hot: Ratio, smallest: Place | None, topology: Topology, work: Path, effort: Effort
 ) -> HalfLoad:
     """32 clients that rest between requests, so that half of what the server can do comes; in turn with the smallest."""
-    most = statistics.median(load.requests_per_second for load in hot.ours)
-    pause = wrk.half_load_pause(most)
+    limit = statistics.median(load.requests_per_second for load in hot.ours)
+    pause = wrk.half_load_pause(limit)
 
     def once(where: str, sent: Sequence[str]) -> wrk.Load:
         return wrk.post(where, sent, work, effort.seconds, pause=pause)

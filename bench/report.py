@@ -32,18 +32,18 @@ def goals(catalogues: Sequence[Catalogue]) -> list[Goal]:
         own = [one for one in catalogues if one.database == database]
         if not own:
             continue
-        most = own[-1]
-        at = f"{most.images:,} images, {database}"
-        found.append(_least(f"hot mix, {at}", 0.5, most.hot.median))
-        if most.cold is not None:
-            found.append(_least(f"cold mix, {at}", cold, most.cold.median))
-        if most is not smallest:
+        limit = own[-1]
+        at = f"{limit.images:,} images, {database}"
+        found.append(_least(f"hot mix, {at}", 0.5, limit.hot.median))
+        if limit.cold is not None:
+            found.append(_least(f"cold mix, {at}", cold, limit.cold.median))
+        if limit is not smallest:
             what = f"p99 at half load, {at}, to that of {smallest.images:,} images"
-            found.append(_most(what, 1.2, most.half.to_smallest))
-        if most.pages is not None:
-            found.append(_most(f"last page of 10,000 images to the first, {at}", 2.0, most.pages.last / most.pages.first))
-        found.append(_most(f"MB of memory of the worker, {at}", 200, most.full_megabytes))
-        found.append(_most(f"seconds from start to first answer, {at}", 1.5, most.start_seconds))
+            found.append(_limit(what, 1.2, limit.half.to_smallest))
+        if limit.pages is not None:
+            found.append(_limit(f"last page of 10,000 images to the first, {at}", 2.0, limit.pages.last / limit.pages.first))
+        found.append(_limit(f"MB of memory of the worker, {at}", 200, limit.full_megabytes))
+        found.append(_limit(f"seconds from start to first answer, {at}", 1.5, limit.start_seconds))
     return found
 
 
@@ -145,5 +145,5 @@ def _least(what: str, wanted: float, reached: float) -> Goal:
     return Goal(what, f"at least {wanted:g}", f"{reached:.3g}", reached >= wanted)
 
 
-def _most(what: str, wanted: float, reached: float) -> Goal:
+def _limit(what: str, wanted: float, reached: float) -> Goal:
     return Goal(what, f"at most {wanted:g}", f"{reached:.3g}", reached <= wanted)

@@ -162,8 +162,8 @@ def main() -> None:
         def load(url: str, bodies: Sequence[str]) -> wrk.Load:
             nonlocal pause
             if not pause:
-                most = wrk.post(url, bodies, work, 5).requests_per_second
-                pause = wrk.half_load_pause(most)
+                limit = wrk.post(url, bodies, work, 5).requests_per_second
+                pause = wrk.half_load_pause(limit)
             return wrk.post(url, bodies, work, seconds, pause=pause)
 
         found = soak(data, images, load, slices, _tell)

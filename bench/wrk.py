@@ -86,9 +86,9 @@ def _load(url: str, script: Path, seconds: int) -> Load:
     )
 
 
-def half_load_pause(most: float) -> float:
+def half_load_pause(limit: float) -> float:
     """The pause with which half of so many requests a second come."""
-    return 2 * (CONNECTIONS - 1) * 1000 / most
+    return 2 * (CONNECTIONS - 1) * 1000 / limit
 
 
 def _lua(headers: Mapping[str, str]) -> str:

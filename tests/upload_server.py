@@ -18,7 +18,7 @@ from phimage.uploads.body import Message, Receive, Send
 from phimage.uploads.door import Asked, Upload
 
 TICKET = "Ticket=good"
-MOST_BYTES = 1 << 40
+MAX_BYTES = 1 << 40
 
 
 class OneTicket:
@@ -27,7 +27,7 @@ class OneTicket:
     def open(self, asked: Asked) -> Upload:
         if asked.query != TICKET:
             raise UnknownToken(detail="ask for another URL")
-        return Upload(asked.job, MOST_BYTES)
+        return Upload(asked.job, MAX_BYTES)
 
 
 def build(folder: Path) -> Callable[[Message, Receive, Send], Awaitable[None]]:

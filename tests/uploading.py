@@ -28,10 +28,10 @@ TICKET = "Ticket=good"
 class Keeper:
     """A door that is open to one ticket. `asked` are those who came; `before` may refuse them by raising."""
 
-    def __init__(self, most_bytes: int = 1 << 40, before: Callable[[Asked], object] = lambda _: None) -> None:
+    def __init__(self, max_bytes: int = 1 << 40, before: Callable[[Asked], object] = lambda _: None) -> None:
         self.ticket = TICKET
         self.asked: list[Asked] = []
-        self._most_bytes = most_bytes
+        self._max_bytes = max_bytes
         self._before = before
 
     def open(self, asked: Asked) -> Upload:
@@ -39,7 +39,7 @@ class Keeper:
         self._before(asked)
         if asked.query != self.ticket:
             raise UnknownToken(detail="ask for another URL")
-        return Upload(asked.job, self._most_bytes)
+        return Upload(asked.job, self._max_bytes)
 
     def puts(self) -> int:
         return sum(asked.method == "PUT" for asked in self.asked)
@@ -143,12 +143,12 @@ class CuttingProxy:
             self._start(partial(self._pass, client, server, self._cut()))
             self._start(partial(self._pass, server, client, None))
 
-    def _pass(self, source: socket.socket, target: socket.socket, most: int | None) -> None:
+    def _pass(self, source: socket.socket, target: socket.socket, limit: int | None) -> None:
         passed = 0
         with suppress(OSError):
             while data := source.recv(65536):
-                if most is not None and passed + len(data) >= most:
-                    target.sendall(data[: most - passed])
+                if limit is not None and passed + len(data) >= limit:
+                    target.sendall(data[: limit - passed])
                     self.cuts += 1
                     break
                 target.sendall(data)

@@ -250,12 +250,12 @@ def build_app(
     service = Service(
         catalog=catalog,
         store=store,
-        most_original=settings.most_original_gb << 30,
+        max_original=settings.max_original_gb << 30,
         reserve=settings.reserve_mb << 20,
         public_url=settings.public_url.rstrip("/"),
         require_zone=settings.require_zone,
         default_limit=settings.default_limit,
-        most_limit=settings.most_limit,
+        max_limit=settings.max_limit,
         propagation_seconds=propagation_seconds,
     )
     rate_limit = RateLimit(settings.rate, settings.burst) if settings.rate else None
@@ -409,9 +409,9 @@ def open_pipeline(settings: Settings, store: Store) -> Pipeline:
         raise SetupError(f"the work folder {settings.work_folder} cannot be made: {error.strerror}") from None
     reserve = settings.reserve_mb << 20
     web = Web(read_policy(settings.fetch_networks, settings.fetch_ports), agent=f"phimage/{__version__}")
-    originals = OriginalLimits(most=settings.most_original_gb << 30, reserve=reserve)
+    originals = OriginalLimits(max_size=settings.max_original_gb << 30, reserve=reserve)
     fetcher = Fetcher(web, originals, IN_PLACE)
-    limits = DiskLimits(virtual_size=settings.most_disk_gb << 30)
+    limits = DiskLimits(virtual_size=settings.max_disk_gb << 30)
     return Pipeline(store, fetcher, settings.work_folder, limits, reserve)
 
 

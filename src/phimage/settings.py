@@ -34,7 +34,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
         bool, Meta(description="whether DescribePHostImage must name its Zone; false lists all zones of the region")
     ] = True
     default_limit: Annotated[int, Meta(ge=0, le=100_000, description="Limit of a list that names none")] = 20
-    most_limit: Annotated[int, Meta(ge=1, le=100_000, description="largest Limit; above it a list is refused")] = 1000
+    max_limit: Annotated[int, Meta(ge=1, le=100_000, description="largest Limit; above it a list is refused")] = 1000
     trusted_proxies: Annotated[
         tuple[str, ...],
         Meta(
@@ -59,8 +59,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     public_url: Annotated[
         str, Meta(description="address in download and upload URLs; empty means the one that the caller used")
     ] = ""
-    most_disk_gb: Annotated[int, Meta(ge=1, le=65_536, description="largest disk that is published, in GB")] = 2048
-    most_original_gb: Annotated[int, Meta(ge=1, le=65_536, description="largest original file that is published, in GB")] = 256
+    max_disk_gb: Annotated[int, Meta(ge=1, le=65_536, description="largest disk that is published, in GB")] = 2048
+    max_original_gb: Annotated[int, Meta(ge=1, le=65_536, description="largest original file that is published, in GB")] = 256
     reserve_mb: Annotated[
         int, Meta(ge=0, le=1 << 30, description="MB that publishing leaves free in the work folder and in a store on a disk")
     ] = 1024

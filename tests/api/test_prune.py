@@ -16,7 +16,7 @@ from phimage.catalog.accounts import PROJECTS
 from phimage.catalog.places import ZONES
 from phimage.chunks.collect import Report, collect
 from phimage.chunks.folder import FolderStore
-from phimage.chunks.layout import LEAST_GRACE_SECONDS, ManifestDigest
+from phimage.chunks.layout import MIN_GRACE_SECONDS, ManifestDigest
 from phimage.chunks.read import open_disk
 from tests.api import small
 from tests.api.gateway import Reply
@@ -271,10 +271,10 @@ def test_bytes_that_are_held_outlive_a_collection_until_they_are_registered(shop
     make_old(tmp_path / "shop" / "store")
 
     held = hold(service, [content.manifest])
-    collect(shop.store, list, now=time.time(), grace_seconds=LEAST_GRACE_SECONDS)
+    collect(shop.store, list, now=time.time(), grace_seconds=MIN_GRACE_SECONDS)
     assert held.has(content.manifest)
     assert hold(service, [content.manifest]).has(content.manifest), "it is all there"
 
     make_old(tmp_path / "shop" / "store")
-    collect(shop.store, list, now=time.time(), grace_seconds=LEAST_GRACE_SECONDS)
+    collect(shop.store, list, now=time.time(), grace_seconds=MIN_GRACE_SECONDS)
     assert not hold(service, [content.manifest]).has(content.manifest), "without a hold the same collection takes it"

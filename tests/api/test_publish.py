@@ -319,8 +319,8 @@ def test_quotas_are_listed_with_their_use_and_can_be_lifted(shop: Shop, tmp_path
 
 def test_a_quota_is_of_a_project_that_exists_and_the_operators_matter(shop: Shop) -> None:
     assert shop.ask("SetQuota", {"Whose": "org-no", "Most": 1}).message == "Params [Whose] not available"
-    for most in (-1, (1 << 60) + 1, 1 << 63, "many"):
-        assert shop.ask("SetQuota", {"Whose": "org-a", "Most": most}).message == "Params [Most] not available"
+    for limit in (-1, (1 << 60) + 1, 1 << 63, "many"):
+        assert shop.ask("SetQuota", {"Whose": "org-a", "Most": limit}).message == "Params [Most] not available"
     assert shop.ask("SetQuota", {"Most": 1}).message == "Missing params [Whose]"
     for action in ("SetQuota", "ListQuotas"):
         assert shop.ask(action, {"Whose": "org-a"}, small.ACME).ret_code == 299

@@ -284,12 +284,12 @@ def test_numbers_are_understood_as_text_and_as_json_numbers(small_gateway: Gatew
 
 
 @pytest.mark.parametrize(("limit", "code"), [(1000, 0), (1001, 230), (2_147_483_647, 230)])
-def test_a_limit_over_the_most_is_refused_and_never_cut(small_gateway: Gateway, limit: int, code: int) -> None:
+def test_a_limit_over_the_max_is_refused_and_never_cut(small_gateway: Gateway, limit: int, code: int) -> None:
     assert listed(small_gateway, Limit=limit).ret_code == code
 
 
-def test_the_most_limit_and_the_default_limit_are_settings(start: Start, small_site: Site) -> None:
-    gateway = start(small_site, most_limit=5, default_limit=2)
+def test_the_max_limit_and_the_default_limit_are_settings(start: Start, small_site: Site) -> None:
+    gateway = start(small_site, max_limit=5, default_limit=2)
 
     assert listed(gateway).ids == BASE[:2]
     assert listed(gateway, Limit=5).ids == BASE[:5]

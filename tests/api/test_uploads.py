@@ -18,7 +18,7 @@ from phimage.chunks.errors import StoreFailure
 from phimage.chunks.frame import pack
 from phimage.chunks.memory import MemoryStore
 from phimage.chunks.store import Store
-from phimage.chunks.uploads import MOST_FRAME, PART, UploadSource
+from phimage.chunks.uploads import MAX_FRAME, PART, UploadSource
 from phimage.chunks.wrap import Operation, Wrapped
 from phimage.delivery.ticket import make_ticket, read_ticket
 from phimage.errors import (
@@ -248,7 +248,7 @@ def test_other_methods_are_not_allowed(gateway: Gateway, method: str, path: str,
 
 
 def test_more_than_the_upload_may_have_is_refused() -> None:
-    gateway = Gateway(keeper=Keeper(most_bytes=PART + 10))
+    gateway = Gateway(keeper=Keeper(max_bytes=PART + 10))
     with closing(gateway.uploads):
         for number, size, status in ((0, PART, 201), (1, 11, 413), (1, 10, 201), (2, 1, 413), (1 << 18, 1, 413)):
             data = bytes(size)
@@ -280,7 +280,7 @@ def test_a_body_without_end_is_read_up_to_a_limit_and_the_connection_closed(gate
 
     assert reply.status == (413 if headers else 400)
     assert reply.headers["connection"] == "close"
-    assert gateway.read < PART + MOST_FRAME + (4 << 20)
+    assert gateway.read < PART + MAX_FRAME + (4 << 20)
 
 
 def test_a_body_that_does_not_come_is_given_up() -> None:
@@ -413,7 +413,7 @@ def test_a_door_that_must_wait_is_asked_again_in_a_thread() -> None:
 
 def test_a_ticket_is_not_in_the_text_of_what_was_asked() -> None:
     assert TICKET not in repr(Asked(JOB, "PUT", TICKET, "127.0.0.1", "id", wait=False))
-    assert Upload(JOB, 1).most_bytes == 1
+    assert Upload(JOB, 1).max_bytes == 1
 
 
 # the store

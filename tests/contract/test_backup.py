@@ -28,7 +28,7 @@ from phimage.catalog.seal import Seal
 from phimage.catalog.snapshot import opened
 from phimage.catalog.store import Catalog
 from phimage.chunks.folder import FolderStore
-from phimage.chunks.layout import CHUNKS, LEAST_GRACE_SECONDS, chunk_name
+from phimage.chunks.layout import CHUNKS, MIN_GRACE_SECONDS, chunk_name
 from phimage.chunks.manifest import load_manifest
 from phimage.chunks.memory import MemoryStore
 from phimage.chunks.store import Store
@@ -46,7 +46,7 @@ dialect = sqlite_first
 
 s3, store_beside = stores.s3, stores.store_beside
 
-LATER = 2 * LEAST_GRACE_SECONDS
+LATER = 2 * MIN_GRACE_SECONDS
 """So much later, what a test has put is older than the least grace, and a hold of now has not expired."""
 
 
@@ -83,7 +83,7 @@ def sweep(shop: Shop) -> care.Swept:
     packs = Packs(shop.store, shop.work / "packs", 0)
     return care.sweep(
         *(shop.catalog, shop.store, packs, shop.work, PAST),
-        grace_seconds=LEAST_GRACE_SECONDS,
+        grace_seconds=MIN_GRACE_SECONDS,
         now=lambda: time.time() + LATER,
     )
 

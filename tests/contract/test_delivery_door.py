@@ -13,7 +13,7 @@ from phimage.chunks.errors import StoreFailure
 from phimage.chunks.memory import MemoryStore
 from phimage.chunks.write import Written
 from phimage.delivery.app import Delivery
-from phimage.delivery.disks import MOST_DISKS
+from phimage.delivery.disks import MAX_DISKS
 from phimage.delivery.door import Asked
 from phimage.delivery.errors import Purged
 from phimage.delivery.stream import Limits, Message
@@ -195,7 +195,7 @@ def test_many_small_ranges_of_one_chunk_read_it_once(client: Client, store: Coun
 
 def test_only_a_few_disks_stay_open(store: Counting) -> None:
     contents = [
-        content_of(write_disk(store, bytes([number]) * CHUNK), ImageId(f"pimg-cs-{number}")) for number in range(MOST_DISKS + 1)
+        content_of(write_disk(store, bytes([number]) * CHUNK), ImageId(f"pimg-cs-{number}")) for number in range(MAX_DISKS + 1)
     ]
     client = Client(delivery_of(store, Keeper(*contents)))
     for content in contents:

@@ -167,8 +167,8 @@ def test_a_pack_that_was_just_asked_for_is_not_removed(packs: Packs, store: Fold
 def test_a_disk_that_is_larger_than_all_packs_may_be_gets_none(store: FolderStore, written: Written, folder: Path) -> None:
     frames = frames_of(store, written)
 
-    for most in (0, frames.size - 1):
-        packs = Packs(store, folder, most)
+    for limit in (0, frames.size - 1):
+        packs = Packs(store, folder, limit)
         assert not packs.wants(frames)
         assert packs.build(frames) is None
     assert not folder.exists()

@@ -14,7 +14,7 @@ from phimage.chunks.layout import ChunkDigest, DiskDigest, chunk_name
 from phimage.chunks.manifest import build, digest_of, encode
 from phimage.chunks.memory import MemoryStore
 from phimage.chunks.read import DiskReader
-from phimage.delivery.qcow2 import MOST_CLUSTER, Qcow2
+from phimage.delivery.qcow2 import MAX_CLUSTER, Qcow2
 from tests.delivering import CHUNK, sha256_of
 
 MIB = 1 << 20
@@ -92,7 +92,7 @@ def test_qemu_finds_nothing_wrong_and_the_same_disk(tmp_path: Path, name: str) -
     check(path)
     told = json.loads(qemu_img("info", "-f", "qcow2", "--output=json", path))
     assert told["virtual-size"] == size
-    assert told["cluster-size"] == min(chunk_size, MOST_CLUSTER)
+    assert told["cluster-size"] == min(chunk_size, MAX_CLUSTER)
     raw = tmp_path / "disk.raw"
     with raw.open("wb") as file:  # sparse: only what is there
         file.truncate(size)

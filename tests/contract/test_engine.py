@@ -15,7 +15,7 @@ from sqlalchemy import bindparam, literal_column, select, text
 
 from phimage.catalog import engine
 from phimage.catalog.engine import BUSY_SECONDS, Database, database_url, open_database
-from phimage.catalog.question import MOST_AT_ONCE, Inquiry, Question
+from phimage.catalog.question import MAX_AT_ONCE, Inquiry, Question
 from phimage.catalog.sqlite import File
 from phimage.errors import MustWait, ServiceUnavailable, SetupError
 from tests.conftest import NewDatabase, both_databases
@@ -190,14 +190,14 @@ def test_many_inquiries_at_once_are_all_answered(things: Database) -> None:
 
 
 def test_a_long_answer_is_not_for_the_event_loop(things: Database) -> None:
-    add(things, *map(str, range(MOST_AT_ONCE)))
-    assert len(asyncio.run(inquired(things, names()))) == MOST_AT_ONCE
+    add(things, *map(str, range(MAX_AT_ONCE)))
+    assert len(asyncio.run(inquired(things, names()))) == MAX_AT_ONCE
 
     add(things, "one more")
     with pytest.raises(MustWait):
         asyncio.run(inquired(things, names()))
     with things.read() as connection:
-        assert len(names().of(connection)) == MOST_AT_ONCE + 1
+        assert len(names().of(connection)) == MAX_AT_ONCE + 1
 
 
 @pytest.mark.parametrize("dialect", ["sqlite"])

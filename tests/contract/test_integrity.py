@@ -14,7 +14,7 @@ from sqlalchemy.engine import URL, make_url
 from phimage.catalog import schema, tables
 from phimage.catalog.copy import Copied, digest_of_table
 from phimage.catalog.engine import Database, open_database
-from phimage.catalog.integrity import FACTS, MOST_TOLD, check
+from phimage.catalog.integrity import FACTS, MAX_TOLD, check
 from phimage.catalog.seal import Seal
 from phimage.catalog.store import Catalog
 from tests.conftest import MASTER_KEY, both_databases, sqlite_first
@@ -123,7 +123,7 @@ def test_a_database_with_another_master_key_is_told(full: Catalog) -> None:
 
 def test_of_one_kind_of_finding_only_the_first_are_told(full: Catalog) -> None:
     run(full, "DELETE FROM image")
-    assert len(found(full)) <= 3 * MOST_TOLD
+    assert len(found(full)) <= 3 * MAX_TOLD
 
 
 def test_every_part_is_told_as_it_begins(full: Catalog) -> None:

@@ -216,7 +216,7 @@ def test_an_endless_body_is_stopped_at_the_limit(fetching: Fetching, framing: st
             exchange.send(chunked(block)[: -len(b"0\r\n\r\n")] if framing == "chunked" else block)
 
     with Server(handler) as server, pytest.raises(TooLarge, match="more than the limit of 5242880"):
-        fetching.fetcher(limits=Limits(most=5 * MIB, reserve=0)).fetch(server.url(), fetching.work, RIGHT)
+        fetching.fetcher(limits=Limits(max_size=5 * MIB, reserve=0)).fetch(server.url(), fetching.work, RIGHT)
     assert fetching.left() == []
 
 
@@ -240,7 +240,7 @@ def test_a_disk_that_fills_up_meanwhile_keeps_what_came(fetching: Fetching, monk
 # slow
 
 
-SLOW = Times(connect=1, head=0.3, stall=0.3, least=1000)
+SLOW = Times(connect=1, head=0.3, stall=0.3, min_size=1000)
 
 
 def drips(*parts: bytes | int) -> Callable[[Exchange], None]:

@@ -104,7 +104,7 @@ def test_a_bomb_leaves_no_file_and_took_no_room(tmp_path: Path) -> None:
     with pytest.raises(PackRefused, match="bomb"):
         unpack(tmp_path, gzip.compress(bytes(128 * MIB)))
     with pytest.raises(TooLarge, match="more than the limit"):
-        unpack(tmp_path, gzip.compress(bytes(64 * MIB)), Bounds(most=63 * MIB))
+        unpack(tmp_path, gzip.compress(bytes(64 * MIB)), Bounds(max_size=63 * MIB))
     assert [path.name for path in tmp_path.iterdir()] == ["packed"]
 
 

@@ -20,7 +20,7 @@ from phimage.catalog.memory import Memory, Touches
 from phimage.catalog.places import CLUSTERS, MACHINE_TYPES, OFFERS, REGIONS, ZONES
 from phimage.catalog.revisions import Change
 from phimage.catalog.seal import Seal
-from phimage.catalog.store import MOST_ENTRIES, Catalog, View
+from phimage.catalog.store import MAX_ENTRIES, Catalog, View
 from phimage.errors import MustWait, ServiceUnavailable, SetupError
 from phimage.model.account import Key, PrivateKey, Role
 from phimage.model.ids import AccountId, ProjectId, PublicKey, Revision
@@ -182,7 +182,7 @@ def test_what_one_statement_answers_is_had_without_waiting(
 ) -> None:
     monkeypatch.undo()  # a file is near
     expected = repr(READS[name](full.now(wait=True)))  # a private key is like no other one
-    full.facts = Memory(MOST_ENTRIES, Touches(MOST_ENTRIES))
+    full.facts = Memory(MAX_ENTRIES, Touches(MAX_ENTRIES))
 
     async def fetched() -> object:
         try:
@@ -248,7 +248,7 @@ def test_who_does_not_exist_is_not_remembered(full: Catalog, statements: Stateme
 def test_a_process_remembers_only_so_much_and_forgets_what_was_not_asked_for_longest(
     full: Catalog,
 ) -> None:
-    full = Catalog(full.database, full.seal, most_entries=3)
+    full = Catalog(full.database, full.seal, max_entries=3)
 
     for name in ("topology", "base", "images of org-a", "topology", "images of org-b", "household acme"):
         READS[name](full.now(wait=True))
@@ -337,7 +337,7 @@ def test_a_process_remembers_for_how_long_it_has_known_of_a_revision(catalog: Ca
 
 
 def test_changes_of_very_many_scopes_are_forgotten_without_a_wrong_answer(full: Catalog, reopen: Reopen) -> None:
-    full = Catalog(full.database, full.seal, most_entries=2)
+    full = Catalog(full.database, full.seal, max_entries=2)
     old = full.now(wait=True)
     before = read_all(old)
 

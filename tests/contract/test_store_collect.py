@@ -22,7 +22,7 @@ from phimage.chunks.collect import GRACE_SECONDS, collect
 from phimage.chunks.errors import BadChunk, BadManifest, Lost, StoreFailure
 from phimage.chunks.folder import FolderStore
 from phimage.chunks.hold import renew
-from phimage.chunks.layout import LEAST_GRACE_SECONDS, ChunkDigest, ManifestDigest, chunk_name, manifest_name
+from phimage.chunks.layout import MIN_GRACE_SECONDS, ChunkDigest, ManifestDigest, chunk_name, manifest_name
 from phimage.chunks.manifest import load_manifest
 from phimage.chunks.memory import MemoryStore
 from phimage.chunks.read import open_disk
@@ -33,7 +33,7 @@ from tests.contract import stores
 s3, kind, new_store, store = stores.s3, stores.kind, stores.new_store, stores.store
 
 CHUNK = 64 << 10
-GRACE = LEAST_GRACE_SECONDS
+GRACE = MIN_GRACE_SECONDS
 RUN_SECONDS = float(os.environ.get("PHIMAGE_TORTURE_SECONDS", "3"))
 SPEED = GRACE / 0.6
 """How many injected seconds pass in a real one: a grace in 0.6 s."""
@@ -149,7 +149,7 @@ class World:
                     continue
                 digest, disk = chance.choice(list(self.live.items()))
             try:
-                assert b"".join(open_disk(self.store, digest).chunks(most_ahead=0)) == disk
+                assert b"".join(open_disk(self.store, digest).chunks(max_ahead=0)) == disk
                 self.count["read"] += 1
             except (BadChunk, BadManifest):
                 with self.lock:

@@ -12,7 +12,7 @@ from hashlib import sha256
 import pytest
 
 from phimage.chunks.errors import Absent, StoreFailure
-from phimage.chunks.store import MOST_OBJECT_BYTES, Store
+from phimage.chunks.store import MAX_OBJECT_BYTES, Store
 from tests.contract import stores
 from tests.contract.stores import CREDENTIALS, S3Server
 
@@ -100,7 +100,7 @@ def test_a_name_that_is_none_is_refused_by_every_call(store: Store, name: str) -
 
 def test_an_object_over_the_limit_is_refused(store: Store) -> None:
     with pytest.raises(StoreFailure) as raised:
-        store.put("a", bytes(MOST_OBJECT_BYTES + 1))
+        store.put("a", bytes(MAX_OBJECT_BYTES + 1))
     assert raised.value.reason == "too large"
     assert not raised.value.passing
     assert names(store) == []

@@ -31,7 +31,7 @@ from phimage.chunks.layout import ManifestDigest, chunk_name, digest_of_name, ma
 from phimage.chunks.manifest import load_manifest
 from phimage.chunks.read import open_disk
 from phimage.chunks.scrub import Finding, scrub
-from phimage.chunks.store import MOST_OBJECT_BYTES
+from phimage.chunks.store import MAX_OBJECT_BYTES
 from phimage.chunks.write import DiskWriter, Written
 
 CHUNK = 64 << 10
@@ -453,7 +453,7 @@ def replace_by(kind: str, path: Path) -> None:
         path.symlink_to(path.parent / "nowhere")
     else:
         path.touch()
-        os.truncate(path, MOST_OBJECT_BYTES + 1)
+        os.truncate(path, MAX_OBJECT_BYTES + 1)
 
 
 @pytest.mark.parametrize("kind", ["fifo", "folder", "socket", "dangling link", "huge file"])

@@ -11,7 +11,7 @@ from pathlib import Path
 from phimage.chunks import hold
 from phimage.chunks.folder import FolderStore
 from phimage.chunks.frame import unpack
-from phimage.chunks.layout import CHUNK_SIZE, LEAST_GRACE_SECONDS, MOST_CHUNKS, MOST_DISK_SIZE, ChunkDigest, ManifestDigest
+from phimage.chunks.layout import CHUNK_SIZE, MIN_GRACE_SECONDS, MAX_CHUNKS, MAX_DISK_SIZE, ChunkDigest, ManifestDigest
 from phimage.chunks.memory import MemoryStore
 from phimage.chunks.read import open_disk
 from phimage.chunks.write import DiskWriter
@@ -55,6 +55,6 @@ def test_the_reader_in_the_document_reads_an_image_out_of_a_folder(tmp_path: Pat
 
 
 def test_the_numbers_in_the_document_are_those_of_the_code() -> None:
-    assert (MOST_CHUNKS, MOST_DISK_SIZE, CHUNK_SIZE) == (2_000_000, 2**46, 1 << 20)
-    assert (hold.OLD_SECONDS, hold.REPEAT_SECONDS, LEAST_GRACE_SECONDS) == (30 * 60, 15 * 60, 3600)
+    assert (MAX_CHUNKS, MAX_DISK_SIZE, CHUNK_SIZE) == (2_000_000, 2**46, 1 << 20)
+    assert (hold.OLD_SECONDS, hold.REPEAT_SECONDS, MIN_GRACE_SECONDS) == (30 * 60, 15 * 60, 3600)
     assert 7 * 60 < hold.REGISTER_SECONDS < 8 * 60

@@ -144,7 +144,7 @@ def check_refused(store: Store, written: Written, index: int, told: list[BadChun
         lambda: reader.read(begins + 1, 1),
         lambda: b"".join(reader.chunks()),
         lambda: b"".join(reader.chunks(begins + 10, begins + 20)),
-        lambda: b"".join(reader.frames(most_ahead=0)),
+        lambda: b"".join(reader.frames(max_ahead=0)),
     ]
     for number, way in enumerate(ways, 1):
         with pytest.raises(BadChunk) as raised:
@@ -360,7 +360,7 @@ def test_statistics_tell_what_each_image_has_to_itself(store: Store) -> None:
 
 
 @pytest.mark.more
-def test_ten_images_that_each_rewrite_one_percent_of_a_base_take_at_most_a_quarter_more_than_one() -> None:
+def test_ten_images_that_each_rewrite_one_percent_of_a_base_take_at_max_a_quarter_more_than_one() -> None:
     store, chance = MemoryStore(), random.Random(5)
     mib = 1 << 20
     base = chance.randbytes(100 * mib)

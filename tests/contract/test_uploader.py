@@ -30,7 +30,7 @@ from phimage.uploads.door import Asked, Closed
 from tests.unit.sources.server import Exchange, Server, wait_for
 from tests.uploading import JOB, TICKET, CuttingProxy, Keeper, caller, disk, free_port, request_id, served
 
-QUICK = Retry(tries=4, first=0.001, most=0.002, longest=0.002)
+QUICK = Retry(tries=4, first=0.001, max_pause=0.002, max_wait=0.002)
 WHOLE = disk(3 * PART + 12345)
 
 
@@ -116,7 +116,7 @@ def test_wrong_bytes_and_no_bytes_are_told(server: Served) -> None:
 @pytest.mark.parametrize("seed", range(4))
 def test_a_connection_that_is_cut_at_random_places_brings_the_file_nevertheless(server: Served, seed: int) -> None:
     chance = random.Random(seed)
-    patient = Retry(tries=1000, first=0.001, most=0.002)
+    patient = Retry(tries=1000, first=0.001, limit=0.002)
     first = iter([10_000])
 
     def cut() -> int | None:
@@ -213,7 +213,7 @@ def test_a_server_that_is_busy_is_asked_again() -> None:
             raise ServiceUnavailable
 
     with serving(Keeper(before=busy)) as server:
-        patient = Retry(tries=1000, first=0.001, most=0.002, longest=0.002)
+        patient = Retry(tries=1000, first=0.001, max_pause=0.002, max_wait=0.002)
         upload(Stream(io.BytesIO(WHOLE)), server.open_url, retry=patient)
         assert server.whole() == WHOLE
 

@@ -232,11 +232,11 @@ def test_a_large_upload_is_read_in_little_memory(tmp_path: Path) -> None:
         with source.open() as reader:
             while reader.read(1 << 20):
                 pass
-        _, most = tracemalloc.get_traced_memory()
+        _, limit = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
 
-    assert most < 4 * PART  # one is read, one is being made, which takes up to twice its size
+    assert limit < 4 * PART  # one is read, one is being made, which takes up to twice its size
 
 
 # disks that fail

@@ -226,15 +226,15 @@ def test_clients_that_do_not_read_cost_little_memory_and_are_given_up(store: Fol
     idle = server.memory()
 
     clients = [half_read(server, ".raw") for _ in range(8)]
-    most = 0
+    limit = 0
 
     def all_stalled() -> bool:
-        nonlocal most
-        most = max(most, server.memory())
+        nonlocal limit
+        limit = max(limit, server.memory())
         return server.state().counters.stalled == 8
 
     until(all_stalled)
-    assert most - idle < 150 * MIB
+    assert limit - idle < 150 * MIB
     for client in clients:
         client.close()
 

@@ -22,7 +22,7 @@ from tests.formats.cases import CASES
 from tests.formats.make import KIB, MIB
 
 RECORD: Final = 8
-MOST_CHANGES: Final = 12
+MAX_CHANGES: Final = 12
 VALUES: Final = (0, 1, 7, 0x7F, 0xFF, 0x200, 0x1000, 0xFFFF, 0x10000, *(1 << bits for bits in (31, 40, 62, 63)), (1 << 32) - 1)
 
 
@@ -89,7 +89,7 @@ def mutate(data: bytes) -> Reader:
     if data[1] & 0x80:
         size = size * (data[1] & 0x7F) // 0x70 // 256 * 256
     mutated = Mutated(image, size)
-    for start in range(2, min(len(data), 2 + RECORD * MOST_CHANGES) - RECORD + 1, RECORD):
+    for start in range(2, min(len(data), 2 + RECORD * MAX_CHANGES) - RECORD + 1, RECORD):
         how, sector, place, value = struct.unpack(">BBHI", data[start : start + RECORD])
         where = used[(sector * len(used)) >> 8] + place % 512
         mutated.change(where, _value(how, value))

@@ -17,14 +17,14 @@ from phimage.formats.signature import SIGNATURES, Signature
 from phimage.formats.system import kernels, parse, system
 from phimage.formats.vmdk_descriptor import inspect
 from tests.formats.fuzz import CORPUS
-from tests.formats.mutation import MOST_CHANGES, RECORD, Memory, images, look, mutate
+from tests.formats.mutation import MAX_CHANGES, RECORD, Memory, images, look, mutate
 
 EXAMPLES = 20_000 if os.environ.get("PHIMAGE_TORTURE") else 150
-MOST = 2 + RECORD * MOST_CHANGES
+MOST = 2 + RECORD * MAX_CHANGES
 
 
 @settings(max_examples=2 * EXAMPLES)
-@given(st.integers(0, 253), st.integers(0, 255), st.binary(max_size=RECORD * MOST_CHANGES))
+@given(st.integers(0, 253), st.integers(0, 255), st.binary(max_size=RECORD * MAX_CHANGES))
 def test_an_image_with_changes_is_no_trouble(image: int, size: int, changes: bytes) -> None:
     look(mutate(bytes([image, size]) + changes))
 

@@ -168,13 +168,13 @@ class Choices:
         """Yes, once out of so many times."""
         return self.number(out_of) == out_of - 1
 
-    def some(self, most: int) -> range:
+    def some(self, limit: int) -> range:
         """As many turns as are decided now."""
-        return range(self.number(most + 1))
+        return range(self.number(limit + 1))
 
-    def raw(self, most: int) -> bytes:
+    def raw(self, limit: int) -> bytes:
         """Any bytes."""
-        size = self.number(most + 1)
+        size = self.number(limit + 1)
         self._at += size
         return self._data[self._at - size : self._at]
 

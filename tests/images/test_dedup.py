@@ -38,7 +38,7 @@ def base() -> Iterator[mmap.mmap]:
         yield disk
 
 
-def test_ten_images_that_each_rewrite_one_percent_of_a_debian_take_at_most_a_quarter_more_than_one(
+def test_ten_images_that_each_rewrite_one_percent_of_a_debian_take_at_max_a_quarter_more_than_one(
     store: Store, base: mmap.mmap
 ) -> None:
     """Runs of a MiB begin at blocks of the file system, so most of them touch two chunks: a fifth more is what to expect."""

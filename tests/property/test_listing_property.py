@@ -283,7 +283,7 @@ def test_the_list_out_of_sql_is_the_naive_list_now_and_at_every_revision(
             assert catalog.head == beside.refresh() == len(states) - 1
             held.append((catalog.now(wait=True), state))
             asked = data.draw(st.sampled_from(queries))
-            offset, limit, few = (data.draw(st.integers(0, most)) for most in (8, 8, 2))
+            offset, limit, few = (data.draw(st.integers(0, limit)) for limit in (8, 8, 2))
             expected = naive_list(state, asked)
             for view in (catalog.now(wait=True), beside.now(wait=True)):
                 assert sql_list(view, asked) == expected

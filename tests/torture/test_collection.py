@@ -25,7 +25,7 @@ from phimage.catalog.images import IMAGES
 from phimage.catalog.store import Catalog
 from phimage.chunks.errors import BadChunk, BadManifest
 from phimage.chunks.folder import FolderStore
-from phimage.chunks.layout import LEAST_GRACE_SECONDS, ManifestDigest, chunk_name, manifest_name
+from phimage.chunks.layout import MIN_GRACE_SECONDS, ManifestDigest, chunk_name, manifest_name
 from phimage.chunks.manifest import load_manifest
 from phimage.chunks.read import open_disk
 from phimage.delivery.packs import Packs
@@ -39,7 +39,7 @@ from tests.torture.length import lengths
 
 Result = TypeVar("Result")
 
-SPEED = LEAST_GRACE_SECONDS / 4
+SPEED = MIN_GRACE_SECONDS / 4
 """Seconds of the fast clock in a real one. A writer then has half a second to register what it has put."""
 PUBLISHERS, DELETERS, READERS = 8, 4, 2
 BLOCKS = 40
@@ -131,7 +131,7 @@ class World:
     def sweep_once(self, later: float = 0.0) -> care.Swept:
         return care.sweep(
             *(self.catalog, self.store, self.packs, self.folder / "work", EARLY),
-            grace_seconds=LEAST_GRACE_SECONDS,
+            grace_seconds=MIN_GRACE_SECONDS,
             approve=lambda planned: None,
             now=lambda: self.clock() + later,
         )
@@ -155,7 +155,7 @@ class World:
 
     def digest_of(self, manifest: ManifestDigest) -> str:
         whole = hashlib.sha256()
-        for piece in open_disk(self.store, manifest).chunks(most_ahead=0):
+        for piece in open_disk(self.store, manifest).chunks(max_ahead=0):
             whole.update(piece)
         return whole.hexdigest()
 
@@ -199,7 +199,7 @@ class World:
             others = [known.id for known in IMAGES.live(connection) if known.id not in self.live]
         for other in others:
             self.withdraw(other)
-        self.sweep_once(later=2 * LEAST_GRACE_SECONDS)
+        self.sweep_once(later=2 * MIN_GRACE_SECONDS)
         assert {stored.name for stored in self.store.list()} == needed
         assert list((self.folder / "work").iterdir()) == []
 

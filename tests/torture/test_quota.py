@@ -36,7 +36,7 @@ both = pytest.mark.parametrize("dialect", ["sqlite", "postgresql"], indirect=Tru
 
 
 @contextmanager
-def watching(catalog: Catalog, project: ProjectId, most: int) -> Iterator[list[int]]:
+def watching(catalog: Catalog, project: ProjectId, limit: int) -> Iterator[list[int]]:
     """Look again and again at what a project uses, which is never more than `most`."""
     over, seen = threading.Event(), list[int]()
 
@@ -53,7 +53,7 @@ def watching(catalog: Catalog, project: ProjectId, most: int) -> Iterator[list[i
         finally:
             over.set()
         watched.result()
-    assert max(seen) <= most
+    assert max(seen) <= limit
 
 
 def ask(client: Client, number: int) -> str | None:

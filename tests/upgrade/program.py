@@ -18,7 +18,7 @@ __all__ = ["Settings", "damage", "running", "settings_of", "upgrade"]
 
 def settings_of(data: Path, database: str = "") -> Settings:
     """The settings of an installation: its data folder, and its PostgreSQL when it has one."""
-    return settings_for(data, database=database, most_original_gb=1, reserve_mb=0)
+    return settings_for(data, database=database, max_original_gb=1, reserve_mb=0)
 
 
 def upgrade(settings: Settings) -> None:

@@ -19,10 +19,10 @@ from phimage.manifest.plan import Kept, Plan, carry_out, plan, plan_of
 from phimage.manifest.read import Reading, read
 from phimage.model.image import NO_PROJECT
 
-MOST_CATALOG = 8 * 1024 * 1024
+MAX_CATALOG = 8 * 1024 * 1024
 """Most bytes of a request that carries a catalogue."""
 
-CatalogParam = Annotated[str, Meta(max_length=MOST_CATALOG, description="a catalogue file: the text of the YAML")]
+CatalogParam = Annotated[str, Meta(max_length=MAX_CATALOG, description="a catalogue file: the text of the YAML")]
 PruneParam = Annotated[
     bool, Meta(description="withdraw what the file does not name, apart from images that no applied file has ever named")
 ]
@@ -141,8 +141,8 @@ def actions(service: Service) -> list[Action[View]]:
         return ExportCatalogResponse(revision=call.view.revision, catalog=text)
 
     return [
-        operator_action(PlanCatalog, PlanCatalogResponse, plan_catalog, changes=False, most_body=MOST_CATALOG),
-        operator_action(ApplyCatalog, PlanCatalogResponse, apply_catalog, changes=True, most_body=MOST_CATALOG),
+        operator_action(PlanCatalog, PlanCatalogResponse, plan_catalog, changes=False, max_body=MAX_CATALOG),
+        operator_action(ApplyCatalog, PlanCatalogResponse, apply_catalog, changes=True, max_body=MAX_CATALOG),
         operator_action(ExportCatalog, ExportCatalogResponse, export_catalog, changes=False),
     ]
 

@@ -15,7 +15,7 @@ import phimage.delivery.door as downloads
 from phimage.actions.service import Service
 from phimage.catalog import jobs
 from phimage.catalog.store import View
-from phimage.chunks.uploads import MOST_PARTS, PART
+from phimage.chunks.uploads import MAX_PARTS, PART
 from phimage.delivery.errors import NotPublished, Purged
 from phimage.delivery.ticket import Ticket, read_ticket
 from phimage.errors import NotPermitted, UnavailableParam, UnknownUser
@@ -100,8 +100,8 @@ class UploadDoor:
             job = jobs.find(connection, asked.job)
         if job is None or job.state is not JobState.WAITING:
             raise uploads.Closed(f"the upload takes no parts: its publication is {job.state.value if job else 'gone'}")
-        most = job.origin.size or min(self._service.most_original, PART * MOST_PARTS)
-        return uploads.Upload(asked.job, most)
+        max_size = job.origin.size or min(self._service.max_original, PART * MAX_PARTS)
+        return uploads.Upload(asked.job, max_size)
 
 
 def _holder(ticket: Ticket, view: View) -> tuple[Household, User]:

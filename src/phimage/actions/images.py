@@ -37,7 +37,7 @@ ClusterParam = Annotated[
 
 NEWER_HEADER = "X-Phimage-Newer"
 """Tells, in an answer from a past revision, which newer versions of its families are listed now: `family=id, ...`."""
-MOST_NEWER = 20
+MAX_NEWER = 20
 
 
 class DescribePHostImage(Struct, rename="pascal", frozen=True, kw_only=True):
@@ -118,7 +118,7 @@ def actions(service: Service) -> list[Action[View]]:
         )
         hidden = newer(then, today)
         if hidden:
-            call.headers[NEWER_HEADER] = ", ".join(f"{family}={image}" for family, image in hidden[:MOST_NEWER])
+            call.headers[NEWER_HEADER] = ", ".join(f"{family}={image}" for family, image in hidden[:MAX_NEWER])
 
     return [
         Action(
@@ -136,8 +136,8 @@ def actions(service: Service) -> list[Action[View]]:
 def _limit(asked: int | None, by_path: int | None, service: Service) -> int:
     """Most images of a page. Never clamped: clients count pages by the Limit that they asked for (wire-protocol B7)."""
     limit = asked if asked is not None else by_path if by_path is not None else service.default_limit
-    if limit > service.most_limit:
-        raise UnavailableParam("Limit", detail=f"expected a number from 0 to {service.most_limit}")
+    if limit > service.max_limit:
+        raise UnavailableParam("Limit", detail=f"expected a number from 0 to {service.max_limit}")
     return limit
 
 

@@ -35,7 +35,7 @@ def operator_action(
     answer: Callable[[Any, Call[View]], Struct],
     *,
     changes: bool,
-    most_body: int = SMALL_BODY,
+    max_body: int = SMALL_BODY,
 ) -> Action[View]:
     """An Action that only keys of an operator account may call, named as its request type."""
     return Action(
@@ -45,7 +45,7 @@ def operator_action(
         answer=answer,
         right=Right.OPERATE,
         changes=changes,
-        most_body=most_body,
+        max_body=max_body,
     )
 
 

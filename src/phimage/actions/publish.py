@@ -187,8 +187,8 @@ def _asked_before(change: Change, token: str) -> Job | None:
 
 def _check_room(service: Service, size: int) -> None:
     """Raises TooLargeParam when it is known already that the bytes are too many, or have no room in the store."""
-    if size > service.most_original:
-        raise TooLargeParam("Size", detail=f"the original may have {service.most_original} bytes at most")
+    if size > service.max_original:
+        raise TooLargeParam("Size", detail=f"the original may have {service.max_original} bytes at most")
     free = service.store.free_bytes()
     if free is not None and free < service.reserve + size:
         told = f"the store has {free} bytes free and {service.reserve} stay so: make room, `phimage store gc` may help"

@@ -28,7 +28,7 @@ class SetQuota(Struct, rename="pascal", frozen=True, kw_only=True):
     """Limit the bytes of a project's images, or lift the limit. What is there already stays."""
 
     whose: WhoseParam
-    most: Annotated[int, Meta(ge=0, le=1 << 60, description="most bytes of raw disks; absent lifts the limit")] | None = None
+    limit: Annotated[int, Meta(ge=0, le=1 << 60, description="most bytes of raw disks; absent lifts the limit")] | None = None
 
 
 class ListQuotas(Struct, rename="pascal", frozen=True, kw_only=True):
@@ -39,7 +39,7 @@ class QuotaSet(Struct, rename="pascal", frozen=True, kw_only=True):
     """A quota. All figures are bytes of raw disks."""
 
     whose: Annotated[str, Meta(description="id of the project, or Base")]
-    most: Annotated[int, Meta(description="the limit")]
+    limit: Annotated[int, Meta(description="the limit")]
     published: Annotated[int, Meta(description="of images that have their bytes")]
     reserved: Annotated[int, Meta(description="of images that are being published")]
 
@@ -59,8 +59,8 @@ def actions(service: Service) -> list[Action[View]]:
             if project and PROJECTS.find(change.connection, project) is None:
                 raise UnavailableParam("Whose", detail=f"there is no project {project}")
             before = find_quota(change.connection, project)
-            if request.most is not None:
-                QUOTAS.put(change, Quota(project, request.most))
+            if request.limit is not None:
+                QUOTAS.put(change, Quota(project, request.limit))
             elif before is not None:
                 QUOTAS.withdraw(change, before)
         return Empty()
@@ -72,7 +72,7 @@ def actions(service: Service) -> list[Action[View]]:
             uses = [use_of(connection, quota.project) for quota in found]
         return ListQuotasResponse(
             quota_set=tuple(
-                QuotaSet(whose=quota.project or BASE, most=quota.most, published=use.published, reserved=use.reserved)
+                QuotaSet(whose=quota.project or BASE, limit=quota.limit, published=use.published, reserved=use.reserved)
                 for quota, use in zip(found, uses, strict=True)
             )
         )

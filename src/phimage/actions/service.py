@@ -19,21 +19,21 @@ from phimage.model.ids import ImageId, JobId, RandomBytes, Revision
 
 
 class Service(Struct, frozen=True):
-    """One installation. `most_limit` bounds Limit, `require_zone` says whether a list must name its zone.
+    """One installation. `max_limit` bounds Limit, `require_zone` says whether a list must name its zone.
 
-    `most_original` is the most bytes of a file that is published, `reserve` how many stay free in the store, `public_url` the
+    `max_original` is the most bytes of a file that is published, `reserve` how many stay free in the store, `public_url` the
     address in URLs that are handed out; empty means the one that the caller used. `propagation_seconds` after one process
     learned of a revision, every process answers with it.
     """
 
     catalog: Catalog
     store: Store
-    most_original: int = 256 << 30
+    max_original: int = 256 << 30
     reserve: int = 0
     public_url: str = ""
     require_zone: bool = True
     default_limit: int = 20
-    most_limit: int = 1000
+    max_limit: int = 1000
     random: RandomBytes = secrets.token_bytes
     propagation_seconds: float = STALE_SECONDS
     now: Callable[[], float] = time.time

@@ -83,8 +83,8 @@ def actions(service: Service) -> list[Action[View]]:
             if job.origin.url or job.origin.size != request.size:
                 raise UnavailableParam("ImageId", detail=f"no upload is awaited: its publication is {job.state.value}")
             return progress(GetPHostImageJob(image_id=request.image_id), call)  # the answer to the first call was lost
-        if request.size > service.most_original:
-            raise TooLargeParam("Size", detail=f"the original may have {service.most_original} bytes at most")
+        if request.size > service.max_original:
+            raise TooLargeParam("Size", detail=f"the original may have {service.max_original} bytes at most")
         origin = replace(job.origin, size=request.size, sent=digest_param("Digest", request.digest))
         try:
             uploads.complete(job.id, uploads.parts(service.store, job.id), request.size)

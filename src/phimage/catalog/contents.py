@@ -112,7 +112,7 @@ def use_of(connection: Connection, project: ProjectId) -> Use:
 def left_of(connection: Connection, project: ProjectId) -> int | None:
     """How many bytes a project may still publish; None without a quota. Exact only for who has the writers' turn."""
     quota = find_quota(connection, project)
-    return None if quota is None else quota.most - use_of(connection, project).total
+    return None if quota is None else quota.limit - use_of(connection, project).total
 
 
 def reserve(database: Database, id: JobId, size: int) -> int | None:

@@ -27,7 +27,7 @@ from phimage.catalog.revisions import Change
 from phimage.catalog.tables import LIVE, LIVING, Json
 from phimage.model.ids import Revision
 
-MOST_SHARED = 4096
+MAX_SHARED = 4096
 """How many values of a column are shared between the records that have them."""
 
 Record = TypeVar("Record", bound=msgspec.Struct)
@@ -152,7 +152,7 @@ def _reader(kind: Any, hint: Any) -> Callable[[Any], Any] | None:
     if isinstance(hint, type) and issubclass(hint, Enum):
         return {member.value: member for member in hint}.__getitem__  # calling an Enum takes five times as long
     if isinstance(kind, Json):
-        decode = lru_cache(MOST_SHARED)(msgspec.json.Decoder(hint).decode)
+        decode = lru_cache(MAX_SHARED)(msgspec.json.Decoder(hint).decode)
         return lambda text: None if text is None else decode(text)
     if isinstance(kind, Boolean):
         return bool  # SQLite has 0 and 1

@@ -34,7 +34,7 @@ from phimage.model.ids import PublicKey
 
 BATCH = 2000
 """Rows that are held at once."""
-MOST_TOLD = 10
+MAX_TOLD = 10
 """How many findings of one kind are told in one table; there may be more."""
 
 FACTS = tuple(table for table in tables.metadata.sorted_tables if {"since", "until"} <= set(table.c.keys()))
@@ -89,7 +89,7 @@ def _damage(database: Database) -> Iterator[Finding]:
     try:
         with database.read() as connection:
             if connection.dialect.name == "sqlite":
-                lines = connection.exec_driver_sql(f"PRAGMA integrity_check({MOST_TOLD})").scalars()
+                lines = connection.exec_driver_sql(f"PRAGMA integrity_check({MAX_TOLD})").scalars()
                 yield from (Finding("integrity", "", str(line)) for line in lines if line != "ok")
             present = inspect(connection).get_table_names()
             for table in (name for name in tables.metadata.tables if name in present):
@@ -130,12 +130,12 @@ def _revisions(connection: Connection) -> Iterator[Finding]:
         yield Finding("contiguous", "revision", f"{count} revisions up to number {newest}")
     before = func.lag(_revision.time).over(order_by=_revision.number)
     timed = select(_revision.number, _revision.time, before.label("before")).subquery()
-    for row in connection.execute(select(timed.c.number).where(timed.c.time < timed.c.before).limit(MOST_TOLD)):
+    for row in connection.execute(select(timed.c.number).where(timed.c.time < timed.c.before).limit(MAX_TOLD)):
         yield Finding("time", "revision", f"revision {row.number} is older than the one before it")
     numbers, changed = select(_revision.number), select(_change.revision)
-    for number in connection.execute(except_(numbers, changed).limit(MOST_TOLD)).scalars():
+    for number in connection.execute(except_(numbers, changed).limit(MAX_TOLD)).scalars():
         yield Finding("log", "revision", f"revision {number} touched nothing")
-    for number in connection.execute(except_(changed, numbers).limit(MOST_TOLD)).scalars():
+    for number in connection.execute(except_(changed, numbers).limit(MAX_TOLD)).scalars():
         yield Finding("log", "change", f"there is no revision {number}")
 
 
@@ -146,7 +146,7 @@ def _facts(connection: Connection, table: Table) -> Iterator[Finding]:
     rows = select(id, since, until, following).subquery()
 
     def told(check: str, query: Any, words: str) -> Iterator[Finding]:
-        for row in connection.execute(query.limit(MOST_TOLD)):
+        for row in connection.execute(query.limit(MAX_TOLD)):
             yield Finding(check, str(table.name), words.format(*row))
 
     backward = select(rows.c.id, rows.c.since, rows.c.until).where(rows.c.since >= rows.c.until)
@@ -183,5 +183,5 @@ def _sealed(connection: Connection, seal: Seal) -> Iterator[Finding]:
             seal.open(PublicKey(row.id), row.sealed)
         except SetupError:
             wrong += 1
-            if wrong <= MOST_TOLD:
+            if wrong <= MAX_TOLD:
                 yield Finding("seal", "key", f"the private key of {row.id} does not open under this master key")

@@ -27,8 +27,8 @@ class _Entry(Struct, frozen=True):
 class Touches:
     """Which revision touched each scope last, as far as this process knows. Bounded: it forgets by calling all touched."""
 
-    def __init__(self, most: int) -> None:
-        self._most = most
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
         self._last: dict[str, Revision] = {}
         self._floor = Revision(0)
 
@@ -36,7 +36,7 @@ class Touches:
         """Scopes were touched by revisions up to `newest`."""
         for scope, revision in scopes.items():
             self._last[scope] = max(revision, self._last.get(scope, revision))
-        if len(self._last) > self._most:
+        if len(self._last) > self._limit:
             self.note_all(newest)
 
     def note_all(self, newest: Revision) -> None:
@@ -52,8 +52,8 @@ class Touches:
 class Memory:
     """Remembers the values that were asked for last, up to a weight of `most` together. Safe to use from several threads."""
 
-    def __init__(self, most: int, touches: Touches) -> None:
-        self._most = most
+    def __init__(self, limit: int, touches: Touches) -> None:
+        self._limit = limit
         self._touches = touches
         self._lock = threading.Lock()
         self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
@@ -84,10 +84,10 @@ class Memory:
             self.misses += 1  # here, because a request that must wait looks more than once
             old = self._entries.pop(name, None)
             self._weight -= old.weight if old else 0
-            if weight > self._most // 2:
+            if weight > self._limit // 2:
                 return False
             self._entries[name] = _Entry(value, read_at, scopes, weight)
             self._weight += weight
-            while self._weight > self._most:
+            while self._weight > self._limit:
                 self._weight -= self._entries.popitem(last=False)[1].weight
             return True

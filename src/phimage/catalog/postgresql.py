@@ -19,7 +19,7 @@ from psycopg import sql
 from sqlalchemy import Connection, Dialect, Table
 
 from phimage.catalog.circuit import Circuit, no_answer
-from phimage.catalog.question import MOST_AT_ONCE, Inquiry, Row, made
+from phimage.catalog.question import MAX_AT_ONCE, Inquiry, Row, made
 from phimage.errors import ServiceUnavailable, SetupError
 
 Value = TypeVar("Value")
@@ -67,7 +67,7 @@ class Lines:
     async def ask(self, inquiry: Inquiry[Value]) -> Value:
         """What comes of an inquiry. Raises ServiceUnavailable, and MustWait when that is more than is made in between."""
         self._circuit.check()
-        put = inquiry.question.put(self._dialect, inquiry.values, MOST_AT_ONCE + 1)
+        put = inquiry.question.put(self._dialect, inquiry.values, MAX_AT_ONCE + 1)
         async with self._turn:
             rows = await self._rows(*put)
         return made(inquiry, rows)

@@ -19,22 +19,22 @@ Row = Sequence[Any]
 
 ALL = 2**62
 """More rows than there are."""
-MOST_AT_ONCE = 200
+MAX_AT_ONCE = 200
 """Rows that the event loop reads and decodes while everybody else waits: about a millisecond. More are for a thread."""
-_MOST = "most_rows"
+_MAX = "max_rows"
 
 
 class Question:
     """A statement that only reads. Rows come as the driver has them: decode them with `Facts.decode`."""
 
     def __init__(self, statement: Select[Any] | CompoundSelect[Any]) -> None:
-        self._statement = statement.limit(bindparam(_MOST, type_=BigInteger))
+        self._statement = statement.limit(bindparam(_MAX, type_=BigInteger))
         self._compiled: dict[str, tuple[SQLCompiler, str]] = {}
 
-    def put(self, dialect: Dialect, values: dict[str, Any], most: int) -> tuple[str, Any]:
+    def put(self, dialect: Dialect, values: dict[str, Any], limit: int) -> tuple[str, Any]:
         """The statement and its parameters for a driver's cursor. The answer has at most so many rows."""
         compiled, text = self._compiled.get(dialect.name) or self._compile(dialect)
-        named = compiled.construct_params({**values, _MOST: most})
+        named = compiled.construct_params({**values, _MAX: limit})
         order = compiled.positiontup
         return text, named if order is None else [named[name] for name in order]
 
@@ -60,7 +60,7 @@ class Inquiry(Struct, Generic[Value], frozen=True):
 
 
 def made(inquiry: Inquiry[Value], rows: Sequence[Row]) -> Value:
-    """What comes of at most `MOST_AT_ONCE` + 1 rows. Raises MustWait when there are more than are made in between."""
-    if len(rows) > MOST_AT_ONCE:
+    """What comes of at most `MAX_AT_ONCE` + 1 rows. Raises MustWait when there are more than are made in between."""
+    if len(rows) > MAX_AT_ONCE:
         raise MustWait
     return inquiry.make(rows)

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from sqlalchemy import Dialect
 
-from phimage.catalog.question import MOST_AT_ONCE, Inquiry, made
+from phimage.catalog.question import MAX_AT_ONCE, Inquiry, made
 from phimage.errors import MustWait
 
 Value = TypeVar("Value")
@@ -26,7 +26,7 @@ class File:
         try:
             if self._cursor is None:
                 self._cursor = self._open()
-            self._cursor.execute(*inquiry.question.put(self._dialect, inquiry.values, MOST_AT_ONCE + 1))
+            self._cursor.execute(*inquiry.question.put(self._dialect, inquiry.values, MAX_AT_ONCE + 1))
             rows = self._cursor.fetchall()
         except sqlite3.Error:
             raise MustWait from None  # whoever may wait finds out what it is

@@ -47,11 +47,11 @@ from phimage.model.topology import Topology
 
 Value = TypeVar("Value")
 
-MOST_ENTRIES = 8_000
+MAX_ENTRIES = 8_000
 """How many scopes a process remembers; one of many images counts once for every ten of them, which is about 6 kB."""
-MOST_ANSWERS = 32_000_000
+MAX_ANSWERS = 32_000_000
 """How many bytes of answers, and of their parts, a process remembers; a page of 20 images is about 7 kB."""
-MOST_REQUESTS = 8_000_000
+MAX_REQUESTS = 8_000_000
 """How many bytes of admitted requests a process remembers, with all that is known of them."""
 _ABOUT = 1_000
 """Bytes that remembering something takes beside the thing itself."""
@@ -66,16 +66,16 @@ class Catalog:
         self,
         database: Database,
         seal: Seal,
-        most_entries: int = MOST_ENTRIES,
+        max_entries: int = MAX_ENTRIES,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.database = database
         self.seal = seal
         self._lock = threading.Lock()
-        self._touches = Touches(10 * most_entries)
-        self.facts = Memory(most_entries, self._touches)
-        self.answers = Memory(MOST_ANSWERS, self._touches)
-        self.requests = Memory(MOST_REQUESTS, self._touches)
+        self._touches = Touches(10 * max_entries)
+        self.facts = Memory(max_entries, self._touches)
+        self.answers = Memory(MAX_ANSWERS, self._touches)
+        self.requests = Memory(MAX_REQUESTS, self._touches)
         self._listeners: list[Callable[[], object]] = []
         self._journal = Journal(database, self._committed)
         self._clock = clock

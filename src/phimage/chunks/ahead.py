@@ -11,20 +11,20 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def ahead(work: Callable[[Item], Result], items: Iterable[Item], most: int) -> Iterator[Result]:
+def ahead(work: Callable[[Item], Result], items: Iterable[Item], limit: int) -> Iterator[Result]:
     """The results for all items, in their order, with at most `most` being made or waiting at once.
 
     An error comes where its result would have come, and ends it. With `most` 0 nothing is done ahead and no thread started.
     """
-    if most < 1:
+    if limit < 1:
         yield from map(work, items)
         return
-    pool = ThreadPoolExecutor(most, thread_name_prefix="phimage-ahead")
+    pool = ThreadPoolExecutor(limit, thread_name_prefix="phimage-ahead")
     waiting: deque[Future[Result]] = deque()
     try:
         for item in items:
             waiting.append(pool.submit(work, item))
-            if len(waiting) >= most:
+            if len(waiting) >= limit:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 
 from phimage.chunks.errors import StoreFailure
-from phimage.chunks.layout import LEAST_GRACE_SECONDS, SWEEPS
+from phimage.chunks.layout import MIN_GRACE_SECONDS, SWEEPS
 from phimage.chunks.store import Store
 
 
@@ -32,7 +32,7 @@ class Announcement:
         for other in self._store.list(SWEEPS):
             if other.name == self._name:
                 continue
-            if other.modified > self._now - LEAST_GRACE_SECONDS:
+            if other.modified > self._now - MIN_GRACE_SECONDS:
                 self._store.delete(self._name)
                 raise StoreFailure("collect", other.name, "busy", "another collection is under way")
             self._store.delete(other.name)

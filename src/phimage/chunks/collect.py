@@ -1,6 +1,6 @@
 """Collection: removing what no live image needs, while others publish, read and delete.
 
-Why nothing that is needed is removed. Let g = LEAST_GRACE_SECONDS, G >= g the grace of this collection, t its `now`.
+Why nothing that is needed is removed. Let g = MIN_GRACE_SECONDS, G >= g the grace of this collection, t its `now`.
 
 1. A writer puts chunks, then the manifest, then the caller registers the manifest's digest: from then on `live` names it. A
    chunk that is there already is not put again, but refreshed when it is older than g/2 (`hold`). When the writer finishes, at
@@ -49,7 +49,7 @@ from phimage.chunks.announce import Announcement
 from phimage.chunks.errors import BadManifest
 from phimage.chunks.layout import (
     CHUNKS,
-    LEAST_GRACE_SECONDS,
+    MIN_GRACE_SECONDS,
     MANIFESTS,
     ChunkDigest,
     ManifestDigest,
@@ -140,8 +140,8 @@ def collect(
     BadManifest for a live image without manifest, StoreFailure (`busy` on S3 while another collection is under way), and
     ValueError for a grace that writers do not reckon with.
     """
-    if grace_seconds < LEAST_GRACE_SECONDS:
-        raise ValueError(f"a grace of {grace_seconds:g} s: writers rely on {LEAST_GRACE_SECONDS:g} s")
+    if grace_seconds < MIN_GRACE_SECONDS:
+        raise ValueError(f"a grace of {grace_seconds:g} s: writers rely on {MIN_GRACE_SECONDS:g} s")
     before = now - grace_seconds
     needed, kept = _Needed(store), _Needed(store)
     needed.add(live())

@@ -24,7 +24,7 @@ from typing import Any
 from msgspec import Struct
 
 from phimage.chunks.errors import Absent, Reason, StoreFailure
-from phimage.chunks.store import MOST_OBJECT_BYTES, Stored, check_name, check_prefix
+from phimage.chunks.store import MAX_OBJECT_BYTES, Stored, check_name, check_prefix
 
 _REASONS: dict[int, Reason] = {
     errno.ENOSPC: "no space",
@@ -85,7 +85,7 @@ class FolderStore:
     def put(self, name: str, data: bytes) -> None:
         """See Store."""
         check_name(name)
-        if len(data) > MOST_OBJECT_BYTES:
+        if len(data) > MAX_OBJECT_BYTES:
             raise StoreFailure("put", name, "too large")
         target = self._root / name
         temporary = self._root / ".tmp" / secrets.token_hex(16)
@@ -116,7 +116,7 @@ class FolderStore:
                 found = os.fstat(file)
                 if not stat.S_ISREG(found.st_mode):
                     raise Absent(name)
-                if found.st_size > MOST_OBJECT_BYTES:
+                if found.st_size > MAX_OBJECT_BYTES:
                     raise StoreFailure("get", name, "too large")
                 pieces = []
                 while piece := os.read(file, _READ_BYTES):

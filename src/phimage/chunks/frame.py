@@ -10,7 +10,7 @@ import sys
 from functools import lru_cache
 from hashlib import sha256
 
-from phimage.chunks.layout import MOST_CHUNK_SIZE, ChunkDigest
+from phimage.chunks.layout import MAX_CHUNK_SIZE, ChunkDigest
 
 if sys.version_info >= (3, 14):
     from compression import zstd as zstd
@@ -20,7 +20,7 @@ else:
 LEVEL = 3
 """zstd's own default: half the time of level 5 for a few hundredths more bytes."""
 
-_WINDOW: dict[int, int] = {zstd.DecompressionParameter.window_log_max: MOST_CHUNK_SIZE.bit_length()}
+_WINDOW: dict[int, int] = {zstd.DecompressionParameter.window_log_max: MAX_CHUNK_SIZE.bit_length()}
 _SPARE_BYTES = 1024
 
 

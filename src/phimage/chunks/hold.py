@@ -1,6 +1,6 @@
 """Relying on objects that are already there, while a collection may run.
 
-With g = LEAST_GRACE_SECONDS, or a longer grace that every collection of the store keeps: whoever relies on an object at time u
+With g = MIN_GRACE_SECONDS, or a longer grace that every collection of the store keeps: whoever relies on an object at time u
 has seen or made its modification time at least u - g/2, and `register_before` says until when what relies on it must be
 registered (named by `collect`'s `live`). `collect` has the proof.
 """
@@ -14,21 +14,21 @@ from collections.abc import Callable, Iterable
 from phimage.chunks.ahead import ahead
 from phimage.chunks.announce import announced
 from phimage.chunks.errors import BadManifest, Lost
-from phimage.chunks.layout import LEAST_GRACE_SECONDS, ManifestDigest, chunk_name, manifest_name
+from phimage.chunks.layout import MIN_GRACE_SECONDS, ManifestDigest, chunk_name, manifest_name
 from phimage.chunks.manifest import Manifest, load_manifest
 from phimage.chunks.store import Store, Stored
 
-OLD_SECONDS = LEAST_GRACE_SECONDS / 2
+OLD_SECONDS = MIN_GRACE_SECONDS / 2
 """What is found older than this is refreshed."""
 
-REPEAT_SECONDS = LEAST_GRACE_SECONDS / 4
+REPEAT_SECONDS = MIN_GRACE_SECONDS / 4
 """Who has relied on objects for longer than this looks after all of them once more."""
 
-REGISTER_SECONDS = LEAST_GRACE_SECONDS / 8
+REGISTER_SECONDS = MIN_GRACE_SECONDS / 8
 """What was looked after stays at least this long; as much again is left for clocks that differ."""
 
 
-RECENT_SECONDS = LEAST_GRACE_SECONDS / 4
+RECENT_SECONDS = MIN_GRACE_SECONDS / 4
 """What was put or refreshed less than this ago may still be in somebody's hands: another writer's, or a collection's."""
 
 _AT_ONCE = 8
@@ -42,11 +42,11 @@ class Hold:
         store: Store,
         now: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
-        grace: float = LEAST_GRACE_SECONDS,
+        grace: float = MIN_GRACE_SECONDS,
     ) -> None:
         """`grace`: no collection of this store removes what was put or refreshed less than so many seconds ago. The times above
         are those of the least grace, and grow with it."""
-        longer = grace / LEAST_GRACE_SECONDS
+        longer = grace / MIN_GRACE_SECONDS
         self._old, self._repeat, self._register = OLD_SECONDS * longer, REPEAT_SECONDS * longer, REGISTER_SECONDS * longer
         self._store = store
         self._now = now

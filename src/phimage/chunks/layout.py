@@ -17,10 +17,10 @@ ManifestDigest = NewType("ManifestDigest", str)
 CHUNK_SIZE = 1 << 20
 """Bytes of a chunk in new manifests; chosen by measurement (docs/store-format.md)."""
 
-LEAST_CHUNK_SIZE = 64 << 10
-MOST_CHUNK_SIZE = 16 << 20
-MOST_DISK_SIZE = 64 << 40
-MOST_CHUNKS = 2_000_000
+MIN_CHUNK_SIZE = 64 << 10
+MAX_CHUNK_SIZE = 16 << 20
+MAX_DISK_SIZE = 64 << 40
+MAX_CHUNKS = 2_000_000
 """How many chunks that are not zeros a manifest may name: its bytes stay below what a store keeps in one object."""
 
 CHUNKS = "chunks"
@@ -29,7 +29,7 @@ QUARANTINE = "quarantine"
 SWEEPS = "sweeps"
 INSTALLATION = "installation"
 
-LEAST_GRACE_SECONDS = 3600.0
+MIN_GRACE_SECONDS = 3600.0
 """No collection removes what was put or refreshed less than this ago; writers rely on it (`collect`)."""
 
 _HEXADECIMAL = re.compile(r"[0-9a-f]{64}")

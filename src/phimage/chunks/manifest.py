@@ -13,10 +13,10 @@ from msgspec import Struct
 from phimage.chunks.errors import Absent, BadManifest
 from phimage.chunks.frame import zero_digest
 from phimage.chunks.layout import (
-    LEAST_CHUNK_SIZE,
-    MOST_CHUNK_SIZE,
-    MOST_CHUNKS,
-    MOST_DISK_SIZE,
+    MIN_CHUNK_SIZE,
+    MAX_CHUNK_SIZE,
+    MAX_CHUNKS,
+    MAX_DISK_SIZE,
     ChunkDigest,
     DiskDigest,
     ManifestDigest,
@@ -28,8 +28,8 @@ from phimage.chunks.store import Store
 FORMAT = "phimage-disk-1"
 
 _DIGEST_BYTES = 32
-_MOST_DEPTH = 32
-_MOST_FACTS_BYTES = 1 << 20
+_MAX_DEPTH = 32
+_MAX_FACTS_BYTES = 1 << 20
 
 
 class Run(Struct, frozen=True):
@@ -91,10 +91,10 @@ def build(
     size: int, chunk_size: int, disk: DiskDigest, chunks: Iterable[ChunkDigest | int], facts: Mapping[str, Any]
 ) -> Manifest:
     """A manifest of chunks in order, each a digest or a number of chunks of zeros. Raises ValueError."""
-    if not LEAST_CHUNK_SIZE <= chunk_size <= MOST_CHUNK_SIZE or chunk_size & (chunk_size - 1):
-        raise ValueError(f"chunks of {chunk_size} bytes; they have a power of two from {LEAST_CHUNK_SIZE} to {MOST_CHUNK_SIZE}")
-    if not 1 <= size <= MOST_DISK_SIZE:
-        raise ValueError(f"a disk of {size} bytes; it has from 1 to {MOST_DISK_SIZE}")
+    if not MIN_CHUNK_SIZE <= chunk_size <= MAX_CHUNK_SIZE or chunk_size & (chunk_size - 1):
+        raise ValueError(f"chunks of {chunk_size} bytes; they have a power of two from {MIN_CHUNK_SIZE} to {MAX_CHUNK_SIZE}")
+    if not 1 <= size <= MAX_DISK_SIZE:
+        raise ValueError(f"a disk of {size} bytes; it has from 1 to {MAX_DISK_SIZE}")
     if len(disk) != 2 * _DIGEST_BYTES or disk.strip("0123456789abcdef"):
         raise ValueError("the disk's digest is no SHA-256 in hexadecimal")
     count = chunk_count(size, chunk_size)
@@ -115,8 +115,8 @@ def build(
             open_run = bytearray() if open_run is None else open_run
             open_run += chunk
             index, stored = index + 1, stored + 1
-        if index > count or stored > MOST_CHUNKS:
-            raise ValueError(f"more chunks than {min(count, MOST_CHUNKS)}")
+        if index > count or stored > MAX_CHUNKS:
+            raise ValueError(f"more chunks than {min(count, MAX_CHUNKS)}")
     if open_run is not None:
         runs.append(Run(index - len(open_run) // _DIGEST_BYTES, bytes(open_run)))
     if index != count:
@@ -177,12 +177,12 @@ def load_manifest(store: Store, digest: ManifestDigest) -> Manifest:
 def _check_facts(facts: Mapping[str, Any]) -> None:
     """Only what every JSON program writes and reads in the same way."""
     _check_fact(facts, 0)
-    if len(msgspec.json.encode(facts)) > _MOST_FACTS_BYTES:
-        raise ValueError(f"facts of more than {_MOST_FACTS_BYTES} bytes")
+    if len(msgspec.json.encode(facts)) > _MAX_FACTS_BYTES:
+        raise ValueError(f"facts of more than {_MAX_FACTS_BYTES} bytes")
 
 
 def _check_fact(fact: object, depth: int) -> None:
-    if depth > _MOST_DEPTH:
+    if depth > _MAX_DEPTH:
         raise ValueError("facts are nested too deeply")
     if isinstance(fact, Mapping):
         for name, value in fact.items():

@@ -10,7 +10,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from phimage.chunks.errors import Absent, StoreFailure
-from phimage.chunks.store import MOST_OBJECT_BYTES, Stored, check_name, check_prefix, inside
+from phimage.chunks.store import MAX_OBJECT_BYTES, Stored, check_name, check_prefix, inside
 
 
 class _Held(Struct, frozen=True):
@@ -31,7 +31,7 @@ class MemoryStore:
     def put(self, name: str, data: bytes) -> None:
         """See Store."""
         check_name(name)
-        if len(data) > MOST_OBJECT_BYTES:
+        if len(data) > MAX_OBJECT_BYTES:
             raise StoreFailure("put", name, "too large")
         with self._lock:
             self.objects[name] = _Held(bytes(data), self._now())

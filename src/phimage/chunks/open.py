@@ -15,7 +15,7 @@ from phimage.chunks.wrap import limited, persistent, retrying
 from phimage.errors import SetupError
 from phimage.waiting import Patience
 
-MOST_REQUESTS = 16
+MAX_REQUESTS = 16
 """How many requests one process has under way at one S3."""
 
 LOCK_SECONDS = 1.0
@@ -38,9 +38,9 @@ def open_store(text: str, setting: str = "PHIMAGE_STORE", patience: Patience | N
         return MemoryStore()
     if text.startswith("s3://"):
         if patience is None:
-            return retrying(limited(S3Store(s3_place(text, setting)), MOST_REQUESTS))
+            return retrying(limited(S3Store(s3_place(text, setting)), MAX_REQUESTS))
         seconds = min(patience.limit, REQUEST_SECONDS)
-        return persistent(limited(S3Store(s3_place(text, setting), request_seconds=seconds), MOST_REQUESTS), patience)
+        return persistent(limited(S3Store(s3_place(text, setting), request_seconds=seconds), MAX_REQUESTS), patience)
     if not text or re.match(r"[a-z][a-z0-9+.-]*:", text, re.IGNORECASE):
         raise SetupError(f"{setting} is none of: the path of a folder, s3://bucket/prefix?endpoint=..., memory:")
     try:

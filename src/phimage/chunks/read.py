@@ -67,17 +67,17 @@ class DiskReader:
             pieces.append(self._kept(index)[max(0, offset - begins) : offset + length - begins])
         return b"".join(pieces)
 
-    def chunks(self, start: int = 0, stop: int | None = None, most_ahead: int = AHEAD) -> Iterator[bytes]:
+    def chunks(self, start: int = 0, stop: int | None = None, max_ahead: int = AHEAD) -> Iterator[bytes]:
         """The bytes from offset `start` until before `stop`, in pieces of at most a chunk. Raises ValueError outside."""
         stop = self.manifest.size if stop is None else stop
         if not 0 <= start <= stop <= self.manifest.size:
             raise ValueError(f"{start} to {stop} is not inside a disk of {self.manifest.size} bytes")
-        return self._pieces(start, stop, most_ahead)
+        return self._pieces(start, stop, max_ahead)
 
-    def frames(self, first: int = 0, stop: int | None = None, most_ahead: int = AHEAD) -> Iterator[bytes]:
+    def frames(self, first: int = 0, stop: int | None = None, max_ahead: int = AHEAD) -> Iterator[bytes]:
         """The zstd frames of the chunks `first` until before `stop`; all of them are the disk as one zstd file."""
         indices = range(first, self.manifest.count if stop is None else stop)
-        return ahead(self.frame, indices, most_ahead)
+        return ahead(self.frame, indices, max_ahead)
 
     def frame(self, index: int) -> bytes:
         """The zstd frame of one chunk, verified; for zeros the constant one."""
@@ -85,7 +85,7 @@ class DiskReader:
         self._raw(index, frame)
         return frame if frame is not None else zero_frame(self.manifest.length(index))
 
-    def _pieces(self, start: int, stop: int, most_ahead: int) -> Iterator[bytes]:
+    def _pieces(self, start: int, stop: int, max_ahead: int) -> Iterator[bytes]:
         size = self.manifest.chunk_size
         indices = range(start // size, -(-stop // size)) if start < stop else range(0)
 
@@ -95,7 +95,7 @@ class DiskReader:
                 return self.chunk(index)
             return self._kept(index)[max(0, start - begins) : stop - begins]
 
-        return ahead(piece, indices, most_ahead if len(indices) > 1 else 0)
+        return ahead(piece, indices, max_ahead if len(indices) > 1 else 0)
 
     def _kept(self, index: int) -> bytes:
         """A chunk from those that were kept, or else from the store."""

@@ -21,7 +21,7 @@ from obstore.exceptions import BaseError, PermissionDeniedError, Unauthenticated
 from obstore.store import S3Store as Remote
 
 from phimage.chunks.errors import Absent, Reason, StoreFailure
-from phimage.chunks.store import MOST_OBJECT_BYTES, Stored, check_name, check_prefix
+from phimage.chunks.store import MAX_OBJECT_BYTES, Stored, check_name, check_prefix
 
 if TYPE_CHECKING:  # they exist for type checkers only
     from obstore.store import ClientConfig, S3Config
@@ -89,7 +89,7 @@ class S3Store:
     def put(self, name: str, data: bytes) -> None:
         """See Store."""
         check_name(name)
-        if len(data) > MOST_OBJECT_BYTES:
+        if len(data) > MAX_OBJECT_BYTES:
             raise StoreFailure("put", name, "too large")
         with _told("put", name):
             obstore.put(self._remote, name, data, use_multipart=False)
@@ -99,7 +99,7 @@ class S3Store:
         check_name(name)
         with _told("get", name, absent=True):
             answer = obstore.get(self._remote, name)
-            if answer.meta["size"] > MOST_OBJECT_BYTES:
+            if answer.meta["size"] > MAX_OBJECT_BYTES:
                 raise StoreFailure("get", name, "too large")
             return bytes(answer.bytes())
 

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
-MOST_OBJECT_BYTES = 256 << 20
+MAX_OBJECT_BYTES = 256 << 20
 """No object is larger: a store refuses to put or to read more, so that a foreign file cannot fill the memory."""
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}(?:/[a-z0-9][a-z0-9._-]{0,99}){0,7}")

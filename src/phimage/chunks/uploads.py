@@ -28,10 +28,10 @@ from phimage.model.ids import JobId
 PART: Final = 16 << 20
 """Bytes of every part but the last, which may be shorter."""
 
-MOST_PARTS: Final = 1 << 18
+MAX_PARTS: Final = 1 << 18
 """Of one upload: 4 TiB. What is larger comes from a URL."""
 
-MOST_FRAME: Final = PART + PART // 128 + 1024
+MAX_FRAME: Final = PART + PART // 128 + 1024
 """Bytes of a part's frame: no compression makes them more."""
 
 UPLOADS: Final = "uploads"
@@ -80,7 +80,7 @@ def check_frame(frame: bytes) -> Packed:
 
     Never more than a piece of what it holds is in memory, and nothing is made of it beyond the size that it tells.
     """
-    if len(frame) > MOST_FRAME:
+    if len(frame) > MAX_FRAME:
         raise Damaged(f"{len(frame)} bytes are too many for a part")
     if frame == zero_frame(PART):  # most of many disks
         return Packed(frame, PART, zero_digest(PART).hex())

@@ -147,9 +147,9 @@ def persistent(store: Store, patience: Patience) -> Store:
     return Wrapped(store, persist)
 
 
-def limited(store: Store, most: int) -> Store:
+def limited(store: Store, limit: int) -> Store:
     """Let at most `most` calls be under way at once; others wait."""
-    places = threading.BoundedSemaphore(most)
+    places = threading.BoundedSemaphore(limit)
 
     def one_of_few(_operation: Operation, _sent: int, call: Callable[[], Result]) -> Result:
         with places:

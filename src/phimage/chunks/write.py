@@ -24,7 +24,7 @@ from phimage.chunks.frame import LEVEL, pack, zeros
 from phimage.chunks.hold import Hold
 from phimage.chunks.layout import (
     CHUNK_SIZE,
-    MOST_CHUNKS,
+    MAX_CHUNKS,
     ChunkDigest,
     DiskDigest,
     ManifestDigest,
@@ -37,7 +37,7 @@ from phimage.chunks.store import Store
 WORKERS = 4
 """Two cores compress; the others of these threads wait for the disk or the network."""
 
-_MOST_REMEMBERED = 1 << 20
+_MAX_REMEMBERED = 1 << 20
 
 
 class Written(Struct, frozen=True):
@@ -189,8 +189,8 @@ class DiskWriter:
                 self._chunks.append(1)
         else:
             self._stored += 1
-            if self._stored > MOST_CHUNKS:
-                raise WrongDisk(f"more than {MOST_CHUNKS} chunks that are not zeros")
+            if self._stored > MAX_CHUNKS:
+                raise WrongDisk(f"more than {MAX_CHUNKS} chunks that are not zeros")
             self._chunks.append(ChunkDigest(b""))
             self._room.acquire()
             self._pool.submit(self._keep, len(self._chunks) - 1, raw)
@@ -212,7 +212,7 @@ class DiskWriter:
         with self._lock:
             if digest in self._seen:
                 return  # it was put, is being put, or its failure fails the whole disk
-            if len(self._seen) < _MOST_REMEMBERED:
+            if len(self._seen) < _MAX_REMEMBERED:
                 self._seen.add(digest)
         name = chunk_name(digest)
         if self._hold.ensure(name):

@@ -14,9 +14,9 @@ from phimage.delivery.qcow2 import Qcow2
 from phimage.delivery.raw import Raw
 from phimage.delivery.representation import Text
 
-MOST_DISKS = 8
+MAX_DISKS = 8
 _CACHED_BYTES = 4 << 20  # of raw chunks, for each disk
-_MOST_DIGESTS = 1_000_000  # chunks that the manifests of all open disks name together, 32 bytes each
+_MAX_DIGESTS = 1_000_000  # chunks that the manifests of all open disks name together, 32 bytes each
 
 
 class Disk:
@@ -69,7 +69,7 @@ class Disks:
             disk = Disk(self._store, DiskReader(self._store, digest, manifest, cached=cached))
             with self._lock:
                 self._disks[digest] = disk
-                while len(self._disks) > 1 and (len(self._disks) > MOST_DISKS or self._digests() > _MOST_DIGESTS):
+                while len(self._disks) > 1 and (len(self._disks) > MAX_DISKS or self._digests() > _MAX_DIGESTS):
                     self._disks.popitem(last=False)
         return disk
 

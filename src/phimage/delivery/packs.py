@@ -47,20 +47,20 @@ class Pack(Struct, frozen=True):
 
 
 class Packs:
-    """The packs of a folder, which is made at need. With `most_bytes` 0 there are none, nor for a store without files."""
+    """The packs of a folder, which is made at need. With `max_bytes` 0 there are none, nor for a store without files."""
 
-    def __init__(self, store: Store, folder: Path, most_bytes: int, now: Callable[[], float] = time.time) -> None:
+    def __init__(self, store: Store, folder: Path, max_bytes: int, now: Callable[[], float] = time.time) -> None:
         self._folder = folder
-        self._most_bytes = most_bytes if store.path(CHUNKS) is not None else 0
+        self._max_bytes = max_bytes if store.path(CHUNKS) is not None else 0
         self._now = now
 
     def wants(self, frames: Frames) -> bool:
         """Whether a pack of these frames would be kept."""
-        return 0 < frames.size <= self._most_bytes
+        return 0 < frames.size <= self._max_bytes
 
     def find(self, frames: Frames) -> Pack | None:
         """The pack of a disk, which then counts as asked for. Does not verify it. Raises OSError."""
-        for pack in self._all() if self._most_bytes else ():
+        for pack in self._all() if self._max_bytes else ():
             if (pack.manifest, pack.mark, pack.size) == (frames.manifest, frames.mark, frames.size):
                 with suppress(FileNotFoundError):
                     os.utime(pack.path, (self._now(), self._now()))
@@ -143,11 +143,11 @@ class Packs:
         taken = sum(pack.size for _, pack in packs)
         removed = []
         for asked, pack in sorted(packs, key=lambda found: found[0]):
-            if taken + frames.size <= self._most_bytes or asked > self._now() - RECENT_SECONDS:
+            if taken + frames.size <= self._max_bytes or asked > self._now() - RECENT_SECONDS:
                 break
             removed.append(pack)
             taken -= pack.size
-        if taken + frames.size > self._most_bytes:
+        if taken + frames.size > self._max_bytes:
             return False
         for pack in removed:
             pack.path.unlink(missing_ok=True)

@@ -18,7 +18,7 @@ from phimage.chunks.read import DiskReader
 from phimage.delivery.raw import disk_pieces
 from phimage.delivery.representation import Piece
 
-MOST_CLUSTER = 2 << 20
+MAX_CLUSTER = 2 << 20
 _SECTOR = 512
 _ENTRY = 8  # bytes of an entry in the L1, L2 and refcount tables
 _REFCOUNT = 2  # bytes of a reference count
@@ -37,7 +37,7 @@ class Qcow2:
     def __init__(self, reader: DiskReader) -> None:
         self._reader = reader
         self._manifest = manifest = reader.manifest
-        self._cluster = min(manifest.chunk_size, MOST_CLUSTER)
+        self._cluster = min(manifest.chunk_size, MAX_CLUSTER)
         self._per_table = self._cluster // _ENTRY
         self._virtual = -(-manifest.size // _SECTOR) * _SECTOR
         counts = [run.stop - run.first for run in manifest.runs]

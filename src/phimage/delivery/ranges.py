@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
-MOST_RANGES = 32
-_MOST_CHARACTERS = 2048
+MAX_RANGES = 32
+_MAX_CHARACTERS = 2048
 
 _UNIT = re.compile(r"bytes=", re.IGNORECASE)
 _SPEC = re.compile(r"([0-9]*)-([0-9]*)")
@@ -33,14 +33,14 @@ def read_ranges(header: str, size: int) -> tuple[Range, ...] | None:
     bytes, and for more ranges or more bytes than one who wants a part of something asks for (14.2).
     """
     unit = _UNIT.match(header)
-    if unit is None or len(header) > _MOST_CHARACTERS:
+    if unit is None or len(header) > _MAX_CHARACTERS:
         return None
     try:
         asked = list(_specs(header[unit.end() :], size))
     except ValueError:
         return None
     found = tuple(range for range in asked if range is not None)
-    if not asked or len(asked) > MOST_RANGES or (len(found) > 1 and sum(range.length for range in found) > size):
+    if not asked or len(asked) > MAX_RANGES or (len(found) > 1 and sum(range.length for range in found) > size):
         return None
     return found
 

@@ -19,8 +19,8 @@ Purpose = Literal["download", "upload"]
 Reason = Literal["expired", "altered", "malformed"]
 
 _FIELDS = ("Expires", "ProjectId", "PublicKey", "Ticket")
-_MOST_CHARACTERS = 2048
-_MOST_FIELDS = 32
+_MAX_CHARACTERS = 2048
+_MAX_FIELDS = 32
 
 
 class Ticket(Struct, frozen=True):
@@ -52,9 +52,9 @@ def read_ticket(secret: bytes, purpose: Purpose, subject: str, query: str, now: 
 def _read_fields(query: str) -> dict[str, str]:
     """Our fields, each there exactly once. Others are nobody's business here."""
     try:
-        if len(query) > _MOST_CHARACTERS:
+        if len(query) > _MAX_CHARACTERS:
             raise ValueError
-        pairs = parse_qsl(query, keep_blank_values=True, max_num_fields=_MOST_FIELDS)
+        pairs = parse_qsl(query, keep_blank_values=True, max_num_fields=_MAX_FIELDS)
     except ValueError:
         pairs = []
     ours = [(name, value) for name, value in pairs if name in _FIELDS]

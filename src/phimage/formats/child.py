@@ -15,8 +15,8 @@ from phimage.errors import SetupError
 from phimage.formats.cell import NO_CELL
 from phimage.formats.failure import QemuFailed, QemuStopped
 
-MOST_OUTPUT: Final = 1 << 20
-MOST_ERRORS: Final = 64 << 10
+MAX_OUTPUT: Final = 1 << 20
+MAX_ERRORS: Final = 64 << 10
 TICK: Final = 0.25
 _OPENING: Final = re.compile(r"^qemu-img: |Could not open '[^']*': ")
 STOPPED: Final = {
@@ -87,9 +87,9 @@ def _listen(
                     selector.unregister(key.fd)
             if heard is not None:
                 del output[:-256]
-            del errors[:-MOST_ERRORS]
-            if len(output) > MOST_OUTPUT:
-                raise QemuStopped(f"{name}: it said more than {MOST_OUTPUT} bytes")
+            del errors[:-MAX_ERRORS]
+            if len(output) > MAX_OUTPUT:
+                raise QemuStopped(f"{name}: it said more than {MAX_OUTPUT} bytes")
     return bytes(output), bytes(errors)
 
 

@@ -9,7 +9,7 @@ from phimage.formats.reader import Reader
 
 SECTOR: Final = 2048
 BOOTABLE: Final = 0x88
-MOST_SECTIONS: Final = 32
+MAX_SECTIONS: Final = 32
 BIOS, EFI = 0x00, 0xEF
 
 
@@ -23,7 +23,7 @@ def platforms(reader: Reader) -> frozenset[int]:
         return frozenset()
     found = {catalogue[1]} if catalogue[32] == BOOTABLE else set[int]()
     offset = 64
-    for _ in range(MOST_SECTIONS):
+    for _ in range(MAX_SECTIONS):
         if offset + 32 > SECTOR or catalogue[offset] not in (0x90, 0x91):
             break
         platform = catalogue[offset + 1]

@@ -24,9 +24,9 @@ READABLE: Final = FILETYPE | RECOVER | EXTENTS | WIDE | MMP | FLEX | SEED | LARG
 WITH_EXTENTS, WITH_DATA_INSIDE, ENCRYPTED = 0x80000, 0x10000000, 0x800
 
 ROOT: Final = 2
-MOST_LINKS: Final = 16
-MOST_STEPS: Final = 64
-MOST_DEPTH: Final = 5
+MAX_LINKS: Final = 16
+MAX_STEPS: Final = 64
+MAX_DEPTH: Final = 5
 LARGEST_FOLDER: Final = 4 << 20
 
 
@@ -63,12 +63,12 @@ class Ext4:
         if not 32 <= self._descriptor <= 1024 or not 128 <= self._inode_size <= self._block:
             raise Malformed("group descriptors or inodes of an impossible size")
 
-    def read_file(self, path: str, most: int) -> bytes | None:
+    def read_file(self, path: str, max_size: int) -> bytes | None:
         """The first `most` bytes of a file, None when there is no such file. Links are followed, within the file system."""
         inode = self._find(path)
         if inode is None or not stat.S_ISREG(inode.mode) or inode.flags & ENCRYPTED:
             return None
-        return self._content(inode, min(inode.size, most))
+        return self._content(inode, min(inode.size, max_size))
 
     def names(self, path: str) -> tuple[str, ...]:
         """The names in a folder, without `.` and `..`; none when there is no such folder."""
@@ -82,7 +82,7 @@ class Ext4:
         trail = [self._inode(ROOT)]
         steps = path.encode().split(b"/")[::-1]
         links = 0
-        for _ in range(MOST_STEPS):
+        for _ in range(MAX_STEPS):
             if not steps:
                 return trail[-1]
             step = steps.pop()
@@ -101,7 +101,7 @@ class Ext4:
                 continue
             links += 1
             target = self._target(inode)
-            if links > MOST_LINKS or not target:
+            if links > MAX_LINKS or not target:
                 return None
             if target.startswith(b"/"):
                 trail = trail[:1]
@@ -158,12 +158,12 @@ class Ext4:
 
     def _by_extents(self, root: bytes, count: int) -> Iterator[tuple[int, int, int]]:
         """The runs of blocks of the first `count`: where in the file, where on the disk, how many. Holes are left out."""
-        nodes = [(root, MOST_DEPTH)]
+        nodes = [(root, MAX_DEPTH)]
         visited = 0
-        while nodes and visited <= MOST_STEPS + count:
+        while nodes and visited <= MAX_STEPS + count:
             visited += 1
             node, depth = nodes.pop()
-            magic, entries, _most, level = struct.unpack_from("<HHHH", node)
+            magic, entries, _max_entries, level = struct.unpack_from("<HHHH", node)
             if magic != 0xF30A or level > depth or 12 + 12 * entries > len(node):
                 raise Malformed("a damaged extent tree")
             for offset in range(12, 12 + 12 * entries, 12):

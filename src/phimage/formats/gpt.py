@@ -16,7 +16,7 @@ from phimage.formats.reader import Reader
 SECTORS: Final = (512, 4096)
 SIGNATURE: Final = b"EFI PART"
 LAYOUT: Final = "<8sIIIIQQQQ16sQIII"
-MOST_PARTITIONS: Final = 256
+MAX_PARTITIONS: Final = 256
 LEGACY_BOOT: Final = 1 << 2
 
 
@@ -100,7 +100,7 @@ def _partitions(header: Header, sector: int) -> tuple[Partition, ...]:
                 bool(flags & LEGACY_BOOT),
             )
         )
-        if len(found) == MOST_PARTITIONS:
+        if len(found) == MAX_PARTITIONS:
             break
     return tuple(found)
 

@@ -16,7 +16,7 @@ from phimage.formats.reader import Reader, exactly, unpack
 from phimage.formats.signature import ISO_VOLUME
 
 DESCRIPTOR: Final = 2048
-MOST_DESCRIPTORS: Final = 64
+MAX_DESCRIPTORS: Final = 64
 BOOT, PRIMARY, TERMINATOR = 0, 1, 255
 EL_TORITO: Final = b"EL TORITO SPECIFICATION"
 
@@ -25,7 +25,7 @@ def inspect(reader: Reader, report: Report, limits: Limits) -> None:
     """Report what a file is that has an ISO 9660 volume descriptor. Raises Malformed, Truncated."""
     report.virtual_size = -(-reader.size // 512) * 512
     volume = 0
-    for index in range(MOST_DESCRIPTORS):
+    for index in range(MAX_DESCRIPTORS):
         offset = ISO_VOLUME + index * DESCRIPTOR
         data = exactly(reader, offset, DESCRIPTOR, "volume descriptor")
         if data[1:6] != b"CD001":

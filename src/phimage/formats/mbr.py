@@ -12,7 +12,7 @@ from phimage.formats.reader import Reader
 
 SECTOR: Final = 512
 CODE: Final = 440
-MOST_LOGICAL: Final = 60
+MAX_LOGICAL: Final = 60
 VOLUME_BOOT_RECORDS: Final = ((3, b"NTFS    "), (3, b"EXFAT   "), (54, b"FAT12   "), (54, b"FAT16   "), (82, b"FAT32   "))
 
 
@@ -59,7 +59,7 @@ def _logical(primary: list[Partition], reader: Reader) -> list[Partition]:
     for container in primary:
         base = container.start // SECTOR
         place, seen = base, set[int]()
-        while container.type in EXTENDED and place not in seen and len(seen) < MOST_LOGICAL:
+        while container.type in EXTENDED and place not in seen and len(seen) < MAX_LOGICAL:
             seen.add(place)
             sector = reader.read_at(place * SECTOR, SECTOR)
             if sector[510:] != b"\x55\xaa":

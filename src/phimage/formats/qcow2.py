@@ -34,10 +34,10 @@ BACKING_FORMAT, FEATURE_NAMES, BITMAPS, ENCRYPTION, DATA_FILE_NAME = (
 
 OFFSET: Final = 0x00FFFFFFFFFFFE00
 RESERVED_L1: Final = ~(OFFSET | 1 << 63) & (1 << 64) - 1
-MOST_EXTENSIONS: Final = 1000
-MOST_SNAPSHOTS: Final = 65536
-MOST_REFCOUNTS: Final = 8 * MIB
-MOST_EMPTY_BLOCKS: Final = 64
+MAX_EXTENSIONS: Final = 1000
+MAX_SNAPSHOTS: Final = 65536
+MAX_REFCOUNTS: Final = 8 * MIB
+MAX_EMPTY_BLOCKS: Final = 64
 
 
 class Header(Struct, frozen=True):
@@ -145,7 +145,7 @@ def _extensions(header: Header, reader: Reader, report: Report) -> None:
 def _each_extension(header: Header, reader: Reader) -> Iterator[tuple[int, bytes]]:
     offset = header.length
     end = header.backing_offset if 0 < header.backing_offset < header.cluster else header.cluster
-    for _ in range(MOST_EXTENSIONS):
+    for _ in range(MAX_EXTENSIONS):
         if offset + 8 > end:
             return
         type, length = unpack(">II", reader, offset, "header extension")
@@ -155,11 +155,11 @@ def _each_extension(header: Header, reader: Reader) -> Iterator[tuple[int, bytes
             raise Malformed(f"header extension {type:#010x} of {length} bytes leaves the first cluster")
         yield type, exactly(reader, offset + 8, min(length, 1024), "header extension")
         offset += 8 + (length + 7 & ~7)
-    raise Malformed(f"more than {MOST_EXTENSIONS} header extensions")
+    raise Malformed(f"more than {MAX_EXTENSIONS} header extensions")
 
 
 def _snapshots(header: Header, reader: Reader, report: Report) -> None:
-    if header.snapshots > MOST_SNAPSHOTS:
+    if header.snapshots > MAX_SNAPSHOTS:
         raise Malformed(f"{header.snapshots} snapshots")
     _inside(header, reader, header.snapshots_offset, 40 * header.snapshots, "snapshot table")
     report.note("qcow2.snapshots", f"{header.snapshots} snapshots")
@@ -186,7 +186,7 @@ def _l1(header: Header, reader: Reader, limits: Limits) -> None:
 
 def _refcounts(header: Header, reader: Reader, limits: Limits) -> None:
     length = header.refcount_clusters * header.cluster
-    if not length or length > MOST_REFCOUNTS:
+    if not length or length > MAX_REFCOUNTS:
         raise Malformed(f"a refcount table of {header.refcount_clusters} clusters")
     _inside(header, reader, header.refcount_offset, length, "refcount table")
     bits = 1 << header.refcount_order
@@ -203,7 +203,7 @@ def _refcounts(header: Header, reader: Reader, limits: Limits) -> None:
         block = exactly(reader, value + skipped, header.cluster - skipped, "refcount block")
         if block.count(0) != len(block):
             raise Truncated(f"clusters behind the end of the file at {reader.size} are in use")
-        if behind > MOST_EMPTY_BLOCKS:
+        if behind > MAX_EMPTY_BLOCKS:
             raise Malformed("refcount blocks for what lies far behind the end of the file")
 
 

@@ -13,7 +13,7 @@ from phimage.formats.failure import FormatError
 RELEASE_FILES: Final = ("/etc/os-release", "/usr/lib/os-release")
 LARGEST: Final = 65536
 LONGEST: Final = 128
-MOST_KERNELS: Final = 32
+MAX_KERNELS: Final = 32
 MACHINES = {
     0x03: "i386",
     0x15: "ppc64le",
@@ -62,7 +62,7 @@ def kernels(root: Ext4) -> tuple[str, ...]:
     for folder in ("/boot", "/"):
         matches = (_KERNEL.fullmatch(name) for name in root.names(folder))
         found |= {_printable(match[1] or match[2]) for match in matches if match}
-    return tuple(sorted(found)[:MOST_KERNELS])
+    return tuple(sorted(found)[:MAX_KERNELS])
 
 
 def parse(text: bytes) -> dict[str, str]:

@@ -18,7 +18,7 @@ from phimage.formats.reader import Reader, exactly, slices, unpack
 HEADERS: Final = (64 * KIB, 128 * KIB)
 REGION_TABLES: Final = (192 * KIB, 256 * KIB)
 REGION_TABLE: Final = 64 * KIB
-MOST_ENTRIES: Final = 2047
+MAX_ENTRIES: Final = 2047
 
 BAT = UUID("2dc27766-f623-4200-9d64-115e9bfd4a08")
 METADATA = UUID("8b7ca206-4790-4b9a-b8fe-575f050f886e")
@@ -98,7 +98,7 @@ def _regions(reader: Reader, report: Report) -> Mapping[UUID, Place]:
         raise Malformed("the region table is damaged")
     if exactly(reader, REGION_TABLES[1], REGION_TABLE, "region table") != table:
         raise Malformed("the two region tables differ")
-    if count > MOST_ENTRIES:
+    if count > MAX_ENTRIES:
         raise Malformed(f"{count} regions")
     found: dict[UUID, Place] = {}
     for index in range(count):
@@ -122,7 +122,7 @@ def _items(region: Place, reader: Reader, report: Report) -> Mapping[UUID, Place
     """The metadata table and where its items are (2.6)."""
     table = exactly(reader, region.offset, min(region.length, 64 * KIB), "metadata table")
     signature, _reserved, count = struct.unpack_from("<8sHH", table)
-    if signature != b"metadata" or count > MOST_ENTRIES:
+    if signature != b"metadata" or count > MAX_ENTRIES:
         raise Malformed("the metadata table is damaged")
     found: dict[UUID, Place] = {}
     for index in range(count):

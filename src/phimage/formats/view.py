@@ -11,10 +11,10 @@ from phimage.formats.reader import Reader
 class Metered:
     """A reader that gives no more than so many bytes in all. Each call counts as 4 KiB at least. Raises TooLong."""
 
-    def __init__(self, reader: Reader, most: int) -> None:
+    def __init__(self, reader: Reader, max_size: int) -> None:
         self._reader = reader
-        self._most = most
-        self._left = most
+        self._max_size = max_size
+        self._left = max_size
 
     @property
     def size(self) -> int:
@@ -25,7 +25,7 @@ class Metered:
         """See `Reader`."""
         self._left -= max(length, 4096)
         if self._left < 0:
-            raise TooLong(f"its metadata makes an examination read more than {self._most} bytes")
+            raise TooLong(f"its metadata makes an examination read more than {self._max_size} bytes")
         return self._reader.read_at(offset, length)
 
 

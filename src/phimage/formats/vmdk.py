@@ -32,8 +32,8 @@ MAY_DIFFER: Final = ("directory", "redundant_directory", "overhead", "unclean")
 READ_BY_QEMU: Final = 20 * SECTOR
 """How much of the descriptor qemu searches for a parent, whatever length the header states."""
 
-MOST_GRAIN: Final = 0x200000
-MOST_ENTRIES: Final = 512
+MAX_GRAIN: Final = 0x200000
+MAX_ENTRIES: Final = 512
 
 
 class Header(Struct, frozen=True):
@@ -83,9 +83,9 @@ def _check(header: Header, report: Report) -> None:
         raise Malformed("a capacity of 0 makes readers open the files that a descriptor names")
     if header.capacity >= 1 << 54:
         raise Malformed(f"a capacity of {header.capacity} sectors")
-    if not 0 < header.grain <= MOST_GRAIN or header.grain & header.grain - 1:
+    if not 0 < header.grain <= MAX_GRAIN or header.grain & header.grain - 1:
         raise Malformed(f"grains of {header.grain} sectors")
-    if not 0 < header.entries <= MOST_ENTRIES:
+    if not 0 < header.entries <= MAX_ENTRIES:
         raise Malformed(f"grain tables of {header.entries} entries")
     if header.compression > DEFLATE:
         raise Malformed(f"compression {header.compression}")

@@ -26,7 +26,7 @@ from msgspec import Struct
 
 from phimage.errors import MissingAction, MustWait, NotYet, RequestError, ServiceUnavailable, TooLargeParam
 from phimage.gateway import envelope
-from phimage.gateway.dispatch import Answer, Attempt, Dispatcher, Incoming, View, most_body
+from phimage.gateway.dispatch import Answer, Attempt, Dispatcher, Incoming, View, max_body
 from phimage.gateway.origin import Message, Origin
 from phimage.gateway.page import Page, fixed
 from phimage.gateway.traffic import Traffic
@@ -47,7 +47,7 @@ REQUEST_IDS = 256
 STOPPING_SECONDS = 0.25
 JSON = b"application/json"
 GZIP_FROM = 16 * 1024
-MOST_FORGOTTEN = 16 * 1024 * 1024
+MAX_FORGOTTEN = 16 * 1024 * 1024
 """Bytes of an oversized body that are read to keep the connection usable; beyond that it is closed."""
 
 
@@ -133,7 +133,7 @@ class App(Generic[View]):
             await _respond(send, told.status, told.body, request_id, kind=told.kind.encode("ascii"))
             return
         query = scope["query_string"].decode("utf-8", "replace")  # UTF-8 that is not escaped, as curl sends it, is text too
-        body = await _read(receive, most_body(self._dispatcher.registry, query)) if method == "POST" else b""
+        body = await _read(receive, max_body(self._dispatcher.registry, query)) if method == "POST" else b""
         address = self._origin.address(scope)
         age = None
         if isinstance(body, RequestError):
@@ -286,7 +286,7 @@ async def _fetched(fetch: Callable[[], Awaitable[bool]]) -> bool:
         return False
 
 
-async def _read(receive: Receive, most: int) -> bytes | RequestError:
+async def _read(receive: Receive, limit: int) -> bytes | RequestError:
     """The body, or the error to answer with when it is larger than `most` bytes."""
     parts: list[bytes] = []
     size = 0
@@ -296,12 +296,12 @@ async def _read(receive: Receive, most: int) -> bytes | RequestError:
             return b""
         part = message.get("body", b"")
         size += len(part)
-        if size <= most:
+        if size <= limit:
             parts.append(part)
-        if not message.get("more_body", False) or size > MOST_FORGOTTEN:
+        if not message.get("more_body", False) or size > MAX_FORGOTTEN:
             break
-    if size > most:
-        return TooLargeParam("request", detail=f"at most {most} bytes")
+    if size > limit:
+        return TooLargeParam("request", detail=f"at most {limit} bytes")
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 

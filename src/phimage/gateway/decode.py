@@ -19,7 +19,7 @@ from phimage.gateway.params import Params, Value
 
 Request = TypeVar("Request", bound=msgspec.Struct)
 
-MOST_ELEMENTS = 100
+MAX_ELEMENTS = 100
 _INTEGER = re.compile(r"[+-]?[0-9]{1,19}")
 _INDEX = re.compile(r"[0-9]+|n")
 _TRUE = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
@@ -62,8 +62,8 @@ class Reader(msgspec.Struct, frozen=True):
 
     def read(self, given: list[Value]) -> Any:
         """The typed value. Raises UnavailableParam or TooLargeParam."""
-        if len(given) > MOST_ELEMENTS:
-            raise TooLargeParam(self.name, detail=f"at most {MOST_ELEMENTS} elements")
+        if len(given) > MAX_ELEMENTS:
+            raise TooLargeParam(self.name, detail=f"at most {MAX_ELEMENTS} elements")
         values = [self.one(self.name, _text(self.name, value)) for value in given]
         return tuple(values) if self.many else values[0]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from msgspec import NODEFAULT, UNSET, Struct, inspect, structs
 
-from phimage.gateway.decode import MOST_ELEMENTS
+from phimage.gateway.decode import MAX_ELEMENTS
 from phimage.gateway.registry import Action, View
 from phimage.model.account import Right
 
@@ -68,7 +68,7 @@ def parameters(action: Action[View]) -> list[Row]:
     """The parameters of an Action, without those that every request has."""
     rows = [PROJECT] if action.project else []
     for field, row in zip(structs.fields(action.request), rows_of(action.request), strict=True):
-        limits = [row.limits, f"at most {MOST_ELEMENTS} elements" if row.kind.startswith("list of") else ""]
+        limits = [row.limits, f"at most {MAX_ELEMENTS} elements" if row.kind.startswith("list of") else ""]
         rows.append(
             structs.replace(row, required=row.required or field.name in action.needs, limits=", ".join(filter(None, limits)))
         )
@@ -167,10 +167,10 @@ def _limits(kind: inspect.Type) -> list[str]:
                 return [f"{lowest} to {highest}"]
             return [f"at least {lowest}"] if lowest is not None else [f"at most {highest}"] if highest is not None else []
         case inspect.StrType():
-            least = [f"at least {kind.min_length} characters"] if kind.min_length and kind.min_length > 1 else []
-            least = ["not empty"] if kind.min_length == 1 else least
-            most = [f"at most {kind.max_length} characters"] if kind.max_length is not None else []
-            return [*least, *most, *([f"like {kind.pattern}"] if kind.pattern else [])]
+            minimum = [f"at least {kind.min_length} characters"] if kind.min_length and kind.min_length > 1 else []
+            minimum = ["not empty"] if kind.min_length == 1 else minimum
+            limit = [f"at most {kind.max_length} characters"] if kind.max_length is not None else []
+            return [*minimum, *limit, *([f"like {kind.pattern}"] if kind.pattern else [])]
     return []
 
 

@@ -51,7 +51,7 @@ class Views(Protocol[Seen]):
         ...
 
 
-MOST_KEPT = 4096
+MAX_KEPT = 4096
 """Longest body and query, in bytes, of a request that is remembered as admitted."""
 
 
@@ -179,11 +179,11 @@ class Dispatcher(Generic[View]):
         action = self.registry.get(name)
         if action is None:
             raise UnknownAction(name)
-        if len(incoming.body) > action.most_body:
-            raise TooLargeParam("request", detail=f"at most {action.most_body} bytes for {name}")
+        if len(incoming.body) > action.max_body:
+            raise TooLargeParam("request", detail=f"at most {action.max_body} bytes for {name}")
         project = authorize(action, params, household, user)
         admitted = _Admitted(action, decode(action.request, params, action.needs), household, user, key, project)
-        if len(incoming.body) + len(incoming.query) <= MOST_KEPT and not action.changes:
+        if len(incoming.body) + len(incoming.query) <= MAX_KEPT and not action.changes:
             view.keep(_bytes_of(incoming), admitted, household.account.id, len(incoming.body) + len(incoming.query))
         return admitted
 
@@ -223,13 +223,13 @@ def _bytes_of(incoming: Incoming) -> Hashable:
     return incoming.method, incoming.content_type, incoming.query, incoming.body
 
 
-def most_body(registry: Registry[View], query: str) -> int:
+def max_body(registry: Registry[View], query: str) -> int:
     """Most bytes to read of a body. The query may name an Action that takes more; whether it may is decided later."""
     if "Action=" not in query:
         return SMALL_BODY
     name = query.rpartition("Action=")[2].partition("&")[0]
     action = registry.get(name)
-    return action.most_body if action else SMALL_BODY
+    return action.max_body if action else SMALL_BODY
 
 
 def _action_name(params: Params) -> str:

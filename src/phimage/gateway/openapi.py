@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 
-from phimage.gateway.decode import MOST_ELEMENTS
+from phimage.gateway.decode import MAX_ELEMENTS
 from phimage.gateway.describe import WHO, first_sentence, who
 from phimage.gateway.registry import SMALL_BODY, Action, Registry, View
 from phimage.gateway.schemas import FAILURE, REF, Schema, components, form, without
@@ -23,7 +23,7 @@ Each path is an alias: every Action is answered on every path, so clients of tha
 private key; the SHA-1 of that, in lower-case hexadecimal digits, is `Signature`. `PublicKey` names the key.
 
 **Lists.** In a form or a query the elements of a list are `Name.0`, `Name.1`, ...; in JSON they may also be an array.
-A list has at most {MOST_ELEMENTS} elements. Blank and null are the same as absent. Unknown parameters are signed and ignored.
+A list has at most {MAX_ELEMENTS} elements. Blank and null are the same as absent. Unknown parameters are signed and ignored.
 
 **Answers.** Every answer of GET and POST has HTTP status 200; `RetCode` says whether it went well.
 
@@ -97,7 +97,7 @@ def _operation(action: Action[View]) -> Schema:
     told = [" ".join(action.summary.split()), f"Who may call it: {who(action)}."]
     if action.changes:
         told.append("It changes the catalogue, so it is refused on a pinned path.")
-    if action.most_body > SMALL_BODY:
+    if action.max_body > SMALL_BODY:
         told.append(f"A body of more than {SMALL_BODY} bytes needs `?Action={action.name}` in the query, too.")
     good = {
         "description": "The answer: what was asked for, or an error.",

@@ -14,9 +14,9 @@ from urllib.parse import parse_qsl
 
 from phimage.errors import MissingAction, TooLargeParam, UnavailableParam
 
-MOST_PARAMS = 512
-MOST_DEPTH = 32
-MOST_EXPONENT = 400
+MAX_PARAMS = 512
+MAX_DEPTH = 32
+MAX_EXPONENT = 400
 
 
 class Number(str):
@@ -53,8 +53,8 @@ def _text(body: bytes) -> str:
 
 
 def _read_form(text: str) -> dict[str, Value]:
-    if text.count("&") >= MOST_PARAMS:
-        raise TooLargeParam("request", detail=f"at most {MOST_PARAMS} parameters")
+    if text.count("&") >= MAX_PARAMS:
+        raise TooLargeParam("request", detail=f"at most {MAX_PARAMS} parameters")
     try:
         pairs = parse_qsl(text, keep_blank_values=True, encoding="utf-8", errors="strict")
     except UnicodeDecodeError:
@@ -80,12 +80,12 @@ def _read_json(body: bytes) -> dict[str, Value]:
         raise MissingAction(detail=f"the body is not JSON: {error}") from None
     if not isinstance(found, dict):
         raise MissingAction(detail="the body is not a JSON object")
-    if body.count(b"[") + body.count(b"{") > MOST_DEPTH:
-        _refuse_depth(found, MOST_DEPTH)
+    if body.count(b"[") + body.count(b"{") > MAX_DEPTH:
+        _refuse_depth(found, MAX_DEPTH)
     if _SURROGATE.search(body):
         _refuse_half_characters(found)
-    if len(found) > MOST_PARAMS:
-        raise TooLargeParam("request", detail=f"at most {MOST_PARAMS} parameters")
+    if len(found) > MAX_PARAMS:
+        raise TooLargeParam("request", detail=f"at most {MAX_PARAMS} parameters")
     return found
 
 
@@ -112,7 +112,7 @@ def _refuse_constant(text: str) -> Value:
 def _refuse_depth(value: Value, left: int) -> None:
     """Refuse what is nested more deeply than any client nests: what signs and reads it works by recursion."""
     if left == 0 and isinstance(value, list | dict):
-        raise TooLargeParam("request", detail=f"JSON nested more than {MOST_DEPTH} deep")
+        raise TooLargeParam("request", detail=f"JSON nested more than {MAX_DEPTH} deep")
     for inner in value if isinstance(value, list) else value.values() if isinstance(value, dict) else ():
         _refuse_depth(inner, left - 1)
 
@@ -138,7 +138,7 @@ def _number(text: str) -> Value:
         number = Decimal(text)
     except InvalidOperation:
         raise ValueError("a number is out of range") from None
-    if abs(number.adjusted()) > MOST_EXPONENT:
+    if abs(number.adjusted()) > MAX_EXPONENT:
         raise ValueError("a number is out of range")
     plain = format(number, "f")
     if "." in plain:

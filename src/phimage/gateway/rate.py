@@ -19,7 +19,7 @@ from msgspec import Struct
 from phimage.errors import RateLimited
 from phimage.model.ids import PublicKey
 
-MOST_KEYS = 100_000
+MAX_KEYS = 100_000
 FORGET_SECONDS = 60.0
 
 Used = Mapping[PublicKey, int]
@@ -90,7 +90,7 @@ class RateLimit:
                 if bucket is not None:
                     self._fill(bucket, now)
                     bucket.tokens = max(bucket.tokens - spent, -float(self._burst))
-            if len(self._buckets) > MOST_KEYS:
+            if len(self._buckets) > MAX_KEYS:
                 self._forget_full(now)
 
     def gone(self, now: float) -> list[str]:

@@ -89,7 +89,7 @@ class Action(Struct, Generic[View], frozen=True, kw_only=True):
     project: bool = False
     changes: bool = False
     needs: frozenset[str] = frozenset()
-    most_body: int = SMALL_BODY
+    max_body: int = SMALL_BODY
 
     @property
     def summary(self) -> str:

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from phimage.errors import REQUEST_ERRORS
-from phimage.gateway.decode import MOST_ELEMENTS
+from phimage.gateway.decode import MAX_ELEMENTS
 from phimage.gateway.describe import PROJECT, nested, parameters, rows_of
 from phimage.gateway.registry import Action, View
 
@@ -109,7 +109,7 @@ def _request(action: Action[View], schema: Schema) -> Schema:
 
 def _given(schema: Schema) -> Schema:
     made = without(schema, "default") if schema.get("default") in (None, [], ()) else schema
-    return {**made, "maxItems": MOST_ELEMENTS} if made.get("type") == "array" else made
+    return {**made, "maxItems": MAX_ELEMENTS} if made.get("type") == "array" else made
 
 
 def form(action: Action[View]) -> Schema:

@@ -14,7 +14,7 @@ Path = tuple[str | int, ...]
 MOST = 1000
 """How many mistakes are told. Who has more of them has one that explains the rest."""
 
-MOST_NAMES = 12
+MAX_NAMES = 12
 """How many names a message lists."""
 
 LONGEST_NAME = 64
@@ -74,6 +74,6 @@ def instead(name: str, known: Iterable[str]) -> str:
     if not names:
         return "there is none yet"
     close = get_close_matches(name, names, n=1)
-    if len(names) <= MOST_NAMES:
+    if len(names) <= MAX_NAMES:
         return f"expected one of {', '.join(names)}" + (f"; did you mean {close[0]}?" if close else "")
     return f"did you mean {close[0]}?" if close else f"none of the {len(names)} known ones is like it"

@@ -14,7 +14,7 @@ class Quota(Struct, frozen=True):
     """
 
     project: ProjectId
-    most: int
+    limit: int
 
 
 class Use(Struct, frozen=True):

@@ -30,7 +30,7 @@ from phimage.sources.source import Source
 from phimage.sources.unpack import Bounds, Unpacking
 from phimage.sources.url import read_url
 
-IN_PLACE = Retry(longest=1.0, needs_progress=True)
+IN_PLACE = Retry(max_wait=1.0, needs_progress=True)
 """For the fetcher of a publisher: a source that sent something is asked again at once. Any other failure is SourceAway, and the
 worker postpones the job, so that no publisher waits for a source that sends nothing."""
 
@@ -147,9 +147,9 @@ def bounded(limits: Limits, overrides: frozenset[str]) -> Iterator[Bounds]:
     """
     largest = limits.virtual_size + limits.virtual_size // 32
     if "size.limit" in overrides:
-        largest = max(largest, Bounds().most)
+        largest = max(largest, Bounds().max_size)
     try:
-        yield Bounds(most=largest)
+        yield Bounds(max_size=largest)
     except TooLarge as error:
         if error.reason != "limit":
             raise

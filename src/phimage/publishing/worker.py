@@ -35,7 +35,7 @@ from phimage.sources.retry import PROGRESS, Retry, given_up
 
 log = structlog.get_logger()
 
-MOST_CLAIMS = 50
+MAX_CLAIMS = 50
 """How often a job is begun: one that ends every worker is no good."""
 BEFORE_SECONDS = 60.0
 """So long before the store may forget a disk it is looked after again rather than registered."""
@@ -130,7 +130,7 @@ class Worker:
         bound.info("job.begun", fence=job.fence)
         try:
             with Lease(self._catalog.database, job, self._pace.lease, self._stop, self._now) as lease:
-                if job.fence > MOST_CLAIMS:
+                if job.fence > MAX_CLAIMS:
                     raise ImageRefused(f"publishing it was begun {job.fence - 1} times and never came to an end")
                 made = self._pipeline.make(job, lease)
                 self._register(job, made)

@@ -78,17 +78,17 @@ def may(role: str, action: Action[View]) -> bool:
     """Whether a role may call an Action."""
     if action.right is Right.OPERATE:
         return role == "operator account"
-    least = {Right.READ: "viewer", Right.CHANGE: "operator"}.get(action.right, "any key") if action.project else "any key"
-    return COLUMNS.index(role) >= COLUMNS.index(least)
+    minimum = {Right.READ: "viewer", Right.CHANGE: "operator"}.get(action.right, "any key") if action.project else "any key"
+    return COLUMNS.index(role) >= COLUMNS.index(minimum)
 
 
 def _action(action: Action[View]) -> str:
     facts = [f"Who may call it: {who(action)}."]
     if action.changes:
         facts.append("It changes the catalogue, so a pinned path refuses it.")
-    if action.most_body != SMALL_BODY:
+    if action.max_body != SMALL_BODY:
         facts.append(
-            f"A request has at most {action.most_body} bytes; above {SMALL_BODY} its URL needs `?Action={action.name}`."
+            f"A request has at most {action.max_body} bytes; above {SMALL_BODY} its URL needs `?Action={action.name}`."
         )
     return (
         f"## {action.name}\n\n{prose(action.request)}\n\n{' '.join(facts)}\n\n"

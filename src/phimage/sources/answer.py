@@ -32,7 +32,7 @@ class Times(Struct, frozen=True):
     connect: float = 10.0
     head: float = 30.0
     stall: float = 60.0
-    least: int = 1024 * 1024
+    min_size: int = 1024 * 1024
 
 
 class Version(Struct, frozen=True):
@@ -143,14 +143,14 @@ class Answer:
             self._rest -= len(data)
         self._left -= time.monotonic() - begun
         self._came += len(data)
-        if self._came >= self._times.least:
+        if self._came >= self._times.min_size:
             self._left, self._came = self._times.stall, 0
         return data
 
     def broken(self, error: Exception | None = None) -> SourceBroken:
         """The error for a body that stopped."""
         if self._watch.cut or isinstance(error, TimeoutError):
-            told = f"fewer than {self._times.least} bytes came in {self._times.stall:g} s"
+            told = f"fewer than {self._times.min_size} bytes came in {self._times.stall:g} s"
             return SourceBroken(self.url.shown, told, reason="stalled", status=self.status)
         if isinstance(error, http.client.IncompleteRead) or error is None:
             return SourceBroken(self.url.shown, "the connection was closed early", reason="cut", status=self.status)

@@ -21,7 +21,7 @@ from phimage.sources.errors import DigestRefused
 LARGEST: Final = 4 * 1024 * 1024
 """Most letters of a checksum file; the largest of public mirrors have some hundred thousand."""
 
-MOST_NAMES: Final = 5
+MAX_NAMES: Final = 5
 
 _PLAIN = re.compile(r"(\\?)([0-9A-Fa-f]{32,128})[ \t]+\*?(\S.*)", re.ASCII)
 _TAGGED = re.compile(r"(\\?)([A-Za-z][A-Za-z0-9/_-]{2,11}) ?\((.+)\) ?= ?([0-9A-Fa-f]{32,128})", re.ASCII)
@@ -66,8 +66,8 @@ def find_digest(text: str, name: str, where: str = "the checksum file") -> Expec
     if refusal is not None:
         raise refusal
     others = sorted({line.name for line in lines if line.name})
-    told = f"it has no line for {name}" + (f", but for {', '.join(others[:MOST_NAMES])}" if others else "")
-    told += f" and {len(others) - MOST_NAMES} more" if len(others) > MOST_NAMES else ""
+    told = f"it has no line for {name}" + (f", but for {', '.join(others[:MAX_NAMES])}" if others else "")
+    told += f" and {len(others) - MAX_NAMES} more" if len(others) > MAX_NAMES else ""
     raise DigestRefused(where, told, "give the checksum file of this image, or the digest itself", reason="absent")
 
 
@@ -108,8 +108,8 @@ def _about(name: str, lines: list[Line]) -> list[Line]:
         return lines
     same = [line for line in lines if line.name and _last(line.name) == _last(name)]
     agreeing = [line for line in same if f"/{name}".endswith(f"/{line.name.removeprefix('./')}")]
-    most = max(map(_folders, agreeing), default=0)
-    return [line for line in agreeing if _folders(line) == most] or same
+    deepest = max(map(_folders, agreeing), default=0)
+    return [line for line in agreeing if _folders(line) == deepest] or same
 
 
 def _folders(line: Line) -> int:

@@ -12,7 +12,7 @@ from io import BufferedReader
 from typing import Final
 
 LONGEST_LINE: Final = 4096
-MOST_TRAILERS: Final = 64
+MAX_TRAILERS: Final = 64
 
 _SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?\r\n")
 
@@ -49,7 +49,7 @@ class ChunkReader:
             raise http.client.HTTPException("a chunk has no size")
         self._left = int(size[1], 16)
         if self._left == 0:
-            for _ in range(MOST_TRAILERS):
+            for _ in range(MAX_TRAILERS):
                 if self._line() == b"\r\n":
                     self._ended = True
                     return

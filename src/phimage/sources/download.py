@@ -9,7 +9,7 @@ from phimage.errors import PhimageError
 from phimage.sources.answer import Answer, Version
 from phimage.sources.digest import Expected
 from phimage.sources.errors import SourceBroken
-from phimage.sources.judge import HEAD, Limits, check_fields, check_head, check_least, check_most, check_status
+from phimage.sources.judge import HEAD, Limits, check_fields, check_head, check_min_size, check_max_size, check_status
 from phimage.sources.partial import Partial
 from phimage.sources.progress import Meter
 from phimage.sources.space import EVERY, Room
@@ -96,12 +96,12 @@ class Download:
     def _check(self, answer: Answer, size: int | None) -> None:
         """Check what the header tells. That it was cut off shows when no body follows, so little is believed before."""
         if size is not None:
-            check_most(self._url.shown, size, self._limits)
+            check_max_size(self._url.shown, size, self._limits)
         self._room.check(self._url.shown, (size or EVERY) - self._partial.offset)
         answer.check_begun()
         check_fields(answer)
         if size is not None:
-            check_least(self._url.shown, size, self._limits)
+            check_min_size(self._url.shown, size, self._limits)
         elif not (answer.chunked or self._expected.known):
             told = "nobody tells how many bytes it has, so a part of it would pass for the whole"
             raise answer.refused(told, "give its digest", reason="size")
@@ -115,8 +115,8 @@ class Download:
             if end is not None and partial.offset > end:
                 partial.discard()
                 raise answer.refused("it sends more bytes than it told", "tell the owner of the server", reason="size")
-            if partial.offset > self._limits.most:
-                self._or_discard(lambda: check_most(self._url.shown, partial.offset, self._limits))
+            if partial.offset > self._limits.max_size:
+                self._or_discard(lambda: check_max_size(self._url.shown, partial.offset, self._limits))
             if partial.offset >= HEAD:
                 self._judge()
             if partial.offset - safe >= EVERY:
@@ -143,7 +143,7 @@ class Download:
         head = partial.head(HEAD)
         check_head(self._url.shown, head)
         if partial.whole:
-            check_least(self._url.shown, partial.offset, self._limits)
+            check_min_size(self._url.shown, partial.offset, self._limits)
         if self._early is not None:
             self._early(head, partial.size)
 

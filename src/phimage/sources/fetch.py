@@ -13,7 +13,7 @@ from phimage.sources.checksums import LARGEST
 from phimage.sources.digest import TRUST, Algorithm, Digest, Digests, Expected
 from phimage.sources.download import Download, Early
 from phimage.sources.errors import SourceError, TooLarge
-from phimage.sources.judge import HEAD, Limits, check_fields, check_head, check_least, check_most, check_status
+from phimage.sources.judge import HEAD, Limits, check_fields, check_head, check_min_size, check_max_size, check_status
 from phimage.sources.local import LocalFile
 from phimage.sources.partial import Partial
 from phimage.sources.progress import Clock, Meter, Tell
@@ -121,26 +121,26 @@ class Fetcher:
             check_status(answer)
             size = answer.length()
             if size is not None:
-                check_most(url.shown, size, self._limits)
+                check_max_size(url.shown, size, self._limits)
             answer.check_begun()
             check_fields(answer)
             head = _some(answer, HEAD)
-            check_least(url.shown, len(head) if size is None else size, self._limits)
+            check_min_size(url.shown, len(head) if size is None else size, self._limits)
             check_head(url.shown, head)
             return Look(url.name, size, head[:HEAD])
 
-    def _bytes(self, url: Url, most: int, cancel: threading.Event) -> bytes:
+    def _bytes(self, url: Url, max_size: int, cancel: threading.Event) -> bytes:
         with self._web.get(url, cancel=cancel) as answer:
             check_status(answer)
             answer.check_begun()
             check_fields(answer)
-            return _some(answer, most + 1)
+            return _some(answer, max_size + 1)
 
 
-def _some(answer: Answer, most: int) -> bytes:
+def _some(answer: Answer, max_size: int) -> bytes:
     """The first bytes of a body, a little more than `most` or all of a shorter one."""
     parts, came = list[bytes](), 0
-    while came < most and (data := answer.read()):
+    while came < max_size and (data := answer.read()):
         parts.append(data)
         came += len(data)
     return b"".join(parts)

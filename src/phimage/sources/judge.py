@@ -30,22 +30,22 @@ _REMEDY = "check the URL, and what it answers to curl"
 class Limits(Struct, frozen=True):
     """How many bytes an original may have, and how many stay free on the disk that it is written to."""
 
-    least: int = 4096
-    most: int = 256 * 1024 * MIB
+    min_size: int = 4096
+    max_size: int = 256 * 1024 * MIB
     reserve: int = 1024 * MIB
 
 
-def check_least(where: str, size: int, limits: Limits) -> None:
+def check_min_size(where: str, size: int, limits: Limits) -> None:
     """Raises AnswerRefused when an original is too small to be an image."""
-    if size < limits.least:
+    if size < limits.min_size:
         told = f"only {size} bytes, which is no image"
         raise AnswerRefused(where, told, "look at them: they may be an error message", reason="tiny")
 
 
-def check_most(where: str, size: int, limits: Limits) -> None:
+def check_max_size(where: str, size: int, limits: Limits) -> None:
     """Raises TooLarge when an original is over the limit."""
-    if size > limits.most:
-        told = f"{size} bytes are more than the limit of {limits.most}"
+    if size > limits.max_size:
+        told = f"{size} bytes are more than the limit of {limits.max_size}"
         raise TooLarge(where, told, "ask the operator of this server for a larger limit", reason="limit")
 
 

@@ -21,7 +21,7 @@ from phimage.sources.url import Url
 Resolve = Callable[[str, int], Sequence[str]]
 """Addresses of a name, best first. Raises OSError (`socket.gaierror`) when there are none."""
 
-MOST_TRIED: Final = 8
+MAX_TRIED: Final = 8
 """To how many addresses of a name a connection is tried."""
 
 
@@ -64,7 +64,7 @@ class Policy(Struct, frozen=True):
             addresses = [plain(ipaddress.ip_address(text)) for text in _resolved(url, resolve)]
         for address in addresses:
             self.check_address(url, address)
-        return tuple(dict.fromkeys(map(str, addresses)))[:MOST_TRIED]
+        return tuple(dict.fromkeys(map(str, addresses)))[:MAX_TRIED]
 
 
 def read_policy(networks: Iterable[str] = (), ports: Iterable[int] = (80, 443)) -> Policy:

@@ -20,20 +20,20 @@ PROGRESS: Final = 1024 * 1024
 
 
 class Retry(Struct, frozen=True):
-    """How often, and how long between, in seconds: 1, 2, 4, 8 ... A server may ask for longer waits, up to `longest`.
+    """How often, and how long between, in seconds: 1, 2, 4, 8 ... A server may ask for longer waits, up to `max_wait`.
 
     With `needs_progress` a failure without progress is the last one.
     """
 
     tries: int = 8
     first: float = 1.0
-    most: float = 60.0
-    longest: float = 300.0
+    max_pause: float = 60.0
+    max_wait: float = 300.0
     needs_progress: bool = False
 
     def wait(self, failures: int, after: float = 0.0) -> float:
         """Seconds to wait after so many failures, when the server asked for `after`."""
-        return max(min(self.first * 2.0 ** (failures - 1), self.most), min(after, self.longest))
+        return max(min(self.first * 2.0 ** (failures - 1), self.max_pause), min(after, self.max_wait))
 
 
 def persist(

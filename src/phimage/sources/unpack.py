@@ -27,7 +27,7 @@ HEAD: Final = MAGIC + 8
 FIRST_PIECE: Final = 4096
 """What a member is given at first: members may be tiny, and what is left over is copied each time."""
 
-MOST_EMPTY: Final = 1024
+MAX_EMPTY: Final = 1024
 """How many members in a row may hold nothing."""
 
 
@@ -37,7 +37,7 @@ class Bounds(Struct, frozen=True):
     The ratios hold after the first `free` bytes. Real disks: 3 to 20 with data, 200 for 80 GB with 1 GB on it.
     """
 
-    most: int = 4 * 1024**4
+    max_size: int = 4 * 1024**4
     ratio: int = 500
     data_ratio: int = 100
     free: int = 64 * 1024 * 1024
@@ -104,7 +104,7 @@ class Unpacking:
             before = self.size
             yield from self._member()
             empty = empty + 1 if self.size == before else 0
-            if empty > MOST_EMPTY:
+            if empty > MAX_EMPTY:
                 raise self._refused(f"{empty} parts of it in a row hold nothing", "compress it again", "empty")
             if not self._another():
                 return
@@ -140,12 +140,12 @@ class Unpacking:
 
     def _count(self, more: int) -> None:
         self.size += more
-        if self.size > self._bounds.most:
+        if self.size > self._bounds.max_size:
             raise self._too_large()
 
     def _check_told(self, head: bytes) -> None:
         """Raises TooLarge when the member that begins here says that it holds more than the limit leaves."""
-        if self.size + (told_size(self.compression, head) or 0) > self._bounds.most:
+        if self.size + (told_size(self.compression, head) or 0) > self._bounds.max_size:
             raise self._too_large()
 
     def _check_ratio(self, size: int, ratio: int) -> None:
@@ -163,7 +163,7 @@ class Unpacking:
         return PackRefused(self._where, what, remedy, reason=reason, offset=self.taken)
 
     def _too_large(self) -> TooLarge:
-        told = f"it holds more than the limit of {self._bounds.most} bytes"
+        told = f"it holds more than the limit of {self._bounds.max_size} bytes"
         return TooLarge(self._where, told, "ask the operator of this server for a larger limit", reason="limit")
 
 
@@ -182,11 +182,11 @@ class _Input:
             self._chunk, self._place = self._chunk[self._place :] + more, 0
         return self._chunk[self._place : self._place + size]
 
-    def take(self, most: int) -> bytes:
+    def take(self, max_size: int) -> bytes:
         """The next bytes; none at the end."""
         if self._place == len(self._chunk):
             self._chunk, self._place = self._reader.read(PIECE), 0
-        found = self._chunk[self._place : self._place + most]
+        found = self._chunk[self._place : self._place + max_size]
         self._place += len(found)
         self.taken += len(found)
         return found

@@ -24,10 +24,10 @@ Answer = TypeVar("Answer")
 OpenUrl = Callable[[], str]
 """Gives a URL of the upload that holds good for a while. It is asked again, from any thread, when the last one does not."""
 
-MOST_PART: Final = 64 << 20
+MAX_PART: Final = 64 << 20
 """Bytes; no server makes this program hold larger parts."""
 
-_MOST_ANSWER: Final = 64 << 20
+_MAX_ANSWER: Final = 64 << 20
 _PASSING: Final = frozenset({408, 429, 500, 502, 503, 504})
 _TIMES: Final = urllib3.Timeout(connect=30, read=120)  # the first also bounds the sending of each block
 _AGAIN: Final = "what was sent is kept: run the same again to go on"
@@ -78,8 +78,8 @@ class Connection:
         """What the server has. Raises SourceBroken and ClientError."""
         data, shown = persist(lambda: self._ask("GET", "", None), self._retry, self._ending.wait)
         state = _decode(data, State, shown)
-        if not 1 <= state.part_size <= MOST_PART:
-            raise ClientError(f"{shown} wants parts of {state.part_size} bytes; this program sends at most {MOST_PART}")
+        if not 1 <= state.part_size <= MAX_PART:
+            raise ClientError(f"{shown} wants parts of {state.part_size} bytes; this program sends at most {MAX_PART}")
         return state
 
     def put(self, number: int, size: int, content: Content) -> None:
@@ -137,8 +137,8 @@ class Connection:
                 redirect=False,
                 preload_content=False,
             )
-            data = response.read(_MOST_ANSWER + 1)
-            if len(data) > _MOST_ANSWER:
+            data = response.read(_MAX_ANSWER + 1)
+            if len(data) > _MAX_ANSWER:
                 response.close()
                 raise ClientError(f"{_shown(url)} answers too much; is it phimage?")
             response.release_conn()

@@ -84,15 +84,15 @@ class Flight:
         self._connection.stop()
         wait_for(self._parts, _LEAVE_SECONDS)
 
-    def _await(self, most: int) -> None:
+    def _await(self, limit: int) -> None:
         """Wait until at most so many are under way."""
         while True:
-            ended, _ = wait_for(self._parts, EVERY if len(self._parts) > most else 0, FIRST_COMPLETED)
+            ended, _ = wait_for(self._parts, EVERY if len(self._parts) > limit else 0, FIRST_COMPLETED)
             for future in ended:
                 self.sent += future.result()
                 self._done += self._parts.pop(future).size
             self._meter.at(self._done + sum(part.out for part in self._parts.values()), self._total)
-            if len(self._parts) <= most:
+            if len(self._parts) <= limit:
                 return
 
 

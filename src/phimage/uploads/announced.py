@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
-from phimage.chunks.uploads import MOST_FRAME, MOST_PARTS, PART
+from phimage.chunks.uploads import MAX_FRAME, MAX_PARTS, PART
 from phimage.refusal import refusal
 from phimage.uploads.answer import Refused
 from phimage.uploads.digest import WrongDigest, read_content_digest
@@ -20,9 +20,9 @@ class Announced(Struct, frozen=True):
     zstd: bool
 
     @property
-    def most(self) -> int:
+    def max_size(self) -> int:
         """How many bytes the body may have."""
-        return MOST_FRAME if self.zstd else PART
+        return MAX_FRAME if self.zstd else PART
 
 
 def read_announced(number: int, headers: Iterable[tuple[bytes, bytes]]) -> Announced:
@@ -39,9 +39,9 @@ def read_announced(number: int, headers: Iterable[tuple[bytes, bytes]]) -> Annou
         announced = Announced(number, read_content_digest(fields.get("content-digest", "")), coding == "zstd")
     except WrongDigest as error:
         raise Refused(refusal(400, "Wrong digest", str(error))) from None
-    if number >= MOST_PARTS:
-        raise Refused(refusal(413, "Upload too large", f"an upload has at most {MOST_PARTS} parts; give a URL instead"))
+    if number >= MAX_PARTS:
+        raise Refused(refusal(413, "Upload too large", f"an upload has at most {MAX_PARTS} parts; give a URL instead"))
     length = fields.get("content-length", "0")
-    if not length.isdecimal() or int(length) > announced.most:
-        raise Refused(refusal(413, "Part too large", f"a part has at most {PART} bytes, a frame {MOST_FRAME}"))
+    if not length.isdecimal() or int(length) > announced.max_size:
+        raise Refused(refusal(413, "Part too large", f"a part has at most {PART} bytes, a frame {MAX_FRAME}"))
     return announced

@@ -24,7 +24,7 @@ from msgspec.structs import replace
 from phimage.chunks.errors import StoreFailure
 from phimage.chunks.frame import Damaged
 from phimage.chunks.store import Store
-from phimage.chunks.uploads import MOST_FRAME, PART, check_frame, check_job, contiguous, pack_part, parts, put_part
+from phimage.chunks.uploads import MAX_FRAME, PART, check_frame, check_job, contiguous, pack_part, parts, put_part
 from phimage.errors import MustWait, RequestError
 from phimage.model.ids import JobId
 from phimage.refusal import Answer, again_later, of_request_error, refusal
@@ -73,7 +73,7 @@ class Uploads:
                 answer = await self._answer(scope, body, request_id)
             except Refused as refused:
                 answer = refused.answer
-            ended = await body.forget(MOST_FRAME)
+            ended = await body.forget(MAX_FRAME)
         except Gone:
             return
         if not ended:
@@ -93,7 +93,7 @@ class Uploads:
         if found[2] is None:
             return await self._in_thread(lambda: self._tell(upload.job))
         announced = read_announced(int(found[2]), scope["headers"])
-        if announced.number * PART >= upload.most_bytes:
+        if announced.number * PART >= upload.max_bytes:
             raise Refused(_too_large(upload))
         async with self._place():
             content = await _read(body, announced)
@@ -146,7 +146,7 @@ class Uploads:
             return refusal(400, "Wrong digest", str(error))
         except Damaged as error:
             return refusal(400, "Wrong part", str(error))
-        if announced.number * PART + packed.size > upload.most_bytes:
+        if announced.number * PART + packed.size > upload.max_bytes:
             return _too_large(upload)
         part = put_part(self._store, upload.job, announced.number, packed)
         return Answer(201, {"Part": part.number, "Size": part.size})
@@ -154,15 +154,15 @@ class Uploads:
 
 async def _read(body: Body, announced: Announced) -> bytes:
     try:
-        return await body.read(announced.most)
+        return await body.read(announced.max_size)
     except TooLong:
-        raise Refused(refusal(413, "Part too large", f"a part has at most {PART} bytes, a frame {MOST_FRAME}")) from None
+        raise Refused(refusal(413, "Part too large", f"a part has at most {PART} bytes, a frame {MAX_FRAME}")) from None
     except TooSlow:
         raise Refused(refusal(408, "Part too slow", "its bytes did not come in time; send it again")) from None
 
 
 def _too_large(upload: Upload) -> Answer:
-    return refusal(413, "Upload too large", f"this upload may have {upload.most_bytes} bytes in all")
+    return refusal(413, "Upload too large", f"this upload may have {upload.max_bytes} bytes in all")
 
 
 async def _respond(send: Send, answer: Answer, request_id: str) -> None:

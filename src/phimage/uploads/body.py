@@ -45,7 +45,7 @@ class Body:
         self._limits = limits
         self._ended = False
 
-    async def read(self, most: int) -> bytes:
+    async def read(self, max_size: int) -> bytes:
         """All of it. Raises TooLong, TooSlow and Gone. No more than `most` bytes are kept in memory."""
         found = BytesIO()  # hands out its bytes without a second copy of them
         now = asyncio.get_running_loop().time
@@ -54,7 +54,7 @@ class Body:
             async with asyncio.timeout(stall) as watch:
                 while not self._ended:
                     piece = await self._next()
-                    if found.tell() + len(piece) > most:
+                    if found.tell() + len(piece) > max_size:
                         raise TooLong
                     found.write(piece)
                     if (watch.when() or 0.0) - now() < stall / 2:  # seldom: a body comes in a thousand pieces
@@ -63,12 +63,12 @@ class Body:
             raise TooSlow from None
         return found.getvalue()
 
-    async def forget(self, most: int) -> bool:
+    async def forget(self, max_size: int) -> bool:
         """Read the rest, if it is not more than `most` bytes, so that the connection can be used again. Whether it can."""
         size = 0
         with suppress(TimeoutError):
             async with asyncio.timeout(self._limits.forget):
-                while not self._ended and size <= most:
+                while not self._ended and size <= max_size:
                     size += len(await self._next())
         return self._ended
 

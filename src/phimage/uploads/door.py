@@ -33,7 +33,7 @@ class Upload(Struct, frozen=True):
     """An upload that takes parts. All of them together have at most so many bytes."""
 
     job: JobId
-    most_bytes: int
+    max_bytes: int
 
 
 class Closed(PhimageError):

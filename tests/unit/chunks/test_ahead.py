@@ -9,22 +9,22 @@ from phimage.chunks.ahead import ahead
 
 
 @pytest.mark.parametrize("most", [0, 1, 3, 100])
-def test_results_come_in_order(most: int) -> None:
+def test_results_come_in_order(limit: int) -> None:
     def work(number: int) -> int:
         time.sleep(0.001 * (number % 3))
         return number * 2
 
-    assert list(ahead(work, range(20), most)) == [number * 2 for number in range(20)]
+    assert list(ahead(work, range(20), limit)) == [number * 2 for number in range(20)]
 
 
 @pytest.mark.parametrize("most", [0, 1, 3])
-def test_an_error_comes_where_its_result_would_have_come(most: int) -> None:
+def test_an_error_comes_where_its_result_would_have_come(limit: int) -> None:
     results: list[int] = []
     with pytest.raises(ZeroDivisionError):
-        results.extend(ahead(lambda number: 10 // number, [5, 2, 0, 1], most))
+        results.extend(ahead(lambda number: 10 // number, [5, 2, 0, 1], limit))
 
     found = []
-    for result in ahead(lambda number: 10 // number, [5, 2, 1], most):
+    for result in ahead(lambda number: 10 // number, [5, 2, 1], limit):
         found.append(result)
     assert found == [2, 5, 10]
 

@@ -9,7 +9,7 @@ import pytest
 from phimage.chunks.collect import collect
 from phimage.chunks.errors import BadManifest, Lost
 from phimage.chunks.hold import renew
-from phimage.chunks.layout import LEAST_GRACE_SECONDS, ManifestDigest
+from phimage.chunks.layout import MIN_GRACE_SECONDS, ManifestDigest
 from phimage.chunks.memory import MemoryStore
 from phimage.chunks.read import open_disk
 from phimage.chunks.write import DiskWriter
@@ -39,7 +39,7 @@ def publish(store: MemoryStore, clock: Clock, step: float, moment: int, pause: f
         clock.now += pause
         if reached == moment:
             clock.now += step
-            collect(store, list, now=clock(), grace_seconds=LEAST_GRACE_SECONDS)
+            collect(store, list, now=clock(), grace_seconds=MIN_GRACE_SECONDS)
 
     with DiskWriter(store, len(DISK), chunk_size=CHUNK, workers=1, now=clock, sleep=lambda seconds: None) as writer:
         for number, part in enumerate(PARTS):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from phimage.chunks.errors import BadManifest
 from phimage.chunks.frame import zero_digest
-from phimage.chunks.layout import MOST_DISK_SIZE, ChunkDigest, DiskDigest, ManifestDigest, manifest_name
+from phimage.chunks.layout import MAX_DISK_SIZE, ChunkDigest, DiskDigest, ManifestDigest, manifest_name
 from phimage.chunks.manifest import Manifest, build, decode, digest_of, encode, load_manifest
 from phimage.chunks.memory import MemoryStore
 
@@ -78,7 +78,7 @@ GOOD: dict[str, Any] = {
         {"size": -1},
         {"size": 5 * SIZE + 1},
         {"size": 4 * SIZE},
-        {"size": MOST_DISK_SIZE + 1},
+        {"size": MAX_DISK_SIZE + 1},
         {"size": 10**30},
         {"size": 5.0 * SIZE},
         {"size": str(5 * SIZE)},

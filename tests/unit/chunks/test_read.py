@@ -113,7 +113,7 @@ def test_only_a_little_is_read_ahead(store: Counting, written: Written) -> None:
     reader = DiskReader(store, written.digest, written.manifest)
     store.reads.clear()
 
-    pieces = reader.chunks(most_ahead=2)
+    pieces = reader.chunks(max_ahead=2)
     next(pieces)
     assert store.reads.total() <= 2
     pieces.close()  # type: ignore[attr-defined]

@@ -75,11 +75,11 @@ def test_a_frame_that_holds_more_than_it_tells_is_stopped_early() -> None:
     try:
         with pytest.raises(Damaged):
             check_frame(bytes(bomb))
-        _, most = tracemalloc.get_traced_memory()
+        _, limit = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
 
-    assert most < 8 << 20
+    assert limit < 8 << 20
 
 
 @pytest.mark.parametrize("size", [0, PART + 1])

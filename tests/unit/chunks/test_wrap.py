@@ -78,12 +78,12 @@ class Busy(MemoryStore):
         super().__init__()
         self.lock = threading.Lock()
         self.inside = 0
-        self.most = 0
+        self.limit = 0
 
     def put(self, name: str, data: bytes) -> None:
         with self.lock:
             self.inside += 1
-            self.most = max(self.most, self.inside)
+            self.limit = max(self.limit, self.inside)
         time.sleep(0.005)
         with self.lock:
             self.inside -= 1
@@ -94,7 +94,7 @@ def test_only_so_many_calls_are_under_way_at_once() -> None:
     store = limited(busy, 3)
     with ThreadPoolExecutor(10) as pool:
         list(pool.map(lambda number: store.put(f"a/{number}", b""), range(30)))
-    assert busy.most == 3
+    assert busy.limit == 3
 
 
 def test_a_reader_of_a_listing_may_call_the_same_store_even_if_only_one_call_is_let_through() -> None:

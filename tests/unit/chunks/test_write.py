@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from phimage.chunks.errors import StoreFailure, WrongDisk
-from phimage.chunks.layout import MOST_DISK_SIZE
+from phimage.chunks.layout import MAX_DISK_SIZE
 from phimage.chunks.memory import MemoryStore
 from phimage.chunks.read import open_disk
 from phimage.chunks.write import DiskWriter
@@ -37,7 +37,7 @@ def test_however_a_disk_is_handed_over_it_is_the_same_disk(pieces: list[tuple[bo
         writer.write(data[writer.taken :])
         written = writer.finish({})
 
-    assert b"".join(open_disk(store, written.digest).chunks(most_ahead=0)) == data
+    assert b"".join(open_disk(store, written.digest).chunks(max_ahead=0)) == data
     assert written.manifest.sha256 == sha256(data).hexdigest()
     whole = MemoryStore()
     with DiskWriter(whole, len(data), chunk_size=CHUNK, workers=1) as writer:
@@ -139,7 +139,7 @@ def test_zeros_cost_no_memory_and_are_hashed() -> None:
     assert written.manifest.sha256 == whole.hexdigest()
 
 
-@pytest.mark.parametrize(("size", "chunk_size"), [(0, CHUNK), (-1, CHUNK), (MOST_DISK_SIZE + 1, CHUNK), (1, CHUNK + 1), (1, 1)])
+@pytest.mark.parametrize(("size", "chunk_size"), [(0, CHUNK), (-1, CHUNK), (MAX_DISK_SIZE + 1, CHUNK), (1, CHUNK + 1), (1, 1)])
 def test_a_disk_of_an_impossible_size_is_not_begun(size: int, chunk_size: int) -> None:
     with pytest.raises(ValueError, match="bytes"):
         DiskWriter(MemoryStore(), size, chunk_size=chunk_size)

@@ -143,13 +143,13 @@ def test_a_first_piece_that_fails_is_known_before_anything_is_sent(threads: Thre
 
 
 def test_threads_are_shared_by_all_bodies(threads: ThreadPoolExecutor) -> None:
-    running, most, lock = 0, 0, threading.Lock()
+    running, limit, lock = 0, 0, threading.Lock()
 
     def make() -> bytes:
-        nonlocal running, most
+        nonlocal running, limit
         with lock:
             running += 1
-            most = max(most, running)
+            limit = max(limit, running)
         threading.Event().wait(0.001)
         with lock:
             running -= 1
@@ -166,4 +166,4 @@ def test_threads_are_shared_by_all_bodies(threads: ThreadPoolExecutor) -> None:
         return await asyncio.gather(*waiting)
 
     assert asyncio.run(main()) == [End.WHOLE] * 10
-    assert most <= 4
+    assert limit <= 4

@@ -9,7 +9,7 @@ import pytest
 from msgspec import Meta, Struct
 
 from phimage.errors import MissingParam, TooLargeParam, UnavailableParam
-from phimage.gateway.decode import MOST_ELEMENTS, decode, readers_of
+from phimage.gateway.decode import MAX_ELEMENTS, decode, readers_of
 from phimage.gateway.params import Number, Params, Value, read_params
 from phimage.model.ids import ImageId, ZoneId
 
@@ -110,10 +110,10 @@ def test_more_than_ten_indices_come_in_the_order_of_their_numbers() -> None:
 
 
 def test_100_elements_can_be_read_and_101_cannot() -> None:
-    assert len(ids({f"ImageId.{n}": f"i{n}" for n in range(MOST_ELEMENTS)})) == MOST_ELEMENTS
+    assert len(ids({f"ImageId.{n}": f"i{n}" for n in range(MAX_ELEMENTS)})) == MAX_ELEMENTS
     one_too_many: list[Params] = [
-        {f"ImageId.{n}": "i" for n in range(MOST_ELEMENTS + 1)},
-        {"ImageId": ["i"] * (MOST_ELEMENTS + 1)},
+        {f"ImageId.{n}": "i" for n in range(MAX_ELEMENTS + 1)},
+        {"ImageId": ["i"] * (MAX_ELEMENTS + 1)},
     ]
     for params in one_too_many:
         with pytest.raises(TooLargeParam, match=r"^Params \[ImageId\] too large"):
@@ -121,7 +121,7 @@ def test_100_elements_can_be_read_and_101_cannot() -> None:
 
 
 def test_blank_elements_do_not_count_towards_the_limit() -> None:
-    assert ids({"ImageId": ["", "a"] * MOST_ELEMENTS}) == ("a",) * MOST_ELEMENTS
+    assert ids({"ImageId": ["", "a"] * MAX_ELEMENTS}) == ("a",) * MAX_ELEMENTS
 
 
 @pytest.mark.parametrize(

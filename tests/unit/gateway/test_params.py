@@ -9,7 +9,7 @@ from urllib.parse import quote, urlencode
 import pytest
 
 from phimage.errors import MissingAction, RequestError, TooLargeParam, UnavailableParam
-from phimage.gateway.params import MOST_DEPTH, MOST_PARAMS, Number, Value, read_params
+from phimage.gateway.params import MAX_DEPTH, MAX_PARAMS, Number, Value, read_params
 from phimage.gateway.signature import canonical
 
 FORM = "application/x-www-form-urlencoded"
@@ -131,9 +131,9 @@ class TestForm:
             read(text)
 
     def test_512_parameters_can_be_read_and_513_cannot(self, read: Read) -> None:
-        assert len(read(urlencode({f"p{n}": n for n in range(MOST_PARAMS)}))) == MOST_PARAMS
+        assert len(read(urlencode({f"p{n}": n for n in range(MAX_PARAMS)}))) == MAX_PARAMS
         with pytest.raises(TooLargeParam, match=r"^Params \[request\] too large"):
-            read(urlencode({f"p{n}": n for n in range(MOST_PARAMS + 1)}))
+            read(urlencode({f"p{n}": n for n in range(MAX_PARAMS + 1)}))
 
     def test_every_character_survives_escaping(self, read: Read) -> None:
         text = "".join(map(chr, range(0x250))) + "镜像\uffff\U0001f600\U0010ffff"
@@ -316,13 +316,13 @@ def test_a_json_name_that_comes_twice_is_refused_by_its_name(body: str) -> None:
 
 
 def test_512_json_parameters_can_be_read_and_513_cannot() -> None:
-    assert len(from_json(json.dumps({f"p{n}": n for n in range(MOST_PARAMS)}))) == MOST_PARAMS
+    assert len(from_json(json.dumps({f"p{n}": n for n in range(MAX_PARAMS)}))) == MAX_PARAMS
     with pytest.raises(TooLargeParam, match=r"^Params \[request\] too large"):
-        from_json(json.dumps({f"p{n}": n for n in range(MOST_PARAMS + 1)}))
+        from_json(json.dumps({f"p{n}": n for n in range(MAX_PARAMS + 1)}))
 
 
 @pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}")])
-@pytest.mark.parametrize("depth", [MOST_DEPTH + 1, 300, 600, 900, 3_000, 10_000])
+@pytest.mark.parametrize("depth", [MAX_DEPTH + 1, 300, 600, 900, 3_000, 10_000])
 def test_deep_nesting_is_too_large_at_every_depth(opening: str, closing: str, depth: int) -> None:
     with pytest.raises(TooLargeParam, match="deep"):
         from_json(f'{{"a":{opening * (depth - 1)}1{closing * (depth - 1)}}}')
@@ -330,7 +330,7 @@ def test_deep_nesting_is_too_large_at_every_depth(opening: str, closing: str, de
 
 @pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}")])
 def test_what_may_be_nested_can_be_signed(opening: str, closing: str) -> None:
-    found = from_json(f'{{"a":{opening * (MOST_DEPTH - 1)}"x"{closing * (MOST_DEPTH - 1)}}}')
+    found = from_json(f'{{"a":{opening * (MAX_DEPTH - 1)}"x"{closing * (MAX_DEPTH - 1)}}}')
 
     assert canonical(found).endswith("x")
 

@@ -55,8 +55,8 @@ def texts(longest: int = 255, shortest: int = 0) -> st.SearchStrategy[str]:
     return st.sampled_from(odd) | st.text(characters, min_size=shortest, max_size=min(longest, 40))
 
 
-def _some(strategy: st.SearchStrategy[str], most: int) -> st.SearchStrategy[list[str]]:
-    return st.lists(strategy, unique=True, max_size=most)
+def _some(strategy: st.SearchStrategy[str], limit: int) -> st.SearchStrategy[list[str]]:
+    return st.lists(strategy, unique=True, max_size=limit)
 
 
 @st.composite

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from phimage.sources.errors import AnswerRefused, TooLarge
-from phimage.sources.judge import Limits, check_head, check_least, check_most
+from phimage.sources.judge import Limits, check_head, check_min_size, check_max_size
 
 
 @pytest.mark.parametrize(
@@ -60,11 +60,11 @@ def test_the_message_shows_the_first_words_and_nothing_a_terminal_would_obey() -
 
 
 def test_tiny_and_huge_bodies_are_refused() -> None:
-    limits = Limits(least=4096, most=10_000)
+    limits = Limits(min_size=4096, max_size=10_000)
 
-    check_least("h", 4096, limits)
-    check_most("h", 10_000, limits)
+    check_min_size("h", 4096, limits)
+    check_max_size("h", 10_000, limits)
     with pytest.raises(AnswerRefused, match="only 1024 bytes"):
-        check_least("h", 1024, limits)
+        check_min_size("h", 1024, limits)
     with pytest.raises(TooLarge, match="10001 bytes are more than the limit of 10000"):
-        check_most("h", 10_001, limits)
+        check_max_size("h", 10_001, limits)

@@ -9,7 +9,7 @@ import pytest
 
 from phimage.errors import SetupError
 from phimage.sources.errors import AnswerRefused, SourceBroken, UrlRefused
-from phimage.sources.policy import MOST_TRIED, Policy, Resolve, read_policy
+from phimage.sources.policy import MAX_TRIED, Policy, Resolve, read_policy
 from phimage.sources.url import read_url
 
 
@@ -45,7 +45,7 @@ def test_one_forbidden_address_forbids_the_name(address: str, others: tuple[str,
 def test_every_address_is_checked_but_only_some_are_tried() -> None:
     public = [f"1.1.1.{number}" for number in range(1, 100)]
 
-    assert len(Policy().admit(read_url("http://h/"), answering(*public))) == MOST_TRIED
+    assert len(Policy().admit(read_url("http://h/"), answering(*public))) == MAX_TRIED
     with pytest.raises(UrlRefused):
         Policy().admit(read_url("http://h/"), answering(*public, "10.0.0.1"))
 

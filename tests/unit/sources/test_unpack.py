@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from phimage.sources.codec import Compression, detect
 from phimage.sources.errors import PackRefused, SourceError, TooLarge
 from phimage.sources.progress import Progress
-from phimage.sources.unpack import BLOCK, MOST_EMPTY, Bounds, Unpacking
+from phimage.sources.unpack import BLOCK, MAX_EMPTY, Bounds, Unpacking
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -231,8 +231,8 @@ def test_nothing_inside_is_refused(kind: Compression) -> None:
 
 
 def test_a_legion_of_empty_members_is_refused() -> None:
-    assert unpack(gzip.compress(b"") * MOST_EMPTY + gzip.compress(b"hello")) == b"hello"
-    assert refusal(gzip.compress(b"") * (MOST_EMPTY + 1) + gzip.compress(b"hello")).reason == "empty"
+    assert unpack(gzip.compress(b"") * MAX_EMPTY + gzip.compress(b"hello")) == b"hello"
+    assert refusal(gzip.compress(b"") * (MAX_EMPTY + 1) + gzip.compress(b"hello")).reason == "empty"
     assert refusal(SKIPPABLE * 100_000).reason == "empty"
 
 
@@ -245,17 +245,17 @@ def test_many_tiny_members_take_linear_time() -> None:
 
 def test_more_than_the_limit_is_refused() -> None:
     packed = gzip.compress(noise(100_000), 1)
-    assert len(unpack(packed, bounds=Bounds(most=100_000))) == 100_000
+    assert len(unpack(packed, bounds=Bounds(max_size=100_000))) == 100_000
     with pytest.raises(TooLarge, match="more than the limit of 99999 bytes"):
-        unpack(packed, bounds=Bounds(most=99_999))
+        unpack(packed, bounds=Bounds(max_size=99_999))
     with pytest.raises(TooLarge):
-        unpack(noise(100_000), bounds=Bounds(most=99_999))
+        unpack(noise(100_000), bounds=Bounds(max_size=99_999))
 
 
 def test_a_frame_that_tells_too_large_a_size_is_refused_at_once() -> None:
     packed = zstd.compress(bytes(1_000_000))
     with pytest.raises(TooLarge):
-        next(iter(Unpacking(Chunks(packed), "a", Bounds(most=999_999))))
+        next(iter(Unpacking(Chunks(packed), "a", Bounds(max_size=999_999))))
 
 
 def packed_untold(kind: Compression, content: bytes) -> bytes:
@@ -268,7 +268,7 @@ def packed_untold(kind: Compression, content: bytes) -> bytes:
 @pytest.mark.parametrize("members", [1, 8])
 def test_unpacking_stops_within_a_block_of_the_limit_and_zeros_count(kind: Compression, members: int) -> None:
     packed = packed_untold(kind, noise(65536) + bytes(16 * MIB // members - 65536)) * members
-    unpacking = Unpacking(Chunks(packed), "disk.img", Bounds(most=5 * MIB))
+    unpacking = Unpacking(Chunks(packed), "disk.img", Bounds(max_size=5 * MIB))
     with pytest.raises(TooLarge, match=f"more than the limit of {5 * MIB} bytes"):
         deque(unpacking, 0)
     assert unpacking.size <= 6 * MIB
@@ -276,7 +276,7 @@ def test_unpacking_stops_within_a_block_of_the_limit_and_zeros_count(kind: Compr
 
 @pytest.mark.parametrize("before", [b"", SKIPPABLE, zstd.compress(b"hello") + SKIPPABLE])
 def test_any_frame_that_tells_more_than_the_limit_leaves_is_refused_before_it_is_unpacked(before: bytes) -> None:
-    unpacking = Unpacking(Chunks(before + zstd.compress(bytes(1_000_000))), "a", Bounds(most=999_999))
+    unpacking = Unpacking(Chunks(before + zstd.compress(bytes(1_000_000))), "a", Bounds(max_size=999_999))
     with pytest.raises(TooLarge):
         deque(unpacking, 0)
     assert unpacking.size in (0, len(b"hello"))
