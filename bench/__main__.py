@@ -61,7 +61,7 @@ def _catalogues(
     for images in sizes:
         tell(f"{images:,} images: the catalogue, which takes a while the first time")
         places.append(measure.Place(catalogue.folder(images), "", images))
-        topology = _topology(Settings(data=str(places[-1].data)))
+        topology = _topology(Settings(data_dir=str(places[-1].data)))
         yield measure.catalogue(places[-1], places[0], topology, work, effort, tell)
     if postgresql:
         tell(f"{sizes[-1]:,} images: the catalogue on PostgreSQL, which takes a while")
@@ -74,7 +74,7 @@ def _catalogues(
 def _on_postgresql(images: int, work: Path) -> Iterator[Settings]:
     with own_server(BUFFERS) as server:
         name = server.create()
-        settings = Settings(data=str(work / "data"), database=server.url(name))
+        settings = Settings(data_dir=str(work / "data"), database=server.url(name))
         catalogue.fill(settings, images)
         server.run(name, "VACUUM ANALYZE")  # which a server in use does by itself
         yield settings

@@ -17,14 +17,14 @@ from typing import TypeVar
 from msgspec import Struct
 from msgspec.structs import replace
 
-from phimage import manifest
+from phimage import catalog_file
 from phimage.bootstrap import command_author, open_catalog, prepare
 from phimage.catalog import schema
 from phimage.catalog.accounts import ACCOUNTS, KEYS, PROJECTS, USERS
 from phimage.catalog.images import IMAGES
 from phimage.catalog.revisions import Change
-from phimage.catalog.store import Catalog
-from phimage.manifest.plan import carry_out, plan
+from phimage.catalog.views import Catalog
+from phimage.catalog_file.plan import carry_out, plan
 from phimage.model.account import Account, Key, PrivateKey, Project, User
 from phimage.model.ids import AccountId, ImageId, ProjectId, PublicKey, RegionId, UserId, ZoneId
 from phimage.model.image import Image, ImageType, State
@@ -66,7 +66,7 @@ def folder(images: int) -> Path:
     if not found.exists():
         draft = found.with_suffix(".draft")
         shutil.rmtree(draft, ignore_errors=True)
-        fill(Settings(data=str(draft)), images)
+        fill(Settings(data_dir=str(draft)), images)
         draft.rename(found)
     return found
 
@@ -77,7 +77,7 @@ def fill(settings: Settings, images: int) -> None:
     catalog = open_catalog(settings)
     try:
         with catalog.change(command_author("ApplyCatalog")) as change:
-            carry_out(change, plan(change.connection, change.parent, manifest.starter(), prune=False))
+            carry_out(change, plan(change.connection, change.parent, catalog_file.starter(), prune=False))
         topology, starter = catalog.now(wait=True).topology(), catalog.now(wait=True).base_images()
         random = Random(SEED)
         _write(catalog, (_more_base(starter, BASE_IMAGES - len(starter)),), IMAGES.add_all)
@@ -159,7 +159,7 @@ def _user(number: int) -> User:
 
 def _key(number: int, catalog: Catalog) -> Key:
     public = PublicKey(_public(number))
-    sealed = catalog.seal.close(public, _private(number))
+    sealed = catalog.key_encryption.close(public, _private(number))
     return Key(public, AccountId(f"account-{number:08}"), UserId(60_000_000 + number), sealed, OPENED)
 
 

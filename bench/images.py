@@ -109,7 +109,7 @@ def installation(data: Path) -> Iterator[Phimage]:
     environment = dict(os.environ, XDG_CONFIG_HOME=str(data / "config"))
     data.mkdir()
     log = data / "log"
-    command = [sys.executable, "-m", "phimage", "serve", "--data", str(data / "data"), "--port", "0"]
+    command = [sys.executable, "-m", "phimage", "serve", "--data-dir", str(data / "data"), "--port", "0"]
     with log.open("w") as output, subprocess.Popen(command, stdout=output, stderr=output) as process:
         try:
             while "listening on" not in log.read_text():

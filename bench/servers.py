@@ -34,7 +34,7 @@ class Running(Struct, frozen=True):
 @contextmanager
 def phimage(data: Path, database: str = "") -> Iterator[Running]:
     """A phimage server with one worker on a prepared data folder."""
-    command = [sys.executable, "-m", "phimage", "serve", "--data", str(data), "--port", "0"]
+    command = [sys.executable, "-m", "phimage", "serve", "--data-dir", str(data), "--port", "0"]
     started = time.perf_counter()
     with _process(command, {"PHIMAGE_DATABASE": database} if database else {}, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None

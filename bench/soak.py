@@ -25,7 +25,7 @@ from bench import catalogue, mixes, servers, wrk
 from bench.catalogue import Tenant
 from phimage.bootstrap import command_author, open_catalog
 from phimage.catalog.images import IMAGES
-from phimage.catalog.store import Catalog
+from phimage.catalog.views import Catalog
 from phimage.settings import Settings
 
 SEEN_SECONDS = 1.0
@@ -88,7 +88,7 @@ class Soak(Struct, frozen=True):
 
 def soak(data: Path, images: int, load: Load, slices: int, each: Callable[[Slice], None] = lambda _: None) -> Soak:
     """Load a server on a data folder, which it changes, for some slices."""
-    catalog = open_catalog(Settings(data=str(data)))
+    catalog = open_catalog(Settings(data_dir=str(data)))
     try:
         topology = catalog.now(wait=True).topology()
         bodies = mixes.hot(images, topology)

@@ -13,15 +13,15 @@ from phimage.backup.place import Place
 from phimage.backup.record import Record
 from phimage.backup.restore import Restored, restore
 from phimage.backup.verify import verify
-from phimage.catalog.contents import CONTENTS, withdraw_contents
 from phimage.catalog.copy import digests
+from phimage.catalog.image_bytes import IMAGE_BYTES, withdraw_image_bytes
 from phimage.catalog.images import IMAGES
 from phimage.catalog.snapshot import opened
+from phimage.chunks.decorators import Operation, Wrapped
 from phimage.chunks.folder import FolderStore
 from phimage.chunks.layout import ManifestDigest
 from phimage.chunks.read import open_disk
 from phimage.chunks.store import Store
-from phimage.chunks.wrap import Operation, Wrapped
 from phimage.model.ids import ImageId
 from phimage.settings import Settings
 from tests.conftest import MASTER_KEY
@@ -62,7 +62,7 @@ def publish(shop: Shop, folder: Path, number: int) -> ImageId:
 def withdraw(shop: Shop, id: ImageId) -> None:
     """Take an image out of the catalogue."""
     with shop.catalog.change(shop.author) as change:
-        withdraw_contents(change, [id], "withdrawn")
+        withdraw_image_bytes(change, [id], "withdrawn")
         found = IMAGES.find(change.connection, id)
         assert found is not None
         IMAGES.withdraw(change, found)
@@ -75,7 +75,7 @@ def back_up(shop: Shop, place: Place, store: Store | None = None) -> Created:
 
 def restored_to(place: Place, record: Record, data: Path) -> tuple[Restored, Settings]:
     """Restore to SQLite and a folder."""
-    settings = Settings(data=str(data))
+    settings = Settings(data_dir=str(data))
     return restore(place, record, settings, MASTER_KEY), settings
 
 
@@ -88,7 +88,7 @@ def check_whole(place: Place, record: Record, data: Path) -> set[ImageId]:
     with opened(data / "catalog.sqlite") as database:
         assert digests(database).tables == record.tables
         with database.read() as connection:
-            contents = [content for content in CONTENTS.live(connection) if content.here]
+            contents = [content for content in IMAGE_BYTES.live(connection) if content.stored]
     for content in contents:
         found = open_disk(store, ManifestDigest(content.manifest))
         assert sum(map(len, found.chunks())) == content.size

@@ -17,9 +17,9 @@ from hypothesis import HealthCheck, settings
 from phimage.catalog import schema
 from phimage.catalog.engine import Database, open_database
 from phimage.catalog.engine import database_url as url_of
-from phimage.catalog.seal import Seal
-from phimage.catalog.store import Catalog
+from phimage.catalog.key_encryption import KeyEncryption
 from phimage.catalog.tables import metadata
+from phimage.catalog.views import Catalog
 from tests import shared
 from tests.postgresql import PostgreSQL
 from tests.postgresql import start as postgresql_server
@@ -131,7 +131,7 @@ def new_catalog(dialect: str, request: pytest.FixtureRequest, tmp_path: Path) ->
     @contextmanager
     def catalog() -> Iterator[Catalog]:
         with new() as url, _opened(url) as database:
-            yield Catalog(database, _seal())
+            yield Catalog(database, _key_encryption())
 
     return catalog
 
@@ -150,7 +150,7 @@ def reopen() -> Iterator[Reopen]:
 
     def again(catalog: Catalog) -> Catalog:
         opened.append(open_database(catalog.database.engine.url))
-        return Catalog(opened[-1], _seal())
+        return Catalog(opened[-1], _key_encryption())
 
     yield again
     for database in opened:
@@ -227,6 +227,6 @@ def _opened(url: str) -> Iterator[Database]:
         database.close()
 
 
-def _seal() -> Seal:
+def _key_encryption() -> KeyEncryption:
     nonces = count(1)
-    return Seal(MASTER_KEY, lambda length: next(nonces).to_bytes(length, "big"))
+    return KeyEncryption(MASTER_KEY, lambda length: next(nonces).to_bytes(length, "big"))

@@ -16,13 +16,13 @@ from phimage.chunks.layout import ManifestDigest
 from phimage.chunks.store import Store
 from phimage.chunks.write import DiskWriter, Written
 from phimage.delivery.app import Delivery
-from phimage.delivery.door import Asked
+from phimage.delivery.authorizer import DownloadAccessRequest
 from phimage.delivery.errors import NotPublished
 from phimage.delivery.packs import Packs
 from phimage.delivery.stream import Limits, Message
 from phimage.errors import UnavailableParam
-from phimage.model.content import Content
 from phimage.model.ids import ImageId, ProjectId
+from phimage.model.image_bytes import ImageBytes
 
 IMAGE = ImageId("pimg-cs-xev4rz2k")
 CHUNK = 64 << 10
@@ -50,10 +50,10 @@ def write_disk(store: Store, disk: bytes, chunk_size: int = CHUNK) -> Written:
         return writer.finish({"os": "example"})
 
 
-def content_of(written: Written, image: ImageId = IMAGE) -> Content:
+def content_of(written: Written, image: ImageId = IMAGE) -> ImageBytes:
     """What the catalogue says of a written disk."""
     manifest = written.manifest
-    return Content(
+    return ImageBytes(
         image,
         ProjectId(""),
         manifest=written.digest,
@@ -66,18 +66,18 @@ def content_of(written: Written, image: ImageId = IMAGE) -> Content:
 class Keeper:
     """A door that knows some contents. `before` may refuse a request by raising."""
 
-    def __init__(self, *contents: Content, before: Callable[[Asked], object] = lambda _: None) -> None:
+    def __init__(self, *contents: ImageBytes, before: Callable[[DownloadAccessRequest], object] = lambda _: None) -> None:
         self.contents = {content.image: content for content in contents}
-        self.asked: list[Asked] = []
+        self.asked: list[DownloadAccessRequest] = []
         self.before = before
 
-    def open(self, asked: Asked) -> Content:
+    def open(self, asked: DownloadAccessRequest) -> ImageBytes:
         self.asked.append(asked)
         self.before(asked)
         if asked.image not in self.contents:
             raise UnavailableParam("ImageId", detail="there is no such image")
         content = self.contents[asked.image]
-        if not content.here:
+        if not content.stored:
             raise NotPublished(asked.image, "Making")
         return content
 

@@ -15,12 +15,12 @@ from granian.log import LogLevels
 from granian.server import Server
 from msgspec import Struct
 
-from phimage.chunks.open import open_store
+from phimage.chunks.factory import open_store
 from phimage.delivery.app import Delivery
 from phimage.delivery.counters import Counters
 from phimage.delivery.packs import Packs
 from phimage.delivery.stream import Limits, Message, Receive, Send
-from phimage.model.content import Content
+from phimage.model.image_bytes import ImageBytes
 from tests.delivering import Keeper
 
 
@@ -30,7 +30,7 @@ class Config(Struct, frozen=True):
     store: str
     packs: str
     port: int
-    contents: tuple[Content, ...]
+    contents: tuple[ImageBytes, ...]
     packs_bytes: int = 1 << 30
     at_once: int = 64
     stall: float = 60.0

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from phimage.chunks.open import open_store
+from phimage.chunks.factory import open_store
 from phimage.settings import Settings
 from tests.contract.stores import S3Server
 from tests.postgresql import PostgreSQL
@@ -24,7 +24,7 @@ class Site:
 
     def settings(self, **given: Any) -> Settings:
         """Settings of an installation here."""
-        return Settings(data=str(self.data), **given)
+        return Settings(data_dir=str(self.data), **given)
 
     def lose_database(self) -> None:
         """Nothing is left of the database; nobody may be using it."""

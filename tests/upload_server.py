@@ -14,8 +14,8 @@ from granian.server import Server
 from phimage.chunks.folder import FolderStore
 from phimage.errors import UnknownToken
 from phimage.uploads.app import Uploads
+from phimage.uploads.authorizer import Upload, UploadAccessRequest
 from phimage.uploads.body import Message, Receive, Send
-from phimage.uploads.door import Asked, Upload
 
 TICKET = "Ticket=good"
 MAX_BYTES = 1 << 40
@@ -24,7 +24,7 @@ MAX_BYTES = 1 << 40
 class OneTicket:
     """Lets in who has the ticket."""
 
-    def open(self, asked: Asked) -> Upload:
+    def open(self, asked: UploadAccessRequest) -> Upload:
         if asked.query != TICKET:
             raise UnknownToken(detail="ask for another URL")
         return Upload(asked.job, MAX_BYTES)

@@ -18,8 +18,8 @@ from granian.server.embed import Server
 from phimage.errors import UnknownToken
 from phimage.model.ids import JobId
 from phimage.uploads.app import Uploads
+from phimage.uploads.authorizer import Upload, UploadAccessRequest
 from phimage.uploads.body import Message, Receive, Send
-from phimage.uploads.door import Asked, Upload
 
 JOB = JobId("job-4k2xqz7a9m3d")
 TICKET = "Ticket=good"
@@ -28,13 +28,13 @@ TICKET = "Ticket=good"
 class Keeper:
     """A door that is open to one ticket. `asked` are those who came; `before` may refuse them by raising."""
 
-    def __init__(self, max_bytes: int = 1 << 40, before: Callable[[Asked], object] = lambda _: None) -> None:
+    def __init__(self, max_bytes: int = 1 << 40, before: Callable[[UploadAccessRequest], object] = lambda _: None) -> None:
         self.ticket = TICKET
-        self.asked: list[Asked] = []
+        self.asked: list[UploadAccessRequest] = []
         self._max_bytes = max_bytes
         self._before = before
 
-    def open(self, asked: Asked) -> Upload:
+    def open(self, asked: UploadAccessRequest) -> Upload:
         self.asked.append(asked)
         self._before(asked)
         if asked.query != self.ticket:

@@ -18,37 +18,37 @@ from msgspec import Struct
 
 from phimage import __version__, ownership
 from phimage.actions import registry
-from phimage.actions.doors import DownloadDoor, UploadDoor
+from phimage.actions.authorizers import CatalogDownloadAuthorizer, CatalogUploadAuthorizer
 from phimage.actions.service import Service
 from phimage.catalog import backups, jobs, schema
-from phimage.catalog.accounts import NewKey, add_account, add_key, any_account, any_key, household
+from phimage.catalog.accounts import NewKey, add_account, add_key, any_account, any_key, tenant
 from phimage.catalog.address import check_sqlite_file, database_url
 from phimage.catalog.engine import Database, open_database
+from phimage.catalog.key_encryption import KeyEncryption, make_master_key, read_master_key
 from phimage.catalog.rates import exchange
 from phimage.catalog.revisions import Author
-from phimage.catalog.seal import Seal, make_master_key, read_master_key
-from phimage.catalog.store import Catalog, View
+from phimage.catalog.views import Catalog, View
+from phimage.chunks.decorators import Measures as StoreMeasures
+from phimage.chunks.decorators import measured
 from phimage.chunks.errors import StoreFailure
-from phimage.chunks.open import open_store
+from phimage.chunks.factory import open_store
 from phimage.chunks.store import Store
-from phimage.chunks.wrap import Measures as StoreMeasures
-from phimage.chunks.wrap import measured
 from phimage.delivery.app import Delivery
 from phimage.delivery.packs import Packs
 from phimage.errors import ServiceUnavailable, SetupError
 from phimage.formats import qemu
 from phimage.formats.limits import Limits as DiskLimits
-from phimage.gateway.app import App, Chore, new_request_id
+from phimage.gateway.app import App, PeriodicTask, new_request_id
 from phimage.gateway.dispatch import Dispatcher
+from phimage.gateway.freshness import STALE_SECONDS, Freshness, Source
 from phimage.gateway.openapi import document
 from phimage.gateway.origin import Origin
 from phimage.gateway.page import for_networks, once, readiness
 from phimage.gateway.rate import RateLimit
 from phimage.gateway.traffic import Traffic
-from phimage.gateway.watch import STALE_SECONDS, Source, Watch
-from phimage.health.family import TEXT
-from phimage.health.measures import Measures, of_publisher
-from phimage.health.shares import Place, Shares
+from phimage.metrics.family import TEXT
+from phimage.metrics.measures import Measures, of_publisher
+from phimage.metrics.shares import Place, Shares
 from phimage.model.account import Account
 from phimage.model.ids import AccountId
 from phimage.publishing.original import IN_PLACE
@@ -92,7 +92,7 @@ def prepare(settings: Settings) -> Prepared:
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
         next(data.iterdir(), None)  # one that is there may be unreadable
     except FileExistsError:
-        raise SetupError(f"the data folder {data} is a file: choose another with --data") from None
+        raise SetupError(f"the data folder {data} is a file: choose another with --data-dir") from None
     except OSError as error:
         raise SetupError(f"the data folder {data} cannot be used: {error.strerror}") from None
     url = database_url(settings.database, data)
@@ -166,11 +166,11 @@ def _shown(database: Database) -> str:
 
 
 def _open(settings: Settings, database: Database) -> Catalog:
-    catalog = Catalog(database, Seal(read_master_key(settings.master_key_file), secrets.token_bytes))
+    catalog = Catalog(database, KeyEncryption(read_master_key(settings.master_key_file), secrets.token_bytes))
     with database.read() as connection:
         sample = any_key(connection)
     if sample is not None:
-        catalog.seal.open(sample.id, sample.sealed)  # tells at once that the master key is another installation's
+        catalog.key_encryption.open(sample.id, sample.sealed)  # tells at once that the master key is another installation's
     return catalog
 
 
@@ -198,7 +198,9 @@ def open_existing(settings: Settings, patience: Patience | None = None) -> Datab
             raise SetupError(f"{file} cannot be read: {error.strerror}") from None
         if not is_there:
             place = file if settings.database else folder
-            raise SetupError(f"there is no installation in {place}: name its folder with --data, or run `phimage serve` once")
+            raise SetupError(
+                f"there is no installation in {place}: name its folder with --data-dir, or run `phimage serve` once"
+            )
         check_sqlite_file(file, must_exist=True)
     return open_database(url, patience)
 
@@ -215,7 +217,7 @@ def open_operator_account(catalog: Catalog) -> NewKey | None:
         if any_account(change.connection):
             return None
         user, _ = add_account(change, account, secrets.token_bytes)
-        return add_key(change, user, catalog.seal, secrets.token_bytes)
+        return add_key(change, user, catalog.key_encryption, secrets.token_bytes)
 
 
 def recover_operator_key(settings: Settings, patience: Patience | None = None) -> NewKey:
@@ -223,11 +225,11 @@ def recover_operator_key(settings: Settings, patience: Patience | None = None) -
     catalog = open_catalog(settings, patience)
     try:
         with catalog.change(command_author("RecoverOperatorKey")) as change:
-            found = household(change.connection, OPERATOR)
+            found = tenant(change.connection, OPERATOR)
             if found is None:
                 raise SetupError("there is no operator account yet: run `phimage serve` once")
             main = next(user for user in found.users.values() if user.main)
-            return add_key(change, main, catalog.seal, secrets.token_bytes)
+            return add_key(change, main, catalog.key_encryption, secrets.token_bytes)
     finally:
         catalog.database.close()
 
@@ -251,7 +253,7 @@ def build_app(
         catalog=catalog,
         store=store,
         max_original=settings.max_original_gb << 30,
-        reserve=settings.reserve_mb << 20,
+        reserve=settings.min_free_mb << 20,
         public_url=settings.public_url.rstrip("/"),
         require_zone=settings.require_zone,
         default_limit=settings.default_limit,
@@ -284,11 +286,13 @@ def build_app(
         database.close()
 
     origin = Origin(settings.trusted_proxies)
-    uploads = Uploads(store, UploadDoor(service), origin.address, new_request_id)
+    uploads = Uploads(store, CatalogUploadAuthorizer(service), origin.address, new_request_id)
     packs = open_packs(settings, store)
-    downloads = Delivery(store, DownloadDoor(service), origin.address, new_request_id, packs, at_once=settings.downloads)
+    downloads = Delivery(
+        store, CatalogDownloadAuthorizer(service), origin.address, new_request_id, packs, at_once=settings.max_downloads
+    )
     database = catalog.database
-    watch = Watch(
+    watch = Freshness(
         Source(
             "database",
             refresh=catalog.refresh,
@@ -298,7 +302,7 @@ def build_app(
             ends_when_cut=True,
         )
     )
-    store_watch = Watch(Source("store", lambda: _look_for(store)), STORE_WATCH_SECONDS, STORE_PATIENCE_SECONDS)
+    store_watch = Freshness(Source("store", lambda: _look_for(store)), STORE_WATCH_SECONDS, STORE_PATIENCE_SECONDS)
     traffic = Traffic()
     measures = Measures(traffic, catalog, store_measures, watch.age, unfinished, backup_times, shares or Shares(1))
     checks = {
@@ -311,11 +315,11 @@ def build_app(
         "/readyz": readiness(checks),
         "/metrics": for_networks(settings.metrics_networks, TEXT, measures.text),
     }
-    chores = []
+    periodic_tasks = []
     if settings.workers > 1:
-        chores.append(Chore(TELL_SECONDS, measures.tell))
+        periodic_tasks.append(PeriodicTask(TELL_SECONDS, measures.tell))
     if rate_limit is not None and (settings.workers > 1 or settings.database):
-        chores.append(Chore(0.25, exchange_rates))
+        periodic_tasks.append(PeriodicTask(0.25, exchange_rates))
     app = App(
         dispatcher,
         watch,
@@ -326,11 +330,11 @@ def build_app(
         stopping,
         mounts={"/images/": downloads, "/uploads/": uploads},
         watches=(store_watch,),
-        chores=chores,
+        periodic_tasks=periodic_tasks,
         traffic=traffic,
         log_requests=settings.log_requests,
     )
-    catalog.on_news(app.tell_news)
+    catalog.on_new_revision(app.notify_revision)
     return app
 
 
@@ -398,7 +402,7 @@ def opened_parts(settings: Settings, patience: Patience | None = None) -> Iterat
 
 def open_packs(settings: Settings, store: Store) -> Packs:
     """The packs of this machine."""
-    return Packs(store, settings.packs_folder, settings.packs_mb << 20)
+    return Packs(store, settings.packs_folder, settings.zstd_cache_mb << 20)
 
 
 def open_pipeline(settings: Settings, store: Store) -> Pipeline:
@@ -407,7 +411,7 @@ def open_pipeline(settings: Settings, store: Store) -> Pipeline:
         settings.work_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise SetupError(f"the work folder {settings.work_folder} cannot be made: {error.strerror}") from None
-    reserve = settings.reserve_mb << 20
+    reserve = settings.min_free_mb << 20
     web = Web(read_policy(settings.fetch_networks, settings.fetch_ports), agent=f"phimage/{__version__}")
     originals = OriginalLimits(max_size=settings.max_original_gb << 30, reserve=reserve)
     fetcher = Fetcher(web, originals, IN_PLACE)

@@ -12,13 +12,13 @@ from pathlib import Path
 from msgspec import Struct
 
 from phimage.catalog import jobs
-from phimage.catalog.contents import contents_of, live_manifests, manifests_since, manifests_withdrawn_after
 from phimage.catalog.engine import Database
 from phimage.catalog.holds import oldest_held
+from phimage.catalog.image_bytes import image_bytes_of, live_manifests, manifests_since, manifests_withdrawn_after
 from phimage.catalog.revisions import Author
-from phimage.catalog.store import Catalog
+from phimage.catalog.views import Catalog
 from phimage.chunks import uploads
-from phimage.chunks.collect import Approve, Report, collect
+from phimage.chunks.gc import Approve, Report, collect
 from phimage.chunks.layout import ManifestDigest
 from phimage.chunks.scrub import Finding, Progress, scrub
 from phimage.chunks.scrub import find_missing as chunks_missing
@@ -168,7 +168,7 @@ def manifests_of(catalog: Catalog, images: Iterable[ImageId]) -> set[ManifestDig
     if not asked:
         return None
     with catalog.database.read() as connection:
-        return {ManifestDigest(content.manifest) for content in contents_of(connection, asked).values()}
+        return {ManifestDigest(content.manifest) for content in image_bytes_of(connection, asked).values()}
 
 
 def verify(
@@ -181,8 +181,8 @@ def verify(
     asked = list(images)
     with catalog.database.read() as connection:
         if asked:
-            contents = contents_of(connection, asked)
-            missing = [id for id in asked if id not in contents or not contents[id].here]
+            contents = image_bytes_of(connection, asked)
+            missing = [id for id in asked if id not in contents or not contents[id].stored]
             if missing:
                 raise SetupError(f"{missing[0]} has no bytes to verify: there is no such image, or they are not here")
             manifests = [ManifestDigest(content.manifest) for content in contents.values()]

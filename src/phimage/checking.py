@@ -9,9 +9,9 @@ from phimage import care, ownership
 from phimage.bootstrap import open_existing
 from phimage.catalog.engine import Database
 from phimage.catalog.integrity import Finding, Progress, check
-from phimage.catalog.seal import Seal, read_master_key
+from phimage.catalog.key_encryption import KeyEncryption, read_master_key
 from phimage.chunks.errors import StoreFailure
-from phimage.chunks.open import open_store
+from phimage.chunks.factory import open_store
 from phimage.chunks.store import Store
 from phimage.settings import Settings
 from phimage.waiting import Patience
@@ -26,7 +26,7 @@ def check_installation(settings: Settings, progress: Progress, patience: Patienc
     """
     database = open_existing(settings, patience)
     try:
-        found = check(database, Seal(read_master_key(settings.master_key_file), secrets.token_bytes), progress)
+        found = check(database, KeyEncryption(read_master_key(settings.master_key_file), secrets.token_bytes), progress)
         return found or list(_check_store(database, open_store(settings.store_place, patience=patience)))
     finally:
         database.close()

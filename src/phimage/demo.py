@@ -8,15 +8,15 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import urlencode
 
-from phimage import demo_disk, manifest
+from phimage import catalog_file, demo_disk
 from phimage.bootstrap import command_author, open_catalog, prepare
 from phimage.catalog.accounts import ACCOUNTS, PROJECTS, NewKey, add_user, put_key
 from phimage.catalog.images import IMAGES
 from phimage.catalog.revisions import Change
-from phimage.catalog.store import Catalog
+from phimage.catalog.views import Catalog
+from phimage.catalog_file.plan import carry_out, plan
 from phimage.client import Client
 from phimage.errors import Refused, SetupError
-from phimage.manifest.plan import carry_out, plan
 from phimage.model.account import Account, PrivateKey, Project
 from phimage.model.ids import AccountId, ClusterId, ImageId, MachineTypeId, ProjectId, PublicKey, ZoneId
 from phimage.model.image import Image, ImageType, State
@@ -42,11 +42,11 @@ def claim(folder: Path) -> None:
     """Take a data folder for the demonstration. Raises SetupError when it holds anything else."""
     try:
         if folder.exists() and not (folder / MARK).exists() and any(folder.iterdir()):
-            raise SetupError(f"{folder} is not a folder of the demonstration: choose another with --data, or remove it")
+            raise SetupError(f"{folder} is not a folder of the demonstration: choose another with --data-dir, or remove it")
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         (folder / MARK).write_text("made by phimage demo; it may be removed\n")
     except OSError as error:
-        raise SetupError(f"{folder} cannot be used: {error.strerror}; choose another with --data") from None
+        raise SetupError(f"{folder} cannot be used: {error.strerror}; choose another with --data-dir") from None
 
 
 def fill(settings: Settings) -> None:
@@ -56,7 +56,7 @@ def fill(settings: Settings) -> None:
     catalog = open_catalog(settings)
     try:
         with catalog.change(command_author("ApplyCatalog")) as change:
-            carry_out(change, plan(change.connection, change.parent, manifest.starter(), prune=False))
+            carry_out(change, plan(change.connection, change.parent, catalog_file.starter(), prune=False))
         with catalog.change(command_author("Demo")) as change:
             if ACCOUNTS.find(change.connection, ACCOUNT) is None:
                 _open_account(change, catalog)
@@ -73,7 +73,7 @@ def _open_account(change: Change, catalog: Catalog) -> None:
     user = add_user(change, ACCOUNT, "main", "someone@example.com", main=True)
     for position, (project, name) in enumerate(PROJECTS_OF_DEMO):
         PROJECTS.put(change, Project(project, ACCOUNT, name, position == 0, created))
-    put_key(change, user, catalog.seal, NewKey(PUBLIC_KEY, PRIVATE_KEY))
+    put_key(change, user, catalog.key_encryption, NewKey(PUBLIC_KEY, PRIVATE_KEY))
 
 
 def _custom_images(now: int) -> list[Image]:

@@ -14,11 +14,11 @@ from msgspec.structs import replace
 
 from phimage.bootstrap import command_author, configure_log, open_pipeline
 from phimage.catalog import jobs
-from phimage.catalog.contents import CONTENTS, await_content
+from phimage.catalog.image_bytes import IMAGE_BYTES, expect_image_bytes
 from phimage.catalog.images import IMAGES
-from phimage.catalog.store import Catalog
+from phimage.catalog.views import Catalog
 from phimage.chunks import uploads
-from phimage.chunks.open import open_store
+from phimage.chunks.factory import open_store
 from phimage.errors import SetupError
 from phimage.formats import qemu
 from phimage.model.ids import ImageId, new_job_id
@@ -67,12 +67,12 @@ def publish(settings: Settings, catalog: Catalog, id: ImageId) -> None:
     """
     disk = make_disk()
     with catalog.change(command_author("PublishPHostImage")) as change:
-        image, content = IMAGES.find(change.connection, id), CONTENTS.find(change.connection, id)
-        if image is None or (content is not None and content.here):
+        image, content = IMAGES.find(change.connection, id), IMAGE_BYTES.find(change.connection, id)
+        if image is None or (content is not None and content.stored):
             return
         job = _job(image, disk)
         IMAGES.put(change, replace(image, state=State.MAKING))
-        await_content(change, job)
+        expect_image_bytes(change, job)
     store = open_store(settings.store_place)
     for number, start in enumerate(range(0, SIZE, uploads.PART)):
         raw = disk[start : start + uploads.PART]

@@ -21,13 +21,13 @@ from phimage.backup.place import Place
 from phimage.backup.record import Record
 from phimage.backup.restore import restore
 from phimage.bootstrap import open_catalog, recover_operator_key
-from phimage.catalog.contents import CONTENTS
+from phimage.catalog.image_bytes import IMAGE_BYTES
+from phimage.chunks.factory import open_store
 from phimage.chunks.layout import ManifestDigest
-from phimage.chunks.open import open_store
 from phimage.chunks.read import open_disk
 from phimage.client import Client
 from phimage.errors import SetupError
-from phimage.model.content import Content
+from phimage.model.image_bytes import ImageBytes
 from phimage.settings import Settings, as_variables
 
 STOP_SECONDS = 30
@@ -73,7 +73,7 @@ def drill(
         raise SetupError(f"no temporary folder can be made: {error.strerror}; name one with --scratch") from None
     with timed() as removed:
         with folder as name:
-            settings = Settings(data=str(Path(name) / "data"), port=0, publishers=0, require_zone=False)
+            settings = Settings(data_dir=str(Path(name) / "data"), port=0, publishers=0, require_zone=False)
             with timed() as done:
                 restored = restore(place, record, settings, key, progress=progress)
                 images = restored.images
@@ -149,12 +149,12 @@ def _pieces(url: str) -> Iterator[bytes]:
         yield from answer.stream(_PIECE)
 
 
-def _smallest_image(settings: Settings) -> Content | None:
+def _smallest_image(settings: Settings) -> ImageBytes | None:
     """The smallest base image that has bytes; of a project when no base image has any."""
     catalog = open_catalog(settings)
     try:
         with catalog.database.read() as connection:
-            stored = (content for content in CONTENTS.live(connection) if content.here)
+            stored = (content for content in IMAGE_BYTES.live(connection) if content.stored)
             return min(stored, key=lambda content: (content.project != "", content.size, content.image), default=None)
     finally:
         catalog.database.close()

@@ -196,7 +196,7 @@ class Refused(ClientError):
         super().__init__(f"RetCode {ret_code}: {message}" + (f" ({detail})" if detail else ""))
 
 
-class MustWait(Exception):
+class NotCached(Exception):
     """Not an error: what was asked needs the database, and the asker said that it cannot wait.
 
     Where there is `fetch`, await it and ask again: True says that the next try has what this one lacked. Otherwise ask again
@@ -207,7 +207,7 @@ class MustWait(Exception):
         self.fetch = fetch
 
 
-class NotYet(Exception):
+class LongPoll(Exception):
     """Not an error: there is nothing to tell yet, and the caller is ready to wait for the next revision."""
 
     def __init__(self, seconds: float) -> None:

@@ -12,14 +12,14 @@ from collections.abc import Callable, Iterable
 import structlog
 from msgspec import Struct
 
-from phimage.catalog.contents import live_manifests
 from phimage.catalog.engine import Database
+from phimage.catalog.image_bytes import live_manifests
 from phimage.catalog.installation import installation_id, known_manifests
 from phimage.chunks import owner
+from phimage.chunks.decorators import Operation, Result, Wrapped
 from phimage.chunks.errors import StoreFailure
 from phimage.chunks.layout import MANIFESTS
 from phimage.chunks.store import Store
-from phimage.chunks.wrap import Operation, Result, Wrapped
 from phimage.errors import SetupError
 from phimage.model.ids import InstallationId
 

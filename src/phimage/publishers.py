@@ -14,7 +14,7 @@ import time
 
 import structlog
 
-from phimage.health.shares import Place, Shares
+from phimage.metrics.shares import Place, Shares
 from phimage.process import die_with_parent, give_memory_back
 from phimage.settings import Settings, as_variables
 

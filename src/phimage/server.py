@@ -18,10 +18,10 @@ from granian.log import LogLevels
 from granian.server import Server
 
 from phimage.bootstrap import build_app
-from phimage.catalog.store import View
+from phimage.catalog.views import View
 from phimage.errors import SetupError
 from phimage.gateway.app import App
-from phimage.health.shares import Shares
+from phimage.metrics.shares import Shares
 from phimage.process import collect_seldom, die_with_parent, give_memory_back
 from phimage.publishers import Publishers
 from phimage.settings import Settings
@@ -62,7 +62,7 @@ def _serve(settings: Settings, port: int, listening: Callable[[str], bool]) -> N
 
     def interrupt(*_: object) -> None:
         """Begin to end; at once when asked for the second time."""
-        wait = settings.lame_duck_seconds if stopping[0] == 0 else 0.0
+        wait = settings.shutdown_delay_seconds if stopping[0] == 0 else 0.0
         stopping[0] = 1  # from here on /readyz says 503
         if wait:
             later = threading.Timer(wait, end)

@@ -14,13 +14,26 @@ from msgspec import Meta, Struct
 
 from phimage.errors import SetupError
 
+RENAMED = {
+    "data": "data_dir",
+    "downloads": "max_downloads",
+    "lame_duck_seconds": "shutdown_delay_seconds",
+    "most_disk_gb": "max_disk_gb",
+    "most_limit": "max_limit",
+    "most_original_gb": "max_original_gb",
+    "packs_mb": "zstd_cache_mb",
+    "reserve_mb": "min_free_mb",
+    "work": "work_dir",
+}
+"""Names of settings before 0.1.0, each with its present name. They stop the start: a limit must not be ignored silently."""
+
 _PUBLIC_URL = re.compile(r"https?://[^/:?#@\s][^/?#@\s]*(/[^?#\s]*)?")
 
 
 class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """What an installation can be told. Each is a key of the TOML file and, in capitals after PHIMAGE_, a variable."""
 
-    data: Annotated[str, Meta(description="folder of the master key and, by default, of the database")] = "phimage-data"
+    data_dir: Annotated[str, Meta(description="folder of the master key and, by default, of the database")] = "phimage-data"
     database: Annotated[
         str, Meta(description="postgresql://user@host/name; empty means SQLite in the data folder, which needs nothing")
     ] = ""
@@ -50,7 +63,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
             "AWS_* variables; empty means the folder store in the data folder"
         ),
     ] = ""
-    work: Annotated[
+    work_dir: Annotated[
         str, Meta(description="folder for images while they are published; empty means the folder work in the data folder")
     ] = ""
     publishers: Annotated[
@@ -61,7 +74,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     ] = ""
     max_disk_gb: Annotated[int, Meta(ge=1, le=65_536, description="largest disk that is published, in GB")] = 2048
     max_original_gb: Annotated[int, Meta(ge=1, le=65_536, description="largest original file that is published, in GB")] = 256
-    reserve_mb: Annotated[
+    min_free_mb: Annotated[
         int, Meta(ge=0, le=1 << 30, description="MB that publishing leaves free in the work folder and in a store on a disk")
     ] = 1024
     fetch_networks: Annotated[
@@ -72,8 +85,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
         80,
         443,
     )
-    downloads: Annotated[int, Meta(ge=1, le=4096, description="downloads that one server process sends at once")] = 64
-    packs_mb: Annotated[
+    max_downloads: Annotated[int, Meta(ge=1, le=4096, description="downloads that one server process sends at once")] = 64
+    zstd_cache_mb: Annotated[
         int,
         Meta(
             ge=0,
@@ -94,7 +107,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     log_requests: Annotated[bool, Meta(description="whether each request is a line of the log; never with its parameters")] = (
         False
     )
-    lame_duck_seconds: Annotated[
+    shutdown_delay_seconds: Annotated[
         float,
         Meta(ge=0, le=600, description="how long a stopping server goes on answering while /readyz says 503"),
     ] = 0.0
@@ -108,7 +121,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def data_folder(self) -> Path:
         """The data folder."""
-        return Path(self.data).expanduser()
+        return Path(self.data_dir).expanduser()
 
     @property
     def store_place(self) -> str:
@@ -118,7 +131,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def work_folder(self) -> Path:
         """The work folder of publishers."""
-        return Path(self.work).expanduser() if self.work else self.data_folder / "work"
+        return Path(self.work_dir).expanduser() if self.work_dir else self.data_folder / "work"
 
     @property
     def packs_folder(self) -> Path:
@@ -144,6 +157,9 @@ def read_settings(file: Path | None, environment: Mapping[str, str], flags: Mapp
     found: dict[str, Any] = {}
     if file is not None:
         found.update(_from_file(file))
+    for old, new in RENAMED.items():
+        if f"PHIMAGE_{old.upper()}" in environment:
+            raise SetupError(f"PHIMAGE_{old.upper()} is called PHIMAGE_{new.upper()} now")
     for field in msgspec.structs.fields(Settings):
         name = f"PHIMAGE_{field.name.upper()}"
         if name in environment:
@@ -201,6 +217,8 @@ def _from_file(file: Path) -> dict[str, Any]:
         raise SetupError(f"{file} is not TOML: {error}") from None
     known = {field.name for field in msgspec.structs.fields(Settings)}
     unknown = sorted(set(found) - known)
+    if unknown and unknown[0] in RENAMED:
+        raise SetupError(f"{file}: the setting {unknown[0]} is called {RENAMED[unknown[0]]} now")
     if unknown:
         raise SetupError(f"{file}: unknown setting {unknown[0]!r}; expected one of {', '.join(sorted(known))}")
     return {name: _checked(name, value, f"{file}: {name}") for name, value in found.items()}

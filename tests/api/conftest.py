@@ -94,7 +94,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
 @pytest.fixture
 def shop(small_site: Site, tmp_path: Path) -> Iterator[Shop]:
     """A gateway on a copy of the small catalogue, and a publisher that works when a test says so."""
-    with small_site.copy(tmp_path / "shop") as copy, shop_on(copy.settings(max_original_gb=1, reserve_mb=0)) as found:
+    with small_site.copy(tmp_path / "shop") as copy, shop_on(copy.settings(max_original_gb=1, min_free_mb=0)) as found:
         yield found
 
 
@@ -102,7 +102,7 @@ def shop(small_site: Site, tmp_path: Path) -> Iterator[Shop]:
 def shared_shop(small_site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     """The same for the tests of a module that leave everything as it is, or add what no other looks at."""
     data = tmp_path_factory.mktemp("shared") / "shop"
-    with small_site.copy(data) as copy, shop_on(copy.settings(max_original_gb=1, reserve_mb=0)) as found:
+    with small_site.copy(data) as copy, shop_on(copy.settings(max_original_gb=1, min_free_mb=0)) as found:
         yield found
 
 

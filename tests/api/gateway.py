@@ -20,9 +20,9 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 
 from phimage.bootstrap import build_app
-from phimage.catalog.store import View
+from phimage.catalog.views import View
 from phimage.gateway.app import App
-from phimage.gateway.watch import STALE_SECONDS
+from phimage.gateway.freshness import STALE_SECONDS
 from phimage.settings import Settings
 from tests.api.signer import DEMO, Encoding, Pair, Params, Request, signed
 from tests.delivering import Answered, answered
@@ -294,4 +294,4 @@ async def _stop(life: asyncio.Task[None], events: asyncio.Queue[dict[str, str]],
 
 def settings_for(folder: Path, **given: Any) -> Settings:
     """Settings of a gateway on a data folder."""
-    return Settings(data=str(folder), **given)
+    return Settings(data_dir=str(folder), **given)

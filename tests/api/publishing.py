@@ -16,12 +16,12 @@ from typing import Any
 
 from phimage.bootstrap import open_catalog, open_pipeline, recover_operator_key
 from phimage.catalog import jobs
-from phimage.catalog.contents import CONTENTS
-from phimage.catalog.store import Catalog
-from phimage.chunks.open import open_store
+from phimage.catalog.image_bytes import IMAGE_BYTES
+from phimage.catalog.views import Catalog
+from phimage.chunks.factory import open_store
 from phimage.chunks.store import Store
-from phimage.model.content import Content
 from phimage.model.ids import ImageId
+from phimage.model.image_bytes import ImageBytes
 from phimage.model.job import Job
 from phimage.publishing.worker import Worker
 from phimage.settings import Settings
@@ -105,10 +105,10 @@ class Shop:
         """Let the publisher do a job that it has. The gateway has not learned of it yet."""
         self._worker.work(job)
 
-    def content(self, image: str) -> Content | None:
+    def content(self, image: str) -> ImageBytes | None:
         """What is known of an image's bytes."""
         with self.catalog.database.read() as connection:
-            return CONTENTS.find(connection, ImageId(image))
+            return IMAGE_BYTES.find(connection, ImageId(image))
 
 
 @contextmanager

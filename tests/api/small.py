@@ -20,9 +20,9 @@ from msgspec.structs import replace
 from phimage.bootstrap import command_author, open_catalog, prepare
 from phimage.catalog.accounts import ACCOUNTS, MEMBERSHIPS, PROJECTS, NewKey, add_user, put_key
 from phimage.catalog.images import IMAGES
+from phimage.catalog.key_encryption import KeyEncryption
 from phimage.catalog.places import CLUSTERS, MACHINE_TYPES, OFFERS, REGIONS, ZONES
 from phimage.catalog.revisions import Change
-from phimage.catalog.seal import Seal
 from phimage.model.account import PrivateKey, Role, User
 from phimage.model.ids import MachineTypeId, PublicKey
 from phimage.model.image import Image, State
@@ -63,7 +63,7 @@ def fill(settings: Settings) -> None:
             _put_places(change)
             IMAGES.add_all(change, [*_base(), *_custom()])
         with catalog.change(command_author("Accounts")) as change:
-            _put_accounts(change, catalog.seal)
+            _put_accounts(change, catalog.key_encryption)
     finally:
         catalog.database.close()
 
@@ -115,7 +115,7 @@ def _custom() -> list[Image]:
     ]
 
 
-def _put_accounts(change: Change, seal: Seal) -> None:
+def _put_accounts(change: Change, key_encryption: KeyEncryption) -> None:
     for id, zones, networks in (
         ("acme", (), ()),
         ("rival", (), ()),
@@ -129,16 +129,16 @@ def _put_accounts(change: Change, seal: Seal) -> None:
         ("org-f", "fenced", True),
     ):
         PROJECTS.put(change, examples.project(project, of, default=default))
-    viewer, worker = _user(change, seal, "acme", VIEWER), _user(change, seal, "acme", WORKER)
+    viewer, worker = _user(change, key_encryption, "acme", VIEWER), _user(change, key_encryption, "acme", WORKER)
     MEMBERSHIPS.put(change, examples.membership("org-a", viewer.id, "acme", Role.VIEWER))
-    MEMBERSHIPS.put(change, examples.membership("org-b", worker.id, "acme", Role.OPERATOR))
-    _user(change, seal, "fenced", FENCED_VIEWER)
-    _user(change, seal, "operator", OPERATOR)
+    MEMBERSHIPS.put(change, examples.membership("org-b", worker.id, "acme", Role.EDITOR))
+    _user(change, key_encryption, "fenced", FENCED_VIEWER)
+    _user(change, key_encryption, "operator", OPERATOR)
     for of, pair in (("acme", ACME), ("rival", RIVAL), ("fenced", FENCED)):
-        _user(change, seal, of, pair, main=True)
+        _user(change, key_encryption, of, pair, main=True)
 
 
-def _user(change: Change, seal: Seal, account: str, pair: Pair, *, main: bool = False) -> User:
+def _user(change: Change, key_encryption: KeyEncryption, account: str, pair: Pair, *, main: bool = False) -> User:
     user = add_user(change, examples.account(account).id, pair.public, f"{pair.public}@{account}.example", main=main)
-    put_key(change, user, seal, NewKey(PublicKey(pair.public), PrivateKey(pair.private)))
+    put_key(change, user, key_encryption, NewKey(PublicKey(pair.public), PrivateKey(pair.private)))
     return user

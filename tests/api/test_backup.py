@@ -14,9 +14,9 @@ from phimage.backup.place import Place
 from phimage.backup.restore import restore
 from phimage.bootstrap import open_catalog
 from phimage.catalog.copy import digests
-from phimage.catalog.seal import read_master_key
+from phimage.catalog.key_encryption import read_master_key
+from phimage.chunks.factory import open_store
 from phimage.chunks.memory import MemoryStore
-from phimage.chunks.open import open_store
 from phimage.settings import Settings
 from tests.api import small
 from tests.api.gateway import running
@@ -36,7 +36,7 @@ def elsewhere(small_site: Site, request: pytest.FixtureRequest, monkeypatch: pyt
     """An empty place of the other kind."""
     new = tmp_path / "restored"
     if isinstance(small_site, LargeSite):
-        return Settings(data=str(new))
+        return Settings(data_dir=str(new))
     for name, value in KEYS.items():
         monkeypatch.setenv(name, value)
     site = LargeSite(new, request.getfixturevalue("postgresql"), request.getfixturevalue("s3"))

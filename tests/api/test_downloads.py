@@ -104,7 +104,7 @@ def test_an_address_that_was_changed_is_refused(name: str, shared_shop: Shop, sh
 
 def test_an_address_ends_with_its_time(shared_shop: Shop, shared_image: str) -> None:
     image = shared_image
-    secret = shared_shop.catalog.seal.derive("tickets")
+    secret = shared_shop.catalog.key_encryption.derive("tickets")
     late = make_ticket(secret, "download", image, PublicKey(small.ACME.public), ProjectId("org-a"), 1_000_000_000)
     answer = get(shared_shop, f"/images/{image}.raw?{late}")
     assert (answer.status, b"no longer works" in answer.body) == (401, True)
@@ -131,7 +131,7 @@ def test_an_address_ends_when_its_owner_leaves_the_project(shop: Shop, tmp_path:
 def test_a_ticket_for_an_upload_opens_no_download_and_one_for_a_download_no_upload(shop: Shop, tmp_path: Path) -> None:
     image = shop.publish(disk(tmp_path))
     begun = shop.well("PublishPHostImage", {**ABOUT, "TrustFirstUse": True})
-    secret, key = shop.catalog.seal.derive("tickets"), PublicKey(shop.operator.public)
+    secret, key = shop.catalog.key_encryption.derive("tickets"), PublicKey(shop.operator.public)
     for_upload = make_ticket(secret, "upload", image, key, ProjectId(""), 4_000_000_000)
     for_download = make_ticket(secret, "download", begun["JobId"], key, ProjectId(""), 4_000_000_000)
 

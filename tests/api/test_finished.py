@@ -21,7 +21,7 @@ PATIENCE_SECONDS = 10
 @pytest.fixture
 def settings(small_site: Site, tmp_path: Path) -> Iterator[Settings]:
     with small_site.copy(tmp_path / "shared") as copy:
-        yield copy.settings(max_original_gb=1, reserve_mb=0)
+        yield copy.settings(max_original_gb=1, min_free_mb=0)
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from click.testing import CliRunner
 from phimage.bootstrap import open_catalog, open_existing, prepare, recover_operator_key, run_publisher
 from phimage.catalog import schema
 from phimage.catalog.engine import database_url, open_database
-from phimage.catalog.seal import make_master_key
-from phimage.chunks.open import open_store
+from phimage.catalog.key_encryption import make_master_key
+from phimage.chunks.factory import open_store
 from phimage.cli import phimage
 from phimage.errors import SetupError
 from phimage.settings import Settings
@@ -28,7 +28,7 @@ def site(new_site: NewSite, tmp_path: Path) -> Site:
 
 
 def _settings(folder: Path) -> Settings:
-    return Settings(data=str(folder / "data"))
+    return Settings(data_dir=str(folder / "data"))
 
 
 def test_the_first_start_makes_a_key_and_the_second_does_not(tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def test_a_database_with_another_installations_store_serves_and_collects_nothing
     for opening in (prepare, lambda settings: run_publisher(settings, threading.Event())):
         with pytest.raises(SetupError, match=told):
             opening(crossed)
-    options = ("--data", crossed.data, "--store", crossed.store, "--database", crossed.database)
+    options = ("--data-dir", crossed.data_dir, "--store", crossed.store, "--database", crossed.database)
     for command in (("store", "gc"), ("image", "verify", "--all"), ("store", "stats")):
         result = CliRunner().invoke(phimage, [*command, *options])
         assert isinstance(result.exception, SetupError)
@@ -122,7 +122,7 @@ def test_a_database_with_another_installations_store_serves_and_collects_nothing
 def test_a_check_of_the_database_finds_what_the_store_lacks(shop: Shop, tmp_path: Path) -> None:
     image = shop.publish(disk(tmp_path))
     settings = shop.settings
-    options = ("--data", settings.data, "--store", settings.store, "--database", settings.database)
+    options = ("--data-dir", settings.data_dir, "--store", settings.store, "--database", settings.database)
     well = CliRunner().invoke(phimage, ["db", "check", *options])
     assert (well.exit_code, well.output) == (0, "all is well\n")
     lost = next(iter(shop.store.list("chunks")))

@@ -14,8 +14,8 @@ from phimage.actions.service import Service
 from phimage.bootstrap import command_author
 from phimage.catalog.accounts import PROJECTS
 from phimage.catalog.places import ZONES
-from phimage.chunks.collect import Report, collect
 from phimage.chunks.folder import FolderStore
+from phimage.chunks.gc import Report, collect
 from phimage.chunks.layout import MIN_GRACE_SECONDS, ManifestDigest
 from phimage.chunks.read import open_disk
 from tests.api import small
@@ -237,7 +237,7 @@ def test_what_cannot_be_restored_is_refused_with_the_reason(case: str, told: str
 def test_restoring_needs_room_in_the_quota(shop: Shop, tmp_path: Path) -> None:
     image = shop.publish(disk(tmp_path), **ORG_A)
     shop.well("TerminatePHostImage", {**NORTH_A, "ImageId": image}, small.ACME)
-    shop.well("SetQuota", {"Whose": "org-a", "Most": 1})
+    shop.well("SetQuota", {"Project": "org-a", "Limit": 1})
     assert shop.ask("RestorePHostImage", {"ImageId": image}).ret_code == 241
     assert shop.content(image) is None
 

@@ -285,7 +285,7 @@ def test_a_custom_image_is_seen_in_its_project_and_nowhere_else(shop: Shop, tmp_
 
 
 def test_what_has_no_room_in_the_quota_is_refused_with_what_is_left(shop: Shop) -> None:
-    shop.well("SetQuota", {"Whose": "Base", "Most": 10 * MIB})
+    shop.well("SetQuota", {"Project": "Base", "Limit": 10 * MIB})
     shop.well("PublishPHostImage", {**TRUSTED, "Size": 6 * MIB})
 
     refused = shop.ask("PublishPHostImage", {**TRUSTED, "Size": 6 * MIB})
@@ -300,30 +300,30 @@ def test_what_has_no_room_in_the_quota_is_refused_with_what_is_left(shop: Shop) 
 @both_sites
 def test_quotas_are_listed_with_their_use_and_can_be_lifted(shop: Shop, tmp_path: Path) -> None:
     assert shop.well("ListQuotas")["QuotaSet"] == []
-    shop.well("SetQuota", {"Whose": "org-a", "Most": 10 * MIB})
-    shop.well("SetQuota", {"Whose": "Base", "Most": 0})
-    shop.well("SetQuota", {"Whose": "Base", "Most": 1 << 50})
+    shop.well("SetQuota", {"Project": "org-a", "Limit": 10 * MIB})
+    shop.well("SetQuota", {"Project": "Base", "Limit": 0})
+    shop.well("SetQuota", {"Project": "Base", "Limit": 1 << 50})
     published = shop.publish(disk(tmp_path), ImageType="Custom", ProjectId="org-a")
     shop.well("PublishPHostImage", {**TRUSTED, "Size": 3 * MIB, "ImageType": "Custom", "ProjectId": "org-a"})
 
     assert shop.well("ListQuotas")["QuotaSet"] == [
-        {"Whose": "Base", "Most": 1 << 50, "Published": 0, "Reserved": 0},
-        {"Whose": "org-a", "Most": 10 * MIB, "Published": 6 * MIB, "Reserved": 3 * MIB},
+        {"Project": "Base", "Limit": 1 << 50, "Published": 0, "Reserved": 0},
+        {"Project": "org-a", "Limit": 10 * MIB, "Published": 6 * MIB, "Reserved": 3 * MIB},
     ]
     shop.well("WithdrawPHostImage", {"ImageId": published})
     assert shop.well("ListQuotas")["QuotaSet"][1]["Published"] == 0
-    shop.well("SetQuota", {"Whose": "org-a"})
-    shop.well("SetQuota", {"Whose": "org-a"})
-    assert [quota["Whose"] for quota in shop.well("ListQuotas")["QuotaSet"]] == ["Base"]
+    shop.well("SetQuota", {"Project": "org-a"})
+    shop.well("SetQuota", {"Project": "org-a"})
+    assert [quota["Project"] for quota in shop.well("ListQuotas")["QuotaSet"]] == ["Base"]
 
 
 def test_a_quota_is_of_a_project_that_exists_and_the_operators_matter(shop: Shop) -> None:
-    assert shop.ask("SetQuota", {"Whose": "org-no", "Most": 1}).message == "Params [Whose] not available"
+    assert shop.ask("SetQuota", {"Project": "org-no", "Limit": 1}).message == "Params [Project] not available"
     for limit in (-1, (1 << 60) + 1, 1 << 63, "many"):
-        assert shop.ask("SetQuota", {"Whose": "org-a", "Most": limit}).message == "Params [Most] not available"
-    assert shop.ask("SetQuota", {"Most": 1}).message == "Missing params [Whose]"
+        assert shop.ask("SetQuota", {"Project": "org-a", "Limit": limit}).message == "Params [Limit] not available"
+    assert shop.ask("SetQuota", {"Limit": 1}).message == "Missing params [Project]"
     for action in ("SetQuota", "ListQuotas"):
-        assert shop.ask(action, {"Whose": "org-a"}, small.ACME).ret_code == 299
+        assert shop.ask(action, {"Project": "org-a"}, small.ACME).ret_code == 299
 
 
 def _job(shop: Shop, image: dict[str, str]) -> tuple[str, str]:

@@ -11,9 +11,9 @@ from msgspec.structs import replace
 
 from phimage import care
 from phimage.bootstrap import command_author
-from phimage.catalog.contents import withdraw_contents
+from phimage.catalog.image_bytes import withdraw_image_bytes
 from phimage.catalog.images import IMAGES
-from phimage.chunks.collect import collect
+from phimage.chunks.gc import collect
 from phimage.delivery.packs import Packs
 from phimage.model.ids import ImageId
 from tests.api import small
@@ -29,7 +29,7 @@ LATER = time.time() + 30 * DAY
 def withdraw(shop: Shop, image: str) -> None:
     """As another server does it, at a later time."""
     with shop.catalog.change(replace(command_author("WithdrawPHostImage"), time=LATER)) as change:
-        withdraw_contents(change, [ImageId(image)], "the image was withdrawn")
+        withdraw_image_bytes(change, [ImageId(image)], "the image was withdrawn")
         found = IMAGES.find(change.connection, image)
         assert found is not None
         IMAGES.withdraw(change, found)

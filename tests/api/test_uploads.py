@@ -14,16 +14,16 @@ from typing import Any, Literal
 import pytest
 from msgspec import Struct
 
+from phimage.chunks.decorators import Operation, Wrapped
 from phimage.chunks.errors import StoreFailure
 from phimage.chunks.frame import pack
 from phimage.chunks.memory import MemoryStore
 from phimage.chunks.store import Store
 from phimage.chunks.uploads import MAX_FRAME, PART, UploadSource
-from phimage.chunks.wrap import Operation, Wrapped
 from phimage.delivery.ticket import make_ticket, read_ticket
 from phimage.errors import (
     AddressRefused,
-    MustWait,
+    NotCached,
     NotPermitted,
     RateLimited,
     RequestError,
@@ -35,8 +35,8 @@ from phimage.errors import (
 )
 from phimage.model.ids import ProjectId, PublicKey
 from phimage.uploads.app import Uploads
+from phimage.uploads.authorizer import Closed, Upload, UploadAccessRequest
 from phimage.uploads.body import Limits, Message
-from phimage.uploads.door import Asked, Closed, Upload
 from tests.uploading import JOB, TICKET, Keeper, caller, request_id
 
 RAW = random.Random(1).randbytes(300_000) + bytes(300_000)
@@ -358,7 +358,7 @@ REFUSALS: list[tuple[RequestError, int]] = [
 
 @pytest.mark.parametrize(("error", "status"), REFUSALS, ids=range(len(REFUSALS)))
 def test_what_the_door_says_has_its_status(error: RequestError, status: int) -> None:
-    def refuse(_: Asked) -> None:
+    def refuse(_: UploadAccessRequest) -> None:
         raise error
 
     gateway = Gateway(keeper=Keeper(before=refuse))
@@ -371,7 +371,7 @@ def test_what_the_door_says_has_its_status(error: RequestError, status: int) -> 
 
 
 def test_a_real_ticket_that_expired_is_told_so_that_a_client_asks_for_another() -> None:
-    def check(asked: Asked) -> None:
+    def check(asked: UploadAccessRequest) -> None:
         read_ticket(b"secret", "upload", asked.job, asked.query, now=2000)
 
     keeper = Keeper(before=check)
@@ -384,7 +384,7 @@ def test_a_real_ticket_that_expired_is_told_so_that_a_client_asks_for_another() 
 
 
 def test_a_job_that_takes_no_parts_says_why() -> None:
-    def refuse(_: Asked) -> None:
+    def refuse(_: UploadAccessRequest) -> None:
         raise Closed("the job is done")
 
     gateway = Gateway(keeper=Keeper(before=refuse))
@@ -395,9 +395,9 @@ def test_a_job_that_takes_no_parts_says_why() -> None:
 
 
 def test_a_door_that_must_wait_is_asked_again_in_a_thread() -> None:
-    def wait(asked: Asked) -> None:
+    def wait(asked: UploadAccessRequest) -> None:
         if not asked.wait:
-            raise MustWait
+            raise NotCached
         with pytest.raises(RuntimeError):
             asyncio.get_running_loop()
 
@@ -412,7 +412,7 @@ def test_a_door_that_must_wait_is_asked_again_in_a_thread() -> None:
 
 
 def test_a_ticket_is_not_in_the_text_of_what_was_asked() -> None:
-    assert TICKET not in repr(Asked(JOB, "PUT", TICKET, "127.0.0.1", "id", wait=False))
+    assert TICKET not in repr(UploadAccessRequest(JOB, "PUT", TICKET, "127.0.0.1", "id", wait=False))
     assert Upload(JOB, 1).max_bytes == 1
 
 

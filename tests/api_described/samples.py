@@ -5,10 +5,10 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from phimage import manifest
+from phimage import catalog_file
 from phimage.client import Client, Given
 from phimage.sources.stream import local
-from phimage.uploader import upload
+from phimage.upload_client import upload
 from tests.e2e.process import wait_until
 from tests.publishing.shop import disk, sha256_of
 
@@ -44,8 +44,8 @@ def samples(operator: Client) -> dict[str, Params]:
         operator.call("CreateUser", Account="sample", User=user)
     operator.call("SetProjectMember", Account="sample", ProjectId=project, User="member", Role="viewer")
     image = operator.call("DescribePHostImage", **PLACE, Limit=1).fields["ImageSet"][0]["ImageId"]
-    catalog: Params = {"Catalog": manifest.starter()}
-    operator.call("ApplyCatalog", Catalog=f"{manifest.starter()}{_WITHDRAWN}")
+    catalog: Params = {"Catalog": catalog_file.starter()}
+    operator.call("ApplyCatalog", Catalog=f"{catalog_file.starter()}{_WITHDRAWN}")
     operator.call("WithdrawPHostImage", ImageId="pimg-cs-sample")
     with tempfile.TemporaryDirectory() as folder:
         original = disk(Path(folder))
@@ -66,7 +66,7 @@ def samples(operator: Client) -> dict[str, Params]:
         "WithdrawPHostImage": {"ImageId": waiting(operator)},
         "RestorePHostImage": {"ImageId": "pimg-cs-sample"},
         "TerminatePHostImage": {**PLACE, "ImageId": waiting(operator, project_of(operator))},
-        "SetQuota": {"Whose": project, "Most": 1 << 40},
+        "SetQuota": {"Project": project, "Limit": 1 << 40},
         "ListQuotas": {},
         "DescribePHostMachineType": {**PLACE},
         "DescribeBaremetalMachineType": {**PLACE},
@@ -88,7 +88,7 @@ def samples(operator: Client) -> dict[str, Params]:
         "CreateProject": {**account, "ProjectName": "Second"},
         "ListProjects": account,
         "RemoveProject": {**account, "ProjectId": closing},
-        "SetProjectMember": {**account, "ProjectId": project, "User": "other", "Role": "operator"},
+        "SetProjectMember": {**account, "ProjectId": project, "User": "other", "Role": "editor"},
         "RemoveProjectMember": {**account, "ProjectId": project, "User": "member"},
         "CreateAccessKey": {**account, "User": "other"},
         "ListAccessKeys": account,

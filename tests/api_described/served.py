@@ -29,7 +29,7 @@ class Served(NamedTuple):
 def demo(home: Path) -> Iterator[Served]:
     """`phimage demo` on a free port, everything in a folder."""
     bare = Phimage(home)
-    with Server(bare, "demo", "--port", "0", "--data", "demo") as server:
-        found = bare.json("key", "recover", "--data", "demo")
+    with Server(bare, "demo", "--port", "0", "--data-dir", "demo") as server:
+        found = bare.json("key", "recover", "--data-dir", "demo")
         key = Key(found["PublicKey"], found["PrivateKey"])
         yield Served(server.url, key, bare.using(server.url, key))

@@ -13,7 +13,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from phimage import __version__
 from phimage.actions import described
-from phimage.catalog.store import View
+from phimage.catalog.views import View
 from phimage.errors import REQUEST_ERRORS
 from phimage.gateway.describe import nested
 from phimage.gateway.openapi import document

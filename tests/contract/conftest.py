@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import event
 
 from phimage.catalog.engine import Database
-from phimage.catalog.store import Catalog
+from phimage.catalog.views import Catalog
 
 
 class Statements:

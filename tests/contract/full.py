@@ -8,7 +8,7 @@ from phimage.catalog.accounts import NewKey as KeyPair
 from phimage.catalog.images import IMAGES
 from phimage.catalog.places import CLUSTERS, MACHINE_TYPES, OFFERS, REGIONS, ZONES
 from phimage.catalog.rates import exchange
-from phimage.catalog.store import Catalog
+from phimage.catalog.views import Catalog
 from phimage.model.account import PrivateKey
 from phimage.model.ids import ImageId, JobId, PublicKey
 from phimage.model.job import Job, JobState, Origin
@@ -42,8 +42,8 @@ def fill(catalog: Catalog) -> None:
         USERS.put(change, user(50_000_002))
         PROJECTS.put(change, project(default=True))
         MEMBERSHIPS.put(change, membership(user=50_000_002))
-        put_key(change, user(main=True), catalog.seal, KeyPair(PublicKey("key-main"), PrivateKey("secret")))
-        put_key(change, user(50_000_002), catalog.seal, KeyPair(PublicKey("key-gone"), PrivateKey("other")))
+        put_key(change, user(main=True), catalog.key_encryption, KeyPair(PublicKey("key-main"), PrivateKey("secret")))
+        put_key(change, user(50_000_002), catalog.key_encryption, KeyPair(PublicKey("key-gone"), PrivateKey("other")))
         IMAGES.add_all(change, [image(f"pimg-{number:04}") for number in range(50)])
         IMAGES.put(change, image("pimg-mine", project="org-a"))
     with catalog.change(author(actor="艾/克 \\ \t\n'\"")) as change:

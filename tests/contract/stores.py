@@ -20,12 +20,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from phimage.chunks.decorators import limited, measured, retrying
 from phimage.chunks.errors import StoreFailure
 from phimage.chunks.folder import FolderStore
 from phimage.chunks.memory import MemoryStore
-from phimage.chunks.s3 import Credentials, Place, S3Store
+from phimage.chunks.object_store import Credentials, Place, S3Store
 from phimage.chunks.store import Store
-from phimage.chunks.wrap import limited, measured, retrying
 from tests import shared
 
 START_SECONDS = 60

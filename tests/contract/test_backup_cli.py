@@ -30,8 +30,8 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An installation in the folder `data`, and a folder `backups` with one backup that has the key inside."""
     folder = tmp_path_factory.mktemp("installation")
     data = str(folder / "data")
-    prepare(Settings(data=data))
-    made = run("create", f"{folder}/backups", "--data", data, "--with-key", text=f"{PASSPHRASE}\n{PASSPHRASE}\n")
+    prepare(Settings(data_dir=data))
+    made = run("create", f"{folder}/backups", "--data-dir", data, "--with-key", text=f"{PASSPHRASE}\n{PASSPHRASE}\n")
     assert made.exit_code == 0, made.output
     return folder
 
@@ -64,18 +64,18 @@ def refused(*arguments: str, text: str | None = None) -> tuple[int, str]:
 
 @pytest.mark.more
 def test_a_restore_without_a_key_asks_for_the_passphrase(home: Path) -> None:
-    assert run("restore", "backups", "--data", "new", text=f"{PASSPHRASE}\n").exit_code == 0
+    assert run("restore", "backups", "--data-dir", "new", text=f"{PASSPHRASE}\n").exit_code == 0
     assert (home / "new/master.key").read_text() == (home / "data/master.key").read_text()
     assert (home / "new/master.key").stat().st_mode & 0o777 == 0o600
 
 
 def test_a_wrong_passphrase_and_a_missing_key_are_refused_before_anything_is_written(home: Path) -> None:
-    assert refused("restore", "backups", "--data", "new", text="another one, long\n") == (
+    assert refused("restore", "backups", "--data-dir", "new", text="another one, long\n") == (
         78,
         "the passphrase is not the one that the master key was encrypted with",
     )
-    name = well("create", "backups", "--data", "data")["Name"]
-    code, why = refused("restore", "backups", "--data", "new")
+    name = well("create", "backups", "--data-dir", "data")["Name"]
+    code, why = refused("restore", "backups", "--data-dir", "new")
     assert (code, why) == (78, f"backup {name} has no master key inside: name the file of the key with --key")
     assert not (home / "new").exists()
 
@@ -96,7 +96,7 @@ def test_a_place_that_does_not_answer_exits_with_69(home: Path, monkeypatch: pyt
 
 
 def test_keys_in_the_address_are_refused_and_called_what_they_are(home: Path) -> None:
-    code, why = refused("create", "s3://key:secret@backups/here", "--data", "data")
+    code, why = refused("create", "s3://key:secret@backups/here", "--data-dir", "data")
     assert (code, why.partition(" in it")[0]) == (78, "DEST has keys")
 
 
@@ -110,14 +110,14 @@ def test_a_damaged_backup_is_a_finding_and_exits_with_1(home: Path) -> None:
 
 def test_backups_are_listed_and_the_oldest_removed(home: Path) -> None:
     first = [one["Name"] for one in well("list", "backups")["BackupSet"]]
-    made = well("create", "backups", "--data", "data", "--keep", "1")
+    made = well("create", "backups", "--data-dir", "data", "--keep", "1")
     assert made["Removed"] == first
     assert [(one["Name"], one["KeyInside"]) for one in well("list", "backups")["BackupSet"]] == [(made["Name"], False)]
 
 
 def test_holds_are_listed_and_released(home: Path) -> None:
-    (hold,) = well("hold", "48h", "--data", "data")["HoldSet"]
-    assert well("hold", "--data", "data")["HoldSet"] == [hold]
-    assert well("hold", "--release", hold["Id"], "--data", "data")["HoldSet"] == []
-    assert refused("hold", "--release", hold["Id"], "--data", "data")[0] == 78
-    assert run("hold", "soon", "--data", "data").exit_code == 2  # click's own; `main` makes it 64
+    (hold,) = well("hold", "48h", "--data-dir", "data")["HoldSet"]
+    assert well("hold", "--data-dir", "data")["HoldSet"] == [hold]
+    assert well("hold", "--release", hold["Id"], "--data-dir", "data")["HoldSet"] == []
+    assert refused("hold", "--release", hold["Id"], "--data-dir", "data")[0] == 78
+    assert run("hold", "soon", "--data-dir", "data").exit_code == 2  # click's own; `main` makes it 64

@@ -14,7 +14,7 @@ from phimage.actions import registry
 from phimage.actions.service import Service
 from phimage.bootstrap import open_catalog
 from phimage.catalog.accounts import all_accounts
-from phimage.catalog.store import Catalog
+from phimage.catalog.views import Catalog
 from phimage.chunks.memory import MemoryStore
 from phimage.gateway.dispatch import Attempt, Dispatcher, Incoming
 from phimage.settings import Settings
@@ -42,7 +42,7 @@ def naive(body: str, state: State) -> tuple[int, list[str]]:
 
 @pytest.mark.more
 def test_its_lists_are_those_of_the_naive_list(database_url: str, tmp_path: Path) -> None:
-    settings = Settings(data=str(tmp_path / "data"), database=database_url)
+    settings = Settings(data_dir=str(tmp_path / "data"), database=database_url)
     catalogue.fill(settings, IMAGES)
     catalog = open_catalog(settings)
     try:
@@ -69,7 +69,7 @@ def test_its_lists_are_those_of_the_naive_list(database_url: str, tmp_path: Path
 
 
 def test_it_has_as_many_accounts_and_projects_as_it_says(tmp_path: Path) -> None:
-    settings = Settings(data=str(tmp_path / "data"))
+    settings = Settings(data_dir=str(tmp_path / "data"))
     catalogue.fill(settings, IMAGES)
     catalog = open_catalog(settings)
     try:
@@ -85,7 +85,7 @@ def test_it_has_as_many_accounts_and_projects_as_it_says(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("mix", ["hot", "cold"])
 def test_a_mix_asks_no_question_twice(mix: str, tmp_path: Path) -> None:
-    settings = Settings(data=str(tmp_path / "data"))
+    settings = Settings(data_dir=str(tmp_path / "data"))
     catalogue.fill(settings, IMAGES)
     catalog = open_catalog(settings)
     try:

@@ -11,13 +11,13 @@ import pytest
 from msgspec.structs import replace
 
 from phimage import care
-from phimage.catalog.contents import await_content
+from phimage.catalog.image_bytes import expect_image_bytes
 from phimage.catalog.images import IMAGES
 from phimage.catalog.revisions import head
-from phimage.catalog.store import Catalog
-from phimage.chunks.collect import Approve
+from phimage.catalog.views import Catalog
 from phimage.chunks.errors import Absent
 from phimage.chunks.folder import FolderStore
+from phimage.chunks.gc import Approve
 from phimage.chunks.layout import ManifestDigest, chunk_name, manifest_name
 from phimage.chunks.manifest import load_manifest
 from phimage.chunks.read import open_disk
@@ -87,7 +87,7 @@ def waiting(shop: Shop, number: int, created: float) -> Job:
     job = new_job(JobId(f"job-{number}"), made.id, Origin(size=3), created, reserved=3)
     with shop.catalog.change(AUTHOR) as change:
         IMAGES.put(change, made)
-        await_content(change, job)
+        expect_image_bytes(change, job)
     shop.put(job, b"abc")
     return job
 

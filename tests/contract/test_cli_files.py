@@ -22,7 +22,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     found = tmp_path / "data"
-    prepare(Settings(data=str(found)))
+    prepare(Settings(data_dir=str(found)))
     return found
 
 
@@ -39,10 +39,10 @@ COMMANDS = [("db", "status"), ("db", "check"), ("key", "recover"), ("store", "gc
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_a_data_folder_that_cannot_be_read_is_named(data: Path, command: tuple[str, ...]) -> None:
-    run(*command, "--data", data / "master.key")  # imports what it needs
+    run(*command, "--data-dir", data / "master.key")  # imports what it needs
     data.chmod(0)
     with as_nobody():
-        result = run(*command, "--data", data)
+        result = run(*command, "--data-dir", data)
     refused(result, 78, data, "Permission denied")
 
 
@@ -50,7 +50,7 @@ def test_a_data_folder_that_cannot_be_read_is_named(data: Path, command: tuple[s
 def test_a_data_folder_that_is_a_file_is_named(tmp_path: Path, command: tuple[str, ...]) -> None:
     file = tmp_path / "file"
     file.touch()
-    refused(run(*command, "--data", file), 78, file)
+    refused(run(*command, "--data-dir", file), 78, file)
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
@@ -59,29 +59,29 @@ def test_a_database_that_is_a_folder_or_another_file_is_named(data: Path, comman
     for left in data.glob("catalog.sqlite-*"):
         left.unlink()
     database.write_text("not a database at all")
-    refused(run(*command, "--data", data), 78, database, "is not an SQLite database")
+    refused(run(*command, "--data-dir", data), 78, database, "is not an SQLite database")
     database.unlink()
     database.mkdir()
-    refused(run(*command, "--data", data), 78, database, "Is a directory")
+    refused(run(*command, "--data-dir", data), 78, database, "Is a directory")
 
 
 def test_a_master_key_that_is_a_folder_or_no_text_is_named(data: Path) -> None:
     key = data / "master.key"
     key.write_bytes(b"\xff" * 64)
-    refused(run("key", "recover", "--data", data), 78, key, "is not a master key")
+    refused(run("key", "recover", "--data-dir", data), 78, key, "is not a master key")
     key.unlink()
     key.mkdir()
-    refused(run("key", "recover", "--data", data), 78, key, "Is a directory")
+    refused(run("key", "recover", "--data-dir", data), 78, key, "Is a directory")
 
 
 @pytest.mark.parametrize("address", ["postgresql://u@h:port/d", "postgresql://u@[::1/d", "sqlite://host/x", "sqlite:///"])
 def test_a_malformed_address_of_the_database_is_named_by_its_setting(
     data: Path, monkeypatch: pytest.MonkeyPatch, address: str
 ) -> None:
-    refused(run("db", "copy", "--data", data, "--to", address), 78, "--to ")
+    refused(run("db", "copy", "--data-dir", data, "--to", address), 78, "--to ")
     monkeypatch.setenv("PHIMAGE_DATABASE", address)
     for command in COMMANDS:
-        refused(run(*command, "--data", data), 78, "PHIMAGE_DATABASE ")
+        refused(run(*command, "--data-dir", data), 78, "PHIMAGE_DATABASE ")
 
 
 def test_a_database_that_is_not_there_is_not_made_by_looking_at_it(tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ def test_a_database_that_is_not_there_is_not_made_by_looking_at_it(tmp_path: Pat
 
 def test_a_copy_into_a_folder_that_is_not_there_names_it(data: Path, tmp_path: Path) -> None:
     folder = tmp_path / "none"
-    refused(run("db", "copy", "--data", data, "--to", f"sqlite:///{folder}/x.sqlite"), 78, folder, "make it first")
+    refused(run("db", "copy", "--data-dir", data, "--to", f"sqlite:///{folder}/x.sqlite"), 78, folder, "make it first")
 
 
 @pytest.mark.parametrize(("content", "words"), [(None, "Is a directory"), (b"\xff\xfe", "is not UTF-8: byte 0")])

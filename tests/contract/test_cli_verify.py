@@ -9,8 +9,8 @@ from typing import NamedTuple
 import pytest
 
 from phimage.bootstrap import open_catalog, open_packs, prepare
+from phimage.chunks.factory import open_store
 from phimage.chunks.layout import ManifestDigest
-from phimage.chunks.open import open_store
 from phimage.chunks.read import open_disk
 from phimage.delivery.frames import measure
 from phimage.settings import Settings
@@ -28,7 +28,7 @@ class Packed(NamedTuple):
 
 @pytest.fixture
 def packed(tmp_path: Path) -> Packed:
-    settings = Settings(data=str(tmp_path / "data"))
+    settings = Settings(data_dir=str(tmp_path / "data"))
     prepare(settings)
     catalog, store = open_catalog(settings), open_store(settings.store_place)
     shop = Shop(catalog, store, settings.work_folder)
@@ -55,7 +55,7 @@ def flip_a_bit(path: Path) -> None:
 def test_a_damaged_pack_is_named_and_removed_and_is_a_finding(packed: Packed, named: str) -> None:
     flip_a_bit(packed.packs[0])
 
-    result = run("image", "verify", "--all" if named == "all" else packed.images[0], "--data", packed.data)
+    result = run("image", "verify", "--all" if named == "all" else packed.images[0], "--data-dir", packed.data)
 
     assert (result.code, result.out) == (
         1,
@@ -63,13 +63,13 @@ def test_a_damaged_pack_is_named_and_removed_and_is_a_finding(packed: Packed, na
     )
     assert "are as they should be, 1 findings" in result.err
     assert [path.exists() for path in packed.packs] == [False, True]
-    assert run("image", "verify", "--all", "--data", packed.data).code == 0
+    assert run("image", "verify", "--all", "--data-dir", packed.data).code == 0
 
 
 def test_the_pack_of_an_image_that_is_not_named_is_left_alone(packed: Packed) -> None:
     flip_a_bit(packed.packs[0])
 
-    assert run("image", "verify", packed.images[1], "--data", packed.data).code == 0
+    assert run("image", "verify", packed.images[1], "--data-dir", packed.data).code == 0
 
     assert all(path.exists() for path in packed.packs)
 
@@ -77,7 +77,7 @@ def test_the_pack_of_an_image_that_is_not_named_is_left_alone(packed: Packed) ->
 def test_json_has_the_packs_that_were_removed(packed: Packed) -> None:
     packed.packs[1].write_bytes(packed.packs[1].read_bytes()[:-1])
 
-    result = run("image", "verify", "--all", "--json", "--data", packed.data)
+    result = run("image", "verify", "--all", "--json", "--data-dir", packed.data)
 
     assert result.code == 1
     told = json.loads(result.out)

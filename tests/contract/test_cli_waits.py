@@ -19,9 +19,9 @@ from phimage.bootstrap import prepare
 from phimage.catalog import schema
 from phimage.catalog.address import database_url
 from phimage.catalog.engine import open_database
+from phimage.chunks.decorators import persistent
 from phimage.chunks.errors import Reason, StoreFailure
 from phimage.chunks.folder import FolderStore
-from phimage.chunks.wrap import persistent
 from phimage.cli.ending import ended
 from phimage.errors import Locked, Unreachable
 from phimage.settings import Settings
@@ -38,7 +38,7 @@ LOCKED, AWAY = 75, 69
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     found = tmp_path / "data"
-    prepare(Settings(data=str(found)))
+    prepare(Settings(data_dir=str(found)))
     return found
 
 
@@ -56,8 +56,8 @@ class Installed:
         name = postgresql.create()
         self.direct = postgresql.url(name)
         self.url = f"postgresql://postgres@127.0.0.1:{proxy.port}/{name}"
-        self.options = ("--data", str(data), "--database", self.url)
-        prepare(Settings(data=str(data), database=self.url))
+        self.options = ("--data-dir", str(data), "--database", self.url)
+        prepare(Settings(data_dir=str(data), database=self.url))
 
 
 @pytest.fixture(scope="module")
@@ -84,13 +84,15 @@ def writing(path: Path) -> sqlite3.Connection:
 @pytest.mark.parametrize("command", [("db", "upgrade"), ("key", "recover")], ids=" ".join)
 def test_a_command_that_writes_waits_for_the_lock_of_sqlite(data: Path, command: tuple[str, ...]) -> None:
     with closing(writing(data / "catalog.sqlite")):
-        gave_up(run(*command, "--data", data, *WAIT), LOCKED, f"database {data}/catalog.sqlite", "another process is writing")
+        gave_up(
+            run(*command, "--data-dir", data, *WAIT), LOCKED, f"database {data}/catalog.sqlite", "another process is writing"
+        )
 
 
 def test_a_copy_waits_for_the_lock_of_its_target(data: Path, tmp_path: Path) -> None:
     target = tmp_path / "copy.sqlite"
     with closing(writing(target)):
-        result = run("db", "copy", "--data", data, "--to", f"sqlite:///{target}", *WAIT)
+        result = run("db", "copy", "--data-dir", data, "--to", f"sqlite:///{target}", *WAIT)
     gave_up(result, LOCKED, f"database {target}", "another process is writing")
 
 
@@ -98,7 +100,7 @@ def test_a_command_goes_on_when_the_lock_is_free(data: Path) -> None:
     held = writing(data / "catalog.sqlite")
     timer = threading.Timer(0.5, held.close)
     timer.start()
-    result = run("db", "upgrade", "--data", data, "--wait", "20")
+    result = run("db", "upgrade", "--data-dir", data, "--wait", "20")
     timer.join()
     assert (result.code, result.out) == (0, f"schema {schema.newest()}\n")
 
@@ -108,7 +110,7 @@ def test_a_command_goes_on_when_the_lock_is_free(data: Path) -> None:
 )
 def test_a_command_that_reads_does_not_wait_for_a_writer(data: Path, command: tuple[str, ...]) -> None:
     with closing(writing(data / "catalog.sqlite")):
-        assert run(*command, "--data", data, *WAIT).code == 0
+        assert run(*command, "--data-dir", data, *WAIT).code == 0
 
 
 @pytest.mark.more
@@ -187,7 +189,7 @@ def test_a_command_waits_for_s3(
         monkeypatch.setenv(name, value)
     endpoint = silent if way == "is silent" else "http://127.0.0.1:1"
     store = f"s3://images/here?endpoint={endpoint}"
-    gave_up(run(*command, "--data", data, "--store", store, *WAIT), AWAY, f"store s3://images/here at {endpoint}")
+    gave_up(run(*command, "--data-dir", data, "--store", store, *WAIT), AWAY, f"store s3://images/here at {endpoint}")
 
 
 def locking(path: Path) -> int:
@@ -228,7 +230,7 @@ def test_a_store_that_fails_has_an_exit_code_for_its_reason(
 def test_a_collection_waits_for_a_pack_that_is_being_made(data: Path) -> None:
     (data / "packs").mkdir()
     held = locking(data / "packs/.lock")
-    result = run("store", "gc", "--data", data, *WAIT)
+    result = run("store", "gc", "--data-dir", data, *WAIT)
     os.close(held)
     gave_up(result, LOCKED, f"packs in {data}/packs", "a pack is being made")
-    assert run("store", "gc", "--data", data, *WAIT).code == 0
+    assert run("store", "gc", "--data-dir", data, *WAIT).code == 0

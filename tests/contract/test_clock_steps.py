@@ -7,7 +7,7 @@ import pytest
 from phimage.actions import registry
 from phimage.actions.service import Service
 from phimage.catalog.accounts import NewKey, add_account, put_key
-from phimage.catalog.store import Catalog
+from phimage.catalog.views import Catalog
 from phimage.chunks.memory import MemoryStore
 from phimage.gateway.dispatch import Attempt, Dispatcher, Incoming
 from phimage.gateway.rate import RateLimit
@@ -38,7 +38,7 @@ class Clocks:
 def test_a_key_keeps_its_rate_when_the_clock_steps(catalog: Catalog, step: float) -> None:
     with catalog.change(author()) as change:
         user, _ = add_account(change, account("acme"), lambda length: bytes(range(length)))
-        put_key(change, user, catalog.seal, NewKey(PublicKey(ACME.public), PrivateKey(ACME.private)))
+        put_key(change, user, catalog.key_encryption, NewKey(PublicKey(ACME.public), PrivateKey(ACME.private)))
     clocks = Clocks()
     limit = RateLimit(rate=1, burst=10)
     actions = registry(Service(catalog=catalog, store=MemoryStore()))

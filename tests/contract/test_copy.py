@@ -12,8 +12,8 @@ from phimage.catalog import schema
 from phimage.catalog.copy import copy, rows_to_copy
 from phimage.catalog.engine import Database, database_url, open_database
 from phimage.catalog.integrity import check
-from phimage.catalog.store import Catalog
 from phimage.catalog.tables import metadata
+from phimage.catalog.views import Catalog
 from phimage.errors import SetupError
 from phimage.model.ids import PublicKey
 from tests.conftest import sqlite_first
@@ -45,7 +45,7 @@ def target(dialect: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iter
 def test_a_copy_is_the_same_catalogue_in_another_kind_of_database(source: Catalog, target: Database) -> None:
     copied = copy(source.database, target)
 
-    other = Catalog(target, source.seal)
+    other = Catalog(target, source.key_encryption)
     assert copied.revision == other.head == source.head == 3
     mine, theirs = source.now(wait=True), other.now(wait=True)
     assert theirs.base_images() == mine.base_images()
@@ -53,7 +53,7 @@ def test_a_copy_is_the_same_catalogue_in_another_kind_of_database(source: Catalo
     found = theirs.key(PublicKey("key-main"))
     assert found is not None
     assert found[1].reveal() == "secret"
-    assert check(target, source.seal) == []
+    assert check(target, source.key_encryption) == []
 
 
 def test_a_copy_tells_of_every_table_how_many_rows_it_has_and_their_digest(source: Catalog, target: Database) -> None:

@@ -17,7 +17,7 @@ from phimage.catalog import engine
 from phimage.catalog.engine import BUSY_SECONDS, Database, database_url, open_database
 from phimage.catalog.question import MAX_AT_ONCE, Inquiry, Question
 from phimage.catalog.sqlite import File
-from phimage.errors import MustWait, ServiceUnavailable, SetupError
+from phimage.errors import NotCached, ServiceUnavailable, SetupError
 from tests.conftest import NewDatabase, both_databases
 
 Value = TypeVar("Value")
@@ -194,7 +194,7 @@ def test_a_long_answer_is_not_for_the_event_loop(things: Database) -> None:
     assert len(asyncio.run(inquired(things, names()))) == MAX_AT_ONCE
 
     add(things, "one more")
-    with pytest.raises(MustWait):
+    with pytest.raises(NotCached):
         asyncio.run(inquired(things, names()))
     with things.read() as connection:
         assert len(names().of(connection)) == MAX_AT_ONCE + 1
@@ -209,7 +209,7 @@ def test_an_inquiry_of_a_file_waits_for_no_writer(things: Database) -> None:
 
 @pytest.mark.parametrize("dialect", ["sqlite"])
 def test_an_inquiry_of_a_file_that_cannot_be_opened_is_for_a_thread(things: Database, tmp_path: Path) -> None:
-    with closing(File(things.engine.dialect, str(tmp_path / "nowhere" / "catalog.sqlite"))) as file, pytest.raises(MustWait):
+    with closing(File(things.engine.dialect, str(tmp_path / "nowhere" / "catalog.sqlite"))) as file, pytest.raises(NotCached):
         file.look(names())
 
 
@@ -221,7 +221,7 @@ def test_an_inquiry_of_a_file_waits_for_no_lock(things: Database, tmp_path: Path
         holder.execute("BEGIN EXCLUSIVE")
         with closing(File(things.engine.dialect, path)) as file:
             begun = time.monotonic()
-            with pytest.raises(MustWait):
+            with pytest.raises(NotCached):
                 file.look(names())
             assert time.monotonic() - begun < BUSY_SECONDS / 2
             holder.execute("COMMIT")
@@ -233,7 +233,7 @@ def test_an_inquiry_that_gets_no_answer_costs_the_next_one_nothing(things: Datab
 
     async def ask() -> list[str]:
         for _ in range(20):  # more than there are connections
-            with pytest.raises((MustWait, ServiceUnavailable)):
+            with pytest.raises((NotCached, ServiceUnavailable)):
                 await inquired(things, names(NOWHERE))
         return await inquired(things, names())
 

@@ -9,11 +9,11 @@ import pytest
 from msgspec.structs import replace
 
 from phimage.catalog import jobs
-from phimage.catalog.contents import await_content, withdraw_contents
+from phimage.catalog.image_bytes import expect_image_bytes, withdraw_image_bytes
 from phimage.catalog.images import IMAGES
 from phimage.catalog.ownership import adopt
 from phimage.catalog.revisions import Author, head
-from phimage.catalog.store import Catalog
+from phimage.catalog.views import Catalog
 from phimage.chunks.memory import MemoryStore
 from phimage.chunks.store import Stored
 from phimage.chunks.uploads import leftovers
@@ -63,7 +63,7 @@ class Place:
         job = new_job(JobId(f"job-{number}"), made.id, origin or Origin(size=3), self.time, project=project)
         with self.shop.catalog.change(self.author()) as change:
             IMAGES.put(change, made)
-            await_content(change, job)
+            expect_image_bytes(change, job)
         return job
 
     def fail(self, number: int = 1, project: ProjectId = NO_PROJECT) -> Job:
@@ -170,11 +170,11 @@ def test_what_changes_between_the_look_and_the_revision_is_left_alone(happens: s
                 assert jobs.queue(connection, job.id)
         elif happens == "withdrawn":
             with other.change(place.author()) as change:
-                withdraw_contents(change, [job.image], "the image was withdrawn")
+                withdraw_image_bytes(change, [job.image], "the image was withdrawn")
                 IMAGES.withdraw(change, image())
         elif happens == "published once more":
             with other.change(place.author()) as change:
-                await_content(change, replace(job, id=JobId("job-again"), origin=Origin(url="https://a.example/x")))
+                expect_image_bytes(change, replace(job, id=JobId("job-again"), origin=Origin(url="https://a.example/x")))
         else:
             assert expire(other, MemoryStore(), place.author(), place.time) == Expired((job.id,), ())
 

@@ -15,8 +15,8 @@ from phimage.catalog import schema, tables
 from phimage.catalog.copy import Copied, digest_of_table
 from phimage.catalog.engine import Database, open_database
 from phimage.catalog.integrity import FACTS, MAX_TOLD, check
-from phimage.catalog.seal import Seal
-from phimage.catalog.store import Catalog
+from phimage.catalog.key_encryption import KeyEncryption
+from phimage.catalog.views import Catalog
 from tests.conftest import MASTER_KEY, both_databases, sqlite_first
 from tests.contract.full import fill
 from tests.postgresql import PostgreSQL
@@ -28,13 +28,13 @@ dialect = sqlite_first
 def full(empty_database: Database) -> Catalog:
     """A catalogue in a database that is used for nothing else."""
     schema.make_or_check(empty_database)
-    catalog = Catalog(empty_database, Seal(MASTER_KEY, os.urandom))
+    catalog = Catalog(empty_database, KeyEncryption(MASTER_KEY, os.urandom))
     fill(catalog)
     return catalog
 
 
 def found(catalog: Catalog) -> list[tuple[str, str, str]]:
-    findings = check(catalog.database, catalog.seal)
+    findings = check(catalog.database, catalog.key_encryption)
     msgspec.json.encode(findings)  # as `db check --json` does
     return [(finding.check, finding.table, finding.what) for finding in findings]
 
@@ -117,7 +117,7 @@ def test_what_is_out_of_order_is_named(full: Catalog, statements: list[str], tol
 
 
 def test_a_database_with_another_master_key_is_told(full: Catalog) -> None:
-    findings = check(full.database, Seal(bytes(32), os.urandom))
+    findings = check(full.database, KeyEncryption(bytes(32), os.urandom))
     assert {finding.what.split()[4] for finding in findings} == {"key-main", "key-gone"}
 
 
@@ -128,7 +128,7 @@ def test_of_one_kind_of_finding_only_the_first_are_told(full: Catalog) -> None:
 
 def test_every_part_is_told_as_it_begins(full: Catalog) -> None:
     told: list[tuple[str, int, int]] = []
-    check(full.database, full.seal, lambda part, number, parts: told.append((part, number, parts)))
+    check(full.database, full.key_encryption, lambda part, number, parts: told.append((part, number, parts)))
     assert [part for part, _, _ in told] == ["integrity", "revisions", *(table.name for table in FACTS), "sealed keys"]
     assert [(number, parts) for _, number, parts in told] == [(number, len(told)) for number in range(len(told))]
 
@@ -149,10 +149,10 @@ SECTOR = 512
 def test_a_damaged_sector_of_an_sqlite_file_is_noticed_or_changes_nothing(tmp_path: Path) -> None:
     path = tmp_path / "catalog.sqlite"
 
-    url, seal = URL.create("sqlite", database=str(path)), Seal(MASTER_KEY, os.urandom)
+    url, key_encryption = URL.create("sqlite", database=str(path)), KeyEncryption(MASTER_KEY, os.urandom)
     database = open_database(url)
     schema.make_or_check(database)
-    fill(Catalog(database, seal))
+    fill(Catalog(database, key_encryption))
     right = digests(database)
     database.close()
     good = path.read_bytes()
@@ -164,7 +164,7 @@ def test_a_damaged_sector_of_an_sqlite_file_is_noticed_or_changes_nothing(tmp_pa
         damaged[at : at + SECTOR] = bytes(SECTOR) if seed % 2 else chance.randbytes(SECTOR)
         path.write_bytes(damaged)
         database = open_database(url)
-        if check(database, seal):
+        if check(database, key_encryption):
             noticed += 1
         else:
             assert digests(database) == right, f"seed {seed}: the sector at {at} is not noticed"
@@ -179,15 +179,15 @@ def test_a_damaged_page_of_postgresql_is_noticed(postgresql: PostgreSQL) -> None
     name = postgresql.create()
     database = open_database(make_url(postgresql.url(name)).set(drivername="postgresql+psycopg"))
     schema.make_or_check(database)
-    fill(Catalog(database, Seal(MASTER_KEY, os.urandom)))
-    assert check(database, Seal(MASTER_KEY, os.urandom)) == []
+    fill(Catalog(database, KeyEncryption(MASTER_KEY, os.urandom)))
+    assert check(database, KeyEncryption(MASTER_KEY, os.urandom)) == []
     database.close()
 
     copied = postgresql.damaged_copy(name, "image")
 
     database = open_database(make_url(postgresql.url(copied)).set(drivername="postgresql+psycopg"))
     try:
-        [finding] = check(database, Seal(MASTER_KEY, os.urandom))
+        [finding] = check(database, KeyEncryption(MASTER_KEY, os.urandom))
     finally:
         database.close()
     assert (finding.check, finding.table, "invalid page" in finding.what) == ("integrity", "image", True)

@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from phimage.catalog import jobs
-from phimage.catalog.store import Catalog
+from phimage.catalog.views import Catalog
 from phimage.model.ids import ImageId, JobId
 from phimage.model.job import Job, JobState, Origin, new_job
 from phimage.publishing.lease_expiry import LeaseExpiry

@@ -17,9 +17,9 @@ from phimage.catalog.accounts import ACCOUNTS, NewKey, add_account, put_key
 from phimage.catalog.images import IMAGES
 from phimage.catalog.places import CLUSTERS, MACHINE_TYPES, OFFERS, REGIONS, ZONES
 from phimage.catalog.revisions import Change
-from phimage.catalog.store import Catalog
+from phimage.catalog.views import Catalog
 from phimage.chunks.memory import MemoryStore
-from phimage.errors import MustWait
+from phimage.errors import NotCached
 from phimage.gateway.dispatch import Attempt, Dispatcher, Incoming
 from phimage.model.account import PrivateKey
 from phimage.model.ids import ProjectId, PublicKey, ZoneId
@@ -50,7 +50,7 @@ class Site:
     def _open(self, change: Change, pair: Pair) -> str:
         of = pair.public.removeprefix("key-")
         user, project = add_account(change, account(of), lambda length: (of.encode() + RANDOM)[:length])
-        put_key(change, user, self.catalog.seal, NewKey(PublicKey(pair.public), PrivateKey(pair.private)))
+        put_key(change, user, self.catalog.key_encryption, NewKey(PublicKey(pair.public), PrivateKey(pair.private)))
         IMAGES.add_all(change, [image(f"pimg-{of}-{number:02}", project=project.id) for number in range(60)])
         return project.id
 
@@ -59,7 +59,7 @@ class Site:
             apply(change)
 
     def ask(self, pair: Pair, *, wait: bool, **params: Any) -> bytes:
-        """The answer to a list; raises MustWait if it may not wait and would have to."""
+        """The answer to a list; raises NotCached if it may not wait and would have to."""
         asked = {"Region": "cn-bj2", "Zone": "cn-bj2-02", "Limit": 100, **params}
         request = signed("DescribePHostImage", asked, Encoding.FORM, pair)
         kind = dict(request.headers)["Content-Type"]
@@ -76,7 +76,7 @@ class Site:
         while True:
             try:
                 return self.dispatcher.answer(incoming, Attempt(wait=False)).body
-            except MustWait as missing:
+            except NotCached as missing:
                 if missing.fetch is None or not await missing.fetch():
                     raise
 
@@ -115,7 +115,7 @@ def test_who_was_never_here_costs_two_inquiries_and_no_thread(site: Site, statem
 
 
 def test_a_key_that_nobody_has_costs_one_inquiry_before_a_thread_looks(site: Site, statements: Statements) -> None:
-    with statements.counted() as sent, suppress(MustWait):
+    with statements.counted() as sent, suppress(NotCached):
         assert b"RetCode" in asyncio.run(site.fetched(Pair("key-nobody", "secret")))
     assert sent == ["an inquiry"]
 
@@ -128,7 +128,7 @@ def test_a_change_in_one_project_costs_another_nothing(site: Site, statements: S
 
     with statements.counted() as sent:
         assert site.ask(RIVAL, wait=False) == other
-        with pytest.raises(MustWait):
+        with pytest.raises(NotCached):
             site.ask(ACME, wait=False)
     assert sent == []
     assert site.ask(ACME, wait=True) != own
@@ -144,7 +144,7 @@ def test_a_change_of_an_account_costs_another_nothing(site: Site, statements: St
 
     with statements.counted() as sent:
         assert site.ask(RIVAL, wait=False) == other
-        with pytest.raises(MustWait):
+        with pytest.raises(NotCached):
             site.ask(ACME, wait=False)
     assert sent == []
 

@@ -10,12 +10,12 @@ import pytest
 from phimage import ownership
 from phimage.bootstrap import open_operator_account
 from phimage.catalog.accounts import KEYS, any_key
-from phimage.catalog.contents import withdraw_contents
 from phimage.catalog.copy import copy
 from phimage.catalog.engine import database_url as url_of
 from phimage.catalog.engine import open_database
+from phimage.catalog.image_bytes import withdraw_image_bytes
 from phimage.catalog.installation import installation_id
-from phimage.catalog.store import Catalog
+from phimage.catalog.views import Catalog
 from phimage.chunks import owner
 from phimage.chunks.errors import StoreFailure
 from phimage.chunks.memory import MemoryStore
@@ -93,7 +93,7 @@ def test_a_store_of_an_older_phimage_belongs_to_the_database_that_refers_to_it(s
 
 def test_bytes_of_withdrawn_images_show_whose_store_it_is_too(shop: Shop) -> None:
     with shop.catalog.change(AUTHOR) as change:
-        withdraw_contents(change, [IMAGE], "withdrawn")
+        withdraw_image_bytes(change, [IMAGE], "withdrawn")
 
     ownership.require_owned(shop.catalog.database, shop.store)
 
@@ -192,6 +192,6 @@ def test_the_id_is_the_same_in_a_copy_and_after_the_first_key_is_revoked(
     target = open_database(url_of(f"sqlite:///{tmp_path / 'copy.sqlite'}", tmp_path))
     try:
         copy(ours.database, target)
-        assert id_of(Catalog(target, ours.seal)) == before
+        assert id_of(Catalog(target, ours.key_encryption)) == before
     finally:
         target.close()

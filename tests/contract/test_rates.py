@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from phimage.catalog.rates import exchange
-from phimage.catalog.store import Catalog
+from phimage.catalog.views import Catalog
 from phimage.model.ids import PublicKey
 
 KEY, OTHER = PublicKey("key"), PublicKey("other")

@@ -29,7 +29,7 @@ from phimage.catalog.revisions import (
     revision_at,
     touched,
 )
-from phimage.catalog.store import Catalog
+from phimage.catalog.views import Catalog
 from phimage.errors import ServiceUnavailable
 from phimage.model.ids import Revision
 from tests.conftest import NewCatalog, Reopen

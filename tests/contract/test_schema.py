@@ -13,11 +13,11 @@ from sqlalchemy import text
 
 from phimage.catalog import schema
 from phimage.catalog.engine import Database
+from phimage.catalog.key_encryption import KeyEncryption
 from phimage.catalog.places import ZONES
 from phimage.catalog.revisions import head
-from phimage.catalog.seal import Seal
-from phimage.catalog.store import Catalog
 from phimage.catalog.tables import metadata
+from phimage.catalog.views import Catalog
 from phimage.errors import ServiceUnavailable, SetupError
 from tests.conftest import MASTER_KEY, Reopen
 from tests.examples import author, zone
@@ -109,7 +109,7 @@ def upgrade():
 def own(empty_database: Database) -> Catalog:
     """A catalogue whose schema a test may change: its database is used for nothing else."""
     schema.make_or_check(empty_database)
-    return Catalog(empty_database, Seal(MASTER_KEY, os.urandom))
+    return Catalog(empty_database, KeyEncryption(MASTER_KEY, os.urandom))
 
 
 def test_a_program_works_on_beside_a_later_schema_that_allows_it(own: Catalog, reopen: Reopen, tmp_path: Path) -> None:

@@ -24,9 +24,9 @@ from typing import IO, Any
 import pytest
 from msgspec.structs import asdict
 
-from phimage.chunks.collect import collect
 from phimage.chunks.errors import Absent, StoreFailure
 from phimage.chunks.folder import Calls, FolderStore
+from phimage.chunks.gc import collect
 from phimage.chunks.layout import ManifestDigest, chunk_name, digest_of_name, manifest_name
 from phimage.chunks.manifest import load_manifest
 from phimage.chunks.read import open_disk

@@ -8,10 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from phimage.chunks import hold
+from phimage.chunks import gc_guard
 from phimage.chunks.folder import FolderStore
 from phimage.chunks.frame import unpack
-from phimage.chunks.layout import CHUNK_SIZE, MIN_GRACE_SECONDS, MAX_CHUNKS, MAX_DISK_SIZE, ChunkDigest, ManifestDigest
+from phimage.chunks.layout import CHUNK_SIZE, MAX_CHUNKS, MAX_DISK_SIZE, MIN_GRACE_SECONDS, ChunkDigest, ManifestDigest
 from phimage.chunks.memory import MemoryStore
 from phimage.chunks.read import open_disk
 from phimage.chunks.write import DiskWriter
@@ -56,5 +56,5 @@ def test_the_reader_in_the_document_reads_an_image_out_of_a_folder(tmp_path: Pat
 
 def test_the_numbers_in_the_document_are_those_of_the_code() -> None:
     assert (MAX_CHUNKS, MAX_DISK_SIZE, CHUNK_SIZE) == (2_000_000, 2**46, 1 << 20)
-    assert (hold.OLD_SECONDS, hold.REPEAT_SECONDS, MIN_GRACE_SECONDS) == (30 * 60, 15 * 60, 3600)
-    assert 7 * 60 < hold.REGISTER_SECONDS < 8 * 60
+    assert (gc_guard.OLD_SECONDS, gc_guard.REPEAT_SECONDS, MIN_GRACE_SECONDS) == (30 * 60, 15 * 60, 3600)
+    assert 7 * 60 < gc_guard.REGISTER_SECONDS < 8 * 60

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from phimage.chunks.collect import collect
 from phimage.chunks.errors import BadChunk, BadManifest, WrongDisk
 from phimage.chunks.frame import pack, zstd
+from phimage.chunks.gc import collect
 from phimage.chunks.layout import ChunkDigest, chunk_name, digest_of_name, manifest_name
 from phimage.chunks.manifest import load_manifest
 from phimage.chunks.memory import MemoryStore

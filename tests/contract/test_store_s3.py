@@ -10,9 +10,9 @@ import pytest
 from obstore.store import S3Store as Remote
 
 from phimage.chunks.errors import Absent, StoreFailure
+from phimage.chunks.factory import open_store
 from phimage.chunks.folder import FolderStore
-from phimage.chunks.open import open_store
-from phimage.chunks.s3 import Credentials, Place, S3Store
+from phimage.chunks.object_store import Credentials, Place, S3Store
 from phimage.errors import SetupError
 from tests.contract import stores
 from tests.contract.stores import BUCKET, CREDENTIALS, S3Server

@@ -10,12 +10,12 @@ import pytest
 from msgspec import Struct
 
 from phimage.actions import described
-from phimage.catalog.store import Catalog, View
+from phimage.catalog.views import Catalog, View
+from phimage.catalog_file.document import Document
+from phimage.catalog_file.plan import plan
 from phimage.errors import REQUEST_ERRORS, RequestError
 from phimage.gateway.describe import nested, parameters, rows_of
 from phimage.gateway.registry import Action
-from phimage.manifest.document import Document
-from phimage.manifest.plan import plan
 from phimage.model.ids import Revision
 from phimage.reference import pages
 from phimage.reference.commands import options, walk

@@ -47,7 +47,7 @@ def callers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callers]:
         opened = operator.call("CreateAccount", Account="acme").fields
         project = opened["ProjectId"]
         keys = {"main user": Key(opened["PublicKey"], opened["PrivateKey"]), "operator account": served.key}
-        for role, user in (("any key", "nobody"), ("viewer", "viewer"), ("operator", "worker")):
+        for role, user in (("any key", "nobody"), ("viewer", "viewer"), ("editor", "worker")):
             operator.call("CreateUser", Account="acme", User=user)
             if role != "any key":
                 operator.call("SetProjectMember", Account="acme", ProjectId=project, User=user, Role=role)
@@ -62,14 +62,14 @@ def callers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callers]:
 def test_the_table_has_every_action_and_every_role() -> None:
     table = cells()
     assert {action for action, _, _ in table} == {action.name for action in described()}
-    assert {role for _, role, _ in table} == {"any key", "viewer", "operator", "main user", "operator account"}
+    assert {role for _, role, _ in table} == {"any key", "viewer", "editor", "main user", "operator account"}
     assert {said for _, _, said in table} == {"yes", "no"}
     assert len(table) == 5 * len(list(described()))
 
 
 @pytest.mark.parametrize(("action", "role", "said"), cells(), ids=lambda word: word)
 def test_a_role_may_call_what_the_table_says(action: str, role: str, said: str, callers: Callers) -> None:
-    sub_user = role in ("any key", "viewer", "operator")
+    sub_user = role in ("any key", "viewer", "editor")
     client = callers.clients[role]
     params: Params = {"ProjectId": callers.project} if sub_user else {}
     params |= callers.requests[action]
@@ -85,7 +85,7 @@ def test_a_role_may_call_what_the_table_says(action: str, role: str, said: str, 
 
 
 def test_a_sub_user_must_name_the_project_and_a_main_user_need_not(callers: Callers) -> None:
-    for role, allowed in (("viewer", False), ("operator", False), ("main user", True)):
+    for role, allowed in (("viewer", False), ("editor", False), ("main user", True)):
         client = callers.clients[role]
         if allowed:
             client.call("DescribePHostImage", **callers.requests["DescribePHostImage"])

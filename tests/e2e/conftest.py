@@ -128,14 +128,16 @@ def in_s3(s3: S3Server) -> dict[str, str]:
 
 def starter() -> str:
     """The catalogue that ships with phimage."""
-    from phimage import manifest
+    from phimage import catalog_file
 
-    return manifest.starter()
+    return catalog_file.starter()
 
 
 @contextmanager
 def _serving(phimage: Phimage, database: str, *arguments: str, under: tuple[str, ...] = ()) -> Iterator[Server]:
-    with Server(phimage, "serve", "--port", "0", "--data", "data", "--database", database, *arguments, under=under) as server:
+    with Server(
+        phimage, "serve", "--port", "0", "--data-dir", "data", "--database", database, *arguments, under=under
+    ) as server:
         yield server
 
 

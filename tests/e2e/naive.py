@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-STARTER: dict[str, Any] = yaml.safe_load((files("phimage.manifest") / "starter.yaml").read_text("utf-8"))
+STARTER: dict[str, Any] = yaml.safe_load((files("phimage.catalog_file") / "starter.yaml").read_text("utf-8"))
 
 _SUPPORT = {"Base-SSD-V5": ["10G", "25G"], "DB-2": ["10G"]}
 

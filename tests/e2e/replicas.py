@@ -98,7 +98,7 @@ class Replica:
         self._server = self._start()
 
     def _start(self) -> Server:
-        return Server(self._home, "serve", "--port", "0", "--data", "data", "--database", self._database)
+        return Server(self._home, "serve", "--port", "0", "--data-dir", "data", "--database", self._database)
 
     @property
     def url(self) -> str:

@@ -86,7 +86,7 @@ def asker(proxy: Proxy, postgresql: PostgreSQL, tmp_path: Path) -> Iterator[Aske
     """A server on PostgreSQL that remembers who is asking and the list of regions."""
     database = f"postgresql://postgres@127.0.0.1:{proxy.port}/{postgresql.create()}"
     home = Phimage(tmp_path / "home")
-    with Server(home, "serve", "--port", "0", "--data", "data", "--database", database) as server:
+    with Server(home, "serve", "--port", "0", "--data-dir", "data", "--database", database) as server:
         key = server.new_key
         assert key is not None
         found = Asker(Installation(server, key, home))

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.more
 
 def test_an_installation_moves_from_sqlite_to_postgresql_and_back(tmp_path: Path, postgresql: PostgreSQL) -> None:
     home = Phimage(tmp_path)
-    with Server(home, "serve", "--port", "0", "--data", "data") as server:
+    with Server(home, "serve", "--port", "0", "--data-dir", "data") as server:
         key = server.new_key
         assert key is not None
         with Client(server.url, key.public, PrivateKey(key.private)) as client:
@@ -28,23 +28,23 @@ def test_an_installation_moves_from_sqlite_to_postgresql_and_back(tmp_path: Path
     target = postgresql.url(postgresql.create())
     source = (tmp_path / "data" / "catalog.sqlite").read_bytes()
 
-    there = home.json("db", "copy", "--data", "data", "--to", target)
+    there = home.json("db", "copy", "--data-dir", "data", "--to", target)
     assert there["Revision"] == 2
     rows = {table["Table"]: table["Rows"] for table in there["Tables"]}
     assert (rows["revision"], rows["account"], rows["head"]) == (2, 1, 1)
     assert (tmp_path / "data" / "catalog.sqlite").read_bytes() == source
-    assert home.json("db", "check", "--data", "data", "--database", target) == {"Findings": []}
+    assert home.json("db", "check", "--data-dir", "data", "--database", target) == {"Findings": []}
 
-    again = home.run("db", "copy", "--data", "data", "--to", target)
+    again = home.run("db", "copy", "--data-dir", "data", "--to", target)
     told = "phimage: the target is not empty: make a new, empty database for the copy, and name that with --to\n"
     assert (again.code, again.err) == (78, told)
 
-    with Server(home, "serve", "--port", "0", "--data", "data", "--database", target) as server:
+    with Server(home, "serve", "--port", "0", "--data-dir", "data", "--database", target) as server:
         assert server.new_key is None, "it is the same installation"
         with Client(server.url, key.public, PrivateKey(key.private)) as client:
             assert client.call("ExportCatalog").fields["Catalog"] == before
 
-    back = home.json("db", "copy", "--data", "data", "--database", target, "--to", f"sqlite:///{tmp_path / 'back.sqlite'}")
+    back = home.json("db", "copy", "--data-dir", "data", "--database", target, "--to", f"sqlite:///{tmp_path / 'back.sqlite'}")
     facts = [table for table in there["Tables"] if table["Table"] != "rate_use"]
     assert [table for table in back["Tables"] if table["Table"] != "rate_use"] == facts
     assert open_to_others(tmp_path / "back.sqlite") == []
@@ -52,14 +52,14 @@ def test_an_installation_moves_from_sqlite_to_postgresql_and_back(tmp_path: Path
 
 def test_a_check_that_finds_something_names_it_and_exits_with_1(tmp_path: Path) -> None:
     home = Phimage(tmp_path)
-    with Server(home, "serve", "--port", "0", "--data", "data"):
+    with Server(home, "serve", "--port", "0", "--data-dir", "data"):
         pass
-    assert home.well("db", "check", "--data", "data") == "all is well\n"
+    assert home.well("db", "check", "--data-dir", "data") == "all is well\n"
     with closing(sqlite3.connect(tmp_path / "data" / "catalog.sqlite")) as database:
         database.execute("DELETE FROM project")
         database.commit()
 
-    found = home.run("db", "check", "--data", "data")
+    found = home.run("db", "check", "--data-dir", "data")
 
     assert found.code == 1
     assert "the log says that revision 1 touched" in found.out

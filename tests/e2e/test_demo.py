@@ -123,12 +123,12 @@ def test_a_folder_that_is_not_its_own_is_refused_and_left_untouched(tmp_path: Pa
     before = folder.stat().st_mtime_ns
     result = Phimage(tmp_path).run("demo", "--once", "--port", "0")
     assert (result.code, result.out) == (78, "")
-    told = "is not a folder of the demonstration: choose another with --data, or remove it"
+    told = "is not a folder of the demonstration: choose another with --data-dir, or remove it"
     assert result.err == f"phimage: phimage-demo {told}\n"
     assert {path.name: path.read_text() for path in folder.iterdir()} == {"thesis.txt": "precious"}
     assert folder.stat().st_mtime_ns == before
-    file = Phimage(tmp_path).run("demo", "--once", "--port", "0", "--data", str(folder / "thesis.txt"))
-    assert (file.code, "choose another with --data" in file.err) == (78, True)
+    file = Phimage(tmp_path).run("demo", "--once", "--port", "0", "--data-dir", str(folder / "thesis.txt"))
+    assert (file.code, "choose another with --data-dir" in file.err) == (78, True)
     assert (folder / "thesis.txt").read_text() == "precious"
 
 

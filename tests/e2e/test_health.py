@@ -38,7 +38,7 @@ def ready(url: str) -> tuple[int, Any]:
 @pytest.mark.more
 def test_the_measures_of_all_workers_are_read_at_any_of_them(tmp_path: Path) -> None:
     asked = 40
-    with Server(Phimage(tmp_path), "serve", "--port", "0", "--data", "data", "--workers", "3") as server:
+    with Server(Phimage(tmp_path), "serve", "--port", "0", "--data-dir", "data", "--workers", "3") as server:
         key = server.new_key
         assert key is not None
         for _ in range(asked):  # each on a connection of its own, so on any worker
@@ -72,7 +72,7 @@ def test_measures_are_not_for_everybody(serve: Serve) -> None:
 
 def test_requests_are_logged_when_asked_and_never_with_their_parameters(tmp_path: Path) -> None:
     home = Phimage(tmp_path, PHIMAGE_LOG_REQUESTS="true")
-    with Server(home, "serve", "--port", "0", "--data", "data") as server:
+    with Server(home, "serve", "--port", "0", "--data-dir", "data") as server:
         key = server.new_key
         assert key is not None
         with Client(server.url, key.public, PrivateKey(key.private)) as client:
@@ -98,8 +98,8 @@ def test_requests_are_logged_when_asked_and_never_with_their_parameters(tmp_path
 
 @pytest.mark.more
 def test_a_server_that_is_told_to_end_says_so_and_goes_on_for_a_while(tmp_path: Path) -> None:
-    home = Phimage(tmp_path / "home", PHIMAGE_LAME_DUCK_SECONDS="3")
-    server = Server(home, "serve", "--port", "0", "--data", "data")
+    home = Phimage(tmp_path / "home", PHIMAGE_SHUTDOWN_DELAY_SECONDS="3")
+    server = Server(home, "serve", "--port", "0", "--data-dir", "data")
     key = server.new_key
     assert key is not None
     with Client(server.url, key.public, PrivateKey(key.private)) as client:
@@ -113,15 +113,15 @@ def test_a_server_that_is_told_to_end_says_so_and_goes_on_for_a_while(tmp_path: 
 
 @pytest.mark.more
 def test_a_server_that_is_told_to_end_twice_ends_at_once(tmp_path: Path) -> None:
-    home = Phimage(tmp_path / "home", PHIMAGE_LAME_DUCK_SECONDS="600")
-    server = Server(home, "serve", "--port", "0", "--data", "data")
+    home = Phimage(tmp_path / "home", PHIMAGE_SHUTDOWN_DELAY_SECONDS="600")
+    server = Server(home, "serve", "--port", "0", "--data-dir", "data")
     server.signal(signal.SIGTERM)
     wait_until(lambda: ready(server.url)[0] == 503, SOON)
     server.stop()
 
 
 def test_a_request_that_is_under_way_when_the_server_is_told_to_end_is_answered(tmp_path: Path) -> None:
-    server = Server(Phimage(tmp_path), "serve", "--port", "0", "--data", "data")
+    server = Server(Phimage(tmp_path), "serve", "--port", "0", "--data-dir", "data")
     key = server.new_key
     assert key is not None
     busy = sqlite3.connect(tmp_path / "data" / "catalog.sqlite", isolation_level=None)

@@ -75,7 +75,7 @@ def test_a_server_that_is_stopped_lets_its_job_go_and_finishes_it_when_it_is_sta
 
     installation.start()
 
-    eventually(lambda: installation.contents()[image].here, "nobody went on")
+    eventually(lambda: installation.contents()[image].stored, "nobody went on")
     assert installation.contents()[image].sha256 == sha256_of(file)
     assert list((installation.data / "work").iterdir()) == []
 
@@ -101,7 +101,7 @@ def test_an_upload_that_was_interrupted_goes_on_with_the_same_command(tmp_path: 
         assert len(after) == 8
         assert before.items() <= after.items(), "a part was sent once more"
         publisher = installation.home.start("publisher")
-        eventually(lambda: installation.contents()[ImageId(out.strip())].here, "it was not published")
+        eventually(lambda: installation.contents()[ImageId(out.strip())].stored, "it was not published")
         publisher.terminate()
         publisher.communicate(timeout=SECONDS)
         check_published(installation, out, file)

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import pytest
 import requests
 
-from phimage.chunks.open import s3_place
-from phimage.chunks.s3 import S3Store
+from phimage.chunks.factory import s3_place
+from phimage.chunks.object_store import S3Store
 from phimage.chunks.store import Store
 from tests.contract.stores import CREDENTIALS, S3Server
 from tests.e2e.conftest import in_s3, starter
@@ -36,7 +36,7 @@ class OnS3(NamedTuple):
 def on_s3(s3: S3Server, database_url: str, tmp_path: Path) -> Iterator[OnS3]:
     """On SQLite, and as a cloud has it on PostgreSQL."""
     store = in_s3(s3)
-    places = {"PHIMAGE_DATABASE": database_url, "PHIMAGE_DATA": "data", **store}
+    places = {"PHIMAGE_DATABASE": database_url, "PHIMAGE_DATA_DIR": "data", **store}
     home = Phimage(tmp_path / "home", PHIMAGE_PUBLISHERS="1", **places)
     with Server(home, "serve", "--port", "0") as server:
         assert server.new_key is not None

@@ -47,7 +47,7 @@ def test_a_running_server_goes_on_beside_a_schema_that_allows_it_and_ends_its_wo
         upgrade("8001", schema.newest(), "0001")
         client.call("CreateAccount", Account="beside")
         assert {row["Account"] for row in client.call("ListAccounts").fields["AccountSet"]} == {"operator", "before", "beside"}
-        told = fresh.phimage.json("db", "status", "--data", "data", "--database", database_url)
+        told = fresh.phimage.json("db", "status", "--data-dir", "data", "--database", database_url)
         assert told == {"Schema": "8001", "Needed": schema.newest(), "Oldest": "0001"}
 
         upgrade("8002", "8001", "8002")
@@ -64,6 +64,6 @@ def test_a_running_server_goes_on_beside_a_schema_that_allows_it_and_ends_its_wo
 
         wait_until(told_by_lists, 15)
 
-    result = fresh.phimage.run("serve", "--port", "0", "--data", "data", "--database", database_url)
+    result = fresh.phimage.run("serve", "--port", "0", "--data-dir", "data", "--database", database_url)
     assert result.code == 78
     assert "the database has schema 8002, which this phimage does not know: use the newer phimage" in result.err

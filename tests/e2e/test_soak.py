@@ -34,7 +34,7 @@ def load(url: str, bodies: Sequence[str]) -> wrk.Load:
 
 def test_under_load_and_changes_nothing_fails_and_memory_stays(tmp_path: Path) -> None:
     data = tmp_path / "data"
-    catalogue.fill(Settings(data=str(data)), IMAGES)
+    catalogue.fill(Settings(data_dir=str(data)), IMAGES)
 
     found = soak(data, IMAGES, load, SLICES)
 

@@ -51,8 +51,8 @@ def test_the_first_start_prints_the_operators_key_and_later_ones_do_not(serve: S
 @pytest.mark.more
 def test_a_lost_operator_key_is_recovered_on_the_machine_itself(tmp_path: Path) -> None:
     phimage = Phimage(tmp_path)
-    with Server(phimage, "serve", "--port", "0", "--data", "data") as server:
-        made = phimage.json("key", "recover", "--data", "data")
+    with Server(phimage, "serve", "--port", "0", "--data-dir", "data") as server:
+        made = phimage.json("key", "recover", "--data-dir", "data")
         new = Key(made["PublicKey"], made["PrivateKey"])
         assert accounts(server, new) == ["operator"], "a running server knows it at once"
         with Client(server.url, new.public, PrivateKey(new.private)) as client:
@@ -108,7 +108,7 @@ def test_a_client_that_waits_for_news_is_answered_when_the_server_stops(tmp_path
 
 def test_two_first_starts_at_once_make_one_operator(tmp_path: Path) -> None:
     phimage = Phimage(tmp_path)
-    commands = ("serve", "--port", "0", "--data", "data")
+    commands = ("serve", "--port", "0", "--data-dir", "data")
     outputs = [tmp_path / "one.out", tmp_path / "two.out"]
     servers = []
     for output in outputs:
@@ -140,7 +140,7 @@ def test_a_busy_port_is_told_before_anything_is_made(tmp_path: Path) -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as busy:
         port = str(busy.getsockname()[1])
         for command in ("serve", "demo"):
-            result = phimage.run(command, "--port", port, "--data", "data")
+            result = phimage.run(command, "--port", port, "--data-dir", "data")
             told = f"phimage: cannot listen on 127.0.0.1 port {port}: Address already in use; choose another with --port\n"
             assert (result.code, result.out, result.err) == (78, "", told)
     assert not (tmp_path / "data").exists(), "else the operator's key would be made and never shown"
@@ -171,23 +171,23 @@ def test_a_database_of_an_unknown_schema_is_refused_and_left_alone(
                     database.execute(statement)
                     database.commit()
 
-    known = home.json("db", "status", "--data", "data", "--database", database_url)
+    known = home.json("db", "status", "--data-dir", "data", "--database", database_url)
     assert known["Schema"] == known["Needed"]
     mark("9999")
-    result = home.run("serve", "--port", "0", "--data", "data", "--database", database_url)
+    result = home.run("serve", "--port", "0", "--data-dir", "data", "--database", database_url)
     told = (
         "phimage: the database has schema 9999, which this phimage does not know: use the newer phimage"
         f" (it needs one of schema 9999 or newer, this one has {known['Needed']})\n"
     )
     assert (result.code, result.out, result.err) == (78, "", told)
-    left = home.json("db", "status", "--data", "data", "--database", database_url)
+    left = home.json("db", "status", "--data-dir", "data", "--database", database_url)
     assert left == {"Schema": "9999", "Needed": known["Needed"], "Oldest": "9999"}
 
 
 @pytest.mark.more
 def test_a_master_key_that_others_can_read_is_refused_with_the_command_that_helps(tmp_path: Path) -> None:
     phimage = Phimage(tmp_path)
-    serve = ("serve", "--port", "0", "--data", "data")
+    serve = ("serve", "--port", "0", "--data-dir", "data")
     with Server(phimage, *serve) as server:
         key = server.new_key
         assert key is not None
@@ -214,7 +214,7 @@ def test_a_master_key_that_others_can_read_is_refused_with_the_command_that_help
 
 def test_a_data_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    result = Phimage(tmp_path).run("serve", "--port", "0", "--data", "file/data")
+    result = Phimage(tmp_path).run("serve", "--port", "0", "--data-dir", "file/data")
     assert result.code == 78
     assert result.err == "phimage: the data folder file/data cannot be used: Not a directory\n"
 

@@ -73,7 +73,7 @@ def test_a_sub_user_sees_only_projects_that_it_is_a_member_of(installation: Inst
     alice = with_key(installation, key)
     assert "RetCode 299" in alice.run("image", "ls", *PLACE, "--project", web).err
 
-    operator.well("project", "member", web, "alice", "--account", name, "--role", "operator")
+    operator.well("project", "member", web, "alice", "--account", name, "--role", "editor")
     assert listed(installation, key, web) > 25
     refused = alice.run("image", "ls", *PLACE, "--project", default)
     assert (refused.code, "needs the role viewer in project" in refused.err) == (1, True)
@@ -83,9 +83,9 @@ def test_a_sub_user_sees_only_projects_that_it_is_a_member_of(installation: Inst
 
     projects = {row["ProjectId"]: row for row in operator.json("project", "ls", "--account", name)}
     assert (projects[default]["IsDefault"], projects[default]["Members"]) == (True, {})
-    assert (projects[web]["ProjectName"], projects[web]["Members"]) == ("Web", {"alice": "operator"})
+    assert (projects[web]["ProjectName"], projects[web]["Members"]) == ("Web", {"alice": "editor"})
     users = {row["User"]: row for row in operator.json("user", "ls", "--account", name)}
-    assert users["alice"]["Roles"] == {web: "operator"}
+    assert users["alice"]["Roles"] == {web: "editor"}
     assert users["main"]["Main"]
 
     operator.well("project", "member", web, "alice", "--account", name, "--remove")

@@ -29,7 +29,7 @@ import json, sys
 from pathlib import Path
 from phimage.sources.local import LocalFile
 from phimage.sources.retry import Retry
-from phimage.uploader import upload
+from phimage.upload_client import upload
 
 file, url = sys.argv[1:]
 sent = upload(LocalFile(Path(file)), lambda: url, retry=Retry(tries=1000, first=0.05, most=0.1))

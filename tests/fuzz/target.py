@@ -127,7 +127,7 @@ def target() -> Iterator[Target]:
         try:
             with catalog.change(command_author("Fuzz")) as change:
                 user = add_user(change, AccountId("operator"), "fuzz", "", main=False)
-                put_key(change, user, catalog.seal, NewKey(PublicKey(OPERATOR.public), PrivateKey(OPERATOR.private)))
+                put_key(change, user, catalog.key_encryption, NewKey(PublicKey(OPERATOR.public), PrivateKey(OPERATOR.private)))
         finally:
             catalog.database.close()
         yield Target(data, stack)

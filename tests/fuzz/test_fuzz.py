@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from phimage.catalog.store import View
+from phimage.catalog.views import View
 from phimage.gateway.app import App
 from tests.api.gateway import Gateway
 from tests.api.recording import parse

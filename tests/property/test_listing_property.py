@@ -13,15 +13,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from phimage.actions.listing import count, page, parts_of
-from phimage.catalog.contents import CONTENTS
+from phimage.catalog.image_bytes import IMAGE_BYTES
 from phimage.catalog.images import IMAGES
+from phimage.catalog.key_encryption import KeyEncryption
 from phimage.catalog.places import CLUSTERS, OFFERS
 from phimage.catalog.revisions import Change
-from phimage.catalog.seal import Seal
-from phimage.catalog.store import Catalog, View
-from phimage.model.content import Content
+from phimage.catalog.views import Catalog, View
 from phimage.model.ids import ClusterId, ImageId, MachineTypeId, ProjectId, Revision, ZoneId
 from phimage.model.image import ImageType, Query, select, supported_types
+from phimage.model.image_bytes import ImageBytes
 from tests.conftest import MASTER_KEY, NewCatalog, sqlite_first
 from tests.examples import author, cluster, image, offer
 from tests.torture.length import examples
@@ -135,15 +135,15 @@ class PutImage(NamedTuple):
         IMAGES.put(change, record)
         if known:
             manifest = "a" * 64 if known == "whole" else ""
-            CONTENTS.put(change, Content(record.id, record.project, manifest=manifest))
+            IMAGE_BYTES.put(change, ImageBytes(record.id, record.project, manifest=manifest))
         else:
             _drop_bytes(change, self.id)
 
 
 def _drop_bytes(change: Change, id: str) -> None:
-    found = CONTENTS.find(change.connection, id)
+    found = IMAGE_BYTES.find(change.connection, id)
     if found is not None:
-        CONTENTS.withdraw(change, found)
+        IMAGE_BYTES.withdraw(change, found)
 
 
 class DropImage(NamedTuple):
@@ -268,7 +268,7 @@ def test_the_list_out_of_sql_is_the_naive_list_now_and_at_every_revision(
     new_catalog: NewCatalog, history: list[list[Step]], queries: list[Asked], data: st.DataObject
 ) -> None:
     with new_catalog() as catalog:
-        beside = Catalog(catalog.database, Seal(MASTER_KEY, bytes))
+        beside = Catalog(catalog.database, KeyEncryption(MASTER_KEY, bytes))
         states, held = [State()], []
         for steps in history:
             state = copy.deepcopy(states[-1])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from phimage.catalog.store import Catalog
+from phimage.catalog.views import Catalog
 from phimage.chunks.store import Store
 from tests.conftest import sqlite_first
 from tests.contract import stores

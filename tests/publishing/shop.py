@@ -13,18 +13,18 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from phimage.catalog import jobs
-from phimage.catalog.contents import CONTENTS, await_content
+from phimage.catalog.image_bytes import IMAGE_BYTES, expect_image_bytes
 from phimage.catalog.images import IMAGES
 from phimage.catalog.revisions import Author
-from phimage.catalog.store import Catalog
+from phimage.catalog.views import Catalog
 from phimage.chunks import uploads
 from phimage.chunks.layout import ManifestDigest
 from phimage.chunks.read import open_disk
 from phimage.chunks.store import Store
 from phimage.formats.limits import Limits
-from phimage.model.content import Content
 from phimage.model.ids import ClusterId, ImageId, JobId, MachineTypeId, ProjectId, ZoneId
 from phimage.model.image import NO_PROJECT, Image, ImageType, State
+from phimage.model.image_bytes import ImageBytes
 from phimage.model.job import Job, Origin, new_job
 from phimage.publishing.original import IN_PLACE
 from phimage.publishing.pipeline import Pipeline
@@ -131,7 +131,7 @@ class Shop:
         )
         with self.catalog.change(self.author) as change:
             IMAGES.put(change, made)
-            await_content(change, job)
+            expect_image_bytes(change, job)
         self.put(job, file.read_bytes())
         with self.catalog.database.write() as connection:
             assert jobs.queue(connection, job.id)
@@ -143,7 +143,7 @@ class Shop:
         job = new_job(JobId(f"job-{number}"), made.id, replace(Origin(url=url), **origin), self._now(), actor=self.author.actor)
         with self.catalog.change(self.author) as change:
             IMAGES.put(change, made)
-            await_content(change, job)
+            expect_image_bytes(change, job)
         return job
 
     def put(self, job: Job, data: bytes) -> None:
@@ -173,10 +173,10 @@ class Shop:
         assert found is not None
         return found
 
-    def content(self, id: ImageId) -> Content:
+    def content(self, id: ImageId) -> ImageBytes:
         """What is known of its bytes."""
         with self.catalog.database.read() as connection:
-            found = CONTENTS.find(connection, id)
+            found = IMAGE_BYTES.find(connection, id)
         assert found is not None
         return found
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from phimage.catalog.contents import withdraw_contents
+from phimage.catalog.image_bytes import withdraw_image_bytes
 from phimage.catalog.images import IMAGES
-from phimage.catalog.store import Catalog
+from phimage.catalog.views import Catalog
 from phimage.chunks.memory import MemoryStore
 from phimage.model.image import State
 from phimage.model.job import Job, JobState
@@ -113,7 +113,7 @@ def test_withdrawing_an_image_whose_source_hangs_frees_the_publisher(
             other = shop.begin(disk(tmp_path), 2)
             withdrawn = time.monotonic()
             with shop.catalog.change(AUTHOR) as change:
-                withdraw_contents(change, [hung.image], "withdrawn")
+                withdraw_image_bytes(change, [hung.image], "withdrawn")
                 IMAGES.withdraw(change, image(1))
             assert wait_for(lambda: shop.job(other.id).state is not JobState.QUEUED, 20)
             freed = time.monotonic() - withdrawn

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from phimage.catalog.store import Catalog
+from phimage.catalog.views import Catalog
 from phimage.chunks.memory import MemoryStore
 from phimage.formats.limits import Limits
 from phimage.model.image import State
 from phimage.model.job import JobState
-from phimage.publishing.step import UNPACK
+from phimage.publishing.progress import UNPACK
 from tests.publishing.shop import MIB, Shop, as_qcow2, disk
 
 if sys.version_info >= (3, 14):

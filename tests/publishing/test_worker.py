@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from sqlalchemy import select, update
 
 from phimage.catalog import jobs, tables
-from phimage.catalog.contents import QUOTAS, left_of, reserve, withdraw_contents
+from phimage.catalog.image_bytes import QUOTAS, left_of, reserve, withdraw_image_bytes
 from phimage.catalog.images import IMAGES
 from phimage.chunks import uploads
 from phimage.model.ids import ImageId, JobId, ProjectId
@@ -55,7 +55,7 @@ def test_an_original_with_another_digest_is_no_image_and_leaves_nothing(shop: Sh
     assert f"sha256:{sha256_of(raw)}" in ended.error
     assert shop.image(job.image).state is State.UNAVAILABLE
     assert shop.content(job.image).failure == ended.error
-    assert not shop.content(job.image).here
+    assert not shop.content(job.image).stored
     assert [stored.name for stored in shop.store.list()] == []
     assert list(shop.work.iterdir()) == []
 
@@ -124,7 +124,7 @@ def test_an_image_that_was_withdrawn_meanwhile_stays_gone(shop: Shop, tmp_path: 
     claimed = jobs.claim(shop.catalog.database, "worker", 2_000_000_000.0, 5)
     assert claimed is not None
     with shop.catalog.change(AUTHOR) as change:
-        withdraw_contents(change, [job.image], "withdrawn")
+        withdraw_image_bytes(change, [job.image], "withdrawn")
         IMAGES.withdraw(change, image(1))
     revision = shop.catalog.head
     shop.worker.work(claimed)
@@ -188,7 +188,7 @@ def test_a_published_disk_counts_with_its_size_and_no_longer_once_it_is_withdraw
     with shop.catalog.database.read() as connection:
         assert left_of(connection, project) == 14 * MIB
     with shop.catalog.change(AUTHOR) as change:
-        withdraw_contents(change, [made.id], "")
+        withdraw_image_bytes(change, [made.id], "")
     with shop.catalog.database.read() as connection:
         assert left_of(connection, project) == 20 * MIB
 
@@ -207,9 +207,9 @@ def test_a_reservation_tells_how_many_bytes_are_missing(shop: Shop, tmp_path: Pa
 def test_an_image_gets_the_state_that_its_publisher_wants(shop: Shop, tmp_path: Path, state: State) -> None:
     job = shop.begin(disk(tmp_path))
     with shop.catalog.change(AUTHOR) as change:
-        from phimage.catalog.contents import CONTENTS
+        from phimage.catalog.image_bytes import IMAGE_BYTES
 
-        CONTENTS.put(change, replace(shop.content(job.image), wanted=state))
+        IMAGE_BYTES.put(change, replace(shop.content(job.image), target_state=state))
     shop.work_once()
     assert shop.image(job.image).state is state
 

@@ -12,18 +12,18 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from phimage import manifest
+from phimage import catalog_file
 from phimage.bootstrap import open_catalog
-from phimage.catalog.contents import CONTENTS
+from phimage.catalog.image_bytes import IMAGE_BYTES
 from phimage.catalog.images import IMAGES
-from phimage.catalog.store import Catalog
-from phimage.chunks.open import open_store
+from phimage.catalog.views import Catalog
+from phimage.chunks.factory import open_store
 from phimage.chunks.store import Store
 from phimage.client import Client
 from phimage.model.account import PrivateKey
-from phimage.model.content import Content
 from phimage.model.ids import ImageId
 from phimage.model.image import Image
+from phimage.model.image_bytes import ImageBytes
 from phimage.settings import Settings
 from tests.e2e.process import Key, Phimage, Server, Worker
 from tests.uploading import free_port
@@ -39,13 +39,13 @@ class Installation:
         quick = {
             "PHIMAGE_PUBLISHERS": "1",
             "PHIMAGE_LEASE_SECONDS": "1",
-            "PHIMAGE_RESERVE_MB": "0",
-            "PHIMAGE_DATA": str(folder / "home" / "data"),
+            "PHIMAGE_MIN_FREE_MB": "0",
+            "PHIMAGE_DATA_DIR": str(folder / "home" / "data"),
         }
         fetching = {"PHIMAGE_FETCH_NETWORKS": "127.0.0.0/8", "PHIMAGE_FETCH_PORTS": ""}
         self.port = free_port()
         self.settings = Settings(
-            data=str(folder / "home" / "data"),
+            data_dir=str(folder / "home" / "data"),
             database=variables.get("PHIMAGE_DATABASE", ""),
             store=variables.get("PHIMAGE_STORE", ""),
         )
@@ -62,7 +62,7 @@ class Installation:
         if key is not None:
             self.key = key
             self.cli = self.home.using(self.server.url, key)
-            self.cli.well("catalog", "apply", "-", text=manifest.starter())
+            self.cli.well("catalog", "apply", "-", text=catalog_file.starter())
         return self.server
 
     def kill(self) -> None:
@@ -109,10 +109,10 @@ class Installation:
         """The store, looked at from beside the server."""
         return open_store(self.settings.store_place)
 
-    def contents(self) -> dict[ImageId, Content]:
+    def contents(self) -> dict[ImageId, ImageBytes]:
         """What is known of the bytes of every image that was published here, or is to be."""
         with self.catalog.database.read() as connection:
-            return {content.image: content for content in CONTENTS.live(connection)}
+            return {content.image: content for content in IMAGE_BYTES.live(connection)}
 
     def image(self, id: ImageId) -> Image | None:
         """An image as it is now."""

@@ -18,9 +18,9 @@ from phimage.backup.errors import BackupFailed
 from phimage.backup.place import Place
 from phimage.backup.record import Record
 from phimage.bootstrap import open_catalog, prepare
-from phimage.catalog.seal import read_master_key
-from phimage.catalog.store import Catalog
+from phimage.catalog.key_encryption import read_master_key
 from phimage.catalog.tables import LIVE
+from phimage.catalog.views import Catalog
 from phimage.chunks.folder import FolderStore
 from phimage.chunks.memory import MemoryStore
 from phimage.chunks.store import Store
@@ -40,11 +40,11 @@ class BackedUpWorld(World):
 
     def __init__(self, catalog: Catalog, folder: Path, backups: int) -> None:
         super().__init__(catalog, folder)
-        self.wanted = backups
+        self.target_state = backups
         self.place = Place(FolderStore(folder / "backups", now=self.clock))
 
     def has_done_enough(self) -> bool:
-        return super().has_done_enough() and self.count["backups"] >= self.wanted and self.count["restored images"] > 0
+        return super().has_done_enough() and self.count["backups"] >= self.target_state and self.count["restored images"] > 0
 
     def back_up(self) -> None:
         while not self.over.is_set():
@@ -105,7 +105,7 @@ class Home:
         self.cli = Phimage(folder / "home")
         self.data = folder / "home/data"
         self.place = Place(FolderStore(folder / "home/backups"))
-        settings = Settings(data=str(self.data))
+        settings = Settings(data_dir=str(self.data))
         prepare(settings)
         catalog = open_catalog(settings)
         shop = Shop(catalog, FolderStore(self.data / "store"), settings.work_folder, author=PAST)
@@ -129,10 +129,10 @@ class Home:
 def test_backups_and_restores_killed_at_any_point_go_on(tmp_path: Path, kills: int) -> None:
     home, chance = Home(tmp_path), random.Random(kills)
     begun = time.monotonic()
-    home.cli.well("backup", "create", "backups", "--data", "data")
+    home.cli.well("backup", "create", "backups", "--data-dir", "data")
     create_seconds = time.monotonic() - begun
     begun = time.monotonic()
-    home.cli.well("backup", "restore", "backups", "--data", "measured", "--key", "data/master.key")
+    home.cli.well("backup", "restore", "backups", "--data-dir", "measured", "--key", "data/master.key")
     restore_seconds = time.monotonic() - begun
     dead = restored = 0
     while dead < kills:
@@ -141,17 +141,17 @@ def test_backups_and_restores_killed_at_any_point_go_on(tmp_path: Path, kills: i
             new = home.data.parent / f"new{restored}"
             if (new / "catalog.sqlite").exists() and not (new / "restoring.json").exists():
                 restored += 1  # it had ended
-        elif home.killed(chance.uniform(0.2, 1) * create_seconds, "backup", "create", "backups", "--data", "data"):
+        elif home.killed(chance.uniform(0.2, 1) * create_seconds, "backup", "create", "backups", "--data-dir", "data"):
             for record in home.place.records():
                 assert len(record.manifests) == 3
         dead += 1
-    newest = home.cli.json("backup", "create", "backups", "--data", "data")
+    newest = home.cli.json("backup", "create", "backups", "--data-dir", "data")
     assert newest["SentChunks"] == 0
     assert home.cli.json("backup", "verify", "backups", "--all")["FindingSet"] == []
     assert home.cli.json(*_restore(restored))["Findings"] == []
-    home.cli.well("db", "check", "--data", f"new{restored}")
-    home.cli.well("image", "verify", "--all", "--data", f"new{restored}")
+    home.cli.well("db", "check", "--data-dir", f"new{restored}")
+    home.cli.well("image", "verify", "--all", "--data-dir", f"new{restored}")
 
 
 def _restore(number: int) -> tuple[str, ...]:
-    return ("backup", "restore", "backups", "--data", f"new{number}", "--key", "data/master.key")
+    return ("backup", "restore", "backups", "--data-dir", f"new{number}", "--key", "data/master.key")

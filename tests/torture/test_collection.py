@@ -20,9 +20,9 @@ from typing import TypeVar
 from msgspec.structs import replace
 
 from phimage import care
-from phimage.catalog.contents import withdraw_contents
+from phimage.catalog.image_bytes import withdraw_image_bytes
 from phimage.catalog.images import IMAGES
-from phimage.catalog.store import Catalog
+from phimage.catalog.views import Catalog
 from phimage.chunks.errors import BadChunk, BadManifest
 from phimage.chunks.folder import FolderStore
 from phimage.chunks.layout import MIN_GRACE_SECONDS, ManifestDigest, chunk_name, manifest_name
@@ -115,7 +115,7 @@ class World:
 
     def withdraw(self, id: ImageId) -> None:
         with self.catalog.change(EARLY) as change:
-            withdraw_contents(change, [id], "withdrawn")
+            withdraw_image_bytes(change, [id], "withdrawn")
             known = IMAGES.find(change.connection, id)
             assert known is not None
             IMAGES.withdraw(change, known)

@@ -18,11 +18,11 @@ from typing import Any
 import pytest
 from msgspec.structs import asdict
 
-from phimage.catalog.contents import withdraw_contents
+from phimage.catalog.image_bytes import withdraw_image_bytes
 from phimage.catalog.images import IMAGES
-from phimage.catalog.store import Catalog
-from phimage.chunks.collect import collect
+from phimage.catalog.views import Catalog
 from phimage.chunks.folder import Calls, FolderStore
+from phimage.chunks.gc import collect
 from phimage.chunks.layout import digest_of_name
 from phimage.model.image import State
 from phimage.model.job import Job, JobState
@@ -85,7 +85,7 @@ class Place:
         """The image says why, has no bytes, and nothing half done is left."""
         content = self.shop.content(job.image)
         assert self.shop.image(job.image).state is State.UNAVAILABLE
-        assert (content.failure, content.here) == (job.error, False)
+        assert (content.failure, content.stored) == (job.error, False)
         assert list((self.root / ".tmp").iterdir()) == []
         assert list(self.shop.work.iterdir()) == []
         assert all(digest_of_name(stored.name) for stored in self.shop.store.list())  # no parts of the upload
@@ -94,7 +94,7 @@ class Place:
         """Withdraw everything and collect it: then the store is empty, all space has come back."""
         with self.shop.catalog.change(AUTHOR) as change:
             for known in IMAGES.live(change.connection):
-                withdraw_contents(change, [known.id], "")
+                withdraw_image_bytes(change, [known.id], "")
                 IMAGES.withdraw(change, known)
         collect(self.shop.store, list, now=time.time() + DAYS)
         assert list(self.shop.store.list()) == []

@@ -97,7 +97,7 @@ class World:
         here = new_place()
         self.installation = Installation(folder, **{**KEYS, **here})
         self.in_folder = "PHIMAGE_STORE" not in here
-        self.restores = ({"PHIMAGE_DATA": f"restored{number}", **new_place()} for number in count(1))
+        self.restores = ({"PHIMAGE_DATA_DIR": f"restored{number}", **new_place()} for number in count(1))
         self.originals = Originals(folder / "originals")
         self.web = WebServer(self._serve_original)
         self.chance = random.Random(seed)

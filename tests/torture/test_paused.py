@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from phimage.catalog import jobs
-from phimage.catalog.store import Catalog
+from phimage.catalog.views import Catalog
 from phimage.chunks.memory import MemoryStore
 from phimage.errors import ServiceUnavailable
 from phimage.model.ids import ImageId

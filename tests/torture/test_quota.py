@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from phimage.catalog import jobs
-from phimage.catalog.contents import QUOTAS, await_content, reserve, use_of
+from phimage.catalog.image_bytes import QUOTAS, expect_image_bytes, reserve, use_of
 from phimage.catalog.images import IMAGES
-from phimage.catalog.store import Catalog
+from phimage.catalog.views import Catalog
 from phimage.chunks.memory import MemoryStore
 from phimage.client import Client
 from phimage.errors import QuotaExceeded, Refused, ServiceUnavailable
@@ -114,7 +114,7 @@ def test_of_64_jobs_that_learn_their_size_at_once_exactly_those_get_it_that_have
         QUOTAS.put(change, Quota(PROJECT, ROOM * GIB))
         for number in range(WANTING):
             IMAGES.put(change, image(number, PROJECT))
-            await_content(change, waiting(number))
+            expect_image_bytes(change, waiting(number))
     processes = [reopen(catalog) for _ in range(3)]
 
     def one(number: int) -> bool:

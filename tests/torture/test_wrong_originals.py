@@ -89,7 +89,7 @@ class Upload:
         assert (ended.state, reason in ended.error) == (JobState.FAILED, True), ended
         content, image = self.installation.contents()[self.image], self.installation.image(self.image)
         assert image is not None
-        assert (image.state, content.here, content.failure) == (State.UNAVAILABLE, False, ended.error)
+        assert (image.state, content.stored, content.failure) == (State.UNAVAILABLE, False, ended.error)
         eventually(lambda: ended.id not in leftovers(self.installation.store), "parts are left")
 
     def check_published(self) -> None:
@@ -117,7 +117,7 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
         eventually(lambda: not leftovers(found.store), "parts are left")
         assert not list(found.store.list("uploads"))
         assert list((found.data / "work").glob("*")) == []
-        assert len({content.sha256 for content in found.contents().values() if content.here}) <= 1
+        assert len({content.sha256 for content in found.contents().values() if content.stored}) <= 1
 
 
 @pytest.fixture(scope="module")

@@ -36,6 +36,7 @@ def test_variables_of_the_client_are_not_settings() -> None:
     [
         ({"PHIMAGE_PORT": "many"}, "PHIMAGE_PORT"),
         ({"PHIMAGE_PORT": "70000"}, "PHIMAGE_PORT"),
+        ({"PHIMAGE_RESERVE_MB": "1"}, "PHIMAGE_RESERVE_MB is called PHIMAGE_MIN_FREE_MB now"),
         ({"PHIMAGE_TRUSTED_PROXIES": "nonsense"}, "trusted_proxies"),
         ({"PHIMAGE_TRUSTED_PROXIES": "10.0.0.1/24"}, "trusted_proxies"),
         *(({"PHIMAGE_PUBLIC_URL": f"https://{rest}"}, "public_url") for rest in ("", "a b", "me@a", "a?b=c", "a/b#c", ":443/")),
@@ -55,7 +56,12 @@ def test_explaining_signatures_beyond_loopback_can_be_allowed() -> None:
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [("hosst = 'x'", "unknown setting 'hosst'"), ("host = ", "is not TOML"), ("port = 'many'", "port")],
+    [
+        ("hosst = 'x'", "unknown setting 'hosst'"),
+        ("most_limit = 9", "most_limit is called max_limit now"),
+        ("host = ", "is not TOML"),
+        ("port = 'many'", "port"),
+    ],
 )
 def test_a_wrong_file_is_named(tmp_path: Path, text: str, words: str) -> None:
     file = tmp_path / "phimage.toml"

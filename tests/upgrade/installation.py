@@ -89,10 +89,10 @@ class Builder:
             self._key(name, account, name)
         self._member("acme", "viewer", "viewer")
         self._member("lab", "editor", "viewer")
-        self._member("lab", "editor", "operator")
-        self._member("acme", "nobody", "operator")
+        self._member("lab", "editor", "editor")
+        self._member("acme", "nobody", "editor")
         self._call("RemoveProjectMember", {"Account": "acme", "ProjectId": self._made.projects["acme"], "User": "nobody"})
-        self._member("lab", "leaver", "operator")
+        self._member("lab", "leaver", "editor")
         self._call("RemoveUser", {"Account": "acme", "User": "leaver"})
         self._key("revoked", "acme", "main")
         self._call("RevokeAccessKey", {"AccessKey": self._made.keys["revoked"].public})
@@ -106,10 +106,10 @@ class Builder:
         self._made.keys[name] = Pair(found["PublicKey"], found["PrivateKey"])
 
     def _quotas(self) -> None:
-        self._call("SetQuota", {"Whose": "Base", "Most": 1 << 40})
-        self._call("SetQuota", {"Whose": self._made.projects["lab"], "Most": 50 << 20})
-        self._call("SetQuota", {"Whose": self._made.projects["rival"], "Most": 0})
-        self._call("SetQuota", {"Whose": self._made.projects["rival"]})
+        self._call("SetQuota", {"Project": "Base", "Limit": 1 << 40})
+        self._call("SetQuota", {"Project": self._made.projects["lab"], "Limit": 50 << 20})
+        self._call("SetQuota", {"Project": self._made.projects["rival"], "Limit": 0})
+        self._call("SetQuota", {"Project": self._made.projects["rival"]})
 
     def _publish(self) -> None:
         """Three images with bytes, a failed publication, an upload and a fetch in progress, and two images for `_remove`."""

@@ -78,7 +78,7 @@ def _checkpoint(data: Path) -> None:
 def _workload(shop: Shop, made: Installation) -> Workload:
     def ticket(purpose: Literal["download", "upload"], subject: str, key: Pair) -> str:
         project = ProjectId(made.projects["acme"] if purpose == "download" else "")
-        return make_ticket(shop.catalog.seal.derive("tickets"), purpose, subject, PublicKey(key.public), project, FAR)
+        return make_ticket(shop.catalog.key_encryption.derive("tickets"), purpose, subject, PublicKey(key.public), project, FAR)
 
     log = shop.well("ListRevisions", {"After": 0, "Limit": 1000})
     times = {found["Revision"]: found["Time"] for found in log["RevisionSet"] if found["Revision"] not in made.awaited}

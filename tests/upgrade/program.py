@@ -18,7 +18,7 @@ __all__ = ["Settings", "damage", "running", "settings_of", "upgrade"]
 
 def settings_of(data: Path, database: str = "") -> Settings:
     """The settings of an installation: its data folder, and its PostgreSQL when it has one."""
-    return settings_for(data, database=database, max_original_gb=1, reserve_mb=0)
+    return settings_for(data, database=database, max_original_gb=1, min_free_mb=0)
 
 
 def upgrade(settings: Settings) -> None:
@@ -34,7 +34,7 @@ def upgrade(settings: Settings) -> None:
 def damage(settings: Settings, images: Iterable[str]) -> list[object]:
     """What `db check` finds, and what `image verify --whole-disk` finds of images; an image without bytes raises SetupError."""
     with opened_store(settings) as (catalog, store):
-        found: list[object] = list(check(catalog.database, catalog.seal))
+        found: list[object] = list(check(catalog.database, catalog.key_encryption))
         ids = [ImageId(image) for image in images]
         for told in care.verify(catalog, store, ids, whole_disk=True, quarantine=False, now=0.0):
             if isinstance(told, care.Verified):

@@ -22,8 +22,12 @@ PROSE = frozenset({"Detail", "Error", "Reason", "Remedy", "Notes", "Mistakes"})
 """Sentences for people, which a release may reword; masked. `Message` is compared, because programs compare it."""
 MAPS = frozenset({"Roles", "Members"})
 """Objects whose keys are data, so that an additional key is a change."""
-RENAMED: Mapping[str, str] = {}
+RENAMED: Mapping[str, str] = {"Whose": "Project", "Most": "Limit"}
 """Fields of phimage's own Actions that a later release renamed: old name to new name. UCloud's fields keep theirs."""
+RENAMED_VALUES = frozenset(
+    {("Roles", "operator", "editor"), ("Members", "operator", "editor"), ("Noun", "content", "image_bytes")}
+)
+"""Values of such fields that a later release renamed: the field, or the object that holds it, and its old and new value."""
 
 _HEADERS = ("etag", "content-length", "content-range", "content-type")
 _BYTES = ("/images/", "/uploads/")
@@ -102,5 +106,5 @@ def differences(then: Any, now: Any, place: str = "", renamed: Mapping[str, str]
             yield f"{place}: had {len(then)} elements, has {len(now)}"
         for number, (old_item, new_item) in enumerate(zip(then, now, strict=False)):
             yield from differences(old_item, new_item, f"{place}[{number}]", renamed)
-    elif then != now:
+    elif then != now and not any((name, then, now) in RENAMED_VALUES for name in place.split(".")[-2:]):
         yield f"{place}: was {then!r}, is {now!r}"

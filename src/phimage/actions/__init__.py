@@ -26,7 +26,7 @@ from phimage.actions import (
     withdraw,
 )
 from phimage.actions.service import Service
-from phimage.catalog.store import Catalog, View
+from phimage.catalog.views import Catalog, View
 from phimage.chunks.memory import MemoryStore
 from phimage.gateway.registry import Registry
 

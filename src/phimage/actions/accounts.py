@@ -9,11 +9,11 @@ import msgspec
 from msgspec import Meta, Struct
 
 from phimage.actions.keys import NewKeyResponse
-from phimage.actions.operate import AccountParam, Line, household_of, operator_action
+from phimage.actions.operator import AccountParam, Line, operator_action, tenant_of
+from phimage.actions.params import Empty
 from phimage.actions.service import Service
-from phimage.actions.wire import Empty
 from phimage.catalog.accounts import ACCOUNTS, add_account, add_key, all_accounts
-from phimage.catalog.store import View
+from phimage.catalog.views import View
 from phimage.errors import UnavailableParam
 from phimage.gateway.registry import Action, Call
 from phimage.model.account import Account
@@ -98,7 +98,7 @@ def actions(service: Service) -> list[Action[View]]:
             if ACCOUNTS.find(change.connection, account.id) is not None:
                 raise UnavailableParam("Account", detail=f"there is an account {account.id} already")
             user, project = add_account(change, account, service.random)
-            key = add_key(change, user, service.catalog.seal, service.random)
+            key = add_key(change, user, service.catalog.key_encryption, service.random)
         return CreateAccountResponse(
             account=account.id,
             user=user.name,
@@ -112,7 +112,7 @@ def actions(service: Service) -> list[Action[View]]:
         zones = _zones(request.zone_limit, call.view.topology())
         networks = _networks(request.network_limit)
         with service.change(call) as change:
-            before = household_of(change.connection, request.account).account
+            before = tenant_of(change.connection, request.account).account
             if (
                 before.operator
                 and networks
@@ -126,7 +126,7 @@ def actions(service: Service) -> list[Action[View]]:
                 zones=() if request.any_zone else zones or before.zones,
                 networks=() if request.any_network else networks or before.networks,
             )
-            if after.id == call.household.account.id and not after.may_call_from(call.address):
+            if after.id == call.tenant.account.id and not after.may_call_from(call.address):
                 raise UnavailableParam("NetworkLimit", detail=f"it would shut out this very call, from {call.address}")
             ACCOUNTS.put(change, after)
         return Empty()

@@ -7,7 +7,7 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from phimage.actions.service import Service
-from phimage.catalog.store import View
+from phimage.catalog.views import View
 from phimage.gateway.registry import Action, Call
 from phimage.model.account import Right
 
@@ -73,7 +73,7 @@ def actions(service: Service) -> list[Action[View]]:
     """The Actions about the caller."""
 
     def get_project_list(request: GetProjectList, call: Call[View]) -> GetProjectListResponse:
-        home = call.household
+        home = call.tenant
         projects = tuple(
             ProjectRow(
                 project_id=project.id,
@@ -89,7 +89,7 @@ def actions(service: Service) -> list[Action[View]]:
         return GetProjectListResponse(project_count=len(projects), project_set=projects)
 
     def get_user_info(request: GetUserInfo, call: Call[View]) -> GetUserInfoResponse:
-        account, user = call.household.account, call.user
+        account, user = call.tenant.account, call.user
         row = UserInfo(
             admin=int(user.main),
             administrator=account.email,

@@ -7,16 +7,16 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from phimage.actions.operate import operator_action
+from phimage.actions.operator import operator_action
 from phimage.actions.restore import hold, is_stored
 from phimage.actions.service import Service
-from phimage.catalog.store import View
+from phimage.catalog.views import View
+from phimage.catalog_file.export import export
+from phimage.catalog_file.past import manifests_of_returning
+from phimage.catalog_file.plan import Kept, Plan, carry_out, plan, plan_of
+from phimage.catalog_file.read import Reading, read
 from phimage.errors import UnavailableParam
 from phimage.gateway.registry import Action, Call
-from phimage.manifest.export import export
-from phimage.manifest.past import manifests_of_returning
-from phimage.manifest.plan import Kept, Plan, carry_out, plan, plan_of
-from phimage.manifest.read import Reading, read
 from phimage.model.image import NO_PROJECT
 
 MAX_CATALOG = 8 * 1024 * 1024
@@ -137,7 +137,7 @@ def actions(service: Service) -> list[Action[View]]:
             return manifests_of_returning(connection, reading.document)
 
     def export_catalog(request: ExportCatalog, call: Call[View]) -> ExportCatalogResponse:
-        text = export(call.view.topology(), call.view.base_images(), call.view.contents_of(NO_PROJECT))
+        text = export(call.view.topology(), call.view.base_images(), call.view.image_bytes_of(NO_PROJECT))
         return ExportCatalogResponse(revision=call.view.revision, catalog=text)
 
     return [

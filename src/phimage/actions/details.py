@@ -8,12 +8,12 @@ from msgspec import Meta, Struct, field
 
 from phimage.actions.images import ImageIdParam, PHostImageSet, on_wire, visible_image
 from phimage.actions.service import Service
-from phimage.catalog.store import View
+from phimage.catalog.views import View
 from phimage.gateway.registry import Action, Call
 from phimage.model.account import Right
-from phimage.model.content import Content
 from phimage.model.ids import MachineTypeId
 from phimage.model.image import Image
+from phimage.model.image_bytes import ImageBytes
 from phimage.model.topology import Topology
 from phimage.sources.url import shown
 
@@ -77,15 +77,15 @@ def actions(service: Service) -> list[Action[View]]:
     def get(request: GetPHostImage, call: Call[View]) -> GetPHostImageResponse:
         topology = call.view.topology()
         image = visible_image(request.image_id, call)
-        content = call.view.contents_of(image.project).get(image.id)
+        content = call.view.image_bytes_of(image.project).get(image.id)
         return GetPHostImageResponse(
             image=on_wire(image, image.zones, topology),
             family=image.family,
             deprecated=image.deprecated,
             zones=image.zones,
             runs=tuple(_runs(image, kind, topology) for kind in sorted(image.support)),
-            disk=_disk(content) if content and content.here else None,
-            origin=_origin(content) if content and call.household.account.operator else None,
+            disk=_disk(content) if content and content.stored else None,
+            origin=_origin(content) if content and call.tenant.account.operator else None,
         )
 
     return [
@@ -106,7 +106,7 @@ def _runs(image: Image, kind: MachineTypeId, topology: Topology) -> Runs:
     return Runs(machine_type=kind, clusters=clusters, zones=tuple(zones))
 
 
-def _disk(content: Content) -> ImageDiskSet:
+def _disk(content: ImageBytes) -> ImageDiskSet:
     facts = content.facts
     system = facts.get("system", {})
     return ImageDiskSet(
@@ -121,7 +121,7 @@ def _disk(content: Content) -> ImageDiskSet:
     )
 
 
-def _origin(content: Content) -> OriginSet:
+def _origin(content: ImageBytes) -> OriginSet:
     return OriginSet(
         source=shown(content.source) if content.source else "uploaded",
         digest=content.source_digest,

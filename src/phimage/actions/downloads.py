@@ -8,12 +8,12 @@ from msgspec import Meta, Struct
 
 from phimage.actions.images import ImageIdParam, visible_image
 from phimage.actions.service import Service
-from phimage.catalog.store import View
+from phimage.catalog.views import View
 from phimage.errors import UnavailableParam
 from phimage.gateway.registry import Action, Call
 from phimage.model.account import Right
-from phimage.model.content import Content
 from phimage.model.image import Image, State
+from phimage.model.image_bytes import ImageBytes
 
 LONGEST_SECONDS = 7 * 24 * 3600
 
@@ -71,11 +71,11 @@ def actions(service: Service) -> list[Action[View]]:
     ]
 
 
-def downloadable(image: Image, call: Call[View]) -> Content:
+def downloadable(image: Image, call: Call[View]) -> ImageBytes:
     """The bytes of an image that may be handed out. Raises UnavailableParam when there are none, or not for this caller."""
-    content = call.view.contents_of(image.project).get(image.id)
-    if content is None or not content.here:
+    content = call.view.image_bytes_of(image.project).get(image.id)
+    if content is None or not content.stored:
         raise UnavailableParam("ImageId", detail=f"the image has no bytes to download; it is {image.state.value}")
-    if image.state is not State.AVAILABLE and not call.household.account.operator:
+    if image.state is not State.AVAILABLE and not call.tenant.account.operator:
         raise UnavailableParam("ImageId", detail=f"the image is {image.state.value}")
     return content

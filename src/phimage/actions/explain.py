@@ -7,10 +7,10 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from phimage.actions.images import ClusterParam, ImageIdParam, MachineTypeParam, query_of, scope
+from phimage.actions.params import RegionParam, ZoneParam
 from phimage.actions.service import Service
-from phimage.actions.wire import RegionParam, ZoneParam
 from phimage.catalog.images import find_image
-from phimage.catalog.store import View
+from phimage.catalog.views import View
 from phimage.gateway.registry import Action, Call
 from phimage.model.account import Right
 from phimage.model.explain import explain
@@ -71,7 +71,7 @@ def actions(service: Service) -> list[Action[View]]:
             for image in images:
                 if image.id == request.image_id:
                     return image
-        if not call.household.account.operator:
+        if not call.tenant.account.operator:
             return None
         call.view.may_wait()
         with service.catalog.database.read() as connection:

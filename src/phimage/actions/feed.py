@@ -6,11 +6,11 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from phimage.actions.operate import rfc3339
+from phimage.actions.operator import rfc3339
 from phimage.actions.service import Service
 from phimage.catalog.revisions import BASE, log, project_scope
-from phimage.catalog.store import View
-from phimage.errors import NotYet
+from phimage.catalog.views import View
+from phimage.errors import LongPoll
 from phimage.gateway.registry import Action, Call
 from phimage.model.account import Right
 from phimage.model.ids import Revision
@@ -57,7 +57,7 @@ def actions(service: Service) -> list[Action[View]]:
         else:
             answer = ListPHostImageChangesResponse(next=newest, newest=newest, change_set=())
         if not answer.change_set and answer.next == newest and request.wait and call.patient and not call.view.pinned:
-            raise NotYet(request.wait)
+            raise LongPoll(request.wait)
         return answer
 
     def _changes(request: ListPHostImageChanges, call: Call[View], newest: Revision) -> ListPHostImageChangesResponse:

@@ -9,10 +9,10 @@ from msgspec import Meta, Raw, Struct
 from msgspec.structs import replace
 
 from phimage.actions.listing import Part, count, page, parts_of
+from phimage.actions.params import LimitParam, OffsetParam, RegionParam, ZoneParam, check_zone_allowed, zones_asked
 from phimage.actions.service import Service
-from phimage.actions.wire import LimitParam, OffsetParam, RegionParam, ZoneParam, check_zone_allowed, zones_asked
 from phimage.catalog.revisions import BASE, TOPOLOGY, account_scope, project_scope
-from phimage.catalog.store import View
+from phimage.catalog.views import View
 from phimage.errors import UnavailableParam
 from phimage.gateway.envelope import Encoded, encoded
 from phimage.gateway.registry import Action, Call
@@ -91,8 +91,8 @@ def actions(service: Service) -> list[Action[View]]:
             _tell_newer(request, call)
             return encoded(_page(request, call))
         # What the answer depends on besides the request: places, base images, the project's own, and the account's zones.
-        name = (request, call.project, call.household.account.id, call.default_limit)
-        scopes = (TOPOLOGY, BASE, project_scope(call.project), account_scope(call.household.account.id))
+        name = (request, call.project, call.tenant.account.id, call.default_limit)
+        scopes = (TOPOLOGY, BASE, project_scope(call.project), account_scope(call.tenant.account.id))
         return call.view.derived(name, scopes, lambda: encoded(_page(request, call)), len)
 
     def _page(request: DescribePHostImage, call: Call[View]) -> _Page:
@@ -100,7 +100,7 @@ def actions(service: Service) -> list[Action[View]]:
         limit = _limit(request.limit, call.default_limit, service)
         query = query_of(request, call, topology, request.image_id)
         parts = parts_of(query, call.view)
-        operator = call.household.account.operator
+        operator = call.tenant.account.operator
         if operator:  # is told more of an image than others are, so shares nothing encoded with them
             parts = [Part(part.images, {}) for part in parts]
 
@@ -158,14 +158,14 @@ class Filters(Protocol):
 
 def query_of(request: Filters, call: Call[View], topology: Topology, ids: Iterable[ImageId] = ()) -> Query:
     """What a request asks for. Raises UnavailableParam for names that are not known in the zone, then ZoneRefused."""
-    zones = zones_asked(request.region, request.zone, call.household, topology)
+    zones = zones_asked(request.region, request.zone, call.tenant, topology)
     if request.cluster is not None and request.cluster not in topology.clusters:
         raise UnavailableParam("Cluster", detail=f"there are {', '.join(topology.clusters)}")
     kind = request.machine_type
     if kind is not None and not any(kind in topology.offered.get(zone, {}) for zone in zones):
         offered = sorted({name for zone in zones for name in topology.offered.get(zone, {})})
         raise UnavailableParam("MachineType", detail=f"offered here: {', '.join(offered) or 'none'}")
-    check_zone_allowed(zones, call.household)
+    check_zone_allowed(zones, call.tenant)
     return Query(
         project=call.project,
         zones=zones,
@@ -174,7 +174,7 @@ def query_of(request: Filters, call: Call[View], topology: Topology, ids: Iterab
         machine_type=kind,
         cluster=request.cluster,
         awaited=frozenset() if request.image_type is ImageType.CUSTOM else call.view.awaited(),
-        operator=call.household.account.operator,
+        operator=call.tenant.account.operator,
     )
 
 
@@ -215,7 +215,7 @@ def _explained(image: Image, view: View) -> Image:
     """For the operator: an image that did not get its bytes says why, in its description."""
     if image.state is not State.UNAVAILABLE:
         return image
-    content = view.contents_of(image.project).get(image.id)
+    content = view.image_bytes_of(image.project).get(image.id)
     if content is None or not content.failure:
         return image
     return replace(image, description=f"{image.description} [not published: {content.failure}]".lstrip())

@@ -6,11 +6,11 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from phimage.actions.operate import AccountParam, UserParam, household_of, operator_action, user_of
+from phimage.actions.operator import AccountParam, UserParam, operator_action, tenant_of, user_of
+from phimage.actions.params import Empty
 from phimage.actions.service import Service
-from phimage.actions.wire import Empty
 from phimage.catalog.accounts import KEYS, NewKey, add_key, find_key, keys_of
-from phimage.catalog.store import View
+from phimage.catalog.views import View
 from phimage.errors import UnavailableParam
 from phimage.gateway.registry import Action, Call
 from phimage.model.account import User
@@ -64,14 +64,14 @@ def actions(service: Service) -> list[Action[View]]:
 
     def create_key(request: CreateAccessKey, call: Call[View]) -> NewKeyResponse:
         with service.change(call) as change:
-            user = user_of(household_of(change.connection, request.account), request.user)
-            key = add_key(change, user, service.catalog.seal, service.random)
+            user = user_of(tenant_of(change.connection, request.account), request.user)
+            key = add_key(change, user, service.catalog.key_encryption, service.random)
         return _new_key(user, key)
 
     def list_keys(request: ListAccessKeys, call: Call[View]) -> ListAccessKeysResponse:
         call.view.may_wait()
         with service.catalog.database.read() as connection:
-            family = household_of(connection, request.account)
+            family = tenant_of(connection, request.account)
             keys = keys_of(connection, request.account)
         return ListAccessKeysResponse(
             key_set=tuple(KeySet(access_key=key.id, user=family.users[key.user].name, create_time=key.created) for key in keys)

@@ -14,7 +14,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from phimage.catalog.revisions import BASE, TOPOLOGY, project_scope
-from phimage.catalog.store import View
+from phimage.catalog.views import View
 from phimage.model.ids import ImageId
 from phimage.model.image import NO_PROJECT, Image, ImageType, Query, listed
 

@@ -10,9 +10,9 @@ from typing import Annotated
 
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
+from phimage.actions.params import ZoneParam, check_zone_allowed, zones_asked
 from phimage.actions.service import Service
-from phimage.actions.wire import ZoneParam, check_zone_allowed, zones_asked
-from phimage.catalog.store import View
+from phimage.catalog.views import View
 from phimage.errors import UnavailableParam
 from phimage.gateway.registry import Action, Call
 from phimage.model.account import Right
@@ -122,7 +122,7 @@ def actions(service: Service) -> list[Action[View]]:
         kinds = topology.machine_types
         if request.type is not None and request.type not in kinds:
             raise UnavailableParam("Type", detail=f"there are {', '.join(kinds) or 'none'}")
-        check_zone_allowed((request.zone,) if request.zone else (), call.household)
+        check_zone_allowed((request.zone,) if request.zone else (), call.tenant)
         v2 = request.api_version.lower() == "v2"
         return DescribePHostMachineTypeResponse(
             machine_types=tuple(
@@ -153,12 +153,12 @@ def actions(service: Service) -> list[Action[View]]:
 
 def _zones(request: DescribePHostMachineType, call: Call[View], topology: Topology) -> frozenset[ZoneId]:
     if request.region is not None:
-        return frozenset(zones_asked(request.region, request.zone, call.household, topology))
+        return frozenset(zones_asked(request.region, request.zone, call.tenant, topology))
     if request.zone is not None:
         if request.zone not in topology.zones:
             raise UnavailableParam("Zone")
         return frozenset({request.zone})
-    return frozenset(zone for zone in topology.zones if call.household.account.may_use_zone(zone))
+    return frozenset(zone for zone in topology.zones if call.tenant.account.may_use_zone(zone))
 
 
 def _row(kind: MachineType, offer: Offer, topology: Topology, *, v2: bool) -> MachineTypeSet:

@@ -7,7 +7,7 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from phimage.actions.service import Service
-from phimage.catalog.store import View
+from phimage.catalog.views import View
 from phimage.gateway.registry import Action, Call
 from phimage.model.account import Right
 
@@ -78,7 +78,7 @@ def actions(service: Service) -> list[Action[View]]:
             (region, zone)
             for region in topology.regions.values()
             for zone in topology.zones_of(region.id)
-            if call.household.account.may_use_zone(zone)
+            if call.tenant.account.may_use_zone(zone)
         ]
         # Clients start in the one row that says so; an account that may not use the default region starts elsewhere.
         start = next((row for row in found if row[0].id == default), found[0] if found else None)
@@ -108,7 +108,7 @@ def actions(service: Service) -> list[Action[View]]:
             zones=tuple(
                 ZoneItem(region=zone.region, zone=zone.id, zone_name=zone.name_zh)
                 for zone in zones
-                if call.household.account.may_use_zone(zone.id)
+                if call.tenant.account.may_use_zone(zone.id)
             )
         )
 

@@ -6,12 +6,12 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from phimage.actions.operate import AccountParam, UserParam, household_of, operator_action, user_of
+from phimage.actions.operator import AccountParam, UserParam, operator_action, tenant_of, user_of
+from phimage.actions.params import Empty
 from phimage.actions.service import Service
-from phimage.actions.wire import Empty
 from phimage.catalog.accounts import MEMBERSHIPS, add_project, remove_project
 from phimage.catalog.images import images_at
-from phimage.catalog.store import View
+from phimage.catalog.views import View
 from phimage.errors import UnavailableParam
 from phimage.gateway.registry import Action, Call
 from phimage.model.account import Membership, Role
@@ -39,7 +39,7 @@ class SetProjectMember(Struct, rename="pascal", frozen=True, kw_only=True):
     account: AccountParam
     project_id: ProjectParam
     user: UserParam
-    role: Annotated[Role, Meta(description="viewer lists, operator also changes custom images")]
+    role: Annotated[Role, Meta(description="viewer lists, editor also changes custom images")]
 
 
 class RemoveProjectMember(Struct, rename="pascal", frozen=True, kw_only=True):
@@ -83,14 +83,14 @@ def actions(service: Service) -> list[Action[View]]:
 
     def create_project(request: CreateProject, call: Call[View]) -> CreateProjectResponse:
         with service.change(call) as change:
-            household_of(change.connection, request.account)
+            tenant_of(change.connection, request.account)
             project = add_project(change, request.account, request.project_name, service.random)
         return CreateProjectResponse(project_id=project.id)
 
     def list_projects(request: ListProjects, call: Call[View]) -> ListProjectsResponse:
         call.view.may_wait()
         with service.catalog.database.read() as connection:
-            family = household_of(connection, request.account)
+            family = tenant_of(connection, request.account)
         return ListProjectsResponse(
             project_set=tuple(
                 ProjectInfo(
@@ -107,7 +107,7 @@ def actions(service: Service) -> list[Action[View]]:
 
     def set_member(request: SetProjectMember, call: Call[View]) -> Empty:
         with service.change(call) as change:
-            family = household_of(change.connection, request.account)
+            family = tenant_of(change.connection, request.account)
             user = user_of(family, request.user)
             if user.main:
                 raise UnavailableParam("User", detail="the main user sees all projects and needs no role")
@@ -118,7 +118,7 @@ def actions(service: Service) -> list[Action[View]]:
 
     def remove_member(request: RemoveProjectMember, call: Call[View]) -> Empty:
         with service.change(call) as change:
-            family = household_of(change.connection, request.account)
+            family = tenant_of(change.connection, request.account)
             user = user_of(family, request.user)
             found = MEMBERSHIPS.find(change.connection, request.project_id, user.id)
             if found is None or found.account != request.account:
@@ -128,7 +128,7 @@ def actions(service: Service) -> list[Action[View]]:
 
     def remove_the_project(request: RemoveProject, call: Call[View]) -> Empty:
         with service.change(call) as change:
-            project = household_of(change.connection, request.account).projects.get(request.project_id)
+            project = tenant_of(change.connection, request.account).projects.get(request.project_id)
             if project is None:
                 raise UnavailableParam("ProjectId", detail=f"account {request.account} has no such project")
             if project.default:

@@ -6,14 +6,14 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from phimage.actions.operate import operator_action
+from phimage.actions.operator import operator_action
 from phimage.actions.service import Service
 from phimage.catalog import jobs
 from phimage.catalog.accounts import PROJECTS
-from phimage.catalog.contents import await_content, known_since, left_of
+from phimage.catalog.image_bytes import expect_image_bytes, known_since, left_of
 from phimage.catalog.images import IMAGES, once_given
 from phimage.catalog.revisions import Change
-from phimage.catalog.store import View
+from phimage.catalog.views import View
 from phimage.errors import MissingParam, QuotaExceeded, ServiceUnavailable, TooLargeParam, UnavailableParam
 from phimage.formats.examine import STATED
 from phimage.formats.kinds import KINDS
@@ -101,7 +101,7 @@ def actions(service: Service) -> list[Action[View]]:
                 raise ServiceUnavailable(detail="a new id was given before; try again")
             IMAGES.add_all(change, [_image(image, request, project, support, int(call.time))])
             job = _job(image, request, project, call, service)
-            await_content(change, job)
+            expect_image_bytes(change, job)
         return _answer(job, change.number, call)
 
     def _answer(job: Job, revision: Revision, call: Call[View]) -> PublishPHostImageResponse:

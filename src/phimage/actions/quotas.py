@@ -6,12 +6,12 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from phimage.actions.operate import operator_action
+from phimage.actions.operator import operator_action
+from phimage.actions.params import Empty
 from phimage.actions.service import Service
-from phimage.actions.wire import Empty
 from phimage.catalog.accounts import PROJECTS
-from phimage.catalog.contents import QUOTAS, find_quota, use_of
-from phimage.catalog.store import View
+from phimage.catalog.image_bytes import QUOTAS, find_quota, use_of
+from phimage.catalog.views import View
 from phimage.errors import UnavailableParam
 from phimage.gateway.registry import Action, Call
 from phimage.model.ids import ProjectId
@@ -21,14 +21,14 @@ from phimage.model.quota import Quota
 BASE = "Base"
 """Stands for the base images, which belong to no project."""
 
-WhoseParam = Annotated[str, Meta(max_length=64, description="id of the project, or Base for the base images")]
+QuotaProjectParam = Annotated[str, Meta(max_length=64, description="id of the project, or Base for the base images")]
 
 
 class SetQuota(Struct, rename="pascal", frozen=True, kw_only=True):
     """Limit the bytes of a project's images, or lift the limit. What is there already stays."""
 
-    whose: WhoseParam
-    limit: Annotated[int, Meta(ge=0, le=1 << 60, description="most bytes of raw disks; absent lifts the limit")] | None = None
+    project: QuotaProjectParam
+    limit: Annotated[int, Meta(ge=0, le=1 << 60, description="max bytes of raw disks; absent lifts the limit")] | None = None
 
 
 class ListQuotas(Struct, rename="pascal", frozen=True, kw_only=True):
@@ -38,7 +38,7 @@ class ListQuotas(Struct, rename="pascal", frozen=True, kw_only=True):
 class QuotaSet(Struct, rename="pascal", frozen=True, kw_only=True):
     """A quota. All figures are bytes of raw disks."""
 
-    whose: Annotated[str, Meta(description="id of the project, or Base")]
+    project: Annotated[str, Meta(description="id of the project, or Base")]
     limit: Annotated[int, Meta(description="the limit")]
     published: Annotated[int, Meta(description="of images that have their bytes")]
     reserved: Annotated[int, Meta(description="of images that are being published")]
@@ -54,10 +54,10 @@ def actions(service: Service) -> list[Action[View]]:
     """The Actions of this file."""
 
     def set_quota(request: SetQuota, call: Call[View]) -> Empty:
-        project = NO_PROJECT if request.whose == BASE else ProjectId(request.whose)
+        project = NO_PROJECT if request.project == BASE else ProjectId(request.project)
         with service.change(call) as change:
             if project and PROJECTS.find(change.connection, project) is None:
-                raise UnavailableParam("Whose", detail=f"there is no project {project}")
+                raise UnavailableParam("Project", detail=f"there is no project {project}")
             before = find_quota(change.connection, project)
             if request.limit is not None:
                 QUOTAS.put(change, Quota(project, request.limit))
@@ -72,7 +72,7 @@ def actions(service: Service) -> list[Action[View]]:
             uses = [use_of(connection, quota.project) for quota in found]
         return ListQuotasResponse(
             quota_set=tuple(
-                QuotaSet(whose=quota.project or BASE, limit=quota.limit, published=use.published, reserved=use.reserved)
+                QuotaSet(project=quota.project or BASE, limit=quota.max_bytes, published=use.published, reserved=use.reserved)
                 for quota, use in zip(found, uses, strict=True)
             )
         )

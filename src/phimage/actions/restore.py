@@ -9,23 +9,23 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from phimage.actions.images import ImageIdParam
-from phimage.actions.operate import operator_action
+from phimage.actions.operator import operator_action
 from phimage.actions.service import Service
 from phimage.catalog.accounts import PROJECTS
-from phimage.catalog.contents import last_contents, restore_contents
 from phimage.catalog.engine import Connection
+from phimage.catalog.image_bytes import last_image_bytes, restore_image_bytes
 from phimage.catalog.images import IMAGES, last_images
 from phimage.catalog.places import ZONES
 from phimage.catalog.revisions import Change
-from phimage.catalog.store import View
+from phimage.catalog.views import View
 from phimage.chunks.errors import BadManifest, StoreFailure
-from phimage.chunks.hold import renew
+from phimage.chunks.gc_guard import renew
 from phimage.chunks.layout import ManifestDigest, manifest_name
 from phimage.errors import ServiceUnavailable, UnavailableParam
 from phimage.gateway.registry import Action, Call
-from phimage.model.content import Content
 from phimage.model.ids import ImageId
 from phimage.model.image import Image
+from phimage.model.image_bytes import ImageBytes
 
 
 class RestorePHostImage(Struct, rename="pascal", frozen=True, kw_only=True):
@@ -102,21 +102,21 @@ def actions(service: Service) -> list[Action[View]]:
             _check_places(change, image)
             held.check(service.now())
             IMAGES.add_all(change, [image])
-            restore_contents(change, [content] if content else [])
+            restore_image_bytes(change, [content] if content else [])
         return RestorePHostImageResponse(image_id=image.id, revision=change.number)
 
     return [operator_action(RestorePHostImage, RestorePHostImageResponse, restore, changes=True)]
 
 
-def _withdrawn(connection: Connection, id: ImageId) -> tuple[Image, Content | None]:
+def _withdrawn(connection: Connection, id: ImageId) -> tuple[Image, ImageBytes | None]:
     """An image and its bytes as they were when it was withdrawn. Raises UnavailableParam when there is nothing to restore."""
     image = last_images(connection, [id]).get(id)
     if image is None:
         raise _refused(f"there never was an image {id}")
     if IMAGES.find(connection, id) is not None:
         raise _refused(f"{id} is not withdrawn: it is {image.state.value}")
-    content = last_contents(connection, [id]).get(id)
-    if content is not None and not content.here:
+    content = last_image_bytes(connection, [id]).get(id)
+    if content is not None and not content.stored:
         raise _refused(f"{id} was withdrawn before its bytes were whole: publish them again, as a new image")
     return image, content
 

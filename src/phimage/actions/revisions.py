@@ -6,10 +6,10 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from phimage.actions.operate import operator_action, rfc3339
+from phimage.actions.operator import operator_action, rfc3339
 from phimage.actions.service import Service
 from phimage.catalog.revisions import RevisionRecord, log
-from phimage.catalog.store import View
+from phimage.catalog.views import View
 from phimage.gateway.registry import Action, Call
 from phimage.model.ids import Revision
 

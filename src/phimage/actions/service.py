@@ -10,11 +10,11 @@ from contextlib import AbstractContextManager
 from msgspec import Struct
 
 from phimage.catalog.revisions import Author, Change
-from phimage.catalog.store import Catalog, View
+from phimage.catalog.views import Catalog, View
 from phimage.chunks.store import Store
 from phimage.delivery.ticket import make_ticket
+from phimage.gateway.freshness import STALE_SECONDS
 from phimage.gateway.registry import Call
-from phimage.gateway.watch import STALE_SECONDS
 from phimage.model.ids import ImageId, JobId, RandomBytes, Revision
 
 
@@ -64,7 +64,7 @@ class Service(Struct, frozen=True):
 
     def ticket_secret(self) -> bytes:
         """What tickets are made and checked with; the same in every process of the installation."""
-        return self.catalog.seal.derive("tickets")
+        return self.catalog.key_encryption.derive("tickets")
 
 
 def author(call: Call[View]) -> Author:

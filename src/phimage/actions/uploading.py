@@ -8,13 +8,13 @@ from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from phimage.actions.images import ImageIdParam
-from phimage.actions.operate import operator_action
+from phimage.actions.operator import operator_action
 from phimage.actions.publish import UPLOAD_SECONDS, DigestParam, digest_param
 from phimage.actions.service import Service
-from phimage.catalog import contents, jobs
-from phimage.catalog.contents import CONTENTS
+from phimage.catalog import image_bytes, jobs
+from phimage.catalog.image_bytes import IMAGE_BYTES
 from phimage.catalog.images import IMAGES
-from phimage.catalog.store import View
+from phimage.catalog.views import View
 from phimage.chunks import uploads
 from phimage.chunks.errors import BadUpload
 from phimage.errors import TooLargeParam, UnavailableParam
@@ -98,8 +98,8 @@ def actions(service: Service) -> list[Action[View]]:
         job = _newest(request.image_id, call)
         with service.catalog.database.read() as connection:
             image = IMAGES.find(connection, request.image_id)
-            content = CONTENTS.find(connection, request.image_id)
-            known_since = contents.known_since(connection, request.image_id)
+            content = IMAGE_BYTES.find(connection, request.image_id)
+            known_since = image_bytes.known_since(connection, request.image_id)
         if not job.unfinished and not service.is_everywhere(known_since):
             # A client that reads Done asks for the image next, perhaps at another server.
             job, content = replace(job, state=JobState.RUNNING, error=""), None

@@ -6,14 +6,14 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from phimage.actions.operate import AccountParam, Line, UserParam, household_of, operator_action, user_of
+from phimage.actions.operator import AccountParam, Line, UserParam, operator_action, tenant_of, user_of
+from phimage.actions.params import Empty
 from phimage.actions.service import Service
-from phimage.actions.wire import Empty
 from phimage.catalog.accounts import add_user, remove_user
-from phimage.catalog.store import View
+from phimage.catalog.views import View
 from phimage.errors import UnavailableParam
 from phimage.gateway.registry import Action, Call
-from phimage.model.account import Household, User
+from phimage.model.account import Tenant, User
 
 
 class CreateUser(Struct, rename="pascal", frozen=True, kw_only=True):
@@ -64,7 +64,7 @@ def actions(service: Service) -> list[Action[View]]:
 
     def create_user(request: CreateUser, call: Call[View]) -> CreateUserResponse:
         with service.change(call) as change:
-            family = household_of(change.connection, request.account)
+            family = tenant_of(change.connection, request.account)
             if any(user.name == request.user for user in family.users.values()):
                 raise UnavailableParam("User", detail=f"account {request.account} has a user {request.user} already")
             return CreateUserResponse(user_id=add_user(change, request.account, request.user, request.email).id)
@@ -72,12 +72,12 @@ def actions(service: Service) -> list[Action[View]]:
     def list_users(request: ListUsers, call: Call[View]) -> ListUsersResponse:
         call.view.may_wait()
         with service.catalog.database.read() as connection:
-            family = household_of(connection, request.account)
+            family = tenant_of(connection, request.account)
         return ListUsersResponse(user_set=tuple(_user_set(user, family) for user in family.users.values()))
 
     def remove(request: RemoveUser, call: Call[View]) -> Empty:
         with service.change(call) as change:
-            user = user_of(household_of(change.connection, request.account), request.user)
+            user = user_of(tenant_of(change.connection, request.account), request.user)
             if user.main:
                 raise UnavailableParam("User", detail="an account cannot be without its main user; its keys can be revoked")
             remove_user(change, user)
@@ -90,6 +90,6 @@ def actions(service: Service) -> list[Action[View]]:
     ]
 
 
-def _user_set(user: User, family: Household) -> UserSet:
+def _user_set(user: User, family: Tenant) -> UserSet:
     roles = {str(project): role.value for (project, member), role in family.roles.items() if member == user.id}
     return UserSet(user_id=user.id, user=user.name, email=user.email, main=user.main, roles=roles)

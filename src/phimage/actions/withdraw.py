@@ -10,13 +10,13 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from phimage.actions.images import ImageIdParam
-from phimage.actions.operate import operator_action
+from phimage.actions.operator import operator_action
+from phimage.actions.params import RegionParam, ZoneParam, check_zone_allowed, zones_asked
 from phimage.actions.service import Service
-from phimage.actions.wire import RegionParam, ZoneParam, check_zone_allowed, zones_asked
-from phimage.catalog.contents import withdraw_contents
+from phimage.catalog.image_bytes import withdraw_image_bytes
 from phimage.catalog.images import IMAGES
 from phimage.catalog.revisions import Change
-from phimage.catalog.store import View
+from phimage.catalog.views import View
 from phimage.errors import UnavailableParam
 from phimage.gateway.registry import Action, Call
 from phimage.model.account import Right
@@ -56,7 +56,7 @@ def actions(service: Service) -> list[Action[View]]:
         return WithdrawnResponse(image_id=request.image_id)
 
     def terminate(request: TerminatePHostImage, call: Call[View]) -> WithdrawnResponse:
-        check_zone_allowed(zones_asked(request.region, request.zone, call.household, call.view.topology()), call.household)
+        check_zone_allowed(zones_asked(request.region, request.zone, call.tenant, call.view.topology()), call.tenant)
         with service.change(call) as change:
             image = IMAGES.find(change.connection, request.image_id)
             if image is None or image.type is not ImageType.CUSTOM or image.project != call.project:
@@ -79,7 +79,7 @@ def actions(service: Service) -> list[Action[View]]:
 
 
 def _withdraw(change: Change, image: Image) -> None:
-    withdraw_contents(change, [image.id], "the image was withdrawn")
+    withdraw_image_bytes(change, [image.id], "the image was withdrawn")
     IMAGES.withdraw(change, image)
 
 

@@ -19,10 +19,10 @@ from phimage.backup.transfer import Disks, Transferred, transfer
 from phimage.care import DATABASE_COPY
 from phimage.catalog import schema
 from phimage.catalog.backups import note_created
-from phimage.catalog.contents import live_manifests
+from phimage.catalog.image_bytes import live_manifests
 from phimage.catalog.snapshot import opened, snapshot
-from phimage.catalog.store import Catalog
-from phimage.chunks.hold import Hold
+from phimage.catalog.views import Catalog
+from phimage.chunks.gc_guard import GcGuard
 from phimage.chunks.layout import ManifestDigest
 from phimage.chunks.store import Store
 from phimage.chunks.write import DiskWriter, Written, write_file
@@ -57,9 +57,9 @@ def create(
 
     `work` is a folder with room for a copy of the database. Raises SetupError, BackupFailed, StoreFailure, ServiceUnavailable.
     """
-    key_fingerprint = fingerprint(catalog.seal)
+    key_fingerprint = fingerprint(catalog.key_encryption)
     place.claim(key_fingerprint)
-    guard = Hold(place.store, now, sleep, GRACE_SECONDS)
+    guard = GcGuard(place.store, now, sleep, GRACE_SECONDS)
     hold_id = f"backup-{secrets.token_hex(6)}"
     with HeldRevision(catalog, hold_id, now) as held, _database_copy(work) as path:
         progress("database", 0, None)

@@ -9,7 +9,7 @@ from typing import Final, Self
 
 from phimage.backup.errors import BackupFailed
 from phimage.catalog import holds
-from phimage.catalog.store import Catalog
+from phimage.catalog.views import Catalog
 from phimage.errors import ServiceUnavailable
 
 HOLD_SECONDS: Final = 4 * 3600.0

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 from msgspec import Struct
 
-from phimage.catalog.seal import Seal
+from phimage.catalog.key_encryption import KeyEncryption
 from phimage.errors import SetupError
 from phimage.model.ids import RandomBytes
 
@@ -32,9 +32,9 @@ class EncryptedKey(Struct, frozen=True, forbid_unknown_fields=True):
     data: bytes
 
 
-def fingerprint(seal: Seal) -> str:
+def fingerprint(key_encryption: KeyEncryption) -> str:
     """Names a master key without telling anything about it: the same key has the same fingerprint everywhere."""
-    return seal.derive("fingerprint of the master key").hex()
+    return key_encryption.derive("fingerprint of the master key").hex()
 
 
 def encrypt_key(key: bytes, passphrase: str, random: RandomBytes, cost: int = COST) -> EncryptedKey:
@@ -66,7 +66,7 @@ def check_key(key: bytes, expected: str) -> None:
 
 
 def _fingerprint_of(key: bytes) -> str:
-    return fingerprint(Seal(key, bytes))  # nothing is sealed, so nothing random is needed
+    return fingerprint(KeyEncryption(key, bytes))  # nothing is sealed, so nothing random is needed
 
 
 def _associated(key: bytes) -> bytes:

@@ -11,8 +11,8 @@ from msgspec import Struct
 from phimage.backup.errors import BackupFailed
 from phimage.backup.record import FOLDER, Record, decode, encode, object_name
 from phimage.chunks.errors import Absent
+from phimage.chunks.factory import open_store
 from phimage.chunks.layout import ManifestDigest
-from phimage.chunks.open import open_store
 from phimage.chunks.store import Store
 from phimage.errors import SetupError
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from msgspec import Struct
 
 from phimage.backup.place import GRACE_SECONDS, Place
-from phimage.chunks.collect import Report, collect
+from phimage.chunks.gc import Report, collect
 
 
 class Pruned(Struct, frozen=True):

@@ -28,10 +28,10 @@ from phimage.catalog import schema
 from phimage.catalog.copy import copy, digests, is_empty
 from phimage.catalog.engine import Database, database_url, open_database
 from phimage.catalog.integrity import check
-from phimage.catalog.seal import Seal, read_master_key, write_master_key
+from phimage.catalog.key_encryption import KeyEncryption, read_master_key, write_master_key
 from phimage.catalog.snapshot import opened
-from phimage.catalog.store import Catalog
-from phimage.chunks.open import open_store
+from phimage.catalog.views import Catalog
+from phimage.chunks.factory import open_store
 from phimage.chunks.scrub import Progress as Scrubbed
 from phimage.chunks.store import Store
 from phimage.errors import SetupError
@@ -91,7 +91,7 @@ def restore(
         progress("database", 0, None)
         _restore_database(place.store, record, database, settings.data_folder, goes_on=goes_on)
         ownership.adopt(database, store)
-        findings = _check(Catalog(database, Seal(key, secrets.token_bytes)), store, progress, now())
+        findings = _check(Catalog(database, KeyEncryption(key, secrets.token_bytes)), store, progress, now())
     finally:
         database.close()
     settings.restore_marker.unlink()
@@ -127,7 +127,7 @@ def _require_empty(settings: Settings, key: bytes, database: Database) -> None:
     looked_at = {key_file, Path(settings.store_place)}
     found = sorted(path.name for path in data.iterdir() if path not in looked_at) if data.is_dir() else []
     if found:
-        raise SetupError(f"the data folder {data} is not empty, it has {found[0]}: restore to a new one with --data")
+        raise SetupError(f"the data folder {data} is not empty, it has {found[0]}: restore to a new one with --data-dir")
     if _holds_anything(settings.store_place):
         raise SetupError(f"the store {settings.store_place} is not empty: restore to a new one with --store")
     if database.engine.dialect.name == "sqlite":
@@ -203,7 +203,7 @@ def _is_restored(database: Database, record: Record) -> bool:
 
 
 def _check(catalog: Catalog, store: Store, progress: Progress, now: float) -> list[str]:
-    findings = [f"{found.check} {found.table}: {found.what}" for found in check(catalog.database, catalog.seal)]
+    findings = [f"{found.check} {found.table}: {found.what}" for found in check(catalog.database, catalog.key_encryption)]
     for told in care.verify(catalog, store, [], whole_disk=False, quarantine=False, now=now):
         if isinstance(told, Scrubbed):
             progress("verifying", told.bytes, told.bytes * told.all_chunks // told.chunks)

@@ -8,11 +8,11 @@ from typing import NamedTuple
 from msgspec import Struct
 
 from phimage.backup.errors import BackupFailed
-from phimage.chunks.ahead import ahead
 from phimage.chunks.errors import Absent, BadManifest, StoreFailure
 from phimage.chunks.frame import Damaged, unpack
 from phimage.chunks.layout import CHUNKS, MANIFESTS, ChunkDigest, ManifestDigest, chunk_name, manifest_name
 from phimage.chunks.manifest import Manifest, encode, load_manifest
+from phimage.chunks.prefetch import prefetch
 from phimage.chunks.store import Store, Stored
 
 MAX_NAMED = 10
@@ -54,7 +54,7 @@ class Disks:
                 bad.append(str(error))
                 return None
 
-        for digest, manifest in zip(wanted, ahead(load, wanted, _PARALLEL), strict=True):
+        for digest, manifest in zip(wanted, prefetch(load, wanted, _PARALLEL), strict=True):
             if manifest is not None:
                 self.manifests[digest] = manifest
         _refuse(source, bad, remedy)
@@ -105,7 +105,7 @@ def transfer(source: Store, target: Store, disks: Disks, rely: Rely, progress: P
         return 0
 
     sent_chunks = sent_bytes = done = 0
-    for chunk, size in zip(disks.chunks, ahead(send, disks.chunks, _PARALLEL), strict=True):
+    for chunk, size in zip(disks.chunks, prefetch(send, disks.chunks, _PARALLEL), strict=True):
         if size:
             sent_chunks, sent_bytes, done = sent_chunks + 1, sent_bytes + size, done + chunk.length
         progress(min(done, total), total)
@@ -118,7 +118,7 @@ def transfer(source: Store, target: Store, disks: Disks, rely: Rely, progress: P
         target.put(name, encode(disks.manifests[digest]))  # the only way to write it, so these are its bytes
         return True
 
-    sent_manifests = sum(ahead(send_manifest, disks.manifests, _PARALLEL))
+    sent_manifests = sum(prefetch(send_manifest, disks.manifests, _PARALLEL))
     image_bytes = sum(manifest.size for manifest in disks.manifests.values())
     return Transferred(sent_chunks, sent_bytes, sent_manifests, len(disks.chunks), image_bytes)
 

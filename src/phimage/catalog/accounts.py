@@ -8,12 +8,12 @@ from msgspec import Struct
 from sqlalchemy import Connection, bindparam, func, select
 
 from phimage.catalog import tables
-from phimage.catalog.facts import Facts
+from phimage.catalog.key_encryption import KeyEncryption
 from phimage.catalog.question import Inquiry, Row
 from phimage.catalog.revisions import Change, account_scope
-from phimage.catalog.seal import Seal
 from phimage.catalog.union import Union
-from phimage.model.account import Account, Household, Key, Membership, PrivateKey, Project, User
+from phimage.catalog.versioned_table import VersionedTable
+from phimage.model.account import Account, Key, Membership, PrivateKey, Project, Tenant, User
 from phimage.model.ids import (
     AccountId,
     PublicKey,
@@ -28,11 +28,11 @@ from phimage.model.ids import (
 FIRST_USER = 50_000_001
 """User ids count up from here; they fit Java's 32 bits for a long time."""
 
-ACCOUNTS = Facts(tables.account, Account, ("id",), lambda account: account_scope(account.id))
-USERS = Facts(tables.user, User, ("id",), lambda user: account_scope(user.account))
-KEYS = Facts(tables.key, Key, ("id",), lambda key: account_scope(key.account))
-PROJECTS = Facts(tables.project, Project, ("id",), lambda project: account_scope(project.account))
-MEMBERSHIPS = Facts(tables.membership, Membership, ("project", "user"), lambda member: account_scope(member.account))
+ACCOUNTS = VersionedTable(tables.account, Account, ("id",), lambda account: account_scope(account.id))
+USERS = VersionedTable(tables.user, User, ("id",), lambda user: account_scope(user.account))
+KEYS = VersionedTable(tables.key, Key, ("id",), lambda key: account_scope(key.account))
+PROJECTS = VersionedTable(tables.project, Project, ("id",), lambda project: account_scope(project.account))
+MEMBERSHIPS = VersionedTable(tables.membership, Membership, ("project", "user"), lambda member: account_scope(member.account))
 
 
 _OF_KEY = (
@@ -55,18 +55,18 @@ _HOUSEHOLD = Union(
 )
 
 
-def household(connection: Connection, account: AccountId) -> Household | None:
+def tenant(connection: Connection, account: AccountId) -> Tenant | None:
     """An account as it is now with everything that belongs to it but its keys. None if there is no such account."""
-    found = household_of(account).of(connection)
+    found = tenant_of(account).of(connection)
     return None if found is None else found[1]
 
 
-def household_of(account: AccountId) -> Inquiry[tuple[Revision, Household] | None]:
-    """Asks for an account as `household` tells it, and the revision that it is of."""
+def tenant_of(account: AccountId) -> Inquiry[tuple[Revision, Tenant] | None]:
+    """Asks for an account as `tenant` tells it, and the revision that it is of."""
 
-    def make(rows: Sequence[Row]) -> tuple[Revision, Household] | None:
+    def make(rows: Sequence[Row]) -> tuple[Revision, Tenant] | None:
         newest, (accounts, *parts) = _HOUSEHOLD.records(rows)
-        return (newest, _household(accounts[0], *parts)) if accounts else None
+        return (newest, _tenant(accounts[0], *parts)) if accounts else None
 
     return Inquiry(_HOUSEHOLD.question, {"account": account}, make)
 
@@ -76,24 +76,24 @@ class Caller(Struct, frozen=True):
 
     read_at: Revision
     key: tuple[Key, PrivateKey]
-    household: Household
+    tenant: Tenant
 
 
-def caller_of(public: PublicKey, seal: Seal) -> Inquiry[Caller | None]:
+def caller_of(public: PublicKey, key_encryption: KeyEncryption) -> Inquiry[Caller | None]:
     """Asks for whom a key belongs to; None if no such key works now."""
 
     def make(rows: Sequence[Row]) -> Caller | None:
         newest, (keys, accounts, *parts) = _CALLER.records(rows)
         if not (keys and accounts):
             return None
-        opened = keys[0], seal.open(public, keys[0].sealed)
-        return Caller(newest, opened, _household(accounts[0], *parts))
+        opened = keys[0], key_encryption.open(public, keys[0].sealed)
+        return Caller(newest, opened, _tenant(accounts[0], *parts))
 
     return Inquiry(_CALLER.question, {"key": public}, make)
 
 
-def _household(account: Account, users: list[User], projects: list[Project], members: list[Membership]) -> Household:
-    return Household(
+def _tenant(account: Account, users: list[User], projects: list[Project], members: list[Membership]) -> Tenant:
+    return Tenant(
         account=account,
         users={user.id: user for user in sorted(users, key=lambda user: user.id)},
         projects={project.id: project for project in sorted(projects, key=lambda item: (not item.default, item.id))},
@@ -168,17 +168,17 @@ def add_project(change: Change, account: AccountId, name: str, random: RandomByt
     return project
 
 
-def add_key(change: Change, user: User, seal: Seal, random: RandomBytes) -> NewKey:
+def add_key(change: Change, user: User, key_encryption: KeyEncryption, random: RandomBytes) -> NewKey:
     """Give a user one more key."""
     new = NewKey(new_public_key(random), PrivateKey(new_private_key(random)))
-    put_key(change, user, seal, new)
+    put_key(change, user, key_encryption, new)
     return new
 
 
-def put_key(change: Change, user: User, seal: Seal, new: NewKey) -> None:
+def put_key(change: Change, user: User, key_encryption: KeyEncryption, new: NewKey) -> None:
     """Give a user a key that was made elsewhere."""
     created = int(change.author.time)
-    KEYS.put(change, Key(new.public, user.account, user.id, seal.close(new.public, new.private), created))
+    KEYS.put(change, Key(new.public, user.account, user.id, key_encryption.close(new.public, new.private), created))
 
 
 def remove_user(change: Change, user: User) -> None:

@@ -112,7 +112,7 @@ class Database:
     def look(self, inquiry: Inquiry[Value]) -> Value:
         """What comes of an inquiry, without waiting; for the event loop alone. It is as of one moment.
 
-        Raises MustWait when it is not had at once.
+        Raises NotCached when it is not had at once.
         """
         begun = time.perf_counter()
         value = self._file.look(inquiry)
@@ -124,7 +124,7 @@ class Database:
     async def ask(self, inquiry: Inquiry[Value]) -> Value:
         """What comes of an inquiry of PostgreSQL; for the event loop alone. It is as of one moment.
 
-        Raises ServiceUnavailable, and MustWait when the answer is too long for the event loop.
+        Raises ServiceUnavailable, and NotCached when the answer is too long for the event loop.
         """
         if self._lines is None:
             self._refuse_closed()

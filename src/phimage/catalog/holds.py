@@ -2,7 +2,7 @@
 
 A hold is committed before its owner reads the catalogue. A collection that reads the catalogue after that commit sees the hold.
 One that read it before has named every manifest that was live then; a manifest that became live afterwards is young, and stays
-by the argument in `chunks/collect.py`. So every manifest that the owner reads as live keeps its bytes until the hold expires.
+by the argument in `chunks/gc.py`. So every manifest that the owner reads as live keeps its bytes until the hold expires.
 """
 
 from __future__ import annotations

@@ -7,13 +7,13 @@ from collections.abc import Collection, Iterator
 from sqlalchemy import Connection, Text, bindparam, select, type_coerce
 
 from phimage.catalog import tables
-from phimage.catalog.facts import Facts
 from phimage.catalog.question import Inquiry, Question
 from phimage.catalog.revisions import BASE, project_scope
+from phimage.catalog.versioned_table import VersionedTable
 from phimage.model.ids import ImageId, ProjectId, Revision, ZoneId
 from phimage.model.image import NO_PROJECT, Image, ImageType, order
 
-IMAGES = Facts(
+IMAGES = VersionedTable(
     tables.image, Image, ("id",), lambda image: BASE if image.type is ImageType.BASE else project_scope(image.project)
 )
 

@@ -23,5 +23,5 @@ def installation_id(connection: Connection) -> InstallationId | None:
 
 def known_manifests(connection: Connection) -> set[str]:
     """Every manifest that an image has now or had at any revision."""
-    manifest = tables.content.c.manifest
+    manifest = tables.image_bytes.c.manifest
     return set(connection.execute(select(manifest).where(manifest != "").distinct()).scalars())

@@ -28,7 +28,7 @@ from sqlalchemy.exc import DatabaseError, OperationalError
 
 from phimage.catalog import schema, tables
 from phimage.catalog.engine import Database
-from phimage.catalog.seal import Seal
+from phimage.catalog.key_encryption import KeyEncryption
 from phimage.errors import ServiceUnavailable, SetupError
 from phimage.model.ids import PublicKey
 
@@ -55,7 +55,9 @@ Progress = Callable[[str, int, int], object]
 """Told the name of the part that begins, its number, and how many parts there are."""
 
 
-def check(database: Database, seal: Seal, progress: Progress = lambda part, number, parts: None) -> list[Finding]:
+def check(
+    database: Database, key_encryption: KeyEncryption, progress: Progress = lambda part, number, parts: None
+) -> list[Finding]:
     """Look at everything, as of one moment. Empty when all is well. Servers may go on meanwhile.
 
     Reads every table several times and holds a batch of rows at most.
@@ -75,7 +77,7 @@ def check(database: Database, seal: Seal, progress: Progress = lambda part, numb
             progress(table.name, number, parts)
             found += _facts(connection, table)
         progress("sealed keys", parts - 1, parts)
-        found += _sealed(connection, seal)
+        found += _sealed(connection, key_encryption)
     return found
 
 
@@ -175,12 +177,12 @@ def _id(keys: list[Any]) -> ColumnElement[str]:
     return parts.label("id")
 
 
-def _sealed(connection: Connection, seal: Seal) -> Iterator[Finding]:
+def _sealed(connection: Connection, key_encryption: KeyEncryption) -> Iterator[Finding]:
     streaming = connection.execution_options(yield_per=1000)
     wrong = 0
     for row in streaming.execute(select(tables.key.c.id, tables.key.c.sealed)):
         try:
-            seal.open(PublicKey(row.id), row.sealed)
+            key_encryption.open(PublicKey(row.id), row.sealed)
         except SetupError:
             wrong += 1
             if wrong <= MAX_TOLD:

@@ -5,18 +5,18 @@ from __future__ import annotations
 from sqlalchemy import Connection
 
 from phimage.catalog import tables
-from phimage.catalog.facts import Facts
 from phimage.catalog.revisions import TOPOLOGY
+from phimage.catalog.versioned_table import VersionedTable
 from phimage.model.ids import Revision
 from phimage.model.machine import MachineType, Offer
 from phimage.model.place import Cluster, Region, Zone
 from phimage.model.topology import Topology, topology
 
-REGIONS = Facts(tables.region, Region, ("id",), lambda region: TOPOLOGY)
-ZONES = Facts(tables.zone, Zone, ("id",), lambda zone: TOPOLOGY)
-CLUSTERS = Facts(tables.cluster, Cluster, ("id",), lambda cluster: TOPOLOGY)
-MACHINE_TYPES = Facts(tables.machine_type, MachineType, ("id",), lambda kind: TOPOLOGY)
-OFFERS = Facts(tables.offer, Offer, ("machine_type", "zone", "cluster"), lambda offer: TOPOLOGY)
+REGIONS = VersionedTable(tables.region, Region, ("id",), lambda region: TOPOLOGY)
+ZONES = VersionedTable(tables.zone, Zone, ("id",), lambda zone: TOPOLOGY)
+CLUSTERS = VersionedTable(tables.cluster, Cluster, ("id",), lambda cluster: TOPOLOGY)
+MACHINE_TYPES = VersionedTable(tables.machine_type, MachineType, ("id",), lambda kind: TOPOLOGY)
+OFFERS = VersionedTable(tables.offer, Offer, ("machine_type", "zone", "cluster"), lambda offer: TOPOLOGY)
 
 
 def topology_at(connection: Connection, revision: Revision) -> Topology:

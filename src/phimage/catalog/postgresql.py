@@ -65,7 +65,7 @@ class Lines:
         self._idle: list[Line] = []
 
     async def ask(self, inquiry: Inquiry[Value]) -> Value:
-        """What comes of an inquiry. Raises ServiceUnavailable, and MustWait when that is more than is made in between."""
+        """What comes of an inquiry. Raises ServiceUnavailable, and NotCached when that is more than is made in between."""
         self._circuit.check()
         put = inquiry.question.put(self._dialect, inquiry.values, MAX_AT_ONCE + 1)
         async with self._turn:

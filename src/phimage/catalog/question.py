@@ -12,7 +12,7 @@ from msgspec import Struct
 from sqlalchemy import BigInteger, CompoundSelect, Connection, Dialect, Select, bindparam
 from sqlalchemy.sql.compiler import SQLCompiler
 
-from phimage.errors import MustWait
+from phimage.errors import NotCached
 
 Value = TypeVar("Value")
 Row = Sequence[Any]
@@ -60,7 +60,7 @@ class Inquiry(Struct, Generic[Value], frozen=True):
 
 
 def made(inquiry: Inquiry[Value], rows: Sequence[Row]) -> Value:
-    """What comes of at most `MAX_AT_ONCE` + 1 rows. Raises MustWait when there are more than are made in between."""
+    """What comes of at most `MAX_AT_ONCE` + 1 rows. Raises NotCached when there are more than are made in between."""
     if len(rows) > MAX_AT_ONCE:
-        raise MustWait
+        raise NotCached
     return inquiry.make(rows)

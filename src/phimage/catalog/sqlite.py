@@ -8,7 +8,7 @@ from typing import TypeVar
 from sqlalchemy import Dialect
 
 from phimage.catalog.question import MAX_AT_ONCE, Inquiry, made
-from phimage.errors import MustWait
+from phimage.errors import NotCached
 
 Value = TypeVar("Value")
 
@@ -22,14 +22,14 @@ class File:
         self._cursor: sqlite3.Cursor | None = None
 
     def look(self, inquiry: Inquiry[Value]) -> Value:
-        """What comes of an inquiry. Raises MustWait when that is not had at once."""
+        """What comes of an inquiry. Raises NotCached when that is not had at once."""
         try:
             if self._cursor is None:
                 self._cursor = self._open()
             self._cursor.execute(*inquiry.question.put(self._dialect, inquiry.values, MAX_AT_ONCE + 1))
             rows = self._cursor.fetchall()
         except sqlite3.Error:
-            raise MustWait from None  # whoever may wait finds out what it is
+            raise NotCached from None  # whoever may wait finds out what it is
         return made(inquiry, rows)
 
     def close(self) -> None:

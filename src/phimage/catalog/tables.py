@@ -23,7 +23,7 @@ from sqlalchemy import (
     text,
 )
 
-SCHEMA = "0005"
+SCHEMA = "0006"
 """The schema that these tables are: the number of the last step in `migrations/versions`."""
 LIVE = 2**63 - 1
 """`until` of a row that holds now."""
@@ -183,8 +183,8 @@ image = _facts(
     _must("support", Json),
 )
 
-content = _facts(
-    "content",
+image_bytes = _facts(
+    "image_bytes",
     (_key("image"),),
     _must("project"),
     _must("source"),
@@ -192,7 +192,7 @@ content = _facts(
     _must("digest_origin"),
     _must("format"),
     _must("overrides", Json),
-    _must("wanted"),
+    _must("target_state"),
     _must("manifest"),
     _must("sha256"),
     _must("size", BigInteger),
@@ -201,7 +201,7 @@ content = _facts(
     _must("findings", Json),
     _must("facts", Json),
 )
-quota = _facts("quota", (_key("project"),), _must("most", BigInteger))
+quota = _facts("quota", (_key("project"),), _must("max_bytes", BigInteger))
 
 job = Table(
     "job",
@@ -247,4 +247,4 @@ backup = Table(
 for owned in (user, key, project, membership):
     Index(f"ix_{owned.name}_account_until", owned.c.account, owned.c.until)
 Index("ix_image_project_until", image.c.project, image.c.until)
-Index("ix_content_project_until", content.c.project, content.c.until)
+Index("ix_image_bytes_project_until", image_bytes.c.project, image_bytes.c.until)

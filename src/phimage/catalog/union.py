@@ -21,8 +21,8 @@ from sqlalchemy import (
 )
 
 from phimage.catalog import tables
-from phimage.catalog.facts import Facts
 from phimage.catalog.question import Question, Row
+from phimage.catalog.versioned_table import VersionedTable
 from phimage.model.ids import Revision
 
 _KINDS = (Text, Integer, Boolean, LargeBinary)
@@ -35,7 +35,7 @@ class Union:
     The rows of all parts have the same columns: as many of each kind as one of them needs. What a part has not is null.
     """
 
-    def __init__(self, *parts: tuple[Facts[Any], ColumnElement[bool]]) -> None:
+    def __init__(self, *parts: tuple[VersionedTable[Any], ColumnElement[bool]]) -> None:
         self._facts = [facts for facts, _ in parts]
         kinds = [[_kind(column) for column in facts.columns] for facts, _ in parts]
         shape = [kind for kind in _KINDS for _ in range(max(own.count(kind) for own in kinds))]
@@ -57,7 +57,7 @@ class Union:
 
 
 def _select(
-    number: int, facts: Facts[Any], where: ColumnElement[bool], places: list[int], shape: list[Any]
+    number: int, facts: VersionedTable[Any], where: ColumnElement[bool], places: list[int], shape: list[Any]
 ) -> Select[tuple[Any, ...]]:
     columns: list[ColumnElement[Any]] = [cast(null(), BigInteger if kind is Integer else kind) for kind in shape]
     for place, column in zip(places, facts.columns, strict=True):

@@ -13,10 +13,10 @@ from msgspec import Struct
 from phimage.chunks.errors import Absent, BadManifest
 from phimage.chunks.frame import zero_digest
 from phimage.chunks.layout import (
-    MIN_CHUNK_SIZE,
     MAX_CHUNK_SIZE,
     MAX_CHUNKS,
     MAX_DISK_SIZE,
+    MIN_CHUNK_SIZE,
     ChunkDigest,
     DiskDigest,
     ManifestDigest,

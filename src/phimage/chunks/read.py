@@ -7,11 +7,11 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import Literal
 
-from phimage.chunks.ahead import ahead
 from phimage.chunks.errors import Absent, BadChunk, StoreFailure
 from phimage.chunks.frame import Damaged, unpack, zero_frame, zeros
 from phimage.chunks.layout import ChunkDigest, ManifestDigest, chunk_name
 from phimage.chunks.manifest import Manifest, load_manifest
+from phimage.chunks.prefetch import prefetch
 from phimage.chunks.store import Store
 
 AHEAD = 4
@@ -77,7 +77,7 @@ class DiskReader:
     def frames(self, first: int = 0, stop: int | None = None, max_ahead: int = AHEAD) -> Iterator[bytes]:
         """The zstd frames of the chunks `first` until before `stop`; all of them are the disk as one zstd file."""
         indices = range(first, self.manifest.count if stop is None else stop)
-        return ahead(self.frame, indices, max_ahead)
+        return prefetch(self.frame, indices, max_ahead)
 
     def frame(self, index: int) -> bytes:
         """The zstd frame of one chunk, verified; for zeros the constant one."""
@@ -95,7 +95,7 @@ class DiskReader:
                 return self.chunk(index)
             return self._kept(index)[max(0, start - begins) : stop - begins]
 
-        return ahead(piece, indices, max_ahead if len(indices) > 1 else 0)
+        return prefetch(piece, indices, max_ahead if len(indices) > 1 else 0)
 
     def _kept(self, index: int) -> bytes:
         """A chunk from those that were kept, or else from the store."""

@@ -9,11 +9,11 @@ from typing import Literal
 
 from msgspec import Struct
 
-from phimage.chunks.ahead import ahead
 from phimage.chunks.errors import Absent, BadManifest, StoreFailure
 from phimage.chunks.frame import Damaged, unpack
 from phimage.chunks.layout import CHUNKS, ChunkDigest, ManifestDigest, chunk_name, digest_of_name, quarantine_name
 from phimage.chunks.manifest import Manifest, load_manifest
+from phimage.chunks.prefetch import prefetch
 from phimage.chunks.read import DiskReader
 from phimage.chunks.store import Store
 
@@ -76,7 +76,7 @@ def scrub(
     wrong: dict[_Use, _Wrong] = {}
     places: dict[_Use, list[tuple[ManifestDigest, int]]] = {}
     verified = 0
-    results = ahead(lambda use: _verify(store, use), uses, _AT_ONCE)
+    results = prefetch(lambda use: _verify(store, use), uses, _AT_ONCE)
     for number, (use, found) in enumerate(zip(uses, results, strict=True), 1):
         if found is None:
             verified += use.length

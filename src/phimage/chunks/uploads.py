@@ -18,10 +18,10 @@ from typing import Final
 
 from msgspec import Struct
 
-from phimage.chunks.ahead import ahead
 from phimage.chunks.errors import Absent, BadUpload
 from phimage.chunks.frame import Damaged, pack, unpack, zero_digest, zero_frame, zeros, zstd
 from phimage.chunks.layout import ChunkDigest
+from phimage.chunks.prefetch import prefetch
 from phimage.chunks.store import Store
 from phimage.model.ids import JobId
 
@@ -203,7 +203,7 @@ class UploadSource:
     def _raw(self, offset: int) -> Generator[memoryview, None, None]:
         """The bytes from a place on, in pieces of a part."""
         skip = offset % PART
-        for raw in ahead(self._load, self._parts[offset // PART :], _AHEAD):
+        for raw in prefetch(self._load, self._parts[offset // PART :], _AHEAD):
             yield memoryview(raw)[skip:]
             del raw  # before the next but one is made
             skip = 0

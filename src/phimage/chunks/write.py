@@ -21,7 +21,7 @@ from msgspec import Struct
 
 from phimage.chunks.errors import WrongDisk
 from phimage.chunks.frame import LEVEL, pack, zeros
-from phimage.chunks.hold import Hold
+from phimage.chunks.gc_guard import GcGuard
 from phimage.chunks.layout import (
     CHUNK_SIZE,
     MAX_CHUNKS,
@@ -76,7 +76,7 @@ class DiskWriter:
         self._chunk_size = chunk_size
         self._level = level
         self._progress = progress or (lambda _: None)
-        self._hold = Hold(store, now, sleep)
+        self._hold = GcGuard(store, now, sleep)
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="phimage-write")
         self._room = threading.Semaphore(2 * workers)
         self._lock = threading.Lock()

@@ -56,7 +56,7 @@ def create(
 
     \b
     Examples:
-      phimage backup create /mnt/backup --data /var/lib/phimage
+      phimage backup create /mnt/backup --data-dir /var/lib/phimage
       phimage backup create 's3://backups/phimage?endpoint=https://s3.example.com' --keep 14
       phimage backup create /mnt/backup --with-key --passphrase-file /root/passphrase
     """
@@ -65,7 +65,7 @@ def create(
     from phimage.backup.place import open_place
     from phimage.backup.prune import prune
     from phimage.bootstrap import opened_store
-    from phimage.catalog.seal import read_master_key
+    from phimage.catalog.key_encryption import read_master_key
 
     if passphrase_file and not with_key:
         raise click.UsageError("--passphrase-file is for --with-key")

@@ -32,7 +32,7 @@ key_option = click.option(
     "--key",
     "key_file",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="File of the master key, mode 0600.  [default: the one of --data]",
+    help="File of the master key, mode 0600.  [default: the one of --data-dir]",
 )
 
 

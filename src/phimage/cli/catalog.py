@@ -141,7 +141,7 @@ def schema() -> None:
     Example:
       phimage catalog schema > catalog.schema.json
     """
-    from phimage.manifest.schema import json_schema
+    from phimage.catalog_file.schema import json_schema
 
     click.echo(json_schema(), nl=False)
 
@@ -154,7 +154,7 @@ def starter() -> None:
     Example:
       phimage catalog starter > catalog.yaml
     """
-    from phimage.manifest import starter as text
+    from phimage.catalog_file import starter as text
 
     click.echo(text(), nl=False)
 

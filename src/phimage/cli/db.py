@@ -25,7 +25,7 @@ def status(settings: Settings, as_json: bool) -> None:
 
     \b
     Example:
-      phimage db status --data /var/lib/phimage
+      phimage db status --data-dir /var/lib/phimage
     """
     from phimage.bootstrap import open_existing
     from phimage.catalog import schema
@@ -52,7 +52,7 @@ def upgrade(settings: Settings) -> None:
 
     \b
     Example:
-      phimage db upgrade --data /var/lib/phimage
+      phimage db upgrade --data-dir /var/lib/phimage
     """
     from phimage.bootstrap import open_existing
     from phimage.catalog import schema
@@ -77,7 +77,7 @@ def check(settings: Settings, as_json: bool) -> None:
 
     \b
     Example:
-      phimage db check --data /var/lib/phimage
+      phimage db check --data-dir /var/lib/phimage
     """
     from phimage.checking import check_installation
 
@@ -105,7 +105,7 @@ def copy(settings: Settings, to: str, as_json: bool) -> None:
 
     \b
     Examples:
-      phimage db copy --data /var/lib/phimage --to postgresql://phimage@db/phimage
+      phimage db copy --data-dir /var/lib/phimage --to postgresql://phimage@db/phimage
       phimage db copy --database postgresql://phimage@db/phimage --to sqlite:////var/lib/phimage/catalog.sqlite
     """
     from phimage.bootstrap import open_existing

@@ -18,12 +18,12 @@ RESERVE_MB = 64
 
 
 @click.command(short_help="Start a server with a catalogue, and show how to call it.")
-@click.option("--data", metavar="FOLDER", default="phimage-demo", show_default=True, help="Folder of the demonstration.")
+@click.option("--data-dir", metavar="FOLDER", default="phimage-demo", show_default=True, help="Folder of the demonstration.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="Port; 0 takes any free one.")
 @click.option("--require-zone/--no-require-zone", default=True, show_default=True, help="Whether a list must name its zone.")
 @click.option("--once", is_flag=True, help="Stop after the list.")
-def demo(data: str, host: str, port: int, require_zone: bool, once: bool) -> None:
+def demo(data_dir: str, host: str, port: int, require_zone: bool, once: bool) -> None:
     """Start a server with the starter catalogue and a demonstration account, list images, and show how to call it.
 
     It publishes one small disk, if qemu-img is here, and shows how to download it. It keeps to its own data folder and leaves
@@ -39,9 +39,15 @@ def demo(data: str, host: str, port: int, require_zone: bool, once: bool) -> Non
     from phimage.process import private_files
     from phimage.server import serve
 
-    flags = {"data": data, "host": host, "port": port, "require_zone": require_zone, "explain_signatures": host == LOOPBACK}
+    flags = {
+        "data_dir": data_dir,
+        "host": host,
+        "port": port,
+        "require_zone": require_zone,
+        "explain_signatures": host == LOOPBACK,
+    }
     publishers = 1 if can_publish() else 0
-    settings = read_settings(None, {}, {**flags, "publishers": publishers, "reserve_mb": RESERVE_MB})
+    settings = read_settings(None, {}, {**flags, "publishers": publishers, "min_free_mb": RESERVE_MB})
     failure: list[Exception] = []
 
     def listening(url: str, _filled: None) -> bool:

@@ -29,7 +29,7 @@ def hold(settings: Settings, duration: str | None, release: str | None, as_json:
 
     \b
     Examples:
-      phimage backup hold 48h --data /var/lib/phimage
+      phimage backup hold 48h --data-dir /var/lib/phimage
       phimage backup hold
       phimage backup hold --release hold-5d2f01c3a9b4
     """

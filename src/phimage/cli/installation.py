@@ -17,7 +17,7 @@ from phimage.waiting import LIMIT_SECONDS, NOTICE_SECONDS, Patience
 
 _OPTIONS = (
     click.option("--config", type=click.Path(path_type=Path), envvar="PHIMAGE_CONFIG", help="TOML file of settings."),
-    click.option("--data", metavar="FOLDER", help="Data folder.  [default: phimage-data]"),
+    click.option("--data-dir", metavar="FOLDER", help="Data folder.  [default: phimage-data]"),
     click.option("--store", metavar="FOLDER|s3://...", help="Where image bytes are.  [default: store in the data folder]"),
     click.option("--database", metavar="URL", help="postgresql://...  [default: SQLite in the data folder]"),
 )
@@ -59,10 +59,16 @@ def of_installation(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(command)
     def run(
-        *args: Any, config: Path | None, data: str | None, store: str | None, database: str | None, wait: float, **kwargs: Any
+        *args: Any,
+        config: Path | None,
+        data_dir: str | None,
+        store: str | None,
+        database: str | None,
+        wait: float,
+        **kwargs: Any,
     ) -> Any:
         click.get_current_context().meta[_WAIT] = wait
-        settings = read_settings(config, os.environ, {"data": data, "store": store, "database": database})
+        settings = read_settings(config, os.environ, {"data_dir": data_dir, "store": store, "database": database})
         return command(*args, settings=settings, **kwargs)
 
     return with_installation_options(_wait_option(run))

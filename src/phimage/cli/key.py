@@ -82,7 +82,7 @@ def recover(settings: Settings, as_json: bool) -> None:
 
     \b
     Example:
-      phimage key recover --data /var/lib/phimage
+      phimage key recover --data-dir /var/lib/phimage
     """
     from phimage.bootstrap import OPERATOR, recover_operator_key
 

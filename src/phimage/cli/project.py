@@ -76,7 +76,7 @@ def ls(session: Session, account: str, as_json: bool) -> None:
 @click.argument("id")
 @click.argument("user")
 @account_option
-@click.option("--role", type=click.Choice(["viewer", "operator"]), default="viewer", show_default=True, help="What it may do.")
+@click.option("--role", type=click.Choice(["viewer", "editor"]), default="viewer", show_default=True, help="What it may do.")
 @click.option("--remove", is_flag=True, help="Take the user out of the project.")
 @signed
 def member(session: Session, id: str, user: str, account: str, role: str, remove: bool) -> None:
@@ -86,7 +86,7 @@ def member(session: Session, id: str, user: str, account: str, role: str, remove
 
     \b
     Example:
-      phimage project member org-4k2xqz7a alice --account acme --role operator
+      phimage project member org-4k2xqz7a alice --account acme --role editor
     """
     if remove:
         session.client.call("RemoveProjectMember", Account=account, ProjectId=id, User=user)

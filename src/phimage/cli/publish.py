@@ -221,7 +221,7 @@ def _upload(client: Client, path: str, params: dict[str, Any], progress: Progres
     from phimage.sources.errors import SourceError
     from phimage.sources.progress import Progress as Sending
     from phimage.sources.stream import local
-    from phimage.uploader import upload
+    from phimage.upload_client import upload
 
     source = local(path)
     _check_head(source, path, params)

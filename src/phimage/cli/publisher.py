@@ -24,10 +24,10 @@ def publisher(config: Path | None, parent: int | None, measures: str | None, **f
 
     \b
     Examples:
-      phimage publisher --data /var/lib/phimage
+      phimage publisher --data-dir /var/lib/phimage
       PHIMAGE_DATABASE=postgresql://phimage@db/phimage PHIMAGE_STORE=s3://images phimage publisher
     """
-    from phimage.health.shares import Place
+    from phimage.metrics.shares import Place
     from phimage.publishers import run_until_told
 
     place = None if measures is None else Place(*map(int, measures.split(":")))

@@ -14,10 +14,10 @@ def quota() -> None:
 
 
 @quota.command("set", short_help="Set or lift the quota of a project.")
-@click.argument("whose", metavar="PROJECT|Base")
+@click.argument("project", metavar="PROJECT|Base")
 @click.argument("size", metavar="SIZE|none")
 @signed
-def set_(session: Session, whose: str, size: str) -> None:
+def set_(session: Session, project: str, size: str) -> None:
     """Let the raw disks of a project's images have SIZE bytes together (100G, 2T, or a number); `none` lifts the limit.
 
     \b
@@ -25,7 +25,7 @@ def set_(session: Session, whose: str, size: str) -> None:
       phimage quota set org-4k2xqz7a 500G
       phimage quota set Base none
     """
-    session.client.call("SetQuota", Whose=whose, Most=None if size == "none" else _bytes(size))
+    session.client.call("SetQuota", Project=project, Limit=None if size == "none" else _bytes(size))
 
 
 @quota.command()
@@ -42,7 +42,7 @@ def ls(session: Session, as_json: bool) -> None:
     if as_json:
         print_json({"QuotaSet": found})
         return
-    rows = ([one["Whose"], *(_gib(one[name]) for name in ("Most", "Published", "Reserved"))] for one in found)
+    rows = ([one["Project"], *(_gib(one[name]) for name in ("Limit", "Published", "Reserved"))] for one in found)
     print_table(("PROJECT", "QUOTA", "PUBLISHED", "BEING PUBLISHED"), rows, empty="no quotas: every project may publish")
 
 

@@ -53,8 +53,8 @@ def restore(
 
     \b
     Examples:
-      phimage backup restore /mnt/backup --data /var/lib/phimage --key /root/master.key
-      phimage backup restore /mnt/backup --data new --database postgresql://phimage@db/phimage --store s3://images
+      phimage backup restore /mnt/backup --data-dir /var/lib/phimage --key /root/master.key
+      phimage backup restore /mnt/backup --data-dir new --database postgresql://phimage@db/phimage --store s3://images
     """
     from phimage.backup import restore as restoring
     from phimage.backup.place import open_place
@@ -71,7 +71,7 @@ def restore(
         for finding in restored.findings:
             click.echo(finding)
         note(
-            f"revision {record.revision} with {len(record.manifests)} disks restored to {settings.data},"
+            f"revision {record.revision} with {len(record.manifests)} disks restored to {settings.data_dir},"
             f" {len(restored.findings)} findings"
         )
     sys.exit(FOUND if restored.findings else 0)
@@ -101,7 +101,7 @@ def drill(
 
     \b
     Example:
-      phimage backup drill /mnt/backup --data /var/lib/phimage --scratch /mnt/scratch
+      phimage backup drill /mnt/backup --data-dir /var/lib/phimage --scratch /mnt/scratch
     """
     from phimage.backup.place import open_place
     from phimage.drill import drill
@@ -128,7 +128,7 @@ def drill(
 def _master_key(record: Record, settings: Settings, key_file: Path | None, passphrase_file: Path | None) -> bytes:
     """The master key of a backup: from a file, or out of the backup with a passphrase. Raises SetupError for another one."""
     from phimage.backup.key import check_key, decrypt_key
-    from phimage.catalog.seal import read_master_key
+    from phimage.catalog.key_encryption import read_master_key
 
     if key_file and passphrase_file:
         raise click.UsageError("give --key or --passphrase-file, not both")

@@ -25,12 +25,12 @@ def serve(config: Path | None, **flags: Any) -> None:
     """Start the server, and on the first start make what it needs.
 
     The first start creates the data folder, a master key and an operator account, and prints the operator's key once.
-    Every setting is also a variable (PHIMAGE_DATA, PHIMAGE_DATABASE, ...) and a key of the TOML file.
+    Every setting is also a variable (PHIMAGE_DATA_DIR, PHIMAGE_DATABASE, ...) and a key of the TOML file.
 
     \b
     Examples:
       phimage serve
-      phimage serve --data /var/lib/phimage --host 0.0.0.0 --workers 4
+      phimage serve --data-dir /var/lib/phimage --host 0.0.0.0 --workers 4
       PHIMAGE_DATABASE=postgresql://phimage@db/phimage phimage serve
     """
     from phimage.bootstrap import Prepared, configure_log, prepare

@@ -39,7 +39,7 @@ def gc(settings: Settings, grace: str, dry_run: bool, remove: int | None, as_jso
 
     \b
     Examples:
-      phimage store gc --dry-run --data /var/lib/phimage
+      phimage store gc --dry-run --data-dir /var/lib/phimage
       phimage store gc --grace 1h
       phimage store gc --remove 4711
     """
@@ -98,7 +98,7 @@ def adopt(settings: Settings, yes: bool) -> None:
 
     \b
     Example:
-      phimage store adopt --data /var/lib/phimage
+      phimage store adopt --data-dir /var/lib/phimage
     """
     from phimage import ownership
     from phimage.bootstrap import opened_parts
@@ -125,7 +125,7 @@ def stats(settings: Settings, as_json: bool) -> None:
 
     \b
     Example:
-      phimage store stats --data /var/lib/phimage
+      phimage store stats --data-dir /var/lib/phimage
     """
     from phimage import care
     from phimage.bootstrap import opened_store

@@ -32,7 +32,7 @@ def verify(settings: Settings, ids: tuple[str, ...], all_: bool, whole_disk: boo
 
     \b
     Examples:
-      phimage image verify --all --data /var/lib/phimage
+      phimage image verify --all --data-dir /var/lib/phimage
       phimage image verify pimg-cs-xev4rz2k
     """
     from phimage import care

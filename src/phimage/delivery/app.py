@@ -26,9 +26,9 @@ from phimage.chunks.errors import BadChunk, StoreFailure
 from phimage.chunks.layout import ManifestDigest
 from phimage.chunks.store import Store
 from phimage.delivery.answer import of_error
+from phimage.delivery.authorizer import DownloadAccessRequest, DownloadAuthorizer
 from phimage.delivery.counters import Counters
 from phimage.delivery.disks import Disks
-from phimage.delivery.door import Asked, Door
 from phimage.delivery.errors import NotPublished, PutAgain
 from phimage.delivery.exchange import Exchange
 from phimage.delivery.frames import Frames
@@ -37,10 +37,10 @@ from phimage.delivery.packs import Packs
 from phimage.delivery.reply import Reply, choose
 from phimage.delivery.representation import Representation, Text
 from phimage.delivery.stream import Body, End, Limits, Message, Receive, Send, send_body
-from phimage.errors import MustWait, PhimageError
-from phimage.model.content import Content
+from phimage.errors import NotCached, PhimageError
 from phimage.model.ids import ImageId
 from phimage.model.image import State
+from phimage.model.image_bytes import ImageBytes
 from phimage.refusal import Answer, again_later, refusal
 
 log = structlog.get_logger()
@@ -57,7 +57,7 @@ class Delivery:
     def __init__(
         self,
         store: Store,
-        door: Door,
+        authorizer: DownloadAuthorizer,
         address: Callable[[Message], str],
         new_request_id: Callable[[], str],
         packs: Packs | None = None,
@@ -66,7 +66,7 @@ class Delivery:
     ) -> None:
         """`address` tells the caller's from a scope of ASGI. `at_once` downloads are sent at the same time; more get 503."""
         self.counters = Counters()
-        self._door = door
+        self._authorizer = authorizer
         self._address = address
         self._new_request_id = new_request_id
         self._packing = Packing(packs, self.counters) if packs is not None else None
@@ -103,7 +103,9 @@ class Delivery:
         query = scope["query_string"].decode("utf-8", "replace")
         address = self._address(scope)
         try:
-            asked = Asked(image, exchange.method, scope["path"], query, address, exchange.request_id, wait=False)
+            asked = DownloadAccessRequest(
+                image, exchange.method, scope["path"], query, address, exchange.request_id, wait=False
+            )
             content = await self._open(asked)
             representation = await self._represent(content, form)
         except PhimageError as error:
@@ -127,16 +129,16 @@ class Delivery:
             finally:
                 self._sending -= 1
 
-    async def _open(self, asked: Asked) -> Content:
+    async def _open(self, asked: DownloadAccessRequest) -> ImageBytes:
         try:
-            content = self._door.open(asked)
-        except MustWait:
-            content = await self._in_thread(lambda: self._door.open(replace(asked, wait=True)))
+            content = self._authorizer.open(asked)
+        except NotCached:
+            content = await self._in_thread(lambda: self._authorizer.open(replace(asked, wait=True)))
         if not content.manifest:
             raise NotPublished(content.image, State.UNAVAILABLE if content.failure else State.MAKING)
         return content
 
-    async def _represent(self, content: Content, form: str) -> Representation:
+    async def _represent(self, content: ImageBytes, form: str) -> Representation:
         if form == ".sha256":
             line = f"{content.sha256}  {content.image}.raw\n"
             return Text(line.encode("ascii"), f'"{content.sha256}-sha256"', "text/plain; charset=utf-8")
@@ -165,8 +167,8 @@ class Delivery:
                 await exchange.start(reply.status, reply.headers)
                 await exchange.send_file(str(pack.path))
                 return
-        ahead = max(1, self._limits.ahead_bytes // representation.piece_bytes)
-        body = Body(reply.pieces(representation), self._pieces, ahead)
+        prefetch = max(1, self._limits.ahead_bytes // representation.piece_bytes)
+        body = Body(reply.pieces(representation), self._pieces, prefetch)
         try:
             try:
                 await body.prepare()

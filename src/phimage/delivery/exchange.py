@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from phimage.delivery.door import Method
+from phimage.delivery.authorizer import Method
 from phimage.delivery.stream import Message, Receive, Send
 from phimage.refusal import Answer
 

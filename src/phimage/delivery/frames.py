@@ -15,11 +15,11 @@ from itertools import accumulate
 
 from msgspec import Struct
 
-from phimage.chunks.ahead import ahead
 from phimage.chunks.errors import BadChunk
 from phimage.chunks.frame import zero_frame
 from phimage.chunks.layout import ChunkDigest, ManifestDigest, chunk_name
 from phimage.chunks.manifest import Manifest
+from phimage.chunks.prefetch import prefetch
 from phimage.chunks.read import DiskReader
 from phimage.chunks.store import Store
 from phimage.delivery.errors import PutAgain
@@ -137,7 +137,7 @@ def _sizes(reader: DiskReader, store: Store, chunks: Iterable[tuple[int, ChunkDi
         return found.size
 
     is_local = store.path("chunks") is not None
-    return ahead(size, chunks, 0 if is_local else _AT_ONCE)
+    return prefetch(size, chunks, 0 if is_local else _AT_ONCE)
 
 
 def _zeros(segment: _Zeros, start: int, stop: int) -> Iterator[Piece]:

@@ -44,10 +44,10 @@ class End(Enum):
 class Body:
     """The pieces of one body, in order, some of them being made already."""
 
-    def __init__(self, pieces: Iterator[Piece], threads: ThreadPoolExecutor, ahead: int) -> None:
+    def __init__(self, pieces: Iterator[Piece], threads: ThreadPoolExecutor, prefetch: int) -> None:
         self._pieces = pieces
         self._threads = threads
-        self._ahead = ahead
+        self._ahead = prefetch
         self._coming: deque[asyncio.Future[bytes]] = deque()
         self._first: bytes | None = None
 

@@ -15,12 +15,12 @@ from phimage.gateway.doctor import diagnose
 from phimage.gateway.params import Params
 from phimage.gateway.registry import Action, Present, View
 from phimage.gateway.signature import verify
-from phimage.model.account import Household, Right, User
+from phimage.model.account import Right, Tenant, User
 from phimage.model.ids import ProjectId, PublicKey
 
 NO_PROJECT = ProjectId("")
 
-Caller = tuple[Household, User, PublicKey]
+Caller = tuple[Tenant, User, PublicKey]
 
 
 def authenticate(params: Params, view: Present, *, explain: bool = False) -> Caller:
@@ -32,9 +32,9 @@ def authenticate(params: Params, view: Present, *, explain: bool = False) -> Cal
     if not (isinstance(public, str) and public and isinstance(signature, str) and signature):
         raise MissingSignature
     found = view.key(PublicKey(public))
-    household = view.household(found[0].account) if found else None
-    user = household.users.get(found[0].user) if found and household else None
-    if found is None or household is None or user is None:
+    tenant = view.tenant(found[0].account) if found else None
+    user = tenant.users.get(found[0].user) if found and tenant else None
+    if found is None or tenant is None or user is None:
         raise UnknownUser
     if not verify(params, signature, found[1]):
         wrong = WrongSignature()
@@ -43,36 +43,36 @@ def authenticate(params: Params, view: Present, *, explain: bool = False) -> Cal
         raise wrong
     if params.get("SecurityToken"):
         raise UnknownToken
-    return household, user, found[0].id
+    return tenant, user, found[0].id
 
 
-def check_address(household: Household, address: str) -> None:
+def check_address(tenant: Tenant, address: str) -> None:
     """Raises AddressRefused when the account may not be used from an address."""
-    if not household.account.may_call_from(address):
+    if not tenant.account.may_call_from(address):
         raise AddressRefused(detail=f"calls from {address} are not allowed for this account")
 
 
-def authorize(action: Action[View], params: Params, household: Household, user: User) -> ProjectId:
+def authorize(action: Action[View], params: Params, tenant: Tenant, user: User) -> ProjectId:
     """The project that a request is about. Raises UnknownProject or NotPermitted.
 
     A project of another account is as unknown as one that never was.
     """
-    if action.right is Right.OPERATE and not household.account.operator:
+    if action.right is Right.OPERATE and not tenant.account.operator:
         raise NotPermitted(detail=f"{action.name} needs a key of the operator account")
     if not action.project:
         return NO_PROJECT
     given = params.get("ProjectId")
     if given:
-        project = household.projects.get(ProjectId(given)) if isinstance(given, str) else None
+        project = tenant.projects.get(ProjectId(given)) if isinstance(given, str) else None
         if project is None:
             raise UnknownProject(given if isinstance(given, str) else "")
     else:
-        project = household.default_project()
+        project = tenant.default_project()
         if not user.main:
             raise NotPermitted(detail="a sub-user must name the project: give ProjectId (see GetProjectList)")
         if project is None:
             raise UnknownProject
-    if household.right(user, project.id) < action.right:
-        wanted = "operator" if action.right is Right.CHANGE else "viewer"
+    if tenant.right(user, project.id) < action.right:
+        wanted = "editor" if action.right is Right.CHANGE else "viewer"
         raise NotPermitted(detail=f"{action.name} needs the role {wanted} in project {project.id}")
     return project.id

@@ -24,13 +24,13 @@ from typing import Generic
 import structlog
 from msgspec import Struct
 
-from phimage.errors import MissingAction, MustWait, NotYet, RequestError, ServiceUnavailable, TooLargeParam
+from phimage.errors import LongPoll, MissingAction, NotCached, RequestError, ServiceUnavailable, TooLargeParam
 from phimage.gateway import envelope
 from phimage.gateway.dispatch import Answer, Attempt, Dispatcher, Incoming, View, max_body
+from phimage.gateway.freshness import STALE_SECONDS, Freshness
 from phimage.gateway.origin import Message, Origin
 from phimage.gateway.page import Page, fixed
 from phimage.gateway.traffic import Traffic
-from phimage.gateway.watch import STALE_SECONDS, Watch
 
 log = structlog.get_logger()
 
@@ -51,7 +51,7 @@ MAX_FORGOTTEN = 16 * 1024 * 1024
 """Bytes of an oversized body that are read to keep the connection usable; beyond that it is closed."""
 
 
-class Chore(Struct, frozen=True):
+class PeriodicTask(Struct, frozen=True):
     """What is done again and again, in a thread, `every` so many seconds after it last ended.
 
     `do` may wait, and raise ServiceUnavailable.
@@ -73,7 +73,7 @@ class App(Generic[View]):
     def __init__(
         self,
         dispatcher: Dispatcher[View],
-        watch: Watch,
+        watch: Freshness,
         started: Callable[[], object] = lambda: None,
         stopped: Callable[[], object] = lambda: None,
         origin: Origin | None = None,
@@ -81,15 +81,15 @@ class App(Generic[View]):
         stopping: Callable[[], bool] = lambda: False,
         mounts: Mapping[str, Application] | None = None,
         *,
-        watches: Iterable[Watch] = (),
-        chores: Iterable[Chore] = (),
+        watches: Iterable[Freshness] = (),
+        periodic_tasks: Iterable[PeriodicTask] = (),
         traffic: Traffic | None = None,
         log_requests: bool = False,
     ) -> None:
         self._dispatcher = dispatcher
         self._watch = watch
         self._watches = (watch, *watches)
-        self._chores = tuple(chores)
+        self._periodic_tasks = tuple(periodic_tasks)
         self._traffic = traffic or Traffic()
         self._log_requests = log_requests
         self._started = started
@@ -110,7 +110,7 @@ class App(Generic[View]):
             for beginning, mounted in self._mounts:
                 if scope["path"].startswith(beginning):
                     if self._watch.age() > STALE_SECONDS:
-                        await self._watch.age_to_tell()
+                        await self._watch.staleness()
                     await mounted(scope, self._receiving(receive), self._sending(send))
                     return
             await self._http(scope, receive, send)
@@ -141,7 +141,7 @@ class App(Generic[View]):
         else:
             received = len(body)
             if self._watch.age() > STALE_SECONDS:
-                age = await self._watch.age_to_tell()
+                age = await self._watch.staleness()
             content_type = headers.get(b"content-type", b"").decode("latin-1")
             base_url = partial(self._origin.base_url, scope)
             path = scope["path"]
@@ -192,9 +192,9 @@ class App(Generic[View]):
             news = self._news
             try:
                 return await self._try(incoming, attempt)
-            except NotYet as not_yet:
+            except LongPoll as long_poll:
                 loop = asyncio.get_running_loop()
-                deadline = deadline or loop.time() + not_yet.seconds
+                deadline = deadline or loop.time() + long_poll.seconds
                 try:
                     async with asyncio.timeout_at(deadline):
                         await news.wait()
@@ -208,7 +208,7 @@ class App(Generic[View]):
         for _ in range(FETCHES):
             try:
                 return self._dispatcher.answer(incoming, attempt)
-            except MustWait as missing:
+            except NotCached as missing:
                 fetch = missing.fetch
             if fetch is None or not await _fetched(fetch):
                 break
@@ -216,7 +216,7 @@ class App(Generic[View]):
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, self._dispatcher.answer, incoming, attempt)
 
-    def tell_news(self) -> None:
+    def notify_revision(self) -> None:
         """There is a new revision: whoever waits for one tries again. Can be called from any thread."""
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._spread_news)
@@ -231,7 +231,7 @@ class App(Generic[View]):
             if message["type"] == "lifespan.startup":
                 self._loop = asyncio.get_running_loop()
                 self._tasks = [asyncio.create_task(watch.run()) for watch in self._watches]
-                self._tasks += [asyncio.create_task(self._do(chore)) for chore in self._chores]
+                self._tasks += [asyncio.create_task(self._do(task)) for task in self._periodic_tasks]
                 self._tasks.append(asyncio.create_task(self._let_go_when_stopping()))
                 await send({"type": "lifespan.startup.complete"})
                 self._started()
@@ -248,12 +248,12 @@ class App(Generic[View]):
                 await send({"type": "lifespan.shutdown.complete"})
                 return
 
-    async def _do(self, chore: Chore) -> None:
+    async def _do(self, task: PeriodicTask) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            await asyncio.sleep(chore.every)
+            await asyncio.sleep(task.every)
             with suppress(ServiceUnavailable):  # whoever watches the database tells
-                await loop.run_in_executor(self._threads, chore.do)
+                await loop.run_in_executor(self._threads, task.do)
 
     async def _let_go_when_stopping(self) -> None:
         while True:
@@ -282,7 +282,7 @@ def _uuid(digits: str) -> str:
 async def _fetched(fetch: Callable[[], Awaitable[bool]]) -> bool:
     try:
         return await fetch()
-    except (MustWait, ServiceUnavailable):  # whoever may wait finds out, and tells it
+    except (NotCached, ServiceUnavailable):  # whoever may wait finds out, and tells it
         return False
 
 

@@ -34,7 +34,7 @@ class Row(Struct, frozen=True):
 WHO = {
     Right.KEY: "any key",
     Right.READ: "viewer of the project",
-    Right.CHANGE: "operator of the project",
+    Right.CHANGE: "editor of the project",
     Right.OPERATE: "operator account",
 }
 """The least role that an Action asks for, in words."""

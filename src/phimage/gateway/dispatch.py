@@ -10,9 +10,9 @@ import structlog
 from msgspec import Struct
 
 from phimage.errors import (
+    LongPoll,
     MissingAction,
-    MustWait,
-    NotYet,
+    NotCached,
     RequestError,
     ServiceUnavailable,
     TooLargeParam,
@@ -26,7 +26,7 @@ from phimage.gateway.params import Params, read_params
 from phimage.gateway.path import Pin, read_path
 from phimage.gateway.rate import RateLimit
 from phimage.gateway.registry import SMALL_BODY, Action, Call, Present, Registry
-from phimage.model.account import Household, User
+from phimage.model.account import Tenant, User
 from phimage.model.ids import ProjectId, PublicKey, Revision
 
 log = structlog.get_logger()
@@ -36,7 +36,7 @@ Seen = TypeVar("Seen", bound=Present, covariant=True)
 
 
 class Views(Protocol[Seen]):
-    """Where views of the catalogue come from. With `wait=False` a view raises MustWait instead of reading."""
+    """Where views of the catalogue come from. With `wait=False` a view raises NotCached instead of reading."""
 
     def now(self, *, wait: bool) -> Seen:
         """The newest revision."""
@@ -84,7 +84,7 @@ class Answer(Struct, frozen=True):
 class Attempt(Struct):
     """How far a request has come: it may be tried again where it can wait, and again when there is news.
 
-    `wait`: it may read the database. `patient`: it may raise NotYet. `counted`: it was counted against the rate of its key.
+    `wait`: it may read the database. `patient`: it may raise LongPoll. `counted`: it was counted against the rate of its key.
     `params`: its parameters, once they were read.
     """
 
@@ -99,14 +99,14 @@ class _Admitted(Struct, Generic[View], frozen=True):
 
     action: Action[View]
     request: Struct
-    household: Household
+    tenant: Tenant
     user: User
     key: PublicKey
     project: ProjectId
 
 
 class Dispatcher(Generic[View]):
-    """Answers requests. Never raises anything but MustWait and NotYet."""
+    """Answers requests. Never raises anything but NotCached and LongPoll."""
 
     def __init__(
         self,
@@ -127,7 +127,7 @@ class Dispatcher(Generic[View]):
         self._monotonic = monotonic
 
     def answer(self, incoming: Incoming, attempt: Attempt) -> Answer:
-        """The answer to a request. Raises MustWait or NotYet as the attempt allows."""
+        """The answer to a request. Raises NotCached or LongPoll as the attempt allows."""
         name = ""
         view: View | None = None
         try:
@@ -137,7 +137,7 @@ class Dispatcher(Generic[View]):
             admitted: _Admitted[View] | None = view.recall(_bytes_of(incoming))
             if admitted is not None:
                 name = admitted.action.name
-                self._check_each_time(admitted.household, admitted.key, incoming, attempt)
+                self._check_each_time(admitted.tenant, admitted.key, incoming, attempt)
             else:
                 if attempt.params is None:
                     attempt.params = read_params(incoming.method, incoming.content_type, incoming.query, incoming.body)
@@ -149,7 +149,7 @@ class Dispatcher(Generic[View]):
         except RequestError as error:
             revision = view.revision if view else None
             return Answer(envelope.failure(name, error), error.ret_code, revision, action=self._known(name))
-        except (MustWait, NotYet):
+        except (NotCached, LongPoll):
             raise
         except Exception:
             log.exception("request.failed", action=name, request_id=incoming.request_id)
@@ -174,21 +174,21 @@ class Dispatcher(Generic[View]):
 
     def _admit(self, name: str, params: Params, view: View, incoming: Incoming, attempt: Attempt) -> _Admitted[View]:
         """Every check that the catalogue is not asked for, in the order of wire-protocol B5."""
-        household, user, key = authenticate(params, view, explain=self._explain_signatures)
-        self._check_each_time(household, key, incoming, attempt)
+        tenant, user, key = authenticate(params, view, explain=self._explain_signatures)
+        self._check_each_time(tenant, key, incoming, attempt)
         action = self.registry.get(name)
         if action is None:
             raise UnknownAction(name)
         if len(incoming.body) > action.max_body:
             raise TooLargeParam("request", detail=f"at most {action.max_body} bytes for {name}")
-        project = authorize(action, params, household, user)
-        admitted = _Admitted(action, decode(action.request, params, action.needs), household, user, key, project)
+        project = authorize(action, params, tenant, user)
+        admitted = _Admitted(action, decode(action.request, params, action.needs), tenant, user, key, project)
         if len(incoming.body) + len(incoming.query) <= MAX_KEPT and not action.changes:
-            view.keep(_bytes_of(incoming), admitted, household.account.id, len(incoming.body) + len(incoming.query))
+            view.keep(_bytes_of(incoming), admitted, tenant.account.id, len(incoming.body) + len(incoming.query))
         return admitted
 
-    def _check_each_time(self, household: Household, key: PublicKey, incoming: Incoming, attempt: Attempt) -> None:
-        check_address(household, incoming.address)
+    def _check_each_time(self, tenant: Tenant, key: PublicKey, incoming: Incoming, attempt: Attempt) -> None:
+        check_address(tenant, incoming.address)
         if self._rate_limit is not None and not attempt.counted:
             self._rate_limit.spend(key, self._monotonic())
             attempt.counted = True
@@ -202,7 +202,7 @@ class Dispatcher(Generic[View]):
         headers: dict[str, str] = {}
         call = Call(
             view=view,
-            household=admitted.household,
+            tenant=admitted.tenant,
             user=admitted.user,
             key=admitted.key,
             project=admitted.project,

@@ -8,7 +8,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from msgspec import Struct
 
 from phimage.gateway.envelope import Encoded
-from phimage.model.account import Household, Key, PrivateKey, Right, User
+from phimage.model.account import Key, PrivateKey, Right, Tenant, User
 from phimage.model.ids import AccountId, ProjectId, PublicKey, Revision
 
 SMALL_BODY = 64 * 1024
@@ -24,14 +24,14 @@ class Present(Protocol):
         ...
 
     def may_wait(self) -> None:
-        """Raises MustWait if this view may not read, or ServiceUnavailable at once when reading would be in vain."""
+        """Raises NotCached if this view may not read, or ServiceUnavailable at once when reading would be in vain."""
         ...
 
     def key(self, public: PublicKey) -> tuple[Key, PrivateKey] | None:
         """A key that works now, opened."""
         ...
 
-    def household(self, account: AccountId) -> Household | None:
+    def tenant(self, account: AccountId) -> Tenant | None:
         """An account as it is now."""
         ...
 
@@ -55,7 +55,7 @@ class Call(Struct, Generic[View], frozen=True):
     """
 
     view: View
-    household: Household
+    tenant: Tenant
     user: User
     key: PublicKey
     project: ProjectId
@@ -71,7 +71,7 @@ class Call(Struct, Generic[View], frozen=True):
     @property
     def actor(self) -> str:
         """Who is calling, for the log: account/user and the public key."""
-        return f"{self.household.account.id}/{self.user.name} {self.key}"
+        return f"{self.tenant.account.id}/{self.user.name} {self.key}"
 
 
 class Action(Struct, Generic[View], frozen=True, kw_only=True):

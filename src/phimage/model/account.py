@@ -12,10 +12,10 @@ from phimage.model.ids import AccountId, ProjectId, PublicKey, UserId, ZoneId
 
 
 class Role(StrEnum):
-    """What a sub-user may do in a project: a viewer lists, an operator also changes custom images."""
+    """What a sub-user may do in a project: a viewer lists, an editor also changes custom images."""
 
     VIEWER = "viewer"
-    OPERATOR = "operator"
+    EDITOR = "editor"
 
 
 class Right(IntEnum):
@@ -121,7 +121,7 @@ class Membership(Struct, frozen=True):
     role: Role
 
 
-class Household(Struct, frozen=True):
+class Tenant(Struct, frozen=True):
     """An account with its users, projects and memberships: what decides who may do what."""
 
     account: Account
@@ -140,7 +140,7 @@ class Household(Struct, frozen=True):
         role = self.roles.get((project, user.id))
         if role is None:
             return Right.KEY
-        return Right.CHANGE if role is Role.OPERATOR else Right.READ
+        return Right.CHANGE if role is Role.EDITOR else Right.READ
 
     def members(self, project: ProjectId) -> int:
         """How many users of the account can see the project."""

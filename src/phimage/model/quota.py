@@ -14,7 +14,7 @@ class Quota(Struct, frozen=True):
     """
 
     project: ProjectId
-    limit: int
+    max_bytes: int
 
 
 class Use(Struct, frozen=True):

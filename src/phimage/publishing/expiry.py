@@ -12,16 +12,16 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from phimage.catalog import jobs
-from phimage.catalog.contents import CONTENTS, failed_before, withdraw_contents
+from phimage.catalog.image_bytes import IMAGE_BYTES, failed_before, withdraw_image_bytes
 from phimage.catalog.images import IMAGES
 from phimage.catalog.ownership import images_of_file
 from phimage.catalog.revisions import Author, Change
-from phimage.catalog.store import Catalog
+from phimage.catalog.views import Catalog
 from phimage.chunks import uploads
 from phimage.chunks.store import Store
-from phimage.model.content import Content
 from phimage.model.ids import ImageId, JobId
 from phimage.model.image import Image, ImageType, State
+from phimage.model.image_bytes import ImageBytes
 
 IDLE_SECONDS = 3600.0
 """An upload that got no part for so long is given up."""
@@ -69,7 +69,7 @@ def _give_up(change: Change, id: JobId, of_file: frozenset[ImageId]) -> bool:
         if image.type is ImageType.BASE and image.id not in of_file:
             _withdraw(change, image)
         else:
-            CONTENTS.put(change, replace(content, failure=IDLE_REASON))
+            IMAGE_BYTES.put(change, replace(content, failure=IDLE_REASON))
             IMAGES.put(change, replace(image, state=State.UNAVAILABLE))
     return True
 
@@ -82,11 +82,11 @@ def _withdraw_failed(change: Change, id: ImageId) -> bool:
     return True
 
 
-def _without_bytes(change: Change, id: ImageId) -> tuple[Image, Content] | None:
-    image, content = IMAGES.find(change.connection, id), CONTENTS.find(change.connection, id)
-    return None if image is None or content is None or content.here else (image, content)
+def _without_bytes(change: Change, id: ImageId) -> tuple[Image, ImageBytes] | None:
+    image, content = IMAGES.find(change.connection, id), IMAGE_BYTES.find(change.connection, id)
+    return None if image is None or content is None or content.stored else (image, content)
 
 
 def _withdraw(change: Change, image: Image) -> None:
-    withdraw_contents(change, [image.id], "the image was withdrawn")
+    withdraw_image_bytes(change, [image.id], "the image was withdrawn")
     IMAGES.withdraw(change, image)

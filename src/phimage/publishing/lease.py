@@ -12,7 +12,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
-from phimage.catalog import contents, jobs
+from phimage.catalog import image_bytes, jobs
 from phimage.catalog.engine import Database
 from phimage.errors import ServiceUnavailable
 from phimage.model.job import Job
@@ -65,7 +65,7 @@ class Lease:
 
     def reserve(self, size: int) -> None:
         """See `Step`."""
-        missing = contents.reserve(self._database, self._job.id, size)
+        missing = image_bytes.reserve(self._database, self._job.id, size)
         if missing is not None:
             whose = f"project {self._job.project}" if self._job.project else "base images"
             raise ImageRefused(f"the quota of {whose} has no room for a disk of {size} bytes: {missing} bytes are missing")

@@ -17,7 +17,7 @@ from phimage.formats.finding import Report
 from phimage.formats.limits import Limits
 from phimage.model.job import Job
 from phimage.publishing.errors import ImageRefused, SourceAway, refused_for
-from phimage.publishing.step import FETCH, Step
+from phimage.publishing.progress import FETCH, JobProgress
 from phimage.sources.checksums import find_digest
 from phimage.sources.codec import Compression, detect
 from phimage.sources.digest import TRUST, Digest, Expected, read_digest
@@ -60,7 +60,7 @@ class Head:
 
 
 @contextmanager
-def _fetching(step: Step) -> Iterator[None]:
+def _fetching(step: JobProgress) -> Iterator[None]:
     """A break of the source is the end of the work if that was cancelled, else SourceAway."""
     try:
         yield
@@ -69,7 +69,7 @@ def _fetching(step: Step) -> Iterator[None]:
         raise SourceAway(broken) from None
 
 
-def expected_of(job: Job, fetcher: Fetcher, step: Step) -> Expected:
+def expected_of(job: Job, fetcher: Fetcher, step: JobProgress) -> Expected:
     """What the original must have: the digest as given, or the one in a checksum file. Raises SourceError, SourceAway."""
     origin = job.origin
     if origin.digest:
@@ -88,7 +88,7 @@ def sent_digest(job: Job) -> Digest | None:
 
 
 def source_of(
-    job: Job, expected: Expected, store: Store, fetcher: Fetcher, work: Path, limits: Limits, step: Step
+    job: Job, expected: Expected, store: Store, fetcher: Fetcher, work: Path, limits: Limits, step: JobProgress
 ) -> tuple[Source, str]:
     """The original, and its name for messages. A URL is fetched into the work folder.
 
@@ -159,7 +159,7 @@ def bounded(limits: Limits, overrides: frozenset[str]) -> Iterator[Bounds]:
 
 
 def check_head(
-    head: bytes, size: int | None, stated: str, overrides: frozenset[str], limits: Limits, step: Step | None = None
+    head: bytes, size: int | None, stated: str, overrides: frozenset[str], limits: Limits, step: JobProgress | None = None
 ) -> None:
     """Look at the first bytes of an original, whose `size` may be known, before the rest comes. Raises ImageRefused.
 

@@ -32,7 +32,7 @@ from phimage.model.job import Job
 from phimage.publishing.errors import refused_for
 from phimage.publishing.facts import facts_of
 from phimage.publishing.original import bounded, expected_of, fetch_file, is_plain, sent_digest, source_of, work_file
-from phimage.publishing.step import CONVERT, EXAMINE, STORE, UNPACK, Step
+from phimage.publishing.progress import CONVERT, EXAMINE, STORE, UNPACK, JobProgress
 from phimage.sources.digest import Algorithm, Expected
 from phimage.sources.errors import WrongDigest
 from phimage.sources.fetch import Fetcher
@@ -77,7 +77,7 @@ class Pipeline:
         self._reserve = reserve
         self._now = now
 
-    def make(self, job: Job, step: Step) -> Made:
+    def make(self, job: Job, step: JobProgress) -> Made:
         """Make the disk of a job. May be repeated: what is in the store already is not written again.
 
         Raises ImageRefused, SourceError, SourceAway, StoreFailure, FormatError, WrongDisk, OSError, and what `step` raises.
@@ -111,7 +111,7 @@ class Pipeline:
         if job.origin.url:
             discard(fetch_file(self._work, job))
 
-    def _unpacked(self, job: Job, source: Source, where: str, expected: Expected, step: Step) -> tuple[Path, str]:
+    def _unpacked(self, job: Job, source: Source, where: str, expected: Expected, step: JobProgress) -> tuple[Path, str]:
         """The original without its compression, and its digest. Raises WrongDigest, ImageRefused."""
 
         def tell(progress: Progress) -> None:
@@ -135,7 +135,7 @@ class Pipeline:
             raise WrongDigest(where, expected=str(sent), origin="told by who sent it", found=found, size=reader.size)
         return file, str(digests[Algorithm.SHA256])
 
-    def _raw(self, job: Job, file: Path, examination: Examination, step: Step) -> Path:
+    def _raw(self, job: Job, file: Path, examination: Examination, step: JobProgress) -> Path:
         """The raw disk inside of a file. Raises QemuFailed, TooLarge."""
         if examination.format in (Format.RAW, Format.ISO):
             return file
@@ -165,7 +165,7 @@ class Pipeline:
                 raise refused_for(refusals)
             return examination.findings, facts_of(describe(reader))
 
-    def _stored(self, disk: Path, size: int, facts: dict[str, Any], step: Step) -> Written:
+    def _stored(self, disk: Path, size: int, facts: dict[str, Any], step: JobProgress) -> Written:
         """Cut into chunks, put, named by a manifest. A file whose size is no multiple of 512 is filled up with zeros."""
         looked = 0
 

@@ -13,17 +13,17 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from phimage.catalog import jobs
-from phimage.catalog.contents import CONTENTS
+from phimage.catalog.image_bytes import IMAGE_BYTES
 from phimage.catalog.images import IMAGES
 from phimage.catalog.revisions import Author, Change
-from phimage.catalog.store import Catalog
+from phimage.catalog.views import Catalog
 from phimage.chunks import uploads
 from phimage.chunks.errors import StoreFailure
-from phimage.chunks.hold import renew
+from phimage.chunks.gc_guard import renew
 from phimage.chunks.store import Store
 from phimage.errors import PhimageError, ServiceUnavailable, SetupError
-from phimage.model.content import Content, image_size
 from phimage.model.image import Image, State
+from phimage.model.image_bytes import ImageBytes, image_size
 from phimage.model.job import Job
 from phimage.publishing.errors import ImageRefused, Interrupted, JobLost, SourceAway
 from phimage.publishing.expiry import expire
@@ -190,7 +190,7 @@ class Worker:
             size = image_size(written.manifest.size)
             if image.size and image.size < size:
                 raise ImageRefused(f"the disk needs {size} GB and the image was announced with {image.size}")
-            CONTENTS.put(
+            IMAGE_BYTES.put(
                 change,
                 replace(
                     content,
@@ -207,7 +207,7 @@ class Worker:
                     facts=made.facts,
                 ),
             )
-            IMAGES.put(change, replace(image, state=content.wanted, size=image.size or size))
+            IMAGES.put(change, replace(image, state=content.target_state, size=image.size or size))
 
     def _fail(self, job: Job, reason: str) -> bool:
         """One revision: the image is Unavailable, and it is known why. False, and nothing has happened, when it was lost."""
@@ -215,7 +215,7 @@ class Worker:
         try:
             with self._catalog.change(self._author(job)) as change:
                 image, content = self._held(change, job, reason)
-                CONTENTS.put(change, replace(content, failure=reason))
+                IMAGE_BYTES.put(change, replace(content, failure=reason))
                 IMAGES.put(change, replace(image, state=State.UNAVAILABLE))
         except JobLost:
             bound.warning("job.lost")
@@ -240,13 +240,13 @@ class Worker:
         self.outcomes["let_go"] += 1
         jobs.let_go(self._catalog.database, job)
 
-    def _held(self, change: Change, job: Job, error: str) -> tuple[Image, Content]:
+    def _held(self, change: Change, job: Job, error: str) -> tuple[Image, ImageBytes]:
         """End the job and get what it is about. Raises JobLost when it was lost, or its image is gone."""
         if not jobs.finish(change.connection, job, error):
             raise JobLost(job.id)
         image = IMAGES.find(change.connection, job.image)
-        content = CONTENTS.find(change.connection, job.image)
-        if image is None or content is None or content.here:
+        content = IMAGE_BYTES.find(change.connection, job.image)
+        if image is None or content is None or content.stored:
             raise JobLost(job.id)
         return image, content
 

@@ -35,7 +35,7 @@ Which role may call which Action. A test reads this table and tries every cell.
 |---|---|
 | any key | a sub-user with a key that is not a member of the project |
 | viewer | a sub-user that is a viewer of the project it names |
-| operator | a sub-user that is an operator of the project it names: it may also change custom images |
+| editor | a sub-user that is an editor of the project it names: it may also change custom images |
 | main user | the main user of an account: it sees all projects of the account, and may leave ProjectId out |
 | operator account | the main user of an account that runs the cloud |
 
@@ -47,7 +47,7 @@ is the same for all of its roles.
 
 """
 
-COLUMNS = ("any key", "viewer", "operator", "main user", "operator account")
+COLUMNS = ("any key", "viewer", "editor", "main user", "operator account")
 """The roles of the table, weakest first."""
 
 YES, NO = "yes", "no"
@@ -78,7 +78,7 @@ def may(role: str, action: Action[View]) -> bool:
     """Whether a role may call an Action."""
     if action.right is Right.OPERATE:
         return role == "operator account"
-    minimum = {Right.READ: "viewer", Right.CHANGE: "operator"}.get(action.right, "any key") if action.project else "any key"
+    minimum = {Right.READ: "viewer", Right.CHANGE: "editor"}.get(action.right, "any key") if action.project else "any key"
     return COLUMNS.index(role) >= COLUMNS.index(minimum)
 
 

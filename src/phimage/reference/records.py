@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from phimage.catalog_file.document import Document
 from phimage.errors import REQUEST_ERRORS
 from phimage.gateway.describe import nested, rows_of
-from phimage.manifest.document import Document
 from phimage.reference.markdown import code, kind, limits, prose, table, title
 from phimage.settings import Settings
 

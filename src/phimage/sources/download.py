@@ -9,7 +9,7 @@ from phimage.errors import PhimageError
 from phimage.sources.answer import Answer, Version
 from phimage.sources.digest import Expected
 from phimage.sources.errors import SourceBroken
-from phimage.sources.judge import HEAD, Limits, check_fields, check_head, check_min_size, check_max_size, check_status
+from phimage.sources.judge import HEAD, Limits, check_fields, check_head, check_max_size, check_min_size, check_status
 from phimage.sources.partial import Partial
 from phimage.sources.progress import Meter
 from phimage.sources.space import EVERY, Room

@@ -13,7 +13,7 @@ from phimage.sources.checksums import LARGEST
 from phimage.sources.digest import TRUST, Algorithm, Digest, Digests, Expected
 from phimage.sources.download import Download, Early
 from phimage.sources.errors import SourceError, TooLarge
-from phimage.sources.judge import HEAD, Limits, check_fields, check_head, check_min_size, check_max_size, check_status
+from phimage.sources.judge import HEAD, Limits, check_fields, check_head, check_max_size, check_min_size, check_status
 from phimage.sources.local import LocalFile
 from phimage.sources.partial import Partial
 from phimage.sources.progress import Clock, Meter, Tell

@@ -25,14 +25,14 @@ from phimage.chunks.errors import StoreFailure
 from phimage.chunks.frame import Damaged
 from phimage.chunks.store import Store
 from phimage.chunks.uploads import MAX_FRAME, PART, check_frame, check_job, contiguous, pack_part, parts, put_part
-from phimage.errors import MustWait, RequestError
+from phimage.errors import NotCached, RequestError
 from phimage.model.ids import JobId
 from phimage.refusal import Answer, again_later, of_request_error, refusal
 from phimage.uploads.announced import Announced, read_announced
 from phimage.uploads.answer import Refused, of_store_failure
+from phimage.uploads.authorizer import Closed, Method, Upload, UploadAccessRequest, UploadAuthorizer
 from phimage.uploads.body import Body, Gone, Limits, Message, Receive, Send, TooLong, TooSlow
 from phimage.uploads.digest import WrongDigest, check_content
-from phimage.uploads.door import Asked, Closed, Door, Method, Upload
 
 log = structlog.get_logger()
 
@@ -46,14 +46,14 @@ class Uploads:
     def __init__(
         self,
         store: Store,
-        door: Door,
+        authorizer: UploadAuthorizer,
         address: Callable[[Message], str],
         new_request_id: Callable[[], str],
         limits: Limits | None = None,
     ) -> None:
         """`address` tells the caller's from a scope of ASGI."""
         self._store = store
-        self._door = door
+        self._authorizer = authorizer
         self._address = address
         self._new_request_id = new_request_id
         self._limits = limits or Limits()
@@ -89,7 +89,7 @@ class Uploads:
         if scope["method"] != allowed:
             raise Refused(refusal(405, "Method not allowed", f"only {allowed} is answered here", headers={"Allow": allowed}))
         query = scope["query_string"].decode("utf-8", "replace")
-        upload = await self._open(Asked(job, allowed, query, self._address(scope), request_id, wait=False))
+        upload = await self._open(UploadAccessRequest(job, allowed, query, self._address(scope), request_id, wait=False))
         if found[2] is None:
             return await self._in_thread(lambda: self._tell(upload.job))
         announced = read_announced(int(found[2]), scope["headers"])
@@ -99,13 +99,13 @@ class Uploads:
             content = await _read(body, announced)
             return await self._in_thread(lambda: self._keep(upload, announced, content))
 
-    async def _open(self, asked: Asked) -> Upload:
+    async def _open(self, asked: UploadAccessRequest) -> Upload:
         try:
             try:
-                return self._door.open(asked)
-            except MustWait:
+                return self._authorizer.open(asked)
+            except NotCached:
                 loop = asyncio.get_running_loop()
-                return await loop.run_in_executor(self._threads, self._door.open, replace(asked, wait=True))
+                return await loop.run_in_executor(self._threads, self._authorizer.open, replace(asked, wait=True))
         except RequestError as error:
             raise Refused(of_request_error(error)) from None
         except Closed as closed:

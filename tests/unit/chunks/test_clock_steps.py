@@ -6,9 +6,9 @@ from itertools import product
 
 import pytest
 
-from phimage.chunks.collect import collect
 from phimage.chunks.errors import BadManifest, Lost
-from phimage.chunks.hold import renew
+from phimage.chunks.gc import collect
+from phimage.chunks.gc_guard import renew
 from phimage.chunks.layout import MIN_GRACE_SECONDS, ManifestDigest
 from phimage.chunks.memory import MemoryStore
 from phimage.chunks.read import open_disk

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from phimage.model.account import Account, Household, PrivateKey, Right, Role
+from phimage.model.account import Account, PrivateKey, Right, Role, Tenant
 from phimage.model.ids import ProjectId, UserId, ZoneId
 from tests.examples import account, membership, project, user
 
@@ -73,13 +73,13 @@ def test_a_network_of_one_kind_allows_no_address_of_the_other(limited: Account) 
 
 
 MAIN, SUB, STRANGER = user(50_000_001, main=True), user(50_000_002), user(50_000_003)
-HOUSEHOLD = Household(
+HOUSEHOLD = Tenant(
     account=account(),
     users={found.id: found for found in (MAIN, SUB, STRANGER)},
     projects={found.id: found for found in (project("org-default", default=True), project("org-a"), project("org-b"))},
     roles={
         (of.project, of.user): of.role
-        for of in (membership("org-a", SUB.id, role=Role.VIEWER), membership("org-b", SUB.id, role=Role.OPERATOR))
+        for of in (membership("org-a", SUB.id, role=Role.VIEWER), membership("org-b", SUB.id, role=Role.EDITOR))
     },
 )
 
@@ -116,9 +116,9 @@ def test_the_default_project_is_the_one_that_is_marked() -> None:
 
 
 def test_without_a_marked_project_there_is_no_default() -> None:
-    household = Household(account=account(), users={}, projects={ProjectId("org-a"): project("org-a")}, roles={})
+    tenant = Tenant(account=account(), users={}, projects={ProjectId("org-a"): project("org-a")}, roles={})
 
-    assert household.default_project() is None
+    assert tenant.default_project() is None
 
 
 def test_members_of_a_project_are_the_main_user_and_those_with_a_role() -> None:

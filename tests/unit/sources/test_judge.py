@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from phimage.sources.errors import AnswerRefused, TooLarge
-from phimage.sources.judge import Limits, check_head, check_min_size, check_max_size
+from phimage.sources.judge import Limits, check_head, check_max_size, check_min_size
 
 
 @pytest.mark.parametrize(

@@ -20,12 +20,12 @@ class Steps:
     def __init__(self, failures: int, *, bytes_each: int = 0, after: float = 0.0) -> None:
         self.left = failures
         self.waits: list[float] = []
-        self.here = 0
+        self.stored = 0
         self.bytes_each = bytes_each
         self.after = after
 
     def __call__(self) -> str:
-        self.here += self.bytes_each
+        self.stored += self.bytes_each
         if self.left == 0:
             return "done"
         self.left -= 1
@@ -43,7 +43,7 @@ def test_it_gives_up_after_so_many_tries_and_says_what_is_kept() -> None:
     with pytest.raises(
         SourceBroken, match=r"the connection broke, 8 times in a row .*80 bytes are kept: run the same again"
     ) as told:
-        persist(steps, Retry(), steps.waits.append, lambda: steps.here)
+        persist(steps, Retry(), steps.waits.append, lambda: steps.stored)
     assert len(steps.waits) == 7
     assert told.value.offset == 80
 
@@ -56,14 +56,14 @@ def test_it_does_not_promise_what_it_has_not() -> None:
 
 def test_progress_makes_earlier_failures_forgotten() -> None:
     steps = Steps(50, bytes_each=PROGRESS)
-    assert persist(steps, Retry(tries=2), steps.waits.append, lambda: steps.here) == "done"
+    assert persist(steps, Retry(tries=2), steps.waits.append, lambda: steps.stored) == "done"
     assert steps.waits == [1.0] * 50
 
 
 def test_little_progress_is_none() -> None:
     steps = Steps(50, bytes_each=PROGRESS // 10)
     with pytest.raises(SourceBroken):
-        persist(steps, Retry(tries=5), steps.waits.append, lambda: steps.here)
+        persist(steps, Retry(tries=5), steps.waits.append, lambda: steps.stored)
 
 
 def test_a_server_may_ask_for_a_longer_wait_but_not_for_any() -> None:

@@ -1,5 +1,0 @@
-"""Sending a file to phimage in parts. `upload` is all that others need; no command line and no gateway is in here."""
-
-from phimage.uploader.send import Sent, upload
-
-__all__ = ["Sent", "upload"]

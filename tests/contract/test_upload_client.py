@@ -1,0 +1,306 @@
+"""Sending files to a real server: what is there is not sent again, and what breaks goes on."""
+
+from __future__ import annotations
+
+import io
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+from msgspec import Struct
+
+from phimage.chunks.decorators import Operation, Wrapped
+from phimage.chunks.errors import StoreFailure
+from phimage.chunks.memory import MemoryStore
+from phimage.chunks.store import Store
+from phimage.chunks.uploads import PART, UploadSource, pack_part, parts, put_part
+from phimage.errors import ClientError, ServiceUnavailable, Unreachable
+from phimage.sources.digest import Algorithm, given
+from phimage.sources.errors import SourceBroken, SourceError, WrongDigest
+from phimage.sources.local import LocalFile
+from phimage.sources.progress import Progress
+from phimage.sources.retry import Retry
+from phimage.sources.stream import Stream
+from phimage.upload_client import Sent, upload
+from phimage.uploads.app import Uploads
+from phimage.uploads.authorizer import Closed, UploadAccessRequest
+from tests.unit.sources.server import Exchange, Server, wait_for
+from tests.uploading import JOB, TICKET, CuttingProxy, Keeper, caller, disk, free_port, request_id, served
+
+QUICK = Retry(tries=4, first=0.001, max_pause=0.002, max_wait=0.002)
+WHOLE = disk(3 * PART + 12345)
+
+
+class Served(Struct, frozen=True):
+    store: Store
+    keeper: Keeper
+    url: str
+
+    def open_url(self) -> str:
+        return f"{self.url}?{self.keeper.ticket}"
+
+    def send(self, data: bytes = WHOLE, open_url: Callable[[], str] | None = None) -> Sent:
+        return upload(Stream(io.BytesIO(data)), open_url or self.open_url, retry=QUICK)
+
+    def whole(self, size: int = len(WHOLE)) -> bytes:
+        with UploadSource(self.store, JOB, size).open() as reader:
+            return reader.read(size + 1)
+
+
+@contextmanager
+def serving(keeper: Keeper | None = None, store: Store | None = None) -> Iterator[Served]:
+    found, authorizer = MemoryStore() if store is None else store, keeper or Keeper()
+    with served(Uploads(found, authorizer, caller, request_id)) as url:
+        yield Served(found, authorizer, url)
+
+
+@pytest.fixture
+def server() -> Iterator[Served]:
+    with serving() as found:
+        yield found
+
+
+# a file and its bytes
+
+
+@pytest.mark.parametrize("size", [1, PART - 1, PART, PART + 1, 2 * PART])
+def test_a_file_arrives_as_it_is(server: Served, tmp_path: Path, size: int) -> None:
+    (tmp_path / "disk.raw").write_bytes(WHOLE[:size])
+
+    sent = upload(LocalFile(tmp_path / "disk.raw"), server.open_url)
+
+    assert (sent.size, sent.sent) == (size, size)
+    assert sent.digests[Algorithm.SHA256].hex == sha256(WHOLE[:size]).hexdigest()
+    assert server.whole(size) == WHOLE[:size]
+
+
+def test_what_is_there_is_not_sent_again_and_is_still_in_the_digest(server: Served) -> None:
+    assert server.send().sent == len(WHOLE)
+    before = server.keeper.puts()
+
+    again = server.send()
+
+    assert (again.sent, server.keeper.puts()) == (0, before)
+    assert again.digests[Algorithm.SHA256].hex == sha256(WHOLE).hexdigest()
+
+
+def test_only_what_is_missing_or_of_other_bytes_is_sent(server: Served) -> None:
+    raw = [WHOLE[number * PART : (number + 1) * PART] for number in range(4)]
+    for number, data in ((1, raw[1]), (2, raw[2][::-1]), (3, raw[3][:-1])):
+        put_part(server.store, JOB, number, pack_part(data, sha256(data).digest()))
+
+    assert server.send().sent == len(raw[0]) + len(raw[2]) + len(raw[3])
+    assert server.whole() == WHOLE
+
+
+def test_parts_of_a_longer_file_are_told(server: Served) -> None:
+    server.send()
+
+    with pytest.raises(ClientError, match="longer file"):
+        server.send(WHOLE[:PART])
+
+
+def test_wrong_bytes_and_no_bytes_are_told(server: Served) -> None:
+    with pytest.raises(WrongDigest):
+        upload(Stream(io.BytesIO(b"bytes")), server.open_url, expected=given(f"sha512:{'1' * 128}"))
+    with pytest.raises(SourceError, match="empty"):
+        server.send(b"")
+
+
+# what breaks
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_connection_that_is_cut_at_random_places_brings_the_file_nevertheless(server: Served, seed: int) -> None:
+    chance = random.Random(seed)
+    patient = Retry(tries=1000, first=0.001, max_pause=0.002)
+    first = iter([10_000])
+
+    def cut() -> int | None:
+        return next(first, chance.choice([chance.randrange(1000), chance.randrange(3 << 20), None]))
+
+    with CuttingProxy(server.url, cut) as proxy:
+        sent = upload(Stream(io.BytesIO(WHOLE)), lambda: f"{proxy.url}?{TICKET}", retry=patient)
+
+    assert proxy.cuts > 0
+    assert (sent.size, sent.digests[Algorithm.SHA256].hex) == (len(WHOLE), sha256(WHOLE).hexdigest())
+    assert server.whole() == WHOLE
+
+
+def test_it_gives_up_says_that_the_same_goes_on_and_does(server: Served) -> None:
+    raw = [random.Random(number).randbytes(PART) for number in range(4)]
+    connections = 0
+
+    def cut() -> int | None:
+        """The first connection lives; the others begin when it has brought a part, and die in the middle of theirs."""
+        nonlocal connections
+        connections += 1
+        if connections == 1:
+            return None
+        assert wait_for(lambda: bool(parts(server.store, JOB)), 60)
+        return PART // 2
+
+    with CuttingProxy(server.url, cut) as proxy:
+        with pytest.raises(SourceBroken, match="run the same again") as raised:
+            upload(Stream(io.BytesIO(b"".join(raw))), lambda: f"{proxy.url}?{TICKET}", retry=QUICK)
+        assert proxy.cuts >= QUICK.tries
+
+    assert "Ticket" not in str(raised.value)
+    kept = sum(part.size for part in parts(server.store, JOB))
+    assert 0 < server.send(b"".join(raw)).sent <= 4 * PART - kept
+    assert server.whole(4 * PART) == b"".join(raw)
+
+
+def test_a_server_that_is_not_there_is_told(server: Served) -> None:
+    with pytest.raises(SourceBroken, match="try again later") as raised:
+        server.send(open_url=lambda: f"http://127.0.0.1:{free_port()}/uploads/{JOB}?{TICKET}")
+
+    assert "4 times in a row" in str(raised.value)
+    assert "Ticket" not in str(raised.value)
+
+
+def test_an_expired_ticket_is_renewed() -> None:
+    keeper = Keeper()
+
+    def expire(_: UploadAccessRequest) -> None:
+        if keeper.puts() == 2 and keeper.ticket == TICKET:
+            keeper.ticket = "Ticket=next"
+
+    keeper._before = expire
+    opened: list[str] = []
+
+    with serving(keeper) as server:
+
+        def open_url() -> str:
+            opened.append(server.open_url())
+            return opened[-1]
+
+        sent = server.send(open_url=open_url)
+        assert server.whole() == WHOLE
+
+    assert sent.sent == len(WHOLE)
+    assert opened == [f"{server.url}?{TICKET}", f"{server.url}?Ticket=next"]
+
+
+def test_a_ticket_that_is_never_good_is_told_at_once() -> None:
+    with serving() as server:
+        with pytest.raises(ClientError, match="Token Not Exists") as raised:
+            server.send(open_url=lambda: f"{server.url}?Ticket=bad")
+        assert len(server.keeper.asked) == 2
+
+    assert "Ticket=" not in str(raised.value)
+
+
+def test_who_gives_the_urls_may_be_out_of_reach_for_a_while(server: Served) -> None:
+    failures = iter([Unreachable("no answer"), Unreachable("no answer")])
+
+    def open_url() -> str:
+        if failure := next(failures, None):
+            raise failure
+        return server.open_url()
+
+    assert server.send(open_url=open_url).sent == len(WHOLE)
+
+
+def test_a_server_that_is_busy_is_asked_again() -> None:
+    chance = random.Random(1)
+
+    def busy(_: UploadAccessRequest) -> None:
+        if chance.random() < 0.5:
+            raise ServiceUnavailable
+
+    with serving(Keeper(before=busy)) as server:
+        patient = Retry(tries=1000, first=0.001, max_pause=0.002, max_wait=0.002)
+        upload(Stream(io.BytesIO(WHOLE)), server.open_url, retry=patient)
+        assert server.whole() == WHOLE
+
+
+def full(operation: Operation, _sent: int, call: Callable[[], object]) -> object:
+    if operation == "put":
+        raise StoreFailure("put", "name", "no space")
+    return call()
+
+
+def test_a_full_store_and_a_closed_upload_end_it_at_once_with_what_to_do() -> None:
+    with serving(store=Wrapped(MemoryStore(), full)) as server:  # type: ignore[arg-type]  # it gives what the call gives
+        with pytest.raises(ClientError, match=r"store is full.*run the same again"):
+            server.send()
+        assert server.keeper.puts() <= 3
+
+    def close(asked: UploadAccessRequest) -> None:
+        if asked.method == "PUT":
+            raise Closed("the job is done")
+
+    with serving(Keeper(before=close)) as server, pytest.raises(ClientError, match=r"the job is done.*HTTP 409"):
+        server.send()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"<html>",
+        b"{}",
+        b'{"PartSize":0,"Parts":[]}',
+        b'{"PartSize":67108865,"Parts":[]}',
+        b'{"PartSize":"1","Parts":[]}',
+        b'{"PartSize":1048576,"Parts":[{"Part":0,"Size":1}]}',
+    ],
+)
+def test_an_answer_that_is_not_one_of_phimage_is_told(body: bytes) -> None:
+    def handler(exchange: Exchange) -> None:
+        exchange.answer(200, body)
+
+    with Server(handler) as server, pytest.raises(ClientError):
+        upload(Stream(io.BytesIO(WHOLE)), server.url, retry=QUICK)
+
+
+def test_a_redirect_is_not_followed_with_the_ticket() -> None:
+    def handler(exchange: Exchange) -> None:
+        exchange.answer(302, b"", {"Location": "/elsewhere"})
+
+    with Server(handler) as server:
+        with pytest.raises(ClientError, match="HTTP 302"):
+            upload(Stream(io.BytesIO(WHOLE)), server.url, retry=QUICK)
+        assert len(server.requests) == 1
+
+
+# what is told on the way
+
+
+def test_what_a_listener_raises_ends_it(server: Served) -> None:
+    class Enough(Exception):
+        pass
+
+    def tell(_: Progress) -> None:
+        raise Enough
+
+    with pytest.raises(Enough):
+        upload(Stream(io.BytesIO(WHOLE)), server.open_url, tell=tell)
+
+
+def test_progress_ends_at_the_whole(server: Served, tmp_path: Path) -> None:
+    (tmp_path / "disk.raw").write_bytes(WHOLE)
+    told: list[Progress] = []
+
+    upload(LocalFile(tmp_path / "disk.raw"), server.open_url, tell=told.append)
+
+    assert (told[-1].done, told[-1].total) == (len(WHOLE), len(WHOLE))
+    assert all(0 <= report.done <= len(WHOLE) for report in told)
+
+
+def test_ctrl_c_keeps_what_was_sent_and_the_same_goes_on(server: Served) -> None:
+    class Interrupted(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            if self.tell() >= 2 * PART:
+                raise KeyboardInterrupt
+            return super().read(size)
+
+    with pytest.raises(KeyboardInterrupt):
+        upload(Stream(Interrupted(WHOLE)), server.open_url, retry=QUICK)
+
+    kept = sum(part.size for part in parts(server.store, JOB))
+    assert 0 < server.send().sent <= len(WHOLE) - kept
+    assert server.whole() == WHOLE
