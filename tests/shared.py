@@ -20,7 +20,7 @@ _PIPE = "pipe"
 END_SECONDS = 20
 
 _HOLD = """
-exec 3<&0
+exec 3<&0 2>/dev/null
 folder=$1 signal=$2
 shift 2
 (

@@ -46,6 +46,8 @@ def disk(folder: Path, *, mebibytes: int = 6, seed: int = 1) -> Path:
     sfdisk(path, "label: dos\nstart=2048, type=83, bootable\n", mebibytes * MIB)
     chance = random.Random(seed)
     with path.open("r+b") as file:
+        file.seek(440)  # the disk's own id in its partition table
+        file.write(seed.to_bytes(4, "little"))
         for number in range(1, mebibytes, 2):
             file.seek(number * MIB)
             file.write(chance.randbytes(MIB // 2))
