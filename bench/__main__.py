@@ -25,7 +25,7 @@ HERE = Path(__file__).parent
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
 QUICK = 100_000
 BUFFERS = "256MB"
-"""What PostgreSQL keeps in memory, of 1 GB for the largest catalogue."""
+"""`shared_buffers` of PostgreSQL; the largest catalogue has 1 GB."""
 
 
 def main() -> None:
@@ -55,19 +55,19 @@ def main() -> None:
 
 
 def _catalogues(
-    sizes: Sequence[int], postgresql: bool, work: Path, effort: measure.Effort, tell: measure.Told
+    sizes: Sequence[int], postgresql: bool, work: Path, effort: measure.Effort, announce: measure.Announce
 ) -> Iterator[measure.Catalogue]:
     places = []
     for images in sizes:
-        tell(f"{images:,} images: the catalogue, which takes a while the first time")
+        announce(f"{images:,} images: the catalogue, which takes a while the first time")
         places.append(measure.Place(catalogue.folder(images), "", images))
         topology = _topology(Settings(data_dir=str(places[-1].data)))
-        yield measure.catalogue(places[-1], places[0], topology, work, effort, tell)
+        yield measure.catalogue(places[-1], places[0], topology, work, effort, announce)
     if postgresql:
-        tell(f"{sizes[-1]:,} images: the catalogue on PostgreSQL, which takes a while")
+        announce(f"{sizes[-1]:,} images: the catalogue on PostgreSQL, which takes a while")
         with _on_postgresql(sizes[-1], work) as settings:
             place = measure.Place(settings.data_folder, settings.database, sizes[-1])
-            yield measure.catalogue(place, places[0], _topology(settings), work, effort, tell)
+            yield measure.catalogue(place, places[0], _topology(settings), work, effort, announce)
 
 
 @contextmanager

@@ -34,7 +34,7 @@ from phimage.settings import Settings
 CACHE = Path(__file__).parent / ".cache"
 SEED = 20_261_125
 VERSION = 1
-"""Count it up when the same size shall be another catalogue."""
+"""Version of the generated data: increase it when the generator changes, so that cached catalogues are made anew."""
 
 BASE_IMAGES = 300
 PROJECT_IMAGES = 10
@@ -42,16 +42,16 @@ ACCOUNT_PROJECTS = 2
 LARGE = 10_000
 LARGE_FROM = 100_000
 OPENED = 1_700_000_000
-"""When everything was made, in Unix seconds."""
+"""Creation time of every record, in Unix seconds."""
 _BATCH = 10_000
-"""Records in one revision."""
+"""Records per revision."""
 
 Record = TypeVar("Record")
 Add = Callable[[Change, Iterable[Record]], None]
 
 
 class Tenant(Struct, frozen=True):
-    """A project as a client knows it: its keys, and the zone that its images are in."""
+    """A project as a client sees it: its keys, and the zone of its images."""
 
     project: ProjectId
     public: str
@@ -61,7 +61,7 @@ class Tenant(Struct, frozen=True):
 
 
 def folder(images: int) -> Path:
-    """The data folder of a catalogue of so many custom images, made when it is asked for first."""
+    """The data folder of a catalogue with that many custom images. The first call makes it."""
     found = CACHE / f"catalogue-{images}-{VERSION}-{schema.newest()}"
     if not found.exists():
         draft = found.with_suffix(".draft")
@@ -72,7 +72,7 @@ def folder(images: int) -> Path:
 
 
 def fill(settings: Settings, images: int) -> None:
-    """Make an installation with a catalogue of so many custom images."""
+    """Make an installation whose catalogue has that many custom images."""
     prepare(settings)
     catalog = open_catalog(settings)
     try:
@@ -93,7 +93,7 @@ def fill(settings: Settings, images: int) -> None:
 
 
 def projects(images: int) -> int:
-    """How many projects a catalogue of so many custom images has."""
+    """The number of projects in a catalogue with that many custom images."""
     return images // PROJECT_IMAGES
 
 
@@ -105,7 +105,7 @@ def tenant(number: int, topology: Topology) -> Tenant:
 
 
 def custom_images(images: int, topology: Topology, random: Random) -> Iterator[Image]:
-    """The custom images. All those of a project are in its zone, and run on one or two machine types of it."""
+    """The custom images. The images of a project are in its zone and run on one or two machine types of that zone."""
     large = LARGE if images >= LARGE_FROM else 0
     for number in range(images):
         owner = 0 if number < large else number % projects(images)

@@ -1,4 +1,4 @@
-"""`python -m bench.chunk_size BASE OTHER...`: what chunk sizes cost, on real raw disks.
+"""`python -m bench.chunk_size BASE OTHER...`: the cost of chunk sizes, on real raw disks.
 
 For each size: what the base takes in a memory store, and what each other disk adds to those before it. How the disks of
 docs/store-format.md were made, as root on Debian 12:

@@ -158,7 +158,7 @@ def download(
 
 @contextmanager
 def nginx(files: Path, folder: Path) -> Iterator[str]:
-    """nginx on a folder, as a distribution sets it up, with sendfile."""
+    """nginx on a folder, with the configuration of a distribution and sendfile."""
     port = servers.free_port()
     config = folder / "nginx.conf"
     config.write_text(
@@ -186,7 +186,7 @@ def _memory(pid: int) -> float:
 
 
 def report(files: dict[str, Path], seconds: Seconds, memory: list[tuple[float, float]]) -> str:
-    """What was measured, as a page."""
+    """The results as a page."""
     median = {name: statistics.median(values) for name, values in seconds.items()}
 
     def row(name: str, *floors: str) -> str:

@@ -16,30 +16,30 @@ from bench.catalogue import LARGE_FROM, projects, tenant
 from phimage.model.topology import Topology
 
 COLD_RATE = 4_000
-"""More cold questions a second than any server here answers: so many are laid ready for a run."""
+"""Cold requests prepared for each second of a run: more than any server here answers."""
 WARM_UP = 200
-"""Cold questions that come before the measurement: no places and base images are known before them."""
+"""Cold requests sent before the measurement, so that places and base images are cached."""
 
 
 class Ratio(Struct, frozen=True):
-    """Runs of floor and product in turn."""
+    """Alternating runs of floor and product."""
 
     floor: list[wrk.Load]
     ours: list[wrk.Load]
 
     @property
     def median(self) -> float:
-        """Requests per second, as a part of the floor's."""
+        """Requests per second as a fraction of the floor's."""
         return statistics.median(self._each())
 
     @property
     def spread(self) -> tuple[float, float]:
-        """The lowest and the highest run's ratio."""
+        """The lowest and the highest ratio of a run."""
         return min(self._each()), max(self._each())
 
     @property
     def errors(self) -> int:
-        """Requests that were not answered well."""
+        """Failed requests."""
         return sum(load.errors for load in [*self.floor, *self.ours])
 
     def _each(self) -> list[float]:
@@ -59,7 +59,7 @@ class HalfLoad(Struct, frozen=True):
 
 
 class Pages(Struct, frozen=True):
-    """Median milliseconds of a page of the large project that was not asked for before."""
+    """Median milliseconds of a page of the large project that no cache holds."""
 
     first: float
     last: float
@@ -80,13 +80,13 @@ class Catalogue(Struct, frozen=True):
 
 
 class Effort(Struct, frozen=True):
-    """How long to measure: seconds of a run, and how many runs of each."""
+    """How long to measure: seconds per run, and the number of runs."""
 
     seconds: int
     rounds: int
 
 
-Told = Callable[[str], None]
+Announce = Callable[[str], None]
 
 
 class Place(Struct, frozen=True):
@@ -97,17 +97,17 @@ class Place(Struct, frozen=True):
     images: int
 
 
-def catalogue(place: Place, smallest: Place, topology: Topology, work: Path, effort: Effort, tell: Told) -> Catalogue:
+def catalogue(place: Place, smallest: Place, topology: Topology, work: Path, effort: Effort, announce: Announce) -> Catalogue:
     """Measure one catalogue, beside the smallest."""
     data, url, images = place.data, place.url, place.images
     database = "PostgreSQL" if url else "SQLite"
     name = f"{images:,} images on {database}"
     with servers.phimage(data, url) as running:
-        tell(f"{name}: start")
+        announce(f"{name}: start")
         servers.ask(running.url, mixes.one(tenant(0, topology)))
         start_seconds = time.perf_counter() - running.started
         idle = running.worker_megabytes()
-        tell(f"{name}: hot mix")
+        announce(f"{name}: hot mix")
         bodies = mixes.hot(images, topology)
         answers = [servers.ask(running.url, body) for body in bodies]
         with servers.bare(answers, work) as floor:
@@ -115,9 +115,9 @@ def catalogue(place: Place, smallest: Place, topology: Topology, work: Path, eff
             half = half_load(running.url, bodies, hot, None if place == smallest else smallest, topology, work, effort)
             cold, pages = None, None
             if images >= LARGE_FROM:
-                tell(f"{name}: cold mix")
+                announce(f"{name}: cold mix")
                 cold = cold_ratio(floor, running.url, images, topology, work, effort)
-                tell(f"{name}: pages")
+                announce(f"{name}: pages")
                 pages = page_times(running.url, topology)
         return Catalogue(images, database, start_seconds, hot, half, cold, pages, idle, running.worker_megabytes())
 
@@ -133,7 +133,7 @@ def ratio(floor: str, ours: str, bodies: Callable[[], Sequence[str]], work: Path
 
 
 def cold_ratio(floor: str, ours: str, images: int, topology: Topology, work: Path, effort: Effort) -> Ratio:
-    """Questions that were not asked before; each run has its own, and ends before they do."""
+    """Requests that no cache holds. Each run has its own, more than it can send."""
     questions = mixes.cold(images, topology)
     for body in islice(questions, WARM_UP):
         servers.ask(ours, body)
@@ -148,7 +148,7 @@ def cold_ratio(floor: str, ours: str, images: int, topology: Topology, work: Pat
 def half_load(
     url: str, bodies: Sequence[str], hot: Ratio, smallest: Place | None, topology: Topology, work: Path, effort: Effort
 ) -> HalfLoad:
-    """32 clients that rest between requests, so that half of what the server can do comes; in turn with the smallest."""
+    """Half of the maximum load: 32 clients that pause between requests; alternates with the smallest catalogue."""
     limit = statistics.median(load.requests_per_second for load in hot.ours)
     pause = wrk.half_load_pause(limit)
 
@@ -176,7 +176,7 @@ def half_load(
 
 
 def page_times(url: str, topology: Topology) -> Pages:
-    """Ask for first and last pages in turn."""
+    """Request first and last pages alternately."""
     first, last = mixes.pages(topology)
     servers.ask(url, first.pop())  # the project's images are read
     found = [(_time(url, one), _time(url, other)) for one, other in zip(first, last, strict=False)]

@@ -1,4 +1,4 @@
-"""What is asked: signed form bodies of `DescribePHostImage`, seeded, for each mix of the goals."""
+"""Request mixes: signed form bodies of `DescribePHostImage`, seeded, one mix for each goal."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PAGE = 20
 
 
 def one(tenant: Tenant) -> str:
-    """The plainest question: the first page of a zone."""
+    """The simplest request: the first page of a zone."""
     return _body(tenant)
 
 
@@ -27,7 +27,7 @@ def own_images(tenant: Tenant) -> str:
 
 
 def hot(images: int, topology: Topology) -> list[str]:
-    """1,000 different queries over 200 keys, or over as many as there are; the accounts are spread over the whole catalogue."""
+    """1,000 different requests of at most 200 keys; the accounts are spread over the whole catalogue."""
     random = Random(SEED)
     accounts = random.sample(range(projects(images) // ACCOUNT_PROJECTS), min(HOT_KEYS, projects(images) // ACCOUNT_PROJECTS))
     bodies: dict[str, None] = {}
@@ -38,7 +38,7 @@ def hot(images: int, topology: Topology) -> list[str]:
 
 
 def cold(images: int, topology: Topology) -> Iterator[str]:
-    """Every query once, each of a project that was not asked for before; only in the second half do accounts come again."""
+    """Each request once, each for a new project; only the second half repeats accounts."""
     random = Random(SEED + 1)
     numbers = list(range(projects(images)))
     for number in chain.from_iterable(numbers[start::ACCOUNT_PROJECTS] for start in range(ACCOUNT_PROJECTS)):
@@ -54,7 +54,7 @@ def pages(topology: Topology) -> tuple[list[str], list[str]]:
 
 
 def _varied(number: int, topology: Topology, random: Random) -> str:
-    """A page of one kind or another, with at least a page of images in most of them."""
+    """A page of one of several kinds; most queries match at least a page of images."""
     owner = tenant(number, topology)
     kinds = sorted(topology.offered[owner.zone])
     kind = random.choice(kinds)

@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from bench import servers, wrk
 from bench.catalogue import CACHE
-from bench.measure import Effort, Told
+from bench.measure import Announce, Effort
 from bench.mixes import PAGE
 
 START_SECONDS = 60
@@ -26,7 +26,7 @@ INSTALL_SECONDS = 900
 
 
 class Peer(Struct, frozen=True):
-    """What a program reached, beside the floor that returns its own bytes. Without requests it did not run: see the note."""
+    """The throughput of a program beside its floor. A program without requests did not run; the note says why."""
 
     name: str
     requests_per_second: float
@@ -34,11 +34,11 @@ class Peer(Struct, frozen=True):
     note: str
 
 
-def all_of_them(work: Path, effort: Effort, tell: Told) -> list[Peer]:
+def all_of_them(work: Path, effort: Effort, announce: Announce) -> list[Peer]:
     """Measure every peer that can be installed."""
-    tell("peers: moto")
+    announce("peers: moto")
     moto = _moto(work, effort)
-    tell("peers: Glance, which takes minutes to install the first time")
+    announce("peers: Glance, which takes minutes to install the first time")
     return [moto, _glance(work, effort)]
 
 
@@ -46,12 +46,12 @@ _EC2 = {
     **wrk.FORM,
     "Authorization": "AWS4-HMAC-SHA256 Credential=bench/20260101/us-east-1/ec2/aws4_request, SignedHeaders=host, Signature=0",
 }
-"""What tells moto which service is meant. It checks no signature."""
+"""Names the service to moto, which checks no signature."""
 _ALL = "Action=DescribeImages&Version=2016-11-15"
 
 
 def _moto(work: Path, effort: Effort) -> Peer:
-    """EC2's DescribeImages as moto answers it: 20 images by their ids, for it knows no pages."""
+    """EC2's DescribeImages by moto: 20 images by their ids, because it has no pages."""
     name = "moto, EC2 DescribeImages"
     try:
         programs = _environment("moto", "moto[ec2,server]")
@@ -90,7 +90,7 @@ _CALLER = {
     "X-Roles": "admin,member,reader",
     "Content-Type": "application/json",
 }
-"""What the middleware of an identity service in front of Glance says of a caller."""
+"""Headers that identify a caller, as the middleware of an identity service sets them in front of Glance."""
 
 
 def _glance(work: Path, effort: Effort) -> Peer:

@@ -1,4 +1,4 @@
-"""What the measurements came to, as a page for people."""
+"""The results of the measurements as a page."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from phimage import __version__
 
 
 class Goal(Struct, frozen=True):
-    """One goal, what was reached, and whether that is enough."""
+    """One goal, the result, and whether it reaches the goal."""
 
     what: str
     wanted: str
@@ -25,7 +25,7 @@ class Goal(Struct, frozen=True):
 
 
 def goals(catalogues: Sequence[Catalogue]) -> list[Goal]:
-    """The goals beside what was reached, of the largest catalogue of each database."""
+    """The goals beside the results, for the largest catalogue of each database."""
     found = []
     smallest = catalogues[0]
     for database, cold in (("SQLite", 0.10), ("PostgreSQL", 0.05)):
@@ -62,7 +62,7 @@ the ratios, taken in turn within one run, are what to read.
 
 One worker, `wrk` with {wrk.CONNECTIONS} connections, the median of {effort.rounds} runs of {effort.seconds} s; signed form
 POSTs of `DescribePHostImage` for pages of 20 images. **The floor** is the same HTTP server with a bare handler that returns the
-same bytes, checks nothing and knows nothing (`bench/bare.py`). The catalogue is seeded: 300 base images, ten custom images a
+same bytes, checks nothing and looks nothing up (`bench/bare.py`). The catalogue is seeded: 300 base images, ten custom images a
 project, two projects and one key an account, one project of 10,000 images.
 
 - *Hot mix*: 1,000 different queries over 200 keys, again and again.

@@ -19,7 +19,7 @@ KIND = {"Content-Type": "application/x-www-form-urlencoded"}
 
 
 class Running(Struct, frozen=True):
-    """A phimage server with one worker. `started` is when its process was begun, by `time.perf_counter`."""
+    """A phimage server with one worker. `started` is the start time of its process, by `time.perf_counter`."""
 
     url: str
     process: int
@@ -47,7 +47,7 @@ def phimage(data: Path, database: str = "") -> Iterator[Running]:
 
 @contextmanager
 def bare(answers: list[bytes], work: Path) -> Iterator[str]:
-    """The bare server, answering these bytes in turn."""
+    """The bare server, which returns these bytes in rotation."""
     file = work / "answers"
     file.write_bytes(b"\n".join(answers))
     port = free_port()
@@ -86,7 +86,7 @@ def _process(command: list[str], environment: Mapping[str, str], stdout: int | N
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
+    """A free port."""
     with closing(socket.socket()) as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

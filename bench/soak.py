@@ -29,10 +29,10 @@ from phimage.catalog.views import Catalog
 from phimage.settings import Settings
 
 SEEN_SECONDS = 1.0
-"""Within so many seconds a process shows what another one changed."""
+"""Seconds within which a process must show a change of another one."""
 
 Load = Callable[[str, Sequence[str]], wrk.Load]
-"""Loads an address with questions for a while."""
+"""Generates load on an address."""
 
 
 class Slice(Struct, frozen=True):
@@ -43,7 +43,7 @@ class Slice(Struct, frozen=True):
 
 
 class Changes(Struct):
-    """What the changes came to. `seen` has of each how many seconds it took until the server showed it."""
+    """The result of the changes. `seen` has the seconds until the server showed each."""
 
     seen: list[float] = []
     failed: str = ""
@@ -64,7 +64,7 @@ class Soak(Struct, frozen=True):
     changes: Changes
 
     def faults(self) -> list[str]:
-        """What is wrong, in words; nothing when all is well."""
+        """The problems as text; empty without any."""
         found = []
         errors = sum(one.load.errors for one in self.slices)
         if errors:
@@ -87,7 +87,7 @@ class Soak(Struct, frozen=True):
 
 
 def soak(data: Path, images: int, load: Load, slices: int, each: Callable[[Slice], None] = lambda _: None) -> Soak:
-    """Load a server on a data folder, which it changes, for some slices."""
+    """Load a server on a data folder, and change its catalogue, for a number of slices."""
     catalog = open_catalog(Settings(data_dir=str(data)))
     try:
         topology = catalog.now(wait=True).topology()
@@ -122,7 +122,7 @@ def _change(catalog: Catalog, tenants: Sequence[Tenant], url: str, changes: Chan
 
 
 def _one_change(catalog: Catalog, tenant: Tenant, url: str, name: str) -> float:
-    """Give an image of a project a new name; how many seconds the server took to show it."""
+    """Rename an image of a project. Returns the seconds until the server shows the new name."""
     image = catalog.now(wait=True).images_of(tenant.project)[0]
     with catalog.change(command_author("Soak")) as change:
         IMAGES.put(change, replace(image, name=name))
@@ -145,7 +145,7 @@ def _p99(slices: Sequence[Slice]) -> float:
 
 
 def main() -> None:
-    """Soak, and say what came of it."""
+    """Run the soak and print its result."""
     parser = argparse.ArgumentParser(prog="python -m bench.soak", description=__doc__)
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--images", type=int, default=100_000)

@@ -1,4 +1,4 @@
-"""Load from `wrk`, a separate process, and what it says."""
+"""Load from `wrk`, a separate process, and its report."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ end
 
 
 class Load(Struct, frozen=True):
-    """What a run came to. Latencies in milliseconds; `errors` counts broken connections and bad HTTP statuses."""
+    """The result of a run. Latencies in milliseconds; `errors` counts broken connections and bad HTTP statuses."""
 
     requests: int
     requests_per_second: float
@@ -43,7 +43,7 @@ class Load(Struct, frozen=True):
 
 
 def find() -> str:
-    """Where wrk is. Exits with advice when it is missing."""
+    """The path of wrk. Exits with advice when it is missing."""
     found = shutil.which("wrk")
     if found is None:
         raise SystemExit("the measurement needs wrk; on Debian: apt-get install wrk")
@@ -56,7 +56,7 @@ FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 def post(
     url: str, bodies: Sequence[str], work: Path, seconds: int, *, pause: float = 0.0, headers: Mapping[str, str] = FORM
 ) -> Load:
-    """Send the form bodies in turn for some seconds, from 32 connections.
+    """Send the form bodies in rotation for a number of seconds, over 32 connections.
 
     With `pause` each connection rests after an answer, for a random time of so many milliseconds on average: 32 clients that
     come when they come, as a service that is not overloaded has them.
@@ -68,7 +68,7 @@ def post(
 
 
 def get(url: str, work: Path, seconds: int, headers: Mapping[str, str]) -> Load:
-    """Get the same address for some seconds, from 32 connections."""
+    """GET the same address for a number of seconds, over 32 connections."""
     script = work / "get.lua"
     script.write_text(f"wrk.headers = {{ {_lua(headers)} }}\n")
     return _load(url, script, seconds)
@@ -87,7 +87,7 @@ def _load(url: str, script: Path, seconds: int) -> Load:
 
 
 def half_load_pause(limit: float) -> float:
-    """The pause with which half of so many requests a second come."""
+    """The pause between requests of a client at half of that many requests per second."""
     return 2 * (CONNECTIONS - 1) * 1000 / limit
 
 
