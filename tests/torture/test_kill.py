@@ -61,7 +61,7 @@ class Restoring(NamedTuple):
     variables: dict[str, str]
 
     def command(self) -> tuple[str, ...]:
-        places = ((f"--{name.removeprefix('PHIMAGE_').lower()}", value) for name, value in self.variables.items())
+        places = ((f"--{name.removeprefix('PHIMAGE_').lower().replace('_', '-')}", value) for name, value in self.variables.items())
         return ("backup", "restore", "backups", "--backup", self.backup, "--key", "data/master.key", *chain(*places))
 
 
