@@ -61,8 +61,17 @@ class Restoring(NamedTuple):
     variables: dict[str, str]
 
     def command(self) -> tuple[str, ...]:
-        places = ((f"--{name.removeprefix('PHIMAGE_').lower().replace('_', '-')}", value) for name, value in self.variables.items())
-        return ("backup", "restore", "backups", "--backup", self.backup, "--key", "data/master.key", *chain(*places))
+        options = {name.removeprefix("PHIMAGE").replace("_", "-").lower(): value for name, value in self.variables.items()}
+        return (
+            "backup",
+            "restore",
+            "backups",
+            "--backup",
+            self.backup,
+            "--key",
+            "data/master.key",
+            *chain(*((f"-{name}", value) for name, value in options.items())),
+        )
 
 
 def clusters(number: int) -> tuple[str, str]:
