@@ -31,6 +31,7 @@ from phimage.chunks.read import open_disk
 from phimage.errors import PhimageError, SetupError, Unreachable
 from phimage.model.ids import ImageId
 from phimage.model.image import State
+from phimage.sources.errors import SourceBroken
 from tests.contract import stores
 from tests.contract.stores import KEYS, S3Server
 from tests.e2e.process import Phimage
@@ -280,7 +281,8 @@ class World:
                 self.count["gone on"] += command.runs > 1
             else:
                 given_up = "its upload got no part for an hour" in err  # by a collection whose clock is ahead
-                assert given_up or process.returncode in (KILLED, Unreachable.exit_code), (process.returncode, err)
+                cut_short = (KILLED, Unreachable.exit_code, SourceBroken.exit_code)  # the last after many tries
+                assert given_up or process.returncode in cut_short, (process.returncode, err)
                 self.count["broken off"] += 1
                 self.broken.append(command)
 
