@@ -240,10 +240,12 @@ def build_app(
     stopping: Callable[[], bool] = lambda: False,
     shares: Shares | None = None,
     propagation_seconds: float = STALE_SECONDS,
+    patience_seconds: float = STALE_SECONDS,
 ) -> App[View]:
     """The HTTP application of a prepared installation. `started` is called when it begins to answer, `stopping` says whether
     it is about to end. In `shares` the workers of one server find each other's measures. The end of a job is reported
-    `propagation_seconds` after this server learned of it, when every server knows; 0 where there is only this one."""
+    `propagation_seconds` after this server learned of it, when every server knows; 0 where there is only this one.
+    `patience_seconds`: a database that does not answer for so long counts as away."""
     configure_log()
     learn_records()
     catalog = open_catalog(settings)
@@ -300,7 +302,8 @@ def build_app(
             lost=lambda: database.circuit.is_open,
             cut=database.cut,
             ends_when_cut=True,
-        )
+        ),
+        patience=patience_seconds,
     )
     store_watch = Freshness(Source("store", lambda: _look_for(store)), STORE_WATCH_SECONDS, STORE_PATIENCE_SECONDS)
     traffic = Traffic()

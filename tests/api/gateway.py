@@ -27,7 +27,8 @@ from phimage.settings import Settings
 from tests.api.signer import DEMO, Encoding, Pair, Params, Request, signed
 from tests.delivering import Answered, answered
 
-ANSWER_SECONDS = 10
+ANSWER_SECONDS = 60
+"""A loaded machine is no failure."""
 LOOPBACK = "127.0.0.1"
 REVISION = "x-phimage-revision"
 
@@ -268,7 +269,12 @@ def _check_answer(reply: Reply) -> None:
 @contextmanager
 def running(settings: Settings, *, alone: bool = True) -> Iterator[Gateway]:
     """A gateway on a filled data folder, from its start to its end. If it is alone, no other has to learn of what it tells."""
-    app = build_app(settings, started=lambda: None, propagation_seconds=0.0 if alone else STALE_SECONDS)
+    app = build_app(
+        settings,
+        started=lambda: None,
+        propagation_seconds=0.0 if alone else STALE_SECONDS,
+        patience_seconds=ANSWER_SECONDS,
+    )
     with asyncio.Runner() as runner:
         events: asyncio.Queue[dict[str, str]] = asyncio.Queue()
         done: asyncio.Queue[Any] = asyncio.Queue()
