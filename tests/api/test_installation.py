@@ -111,9 +111,9 @@ def test_a_database_with_another_installations_store_serves_and_collects_nothing
     asked = CliRunner().invoke(phimage, ["store", "adopt", *options], input="n\n")
     assert (asked.exit_code, "this database refers to 0 of its manifests" in asked.output) == (1, True)
     adopted = CliRunner().invoke(phimage, ["store", "adopt", "--yes", *options])
-    assert adopted.output.endswith("is this installation's now\n")
+    assert adopted.output.endswith("now belongs to this installation\n")
     again = CliRunner().invoke(phimage, ["store", "adopt", *options])
-    assert again.output.endswith("is this installation's already\n")
+    assert again.output.endswith("already belongs to this installation\n")
     assert CliRunner().invoke(phimage, ["store", "gc", *options]).exit_code == 0
     with pytest.raises(SetupError, match="belongs to installation"):
         prepare(other.settings())
@@ -124,7 +124,7 @@ def test_a_check_of_the_database_finds_what_the_store_lacks(shop: Shop, tmp_path
     settings = shop.settings
     options = ("--data-dir", settings.data_dir, "--store", settings.store, "--database", settings.database)
     well = CliRunner().invoke(phimage, ["db", "check", *options])
-    assert (well.exit_code, well.output) == (0, "all is well\n")
+    assert (well.exit_code, well.output) == (0, "no findings\n")
     lost = next(iter(shop.store.list("chunks")))
     shop.store.delete(lost.name)
 

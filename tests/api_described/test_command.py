@@ -1,4 +1,4 @@
-"""`phimage api`: any Action from the command line, as it is on the wire."""
+"""`phimage api`: any Action from the command line, with its parameters as they are sent."""
 
 from __future__ import annotations
 
@@ -76,20 +76,20 @@ def test_it_asks_a_past_catalogue(served: Served) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "reason"),
     [
         (("GetRegion", "Region"), "'Region' is not NAME=VALUE"),
         (("GetRegion", "=x"), "'=x' is not NAME=VALUE"),
         (("GetRegion", "A=1", "A=2"), "A is given twice"),
-        (("GetRegion", "PublicKey=x"), "PublicKey is not for you to give"),
-        (("GetRegion", "Signature=x"), "Signature is not for you to give"),
+        (("GetRegion", "PublicKey=x"), "leave PublicKey out"),
+        (("GetRegion", "Signature=x"), "leave Signature out"),
     ],
 )
-def test_what_is_written_wrongly_is_told_before_anything_is_sent(words: tuple[str, ...], told: str, served: Served) -> None:
+def test_a_usage_error_is_reported_before_anything_is_sent(words: tuple[str, ...], reason: str, served: Served) -> None:
     result = Phimage(served.phimage.home).run("api", *words)
 
     assert result.code == 64
-    assert told in result.err
+    assert reason in result.err
 
 
 def test_a_file_that_cannot_be_read_is_named(served: Served) -> None:
@@ -113,11 +113,11 @@ def test_without_an_action_it_lists_them_all_without_a_key_or_a_server(served: S
 def test_an_action_can_be_described_without_a_key_or_a_server(served: Served) -> None:
     alone = Phimage(served.phimage.home)
 
-    told = alone.json("api", "--describe", "DescribePHostImage")
+    described = alone.json("api", "--describe", "DescribePHostImage")
 
-    needed = {row["Name"]: row["Needed"] for row in told["Takes"]}
-    assert (needed["Region"], needed["Zone"], needed["ProjectId"], needed["Limit"]) == (True, True, False, False)
-    assert {"DescribePHostImageResponse", "PHostImageSet"} == set(told["Answers"])
+    required = {row["Name"]: row["Required"] for row in described["Parameters"]}
+    assert (required["Region"], required["Zone"], required["ProjectId"], required["Limit"]) == (True, True, False, False)
+    assert {"DescribePHostImageResponse", "PHostImageSet"} == set(described["Response"])
     assert "network cluster of the machine" in alone.well("api", "--describe", "DescribePHostImage")
 
 

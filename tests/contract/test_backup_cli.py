@@ -76,7 +76,7 @@ def test_a_wrong_passphrase_and_a_missing_key_are_refused_before_anything_is_wri
     )
     name = well("create", "backups", "--data-dir", "data")["Name"]
     code, why = refused("restore", "backups", "--data-dir", "new")
-    assert (code, why) == (78, f"backup {name} has no master key inside: name the file of the key with --key")
+    assert (code, why) == (78, f"backup {name} contains no master key: name the file of the key with --key")
     assert not (home / "new").exists()
 
 
@@ -92,7 +92,7 @@ def test_a_place_that_does_not_answer_exits_with_69(home: Path, monkeypatch: pyt
         monkeypatch.setenv(name, value)
     code, why = refused("list", "s3://backups/here?endpoint=http://127.0.0.1:9")
     assert code == 69
-    assert "is the store of that address running?" in why
+    assert "check that the store at that address is running" in why
 
 
 def test_keys_in_the_address_are_refused_and_called_what_they_are(home: Path) -> None:

@@ -59,9 +59,9 @@ def test_a_damaged_pack_is_named_and_removed_and_is_a_finding(packed: Packed, na
 
     assert (result.code, result.out) == (
         1,
-        f"pack {packed.packs[0].name} is corrupt: removed; it is made again from the chunks\n",
+        f"{packed.packs[0].name} of the zstd cache is damaged: removed; it is made again from the chunks\n",
     )
-    assert "are as they should be, 1 findings" in result.err
+    assert "are correct, 1 findings" in result.err
     assert [path.exists() for path in packed.packs] == [False, True]
     assert run("image", "verify", "--all", "--data-dir", packed.data).code == 0
 
@@ -80,5 +80,5 @@ def test_json_has_the_packs_that_were_removed(packed: Packed) -> None:
     result = run("image", "verify", "--all", "--json", "--data-dir", packed.data)
 
     assert result.code == 1
-    told = json.loads(result.out)
-    assert (told["FindingSet"], told["RemovedPacks"]) == ([], [packed.packs[1].name])
+    verified = json.loads(result.out)
+    assert (verified["FindingSet"], verified["RemovedFiles"]) == ([], [packed.packs[1].name])

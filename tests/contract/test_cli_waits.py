@@ -22,7 +22,7 @@ from phimage.catalog.engine import open_database
 from phimage.chunks.decorators import persistent
 from phimage.chunks.errors import Reason, StoreFailure
 from phimage.chunks.folder import FolderStore
-from phimage.cli.ending import ended
+from phimage.cli.exit_codes import run_to_exit_code
 from phimage.errors import Locked, Unreachable
 from phimage.settings import Settings
 from phimage.waiting import Patience
@@ -223,7 +223,7 @@ def test_a_store_that_fails_has_an_exit_code_for_its_reason(
     def command() -> None:
         raise StoreFailure("collect", "sweeps/x", reason)
 
-    assert ended(command) == code
+    assert run_to_exit_code(command) == code
     assert capsys.readouterr().err == f"phimage: collect sweeps/x: {reason}\n"
 
 

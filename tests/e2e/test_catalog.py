@@ -71,7 +71,7 @@ def test_a_catalogue_is_planned_applied_edited_and_applied_again_and_its_past_st
     assert applied.err.endswith("219 added; revision 2\n")
     again = cli.run("catalog", "plan", str(file))
     assert (again.code, again.out) == (0, "")
-    assert again.err.endswith("no changes: the catalogue is as the file wants it at revision 2\n")
+    assert again.err.endswith("no changes: the catalogue matches the file at revision 2\n")
     old, old_list = exported(fresh), listed(cli)
 
     file.write_text(edited(starter()))
@@ -87,9 +87,7 @@ def test_a_catalogue_is_planned_applied_edited_and_applied_again_and_its_past_st
         "+ image pimg-db-brandnew  (Debian 14.0 64位)\n"
         "  image pimg-cs-g83rje is not in the file and stays\n"
     )
-    assert planned.err.endswith(
-        "what stays can be withdrawn with --prune\n1 to be added, 3 to be changed; nothing was changed yet\n"
-    )
+    assert planned.err.endswith("--prune would withdraw what stays\n1 to be added, 3 to be changed; nothing was changed yet\n")
     assert cli.run("catalog", "apply", str(file)).out == planned.out
     between = exported(fresh)
     assert "pimg-cs-g83rje" in between
@@ -103,7 +101,7 @@ def test_a_catalogue_is_planned_applied_edited_and_applied_again_and_its_past_st
     assert (unasked.code, unasked.out) == (65, "")
     assert unasked.err == (
         "- image pimg-cs-g83rje  (CentOS 6.10 64位)\n"
-        f"phimage: pruning would withdraw 1 image; nothing was changed. If that is right: {command}\n"
+        f"phimage: pruning would withdraw 1 image; nothing was changed. To confirm: {command}\n"
     )
     assert cli.in_terminal("catalog", "apply", "--prune", str(file), answers={"Withdraw 1 image?": "n"}).code == 130
     assert exported(fresh) == between
@@ -238,7 +236,7 @@ def test_a_broken_file_is_told_with_every_mistake_and_where_and_nothing_is_chang
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        (b"", "is empty; `phimage catalog starter` prints one to start from"),
+        (b"", "is empty; `phimage catalog starter` prints a catalogue to begin with"),
         (b"\xff\xfe", "is not UTF-8: byte 0"),
         (b"phimage: [1\n", ":2:1: this is not YAML: "),
         (b"images: []\n", ":1:1: phimage: missing; expected format of this file: 1"),

@@ -54,7 +54,7 @@ def test_a_check_that_finds_something_names_it_and_exits_with_1(tmp_path: Path) 
     home = Phimage(tmp_path)
     with Server(home, "serve", "--port", "0", "--data-dir", "data"):
         pass
-    assert home.well("db", "check", "--data-dir", "data") == "all is well\n"
+    assert home.well("db", "check", "--data-dir", "data") == "no findings\n"
     with closing(sqlite3.connect(tmp_path / "data" / "catalog.sqlite")) as database:
         database.execute("DELETE FROM project")
         database.commit()

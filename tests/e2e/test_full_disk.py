@@ -60,7 +60,7 @@ def test_a_download_onto_a_full_disk_keeps_what_it_has_and_goes_on_later(demo_cl
 
     assert full.code == 1
     assert full.err.splitlines()[-1] == (
-        "phimage: disk.raw.part: File too large; what was written is kept: mend that and run the same again"
+        "phimage: disk.raw.part: File too large; what was written is kept: correct that and run the same command again"
     )
     assert 2_000_000 < part.stat().st_size <= 3_000_000
     assert demo_cli.well("image", "download", IMAGE, "-o", "disk.raw") == "disk.raw\n"

@@ -63,7 +63,7 @@ def test_a_page_says_how_to_see_more(demo_cli: Phimage, revision: int) -> None:
     total = len(naive.listed())
     first = demo_cli.run("image", "ls")
     assert len(first.out.splitlines()) == 21
-    assert first.err == f"20 of {total} images at revision {revision}; more with --offset 20 or --all\n"
+    assert first.err == f"20 of {total} images at revision {revision}; use --offset 20 or --all for more\n"
     last = demo_cli.run("image", "ls", "--offset", str(total - 2))
     assert ids(naive.listed())[-2:] == [line.split()[0] for line in last.out.splitlines()[1:]]
     assert last.err == f"2 of {total} images at revision {revision}\n"

@@ -93,7 +93,7 @@ def test_an_upload_that_was_interrupted_goes_on_with_the_same_command(tmp_path: 
         _, err = first.communicate(timeout=SECONDS)
 
         assert first.returncode == 130
-        assert "run the same command again to go on" in err
+        assert "run the same command again to resume" in err
         before = files_of_parts(installation)
         assert 2 <= len(before) < 8
         out, _ = ended_well(installation.cli.start(*command, "--detach"))

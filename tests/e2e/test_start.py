@@ -34,13 +34,13 @@ def test_the_first_start_prints_the_operators_key_and_later_ones_do_not(serve: S
         assert key is not None
         assert accounts(server, key) == ["operator"]
         lines = server.output.splitlines()
-        assert lines[0] == "This is the first start. The key of the operator account, shown only now:"
+        assert lines[0] == "This is the first start. The key of the operator account, which is shown only once:"
         assert f"  phimage config add operator --endpoint {server.url} --public-key {key.public}" in lines
         assert lines[-1] == f"listening on {server.url}"
         assert server.output.count(key.private) == 1
     with serve() as server:
-        hint = "Nothing was changed since the first start. If its key was not kept, make another one with the settings\n"
-        assert server.output == f"{hint}of this server: phimage key recover\nlistening on {server.url}\n"
+        hint = "Nothing was changed since the first start. If its key was lost, make another one with the settings of\n"
+        assert server.output == f"{hint}this server: phimage key recover\nlistening on {server.url}\n"
         assert accounts(server, key) == ["operator"]
     data = tmp_path / "home" / "data"
     assert open_to_others(data) == []

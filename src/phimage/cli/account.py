@@ -1,4 +1,4 @@
-"""`phimage account`, for the operator."""
+"""`phimage account`: the accounts of the cloud."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from phimage.cli.output import json_option, note, print_json, print_new_key, pri
 from phimage.cli.profile import Session, signed
 
 
-@click.group(short_help="Open and limit accounts.")
+@click.group(short_help="Open accounts and set their limits.")
 def account() -> None:
-    """Open and limit accounts. These commands need a key of the operator."""
+    """Open accounts and set their limits. These commands need a key of the operator."""
 
 
-@account.command(short_help="Open an account, with its first key.")
+@account.command(short_help="Open an account with its first key.")
 @click.argument("name")
-@click.option("--company", help="Name of the company.")
-@click.option("--email", help="Address of the main user.")
-@click.option("--zone", "zones", multiple=True, help="Only this zone may be used; can be given again.")
-@click.option("--network", "networks", multiple=True, help="Keys work only from this network; can be given again.")
+@click.option("--company", help="Company name.")
+@click.option("--email", help="Email address of the main user.")
+@click.option("--zone", "zones", multiple=True, help="Allow only this zone; may be repeated.")
+@click.option("--network", "networks", multiple=True, help="Allow keys only from this network; may be repeated.")
 @click.option("--operator", is_flag=True, help="The account runs the cloud.")
 @json_option
 @signed
@@ -32,7 +32,7 @@ def add(
     operator: bool,
     as_json: bool,
 ) -> None:
-    """Open an account with a main user, a default project and a first key, which is shown once.
+    """Open an account with a main user, a default project and a first key. The private key is shown only once.
 
     \b
     Examples:
@@ -49,18 +49,18 @@ def add(
         Operator=operator or None,
     )
     if not as_json:
-        note(f"account {name} has the default project {answer.fields['ProjectId']} and the user main with this key:")
+        note(f"account {name} has the default project {answer.fields['ProjectId']} and the user main, with this key:")
     print_new_key(answer.fields, session.profile.endpoint, as_json=as_json)
 
 
-@account.command("set", short_help="Change what an account is limited to.")
+@account.command("set", short_help="Change the details and limits of an account.")
 @click.argument("name")
-@click.option("--company", help="Name of the company.")
-@click.option("--email", help="Address of the main user.")
-@click.option("--zone", "zones", multiple=True, help="Only this zone may be used; can be given again.")
-@click.option("--any-zone", is_flag=True, help="Every zone may be used.")
-@click.option("--network", "networks", multiple=True, help="Keys work only from this network; can be given again.")
-@click.option("--any-network", is_flag=True, help="Keys work from everywhere.")
+@click.option("--company", help="Company name.")
+@click.option("--email", help="Email address of the main user.")
+@click.option("--zone", "zones", multiple=True, help="Allow only this zone; may be repeated.")
+@click.option("--any-zone", is_flag=True, help="Allow every zone.")
+@click.option("--network", "networks", multiple=True, help="Allow keys only from this network; may be repeated.")
+@click.option("--any-network", is_flag=True, help="Allow keys from every network.")
 @signed
 def set_(
     session: Session,
@@ -72,7 +72,7 @@ def set_(
     networks: tuple[str, ...],
     any_network: bool,
 ) -> None:
-    """Change what an account is limited to; what is not given stays as it is.
+    """Change the details and limits of an account. Options that are left out change nothing.
 
     \b
     Example:
@@ -103,13 +103,13 @@ def ls(session: Session, as_json: bool) -> None:
         ("ACCOUNT", "COMPANY", "EMAIL", "OPERATOR", "ZONES", "NETWORKS"),
         (
             (
-                found["Account"],
-                found["Company"],
-                found["Email"],
-                "yes" if found["Operator"] else "",
-                ", ".join(found["ZoneLimit"]) or "any",
-                ", ".join(found["NetworkLimit"]) or "any",
+                account["Account"],
+                account["Company"],
+                account["Email"],
+                "yes" if account["Operator"] else "",
+                ", ".join(account["ZoneLimit"]) or "any",
+                ", ".join(account["NetworkLimit"]) or "any",
             )
-            for found in accounts
+            for account in accounts
         ),
     )

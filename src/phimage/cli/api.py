@@ -1,4 +1,4 @@
-"""`phimage api`: any Action, as it is on the wire."""
+"""`phimage api`: any Action, with its parameters as they are sent."""
 
 from __future__ import annotations
 
@@ -16,27 +16,28 @@ from phimage.errors import ClientError, Refused
 if TYPE_CHECKING:
     from phimage.gateway.describe import Row
 
-OURS = ("Action", "PublicKey", "Signature")
-"""Parameters that the command makes itself."""
+ADDED = ("Action", "PublicKey", "Signature")
+"""Parameters that the command adds itself."""
 
 
-@click.command(short_help="Call any Action, or list them all.")
+@click.command(short_help="Call any Action, or list all of them.")
 @click.argument("action", required=False)
 @click.argument("parameters", nargs=-1, metavar="[NAME=VALUE]...")
-@click.option("--rev", type=click.IntRange(0), metavar="N", help="Ask the catalogue as revision N had it.")
-@click.option("--describe", is_flag=True, help="Print what the Action takes and answers; nothing is called.")
+@click.option("--rev", type=click.IntRange(0), metavar="N", help="Use the catalogue at revision N.")
+@click.option("--describe", is_flag=True, help="Print the parameters and the response of the Action, without calling it.")
 @json_option
 @connecting
 def api(
     connect: Connect, action: str | None, parameters: tuple[str, ...], rev: int | None, describe: bool, as_json: bool
 ) -> None:
-    """Call an Action, signed, and print its answer as JSON: indented on a terminal or with --json, else on one line.
+    """Call an Action with a signed request and print the response as JSON: indented on a terminal or with --json, otherwise
+    on one line.
 
-    What you write is what is sent: the profile gives the address and the key, but never a Region, Zone or ProjectId.
-    Elements of a list are Name.0=a Name.1=b. NAME=@FILE takes the value from a file, NAME=@- from standard input, and
+    Parameters are sent as written. The profile supplies the address and the key, but never a Region, Zone or ProjectId.
+    Elements of a list are Name.0=a Name.1=b. NAME=@FILE reads the value from a file, NAME=@- from standard input, and
     NAME=@@text is a value that begins with @.
 
-    Exits 1 when the RetCode is not 0; the answer is printed all the same. Without ACTION, lists all Actions.
+    Exits 1 when the RetCode is not 0; the response is printed in any case. Without ACTION, lists all Actions.
 
     \b
     Examples:
@@ -50,32 +51,32 @@ def api(
     elif describe:
         _describe(action, as_json=as_json)
     else:
-        given = _given(parameters)
+        params = _parse(parameters)
         with connect() as session:
             client = session.client if rev is None else session.client.at(rev)
             try:
-                answer, code = client.call(action, **given).fields, 0
+                response, code = client.call(action, **params).fields, 0
             except Refused as refused:
-                answer, code = refused.answer, 1
+                response, code = refused.answer, 1
         if as_json or sys.stdout.isatty():
-            print_json(answer)
+            print_json(response)
         else:
-            click.echo(msgspec.json.encode(answer))
+            click.echo(msgspec.json.encode(response))
         sys.exit(code)
 
 
-def _given(parameters: tuple[str, ...]) -> dict[str, str]:
-    given: dict[str, str] = {}
+def _parse(parameters: tuple[str, ...]) -> dict[str, str]:
+    params: dict[str, str] = {}
     for text in parameters:
         name, equals, value = text.partition("=")
         if not (name and equals):
             raise click.UsageError(f"{text!r} is not NAME=VALUE")
-        if name in OURS:
-            raise click.UsageError(f"{name} is not for you to give: the command makes {', '.join(OURS)} itself")
-        if name in given:
+        if name in ADDED:
+            raise click.UsageError(f"leave {name} out: the command adds {', '.join(ADDED)} itself")
+        if name in params:
             raise click.UsageError(f"{name} is given twice; elements of a list are {name}.0, {name}.1, ...")
-        given[name] = _value(value)
-    return given
+        params[name] = _value(value)
+    return params
 
 
 def _value(text: str) -> str:
@@ -87,7 +88,7 @@ def _value(text: str) -> str:
     try:
         return sys.stdin.buffer.read().decode() if name == "-" else Path(name).read_bytes().decode()
     except OSError as error:
-        raise ClientError(f"{name or 'a file without a name'} cannot be read: {error.strerror}") from None
+        raise ClientError(f"{name or 'the file with the empty name'} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise ClientError(f"{name} is not UTF-8: byte {error.start}") from None
 
@@ -100,14 +101,14 @@ def _list_actions(*, as_json: bool) -> None:
     if as_json:
         print_json(
             [
-                {"Action": found.name, "Summary": first_sentence(found.summary), "Who": who(found), "Changes": found.changes}
-                for found in actions
+                {"Action": one.name, "Summary": first_sentence(one.summary), "Who": who(one), "Changes": one.changes}
+                for one in actions
             ]
         )
         return
     print_table(
-        ("ACTION", "WHO MAY CALL IT", "WHAT IT IS FOR"),
-        ((found.name, who(found), first_sentence(found.summary)) for found in actions),
+        ("ACTION", "WHO MAY CALL IT", "PURPOSE"),
+        ((one.name, who(one), first_sentence(one.summary)) for one in actions),
     )
 
 
@@ -118,21 +119,22 @@ def _describe(name: str, *, as_json: bool) -> None:
     action = described().get(name)
     if action is None:
         raise ClientError(f"there is no Action {name}; `phimage api` lists them all")
-    takes = [_row(row, "Needed", row.required) for row in describe.parameters(action)]
+    params = [_row(row, "Required", row.required) for row in describe.parameters(action)]
     records = [action.response, *describe.nested(action.response)]
-    answers = {kind.__name__: [_row(row, "Always", row.always) for row in describe.rows_of(kind)] for kind in records}
+    responses = {kind.__name__: [_row(row, "Always", row.always) for row in describe.rows_of(kind)] for kind in records}
     if as_json:
         print_json(
-            {"Action": name, "Summary": action.summary, "Who": describe.who(action)} | {"Takes": takes, "Answers": answers}
+            {"Action": name, "Summary": action.summary, "Who": describe.who(action)}
+            | {"Parameters": params, "Response": responses}
         )
         return
     click.echo(f"{name}: {' '.join(action.summary.split())}")
     click.echo(f"Who may call it: {describe.who(action)}." + (" It changes the catalogue." if action.changes else ""))
-    click.echo("\nIt takes")
-    _print_rows(takes, empty="no parameters")
-    for position, (kind, rows) in enumerate(answers.items()):
-        click.echo(f"\n{kind}" if position else "\nIt answers")
-        _print_rows(rows, empty="nothing but RetCode and Action")
+    click.echo("\nParameters")
+    _print_rows(params, empty="none")
+    for position, (kind, rows) in enumerate(responses.items()):
+        click.echo(f"\n{kind}" if position else "\nResponse")
+        _print_rows(rows, empty="only RetCode and Action")
 
 
 def _row(row: Row, word: str, value: bool) -> dict[str, Any]:

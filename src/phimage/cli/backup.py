@@ -1,58 +1,59 @@
-"""`phimage backup`: backups of an installation, and what becomes of them."""
+"""`phimage backup`: make, list and verify backups of an installation, and hold bytes for point-in-time recovery."""
 
 from __future__ import annotations
 
 import secrets
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
-from phimage.cli.backup_options import (
-    FOUND,
+from phimage.cli.backup_io import (
+    EXIT_FINDINGS,
     backup_fields,
     dest_argument,
     name_option,
+    needs_destination,
     note_verified_backup,
     passphrase_option,
-    reaching,
     read_passphrase,
     summary_fields,
 )
-from phimage.cli.hold import hold
 from phimage.cli.installation import of_installation
 from phimage.cli.output import json_option, note, print_json, print_table
 from phimage.cli.progress import Progress
 from phimage.cli.restore import drill, restore
-from phimage.cli.store import size_in_words
+from phimage.cli.store import format_size, parse_time
+from phimage.errors import SetupError
 from phimage.settings import Settings
 
 
 @click.group(short_help="Back up an installation, and restore it.")
 def backup() -> None:
-    """Back up this machine's installation while it works, and restore it elsewhere.
+    """Back up the installation of this machine while it runs, and restore it elsewhere.
 
     DEST is a folder, or s3://bucket/prefix?endpoint=http://host:port with keys in AWS_* variables. It holds all backups of one
-    installation; what they share is stored once.
+    installation. Chunks that backups share are stored once.
     """
 
 
 @backup.command(short_help="Make a backup.")
 @dest_argument
-@click.option("--with-key", is_flag=True, help="Put the master key in as well, encrypted with a passphrase.")
+@click.option("--with-key", is_flag=True, help="Include the master key, encrypted with a passphrase.")
 @passphrase_option
-@click.option("--keep", type=click.IntRange(1), metavar="N", help="Remove all but the newest N backups afterwards.")
+@click.option("--keep", type=click.IntRange(1), metavar="N", help="Afterwards remove all but the newest N backups.")
 @of_installation
 @json_option
-@reaching
+@needs_destination
 def create(
     settings: Settings, dest: str, with_key: bool, passphrase_file: Path | None, keep: int | None, as_json: bool
 ) -> None:
-    """Make a backup in DEST: the database, and the bytes of all images that DEST does not have yet, each verified.
+    """Make a backup in DEST: the database, and those bytes of images that DEST does not have yet, verified.
 
-    Servers, publishers and collections may go on. A backup that was cut short is not listed, and the next one goes on from it.
-    The master key is not in it without --with-key: keep a copy of it elsewhere.
+    Servers, publishers and garbage collections may run meanwhile. An interrupted backup is not listed; the next one reuses
+    what it sent. The master key is not included without --with-key: keep a copy of it elsewhere.
 
     \b
     Examples:
@@ -68,7 +69,7 @@ def create(
     from phimage.catalog.key_encryption import read_master_key
 
     if passphrase_file and not with_key:
-        raise click.UsageError("--passphrase-file is for --with-key")
+        raise click.UsageError("--passphrase-file needs --with-key")
     with opened_store(settings) as (catalog, store), Progress(quiet=as_json) as progress:
         encrypted = None
         if with_key:
@@ -87,21 +88,21 @@ def create(
     click.echo(record.name)
     note(
         f"revision {record.revision}, {len(record.manifests)} disks in {images.chunks} chunks;"
-        f" {images.sent_chunks} chunks sent, {size_in_words(images.sent_bytes)},"
-        f" and {size_in_words(made.database_bytes_sent)} of the database"
+        f" {images.sent_chunks} chunks sent, {format_size(images.sent_bytes)},"
+        f" and {format_size(made.database_bytes_sent)} of the database"
     )
     if pruned is not None:
-        note(f"{len(pruned.names)} old backups removed, {size_in_words(pruned.report.removed_bytes)} freed")
+        note(f"{len(pruned.names)} old backups removed, {format_size(pruned.report.removed_bytes)} freed")
     if not record.encrypted_key:
-        note("the master key is not in it: keep a copy of it elsewhere")
+        note("the master key is not included: keep a copy of it elsewhere")
 
 
-@backup.command("list", short_help="List whole backups.")
+@backup.command("list", short_help="List the complete backups.")
 @dest_argument
 @json_option
-@reaching
+@needs_destination
 def list_(dest: str, as_json: bool) -> None:
-    """List the whole backups in DEST, oldest first.
+    """List the complete backups in DEST, oldest first.
 
     \b
     Example:
@@ -118,7 +119,7 @@ def list_(dest: str, as_json: bool) -> None:
             record.name,
             str(record.revision),
             str(len(record.manifests)),
-            size_in_words(record.image_bytes),
+            format_size(record.image_bytes),
             "yes" if record.encrypted_key else "no",
         )
         for record in records
@@ -126,19 +127,19 @@ def list_(dest: str, as_json: bool) -> None:
     print_table(("BACKUP", "REVISION", "DISKS", "BYTES OF DISKS", "KEY INSIDE"), rows)
 
 
-@backup.command(short_help="Read backups and compare every byte.")
+@backup.command(short_help="Verify every byte of backups.")
 @dest_argument
 @name_option
-@click.option("--all", "all_", is_flag=True, help="All backups.")
-@click.option("--quarantine", is_flag=True, help="Put damaged chunks aside, so that the next backup sends them again.")
+@click.option("--all", "all_", is_flag=True, help="Verify all backups.")
+@click.option("--quarantine", is_flag=True, help="Move damaged chunks aside, so that the next backup sends them again.")
 @of_installation
 @json_option
-@reaching
+@needs_destination
 def verify(settings: Settings, dest: str, name: str | None, all_: bool, quarantine: bool, as_json: bool) -> None:
-    """Read every chunk of the newest backup and compare it with its SHA-256, and the rows of the database with their digests.
+    """Compare every chunk of the newest backup with its SHA-256, and the rows of the database with their digests.
 
-    Exits with 1 if something is wrong. It needs no master key, and runs on any machine; on one of the installation the metrics
-    tell when it last ended well.
+    Exits with 1 if there are findings. It needs no master key and runs on any machine. On a machine of the installation it
+    also records its success for the metrics.
 
     \b
     Examples:
@@ -149,7 +150,7 @@ def verify(settings: Settings, dest: str, name: str | None, all_: bool, quaranti
     from phimage.backup.verify import verify
 
     if name and all_:
-        raise click.UsageError("name a backup, or give --all")
+        raise click.UsageError("give --backup NAME or --all, not both")
     place = open_place(dest)
     records = place.records() if all_ else [place.choose(name)]
     with Progress(quiet=as_json) as progress:
@@ -170,9 +171,55 @@ def verify(settings: Settings, dest: str, name: str | None, all_: bool, quaranti
             click.echo(f"{', '.join(one.backups)}: {one.kind}: {one.what}")
         read = f"{checked.bytes} bytes in {checked.chunks} chunks"
         note(f"{len(checked.backups)} backups, {read}, {len(checked.problems)} findings")
-    sys.exit(FOUND if checked.problems else 0)
+    sys.exit(EXIT_FINDINGS if checked.problems else 0)
+
+
+@backup.command(short_help="Keep the bytes of withdrawn images for a time.")
+@click.argument("duration", metavar="[TIME]", required=False)
+@click.option("--release", metavar="ID", help="End a hold.")
+@of_installation
+@json_option
+def hold(settings: Settings, duration: str | None, release: str | None, as_json: bool) -> None:
+    """Make `phimage store gc` keep the bytes of all present and future images for a time, even of withdrawn ones. Without TIME,
+    list the holds.
+
+    For a database with point-in-time recovery of its own: after a recovery that goes back by less than TIME, the bytes of all
+    its images are still stored. Run it daily, for a day longer than the recovery reaches back.
+
+    \b
+    Examples:
+      phimage backup hold 48h --data-dir /var/lib/phimage
+      phimage backup hold
+      phimage backup hold --release hold-5d2f01c3a9b4
+    """
+    from phimage.bootstrap import open_catalog
+    from phimage.catalog import holds
+
+    if duration and release:
+        raise click.UsageError("give TIME or --release ID, not both")
+    seconds = parse_time(duration, "TIME") if duration else 0.0
+    catalog = open_catalog(settings)
+    try:
+        now = time.time()
+        if release and not holds.release(catalog.database, release):
+            raise SetupError(f"there is no hold {release}; `phimage backup hold` lists them")
+        if duration:
+            holds.add(catalog.database, f"hold-{secrets.token_hex(6)}", "backup hold", now=now, seconds=seconds)
+        with catalog.database.read() as connection:
+            active = holds.active(connection, now)
+    finally:
+        catalog.database.close()
+    if as_json:
+        rows = [{"Id": one.id, "Revision": one.revision, "Expires": int(one.expires), "Reason": one.reason} for one in active]
+        print_json({"HoldSet": rows})
+        return
+    table = ((one.id, str(one.revision), _when(one.expires), one.reason) for one in active)
+    print_table(("HOLD", "SINCE REVISION", "UNTIL", "REASON"), table)
+
+
+def _when(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 backup.add_command(restore)
 backup.add_command(drill)
-backup.add_command(hold)

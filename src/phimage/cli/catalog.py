@@ -11,27 +11,27 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from phimage.cli.ending import naming
+from phimage.cli.exit_codes import file_errors
 from phimage.cli.output import console, json_option, note, print_json, working
 from phimage.cli.profile import Session, signed
 from phimage.client import Answer
 from phimage.errors import ClientError, Refused
 
-CHANGES = 2
-"""Exit code of a plan that would change something."""
+EXIT_DIFFERENCES = 2
+"""Exit code of a plan with differences."""
 
 _SIGNS = {"added": ("+", "green"), "changed": ("~", "yellow"), "restored": ("+", "green"), "withdrawn": ("-", "red")}
 
 
-class WithdrawalNotAgreed(ClientError):
-    """Pruning would withdraw a number of images that was not agreed to."""
+class WithdrawalNotConfirmed(ClientError):
+    """Pruning would withdraw a number of images that was not confirmed."""
 
     exit_code = 65
 
 
 file_argument = click.argument("file", type=click.Path(allow_dash=True))
 prune_option = click.option(
-    "--prune", is_flag=True, help="Withdraw what the file does not name; images that no applied file has named stay."
+    "--prune", is_flag=True, help="Withdraw what the file does not name, except images that no applied file has named."
 )
 
 
@@ -49,7 +49,7 @@ def catalog() -> None:
 @json_option
 @signed
 def plan(session: Session, file: str, prune: bool, as_json: bool) -> None:
-    """Show what a file would change. Exits 0 if nothing, 2 if something. `-` reads standard input.
+    """Show what a file would change. Exits with 0 without differences, with 2 otherwise. `-` reads standard input.
 
     \b
     Examples:
@@ -58,19 +58,19 @@ def plan(session: Session, file: str, prune: bool, as_json: bool) -> None:
     """
     answer = _call(session, "PlanCatalog", file, _read(file), prune)
     _print(answer, as_json=as_json, done=False)
-    sys.exit(CHANGES if answer.fields["DifferenceSet"] else 0)
+    sys.exit(EXIT_DIFFERENCES if answer.fields["DifferenceSet"] else 0)
 
 
-@catalog.command(short_help="Make the catalogue as a file wants it.")
+@catalog.command(short_help="Apply a file to the catalogue.")
 @file_argument
 @prune_option
-@click.option("--yes", "agreed", type=click.IntRange(0), metavar="N", help="Do not ask: --prune withdraws N images.")
+@click.option("--yes", "agreed", type=click.IntRange(0), metavar="N", help="Confirm that --prune withdraws N images.")
 @json_option
 @signed
 def apply(session: Session, file: str, prune: bool, agreed: int | None, as_json: bool) -> None:
-    """Make the catalogue as a file wants it, in one revision, and show what changed. `-` reads standard input.
+    """Apply a file to the catalogue in one revision, and show what changed. `-` reads standard input.
 
-    When --prune would withdraw images it lists them and asks. Without a terminal it changes nothing and exits 65, unless
+    When --prune would withdraw images, it lists them and asks. Without a terminal it changes nothing and exits with 65, unless
     --yes gives their exact number.
 
     \b
@@ -86,13 +86,13 @@ def apply(session: Session, file: str, prune: bool, agreed: int | None, as_json:
         images = refused.answer.get("WithdrawSet")
         if not isinstance(images, list):
             raise
-        _agree(file, images, agreed)
+        _confirm(file, images, agreed)
         answer = _call(session, "ApplyCatalog", file, text, prune, len(images))
     _print(answer, as_json=as_json, done=True)
 
 
-def _agree(file: str, images: list[dict[str, str]], agreed: int | None) -> None:
-    """Show which images would be withdrawn and ask. Raises WithdrawalNotAgreed without a terminal."""
+def _confirm(file: str, images: list[dict[str, str]], agreed: int | None) -> None:
+    """List the images that would be withdrawn and ask. Raises WithdrawalNotConfirmed without a terminal."""
     for image in images:
         note(f"- image {image['ImageId']}  ({image['ImageName']})")
     count = f"{len(images)} image{'' if len(images) == 1 else 's'}"
@@ -101,11 +101,11 @@ def _agree(file: str, images: list[dict[str, str]], agreed: int | None) -> None:
         return
     options = ("--prune", "--yes", str(len(images))) if images else ("--prune",)
     command = shlex.join(("phimage", "catalog", "apply", *_given_options(), *options, file))
-    raise WithdrawalNotAgreed(f"pruning would withdraw {count}; nothing was changed. If that is right: {command}")
+    raise WithdrawalNotConfirmed(f"pruning would withdraw {count}; nothing was changed. To confirm: {command}")
 
 
 def _given_options() -> Iterator[str]:
-    """The options of this command that say whom it talks to, as they were given, without keys."""
+    """The given options that choose the server, without keys."""
     context = click.get_current_context()
     for name, option in (("profile_name", "--profile"), ("endpoint", "--endpoint")):
         if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
@@ -113,8 +113,8 @@ def _given_options() -> Iterator[str]:
 
 
 @catalog.command(short_help="Write the catalogue as a file.")
-@click.option("--rev", type=click.IntRange(0), metavar="N", help="As revision N had it.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="File to write; standard output if not given.")
+@click.option("--rev", type=click.IntRange(0), metavar="N", help="Use the catalogue at revision N.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="File to write.  [default: standard output]")
 @signed
 def export(session: Session, rev: int | None, output: Path | None) -> None:
     """Write the catalogue as a file. The same catalogue always gives the same bytes.
@@ -129,13 +129,13 @@ def export(session: Session, rev: int | None, output: Path | None) -> None:
     if output is None:
         click.echo(text, nl=False)
     else:
-        with naming(output):
+        with file_errors(output):
             output.write_text(text, "utf-8")
 
 
-@catalog.command(short_help="Print the JSON Schema of the file.")
+@catalog.command(short_help="Print the JSON Schema of the catalogue file.")
 def schema() -> None:
-    """Print the JSON Schema of the file, with which editors complete and check it.
+    """Print the JSON Schema of the catalogue file, for completion and checks in editors.
 
     \b
     Example:
@@ -148,7 +148,7 @@ def schema() -> None:
 
 @catalog.command(short_help="Print the catalogue that ships with phimage.")
 def starter() -> None:
-    """Print the catalogue that ships with phimage: real regions, machine types and images to start from.
+    """Print the catalogue that ships with phimage: real regions, machine types and images as a starting point.
 
     \b
     Example:
@@ -168,7 +168,7 @@ def _read(file: str) -> str:
     except UnicodeDecodeError as error:
         raise ClientError(f"{file} is not UTF-8: byte {error.start}") from None
     if not text:
-        raise ClientError(f"{_name(file)} is empty; `phimage catalog starter` prints one to start from")
+        raise ClientError(f"{_name(file)} is empty; `phimage catalog starter` prints a catalogue to begin with")
     return text
 
 
@@ -177,7 +177,7 @@ def _name(file: str) -> str:
 
 
 def _call(session: Session, action: str, file: str, text: str, prune: bool, withdraw: int | None = None) -> Answer:
-    """Send a file. Raises ClientError when it has mistakes, after showing them."""
+    """Send a file. Raises ClientError when it has mistakes, after printing them."""
     try:
         with working("reading the catalogue"):
             return session.client.call(action, Catalog=text, Prune=prune or None, Withdraw=withdraw)
@@ -210,17 +210,17 @@ def _print(answer: Answer, *, as_json: bool, done: bool) -> None:
     for kept in fields["KeptSet"]:
         out.print(f"  {kept['Noun'].replace('_', ' ')} {kept['Id']} is not in the file and stays", style="dim", soft_wrap=True)
     if fields["KeptSet"]:
-        note("what stays can be withdrawn with --prune")
+        note("--prune would withdraw what stays")
     if fields["SparedSet"]:
         note(f"spares {_published(fields['SparedSet'])}")
     if fields["AdoptedSet"]:
         note(f"{'took' if done else 'would take'} over {_published(fields['AdoptedSet'])}")
     if not fields["DifferenceSet"]:
-        note(f"no changes: the catalogue is as the file wants it at revision {fields['Revision']}")
+        note(f"no changes: the catalogue matches the file at revision {fields['Revision']}")
         return
-    told = ", ".join(f"{count} {'' if done else 'to be '}{verb}" for verb, count in counts.items() if count)
+    summary = ", ".join(f"{count} {'' if done else 'to be '}{verb}" for verb, count in counts.items() if count)
     state = f"revision {fields['Revision']}" if done else "nothing was changed yet"
-    note(f"{told}; {state}")
+    note(f"{summary}; {state}")
 
 
 def _published(images: list[dict[str, str]]) -> str:

@@ -12,19 +12,19 @@ from phimage.errors import SetupError
 
 @click.group(short_help="Keep endpoints and keys in profiles.")
 def config() -> None:
-    """Keep endpoints and keys in profiles of ~/.config/phimage/config.toml, mode 0600."""
+    """Keep endpoints and keys in profiles, in ~/.config/phimage/config.toml with mode 0600."""
 
 
 @config.command(short_help="Add or change a profile.")
 @click.argument("name")
 @click.option("--endpoint", metavar="URL", help="Address of the server.  [default: http://127.0.0.1:8080]")
 @click.option("--public-key", metavar="KEY", help="Public key.")
-@click.option("--private-key", metavar="KEY", help="Private key; asked for when not given.")
-@click.option("--region", help="Region that commands use when they name none.")
-@click.option("--zone", help="Zone that commands use when they name none.")
-@click.option("--project", help="Project that commands use when they name none.")
+@click.option("--private-key", metavar="KEY", help="Private key.  [default: ask]")
+@click.option("--region", help="Default region of commands.")
+@click.option("--zone", help="Default zone of commands.")
+@click.option("--project", help="Default project of commands.")
 def add(name: str, **given: str | None) -> None:
-    """Add or change a profile, and use it from now on.
+    """Add or change a profile, and make it the default.
 
     \b
     Example:
@@ -64,25 +64,25 @@ def ls(as_json: bool) -> None:
     )
 
 
-@config.command(short_help="Use a profile from now on.")
+@config.command(short_help="Make a profile the default.")
 @click.argument("name")
 def use(name: str) -> None:
-    """Use a profile from now on."""
+    """Make a profile the default."""
     found = read_config()
-    _must_have(name, list(found.profile))
+    _check_exists(name, list(found.profile))
     write_config(msgspec.structs.replace(found, default=name))
 
 
-@config.command(short_help="Forget a profile.")
+@config.command(short_help="Remove a profile.")
 @click.argument("name")
 def rm(name: str) -> None:
-    """Forget a profile and its key."""
+    """Remove a profile with its key."""
     found = read_config()
-    _must_have(name, list(found.profile))
+    _check_exists(name, list(found.profile))
     profiles = {other: profile for other, profile in found.profile.items() if other != name}
     write_config(msgspec.structs.replace(found, profile=profiles))
 
 
-def _must_have(name: str, names: list[str]) -> None:
+def _check_exists(name: str, names: list[str]) -> None:
     if name not in names:
         raise SetupError(f"{config_file()} has no profile {name!r}; it has {', '.join(names) or 'none'}")

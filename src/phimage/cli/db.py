@@ -12,16 +12,16 @@ from phimage.cli.output import json_option, print_json, print_table, steps
 from phimage.settings import Settings
 
 
-@click.group(short_help="Look after the database.")
+@click.group(short_help="Check, upgrade and copy the database.")
 def db() -> None:
-    """Look after the database of this machine's installation."""
+    """Check, upgrade and copy the database of the installation on this machine."""
 
 
-@db.command()
+@db.command(short_help="Show the version of the schema.")
 @of_installation
 @json_option
 def status(settings: Settings, as_json: bool) -> None:
-    """Say which schema the database has and which one this phimage needs.
+    """Show the version of the database's schema and the version that this phimage needs.
 
     \b
     Example:
@@ -42,13 +42,12 @@ def status(settings: Settings, as_json: bool) -> None:
         click.echo(f"schema {found.version or 'none'}{allowed}, needed {schema.newest()}")
 
 
-@db.command()
+@db.command(short_help="Upgrade the schema.")
 @of_installation
 def upgrade(settings: Settings) -> None:
-    """Bring the database to the schema that this phimage needs, in one transaction.
+    """Upgrade the database to the schema that this phimage needs, in one transaction.
 
-    Servers may go on meanwhile. Those of an older phimage keep working beside the new schema unless `phimage db status` says
-    that it is only for newer ones.
+    Servers may run meanwhile. Servers of an older phimage work with the new schema unless `phimage db status` excludes them.
 
     \b
     Example:
@@ -65,15 +64,15 @@ def upgrade(settings: Settings) -> None:
     click.echo(f"schema {schema.newest()}")
 
 
-@db.command()
+@db.command(short_help="Check the database and the store's manifests and chunks.")
 @of_installation
 @json_option
 def check(settings: Settings, as_json: bool) -> None:
-    """Look whether everything in the database is as phimage left it. Exits with 1 if it is not.
+    """Check that the database is intact and that the store has what it refers to. Exits with 1 if there are findings.
 
-    The database's own files, tables, the log of revisions against the rows of every noun, whether every sealed key opens, and
-    whether the store belongs to the installation and has every manifest and chunk that images need; `phimage image verify` also
-    compares their bytes. Servers may go on.
+    It checks the database's own files and tables, the rows of every noun against the log of revisions, that every private key
+    can be decrypted, that the store belongs to the installation, and that it has every manifest and chunk that images need.
+    `phimage image verify` also compares their bytes. Servers may run meanwhile.
 
     \b
     Example:
@@ -87,21 +86,22 @@ def check(settings: Settings, as_json: bool) -> None:
         print_json({"Findings": [{"Check": finding.check, "Table": finding.table, "What": finding.what} for finding in found]})
     else:
         rows = [(finding.check, finding.table, finding.what) for finding in found]
-        print_table(("CHECK", "TABLE", "WHAT"), rows, empty="all is well")
+        print_table(("CHECK", "TABLE", "WHAT"), rows, empty="no findings")
     if found:
         sys.exit(1)
 
 
-@db.command()
+@db.command(short_help="Copy the database to another one.")
 @of_installation
-@click.option("--to", metavar="URL", required=True, envvar="PHIMAGE_COPY_TO", help="postgresql://... or sqlite:///FILE, empty.")
+@click.option(
+    "--to", metavar="URL", required=True, envvar="PHIMAGE_COPY_TO", help="Empty target: postgresql://... or sqlite:///FILE."
+)
 @json_option
 def copy(settings: Settings, to: str, as_json: bool) -> None:
-    """Copy the catalogue into another, empty database, and prove that it arrived.
+    """Copy the database to another, empty one, and verify the copy.
 
-    From SQLite to PostgreSQL, or back. Everything is copied as of one moment, in one transaction, and read back; the
-    source is not touched. Stop the servers first: what they change after that moment is not in the copy. The master key
-    stays the same.
+    From SQLite to PostgreSQL, or back. The copy is of one moment, is written in one transaction, and is read back; the source
+    does not change. Stop the servers first: later changes are not in the copy. The master key stays the same.
 
     \b
     Examples:
@@ -120,7 +120,7 @@ def copy(settings: Settings, to: str, as_json: bool) -> None:
     target = open_database(url, patience())
     try:
         with steps("copying") as step:
-            all_rows, done = 2 * rows_to_copy(source), 0  # each is written and read back
+            all_rows, done = 2 * rows_to_copy(source), 0  # each row is written and read back
 
             def progress(table: str, rows: int) -> None:
                 nonlocal done
@@ -132,8 +132,8 @@ def copy(settings: Settings, to: str, as_json: bool) -> None:
         source.close()
         target.close()
     if as_json:
-        told = [{"Table": table.table, "Rows": table.rows, "Digest": table.digest} for table in copied.tables]
-        print_json({"Revision": copied.revision, "Tables": told})
+        tables = [{"Table": table.table, "Rows": table.rows, "Digest": table.digest} for table in copied.tables]
+        print_json({"Revision": copied.revision, "Tables": tables})
     else:
         print_table(("TABLE", "ROWS", "DIGEST"), [(one.table, str(one.rows), one.digest) for one in copied.tables], whole=3)
         click.echo(f"copied as of revision {copied.revision}; every table was read back and is equal")

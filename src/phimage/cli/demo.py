@@ -13,11 +13,11 @@ from phimage.errors import PhimageError
 from phimage.settings import read_settings
 
 LOOPBACK = "127.0.0.1"
-RESERVE_MB = 64
-"""What publishing leaves free: the demonstration needs less than others."""
+MIN_FREE_MB = 64
+"""Less than the default setting, so that the demonstration starts on small disks."""
 
 
-@click.command(short_help="Start a server with a catalogue, and show how to call it.")
+@click.command(short_help="Start a demonstration server and show how to call it.")
 @click.option("--data-dir", metavar="FOLDER", default="phimage-demo", show_default=True, help="Folder of the demonstration.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="Port; 0 takes any free one.")
@@ -26,8 +26,7 @@ RESERVE_MB = 64
 def demo(data_dir: str, host: str, port: int, require_zone: bool, once: bool) -> None:
     """Start a server with the starter catalogue and a demonstration account, list images, and show how to call it.
 
-    It publishes one small disk, if qemu-img is here, and shows how to download it. It keeps to its own data folder and leaves
-    any other alone.
+    If qemu-img is installed, it publishes one small disk and shows how to download it. It has a data folder of its own.
 
     \b
     Examples:
@@ -47,19 +46,19 @@ def demo(data_dir: str, host: str, port: int, require_zone: bool, once: bool) ->
         "explain_signatures": host == LOOPBACK,
     }
     publishers = 1 if can_publish() else 0
-    settings = read_settings(None, {}, {**flags, "publishers": publishers, "min_free_mb": RESERVE_MB})
+    settings = read_settings(None, {}, {**flags, "publishers": publishers, "min_free_mb": MIN_FREE_MB})
     failure: list[Exception] = []
 
     def listening(url: str, _filled: None) -> bool:
         try:
-            shown = _shown(demonstration, url)  # before anybody is told that it listens, and may stop it
+            show = _prepare_output(demonstration, url)  # first: a reader of "listening on" may stop the server
             click.echo(f"listening on {url}")
-            shown()
+            show()
             if not once:
                 click.echo("Serving until Ctrl-C.")
         except PhimageError as error:
             failure.append(error)
-        except BrokenPipeError as error:  # nobody reads any more, as with `| head`
+        except BrokenPipeError as error:  # the reader closed the pipe, as `| head` does
             failure.append(error)
         return not (once or failure)
 
@@ -69,10 +68,10 @@ def demo(data_dir: str, host: str, port: int, require_zone: bool, once: bool) ->
         raise failure[0]
 
 
-def _shown(demonstration: Any, url: str) -> Callable[[], None]:
-    """Ask the server for what is shown, and make what shows it."""
+def _prepare_output(demonstration: Any, url: str) -> Callable[[], None]:
+    """Call the server, and return a function that prints the list and the examples."""
     with demonstration.client(url) as client:
-        answer = client.call("DescribePHostImage", Region=demonstration.REGION, Zone=demonstration.ZONE)
+        response = client.call("DescribePHostImage", Region=demonstration.REGION, Zone=demonstration.ZONE)
     examples = (
         ("With curl", demonstration.curl(url)),
         ("Download the demonstration disk", demonstration.download(url)),
@@ -81,9 +80,9 @@ def _shown(demonstration: Any, url: str) -> Callable[[], None]:
     )
 
     def show() -> None:
-        click.echo(f"\nDescribePHostImage in {demonstration.ZONE}, asked with the signed API:\n")
-        print_images(answer.fields["ImageSet"])
-        click.echo(f"{len(answer.fields['ImageSet'])} of {answer.fields['TotalCount']} images\n")
+        click.echo(f"\nDescribePHostImage in {demonstration.ZONE}, through the signed API:\n")
+        print_images(response.fields["ImageSet"])
+        click.echo(f"{len(response.fields['ImageSet'])} of {response.fields['TotalCount']} images\n")
         out = console()
         for title, text in examples:
             out.print(f"── {title} ──", style="bold")

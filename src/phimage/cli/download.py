@@ -10,7 +10,7 @@ from typing import Any
 import click
 import urllib3
 
-from phimage.cli.ending import naming
+from phimage.cli.exit_codes import file_errors
 from phimage.cli.output import json_option, note, print_json
 from phimage.cli.profile import Session, signed
 from phimage.cli.progress import Progress
@@ -22,37 +22,37 @@ PIECE = 1 << 20
 
 @click.command(short_help="Print a time-limited URL for an image's bytes.")
 @click.argument("id")
-@click.option("--form", type=click.Choice(list(FORMS)), default="raw", show_default=True, help="Which form of the disk.")
-@click.option("--seconds", type=click.IntRange(1), default=3600, show_default=True, help="How long it works.")
+@click.option("--form", type=click.Choice(list(FORMS)), default="raw", show_default=True, help="Form of the disk.")
+@click.option("--seconds", type=click.IntRange(1), default=3600, show_default=True, help="How long the URL works.")
 @click.option("--project", envvar="PHIMAGE_PROJECT", help="Project; a sub-user must name it.")
 @json_option
 @signed
 def url(session: Session, id: str, form: str, seconds: int, project: str | None, as_json: bool) -> None:
-    """Print a URL with which anything that speaks HTTP can download an image, without a key. --json has those of all forms.
+    """Print a URL that downloads an image without a key, with any HTTP client. --json prints the URLs of all forms.
 
     \b
     Examples:
       curl -fLo disk.raw "$(phimage image url pimg-cs-xev4rz2k)"
       curl -f "$(phimage image url pimg-cs-xev4rz2k --form zst)" | zstd -d | dd of=/dev/sdX bs=4M
     """
-    found = _urls(session, id, project, seconds)
+    urls = _urls(session, id, project, seconds)
     if as_json:
-        print_json({name: value for name, value in found.items() if name not in ("RetCode", "Action")})
+        print_json({name: value for name, value in urls.items() if name not in ("RetCode", "Action")})
         return
-    click.echo(found[FORMS[form]])
-    until = datetime.fromtimestamp(found["ExpireTime"], UTC).strftime("%Y-%m-%d %H:%M UTC")
-    note(f"works until {until}; who has it can download the image")
+    click.echo(urls[FORMS[form]])
+    until = datetime.fromtimestamp(urls["ExpireTime"], UTC).strftime("%Y-%m-%d %H:%M UTC")
+    note(f"works until {until}; treat it as a password: any bearer can download the image")
 
 
-@click.command(short_help="Download an image's disk, verified.")
+@click.command(short_help="Download and verify an image's disk.")
 @click.argument("id")
 @click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="File to write.  [default: ID.raw]")
 @click.option("--project", envvar="PHIMAGE_PROJECT", help="Project; a sub-user must name it.")
 @signed
 def download(session: Session, id: str, output: Path | None, project: str | None) -> None:
-    """Download the raw disk of an image into a file, go on where an earlier try stopped, and verify its SHA-256.
+    """Download the raw disk of an image into a file and verify its SHA-256. An interrupted download resumes.
 
-    The file has its name only when it is whole and right; until then it is NAME.part. Zeros become holes.
+    The file is called NAME.part until it is complete and verified. Zeros become holes.
 
     \b
     Example:
@@ -61,12 +61,12 @@ def download(session: Session, id: str, output: Path | None, project: str | None
     target = output or Path(f"{id}.raw")
     part = target.with_name(f"{target.name}.part")
     if not target.parent.is_dir():
-        raise ClientError(f"{target.parent} is not a folder: make it, or choose another with -o")
-    found = _urls(session, id, project, 24 * 3600)
-    whole, size = sha256(), int(found["DiskSize"])
+        raise ClientError(f"{target.parent} is not a folder: create it, or choose another with -o")
+    image = _urls(session, id, project, 24 * 3600)
+    whole, size = sha256(), int(image["DiskSize"])
     with (
         Progress() as progress,
-        naming(part, "what was written is kept: mend that and run the same again"),
+        file_errors(part, "what was written is kept: correct that and run the same command again"),
         part.open("a+b") as file,
     ):
         file.seek(0)
@@ -75,8 +75,8 @@ def download(session: Session, id: str, output: Path | None, project: str | None
             progress.at("reading", file.tell(), None)
         done = file.tell()
         if done > size:
-            raise ClientError(f"{part} is larger than the image: it is of another one; remove it")
-        for piece in _pieces(found["RawUrl"], done, size, found["Digest"].partition(":")[2]):
+            raise ClientError(f"{part} is larger than the image, so it belongs to another one: remove it")
+        for piece in _pieces(image["RawUrl"], done, size, image["Digest"].partition(":")[2]):
             whole.update(piece)
             if piece.strip(b"\0"):
                 file.write(piece)
@@ -87,11 +87,11 @@ def download(session: Session, id: str, output: Path | None, project: str | None
             progress.at("downloading", done, size)
     digest = f"sha256:{whole.hexdigest()}"
     if done != size:
-        raise Unreachable(f"the connection broke after {done} of {size} bytes, which are kept: run the same again to go on")
-    if digest != found["Digest"]:
+        raise Unreachable(f"the connection broke after {done} of {size} bytes, which are kept: run it again to resume")
+    if digest != image["Digest"]:
         part.unlink()
-        raise ClientError(f"the bytes have {digest}, the image has {found['Digest']}; nothing is kept of them, try again")
-    with naming(target):
+        raise ClientError(f"the downloaded bytes have {digest}, the image has {image['Digest']}; they were removed: try again")
+    with file_errors(target):
         part.replace(target)
     click.echo(str(target))
     note(f"{size} bytes, {digest}")
@@ -103,17 +103,16 @@ def _urls(session: Session, id: str, project: str | None, seconds: int) -> dict[
 
 
 def _pieces(url: str, start: int, size: int, digest: str) -> Any:
-    """The bytes from a place on, as far as they come. The entity tag is the disk's digest, so no other disk's can come."""
+    """The bytes from `start` until the connection ends or breaks. The entity tag, the disk's digest, excludes other disks."""
     if start == size:
         return
     headers = {"Range": f"bytes={start}-", "If-Match": f'"{digest}"', "Accept-Encoding": "identity"} if start else {}
     try:
-        answer = urllib3.request("GET", url, headers=headers, preload_content=False, retries=False, timeout=60)
-        with answer:
-            if answer.status not in (200, 206) or (start and answer.status != 206):
-                raise ClientError(
-                    f"the server does not send the image: HTTP {answer.status} {answer.read(500).decode('utf-8', 'replace')}"
-                )
-            yield from answer.stream(PIECE)
+        response = urllib3.request("GET", url, headers=headers, preload_content=False, retries=False, timeout=60)
+        with response:
+            if response.status not in (200, 206) or (start and response.status != 206):
+                reason = response.read(500).decode("utf-8", "replace")
+                raise ClientError(f"the server does not send the image: HTTP {response.status} {reason}")
+            yield from response.stream(PIECE)
     except urllib3.exceptions.HTTPError:
         return

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -11,55 +10,47 @@ import click
 
 from phimage.cli.output import console, json_option, note, print_json, print_table
 from phimage.cli.profile import Session, signed
+from phimage.cli.sections import ON_THE_MACHINE, OPERATORS, TENANTS_AND_OPERATORS, SectionedGroup
 from phimage.client import Answer, Client
 
 PAGE = 100
 
-
-MORE = {
-    "publish": "phimage.cli.publish:publish",
-    "wait": "phimage.cli.publish:wait",
-    "url": "phimage.cli.download:url",
-    "download": "phimage.cli.download:download",
-    "verify": "phimage.cli.verify:verify",
+SECTIONS = {
+    TENANTS_AND_OPERATORS: {
+        "ls": "phimage.cli.image:ls",
+        "show": "phimage.cli.image:show",
+        "explain": "phimage.cli.image:explain",
+        "url": "phimage.cli.download:url",
+        "download": "phimage.cli.download:download",
+        "rm": "phimage.cli.image:rm",
+    },
+    OPERATORS: {
+        "publish": "phimage.cli.publish:publish",
+        "wait": "phimage.cli.publish:wait",
+        "restore": "phimage.cli.image:restore",
+    },
+    ON_THE_MACHINE: {"verify": "phimage.cli.verify:verify"},
 }
-"""Commands of this noun that are in files of their own."""
 
 
-class _WithMore(click.Group):
-    """A group that imports those commands when they are used."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """All commands."""
-        return [*super().list_commands(ctx), *MORE]
-
-    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        """A command by name."""
-        if name not in MORE:
-            return super().get_command(ctx, name)
-        module, _, attribute = MORE[name].partition(":")
-        command: click.Command = getattr(importlib.import_module(module), attribute)
-        return command
-
-
-@click.group(cls=_WithMore, short_help="List, show, publish and download images.")
+@click.group(cls=SectionedGroup, sections=SECTIONS, short_help="List, show, download and publish images.")
 def image() -> None:
-    """List, show, publish and download images."""
+    """List, show, download and publish images."""
 
 
-@image.command("ls", short_help="List the images of a zone.")
+@click.command(short_help="List the images of a zone.")
 @click.option("--region", envvar="PHIMAGE_REGION", help="Region, such as cn-bj2.")
 @click.option("--zone", envvar="PHIMAGE_ZONE", help="Zone of the region, such as cn-bj2-02.")
-@click.option("--project", envvar="PHIMAGE_PROJECT", help="Project; a sub-user must name it.")
+@click.option("--project", envvar="PHIMAGE_PROJECT", help="Project; required for a sub-user.")
 @click.option("--type", "type_", type=click.Choice(["Base", "Custom"], case_sensitive=False), help="Base or Custom.")
-@click.option("--mine", is_flag=True, help="Only images of the project: the same as --type Custom.")
-@click.option("--id", "ids", multiple=True, metavar="ID", help="Only this image; can be given again.")
+@click.option("--mine", is_flag=True, help="Only images of the project; the same as --type Custom.")
+@click.option("--id", "ids", multiple=True, metavar="ID", help="Only this image; may be repeated.")
 @click.option("--machine-type", metavar="TYPE", help="Only images that this machine type can run, such as DB-2.")
 @click.option("--cluster", help="Network cluster of the machine, such as 25G.")
-@click.option("--offset", type=click.IntRange(0), default=0, show_default=True, help="How many to skip.")
-@click.option("--limit", type=click.IntRange(0), help="Most to list.  [default: 20]")
-@click.option("--all", "all_", is_flag=True, help="List to the end, page by page.")
-@click.option("--rev", type=click.IntRange(0), metavar="N", help="List the catalogue as revision N had it.")
+@click.option("--offset", type=click.IntRange(0), default=0, show_default=True, help="Number of images to skip.")
+@click.option("--limit", type=click.IntRange(0), help="Maximum number to list.  [default: 20]")
+@click.option("--all", "all_", is_flag=True, help="List all pages.")
+@click.option("--rev", type=click.IntRange(0), metavar="N", help="Use the catalogue at revision N.")
 @json_option
 @signed
 def ls(
@@ -111,14 +102,14 @@ def ls(
         return
     print_images(images)
     end = offset + len(images)
-    more = f"; more with --offset {end} or --all" if end < total and images else ""
+    more = f"; use --offset {end} or --all for more" if end < total and images else ""
     note(f"{len(images)} of {total} images at revision {revision}{more}")
     if answer.newer:
-        note(f"newer versions are hidden by the pin to a past revision: {answer.newer}")
+        note(f"the pinned revision hides newer versions: {answer.newer}")
 
 
 def _pages(client: Client, params: dict[str, Any], offset: int, limit: int) -> Iterator[Answer]:
-    """Every page, all of the revision that the first one reflects, so that nothing is missed or repeated."""
+    """All pages, of the revision of the first one, so that no image is missed or repeated."""
     while True:
         answer = client.call("DescribePHostImage", **params, Offset=offset, Limit=limit)
         yield answer
@@ -131,7 +122,7 @@ def _pages(client: Client, params: dict[str, Any], offset: int, limit: int) -> I
 
 
 WIDE = 120
-"""Columns of a terminal from which on a list shows everything; a narrower one leaves out what `image show` has."""
+"""Minimum width of a terminal for all columns of a list."""
 
 
 def print_images(images: list[dict[str, Any]]) -> None:
@@ -149,14 +140,14 @@ def print_images(images: list[dict[str, Any]]) -> None:
     print_table(columns, rows, whole=4, empty="no images")
 
 
-@image.command(short_help="Show one image whole.")
+@click.command(short_help="Show all details of an image.")
 @click.argument("id")
-@click.option("--project", envvar="PHIMAGE_PROJECT", help="Project; a sub-user must name it.")
-@click.option("--rev", type=click.IntRange(0), metavar="N", help="As revision N had it.")
+@click.option("--project", envvar="PHIMAGE_PROJECT", help="Project; required for a sub-user.")
+@click.option("--rev", type=click.IntRange(0), metavar="N", help="Use the catalogue at revision N.")
 @json_option
 @signed
 def show(session: Session, id: str, project: str | None, rev: int | None, as_json: bool) -> None:
-    """Show one image whole: where it is placed, and which machine types run it on which clusters.
+    """Show all details of an image: its bytes, its zones, and the machine types and clusters that it runs on.
 
     \b
     Example:
@@ -176,7 +167,7 @@ def show(session: Session, id: str, project: str | None, rev: int | None, as_jso
         "version": found["Version"] or "-",
         "system": f"{found['OsName']} ({found['OsType']})",
         "type": found["ImageType"],
-        "state": found["State"] + (", deprecated: answers by its id, is not listed" if fields["Deprecated"] else ""),
+        "state": found["State"] + (", deprecated: found by its id, otherwise not listed" if fields["Deprecated"] else ""),
         "size": f"{found['ImageSize']} GB",
         "created": datetime.fromtimestamp(int(found["CreateTime"]), UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "about": found["ImageDescription"] or "-",
@@ -194,7 +185,7 @@ def show(session: Session, id: str, project: str | None, rev: int | None, as_jso
 
 
 def _bytes_lines(fields: dict[str, Any]) -> dict[str, str]:
-    """What is known of the bytes of an image."""
+    """Lines about the bytes of an image."""
     lines = {}
     disk, origin = fields["Disk"], fields["Origin"]
     if disk is not None:
@@ -203,7 +194,7 @@ def _bytes_lines(fields: dict[str, Any]) -> dict[str, str]:
         lines["disk"] = f"{disk['Size']} bytes, {disk['Table'] or 'no'} partition table, boots with {boots}{system}"
         lines["digest"] = disk["Digest"]
     if origin is not None:
-        lines["from"] = f"{origin['Source']}, {origin['Format'] or 'not here yet'}, {origin['Digest'] or 'no digest yet'}"
+        lines["from"] = f"{origin['Source']}, {origin['Format'] or 'not stored yet'}, {origin['Digest'] or 'no digest yet'}"
         if origin["DigestOrigin"]:
             lines["from"] += f" ({origin['DigestOrigin']})"
         if origin["Override"]:
@@ -215,18 +206,18 @@ def _bytes_lines(fields: dict[str, Any]) -> dict[str, str]:
     return lines
 
 
-@image.command(short_help="Take an image away.")
+@click.command(short_help="Remove an image.")
 @click.argument("id")
 @click.option("--region", envvar="PHIMAGE_REGION", help="Region, such as cn-bj2.")
 @click.option("--zone", envvar="PHIMAGE_ZONE", help="Zone of the region, such as cn-bj2-02.")
 @click.option("--project", envvar="PHIMAGE_PROJECT", help="Project of the image.")
-@click.option("--withdraw", is_flag=True, help="As the operator: any image, also a base image, also one being published.")
+@click.option("--withdraw", is_flag=True, help="Remove any image, also a base image, also one being published; operators only.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @signed
 def rm(session: Session, id: str, region: str | None, zone: str | None, project: str | None, withdraw: bool, yes: bool) -> None:
-    """Take an image away: a custom image of the project, or with --withdraw, as the operator, any image.
+    """Remove a custom image of the project, or with --withdraw, as the operator, any image.
 
-    It is gone at once and its id is never given to another image. Its bytes go with a later `phimage store gc`, unless
+    It disappears at once, and its id is never given to another image. A later `phimage store gc` removes its bytes, unless
     another image needs them; until then the operator can bring it back with `phimage image restore`.
 
     \b
@@ -235,7 +226,7 @@ def rm(session: Session, id: str, region: str | None, zone: str | None, project:
       phimage image rm --withdraw pimg-cs-xev4rz2k
     """
     if not yes:
-        click.confirm(f"Take {id} away?", abort=True, err=True)
+        click.confirm(f"Remove {id}?", abort=True, err=True)
     if withdraw:
         session.client.call("WithdrawPHostImage", ImageId=id)
     else:
@@ -246,17 +237,17 @@ def rm(session: Session, id: str, region: str | None, zone: str | None, project:
             Zone=session.given("zone", zone),
             ProjectId=session.given("project", project),
         )
-    note(f"{id} is gone")
+    note(f"{id} was removed")
 
 
-@image.command(short_help="Bring back an image that was taken away.")
+@click.command(short_help="Bring back a removed image.")
 @click.argument("id")
 @signed
 def restore(session: Session, id: str) -> None:
-    """Bring back an image that was withdrawn or removed, as it was. Needs a key of the operator.
+    """Bring back an image that was withdrawn or removed, unchanged. Needs a key of the operator.
 
-    It works until `phimage store gc` has removed the bytes, which is a day after the withdrawal at the earliest, or what its
-    --grace says.
+    This works until `phimage store gc` has removed the bytes: by default a day after the removal at the earliest, see its
+    --grace.
 
     \b
     Example:
@@ -266,15 +257,15 @@ def restore(session: Session, id: str) -> None:
     note(f"{id} is back; revision {revision}")
 
 
-@image.command(short_help="Say why an image is, or is not, listed.")
+@click.command(short_help="Explain why an image is, or is not, listed.")
 @click.argument("id")
 @click.option("--region", envvar="PHIMAGE_REGION", help="Region, such as cn-bj2.")
 @click.option("--zone", envvar="PHIMAGE_ZONE", help="Zone of the region, such as cn-bj2-02.")
-@click.option("--project", envvar="PHIMAGE_PROJECT", help="Project; a sub-user must name it.")
+@click.option("--project", envvar="PHIMAGE_PROJECT", help="Project; required for a sub-user.")
 @click.option("--type", "type_", type=click.Choice(["Base", "Custom"], case_sensitive=False), help="Base or Custom.")
-@click.option("--machine-type", metavar="TYPE", help="As in the list, such as DB-2.")
-@click.option("--cluster", help="As in the list, such as 25G.")
-@click.option("--rev", type=click.IntRange(0), metavar="N", help="As revision N had it.")
+@click.option("--machine-type", metavar="TYPE", help="Machine type, as in the list, such as DB-2.")
+@click.option("--cluster", help="Network cluster, as in the list, such as 25G.")
+@click.option("--rev", type=click.IntRange(0), metavar="N", help="Use the catalogue at revision N.")
 @json_option
 @signed
 def explain(
@@ -289,7 +280,7 @@ def explain(
     rev: int | None,
     as_json: bool,
 ) -> None:
-    """Say whether a list has an image, at which position, and if not, every reason and what would change it.
+    """Explain whether a list has an image, at which position, and if not, every reason and its remedy.
 
     \b
     Examples:
@@ -322,7 +313,7 @@ def explain(
 
 
 def _few(types: list[str]) -> str:
-    """The first machine types; `image show` and --json have them all."""
+    """The first two machine types and the number of others."""
     return ", ".join(types[:2]) + (f" +{len(types) - 2}" if len(types) > 2 else "") or "-"
 
 

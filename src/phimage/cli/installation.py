@@ -1,4 +1,4 @@
-"""Which installation of this machine a command is about."""
+"""Options that choose an installation on this machine, for commands that open its database or store."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from phimage.settings import read_settings
 from phimage.waiting import LIMIT_SECONDS, NOTICE_SECONDS, Patience
 
 _OPTIONS = (
-    click.option("--config", type=click.Path(path_type=Path), envvar="PHIMAGE_CONFIG", help="TOML file of settings."),
+    click.option("--config", type=click.Path(path_type=Path), envvar="PHIMAGE_CONFIG", help="TOML file with settings."),
     click.option("--data-dir", metavar="FOLDER", help="Data folder.  [default: phimage-data]"),
-    click.option("--store", metavar="FOLDER|s3://...", help="Where image bytes are.  [default: store in the data folder]"),
+    click.option("--store", metavar="FOLDER|s3://...", help="Store of image bytes.  [default: store in the data folder]"),
     click.option("--database", metavar="URL", help="postgresql://...  [default: SQLite in the data folder]"),
 )
 
@@ -30,32 +30,32 @@ _wait_option = click.option(
     default=LIMIT_SECONDS,
     show_default=True,
     metavar="SECONDS",
-    help="How long to wait for a database or a store that is away or locked.",
+    help="Limit for waiting for a database or a store that is away or locked.",
 )
 
 
 def patience() -> Patience:
-    """How long the command that runs now waits, with its announcements on standard error."""
+    """The patience of the running command, from its --wait option. It announces waits on standard error."""
     limit: float = click.get_current_context().meta.get(_WAIT, LIMIT_SECONDS)
     return Patience(note, limit, min(NOTICE_SECONDS, limit / 2))
 
 
 def with_installation_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the options that name an installation. The files that it creates are private."""
+    """A decorator that adds the options for an installation. The command creates private files."""
 
     @wraps(command)
     def run(*args: Any, **kwargs: Any) -> Any:
         with private_files():
             return command(*args, **kwargs)
 
-    found: Callable[..., Any] = run
+    decorated: Callable[..., Any] = run
     for option in reversed(_OPTIONS):
-        found = option(found)
-    return found
+        decorated = option(decorated)
+    return decorated
 
 
 def of_installation(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command those options, and `settings` made of them, and --wait for `patience`."""
+    """A decorator that adds these options and --wait, and passes `settings` to the command."""
 
     @wraps(command)
     def run(

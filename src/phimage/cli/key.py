@@ -1,4 +1,4 @@
-"""`phimage key`, for the operator."""
+"""`phimage key`: access keys."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def key() -> None:
     """Create and revoke access keys. These commands need a key of the operator."""
 
 
-@key.command(short_help="Give a user one more key.")
+@key.command(short_help="Create a key for a user.")
 @account_option
 @click.option("--user", default="main", show_default=True, help="The user.")
 @json_option
 @signed
 def create(session: Session, account: str, user: str, as_json: bool) -> None:
-    """Give a user one more key, and show it once.
+    """Create another key for a user. The private key is shown only once.
 
     \b
     Example:
@@ -39,7 +39,7 @@ def create(session: Session, account: str, user: str, as_json: bool) -> None:
 @json_option
 @signed
 def ls(session: Session, account: str, as_json: bool) -> None:
-    """List the keys of an account that work."""
+    """List the valid keys of an account."""
     keys = session.client.call("ListAccessKeys", Account=account).fields["KeySet"]
     if as_json:
         print_json(keys)
@@ -48,21 +48,21 @@ def ls(session: Session, account: str, as_json: bool) -> None:
         ("PUBLIC KEY", "USER", "CREATED"),
         (
             (
-                found["AccessKey"],
-                found["User"],
-                datetime.fromtimestamp(found["CreateTime"], UTC).strftime("%Y-%m-%d %H:%M UTC"),
+                key["AccessKey"],
+                key["User"],
+                datetime.fromtimestamp(key["CreateTime"], UTC).strftime("%Y-%m-%d %H:%M UTC"),
             )
-            for found in keys
+            for key in keys
         ),
         empty="no keys",
     )
 
 
-@key.command(short_help="Make a key work no longer.")
+@key.command(short_help="Revoke a key.")
 @click.argument("public_key_to_revoke", metavar="PUBLIC_KEY")
 @signed
 def revoke(session: Session, public_key_to_revoke: str) -> None:
-    """Make a key work no longer, at once.
+    """Revoke a key, with immediate effect.
 
     \b
     Example:
@@ -72,13 +72,13 @@ def revoke(session: Session, public_key_to_revoke: str) -> None:
     note("the key is revoked")
 
 
-@key.command(short_help="Make a new operator key on this machine.")
+@key.command(short_help="Create an operator key on this machine.")
 @of_installation
 @json_option
 def recover(settings: Settings, as_json: bool) -> None:
-    """Make a new key of the operator account straight in the database, for who lost the first one.
+    """Create a new key of the operator account directly in the database, as a replacement for a lost one.
 
-    Whoever can read the master key may do this; it is written to the log like every change.
+    It needs read access to the master key instead of a key, and is a revision in the log like every change.
 
     \b
     Example:

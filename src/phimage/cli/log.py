@@ -1,4 +1,4 @@
-"""`phimage log`: who changed what, when and from where."""
+"""`phimage log`: the revisions of the catalogue."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from phimage.cli.profile import Session, signed
 from phimage.client import Client
 
 WAIT_SECONDS = 25
-NOW = 2**31 - 1
-"""A revision that is yet to come: asking after it only tells which one is the newest."""
+FUTURE = 2**31 - 1
+"""A revision number that does not exist yet: the changes after it are none, and the response names the newest revision."""
 
 
 @click.command(short_help="Show the revisions of the catalogue.")
 @click.option("--after", type=click.IntRange(0), metavar="N", help="Revisions after N, oldest first.")
 @click.option("--before", type=click.IntRange(1), metavar="N", help="Revisions before N, newest first.")
-@click.option("-n", "--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="Most to show.")
-@click.option("--changes", is_flag=True, help="Show every thing that each revision touched.")
-@click.option("--follow", is_flag=True, help="Go on showing what happens to images, as it happens; any key may.")
-@click.option("--project", envvar="PHIMAGE_PROJECT", help="With --follow: project; a sub-user must name it.")
+@click.option("-n", "--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="Maximum number to show.")
+@click.option("--changes", is_flag=True, help="Show everything that each revision touched.")
+@click.option("--follow", is_flag=True, help="Show changes of images as they happen; any key may.")
+@click.option("--project", envvar="PHIMAGE_PROJECT", help="Project for --follow; required for a sub-user.")
 @json_option
 @signed
 def log(
@@ -36,7 +36,7 @@ def log(
     project: str | None,
     as_json: bool,
 ) -> None:
-    """Show the revisions of the catalogue, newest first. It needs a key of the operator; --follow does not.
+    """Show the revisions of the catalogue, newest first. This needs a key of the operator, unless with --follow.
 
     \b
     Examples:
@@ -72,7 +72,7 @@ def log(
 
 def _follow(client: Client, after: int | None, project: str | None, as_json: bool) -> None:
     if after is None:
-        after = client.call("ListPHostImageChanges", After=NOW, ProjectId=project).fields["Newest"]
+        after = client.call("ListPHostImageChanges", After=FUTURE, ProjectId=project).fields["Newest"]
         note(f"waiting for changes after revision {after}; Ctrl-C ends")
     while True:
         fields = client.call("ListPHostImageChanges", After=after, Wait=WAIT_SECONDS, ProjectId=project).fields

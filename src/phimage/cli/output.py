@@ -1,6 +1,6 @@
-"""What commands print: tables for people, JSON for programs.
+"""Output of commands: tables for people, JSON for programs.
 
-Rich takes a tenth of a second to import, so that is done where something is drawn.
+Rich takes a tenth of a second to import, so only functions that draw import it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 PIPE_WIDTH = 200
-"""Columns of a table that goes to a file or a pipe, where nothing needs to fit a screen."""
+"""Width of a table in a file or a pipe."""
 
 
 def print_json(value: object) -> None:
@@ -30,14 +30,14 @@ def print_json(value: object) -> None:
 
 
 def console() -> Console:
-    """The console on standard output: as wide as the terminal."""
+    """A console on standard output, as wide as the terminal."""
     from rich.console import Console
 
     return Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False, markup=False, emoji=False)
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, whole: int = 1, empty: str = "none") -> None:
-    """Print rows under headings. The first `whole` columns are never cut; the others fold to fit the terminal."""
+    """Print rows under headings. The first `whole` columns never fold; the others fold to fit the terminal."""
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -52,12 +52,12 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, whole:
 
 
 def note(text: str) -> None:
-    """Say something beside the result, on standard error."""
+    """Print a line on standard error, beside the result."""
     click.echo(text, err=True)
 
 
 def working(text: str) -> AbstractContextManager[object]:
-    """Show on standard error that something is going on, if a person is looking."""
+    """Show a spinner on standard error, if that is a terminal."""
     if not sys.stderr.isatty():
         return nullcontext()
     from rich.console import Console
@@ -67,7 +67,7 @@ def working(text: str) -> AbstractContextManager[object]:
 
 @contextmanager
 def steps(doing: str) -> Iterator[Callable[[str, int, int], None]]:
-    """Show on standard error how far something is, if a person is looking. Call it with what is done, how much, of how much."""
+    """Show a bar on standard error, if that is a terminal. Yields a function of the current item, its count and the total."""
     if not sys.stderr.isatty():
         yield lambda what, done, of: None
         return
@@ -85,12 +85,12 @@ def steps(doing: str) -> Iterator[Callable[[str, int, int], None]]:
 
 
 def print_new_key(fields: dict[str, Any], endpoint: str = "", *, as_json: bool) -> None:
-    """Show a new key, the only time that this can be done. Without an endpoint the profile keeps the one it has."""
+    """Print a new key, which cannot be shown again. Without an endpoint the suggested profile keeps its own."""
     if as_json:
         print_json({name: value for name, value in fields.items() if name not in ("RetCode", "Action")})
         return
     click.echo(f"public key   {fields['PublicKey']}")
     click.echo(f"private key  {fields['PrivateKey']}")
-    note("This is the only time that the private key is shown. Keep it, for example with:")
+    note("The private key cannot be shown again. Keep it, for example with:")
     where = f" --endpoint {endpoint}" if endpoint else ""
     note(f"  phimage config add {fields['Account']}{where} --public-key {fields['PublicKey']}")

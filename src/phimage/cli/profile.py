@@ -1,4 +1,4 @@
-"""Where commands get their endpoint and key from: flags, then `PHIMAGE_*` variables, then a profile of the config file."""
+"""The endpoint and key of commands: from flags, then `PHIMAGE_*` variables, then a profile of the config file."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """How to call one endpoint."""
+    """An endpoint, a key for it, and default parameters."""
 
     endpoint: str = "http://127.0.0.1:8080"
     public_key: str = ""
@@ -34,7 +34,7 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """The config file: profiles by name, and the one that is used when none is named."""
+    """The config file: profiles by name, and the name of the default one."""
 
     default: str = "default"
     profile: dict[str, Profile] = msgspec.field(default_factory=dict)
@@ -47,7 +47,7 @@ def config_file() -> Path:
 
 
 def read_config() -> Config:
-    """The config file; an empty one where there is none. Raises SetupError when it cannot be read."""
+    """Read the config file; a missing file is an empty one. Raises SetupError when it cannot be read."""
     path = config_file()
     try:
         return msgspec.convert(tomllib.loads(path.read_text("utf-8")), Config)
@@ -56,13 +56,13 @@ def read_config() -> Config:
     except OSError as error:
         raise SetupError(f"{path} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
-        raise SetupError(f"{path} is not UTF-8: byte {error.start}; mend it, or remove it and add the profiles again") from None
+        raise SetupError(f"{path} is not UTF-8: byte {error.start}; correct it, or remove it and add its profiles") from None
     except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
         raise SetupError(f"{path}: {error}") from None
 
 
 def write_config(config: Config) -> None:
-    """Replace the config file, mode 0600, whole or not at all. Raises SetupError when it cannot be written."""
+    """Replace the config file atomically, with mode 0600. Raises SetupError when it cannot be written."""
     path = config_file()
     try:
         _write(path, config)
@@ -84,26 +84,26 @@ def _write(path: Path, config: Config) -> None:
 
 
 _OPTIONS = (
-    click.option("--profile", "profile_name", envvar="PHIMAGE_PROFILE", metavar="NAME", help="Profile of the config file."),
+    click.option("--profile", "profile_name", envvar="PHIMAGE_PROFILE", metavar="NAME", help="Profile in the config file."),
     click.option("--endpoint", envvar="PHIMAGE_ENDPOINT", metavar="URL", help="Address of the server."),
     click.option("--public-key", envvar="PHIMAGE_PUBLIC_KEY", metavar="KEY", help="Public key to sign with."),
     click.option(
         "--private-key",
         envvar="PHIMAGE_PRIVATE_KEY",
         metavar="KEY",
-        help="Private key to sign with; the variable is safer, since others can see a command line.",
+        help="Private key to sign with; the variable is safer, because other users can see a command line.",
     ),
 )
 
 
 class Session(msgspec.Struct, frozen=True):
-    """What a command works with: the profile after flags and variables, and a client for it."""
+    """The profile after flags and variables, and a client for it."""
 
     profile: Profile
     client: Client
 
     def given(self, name: str, value: str | None) -> str | None:
-        """A value that was given, or else the profile's; None if neither."""
+        """The value of an option, otherwise the profile's; None without either."""
         return value or getattr(self.profile, name) or None
 
 
@@ -111,9 +111,9 @@ Connect = Callable[[], AbstractContextManager[Session]]
 
 
 def connecting(command: Command) -> Command:
-    """Give a command the connection options, and `connect`, which opens a session made of them.
+    """A decorator that adds the connection options and passes `connect`, which opens a session, to the command.
 
-    `connect` raises UsageError when there is no key to sign with, so a command can do without one until it calls.
+    `connect` raises UsageError when there is no key to sign with; a command that does not call it needs none.
     """
 
     @wraps(command)
@@ -141,18 +141,18 @@ def connecting(command: Command) -> Command:
 
     for option in reversed(_OPTIONS):
         run = option(run)
-    return run  # type: ignore[return-value]  # click reads the signature that the options add
+    return run  # type: ignore[return-value]  # click calls it with the added options
 
 
 def signed(command: Command) -> Command:
-    """Give a command the connection options, and a `session` made of them."""
+    """A decorator that adds the connection options and passes an open `session` to the command."""
 
     @wraps(command)
     def run(*args: Any, connect: Connect, **kwargs: Any) -> Any:
         with connect() as session:
             return command(*args, session=session, **kwargs)
 
-    return connecting(run)  # type: ignore[return-value]  # click reads the signature that the options add
+    return connecting(run)  # type: ignore[return-value]  # click calls it with the added options
 
 
 def _profile(name: str | None) -> Profile:

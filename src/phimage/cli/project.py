@@ -1,4 +1,4 @@
-"""`phimage project`, for the operator."""
+"""`phimage project`: the projects of accounts and their members."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ def add(session: Session, name: str, account: str, as_json: bool) -> None:
         click.echo(fields["ProjectId"])
 
 
-@project.command(short_help="Take a project out of an account.")
+@project.command(short_help="Remove a project.")
 @click.argument("id")
 @account_option
 @signed
 def rm(session: Session, id: str, account: str) -> None:
-    """Take a project out of an account. It must have no custom images, and must not be the default one.
+    """Remove a project from an account. It must have no custom images and must not be the default project.
 
     \b
     Example:
@@ -62,27 +62,27 @@ def ls(session: Session, account: str, as_json: bool) -> None:
         ("PROJECT ID", "NAME", "DEFAULT", "MEMBERS"),
         (
             (
-                found["ProjectId"],
-                found["ProjectName"],
-                "yes" if found["IsDefault"] else "",
-                ", ".join(f"{user} ({role})" for user, role in found["Members"].items()) or "main user only",
+                project["ProjectId"],
+                project["ProjectName"],
+                "yes" if project["IsDefault"] else "",
+                ", ".join(f"{user} ({role})" for user, role in project["Members"].items()) or "main user only",
             )
-            for found in projects
+            for project in projects
         ),
     )
 
 
-@project.command(short_help="Make a user a member, or change its role.")
+@project.command(short_help="Add a member, or change its role.")
 @click.argument("id")
 @click.argument("user")
 @account_option
-@click.option("--role", type=click.Choice(["viewer", "editor"]), default="viewer", show_default=True, help="What it may do.")
-@click.option("--remove", is_flag=True, help="Take the user out of the project.")
+@click.option("--role", type=click.Choice(["viewer", "editor"]), default="viewer", show_default=True, help="Its role.")
+@click.option("--remove", is_flag=True, help="Remove the user from the project.")
 @signed
 def member(session: Session, id: str, user: str, account: str, role: str, remove: bool) -> None:
-    """Make a sub-user a member of a project, change its role there, or take it out.
+    """Add a sub-user to a project, change its role there, or remove it.
 
-    A viewer lists; an operator also changes custom images.
+    A viewer lists and downloads images; an editor also changes custom images.
 
     \b
     Example:

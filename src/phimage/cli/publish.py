@@ -10,16 +10,16 @@ from typing import Any
 import click
 import msgspec
 
-from phimage.cli.ending import naming
+from phimage.cli.exit_codes import file_errors
 from phimage.cli.output import json_option, note, print_json
 from phimage.cli.profile import Session, signed
 from phimage.cli.progress import Progress
 from phimage.client import Client
 from phimage.errors import ClientError, PhimageError, Unreachable
 
-LOOK_SECONDS = 0.3
+POLL_SECONDS = 0.3
 AWAY_SECONDS = 60.0
-"""A server that is started anew is waited for."""
+"""Time that a server has to restart before a call fails."""
 PHASES = {
     "": "waiting",
     "fetch": "fetching",
@@ -31,29 +31,32 @@ PHASES = {
 
 
 class PublishFailed(ClientError):
-    """The image was refused, or its bytes could not be had."""
+    """The image was refused, or its source failed."""
 
     exit_code = 65
 
 
 def _many(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
-    """Options that take several values: given again, or with commas between them."""
+    """The values of an option that may be repeated and may contain commas."""
     return tuple(part.strip() for text in value for part in text.split(",") if part.strip())
 
 
 @click.command(short_help="Publish a disk image.")
 @click.argument("source", metavar="FILE|URL|-")
-@click.option("--name", required=True, help="What people call the image.")
+@click.option("--name", required=True, help="Name of the image, for people.")
 @click.option("--os-type", required=True, help="Distribution family: Debian, Ubuntu, CentOS, Windows, ...")
 @click.option("--os-name", required=True, help="The operating system, for people: Debian 12 64bit.")
-@click.option("--version", default="", help="Version; any text.")
-@click.option("--family", default="", help="What stays the same from version to version: debian-12.")
-@click.option("--description", default="", help="Anything else.")
+@click.option("--version", default="", help="Version, as any text.")
+@click.option("--family", default="", help="Name that all versions of the image share: debian-12.")
+@click.option("--description", default="", help="Description, for people.")
+@click.option("--zone", "zones", multiple=True, required=True, callback=_many, metavar="ZONE,...", help="Zones of the image.")
 @click.option(
-    "--zone", "zones", multiple=True, required=True, callback=_many, metavar="ZONE,...", help="Zones that it is placed in."
-)
-@click.option(
-    "--support", multiple=True, required=True, callback=_many, metavar="TYPE[:CLUSTER],...", help="Machine types that run it."
+    "--support",
+    multiple=True,
+    required=True,
+    callback=_many,
+    metavar="TYPE[:CLUSTER],...",
+    help="Machine types to run it.",
 )
 @click.option(
     "--type",
@@ -61,20 +64,20 @@ def _many(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) ->
     type=click.Choice(["base", "custom"], case_sensitive=False),
     default="base",
     show_default=True,
-    help="For everyone, or for one project.",
+    help="For all projects, or for one.",
 )
 @click.option("--project", help="Project of a custom image.")
-@click.option("--digest", metavar="sha256:HEX", default="", help="What the file must have.")
+@click.option("--digest", metavar="sha256:HEX", default="", help="Expected digest of the file.")
 @click.option(
-    "--checksum-file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A checksum file that names it."
+    "--checksum-file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Checksum file that lists it."
 )
-@click.option("--checksum-url", metavar="URL", default="", help="The same, fetched by the server.")
-@click.option("--trust-first-use", is_flag=True, help="Publish without a digest, and record the one that is found.")
+@click.option("--checksum-url", metavar="URL", default="", help="URL of such a file, fetched by the server.")
+@click.option("--trust-first-use", is_flag=True, help="Publish without an expected digest, and record the computed one.")
 @click.option(
-    "--format", "format_", default="", metavar="NAME", help="What the file is: raw, qcow2, ...  [default: as it is found]"
+    "--format", "format_", default="", metavar="NAME", help="Format of the file: raw, qcow2, ...  [default: detected]"
 )
-@click.option("--override", "overrides", multiple=True, callback=_many, metavar="ID,...", help="Findings that do not stop it.")
-@click.option("--detach", is_flag=True, help="Do not wait until it is published.")
+@click.option("--override", "overrides", multiple=True, callback=_many, metavar="ID,...", help="Findings to accept.")
+@click.option("--detach", is_flag=True, help="Do not wait for the publication.")
 @json_option
 @signed
 def publish(
@@ -85,11 +88,12 @@ def publish(
     as_json: bool,
     **given: Any,
 ) -> None:
-    """Publish a disk image: raw, qcow2, VMDK, VHD, VHDX or ISO, also as .gz, .xz, .zst or .bz2. Needs a key of the operator.
+    """Publish a disk image: raw, qcow2, VMDK, VHD, VHDX or ISO, also compressed as .gz, .xz, .zst or .bz2. Needs a key of the
+    operator.
 
     A file or standard input (-) is uploaded, a URL is fetched by the server. One of --digest, --checksum-file, --checksum-url
-    or --trust-first-use says how the file is known to be the right one. The image is Making until its bytes are whole and
-    verified; run the same command again after a break, and it goes on.
+    or --trust-first-use is required. The image is Making until its bytes are complete and verified. After an interruption, run
+    the same command again to resume.
 
     \b
     Examples:
@@ -101,7 +105,7 @@ def publish(
     client = session.client
     is_url = source.startswith(("http://", "https://"))
     if not is_url and "://" in source:
-        raise click.UsageError(f"{source.partition('://')[0]}:// is not fetched; give a file, an http(s) URL or -")
+        raise click.UsageError(f"{source.partition('://')[0]}:// is not supported; give a file, an http(s) URL or -")
     params = _params(given, source, is_url, checksum_file)
     with Progress(quiet=as_json) as progress:
         if is_url:
@@ -119,7 +123,7 @@ def publish(
         for remark in ended.get("Findings", ()):
             note(f"remark: {remark}")
         click.echo(image)
-        note(f"`phimage image wait {image}` tells when it is published" if detach else f"published as {image}")
+        note(f"to wait for it: phimage image wait {image}" if detach else f"published as {image}")
 
 
 @click.command(short_help="Wait until an image is published.")
@@ -127,7 +131,7 @@ def publish(
 @json_option
 @signed
 def wait(session: Session, id: str, as_json: bool) -> None:
-    """Wait until an image has its bytes, and say if that failed. Needs a key of the operator.
+    """Wait for the end of a publication. Exits with 65 and the reason if it failed. Needs a key of the operator.
 
     \b
     Example:
@@ -142,8 +146,8 @@ def wait(session: Session, id: str, as_json: bool) -> None:
 
 
 def follow(client: Client, image: str, progress: Progress) -> dict[str, Any]:
-    """Show how far a publication is until it ends. Raises PublishFailed with the reason."""
-    told = ""
+    """Show the progress of a publication until its end, and return the job. Raises PublishFailed with the reason."""
+    reason = ""
     try:
         while True:
             found = _call(client, "GetPHostImageJob", ImageId=image)
@@ -152,47 +156,47 @@ def follow(client: Client, image: str, progress: Progress) -> dict[str, Any]:
             if found["State"] == "Done":
                 return found
             if found["State"] == "Waiting":
-                raise PublishFailed(f"{image} waits for its upload: run its `phimage image publish` again to go on")
-            if found["State"] == "Queued" and found["Error"] not in ("", told):
-                told = found["Error"]
-                note(f"{image} waits and is tried again: {told}")
+                raise PublishFailed(f"{image} waits for its upload: run its `phimage image publish` again to resume")
+            if found["State"] == "Queued" and found["Error"] not in ("", reason):
+                reason = found["Error"]
+                note(f"{image} waits and is retried: {reason}")
             progress.at(PHASES.get(found["Phase"], found["Phase"]), found["Done"], found["Total"] or None)
-            time.sleep(LOOK_SECONDS)
+            time.sleep(POLL_SECONDS)
     except KeyboardInterrupt:
         note(
-            f"\nthe server goes on publishing {image}: follow it with `phimage image wait {image}`, "
+            f"\nthe server still publishes {image}: follow it with `phimage image wait {image}`, "
             f"stop it with `phimage image rm {image}`"
         )
         raise
 
 
 def _call(client: Client, action: str, **params: Any) -> dict[str, Any]:
-    """Call an Action that may be repeated, also while the server is away for a while. Raises Unreachable when it stays away."""
+    """Call an Action that may be repeated, and retry while the server is away. Raises Unreachable after AWAY_SECONDS."""
     ends = time.monotonic() + AWAY_SECONDS
     while True:
         try:
             return client.call(action, **params).fields
         except Unreachable as away:
             if time.monotonic() > ends:
-                raise Unreachable(f"{away}; when it is, run the same command again to go on") from None
-            time.sleep(LOOK_SECONDS)
+                raise Unreachable(f"{away}; then run the same command again to resume") from None
+            time.sleep(POLL_SECONDS)
 
 
 def _params(given: dict[str, Any], source: str, is_url: bool, checksum_file: Path | None) -> dict[str, Any]:
-    """The parameters of PublishPHostImage, apart from the source itself."""
+    """The parameters of PublishPHostImage, without the source."""
     from phimage.sources.checksums import find_digest
 
     name = source.rpartition("/")[2].partition("?")[0] if is_url else "-" if source == "-" else Path(source).name
     digest = given["digest"]
     if checksum_file is not None:
         if digest:
-            raise click.UsageError("--digest and --checksum-file: give one of them")
-        with naming(checksum_file):
+            raise click.UsageError("give --digest or --checksum-file, not both")
+        with file_errors(checksum_file):
             text = checksum_file.read_text("utf-8", "replace")
         digest = str(find_digest(text, name if is_url or source == "-" else source, str(checksum_file)).digest)
     known = (digest, given["checksum_url"], given["trust_first_use"])
     if sum(map(bool, known)) != 1:
-        raise click.UsageError("say how the file is known: one of --digest, --checksum-file, --checksum-url, --trust-first-use")
+        raise click.UsageError("give exactly one of --digest, --checksum-file, --checksum-url, --trust-first-use")
     if (given["type_"] == "custom") != bool(given["project"]):
         raise click.UsageError("--type custom and --project go together")
     return {
@@ -216,7 +220,7 @@ def _params(given: dict[str, Any], source: str, is_url: bool, checksum_file: Pat
 
 
 def _upload(client: Client, path: str, params: dict[str, Any], progress: Progress) -> dict[str, Any]:
-    """Begin or go on with an upload, and complete it."""
+    """Begin or resume an upload, and complete it."""
     from phimage.sources.digest import TRUST, given
     from phimage.sources.errors import SourceError
     from phimage.sources.progress import Progress as Sending
@@ -229,7 +233,7 @@ def _upload(client: Client, path: str, params: dict[str, Any], progress: Progres
     begun = client.call("PublishPHostImage", **params, Size=source.size, Token=token).fields
     image, first = begun["ImageId"], begun["UploadUrl"]
     if not first:
-        return begun  # it is complete already
+        return begun  # an earlier run has completed the upload
 
     def open_url() -> str:
         nonlocal first
@@ -243,11 +247,11 @@ def _upload(client: Client, path: str, params: dict[str, Any], progress: Progres
         expected = given(params["Digest"]) if params["Digest"] else TRUST
         sent = upload(source, open_url, expected=expected, tell=tell)
     except KeyboardInterrupt:
-        note("\nwhat was sent is kept for an hour: run the same command again to go on")
+        note("\nwhat was sent is kept for an hour: run the same command again to resume")
         raise
     except SourceError as error:
         if error.exit_code != PublishFailed.exit_code:
-            raise  # it may pass, and the same command goes on
+            raise  # a temporary failure: the same command resumes
         raise PublishFailed(f"{image} was not published: {error}") from None
     digest = next(iter(str(found) for name, found in sent.digests.items() if name == "sha256"))
     _call(client, "CompletePHostImageUpload", ImageId=image, Size=sent.size, Digest=digest)
@@ -255,7 +259,7 @@ def _upload(client: Client, path: str, params: dict[str, Any], progress: Progres
 
 
 def _check_head(source: Any, path: str, params: dict[str, Any]) -> None:
-    """What would be refused at the end is refused before it is sent, as far as its first MiB tells."""
+    """Refuse before the upload what the first MiB shows to be unacceptable. Raises PublishFailed."""
     from phimage.formats.limits import LIMITS
     from phimage.publishing.original import check_head
     from phimage.sources.judge import HEAD
@@ -273,6 +277,6 @@ def _check_head(source: Any, path: str, params: dict[str, Any]) -> None:
 
 
 def _token(client: Client, params: dict[str, Any], source: str) -> str:
-    """The same for the same command about the same bytes, so that it goes on where it stopped."""
+    """A token that depends on the key, the parameters and the source: the same command resumes its publication."""
     text = msgspec.json.encode([client.public_key, sorted((name, str(value)) for name, value in params.items()), source])
     return f"cli-{sha256(text).hexdigest()}"

@@ -1,4 +1,4 @@
-"""`phimage backup restore` and `drill`: what a backup is for."""
+"""`phimage backup restore` and `drill`."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from phimage.cli.backup_options import (
-    FOUND,
+from phimage.cli.backup_io import (
+    EXIT_FINDINGS,
     backup_fields,
     dest_argument,
     key_option,
     name_option,
+    needs_destination,
     note_verified_backup,
     passphrase_option,
-    reaching,
     read_passphrase,
 )
 from phimage.cli.installation import of_installation
@@ -30,26 +30,26 @@ if TYPE_CHECKING:
     from phimage.backup.record import Record
 
 
-def _opening_a_backup(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the options that name a backup and its master key."""
+def _backup_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """A decorator that adds the options for a backup and its master key."""
     for option in (passphrase_option, key_option, name_option, dest_argument):
         command = option(command)
     return command
 
 
-@click.command(short_help="Restore a backup to an empty place.")
-@_opening_a_backup
+@click.command(short_help="Restore a backup as a new installation.")
+@_backup_options
 @of_installation
 @json_option
-@reaching
+@needs_destination
 def restore(
     settings: Settings, dest: str, name: str | None, key_file: Path | None, passphrase_file: Path | None, as_json: bool
 ) -> None:
     """Restore a backup to a new data folder and, if they are named, a new store and a new, empty database of either kind.
 
-    Nothing is written before the master key fits and every part of the place is empty. Interrupted, the same command goes on.
-    At the end the checks of `phimage db check` and `phimage image verify --all` are run on it; exits with 1 if they find
-    something.
+    Before anything is written, the master key must match and every target must be empty. After an interruption the same command
+    resumes. At the end it runs the checks of `phimage db check` and `phimage image verify --all`, and exits with 1 if there are
+    findings.
 
     \b
     Examples:
@@ -74,19 +74,19 @@ def restore(
             f"revision {record.revision} with {len(record.manifests)} disks restored to {settings.data_dir},"
             f" {len(restored.findings)} findings"
         )
-    sys.exit(FOUND if restored.findings else 0)
+    sys.exit(EXIT_FINDINGS if restored.findings else 0)
 
 
-@click.command(short_help="Try a restore, and remove it again.")
-@_opening_a_backup
+@click.command(short_help="Try a restore and remove it again.")
+@_backup_options
 @click.option(
     "--scratch",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Folder with room for all images.  [default: that of temporary files]",
+    help="Folder with space for all images.  [default: the folder of temporary files]",
 )
 @of_installation
 @json_option
-@reaching
+@needs_destination
 def drill(
     settings: Settings,
     dest: str,
@@ -96,8 +96,8 @@ def drill(
     scratch: Path | None,
     as_json: bool,
 ) -> None:
-    """Restore a backup to a temporary place, start a server there, list its images, download the smallest base image and
-    compare it. Then remove everything, and say how long each step took. Exits with 1 if something was wrong.
+    """Restore a backup to a temporary folder, start a server there, list its images, download the smallest base image and
+    verify it. Then remove everything and print the duration of each step. Exits with 1 if there are findings.
 
     \b
     Example:
@@ -122,11 +122,11 @@ def drill(
             click.echo(f"{step.seconds:8.1f} s  {step.what}")
         for finding in drilled.findings:
             click.echo(finding)
-    sys.exit(FOUND if drilled.findings else 0)
+    sys.exit(EXIT_FINDINGS if drilled.findings else 0)
 
 
 def _master_key(record: Record, settings: Settings, key_file: Path | None, passphrase_file: Path | None) -> bytes:
-    """The master key of a backup: from a file, or out of the backup with a passphrase. Raises SetupError for another one."""
+    """The master key of a backup: from a file, or decrypted with a passphrase. Raises SetupError if it does not match."""
     from phimage.backup.key import check_key, decrypt_key
     from phimage.catalog.key_encryption import read_master_key
 
@@ -139,5 +139,5 @@ def _master_key(record: Record, settings: Settings, key_file: Path | None, passp
         check_key(key, record.key_fingerprint)
         return key
     if record.encrypted_key is None:
-        raise SetupError(f"backup {record.name} has no master key inside: name the file of the key with --key")
+        raise SetupError(f"backup {record.name} contains no master key: name the file of the key with --key")
     return decrypt_key(record.encrypted_key, read_passphrase(passphrase_file, confirm=False), record.key_fingerprint)

@@ -1,4 +1,4 @@
-"""`phimage serve`."""
+"""`phimage serve` and `phimage publisher`: the processes that run until they are stopped."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from phimage.settings import read_settings
 @click.option("--workers", type=click.IntRange(1, 256), help="Server processes.  [default: 1]")
 @click.option("--require-zone/--no-require-zone", default=None, help="Whether a list must name its zone.  [default: yes]")
 @click.option("--explain-signatures", is_flag=True, default=None, help="Answer a wrong signature with its likely cause.")
-@click.option("--explain-signatures-to-anyone", is_flag=True, default=None, help="The same, also beyond loopback.")
+@click.option("--explain-signatures-to-anyone", is_flag=True, default=None, help="Allow this also beyond loopback.")
 def serve(config: Path | None, **flags: Any) -> None:
-    """Start the server, and on the first start make what it needs.
+    """Start the server.
 
-    The first start creates the data folder, a master key and an operator account, and prints the operator's key once.
+    The first start creates the data folder, a master key and an operator account, and prints the operator's key, once.
     Every setting is also a variable (PHIMAGE_DATA_DIR, PHIMAGE_DATABASE, ...) and a key of the TOML file.
 
     \b
@@ -38,22 +38,44 @@ def serve(config: Path | None, **flags: Any) -> None:
     from phimage.server import serve as run
 
     def listening(url: str, prepared: Prepared) -> bool:
-        with suppress(BrokenPipeError):  # nobody reads what it prints, which is no reason not to serve
-            tell(url, prepared)
+        with suppress(BrokenPipeError):  # a server without a reader of its output serves nevertheless
+            show(url, prepared)
         return True
 
-    def tell(url: str, prepared: Prepared) -> None:
+    def show(url: str, prepared: Prepared) -> None:
         if prepared.new_key is not None:
-            click.echo("This is the first start. The key of the operator account, shown only now:")
+            click.echo("This is the first start. The key of the operator account, which is shown only once:")
             click.echo(f"  public key   {prepared.new_key.public}")
             click.echo(f"  private key  {prepared.new_key.private.reveal()}")
             click.echo("Keep it and load a catalogue:")
             click.echo(f"  phimage config add operator --endpoint {url} --public-key {prepared.new_key.public}")
             click.echo("  phimage catalog starter > catalog.yaml && phimage catalog apply catalog.yaml")
         elif prepared.unchanged:
-            click.echo("Nothing was changed since the first start. If its key was not kept, make another one with the settings")
-            click.echo("of this server: phimage key recover")
+            click.echo("Nothing was changed since the first start. If its key was lost, make another one with the settings of")
+            click.echo("this server: phimage key recover")
         click.echo(f"listening on {url}")
 
     configure_log()
     run(read_settings(config, os.environ, flags), lambda settings: in_child(lambda: prepare(settings)), listening)
+
+
+@click.command(short_help="Start a publisher on this or another machine.")
+@with_installation_options
+@click.option("--parent", type=int, hidden=True)
+@click.option("--measures", hidden=True)
+def publisher(config: Path | None, parent: int | None, measures: str | None, **flags: Any) -> None:
+    """Publish images, one job at a time, until it is stopped.
+
+    `phimage serve` starts a publisher of its own. To publish more images at a time, start others, also on other machines, with
+    the same database, store and master key; a server with `publishers = 0` starts none. A publisher needs qemu-img.
+
+    \b
+    Examples:
+      phimage publisher --data-dir /var/lib/phimage
+      PHIMAGE_DATABASE=postgresql://phimage@db/phimage PHIMAGE_STORE=s3://images phimage publisher
+    """
+    from phimage.metrics.shares import Place
+    from phimage.publishers import run_until_told
+
+    place = None if measures is None else Place(*map(int, measures.split(":")))
+    run_until_told(read_settings(config, os.environ, flags), parent, place)

@@ -1,4 +1,4 @@
-"""`phimage sign`: the signature of a request, and what is wrong with one."""
+"""`phimage sign`: sign a request, or check a signature."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from phimage.gateway.signature import SIGNATURE, sign, verify
 from phimage.model.account import PrivateKey
 
 
-@click.command("sign", short_help="Sign a request, or find out why a signature is wrong.")
+@click.command("sign", short_help="Sign a request, or find the mistake in a signature.")
 @click.argument("parameters", nargs=-1, metavar="[NAME=VALUE]...")
-@click.option("--check", "request", metavar="REQUEST", help="A request to check: a URL, a form or JSON body, or @FILE.")
+@click.option("--check", "request", metavar="REQUEST", help="Request to check: a URL, a form or JSON body, or @FILE.")
 @json_option
 @signed
 def sign_(session: Session, parameters: tuple[str, ...], request: str | None, as_json: bool) -> None:
     """Sign a request with the profile's key and print it as a form, or check the signature of one.
 
-    Nothing is sent. A check prints the text that is signed, with the private key masked, and if the signature is wrong
-    which difference makes it so; it exits 1 then.
+    Nothing is sent. A check prints the signed text with the private key masked. If the signature is wrong, it prints the likely
+    cause and exits with 1.
 
     \b
     Examples:
@@ -79,7 +79,7 @@ def _check(params: Params, key: PrivateKey, *, as_json: bool) -> None:
         raise ClientError("the request has no Signature; sign it with `phimage sign NAME=VALUE ...`")
     good = verify(params, signature, key)
     diagnosis = diagnose(params, signature, key)
-    told = {
+    result = {
         "Good": good,
         "Canonical": diagnosis.canonical,
         "Given": signature,
@@ -87,11 +87,11 @@ def _check(params: Params, key: PrivateKey, *, as_json: bool) -> None:
         "Likely": diagnosis.likely,
     }
     if as_json:
-        print_json(told)
+        print_json(result)
     else:
-        click.echo(f"signed text  {told['Canonical']}")
-        click.echo(f"given        {told['Given']}")
-        click.echo(f"expected     {told['Expected']}")
+        click.echo(f"signed text  {result['Canonical']}")
+        click.echo(f"given        {result['Given']}")
+        click.echo(f"expected     {result['Expected']}")
         click.echo("the signature is right" if good else f"the signature is wrong; likely: {diagnosis.likely}")
     if not good:
         sys.exit(1)

@@ -1,4 +1,4 @@
-"""`phimage user`, for the operator."""
+"""`phimage user`: the users of accounts."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ def user() -> None:
 @user.command(short_help="Add a sub-user.")
 @click.argument("name")
 @account_option
-@click.option("--email", help="Address of the user.")
+@click.option("--email", help="Email address of the user.")
 @json_option
 @signed
 def add(session: Session, name: str, account: str, email: str | None, as_json: bool) -> None:
-    """Add a sub-user. It sees nothing until it is a member of a project and has a key.
+    """Add a sub-user. It needs a key, and sees only the projects of which it is a member.
 
     \b
     Example:
@@ -37,19 +37,19 @@ def add(session: Session, name: str, account: str, email: str | None, as_json: b
         note(f"user {name} of {account} has the number {fields['UserId']}")
 
 
-@user.command(short_help="Take a sub-user out of an account.")
+@user.command(short_help="Remove a sub-user.")
 @click.argument("name")
 @account_option
 @signed
 def rm(session: Session, name: str, account: str) -> None:
-    """Take a sub-user out of an account, with its keys and roles, at once.
+    """Remove a sub-user from an account with its keys and roles, with immediate effect.
 
     \b
     Example:
       phimage user rm alice --account acme
     """
     session.client.call("RemoveUser", Account=account, User=name)
-    note(f"{name} is no longer a user of {account}, and its keys work no longer")
+    note(f"{name} is no longer a user of {account}, and its keys are revoked")
 
 
 @user.command("ls", short_help="List the users of an account.")
@@ -66,13 +66,13 @@ def ls(session: Session, account: str, as_json: bool) -> None:
         ("USER", "NUMBER", "EMAIL", "ROLES"),
         (
             (
-                found["User"],
-                str(found["UserId"]),
-                found["Email"],
+                user["User"],
+                str(user["UserId"]),
+                user["Email"],
                 "all projects"
-                if found["Main"]
-                else ", ".join(f"{role} of {project}" for project, role in found["Roles"].items()) or "none",
+                if user["Main"]
+                else ", ".join(f"{role} of {project}" for project, role in user["Roles"].items()) or "none",
             )
-            for found in users
+            for user in users
         ),
     )

@@ -1,4 +1,4 @@
-"""`phimage image verify`: every byte that images need, read and compared."""
+"""`phimage image verify`: a scrub of the chunks and the zstd cache of images."""
 
 from __future__ import annotations
 
@@ -12,23 +12,22 @@ from phimage.cli.output import json_option, note, print_json
 from phimage.cli.progress import Progress
 from phimage.settings import Settings
 
-BAD = 1
-"""Exit code when something is wrong."""
+EXIT_FINDINGS = 1
 
 
 @click.command(short_help="Verify the stored bytes of images.")
 @click.argument("ids", nargs=-1, metavar="[ID]...")
-@click.option("--all", "all_", is_flag=True, help="All images.")
-@click.option("--whole-disk", is_flag=True, help="Compute each disk's SHA-256 too, which reads all of it, zeros included.")
-@click.option("--quarantine", is_flag=True, help="Put damaged chunks aside, so that publishing the same again mends them.")
+@click.option("--all", "all_", is_flag=True, help="Verify all images.")
+@click.option("--whole-disk", is_flag=True, help="Also compute the SHA-256 of each whole disk, zeros included; slower.")
+@click.option("--quarantine", is_flag=True, help="Move damaged chunks aside; publishing the same bytes again repairs them.")
 @of_installation
 @json_option
 def verify(settings: Settings, ids: tuple[str, ...], all_: bool, whole_disk: bool, quarantine: bool, as_json: bool) -> None:
-    """Read every chunk of images and compare it with its SHA-256; chunks that images share are read once.
+    """Compare every chunk of images with its SHA-256. Chunks that images share are read once.
 
-    It names each chunk that is damaged, missing or unreadable, and every image that it hurts. It also verifies this machine's
-    packs of those images: the .raw.zst files that the server sends without reading them. A damaged pack is named and removed,
-    and made again from the chunks. Exits 0 if all is well, 1 if not. It reads the store of this machine's installation.
+    It prints each chunk that is damaged, missing or unreadable, with the images that need it. It also verifies the zstd cache
+    of this machine: the .raw.zst files that the server sends without reading them. A damaged file is removed and made again
+    from the chunks. Exits with 1 if there are findings. It reads the store of the installation on this machine.
 
     \b
     Examples:
@@ -41,14 +40,14 @@ def verify(settings: Settings, ids: tuple[str, ...], all_: bool, whole_disk: boo
     from phimage.model.ids import ImageId
 
     if bool(ids) == all_:
-        raise click.UsageError("name images, or give --all")
+        raise click.UsageError("name images or give --all, not both")
     findings = []
     verified = chunks = 0
     packs = []
     with opened_store(settings, patience()) as (catalog, store), Progress(quiet=as_json) as progress:
         images = [ImageId(id) for id in ids]
-        told = care.verify(catalog, store, images, whole_disk=whole_disk, quarantine=quarantine, now=time.time())
-        for one in told:
+        results = care.verify(catalog, store, images, whole_disk=whole_disk, quarantine=quarantine, now=time.time())
+        for one in results:
             if isinstance(one, Scrubbed):
                 verified, chunks = one.bytes, one.chunks
                 share = one.bytes * one.all_chunks // one.chunks
@@ -58,7 +57,7 @@ def verify(settings: Settings, ids: tuple[str, ...], all_: bool, whole_disk: boo
         verified_packs = 0
         for pack, good in open_packs(settings, store).verify(care.manifests_of(catalog, images)):
             verified_packs += pack.size
-            progress.at("packs", verified_packs, None)
+            progress.at("zstd cache", verified_packs, None)
             if not good:
                 packs.append(pack.path.name)
     if as_json:
@@ -78,7 +77,7 @@ def verify(settings: Settings, ids: tuple[str, ...], all_: bool, whole_disk: boo
                     }
                     for one in findings
                 ],
-                "RemovedPacks": packs,
+                "RemovedFiles": packs,
             }
         )
     else:
@@ -89,6 +88,6 @@ def verify(settings: Settings, ids: tuple[str, ...], all_: bool, whole_disk: boo
             )
             click.echo(f"{', '.join(one.images)}: {where} is {found.kind}: {found.reason}")
         for name in packs:
-            click.echo(f"pack {name} is corrupt: removed; it is made again from the chunks")
-        note(f"{verified} bytes in {chunks} chunks are as they should be, {len(findings) + len(packs)} findings")
-    sys.exit(BAD if findings or packs else 0)
+            click.echo(f"{name} of the zstd cache is damaged: removed; it is made again from the chunks")
+        note(f"{verified} bytes in {chunks} chunks are correct, {len(findings) + len(packs)} findings")
+    sys.exit(EXIT_FINDINGS if findings or packs else 0)

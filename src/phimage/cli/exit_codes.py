@@ -1,4 +1,4 @@
-"""How a command ends: an exit code, and for each error one line on standard error instead of a traceback."""
+"""Exit codes of commands, and one line on standard error for each error instead of a traceback."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _STORE_CODES = {"busy": Locked.exit_code, "unreachable": Unreachable.exit_code}
 _WRITE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EPIPE, errno.EBADF)
 
 
-def ended(command: Callable[[], object]) -> int:
-    """Run a command to its end and return its exit code."""
+def run_to_exit_code(command: Callable[[], object]) -> int:
+    """Run a command and return its exit code. Prints errors; raises none."""
     _prepare_streams()
     try:
         result = command()
@@ -47,8 +47,8 @@ def ended(command: Callable[[], object]) -> int:
 
 
 @contextmanager
-def naming(path: Path, remedy: str = "") -> Iterator[None]:
-    """Raise ClientError with the file's name for an OSError, which has none when a write fails. `remedy` says what to do."""
+def file_errors(path: Path, remedy: str = "") -> Iterator[None]:
+    """Turn an OSError into a ClientError with the file's name, which a failed write lacks, and with `remedy` at the end."""
     try:
         yield
     except OSError as error:
@@ -57,42 +57,42 @@ def naming(path: Path, remedy: str = "") -> Iterator[None]:
 
 
 def _prepare_streams() -> None:
-    """Replace streams that the caller closed, which are None in Python, and escape characters that an encoding lacks."""
-    sys.stdin = sys.stdin or _nowhere("r")
-    sys.stdout = sys.stdout or _nowhere("w")
-    sys.stderr = sys.stderr or _nowhere("w")
+    """Replace closed streams, which are None in Python, by the null device. Escape characters that an encoding lacks."""
+    sys.stdin = sys.stdin or _null_device("r")
+    sys.stdout = sys.stdout or _null_device("w")
+    sys.stderr = sys.stderr or _null_device("w")
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None and getattr(stream, "errors", "") == "strict":
             reconfigure(errors="backslashreplace")
 
 
-def _nowhere(mode: Literal["r", "w"]) -> TextIO:
+def _null_device(mode: Literal["r", "w"]) -> TextIO:
     return Path(os.devnull).open(mode, encoding="utf-8")
 
 
 def _cause(error: ServiceUnavailable) -> str:
-    """What the database's driver says: for who runs the command; callers of a server get only `detail`."""
+    """The first line of the database driver's message. Only commands print it; clients of a server get `detail` alone."""
     cause = getattr(error.__cause__, "orig", error.__cause__)
     text = str(cause or "").strip().partition("\n")[0]
     return f": {text}" if text else ""
 
 
 def _os_error(error: OSError) -> int:
-    """An OSError that no command expected. Commands name the files that they write: a failed write without a name is output."""
+    """Print an unexpected OSError. Commands name the files that they write, so a failed write without a name is output."""
     output_failed = error.filename is None and error.errno in _WRITE_ERRORS
     if output_failed:
-        _give_up_output()
-    if isinstance(error, BrokenPipeError):  # the reader has enough, as with `| head`
+        _discard_output()
+    if isinstance(error, BrokenPipeError):  # the reader closed the pipe, as `| head` does
         return FAILED
     where = "standard output" if output_failed else os.fsdecode(error.filename or "")
     reason = error.strerror or str(error)
     return _fail(f"phimage: {where}: {reason}" if where else f"phimage: {reason}", FAILED)
 
 
-def _give_up_output() -> None:
-    """Send what is left of standard output nowhere, or Python fails once more as it exits."""
-    with suppress(OSError):  # not a file
+def _discard_output() -> None:
+    """Redirect standard output to the null device, because Python flushes it once more at exit."""
+    with suppress(OSError):  # standard output may have no file descriptor
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, sys.stdout.fileno())
         os.close(null)
@@ -105,6 +105,6 @@ def _show(error: click.ClickException, code: int) -> int:
 
 
 def _fail(text: str, code: int) -> int:
-    with suppress(OSError):  # there is nowhere left to say it
+    with suppress(OSError):  # standard error may be closed too
         click.echo(text, err=True)
     return code

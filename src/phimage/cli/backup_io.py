@@ -1,4 +1,4 @@
-"""What the commands of `phimage backup` share: their arguments, the passphrase, and a backup as JSON."""
+"""Input and output of `phimage backup`: its arguments, the passphrase, and a backup as JSON."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from phimage.backup.place import Place
     from phimage.backup.record import Record
 
-FOUND = 1
-"""Exit code when something is wrong with a backup."""
+EXIT_FINDINGS = 1
+"""Exit code of a verification with findings."""
 
 dest_argument = click.argument("dest", metavar="DEST")
 name_option = click.option("--backup", "name", metavar="NAME", help="Which backup.  [default: the newest]")
 passphrase_option = click.option(
     "--passphrase-file",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="File whose first line is the passphrase of the master key.  [default: it is asked for]",
+    help="File whose first line is the passphrase of the master key.  [default: ask]",
 )
 key_option = click.option(
     "--key",
@@ -36,8 +36,8 @@ key_option = click.option(
 )
 
 
-def reaching(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Turn a place that does not answer into its exit code."""
+def needs_destination(command: Callable[..., Any]) -> Callable[..., Any]:
+    """A decorator that raises Unreachable, with its exit code, when DEST does not respond."""
 
     @wraps(command)
     def run(*args: Any, **kwargs: Any) -> Any:
@@ -48,25 +48,25 @@ def reaching(command: Callable[..., Any]) -> Callable[..., Any]:
         except StoreFailure as failure:
             if failure.reason != "unreachable":
                 raise
-            raise Unreachable(f"{failure}; is the store of that address running?") from failure
+            raise Unreachable(f"{failure}; check that the store at that address is running") from failure
 
     return run
 
 
 def read_passphrase(file: Path | None, *, confirm: bool) -> str:
-    """The passphrase of a master key: the first line of a file, or what a person answers. Raises SetupError."""
+    """The passphrase of a master key: the first line of a file, or the answer to a prompt. Raises SetupError."""
     if file is None:
-        asked: str = click.prompt("Passphrase of the master key", hide_input=True, confirmation_prompt=confirm, err=True)
-        return asked
+        passphrase: str = click.prompt("Passphrase of the master key", hide_input=True, confirmation_prompt=confirm, err=True)
+        return passphrase
     try:
         lines = file.read_text("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise SetupError(f"{file} cannot be read: {error}") from None
+        raise SetupError(f"{file} cannot be read: {error}; name the file of the passphrase") from None
     return lines[0] if lines else ""
 
 
 def note_verified_backup(settings: Settings, place: Place) -> None:
-    """Note it for the metrics, on a machine of the installation."""
+    """Record the success for the metrics, where the installation is on this machine."""
     from phimage.bootstrap import open_catalog
     from phimage.catalog.backups import note_verified
 
@@ -79,13 +79,13 @@ def note_verified_backup(settings: Settings, place: Place) -> None:
 
 
 def backup_fields(record: Record) -> dict[str, Any]:
-    """A backup, with the rows and digest of each table."""
+    """A backup as JSON, with the rows and digest of each table."""
     tables = [{"Table": one.table, "Rows": one.rows, "Digest": one.digest} for one in record.tables]
     return {**summary_fields(record), "Tables": tables}
 
 
 def summary_fields(record: Record) -> dict[str, Any]:
-    """A backup as a listing has it."""
+    """A backup as JSON, without its tables."""
     return {
         "Name": record.name,
         "Time": int(record.time),
