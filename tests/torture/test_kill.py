@@ -74,6 +74,11 @@ class Restoring(NamedTuple):
             *chain(*((f"-{name}", value) for name, value in options.items())),
         )
 
+    def is_complete(self, home: Path) -> bool:
+        """Whether nothing is left to do, also if the process was killed before it said so."""
+        data = home / self.variables["PHIMAGE_DATA_DIR"]
+        return (data / "master.key").exists() and not (data / "restoring.json").exists()
+
 
 def clusters(number: int) -> tuple[str, str]:
     """The two things that a catalogue file of that number adds."""
@@ -232,7 +237,7 @@ class World:
         restoring = self.restoring = self.restoring or Restoring(max(self.backups), next(self.restores))
 
         def ended(well: bool) -> None:
-            if well:
+            if well or restoring.is_complete(self.installation.home.home):
                 self.restored, self.restoring = restoring, None
 
         self.start_task("restore", *restoring.command(), ended=ended)
