@@ -28,7 +28,7 @@ from phimage.delivery.packs import Packs
 from phimage.errors import SetupError
 from phimage.model.ids import ImageId
 from phimage.publishing.expiry import due, expire
-from phimage.sources.partial import discard
+from phimage.sources.partial_file import discard_partial
 from phimage.waiting import Patience
 
 ABANDONED_SECONDS = 7 * 24 * 3600.0
@@ -136,7 +136,7 @@ def sweep(
     files = _old_work(in_work, unfinished, begun - ABANDONED_SECONDS)
     if not dry_run:
         for file in files:
-            discard(file)
+            discard_partial(file)
     return Swept(report, len(expired.jobs), len(expired.images), len(ended), removed_packs, len(files))
 
 

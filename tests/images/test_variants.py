@@ -11,7 +11,7 @@ from phimage.chunks.memory import MemoryStore
 from phimage.chunks.read import open_disk
 from phimage.formats.signature import Format
 from phimage.formats.system import System
-from phimage.sources.codec import Compression
+from phimage.sources.compression import Compression
 from tests.images.debian import LABEL, SIZE, START, debian_disk
 from tests.images.kept import run
 from tests.images.packaged import packaged_disc

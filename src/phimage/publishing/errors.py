@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from phimage.errors import PhimageError
 from phimage.formats.finding import Finding
-from phimage.sources.errors import SourceBroken
+from phimage.sources.errors import SourceInterrupted
 
 
 class ImageRefused(PhimageError):
@@ -27,7 +27,7 @@ class SourceAway(PhimageError):
 
     exit_code = 75
 
-    def __init__(self, broken: SourceBroken) -> None:
+    def __init__(self, broken: SourceInterrupted) -> None:
         self.broken = broken
         super().__init__(str(broken))
 

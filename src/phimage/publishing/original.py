@@ -19,15 +19,15 @@ from phimage.model.job import Job
 from phimage.publishing.errors import ImageRefused, SourceAway, refused_for
 from phimage.publishing.progress import FETCH, JobProgress
 from phimage.sources.checksums import find_digest
-from phimage.sources.codec import Compression, detect
-from phimage.sources.digest import TRUST, Digest, Expected, read_digest
-from phimage.sources.errors import PackRefused, SourceBroken, TooLarge
-from phimage.sources.fetch import Fetched, Fetcher
-from phimage.sources.judge import HEAD
-from phimage.sources.progress import Progress
+from phimage.sources.compression import Compression, detect
+from phimage.sources.digest import FIRST_USE, Digest, ExpectedDigest, read_digest
+from phimage.sources.errors import SourceInterrupted, TooLarge, UnpackRefused
+from phimage.sources.fetch import FetchedFile, Fetcher
+from phimage.sources.progress import TransferProgress
 from phimage.sources.retry import Retry
+from phimage.sources.sniff import HEAD
 from phimage.sources.source import Source
-from phimage.sources.unpack import Bounds, Unpacking
+from phimage.sources.unpack import Unpacker, UnpackLimits
 from phimage.sources.url import read_url
 
 IN_PLACE = Retry(max_wait=1.0, needs_progress=True)
@@ -64,22 +64,22 @@ def _fetching(step: JobProgress) -> Iterator[None]:
     """A break of the source is the end of the work if that was cancelled, else SourceAway."""
     try:
         yield
-    except SourceBroken as broken:
+    except SourceInterrupted as broken:
         step.check()
         raise SourceAway(broken) from None
 
 
-def expected_of(job: Job, fetcher: Fetcher, step: JobProgress) -> Expected:
+def expected_of(job: Job, fetcher: Fetcher, step: JobProgress) -> ExpectedDigest:
     """What the original must have: the digest as given, or the one in a checksum file. Raises SourceError, SourceAway."""
     origin = job.origin
     if origin.digest:
-        return Expected(read_digest(origin.digest), "as given")
+        return ExpectedDigest(read_digest(origin.digest), "as given")
     if origin.checksum_url:
         name = read_url(origin.url).file if origin.url else origin.name
         with _fetching(step):
             text = fetcher.text(origin.checksum_url, step.cancel)
         return find_digest(text, name, read_url(origin.checksum_url).shown)
-    return TRUST
+    return FIRST_USE
 
 
 def sent_digest(job: Job) -> Digest | None:
@@ -88,7 +88,7 @@ def sent_digest(job: Job) -> Digest | None:
 
 
 def source_of(
-    job: Job, expected: Expected, store: Store, fetcher: Fetcher, work: Path, limits: Limits, step: JobProgress
+    job: Job, expected: ExpectedDigest, store: Store, fetcher: Fetcher, work: Path, limits: Limits, step: JobProgress
 ) -> tuple[Source, str]:
     """The original, and its name for messages. A URL is fetched into the work folder.
 
@@ -105,17 +105,17 @@ def source_of(
             early(reader.read(HEAD), upload.size)
         return upload, origin.name or "the upload"
 
-    def tell(progress: Progress) -> None:
+    def tell(progress: TransferProgress) -> None:
         step.at(FETCH, progress.done, progress.total or 0)
 
-    def fetch(file: Path) -> Fetched:
-        return fetcher.fetch(origin.url, file, expected, early=early, tell=tell, cancel=step.cancel)
+    def fetch(file: Path) -> FetchedFile:
+        return fetcher.fetch(origin.url, file, expected, head_check=early, on_progress=tell, cancel=step.cancel)
 
     file = fetch_file(work, job)
     with _fetching(step):
         try:
             fetched = fetch(file)
-        except SourceBroken as broken:
+        except SourceInterrupted as broken:
             if broken.where != str(file):
                 raise
             # Whoever had the job before was paused, and still holds the file.
@@ -140,16 +140,16 @@ def is_plain(source: Source) -> bool:
 
 
 @contextmanager
-def bounded(limits: Limits, overrides: frozenset[str]) -> Iterator[Bounds]:
+def bounded(limits: Limits, overrides: frozenset[str]) -> Iterator[UnpackLimits]:
     """The bounds for unpacking an original. Passing its limit is ImageRefused, with the finding `size.limit`.
 
     Holes count. An image format adds tables to its disk, so an unpacked file may be 1/32 larger than a disk.
     """
     largest = limits.virtual_size + limits.virtual_size // 32
     if "size.limit" in overrides:
-        largest = max(largest, Bounds().max_size)
+        largest = max(largest, UnpackLimits().max_size)
     try:
-        yield Bounds(max_size=largest)
+        yield UnpackLimits(max_size=largest)
     except TooLarge as error:
         if error.reason != "limit":
             raise
@@ -184,8 +184,8 @@ def _unpacked(head: bytes, limits: Limits, overrides: frozenset[str]) -> bytes:
     blocks: list[bytes] = []
     try:
         with bounded(limits, overrides) as bounds:
-            blocks.extend(islice(Unpacking(Head(head), "the original", bounds), _BLOCKS))
-    except PackRefused as error:
+            blocks.extend(islice(Unpacker(Head(head), "the original", bounds), _BLOCKS))
+    except UnpackRefused as error:
         if error.reason not in ("cut", "damaged"):  # it was cut, by us
             raise ImageRefused(str(error)) from None
     return b"".join(blocks)

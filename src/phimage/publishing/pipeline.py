@@ -33,16 +33,13 @@ from phimage.publishing.errors import refused_for
 from phimage.publishing.facts import facts_of
 from phimage.publishing.original import bounded, expected_of, fetch_file, is_plain, sent_digest, source_of, work_file
 from phimage.publishing.progress import CONVERT, EXAMINE, STORE, UNPACK, JobProgress
-from phimage.sources.digest import Algorithm, Expected
-from phimage.sources.errors import WrongDigest
+from phimage.sources.digest import Algorithm, ExpectedDigest, VerifyingReader
+from phimage.sources.errors import DigestMismatch
 from phimage.sources.fetch import Fetcher
-from phimage.sources.local import LocalFile
-from phimage.sources.partial import discard
-from phimage.sources.progress import Progress
-from phimage.sources.source import Source
-from phimage.sources.space import EVERY, Room
-from phimage.sources.unpacked import unpack_to
-from phimage.sources.verify import Verified
+from phimage.sources.partial_file import CHECK_EVERY_BYTES, FreeSpace, discard_partial
+from phimage.sources.progress import TransferProgress
+from phimage.sources.source import LocalFile, Source
+from phimage.sources.unpack import unpack_to
 
 
 class Made(Struct, frozen=True):
@@ -73,7 +70,7 @@ class Pipeline:
         self._fetcher = fetcher
         self._work = work
         self._limits = limits
-        self._room = Room(work, reserve)
+        self._room = FreeSpace(work, reserve)
         self._reserve = reserve
         self._now = now
 
@@ -109,17 +106,17 @@ class Pipeline:
     def forget(self, job: Job) -> None:
         """The disk of a job is published: what was fetched for it is of no use any more."""
         if job.origin.url:
-            discard(fetch_file(self._work, job))
+            discard_partial(fetch_file(self._work, job))
 
-    def _unpacked(self, job: Job, source: Source, where: str, expected: Expected, step: JobProgress) -> tuple[Path, str]:
+    def _unpacked(self, job: Job, source: Source, where: str, expected: ExpectedDigest, step: JobProgress) -> tuple[Path, str]:
         """The original without its compression, and its digest. Raises WrongDigest, ImageRefused."""
 
-        def tell(progress: Progress) -> None:
+        def tell(progress: TransferProgress) -> None:
             step.at(UNPACK, progress.done, progress.total or 0)
 
         step.at(UNPACK, 0, source.size or 0)
         plain, overrides = is_plain(source), frozenset(job.origin.overrides)
-        with Verified(source.open(), expected, where) as reader:
+        with VerifyingReader(source.open(), expected, where) as reader:
             if plain and isinstance(source, LocalFile):
                 file = source.path
                 while reader.read(1 << 20):
@@ -127,12 +124,12 @@ class Pipeline:
             else:
                 file = work_file(self._work, job, "file")
                 with bounded(self._limits, overrides) as bounds:
-                    unpack_to(reader, where, file, self._room, None if plain else bounds, total=source.size, tell=tell)
+                    unpack_to(reader, where, file, self._room, None if plain else bounds, total=source.size, on_progress=tell)
             digests = reader.finish()
         sent = sent_digest(job)
         if sent is not None and digests[Algorithm.SHA256] != sent:
             found = str(digests[Algorithm.SHA256])
-            raise WrongDigest(where, expected=str(sent), origin="told by who sent it", found=found, size=reader.size)
+            raise DigestMismatch(where, expected=str(sent), origin="told by who sent it", actual=found, size=reader.size)
         return file, str(digests[Algorithm.SHA256])
 
     def _raw(self, job: Job, file: Path, examination: Examination, step: JobProgress) -> Path:
@@ -144,7 +141,7 @@ class Pipeline:
         self._room.check(file.name, min(size, file.stat().st_size))
 
         def progress(share: float) -> None:
-            self._room.check(file.name, EVERY)
+            self._room.check(file.name, CHECK_EVERY_BYTES)
             step.at(CONVERT, int(share * size), size)
 
         with self._room.writing(file.name):
@@ -172,7 +169,7 @@ class Pipeline:
         def progress(done: int) -> None:
             nonlocal looked
             if done >= looked:
-                looked = done + EVERY
+                looked = done + CHECK_EVERY_BYTES
                 self._check_store()
             step.at(STORE, done, size)
 
@@ -186,4 +183,4 @@ class Pipeline:
         """Raises TooLarge when the store has less room than must stay free."""
         free, chunks = self._store.free_bytes(), self._store.path(CHUNKS)
         if free is not None and chunks is not None:
-            Room(chunks.parent, self._reserve, lambda _: free).check("the store", EVERY)
+            FreeSpace(chunks.parent, self._reserve, lambda _: free).check("the store", CHECK_EVERY_BYTES)

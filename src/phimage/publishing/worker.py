@@ -30,8 +30,8 @@ from phimage.publishing.expiry import expire
 from phimage.publishing.lease import Lease
 from phimage.publishing.lease_expiry import LeaseExpiry
 from phimage.publishing.pipeline import Made, Pipeline
-from phimage.sources.errors import SourceBroken
-from phimage.sources.retry import PROGRESS, Retry, given_up
+from phimage.sources.errors import SourceInterrupted
+from phimage.sources.retry import PROGRESS_BYTES, Retry, retries_exhausted
 
 log = structlog.get_logger()
 
@@ -151,7 +151,7 @@ class Worker:
         except SourceAway as away:
             if self._postpone(job, away.broken):
                 return True
-            ended = self._fail(job, str(given_up(away.broken, job.failures + 1, away.broken.offset or 0)))
+            ended = self._fail(job, str(retries_exhausted(away.broken, job.failures + 1, away.broken.offset or 0)))
         except ServiceUnavailable as error:
             bound.warning("job.let_go", reason=error.detail)
             with suppress(ServiceUnavailable):
@@ -225,9 +225,9 @@ class Worker:
         self.outcomes["failed"] += 1
         return True
 
-    def _postpone(self, job: Job, broken: SourceBroken) -> bool:
+    def _postpone(self, job: Job, broken: SourceInterrupted) -> bool:
         """Let the job of a source that gives nothing wait, so that others go first. False when it was tried often enough."""
-        failures = 1 if broken.gained >= PROGRESS else job.failures + 1
+        failures = 1 if broken.gained >= PROGRESS_BYTES else job.failures + 1
         if failures >= self._retry.tries:
             return False
         seconds = self._retry.wait(failures, broken.after)

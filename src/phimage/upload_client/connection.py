@@ -14,9 +14,8 @@ from msgspec import Struct
 from urllib3.exceptions import HTTPError, LocationValueError, SSLError
 
 from phimage.errors import ClientError, Unreachable
-from phimage.sources.answer import told_of
-from phimage.sources.errors import SourceBroken
-from phimage.sources.retry import Retry, persist
+from phimage.sources.errors import SourceInterrupted, error_text
+from phimage.sources.retry import Retry, with_retries
 from phimage.upload_client.content import Content
 
 Answer = TypeVar("Answer")
@@ -76,7 +75,7 @@ class Connection:
 
     def state(self) -> State:
         """What the server has. Raises SourceBroken and ClientError."""
-        data, shown = persist(lambda: self._ask("GET", "", None), self._retry, self._ending.wait)
+        data, shown = with_retries(lambda: self._ask("GET", "", None), self._retry, self._ending.wait)
         state = _decode(data, State, shown)
         if not 1 <= state.part_size <= MAX_PART:
             raise ClientError(f"{shown} wants parts of {state.part_size} bytes; this program sends at most {MAX_PART}")
@@ -84,7 +83,7 @@ class Connection:
 
     def put(self, number: int, size: int, content: Content) -> None:
         """Send a part of so many raw bytes; the server has it safely when this returns. Raises SourceBroken and ClientError."""
-        data, shown = persist(
+        data, shown = with_retries(
             lambda: self._ask("PUT", f"/{number}", content), self._retry, self._ending.wait, lambda: self._there
         )
         taken = _decode(data, _Taken, shown)
@@ -122,7 +121,7 @@ class Connection:
         if status in _PASSING:
             after = headers.get("Retry-After", "")
             seconds = float(after) if after.isdecimal() else 0.0
-            raise SourceBroken(shown, told or "it cannot answer now", reason="busy", status=status, after=seconds)
+            raise SourceInterrupted(shown, told or "it cannot answer now", reason="busy", status=status, after=seconds)
         raise ClientError(f"{shown} refused: {told or 'no reason was told'} (HTTP {status}); {_remedy(status)}")
 
     def _request(self, method: str, url: str, content: Content | None) -> tuple[int, Mapping[str, str], bytes]:
@@ -147,7 +146,7 @@ class Connection:
         except SSLError as error:
             raise ClientError(f"{_shown(url)}: no safe connection: {_reason(error)}; check its certificate") from None
         except (HTTPError, OSError) as error:
-            raise SourceBroken(_shown(url), f"the connection broke: {_reason(error)}", reason="cut") from None
+            raise SourceInterrupted(_shown(url), f"the connection broke: {_reason(error)}", reason="cut") from None
         return response.status, response.headers, data
 
     def _current(self, refused: str) -> str:
@@ -157,7 +156,7 @@ class Connection:
                 try:
                     self._url = self._open_url()
                 except Unreachable as error:
-                    raise SourceBroken("phimage", str(error), reason="connect") from None
+                    raise SourceInterrupted("phimage", str(error), reason="connect") from None
             return self._url
 
     def _check(self) -> None:
@@ -194,7 +193,7 @@ def _told(data: bytes) -> str:
 def _reason(error: Exception) -> str:
     """The end of what urllib3 says: without its own objects, whose texts hold addresses in memory."""
     text = str(error)
-    return told_of(Exception(text.rpartition("] ")[2] if "] " in text else text.rpartition(": ")[2]))
+    return error_text(Exception(text.rpartition("] ")[2] if "] " in text else text.rpartition(": ")[2]))
 
 
 def _remedy(status: int) -> str:

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Final
 
 from phimage.chunks.frame import zero_digest, zeros
-from phimage.sources.progress import EVERY, Meter
+from phimage.sources.progress import REPORT_SECONDS, Meter
 from phimage.upload_client.connection import Connection, Kept
 from phimage.upload_client.content import Content, content
 
@@ -75,7 +75,7 @@ class PartQueue:
     def finish(self) -> None:
         """Wait until the server has all parts. Raises what went wrong."""
         self._await(0)
-        self._meter.end(self._done, self._total)
+        self._meter.finish(self._done, self._total)
 
     def __enter__(self) -> PartQueue:
         return self
@@ -87,11 +87,11 @@ class PartQueue:
     def _await(self, limit: int) -> None:
         """Wait until at most so many are under way."""
         while True:
-            ended, _ = wait_for(self._parts, EVERY if len(self._parts) > limit else 0, FIRST_COMPLETED)
+            ended, _ = wait_for(self._parts, REPORT_SECONDS if len(self._parts) > limit else 0, FIRST_COMPLETED)
             for future in ended:
                 self.sent += future.result()
                 self._done += self._parts.pop(future).size
-            self._meter.at(self._done + sum(part.out for part in self._parts.values()), self._total)
+            self._meter.update(self._done + sum(part.out for part in self._parts.values()), self._total)
             if len(self._parts) <= limit:
                 return
 

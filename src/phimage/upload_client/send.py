@@ -11,9 +11,9 @@ import time
 from msgspec import Struct
 
 from phimage.errors import ClientError
-from phimage.sources.digest import TRUST, Digests, Expected, Hashes
+from phimage.sources.digest import FIRST_USE, Digests, ExpectedDigest, Hashes
 from phimage.sources.errors import SourceError
-from phimage.sources.progress import Clock, Meter, Tell
+from phimage.sources.progress import Clock, Meter, ProgressCallback
 from phimage.sources.retry import Retry
 from phimage.sources.source import Source
 from phimage.upload_client.connection import Connection, OpenUrl
@@ -32,8 +32,8 @@ def upload(
     source: Source,
     open_url: OpenUrl,
     *,
-    expected: Expected = TRUST,
-    tell: Tell | None = None,
+    expected: ExpectedDigest = FIRST_USE,
+    tell: ProgressCallback | None = None,
     retry: Retry | None = None,
     clock: Clock = time.monotonic,
 ) -> Sent:
