@@ -37,7 +37,7 @@ from phimage.delivery.app import Delivery
 from phimage.delivery.packs import Packs
 from phimage.errors import ServiceUnavailable, SetupError
 from phimage.formats import qemu
-from phimage.formats.limits import Limits as DiskLimits
+from phimage.formats.limits import DiskLimits
 from phimage.gateway.app import App, PeriodicTask, new_request_id
 from phimage.gateway.dispatch import Dispatcher
 from phimage.gateway.freshness import STALE_SECONDS, Freshness, Source

@@ -287,7 +287,7 @@ CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 def test_a_slow_loris_is_cut_off_wherever_it_drips(fetching: Fetching, handler: Callable[[Exchange], None]) -> None:
     with (
         Server(handler) as server,
-        pytest.raises(SourceInterrupted, match="fewer than 1000 bytes arrived in 0.3 s|no complete response header") as text,
+        pytest.raises(SourceInterrupted, match=r"fewer than 1000 bytes arrived in 0.3 s|no complete response header") as text,
     ):
         fetching.fetcher(timeouts=SLOW, retry=Retry(tries=1)).fetch(server.url(), fetching.work, FIRST_USE)
     assert text.value.reason == "stalled"

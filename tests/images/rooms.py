@@ -9,10 +9,10 @@ from msgspec import Struct
 from phimage.chunks.store import Store
 from phimage.chunks.write import DiskWriter, Written, write_file
 from phimage.formats import qemu
-from phimage.formats.disk import Disk, describe
+from phimage.formats.disk import DiskDescription, describe
 from phimage.formats.examine import Examination, examine, examine_disk
 from phimage.formats.reader import FileReader
-from phimage.formats.signature import Format
+from phimage.formats.table import Format
 from phimage.sources.partial_file import FreeSpace
 from phimage.sources.source import LocalFile
 from phimage.sources.unpack import UnpackedFile, unpack_to
@@ -23,7 +23,7 @@ class Published(Struct, frozen=True):
 
     unpacked: UnpackedFile
     examined: Examination
-    disk: Disk
+    disk: DiskDescription
     written: Written
 
 

@@ -21,7 +21,7 @@ from phimage.chunks import uploads
 from phimage.chunks.layout import ManifestDigest
 from phimage.chunks.read import open_disk
 from phimage.chunks.store import Store
-from phimage.formats.limits import Limits
+from phimage.formats.limits import DiskLimits
 from phimage.model.ids import ClusterId, ImageId, JobId, MachineTypeId, ProjectId, ZoneId
 from phimage.model.image import NO_PROJECT, Image, ImageType, State
 from phimage.model.image_bytes import ImageBytes
@@ -99,7 +99,7 @@ class Shop:
         now: Callable[[], float] = time.time,
         *,
         times: HttpTimeouts | None = None,
-        limits: Limits | None = None,
+        limits: DiskLimits | None = None,
         retry: Retry | None = None,
         author: Author = AUTHOR,
     ) -> None:
@@ -112,7 +112,7 @@ class Shop:
         self.author = author
         self._now = now
         fetcher = Fetcher(HttpClient(policy or AddressPolicy(), timeouts=times), retry=IN_PLACE)
-        self.pipeline = Pipeline(store, fetcher, work, limits or Limits(), reserve=0, now=now)
+        self.pipeline = Pipeline(store, fetcher, work, limits or DiskLimits(), reserve=0, now=now)
         pace = pace or Pace(lease=5, look=0.05)
         self.worker = Worker(catalog, store, self.pipeline, "worker", self.stop, pace, now, retry=retry)
 

@@ -1,21 +1,23 @@
-"""How much an examination accepts, and how much it may cost."""
+"""Limits of what phimage accepts and spends: sizes of disks, reads of an examination, resources of a sandboxed program."""
 
 from __future__ import annotations
 
+from typing import Final
+
 from msgspec import Struct
 
-KIB = 1 << 10
-MIB = 1 << 20
-GIB = 1 << 30
-TIB = 1 << 40
+KIB: Final = 1 << 10
+MIB: Final = 1 << 20
+GIB: Final = 1 << 30
+TIB: Final = 1 << 40
 
 
-class Limits(Struct, frozen=True):
-    """All sizes are bytes.
+class DiskLimits(Struct, frozen=True):
+    """Limits of an examination, in bytes.
 
-    `ratio` is virtual size to file size, asked only of disks larger than `ratio_from`: an empty disk of any format is small.
-    `smallest` is for files that have no format of their own. `table` bounds each table of metadata, `reading` all that one
-    examination reads together, so that no file, however it is made, takes more memory or time.
+    `ratio` is the max virtual size for each byte of the file, and applies only to disks larger than `ratio_from`, because an
+    empty disk of any format is a small file. `smallest` is the min size of a raw disk. `table` limits each table of metadata,
+    `reading` all reads of one examination together, so that no file, however it is made, takes more memory or time.
     """
 
     virtual_size: int = 2 * TIB
@@ -27,4 +29,12 @@ class Limits(Struct, frozen=True):
     reading: int = 288 * MIB
 
 
-LIMITS = Limits()
+LIMITS: Final = DiskLimits()
+
+
+class SandboxLimits(Struct, frozen=True):
+    """Limits of a sandboxed program: seconds, CPU seconds, bytes of address space."""
+
+    seconds: float = 3600
+    cpu_seconds: int = 3600
+    memory: int = 2 * GIB

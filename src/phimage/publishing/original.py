@@ -13,8 +13,9 @@ from typing import Self
 from phimage.chunks.store import Store
 from phimage.chunks.uploads import UploadSource
 from phimage.formats.examine import examine_head
-from phimage.formats.finding import Report
-from phimage.formats.limits import Limits
+from phimage.formats.finding import InspectionReport
+from phimage.formats.limits import DiskLimits
+from phimage.formats.table import KINDS
 from phimage.model.job import Job
 from phimage.publishing.errors import ImageRefused, SourceAway, refused_for
 from phimage.publishing.progress import FETCH, JobProgress
@@ -88,7 +89,7 @@ def sent_digest(job: Job) -> Digest | None:
 
 
 def source_of(
-    job: Job, expected: ExpectedDigest, store: Store, fetcher: Fetcher, work: Path, limits: Limits, step: JobProgress
+    job: Job, expected: ExpectedDigest, store: Store, fetcher: Fetcher, work: Path, limits: DiskLimits, step: JobProgress
 ) -> tuple[Source, str]:
     """The original, and its name for messages. A URL is fetched into the work folder.
 
@@ -140,7 +141,7 @@ def is_plain(source: Source) -> bool:
 
 
 @contextmanager
-def bounded(limits: Limits, overrides: frozenset[str]) -> Iterator[UnpackLimits]:
+def bounded(limits: DiskLimits, overrides: frozenset[str]) -> Iterator[UnpackLimits]:
     """The bounds for unpacking an original. Passing its limit is ImageRefused, with the finding `size.limit`.
 
     Holes count. An image format adds tables to its disk, so an unpacked file may be 1/32 larger than a disk.
@@ -153,13 +154,13 @@ def bounded(limits: Limits, overrides: frozenset[str]) -> Iterator[UnpackLimits]
     except TooLarge as error:
         if error.reason != "limit":
             raise
-        report = Report()
+        report = InspectionReport(KINDS)
         report.note("size.limit", f"it unpacks to more than {largest} bytes; the limit of a disk is {limits.virtual_size}")
         raise refused_for(report.findings) from None
 
 
 def check_head(
-    head: bytes, size: int | None, stated: str, overrides: frozenset[str], limits: Limits, step: JobProgress | None = None
+    head: bytes, size: int | None, stated: str, overrides: frozenset[str], limits: DiskLimits, step: JobProgress | None = None
 ) -> None:
     """Look at the first bytes of an original, whose `size` may be known, before the rest comes. Raises ImageRefused.
 
@@ -179,7 +180,7 @@ def check_head(
         step.reserve(examination.virtual_size)
 
 
-def _unpacked(head: bytes, limits: Limits, overrides: frozenset[str]) -> bytes:
+def _unpacked(head: bytes, limits: DiskLimits, overrides: frozenset[str]) -> bytes:
     """What the first bytes hold, as far as they go. Raises ImageRefused for what can only become worse."""
     blocks: list[bytes] = []
     try:

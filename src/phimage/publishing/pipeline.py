@@ -22,12 +22,12 @@ from phimage.chunks.store import Store
 from phimage.chunks.write import DiskWriter, Written, write_file
 from phimage.formats import qemu
 from phimage.formats.disk import describe
+from phimage.formats.errors import QemuFailed
 from phimage.formats.examine import Examination, examine, examine_disk
-from phimage.formats.failure import QemuFailed
 from phimage.formats.finding import Finding
-from phimage.formats.limits import Limits
+from phimage.formats.limits import DiskLimits
 from phimage.formats.reader import FileReader
-from phimage.formats.signature import Format
+from phimage.formats.table import Format
 from phimage.model.job import Job
 from phimage.publishing.errors import refused_for
 from phimage.publishing.facts import facts_of
@@ -61,7 +61,7 @@ class Pipeline:
         store: Store,
         fetcher: Fetcher,
         work: Path,
-        limits: Limits,
+        limits: DiskLimits,
         reserve: int,
         now: Callable[[], float] = time.time,
     ) -> None:
@@ -146,7 +146,7 @@ class Pipeline:
 
         with self._room.writing(file.name):
             try:
-                qemu.convert(file, examination.format, disk, size=size, progress=progress)
+                qemu.convert(file, examination.format, disk, size=size, on_share=progress)
             except QemuFailed as failed:
                 if os.strerror(errno.ENOSPC) in str(failed):  # it runs in the C locale
                     raise OSError(errno.ENOSPC, str(failed)) from failed
