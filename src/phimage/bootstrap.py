@@ -28,8 +28,7 @@ from phimage.catalog.key_encryption import KeyEncryption, make_master_key, read_
 from phimage.catalog.rates import exchange
 from phimage.catalog.revisions import Author
 from phimage.catalog.views import Catalog, View
-from phimage.chunks.decorators import Measures as StoreMeasures
-from phimage.chunks.decorators import measured
+from phimage.chunks.decorators import StoreMeasures, measured
 from phimage.chunks.errors import StoreFailure
 from phimage.chunks.factory import open_store
 from phimage.chunks.store import Store

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from msgspec import Struct
 
-from phimage.chunks.decorators import Operation, Wrapped
+from phimage.chunks.decorators import Operation, StoreDecorator
 from phimage.chunks.errors import StoreFailure
 from phimage.chunks.memory import MemoryStore
 from phimage.chunks.store import Store
@@ -224,7 +224,7 @@ def full(operation: Operation, _sent: int, call: Callable[[], object]) -> object
 
 
 def test_a_full_store_and_a_closed_upload_end_it_at_once_with_what_to_do() -> None:
-    with serving(store=Wrapped(MemoryStore(), full)) as server:  # type: ignore[arg-type]  # it gives what the call gives
+    with serving(store=StoreDecorator(MemoryStore(), full)) as server:  # type: ignore[arg-type]  # it gives what the call gives
         with pytest.raises(ClientError, match=r"store is full.*run the same again"):
             server.send()
         assert server.keeper.puts() <= 3

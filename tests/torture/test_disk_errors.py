@@ -21,8 +21,8 @@ from msgspec.structs import asdict
 from phimage.catalog.image_bytes import withdraw_image_bytes
 from phimage.catalog.images import IMAGES
 from phimage.catalog.views import Catalog
-from phimage.chunks.folder import Calls, FolderStore
-from phimage.chunks.gc import collect
+from phimage.chunks.folder import FolderStore, SystemCalls
+from phimage.chunks.gc import collect_garbage
 from phimage.chunks.layout import digest_of_name
 from phimage.model.image import State
 from phimage.model.job import Job, JobState
@@ -43,7 +43,7 @@ class FailingOnce:
         self._at = 0
         self._error = 0
         self._lock = threading.Lock()
-        self.calls = Calls(**{name: self._failing(name, call) for name, call in asdict(Calls()).items()})
+        self.calls = SystemCalls(**{name: self._failing(name, call) for name, call in asdict(SystemCalls()).items()})
 
     def arm(self, number: int, error: int) -> None:
         """The `number`-th call from now fails; 0 for none."""
@@ -96,7 +96,7 @@ class Place:
             for known in IMAGES.live(change.connection):
                 withdraw_image_bytes(change, [known.id], "")
                 IMAGES.withdraw(change, known)
-        collect(self.shop.store, list, now=time.time() + DAYS)
+        collect_garbage(self.shop.store, list, now=time.time() + DAYS)
         assert list(self.shop.store.list()) == []
 
 
