@@ -423,7 +423,7 @@ import sys
 from pathlib import Path
 from phimage.chunks.folder import FolderStore
 from phimage.chunks.read import open_disk
-from phimage.chunks.scrub import ScrubScrubFinding, scrub
+from phimage.chunks.scrub import ScrubFinding, scrub
 
 store, digest = FolderStore(Path(sys.argv[1])), sys.argv[2]
 print(*(found.kind for found in scrub(store, [digest], now=0) if isinstance(found, ScrubFinding)))

@@ -23,7 +23,7 @@ from phimage.sources.errors import DigestMismatch, SourceError, SourceInterrupte
 from phimage.sources.progress import TransferProgress
 from phimage.sources.retry import Retry
 from phimage.sources.source import LocalFile, PipeSource
-from phimage.upload_client import Sent, upload
+from phimage.upload_client import UploadResult, upload
 from phimage.uploads.app import Uploads
 from phimage.uploads.authorizer import Closed, UploadAccessRequest
 from tests.unit.sources.server import Exchange, Server, wait_for
@@ -41,7 +41,7 @@ class Served(Struct, frozen=True):
     def open_url(self) -> str:
         return f"{self.url}?{self.keeper.ticket}"
 
-    def send(self, data: bytes = WHOLE, open_url: Callable[[], str] | None = None) -> Sent:
+    def send(self, data: bytes = WHOLE, open_url: Callable[[], str] | None = None) -> UploadResult:
         return upload(PipeSource(io.BytesIO(data)), open_url or self.open_url, retry=QUICK)
 
     def whole(self, size: int = len(WHOLE)) -> bytes:
@@ -277,14 +277,14 @@ def test_what_a_listener_raises_ends_it(server: Served) -> None:
         raise Enough
 
     with pytest.raises(Enough):
-        upload(PipeSource(io.BytesIO(WHOLE)), server.open_url, tell=tell)
+        upload(PipeSource(io.BytesIO(WHOLE)), server.open_url, on_progress=tell)
 
 
 def test_progress_ends_at_the_whole(server: Served, tmp_path: Path) -> None:
     (tmp_path / "disk.raw").write_bytes(WHOLE)
     told: list[TransferProgress] = []
 
-    upload(LocalFile(tmp_path / "disk.raw"), server.open_url, tell=told.append)
+    upload(LocalFile(tmp_path / "disk.raw"), server.open_url, on_progress=told.append)
 
     assert (told[-1].done, told[-1].total) == (len(WHOLE), len(WHOLE))
     assert all(0 <= report.done <= len(WHOLE) for report in told)

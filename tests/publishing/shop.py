@@ -112,7 +112,7 @@ class Shop:
         self.author = author
         self._now = now
         fetcher = Fetcher(HttpClient(policy or AddressPolicy(), timeouts=times), retry=IN_PLACE)
-        self.pipeline = Pipeline(store, fetcher, work, limits or DiskLimits(), reserve=0, now=now)
+        self.pipeline = Pipeline(store, fetcher, work, limits or DiskLimits(), min_free=0, now=now)
         pace = pace or Pace(lease=5, look=0.05)
         self.worker = Worker(catalog, store, self.pipeline, "worker", self.stop, pace, now, retry=retry)
 

@@ -168,7 +168,7 @@ def test_a_full_work_folder_ends_the_job_with_the_reason_and_is_empty_again(
     else:
         file = as_qcow2(raw)
     if told == "is full":  # somebody else takes the room after it was looked at
-        place.shop.pipeline._room = FreeSpace(place.shop.work, 0, lambda _: 1 << 40)
+        place.shop.pipeline._space = FreeSpace(place.shop.work, 0, lambda _: 1 << 40)
     with small_disk(place.shop.work, {"packed": "1m", "qcow2": "3m"}[form]):  # qcow2: room for the file, not for the disk too
         failed = place.publish(file)
         assert failed.state is JobState.FAILED

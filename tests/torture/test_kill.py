@@ -270,7 +270,7 @@ class World:
                 command.original.path.unlink()
                 self.count["gone on"] += command.runs > 1
             else:
-                given_up = "its upload got no part for an hour" in err  # by a collection whose clock is ahead
+                given_up = "its upload received no part for an hour" in err  # by a collection whose clock is ahead
                 assert given_up or process.returncode in (KILLED, Unreachable.exit_code), (process.returncode, err)
                 self.count["broken off"] += 1
                 self.broken.append(command)

@@ -89,7 +89,7 @@ class Gate:
 
     def __init__(self, shop: Shop) -> None:
         self.reached, self._open, self._error = threading.Event(), threading.Event(), 0
-        shop.pipeline._room = FreeSpace(shop.work, 0, self._free)
+        shop.pipeline._space = FreeSpace(shop.work, 0, self._free)
 
     def open(self, error: int = 0) -> None:
         """Let it go on, or meet an error."""

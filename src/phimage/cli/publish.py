@@ -241,7 +241,7 @@ def _upload(client: Client, path: str, params: dict[str, Any], progress: Progres
 
     try:
         expected = expected_digest(params["Digest"]) if params["Digest"] else FIRST_USE
-        sent = upload(source, open_url, expected=expected, tell=tell)
+        sent = upload(source, open_url, expected=expected, on_progress=tell)
     except KeyboardInterrupt:
         note("\nwhat was sent is kept for an hour: run the same command again to go on")
         raise
