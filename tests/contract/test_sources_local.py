@@ -11,7 +11,7 @@ from typing import BinaryIO
 import pytest
 
 from phimage.sources.errors import SourceChanged, SourceError, SourceInterrupted
-from phimage.sources.source import LocalFile, PipeSource, Source, SourceReader, open_source
+from phimage.sources.source import ImageSource, LocalFile, PipeSource, SourceReader, open_source
 
 CONTENT = bytes(range(256)) * 5000
 
@@ -42,7 +42,7 @@ def read_all(reader: SourceReader, size: int) -> bytes:
 @pytest.mark.parametrize("size", [1000, 65_536, 10**7])
 @pytest.mark.parametrize("offset", [0, 1, 300_000, len(CONTENT) - 1, len(CONTENT)])
 def test_a_file_is_read_from_any_place_as_often_as_wanted(path: Path, offset: int, size: int) -> None:
-    source: Source = open_source(str(path))
+    source: ImageSource = open_source(str(path))
     assert (source.name, source.size, source.repeatable) == ("disk.img", len(CONTENT), True)
     for _ in range(2):
         with source.open(offset) as reader:
@@ -54,7 +54,7 @@ def test_a_file_is_read_from_any_place_as_often_as_wanted(path: Path, offset: in
 @pytest.mark.parametrize("offset", [0, 1, 300_000, len(CONTENT)])
 def test_a_pipe_is_read_once_from_any_place_on_in_full_pieces(offset: int, size: int) -> None:
     with piped(CONTENT) as pipe:
-        source: Source = PipeSource(pipe)
+        source: ImageSource = PipeSource(pipe)
         assert (source.name, source.size, source.version, source.repeatable) == ("-", None, "", False)
         with source.open(offset) as reader:
             first = reader.read(size)

@@ -35,7 +35,7 @@ from phimage.chunks.uploads import (
     remove,
 )
 from phimage.model.ids import JobId
-from phimage.sources.source import Source
+from phimage.sources.source import ImageSource
 from tests.contract import stores
 
 s3, kind, new_store, store = stores.s3, stores.kind, stores.new_store, stores.store
@@ -57,7 +57,7 @@ def sizes(store: Store, job: JobId = JOB) -> list[tuple[int, int]]:
     return [(part.number, part.size) for part in parts(store, job)]
 
 
-def read(source: Source, offset: int = 0, piece: int = 3 << 20) -> bytes:
+def read(source: ImageSource, offset: int = 0, piece: int = 3 << 20) -> bytes:
     with source.open(offset) as reader:
         pieces = list(iter(lambda: reader.read(piece), b""))
         assert reader.read(1) == b""

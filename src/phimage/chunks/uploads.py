@@ -177,7 +177,7 @@ def leftovers(store: Store) -> set[JobId]:
 
 
 class UploadSource:
-    """A complete upload as a source (`phimage.sources.source.Source`)."""
+    """A complete upload as a source (`phimage.sources.source.ImageSource`)."""
 
     repeatable: Final = True
 

@@ -13,20 +13,28 @@ TIB: Final = 1 << 40
 
 
 class DiskLimits(Struct, frozen=True):
-    """Limits of an examination, in bytes.
-
-    `ratio` is the max virtual size for each byte of the file, and applies only to disks larger than `ratio_from`, because an
-    empty disk of any format is a small file. `smallest` is the min size of a raw disk. `table` limits each table of metadata,
-    `reading` all reads of one examination together, so that no file, however it is made, takes more memory or time.
-    """
+    """Limits of an examination, in bytes. No file, however it is made, costs more memory or time than they allow."""
 
     virtual_size: int = 2 * TIB
+    """The max size of a disk."""
+
     ratio: int = 10_000
+    """The max virtual size for each byte of the file."""
+
     ratio_from: int = 16 * GIB
+    """`ratio` applies only to disks larger than this, because an empty disk of any format is a small file."""
+
     smallest: int = MIB
+    """The min size of a raw disk."""
+
     table: int = 32 * MIB
+    """The max size of one table of metadata."""
+
     descriptor: int = 64 * KIB
+    """The max size of a VMDK descriptor."""
+
     reading: int = 288 * MIB
+    """The max total of all reads of one examination."""
 
 
 LIMITS: Final = DiskLimits()

@@ -27,7 +27,7 @@ from phimage.sources.fetch import FetchedFile, Fetcher
 from phimage.sources.progress import TransferProgress
 from phimage.sources.retry import Retry
 from phimage.sources.sniff import HEAD
-from phimage.sources.source import Source
+from phimage.sources.source import ImageSource
 from phimage.sources.unpack import Unpacker, UnpackLimits
 from phimage.sources.url import read_url
 
@@ -90,7 +90,7 @@ def sent_digest(job: Job) -> Digest | None:
 
 def source_of(
     job: Job, expected: ExpectedDigest, store: Store, fetcher: Fetcher, work: Path, limits: DiskLimits, progress: JobProgress
-) -> tuple[Source, str]:
+) -> tuple[ImageSource, str]:
     """The original and its name for messages. A URL is fetched into the work folder.
 
     Raises SourceError, SourceAway, ImageRefused.
@@ -134,7 +134,7 @@ def work_file(work: Path, job: Job, ending: str) -> Path:
     return work / f"{job.id}.{job.fence}.{ending}"
 
 
-def is_plain(source: Source) -> bool:
+def is_plain(source: ImageSource) -> bool:
     """Whether an original is not compressed."""
     with source.open() as reader:
         return detect(reader.read(64)) is Compression.NONE

@@ -38,7 +38,7 @@ from phimage.sources.errors import DigestMismatch
 from phimage.sources.fetch import Fetcher
 from phimage.sources.partial_file import CHECK_EVERY_BYTES, FreeSpace, discard_partial
 from phimage.sources.progress import TransferProgress
-from phimage.sources.source import LocalFile, Source
+from phimage.sources.source import ImageSource, LocalFile
 from phimage.sources.unpack import unpack_to
 
 
@@ -109,7 +109,7 @@ class Pipeline:
             discard_partial(fetch_file(self._work, job))
 
     def _unpacked(
-        self, job: Job, source: Source, where: str, expected: ExpectedDigest, progress: JobProgress
+        self, job: Job, source: ImageSource, where: str, expected: ExpectedDigest, progress: JobProgress
     ) -> tuple[Path, str]:
         """The original without its compression, and its digest. Raises DigestMismatch, ImageRefused."""
 

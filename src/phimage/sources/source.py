@@ -34,7 +34,7 @@ class SourceReader(Protocol):
     ) -> None: ...
 
 
-class Source(Protocol):
+class ImageSource(Protocol):
     """The original bytes of an image."""
 
     @property
@@ -206,7 +206,7 @@ class PipeReader:
         self.close()
 
 
-def open_source(path: str) -> Source:
+def open_source(path: str) -> ImageSource:
     """A file, a block device, a pipe, or `-` for standard input. Raises SourceError when it cannot be read.
 
     A pipe stays open until the process ends, like standard input.

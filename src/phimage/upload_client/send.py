@@ -15,7 +15,7 @@ from phimage.sources.digest import FIRST_USE, Digests, ExpectedDigest, Hashes
 from phimage.sources.errors import SourceError
 from phimage.sources.progress import Clock, Meter, ProgressCallback
 from phimage.sources.retry import Retry
-from phimage.sources.source import Source
+from phimage.sources.source import ImageSource
 from phimage.upload_client.connection import OpenUrl, UploadConnection
 from phimage.upload_client.part_queue import MAX_CONCURRENT, PartQueue
 
@@ -29,7 +29,7 @@ class UploadResult(Struct, frozen=True):
 
 
 def upload(
-    source: Source,
+    source: ImageSource,
     open_url: OpenUrl,
     *,
     expected: ExpectedDigest = FIRST_USE,
