@@ -17,7 +17,7 @@ from phimage.catalog.copy import digests
 from phimage.catalog.image_bytes import IMAGE_BYTES, withdraw_image_bytes
 from phimage.catalog.images import IMAGES
 from phimage.catalog.snapshot import opened
-from phimage.chunks.decorators import Operation, Wrapped
+from phimage.chunks.decorators import Operation, StoreDecorator
 from phimage.chunks.folder import FolderStore
 from phimage.chunks.layout import ManifestDigest
 from phimage.chunks.read import open_disk
@@ -45,7 +45,7 @@ def at_call(store: Store, wanted: Callable[[Operation, int], bool], act: Callabl
             act()
         return call()
 
-    return Wrapped(store, around)
+    return StoreDecorator(store, around)
 
 
 PAST = replace(AUTHOR, time=1_700_000_000.0)

@@ -28,8 +28,7 @@ from phimage.catalog.key_encryption import KeyEncryption, make_master_key, read_
 from phimage.catalog.rates import exchange
 from phimage.catalog.revisions import Author
 from phimage.catalog.views import Catalog, View
-from phimage.chunks.decorators import Measures as StoreMeasures
-from phimage.chunks.decorators import measured
+from phimage.chunks.decorators import StoreMeasures, measured
 from phimage.chunks.errors import StoreFailure
 from phimage.chunks.factory import open_store
 from phimage.chunks.store import Store
@@ -37,7 +36,7 @@ from phimage.delivery.app import Delivery
 from phimage.delivery.packs import Packs
 from phimage.errors import ServiceUnavailable, SetupError
 from phimage.formats import qemu
-from phimage.formats.limits import Limits as DiskLimits
+from phimage.formats.limits import DiskLimits
 from phimage.gateway.app import App, PeriodicTask, new_request_id
 from phimage.gateway.dispatch import Dispatcher
 from phimage.gateway.freshness import STALE_SECONDS, Freshness, Source
@@ -55,10 +54,10 @@ from phimage.publishing.original import IN_PLACE
 from phimage.publishing.pipeline import Pipeline
 from phimage.publishing.worker import Pace, Worker
 from phimage.settings import Settings
+from phimage.sources.address_policy import read_address_policy
 from phimage.sources.fetch import Fetcher
-from phimage.sources.judge import Limits as OriginalLimits
-from phimage.sources.policy import read_policy
-from phimage.sources.web import Web
+from phimage.sources.http import HttpClient
+from phimage.sources.sniff import FetchLimits
 from phimage.uploads.app import Uploads
 from phimage.waiting import Patience
 
@@ -415,8 +414,8 @@ def open_pipeline(settings: Settings, store: Store) -> Pipeline:
     except OSError as error:
         raise SetupError(f"the work folder {settings.work_folder} cannot be made: {error.strerror}") from None
     reserve = settings.min_free_mb << 20
-    web = Web(read_policy(settings.fetch_networks, settings.fetch_ports), agent=f"phimage/{__version__}")
-    originals = OriginalLimits(max_size=settings.max_original_gb << 30, reserve=reserve)
+    web = HttpClient(read_address_policy(settings.fetch_networks, settings.fetch_ports), agent=f"phimage/{__version__}")
+    originals = FetchLimits(max_size=settings.max_original_gb << 30, min_free=reserve)
     fetcher = Fetcher(web, originals, IN_PLACE)
     limits = DiskLimits(virtual_size=settings.max_disk_gb << 30)
     return Pipeline(store, fetcher, settings.work_folder, limits, reserve)

@@ -18,9 +18,9 @@ from phimage.catalog.image_bytes import image_bytes_of, live_manifests, manifest
 from phimage.catalog.revisions import Author
 from phimage.catalog.views import Catalog
 from phimage.chunks import uploads
-from phimage.chunks.gc import Approve, Report, collect
+from phimage.chunks.gc import Approve, GcReport, collect_garbage
 from phimage.chunks.layout import ManifestDigest
-from phimage.chunks.scrub import Finding, Progress, scrub
+from phimage.chunks.scrub import ScrubFinding, ScrubProgress, scrub
 from phimage.chunks.scrub import find_missing as chunks_missing
 from phimage.chunks.stats import StoreStats, measure
 from phimage.chunks.store import Store
@@ -28,7 +28,7 @@ from phimage.delivery.packs import Packs
 from phimage.errors import SetupError
 from phimage.model.ids import ImageId
 from phimage.publishing.expiry import due, expire
-from phimage.sources.partial import discard
+from phimage.sources.partial_file import discard_partial
 from phimage.waiting import Patience
 
 ABANDONED_SECONDS = 7 * 24 * 3600.0
@@ -42,7 +42,7 @@ DATABASE_COPY = "backup-"
 class Swept(Struct, frozen=True):
     """What a sweep removed; with `dry_run` what it would have removed, packs apart, which are only copies."""
 
-    store: Report
+    store: GcReport
     abandoned: int  # uploads that were begun and never completed
     failed: int  # base images that are withdrawn because they never got their bytes
     uploads: int  # uploads whose parts are removed, because their job has ended
@@ -50,7 +50,7 @@ class Swept(Struct, frozen=True):
     work_files: int
 
 
-def is_large(planned: Report) -> bool:
+def is_large(planned: GcReport) -> bool:
     """Whether a removal looks like a mistake: more than half of the objects or of the bytes, or no image that needs any."""
     more_than_half = 2 * planned.removed > planned.objects or 2 * planned.removed_bytes > planned.bytes
     return bool(planned.removed) and (more_than_half or not planned.live_manifests)
@@ -59,7 +59,7 @@ def is_large(planned: Report) -> bool:
 def refuse_large(confirmed: int | None = None) -> Approve:
     """Refuse a large removal unless `confirmed` is exactly how many objects it removes. Raises SetupError."""
 
-    def approve(planned: Report) -> None:
+    def approve(planned: GcReport) -> None:
         if confirmed is not None and confirmed != planned.removed:
             raise SetupError(f"{planned.removed} chunks and manifests would be removed, not {confirmed}: nothing was removed")
         if confirmed is None and is_large(planned):
@@ -113,14 +113,14 @@ def sweep(
     """
     begun = now()
     grace_begins = begun - grace_seconds
-    report = collect(
+    report = collect_garbage(
         store,
         lambda: needed(catalog, now()),
         now=begun,
         grace_seconds=grace_seconds,
         dry_run=dry_run,
         approve=approve or refuse_large(),
-        lately=lambda: withdrawn_after(catalog, grace_begins),
+        recently_live=lambda: withdrawn_after(catalog, grace_begins),
     )
     expired = due(catalog, store, begun) if dry_run else expire(catalog, store, author, begun)
     with_parts = uploads.leftovers(store)
@@ -136,7 +136,7 @@ def sweep(
     files = _old_work(in_work, unfinished, begun - ABANDONED_SECONDS)
     if not dry_run:
         for file in files:
-            discard(file)
+            discard_partial(file)
     return Swept(report, len(expired.jobs), len(expired.images), len(ended), removed_packs, len(files))
 
 
@@ -158,7 +158,7 @@ def _old_work(files: Iterable[Path], unfinished: Iterable[str], before: float) -
 class Verified(Struct, frozen=True):
     """Something wrong, and the images that it hurts."""
 
-    finding: Finding
+    finding: ScrubFinding
     images: tuple[ImageId, ...]
 
 
@@ -173,7 +173,7 @@ def manifests_of(catalog: Catalog, images: Iterable[ImageId]) -> set[ManifestDig
 
 def verify(
     catalog: Catalog, store: Store, images: Iterable[ImageId], *, whole_disk: bool, quarantine: bool, now: float
-) -> Iterator[Verified | Progress]:
+) -> Iterator[Verified | ScrubProgress]:
     """Verify every chunk of images, of all if none is named. Raises SetupError for one that has no bytes.
 
     What was withdrawn meanwhile is not told.
@@ -189,7 +189,7 @@ def verify(
         else:
             manifests = [ManifestDigest(digest) for digest in live_manifests(connection)]
     for told in scrub(store, manifests, now=now, whole_disk=whole_disk, quarantine=quarantine):
-        if isinstance(told, Progress):
+        if isinstance(told, ScrubProgress):
             yield told
         else:
             yield from _hurt(catalog.database, told)
@@ -204,7 +204,7 @@ def find_missing(database: Database, store: Store) -> Iterator[Verified]:
             yield from _hurt(database, finding)
 
 
-def _hurt(database: Database, finding: Finding) -> Iterator[Verified]:
+def _hurt(database: Database, finding: ScrubFinding) -> Iterator[Verified]:
     """The finding with the images that it hurts; nothing when all of them were withdrawn meanwhile."""
     with database.read() as connection:
         hurt = live_manifests(connection).get(finding.manifest, [])

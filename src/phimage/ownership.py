@@ -16,7 +16,7 @@ from phimage.catalog.engine import Database
 from phimage.catalog.image_bytes import live_manifests
 from phimage.catalog.installation import installation_id, known_manifests
 from phimage.chunks import owner
-from phimage.chunks.decorators import Operation, Result, Wrapped
+from phimage.chunks.decorators import Operation, Result, StoreDecorator
 from phimage.chunks.errors import StoreFailure
 from phimage.chunks.layout import MANIFESTS
 from phimage.chunks.store import Store
@@ -113,7 +113,7 @@ def owned(database: Database, store: Store) -> Store:
             accepted.set()
         return call()
 
-    return Wrapped(store, around)
+    return StoreDecorator(store, around)
 
 
 def _own_id(database: Database) -> InstallationId:

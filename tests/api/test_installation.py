@@ -131,7 +131,11 @@ def test_a_check_of_the_database_finds_what_the_store_lacks(shop: Shop, tmp_path
     result = CliRunner().invoke(phimage, ["db", "check", *options])
 
     assert result.exit_code == 1
-    assert re.search(rf"^store +content +{image}: manifest .*: 1 places on the disk need chunks", result.output, re.MULTILINE)
+    assert re.search(
+        rf"^store +content +{image}: manifest .*: chunks of 1 places on the disk",
+        result.output,
+        re.MULTILINE,
+    )
 
 
 def test_a_start_says_whether_anything_was_changed_since_the_first(site: Site) -> None:

@@ -15,7 +15,7 @@ from phimage.bootstrap import command_author
 from phimage.catalog.accounts import PROJECTS
 from phimage.catalog.places import ZONES
 from phimage.chunks.folder import FolderStore
-from phimage.chunks.gc import Report, collect
+from phimage.chunks.gc import GcReport, collect_garbage
 from phimage.chunks.layout import MIN_GRACE_SECONDS, ManifestDigest
 from phimage.chunks.read import open_disk
 from tests.api import small
@@ -85,10 +85,10 @@ def make_old(folder: Path) -> None:
             os.utime(path, (1, 1))
 
 
-def later_sweep(shop: Shop) -> Report:
+def later_sweep(shop: Shop) -> GcReport:
     """What a collection removes when everything is out of its grace."""
     now = time.time() + 30 * DAY
-    return collect(shop.store, lambda: care.live(shop.catalog), now=now, grace_seconds=DAY, sleep=lambda seconds: None)
+    return collect_garbage(shop.store, lambda: care.live(shop.catalog), now=now, grace_seconds=DAY, sleep=lambda seconds: None)
 
 
 # pruning
@@ -254,7 +254,7 @@ def test_a_collection_beside_a_restore_never_takes_its_bytes(shop: Shop, tmp_pat
         return care.live(shop.catalog)
 
     now = time.time() + 30 * DAY
-    report = collect(shop.store, live, now=now, grace_seconds=DAY)
+    report = collect_garbage(shop.store, live, now=now, grace_seconds=DAY)
 
     assert (report.removed_chunks, report.removed_manifests) == (0, 0)
     assert stored_bytes(shop, image) == original.read_bytes()
@@ -271,10 +271,10 @@ def test_bytes_that_are_held_outlive_a_collection_until_they_are_registered(shop
     make_old(tmp_path / "shop" / "store")
 
     held = hold(service, [content.manifest])
-    collect(shop.store, list, now=time.time(), grace_seconds=MIN_GRACE_SECONDS)
+    collect_garbage(shop.store, list, now=time.time(), grace_seconds=MIN_GRACE_SECONDS)
     assert held.has(content.manifest)
     assert hold(service, [content.manifest]).has(content.manifest), "it is all there"
 
     make_old(tmp_path / "shop" / "store")
-    collect(shop.store, list, now=time.time(), grace_seconds=MIN_GRACE_SECONDS)
+    collect_garbage(shop.store, list, now=time.time(), grace_seconds=MIN_GRACE_SECONDS)
     assert not hold(service, [content.manifest]).has(content.manifest), "without a hold the same collection takes it"

@@ -208,7 +208,7 @@ def test_parts_that_are_not_what_was_sent_are_refused(shop: Shop, tmp_path: Path
     wrong = {"ImageId": begun["ImageId"], "Size": len(data)}
     assert shop.ask("CompletePHostImageUpload", {**wrong, "Digest": "sha256:?"}).message == "Params [Digest] not available"
     shop.well("CompletePHostImageUpload", {**wrong, "Digest": SHA})
-    assert "told by who sent it" in shop.work(begun["ImageId"])["Error"]
+    assert "declared by its sender" in shop.work(begun["ImageId"])["Error"]
 
 
 def test_an_image_of_a_url_waits_for_a_publisher_and_not_for_parts(shop: Shop) -> None:

@@ -13,7 +13,7 @@ from phimage import care
 from phimage.bootstrap import command_author
 from phimage.catalog.image_bytes import withdraw_image_bytes
 from phimage.catalog.images import IMAGES
-from phimage.chunks.gc import collect
+from phimage.chunks.gc import collect_garbage
 from phimage.delivery.packs import Packs
 from phimage.model.ids import ImageId
 from tests.api import small
@@ -77,7 +77,7 @@ def test_a_download_that_outlasts_the_grace_is_cut_and_never_has_wrong_bytes(for
     def take_away() -> None:
         withdraw(shop, image)
         live, now = lambda: care.live(shop.catalog), LATER + 2 * DAY
-        found = collect(shop.store, live, now=now, grace_seconds=DAY, sleep=lambda seconds: None)  # S3 settles for long
+        found = collect_garbage(shop.store, live, now=now, grace_seconds=DAY, sleep=lambda seconds: None)  # S3 settles for long
         removed.append(found.removed_chunks)
 
     answer = shop.gateway.fetch("GET", url, meanwhile=take_away)

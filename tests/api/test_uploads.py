@@ -14,7 +14,7 @@ from typing import Any, Literal
 import pytest
 from msgspec import Struct
 
-from phimage.chunks.decorators import Operation, Wrapped
+from phimage.chunks.decorators import Operation, StoreDecorator
 from phimage.chunks.errors import StoreFailure
 from phimage.chunks.frame import pack
 from phimage.chunks.memory import MemoryStore
@@ -175,7 +175,7 @@ def test_nothing_is_told_before_the_store_has_it() -> None:
         order.append(operation)
         return result
 
-    gateway = Gateway(Wrapped(MemoryStore(), around))
+    gateway = Gateway(StoreDecorator(MemoryStore(), around))
     with closing(gateway.uploads):
         gateway.ask("PUT", f"{URL}/0", RAW, told(RAW))
         order.append("told")
@@ -430,7 +430,7 @@ def test_a_store_that_fails_is_told_and_not_how_it_looks_inside(failure: StoreFa
     def fail(_operation: Operation, _sent: int, _call: Callable[[], Any]) -> Any:
         raise failure
 
-    gateway = Gateway(Wrapped(MemoryStore(), fail))
+    gateway = Gateway(StoreDecorator(MemoryStore(), fail))
     with closing(gateway.uploads):
         for reply in (gateway.ask("PUT", f"{URL}/0", RAW, told(RAW)), gateway.ask("GET", URL)):
             assert reply.status == status

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from phimage import catalog_file
 from phimage.client import Client, Given
-from phimage.sources.stream import local
+from phimage.sources.source import open_source
 from phimage.upload_client import upload
 from tests.e2e.process import wait_until
 from tests.publishing.shop import disk, sha256_of
@@ -112,7 +112,7 @@ def _sent(operator: Client, original: Path) -> str:
     """An image all of whose parts are there, so that its upload can be completed."""
     digest = f"sha256:{sha256_of(original)}"
     begun = operator.call("PublishPHostImage", **ABOUT, Size=original.stat().st_size, Digest=digest).fields
-    upload(local(str(original)), lambda: str(begun["UploadUrl"]))
+    upload(open_source(str(original)), lambda: str(begun["UploadUrl"]))
     return str(begun["ImageId"])
 
 

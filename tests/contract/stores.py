@@ -24,7 +24,7 @@ from phimage.chunks.decorators import limited, measured, retrying
 from phimage.chunks.errors import StoreFailure
 from phimage.chunks.folder import FolderStore
 from phimage.chunks.memory import MemoryStore
-from phimage.chunks.object_store import Credentials, Place, S3Store
+from phimage.chunks.object_store import BucketAddress, Credentials, S3Store
 from phimage.chunks.store import Store
 from tests import shared
 
@@ -50,9 +50,9 @@ class S3Server:
         """A store of its own: a new prefix of the bucket."""
         return S3Store(self.new_place(), CREDENTIALS)
 
-    def new_place(self) -> Place:
+    def new_place(self) -> BucketAddress:
         """Where a new store can be."""
-        return Place(BUCKET, next(self._prefixes), self.endpoint, "us-east-1")
+        return BucketAddress(BUCKET, next(self._prefixes), self.endpoint, "us-east-1")
 
     def new_address(self) -> str:
         """PHIMAGE_STORE of a new store. Its keys are in `KEYS`."""

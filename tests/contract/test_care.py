@@ -21,7 +21,7 @@ from phimage.chunks.gc import Approve
 from phimage.chunks.layout import ManifestDigest, chunk_name, manifest_name
 from phimage.chunks.manifest import load_manifest
 from phimage.chunks.read import open_disk
-from phimage.chunks.scrub import Progress
+from phimage.chunks.scrub import ScrubProgress
 from phimage.chunks.store import Store
 from phimage.chunks.uploads import leftovers
 from phimage.delivery.frames import measure
@@ -314,7 +314,7 @@ def test_without_a_work_folder_there_is_nothing_in_it_to_remove(shop: Shop) -> N
 def verify(shop: Shop, *images: ImageId, quarantine: bool = False) -> tuple[list[care.Verified], int]:
     """What is wrong, and how many bytes were verified."""
     told = list(care.verify(shop.catalog, shop.store, images, whole_disk=True, quarantine=quarantine, now=time.time() + 1))
-    progress = [one for one in told if isinstance(one, Progress)]
+    progress = [one for one in told if isinstance(one, ScrubProgress)]
     return [one for one in told if isinstance(one, care.Verified)], progress[-1].bytes if progress else 0
 
 
@@ -386,7 +386,7 @@ def test_what_was_withdrawn_meanwhile_is_not_told(shop: Shop, tmp_path: Path) ->
     id = publish(shop, disk(tmp_path))
     shop.store.delete(chunks_of(shop, id)[-1])
     telling = care.verify(shop.catalog, shop.store, [], whole_disk=False, quarantine=False, now=time.time())
-    assert isinstance(next(telling), Progress)
+    assert isinstance(next(telling), ScrubProgress)
     withdraw(shop, id)
     assert [told for told in telling if isinstance(told, care.Verified)] == []
 

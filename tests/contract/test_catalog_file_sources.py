@@ -22,7 +22,7 @@ from phimage.chunks.memory import MemoryStore
 from phimage.model.ids import ImageId
 from phimage.model.image import NO_PROJECT, State
 from phimage.model.job import Job, JobState
-from phimage.sources.policy import read_policy
+from phimage.sources.address_policy import read_address_policy
 from tests.conftest import sqlite_first
 from tests.publishing.shop import Shop, disk, image
 from tests.unit.sources.server import FileServed, Server
@@ -88,7 +88,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
 @pytest.fixture
 def shop(catalog: Catalog, tmp_path: Path) -> Shop:
     """A publisher that may fetch from this machine."""
-    return Shop(catalog, MemoryStore(), tmp_path / "work", policy=read_policy(["127.0.0.0/8"], []))
+    return Shop(catalog, MemoryStore(), tmp_path / "work", policy=read_address_policy(["127.0.0.0/8"], []))
 
 
 def planned(catalog: Catalog, text: str, *, prune: bool = False) -> Plan:

@@ -103,7 +103,7 @@ def test_a_base_upload_without_a_part_for_an_hour_is_withdrawn_and_its_job_has_t
 
     assert not place.there(job.image)
     ended = place.shop.job(job.id)
-    assert (ended.state, ended.error) == (JobState.FAILED, "its upload got no part for an hour")
+    assert (ended.state, ended.error) == (JobState.FAILED, "its upload received no part for an hour; publish it again")
 
 
 def test_an_upload_that_got_a_part_within_the_hour_goes_on(place: Place) -> None:
@@ -122,7 +122,7 @@ def test_a_custom_image_whose_upload_is_given_up_stays_unavailable_with_the_reas
     assert place.expire() == Expired((job.id,), ())
 
     assert place.shop.image(job.image).state is State.UNAVAILABLE
-    assert place.shop.content(job.image).failure == "its upload got no part for an hour"
+    assert place.shop.content(job.image).failure == "its upload received no part for an hour; publish it again"
     place.time += 1000 * HOUR
     assert place.expire() == Expired((), ())
     assert place.there(job.image)

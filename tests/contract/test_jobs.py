@@ -11,7 +11,7 @@ from phimage.catalog import jobs
 from phimage.catalog.views import Catalog
 from phimage.model.ids import ImageId, JobId
 from phimage.model.job import Job, JobState, Origin, new_job
-from phimage.publishing.lease_expiry import LeaseExpiry
+from phimage.publishing.lease import LeaseExpiry
 
 
 def _job(number: int = 1, state: JobState = JobState.QUEUED) -> Job:

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from phimage.errors import PhimageError
-from phimage.sources.answer import Times
-from phimage.sources.digest import TRUST, Expected
-from phimage.sources.errors import AnswerRefused, SourceBroken, SourceError, TooLarge
-from phimage.sources.judge import HEAD, Limits
+from phimage.sources.digest import FIRST_USE, ExpectedDigest
+from phimage.sources.errors import ResponseRefused, SourceError, SourceInterrupted, TooLarge
+from phimage.sources.response import HttpTimeouts
 from phimage.sources.retry import Retry
+from phimage.sources.sniff import HEAD, FetchLimits
 from tests.unit.sources.fetching import DISK, MIB, RIGHT, Fetching, chunked
 from tests.unit.sources.server import Exchange, FileServed, Server, wait_for
 
@@ -36,21 +36,21 @@ HTML = b"<!DOCTYPE html><html><head><title>Sign in</title></head><body>" + b"ple
 
 
 @pytest.mark.parametrize(
-    ("handler", "told"),
+    ("handler", "text"),
     [
-        (page(HTML, "text/html; charset=utf-8"), "sends text/html; charset=utf-8, which is a page and no image"),
-        (page(HTML), "it is an HTML page and no image: <!DOCTYPE html><html>"),
+        (page(HTML, "text/html; charset=utf-8"), "sends text/html; charset=utf-8, which is not an image"),
+        (page(HTML), "it is an HTML page, not an image: <!DOCTYPE html><html>"),
         (page(HTML, "application/octet-stream"), "it is an HTML page"),
-        (page(DISK, "TEXT/HTML"), "which is a page and no image"),
-        (page(DISK, "application/json"), "which is a page and no image"),
-        (page(DISK, "application/xml"), "which is a page and no image"),
-        (page(DISK, "application/problem+json; charset=utf-8"), "which is a page and no image"),
-        (page(DISK, "application/xhtml+xml"), "which is a page and no image"),
+        (page(DISK, "TEXT/HTML"), "which is not an image"),
+        (page(DISK, "application/json"), "which is not an image"),
+        (page(DISK, "application/xml"), "which is not an image"),
+        (page(DISK, "application/problem+json; charset=utf-8"), "which is not an image"),
+        (page(DISK, "application/xhtml+xml"), "which is not an image"),
         (page(b'{"message": "not here"}' * 500, "application/octet-stream"), "it is a JSON message"),
         (page(b"<Error><Code>AccessDenied</Code></Error>" * 200), "it is an XML message"),
         (page(b"0" * 64 + b"  disk.img\n" + b"1" * 64 + b"  other.img\n" * 500), "it is a checksum file"),
-        (page(DISK[:1024]), "only 1024 bytes, which is no image"),
-        (page(b""), "only 0 bytes, which is no image"),
+        (page(DISK[:1024]), "1024 bytes are too small for an image"),
+        (page(b""), "0 bytes are too small for an image"),
         (page(DISK, fields={"Content-Encoding": "gzip"}), "Content-Encoding: gzip"),
         (page(DISK, fields={"Content-Encoding": "br"}), "Content-Encoding: br"),
         (page(DISK, fields={"Transfer-Encoding": "gzip"}), "Transfer-Encoding: gzip"),
@@ -58,22 +58,22 @@ HTML = b"<!DOCTYPE html><html><head><title>Sign in</title></head><body>" + b"ple
         (page(DISK, fields={"Content-Length": "5"}), "Content-Length"),
         (page(b"", status=204), "HTTP 204"),
         (page(DISK, status=203), "HTTP 203"),
-        (page(HTML, "text/html", 400), "the server does not answer with a file (HTTP 400)"),
-        (page(HTML, "text/html", 401), "does not give it to everybody (HTTP 401); phimage sends no credentials"),
-        (page(HTML, "text/html", 403), "does not give it to everybody (HTTP 403)"),
-        (page(HTML, "text/html", 404), "there is no such file (HTTP 404); check the URL"),
+        (page(HTML, "text/html", 400), "the server does not send a file (HTTP 400)"),
+        (page(HTML, "text/html", 401), "requires credentials or denies access (HTTP 401); phimage sends no credentials"),
+        (page(HTML, "text/html", 403), "requires credentials or denies access (HTTP 403)"),
+        (page(HTML, "text/html", 404), "there is no such file (HTTP 404); check with curl"),
         (page(HTML, "text/html", 410), "there is no such file (HTTP 410)"),
         (page(b"", status=416), "HTTP 416"),
         (page(HTML, "text/html", 501), "HTTP 501"),
     ],
 )
-@pytest.mark.parametrize("expected", [TRUST, RIGHT])
+@pytest.mark.parametrize("expected", [FIRST_USE, RIGHT])
 def test_what_is_no_image_is_refused_at_once_for_what_it_is(
-    fetching: Fetching, handler: Callable[[Exchange], None], told: str, expected: Expected
+    fetching: Fetching, handler: Callable[[Exchange], None], text: str, expected: ExpectedDigest
 ) -> None:
-    with Server(handler) as server, pytest.raises(AnswerRefused) as refused:
+    with Server(handler) as server, pytest.raises(ResponseRefused) as refused:
         fetching.fetcher().fetch(server.url("/a?k=SECRET"), fetching.work, expected)
-    assert told in str(refused.value)
+    assert text in str(refused.value)
     assert str(refused.value).startswith(f"http://127.0.0.1:{server.port}/a?k=***: ")
     assert refused.value.remedy
     assert len(server.requests) == 1
@@ -92,7 +92,7 @@ def test_a_passing_failure_is_tried_again_with_growing_waits(fetching: Fetching,
             exchange.answer(status, HTML, {"Content-Type": "text/html"})
 
     with Server(handler) as server:
-        assert fetching.fetcher().fetch(server.url(), fetching.work, TRUST).path.read_bytes() == DISK
+        assert fetching.fetcher().fetch(server.url(), fetching.work, FIRST_USE).path.read_bytes() == DISK
     assert fetching.waits == [1, 2, 4]
 
 
@@ -100,10 +100,11 @@ def test_a_failure_that_does_not_pass_is_told_with_its_status(fetching: Fetching
     with (
         Server(lambda exchange: exchange.answer(503, b"", {"Retry-After": "7"})) as server,
         pytest.raises(
-            SourceBroken, match=r"the server cannot answer now, 8 times in a row \(HTTP 503, at byte 0\); try again later"
+            SourceInterrupted,
+            match=r"cannot respond at the moment, 8 times in a row \(HTTP 503, at byte 0\); try again later",
         ),
     ):
-        fetching.fetcher().fetch(server.url(), fetching.work, TRUST)
+        fetching.fetcher().fetch(server.url(), fetching.work, FIRST_USE)
     assert fetching.waits == [7, 7, 7, 8, 16, 32, 60]
 
 
@@ -112,16 +113,16 @@ def test_a_failure_in_the_middle_keeps_what_came(fetching: Fetching) -> None:
         [FileServed(DISK, cuts=[MIB]), page(b"", status=500), page(b"", status=404)]
     )
     with Server(lambda exchange: next(answers)(exchange)) as server:
-        with pytest.raises(AnswerRefused, match=f"HTTP 404, at byte {MIB}"):
-            fetching.fetcher().fetch(server.url(), fetching.work, TRUST)
+        with pytest.raises(ResponseRefused, match=f"HTTP 404, at byte {MIB}"):
+            fetching.fetcher().fetch(server.url(), fetching.work, FIRST_USE)
         assert fetching.record()["offset"] == MIB
 
 
 def test_nobody_there_is_tried_again_and_told(fetching: Fetching) -> None:
     with Server(FileServed(DISK)) as server:
         url = server.url()
-    with pytest.raises(SourceBroken, match=r"127\.0\.0\.1 cannot be reached: Connection refused, 3 times in a row"):
-        fetching.fetcher(retry=Retry(tries=3)).fetch(url, fetching.work, TRUST)
+    with pytest.raises(SourceInterrupted, match=r"127\.0\.0\.1 cannot be reached: Connection refused, 3 times in a row"):
+        fetching.fetcher(retry=Retry(tries=3)).fetch(url, fetching.work, FIRST_USE)
     assert fetching.waits == [1, 2]
 
 
@@ -141,7 +142,9 @@ def test_the_first_mib_is_shown_before_the_rest_is_fetched(fetching: Fetching) -
             exchange.send(DISK[HEAD + 10 :])
 
     with Server(handler) as server:
-        fetching.fetcher().fetch(server.url(), fetching.work, TRUST, early=lambda head, size: seen.append((head, size)))
+        fetching.fetcher().fetch(
+            server.url(), fetching.work, FIRST_USE, head_check=lambda head, size: seen.append((head, size))
+        )
     assert seen == [(DISK[:HEAD], len(DISK))]
 
 
@@ -154,7 +157,7 @@ def test_who_refuses_early_saves_the_rest_and_leaves_nothing(fetching: Fetching)
         exchange.hold()
 
     with Server(handler) as server, pytest.raises(Unfit):
-        fetching.fetcher().fetch(server.url(), fetching.work, TRUST, early=refuse)
+        fetching.fetcher().fetch(server.url(), fetching.work, FIRST_USE, head_check=refuse)
     assert fetching.left() == []
 
 
@@ -164,9 +167,9 @@ def test_the_beginning_is_shown_once_in_each_fetch_also_when_it_was_here_before(
         for tries in (1, 8, 8):
             try:
                 fetching.fetcher(retry=Retry(tries=tries)).fetch(
-                    server.url(), fetching.work, TRUST, early=lambda head, size: seen.append(head)
+                    server.url(), fetching.work, FIRST_USE, head_check=lambda head, size: seen.append(head)
                 )
-            except SourceBroken:
+            except SourceInterrupted:
                 continue
     assert seen == [DISK[:HEAD]] * 3
 
@@ -174,7 +177,9 @@ def test_the_beginning_is_shown_once_in_each_fetch_also_when_it_was_here_before(
 def test_a_small_file_is_shown_whole(fetching: Fetching) -> None:
     seen: list[tuple[bytes, int | None]] = []
     with Server(FileServed(DISK[:5000])) as server:
-        fetching.fetcher().fetch(server.url(), fetching.work, TRUST, early=lambda head, size: seen.append((head, size)))
+        fetching.fetcher().fetch(
+            server.url(), fetching.work, FIRST_USE, head_check=lambda head, size: seen.append((head, size))
+        )
     assert seen == [(DISK[:5000], 5000)]
 
 
@@ -187,7 +192,7 @@ def test_a_size_over_the_limit_is_refused_before_the_body(fetching: Fetching) ->
         exchange.hold()
 
     with Server(handler) as server, pytest.raises(TooLarge, match="1000000000000 bytes are more than the limit"):
-        fetching.fetcher().fetch(server.url(), fetching.work, TRUST)
+        fetching.fetcher().fetch(server.url(), fetching.work, FIRST_USE)
 
 
 def test_a_size_that_does_not_fit_is_refused_before_the_body(fetching: Fetching) -> None:
@@ -195,15 +200,17 @@ def test_a_size_that_does_not_fit_is_refused_before_the_body(fetching: Fetching)
         exchange.answer(200, b"", length=5 * MIB)
         exchange.hold()
 
-    with Server(handler) as server, pytest.raises(TooLarge, match="5242880 bytes more do not fit") as refused:
-        fetching.fetcher(limits=Limits(reserve=MIB), free=lambda folder: 5 * MIB).fetch(server.url(), fetching.work, TRUST)
+    with Server(handler) as server, pytest.raises(TooLarge, match="5242880 more bytes do not fit") as refused:
+        fetching.fetcher(limits=FetchLimits(min_free=MIB), free=lambda folder: 5 * MIB).fetch(
+            server.url(), fetching.work, FIRST_USE
+        )
     assert refused.value.reason == "space"
 
 
 def test_what_is_here_already_needs_no_room(fetching: Fetching) -> None:
     free = iter([100 * MIB, len(DISK) - MIB])
     with Server(FileServed(DISK, cuts=[MIB])) as server:
-        fetched = fetching.fetcher(free=lambda folder: next(free)).fetch(server.url(), fetching.work, TRUST)
+        fetched = fetching.fetcher(free=lambda folder: next(free)).fetch(server.url(), fetching.work, FIRST_USE)
     assert fetched.size == len(DISK)
 
 
@@ -216,7 +223,7 @@ def test_an_endless_body_is_stopped_at_the_limit(fetching: Fetching, framing: st
             exchange.send(chunked(block)[: -len(b"0\r\n\r\n")] if framing == "chunked" else block)
 
     with Server(handler) as server, pytest.raises(TooLarge, match="more than the limit of 5242880"):
-        fetching.fetcher(limits=Limits(max_size=5 * MIB, reserve=0)).fetch(server.url(), fetching.work, RIGHT)
+        fetching.fetcher(limits=FetchLimits(max_size=5 * MIB, min_free=0)).fetch(server.url(), fetching.work, RIGHT)
     assert fetching.left() == []
 
 
@@ -231,16 +238,16 @@ def test_a_disk_that_fills_up_meanwhile_keeps_what_came(fetching: Fetching, monk
     with Server(FileServed(DISK)) as server:
         with monkeypatch.context() as patch:
             patch.setattr(os, "pwrite", full)
-            with pytest.raises(TooLarge, match="is full; make room there"):
-                fetching.fetcher().fetch(server.url(), fetching.work, TRUST)
-        assert fetching.fetcher().fetch(server.url(), fetching.work, TRUST).path.read_bytes() == DISK
+            with pytest.raises(TooLarge, match="is full; free space there"):
+                fetching.fetcher().fetch(server.url(), fetching.work, FIRST_USE)
+        assert fetching.fetcher().fetch(server.url(), fetching.work, FIRST_USE).path.read_bytes() == DISK
     assert (server.requests[1].start or 0) >= 2 * MIB
 
 
 # slow
 
 
-SLOW = Times(connect=1, head=0.3, stall=0.3, min_size=1000)
+SLOW = HttpTimeouts(connect=1, head=0.3, stall=0.3, min_size=1000)
 
 
 def drips(*parts: bytes | int) -> Callable[[Exchange], None]:
@@ -280,10 +287,10 @@ CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 def test_a_slow_loris_is_cut_off_wherever_it_drips(fetching: Fetching, handler: Callable[[Exchange], None]) -> None:
     with (
         Server(handler) as server,
-        pytest.raises(SourceBroken, match=r"fewer than 1000 bytes came in 0.3 s|no whole answer in 0.3 s") as told,
+        pytest.raises(SourceInterrupted, match=r"fewer than 1000 bytes arrived in 0.3 s|no complete response header") as text,
     ):
-        fetching.fetcher(times=SLOW, retry=Retry(tries=1)).fetch(server.url(), fetching.work, TRUST)
-    assert told.value.reason == "stalled"
+        fetching.fetcher(timeouts=SLOW, retry=Retry(tries=1)).fetch(server.url(), fetching.work, FIRST_USE)
+    assert text.value.reason == "stalled"
 
 
 def test_slow_but_steady_is_not_stalled(fetching: Fetching) -> None:
@@ -294,7 +301,7 @@ def test_slow_but_steady_is_not_stalled(fetching: Fetching) -> None:
             exchange.send(DISK[place : place + 500])
 
     with Server(handler) as server:
-        fetched = fetching.fetcher(times=SLOW, retry=Retry(tries=1)).fetch(server.url(), fetching.work, TRUST)
+        fetched = fetching.fetcher(timeouts=SLOW, retry=Retry(tries=1)).fetch(server.url(), fetching.work, FIRST_USE)
     assert fetched.path.read_bytes() == DISK[:8000]
 
 
@@ -305,27 +312,7 @@ def test_endless_fields_are_refused(fetching: Fetching) -> None:
             exchange.send(b"X: y\r\n" * 100)
 
     with Server(handler) as server, pytest.raises(SourceError, match="headers"):
-        fetching.fetcher(retry=Retry(tries=1)).fetch(server.url(), fetching.work, TRUST)
-
-
-# without a file
-
-
-def test_a_look_takes_the_first_mib_and_no_more(fetching: Fetching) -> None:
-    def handler(exchange: Exchange) -> None:
-        exchange.answer(200, DISK[: HEAD + 10], length=len(DISK))
-        exchange.hold()
-
-    with Server(handler) as server:
-        look = fetching.fetcher().look(server.url("/disk.img"))
-    assert (look.name, look.size, look.head) == ("disk.img", len(DISK), DISK[:HEAD])
-
-
-def test_a_look_judges_like_a_fetch(fetching: Fetching) -> None:
-    with Server(page(HTML)) as server, pytest.raises(AnswerRefused, match="an HTML page"):
-        fetching.fetcher().look(server.url())
-    with Server(page(DISK[:100])) as server, pytest.raises(AnswerRefused, match="only 100 bytes"):
-        fetching.fetcher().look(server.url())
+        fetching.fetcher(retry=Retry(tries=1)).fetch(server.url(), fetching.work, FIRST_USE)
 
 
 def test_a_checksum_file_is_fetched_as_text(fetching: Fetching) -> None:
@@ -342,7 +329,7 @@ def test_a_cut_or_endless_checksum_file_is_refused(fetching: Fetching) -> None:
         while True:
             exchange.send(b"0" * 100_000)
 
-    with Server(endless) as server, pytest.raises(TooLarge, match="no checksum file"):
+    with Server(endless) as server, pytest.raises(TooLarge, match="too large for a checksum file"):
         fetching.fetcher().text(server.url())
-    with Server(FileServed(b"0" * 100, cuts=[50] * 9)) as server, pytest.raises(SourceBroken, match="closed early"):
+    with Server(FileServed(b"0" * 100, cuts=[50] * 9)) as server, pytest.raises(SourceInterrupted, match="closed early"):
         fetching.fetcher().text(server.url())

@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from phimage.sources.answer import Times
-from phimage.sources.digest import TRUST
-from phimage.sources.errors import SourceBroken
+from phimage.sources.address_policy import read_address_policy, system_resolver
+from phimage.sources.digest import FIRST_USE
+from phimage.sources.errors import SourceInterrupted
 from phimage.sources.fetch import Fetcher
-from phimage.sources.judge import Limits
-from phimage.sources.policy import read_policy, system_resolver
+from phimage.sources.http import HttpClient
+from phimage.sources.response import HttpTimeouts
 from phimage.sources.retry import Retry
-from phimage.sources.web import Web
+from phimage.sources.sniff import FetchLimits
 from tests.unit.sources.fetching import MIB, TLS
 from tests.unit.sources.server import Exchange, Server, wait_for
 
@@ -51,15 +51,17 @@ def full_queue() -> Iterator[int]:
 
 def cancelled(url: str, work: Path, waits: Callable[[], bool], resolve: Callable[[str, int], Sequence[str]]) -> float:
     """How long a fetch takes to end after it was cancelled where it waits."""
-    web = Web(read_policy(["127.0.0.0/8"], []), resolve=resolve, times=Times(connect=60, head=60, stall=60), tls=TLS)
+    web = HttpClient(
+        read_address_policy(["127.0.0.0/8"], []), resolve=resolve, timeouts=HttpTimeouts(connect=60, head=60, stall=60), tls=TLS
+    )
     cancel = threading.Event()
     with ThreadPoolExecutor(1) as pool:
-        fetch = pool.submit(Fetcher(web, Limits(reserve=0), Retry(first=60)).fetch, url, work, TRUST, cancel=cancel)
+        fetch = pool.submit(Fetcher(web, FetchLimits(min_free=0), Retry(first=60)).fetch, url, work, FIRST_USE, cancel=cancel)
         assert wait_for(waits)
         time.sleep(0.05)
         begun = time.monotonic()
         cancel.set()
-        with pytest.raises(SourceBroken):
+        with pytest.raises(SourceInterrupted):
             fetch.result()
         return time.monotonic() - begun
 

@@ -10,10 +10,8 @@ from typing import BinaryIO
 
 import pytest
 
-from phimage.sources.errors import SourceBroken, SourceChanged, SourceError
-from phimage.sources.local import LocalFile
-from phimage.sources.source import Reader, Source
-from phimage.sources.stream import Stream, local
+from phimage.sources.errors import SourceChanged, SourceError, SourceInterrupted
+from phimage.sources.source import ImageSource, LocalFile, PipeSource, SourceReader, open_source
 
 CONTENT = bytes(range(256)) * 5000
 
@@ -37,14 +35,14 @@ def piped(content: bytes) -> BinaryIO:
     return os.fdopen(reading, "rb")
 
 
-def read_all(reader: Reader, size: int) -> bytes:
+def read_all(reader: SourceReader, size: int) -> bytes:
     return b"".join(iter(lambda: reader.read(size), b""))
 
 
 @pytest.mark.parametrize("size", [1000, 65_536, 10**7])
 @pytest.mark.parametrize("offset", [0, 1, 300_000, len(CONTENT) - 1, len(CONTENT)])
 def test_a_file_is_read_from_any_place_as_often_as_wanted(path: Path, offset: int, size: int) -> None:
-    source: Source = local(str(path))
+    source: ImageSource = open_source(str(path))
     assert (source.name, source.size, source.repeatable) == ("disk.img", len(CONTENT), True)
     for _ in range(2):
         with source.open(offset) as reader:
@@ -56,7 +54,7 @@ def test_a_file_is_read_from_any_place_as_often_as_wanted(path: Path, offset: in
 @pytest.mark.parametrize("offset", [0, 1, 300_000, len(CONTENT)])
 def test_a_pipe_is_read_once_from_any_place_on_in_full_pieces(offset: int, size: int) -> None:
     with piped(CONTENT) as pipe:
-        source: Source = Stream(pipe)
+        source: ImageSource = PipeSource(pipe)
         assert (source.name, source.size, source.version, source.repeatable) == ("-", None, "", False)
         with source.open(offset) as reader:
             first = reader.read(size)
@@ -66,7 +64,7 @@ def test_a_pipe_is_read_once_from_any_place_on_in_full_pieces(offset: int, size:
 
 
 def test_a_pipe_goes_on_where_it_was_and_never_back() -> None:
-    stream = Stream(io.BytesIO(CONTENT))
+    stream = PipeSource(io.BytesIO(CONTENT))
     assert stream.open().read(1000) == CONTENT[:1000]
     assert stream.open(1000).read(10) == CONTENT[1000:1010]
     assert stream.open(5000).read(10) == CONTENT[5000:5010]
@@ -75,20 +73,20 @@ def test_a_pipe_goes_on_where_it_was_and_never_back() -> None:
 
 
 def test_a_pipe_that_is_shorter_than_last_time_is_told() -> None:
-    with pytest.raises(SourceChanged, match=r"it ends before byte 2000, where the last time stopped .*at byte 1000"):
-        Stream(io.BytesIO(CONTENT[:1000])).open(2000)
+    with pytest.raises(SourceChanged, match=r"it ends before byte 2000, where the upload stopped last time .*at byte 1000"):
+        PipeSource(io.BytesIO(CONTENT[:1000])).open(2000)
 
 
 def test_standard_input_is_named_by_a_dash(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(CONTENT)))
-    source = local("-")
+    source = open_source("-")
     assert source.name == "-"
     assert source.open().read(10) == CONTENT[:10]
 
 
 def test_a_pipe_with_a_path_is_a_pipe() -> None:
     with piped(CONTENT) as pipe:
-        source = local(f"/dev/fd/{pipe.fileno()}")
+        source = open_source(f"/dev/fd/{pipe.fileno()}")
         assert not source.repeatable
         assert read_all(source.open(), 100_000) == CONTENT
     os.wait()
@@ -135,15 +133,15 @@ def test_the_version_stays_while_the_file_does(path: Path) -> None:
 def test_a_link_is_followed_and_keeps_its_name(path: Path) -> None:
     link = path.with_name("link.img")
     link.symlink_to(path)
-    assert local(str(link)).name == "link.img"
+    assert open_source(str(link)).name == "link.img"
     assert LocalFile(path, "told.img").name == "told.img"
 
 
 def test_what_cannot_be_read_is_told(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="No such file"):
-        local(str(tmp_path / "absent"))
+        open_source(str(tmp_path / "absent"))
     with pytest.raises(SourceError, match="it is a folder; give the image file in it"):
-        local(str(tmp_path))
+        open_source(str(tmp_path))
 
 
 class Failing(io.BytesIO):
@@ -152,8 +150,8 @@ class Failing(io.BytesIO):
 
 
 def test_an_error_of_the_disk_is_told_with_its_place(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(SourceBroken, match=r"Input/output error \(at byte 0\)"):
-        Stream(Failing()).open().read(10)
+    with pytest.raises(SourceInterrupted, match=r"Input/output error \(at byte 0\)"):
+        PipeSource(Failing()).open().read(10)
 
 
 def test_a_pipe_that_gives_little_at_a_time_fills_what_was_asked_for() -> None:
@@ -161,7 +159,7 @@ def test_a_pipe_that_gives_little_at_a_time_fills_what_was_asked_for() -> None:
         def read(self, size: int | None = -1, /) -> bytes:
             return super().read(min(size or 0, 7))
 
-    assert Stream(Dripping(CONTENT)).open().read(1000) == CONTENT[:1000]
+    assert PipeSource(Dripping(CONTENT)).open().read(1000) == CONTENT[:1000]
 
 
 def test_a_sparse_file_keeps_its_size(tmp_path: Path) -> None:

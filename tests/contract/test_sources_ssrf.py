@@ -13,15 +13,15 @@ from pathlib import Path
 
 import pytest
 
-from phimage.sources.answer import Times
-from phimage.sources.digest import TRUST
-from phimage.sources.errors import AnswerRefused, SourceBroken, SourceError, UrlRefused
+from phimage.sources.address_policy import AddressPolicy, Resolver, read_address_policy
+from phimage.sources.digest import FIRST_USE
+from phimage.sources.errors import ResponseRefused, SourceError, SourceInterrupted, UrlRefused
 from phimage.sources.fetch import Fetcher
-from phimage.sources.judge import Limits
-from phimage.sources.policy import Policy, Resolve, read_policy
+from phimage.sources.http import HttpClient
+from phimage.sources.response import HttpTimeouts
 from phimage.sources.retry import Retry
+from phimage.sources.sniff import FetchLimits
 from phimage.sources.url import read_url
-from phimage.sources.web import Web
 from tests.unit.sources.server import Exchange, FileServed, Server
 from tests.unit.sources.tls import Authority
 
@@ -109,13 +109,13 @@ def canary() -> Iterator[Server]:
         assert server.connections == 0
 
 
-def web(*, resolve: Resolve = resolve, ports: Sequence[int] = (), tls: ssl.SSLContext | None = None) -> Web:
-    policy = read_policy([f"{GOOD}/32"], ports)
-    return Web(policy, resolve=resolve, times=Times(connect=2, head=2, stall=2), tls=tls or TLS)
+def web(*, resolve: Resolver = resolve, ports: Sequence[int] = (), tls: ssl.SSLContext | None = None) -> HttpClient:
+    policy = read_address_policy([f"{GOOD}/32"], ports)
+    return HttpClient(policy, resolve=resolve, timeouts=HttpTimeouts(connect=2, head=2, stall=2), tls=tls or TLS)
 
 
-def fetcher(web: Web) -> Fetcher:
-    return Fetcher(web, Limits(reserve=0), Retry(tries=2), sleep=lambda seconds: None)
+def fetcher(web: HttpClient) -> Fetcher:
+    return Fetcher(web, FetchLimits(min_free=0), Retry(tries=2), sleep=lambda seconds: None)
 
 
 @pytest.mark.parametrize(("text", "reason"), FORBIDDEN)
@@ -123,7 +123,7 @@ def test_a_forbidden_url_is_refused_before_anything_is_sent(canary: Server, tmp_
     text = text.format(port=canary.port)
     ports = [canary.port, 443] if reason == "port" else []
     with pytest.raises(UrlRefused) as refused:
-        fetcher(web(ports=ports)).fetch(text, tmp_path / "work", TRUST)
+        fetcher(web(ports=ports)).fetch(text, tmp_path / "work", FIRST_USE)
     assert refused.value.reason == reason
     assert "secret" not in str(refused.value)
     assert list(tmp_path.iterdir()) == [] or reason in ("address", "port")
@@ -162,7 +162,7 @@ def test_a_resumed_fetch_is_checked_like_the_first(canary: Server, tmp_path: Pat
             exchange.answer(302, b"", {"Location": canary.url("/secret")})
 
     with Server(turncoat, GOOD) as server, pytest.raises(UrlRefused, match="loopback"):
-        fetcher(web()).fetch(server.url(), tmp_path / "work", TRUST)
+        fetcher(web()).fetch(server.url(), tmp_path / "work", FIRST_USE)
     assert canary.connections == 0
 
 
@@ -177,7 +177,7 @@ def test_a_name_is_resolved_once_and_the_connection_goes_where_was_checked(canar
     served = FileServed(BYTES, cuts=[5000])
     with Server(served, GOOD, port=canary.port) as server:
         with pytest.raises(UrlRefused, match=r"rebind\.example is 127\.0\.0\.1, which is not a public address"):
-            fetcher(web(resolve=rebinding)).fetch(server.url(host="rebind.example"), tmp_path / "work", TRUST)
+            fetcher(web(resolve=rebinding)).fetch(server.url(host="rebind.example"), tmp_path / "work", FIRST_USE)
         assert [request.fields["host"] for request in server.requests] == [f"rebind.example:{server.port}"]
     assert len(asked) == 2  # one for each request
     assert canary.connections == 0
@@ -197,7 +197,7 @@ def test_each_hop_of_a_redirect_is_resolved_once(tmp_path: Path) -> None:
             exchange.answer(302, b"", {"Location": f"//second.example:{server.port}/two"})
 
     with Server(handler, GOOD) as server:
-        fetched = fetcher(web(resolve=counting)).fetch(server.url("/one", host="first.example"), tmp_path / "work", TRUST)
+        fetched = fetcher(web(resolve=counting)).fetch(server.url("/one", host="first.example"), tmp_path / "work", FIRST_USE)
     assert asked == ["first.example", "second.example"]
     assert fetched.path.read_bytes() == BYTES
     assert fetched.name == "one"
@@ -225,7 +225,7 @@ def test_thirty_redirects_are_too_many_and_five_are_not() -> None:
 def test_a_redirect_to_nowhere_is_refused(location: str) -> None:
     with (
         Server(lambda exchange: exchange.answer(302, b"", {"Location": location}), GOOD) as server,
-        pytest.raises(AnswerRefused, match="redirects to nowhere"),
+        pytest.raises(ResponseRefused, match="redirect has no Location"),
     ):
         web().get(read_url(server.url()))
 
@@ -234,9 +234,9 @@ def test_a_redirect_to_nowhere_is_refused(location: str) -> None:
 def test_what_is_no_redirect_is_not_followed(status: int, tmp_path: Path) -> None:
     with (
         Server(lambda exchange: exchange.answer(status, b"", {"Location": "http://127.0.0.1/"}), GOOD) as server,
-        pytest.raises(AnswerRefused, match=f"HTTP {status}"),
+        pytest.raises(ResponseRefused, match=f"HTTP {status}"),
     ):
-        fetcher(web()).fetch(server.url(), tmp_path / "work", TRUST)
+        fetcher(web()).fetch(server.url(), tmp_path / "work", FIRST_USE)
 
 
 def test_proxies_and_passwords_of_the_environment_are_not_used(
@@ -247,7 +247,7 @@ def test_proxies_and_passwords_of_the_environment_are_not_used(
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     (tmp_path / "netrc").write_text(f"machine {GOOD} login me password secret\n")
     with Server(FileServed(BYTES), GOOD) as server:
-        fetcher(web()).fetch(server.url(), tmp_path / "work", TRUST)
+        fetcher(web()).fetch(server.url(), tmp_path / "work", FIRST_USE)
         (request,) = server.requests
     assert request.path == "/disk.img"
     assert set(request.fields) == {"host", "user-agent", "accept", "accept-encoding", "connection"}
@@ -282,7 +282,7 @@ def authority() -> Authority:
 
 def test_tls_is_verified_for_the_name_while_the_connection_goes_to_the_address(authority: Authority, tmp_path: Path) -> None:
     with Server(FileServed(BYTES), GOOD, tls=authority.server("good.example")) as server:
-        fetched = fetcher(web(tls=authority.client())).fetch(server.url(host="good.example"), tmp_path / "work", TRUST)
+        fetched = fetcher(web(tls=authority.client())).fetch(server.url(host="good.example"), tmp_path / "work", FIRST_USE)
         assert fetched.path.read_bytes() == BYTES
         assert authority.asked == ["good.example"]
         assert server.requests[0].fields["host"] == f"good.example:{server.port}"
@@ -296,7 +296,7 @@ def test_an_address_in_the_url_needs_a_certificate_of_its_own(authority: Authori
         assert answer.status == 200
     with (
         Server(FileServed(BYTES), GOOD, tls=authority.server("good.example")) as server,
-        pytest.raises(AnswerRefused, match="certificate"),
+        pytest.raises(ResponseRefused, match="certificate"),
     ):
         web(tls=authority.client()).get(read_url(server.url()))
 
@@ -304,7 +304,7 @@ def test_an_address_in_the_url_needs_a_certificate_of_its_own(authority: Authori
 @pytest.mark.parametrize("name", ["evil.example", "*.example.org", GOOD])
 def test_a_certificate_of_another_name_is_refused(authority: Authority, name: str) -> None:
     with Server(FileServed(BYTES), GOOD, tls=authority.server(name)) as server:
-        with pytest.raises(AnswerRefused, match=r"the certificate of good\.example is not valid") as refused:
+        with pytest.raises(ResponseRefused, match=r"the certificate of good\.example is not valid") as refused:
             web(tls=authority.client()).get(read_url(server.url(host="good.example")))
         assert server.requests == []
     assert refused.value.reason == "certificate"
@@ -313,20 +313,20 @@ def test_a_certificate_of_another_name_is_refused(authority: Authority, name: st
 def test_an_unknown_authority_is_refused_by_default(authority: Authority) -> None:
     with (
         Server(FileServed(BYTES), GOOD, tls=authority.server("good.example")) as server,
-        pytest.raises(AnswerRefused, match="certificate"),
+        pytest.raises(ResponseRefused, match="certificate"),
     ):
         web().get(read_url(server.url(host="good.example")))
 
 
 def test_plain_http_on_the_port_of_tls_is_told(authority: Authority) -> None:
-    asking = Web(read_policy([f"{GOOD}/32"], []), times=Times(connect=0.2), tls=authority.client())
-    with Server(FileServed(BYTES), GOOD) as server, pytest.raises(SourceBroken, match="cannot be reached"):
+    asking = HttpClient(read_address_policy([f"{GOOD}/32"], []), timeouts=HttpTimeouts(connect=0.2), tls=authority.client())
+    with Server(FileServed(BYTES), GOOD) as server, pytest.raises(SourceInterrupted, match="cannot be reached"):
         asking.get(read_url(server.url().replace("http:", "https:")))
 
 
 @pytest.mark.parametrize("start", [b"", b"\x16\x03\x03\x40\x00\x02\x00\x3f\xfc"], ids=["silent", "hello"])
 def test_a_handshake_that_drips_is_cut_off(authority: Authority, start: bytes) -> None:
-    asking = Web(read_policy([f"{GOOD}/32"], []), times=Times(connect=0.3), tls=authority.client())
+    asking = HttpClient(read_address_policy([f"{GOOD}/32"], []), timeouts=HttpTimeouts(connect=0.3), tls=authority.client())
 
     def handler(exchange: Exchange) -> None:
         exchange.send(start)
@@ -334,7 +334,7 @@ def test_a_handshake_that_drips_is_cut_off(authority: Authority, start: bytes) -
 
     with Server(handler, GOOD, mute=True) as server:
         begun = time.monotonic()
-        with pytest.raises(SourceBroken, match="cannot be reached"):
+        with pytest.raises(SourceInterrupted, match="cannot be reached"):
             asking.get(read_url(server.url().replace("http:", "https:")))
         assert time.monotonic() - begun < 3
 
@@ -355,4 +355,4 @@ def test_https_leads_to_http_only_where_a_digest_proves_the_bytes(authority: Aut
 
 def test_the_default_policy_reaches_nothing_here(canary: Server) -> None:
     with pytest.raises(UrlRefused):
-        Web(Policy(ports=frozenset())).get(read_url(canary.url()))
+        HttpClient(AddressPolicy(ports=frozenset())).get(read_url(canary.url()))

@@ -17,16 +17,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from phimage.sources.codec import Compression
-from phimage.sources.digest import TRUST
-from phimage.sources.digest import given as expect
-from phimage.sources.errors import PackRefused, TooLarge, WrongDigest
-from phimage.sources.local import LocalFile
-from phimage.sources.space import EVERY, Room
-from phimage.sources.sparse import UNIT, SparseWriter
-from phimage.sources.unpack import Bounds
-from phimage.sources.unpacked import Unpacked, unpack_to
-from phimage.sources.verify import Verified
+from phimage.sources.compression import Compression
+from phimage.sources.digest import FIRST_USE, VerifyingReader
+from phimage.sources.digest import expected_digest as expect
+from phimage.sources.errors import DigestMismatch, TooLarge, UnpackRefused
+from phimage.sources.partial_file import CHECK_EVERY_BYTES, FreeSpace
+from phimage.sources.source import LocalFile
+from phimage.sources.unpack import UNIT, SparseWriter, UnpackedFile, UnpackLimits, unpack_to
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -46,9 +43,9 @@ PACK: dict[Compression, Callable[[bytes], bytes]] = {
 }
 
 
-def unpack(folder: Path, packed: bytes, bounds: Bounds | None = None, *, free: int = 10**15) -> Unpacked:
+def unpack(folder: Path, packed: bytes, bounds: UnpackLimits | None = None, *, free: int = 10**15) -> UnpackedFile:
     (folder / "packed").write_bytes(packed)
-    room = Room(folder, 0, lambda _: free)
+    room = FreeSpace(folder, 0, lambda _: free)
     with LocalFile(folder / "packed").open() as reader:
         return unpack_to(reader, "disk.img", folder / "work", room, bounds)
 
@@ -57,7 +54,7 @@ def unpack(folder: Path, packed: bytes, bounds: Bounds | None = None, *, free: i
 def test_zeros_become_holes_and_the_bytes_are_the_same(tmp_path: Path, kind: Compression) -> None:
     packed = PACK[kind](DISK)
     found = unpack(tmp_path, packed)
-    assert found == Unpacked(len(DISK), MIB + 65536, len(packed), kind)
+    assert found == UnpackedFile(len(DISK), MIB + 65536, len(packed), kind)
     assert (tmp_path / "work").read_bytes() == DISK
     assert (tmp_path / "work").stat().st_blocks * 512 < 2 * MIB
     assert (tmp_path / "work").stat().st_mode & 0o777 == 0o600
@@ -94,31 +91,31 @@ def test_an_older_file_in_its_place_leaves_no_bytes(tmp_path: Path) -> None:
     ids=["cut", "trailing", "nested", "nothing", "empty"],
 )
 def test_what_is_refused_leaves_no_file(tmp_path: Path, packed: bytes) -> None:
-    with pytest.raises(PackRefused):
+    with pytest.raises(UnpackRefused):
         unpack(tmp_path, packed)
     assert [path.name for path in tmp_path.iterdir()] == ["packed"]
 
 
 @pytest.mark.more
 def test_a_bomb_leaves_no_file_and_took_no_room(tmp_path: Path) -> None:
-    with pytest.raises(PackRefused, match="bomb"):
+    with pytest.raises(UnpackRefused, match="bomb"):
         unpack(tmp_path, gzip.compress(bytes(128 * MIB)))
     with pytest.raises(TooLarge, match="more than the limit"):
-        unpack(tmp_path, gzip.compress(bytes(64 * MIB)), Bounds(max_size=63 * MIB))
+        unpack(tmp_path, gzip.compress(bytes(64 * MIB)), UnpackLimits(max_size=63 * MIB))
     assert [path.name for path in tmp_path.iterdir()] == ["packed"]
 
 
 def test_a_wrong_digest_of_the_compressed_bytes_leaves_no_file(tmp_path: Path) -> None:
     packed = gzip.compress(DISK)
     (tmp_path / "packed").write_bytes(packed)
-    room = Room(tmp_path, 0)
+    room = FreeSpace(tmp_path, 0)
     for text in (hashlib.sha256(packed).hexdigest(), hashlib.sha256(DISK).hexdigest()):
-        with Verified(LocalFile(tmp_path / "packed").open(), expect(text), "disk.gz") as reader:
+        with VerifyingReader(LocalFile(tmp_path / "packed").open(), expect(text), "disk.gz") as reader:
             if text == hashlib.sha256(packed).hexdigest():
                 assert unpack_to(reader, "disk.gz", tmp_path / "work", room).size == len(DISK)
                 assert reader.finish()
             else:
-                with pytest.raises(WrongDigest):
+                with pytest.raises(DigestMismatch):
                     unpack_to(reader, "disk.gz", tmp_path / "work", room)
     assert [path.name for path in tmp_path.iterdir()] == ["packed"]
 
@@ -126,14 +123,14 @@ def test_a_wrong_digest_of_the_compressed_bytes_leaves_no_file(tmp_path: Path) -
 def test_the_digest_covers_every_byte_when_the_file_was_unpacked(tmp_path: Path) -> None:
     packed = gzip.compress(DISK) + bytes(1000)
     (tmp_path / "packed").write_bytes(packed)
-    with Verified(LocalFile(tmp_path / "packed").open(), TRUST, "disk.gz") as reader:
-        unpack_to(reader, "disk.gz", tmp_path / "work", Room(tmp_path, 0))
+    with VerifyingReader(LocalFile(tmp_path / "packed").open(), FIRST_USE, "disk.gz") as reader:
+        unpack_to(reader, "disk.gz", tmp_path / "work", FreeSpace(tmp_path, 0))
         assert reader.size == len(packed)
 
 
 def test_too_little_room_is_told_and_leaves_no_file(tmp_path: Path) -> None:
     with pytest.raises(TooLarge, match="do not fit into") as refused:
-        unpack(tmp_path, gzip.compress(DISK), free=EVERY - 1)
+        unpack(tmp_path, gzip.compress(DISK), free=CHECK_EVERY_BYTES - 1)
     assert refused.value.reason == "space"
     assert [path.name for path in tmp_path.iterdir()] == ["packed"]
 
@@ -143,7 +140,7 @@ def test_a_disk_that_fills_up_is_told_and_leaves_no_file(tmp_path: Path, monkeyp
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "pwrite", full)
-    with pytest.raises(TooLarge, match="is full; make room there"):
+    with pytest.raises(TooLarge, match="is full; free space there"):
         unpack(tmp_path, gzip.compress(DISK))
     assert [path.name for path in tmp_path.iterdir()] == ["packed"]
 

@@ -25,12 +25,12 @@ import pytest
 from msgspec.structs import asdict
 
 from phimage.chunks.errors import Absent, StoreFailure
-from phimage.chunks.folder import Calls, FolderStore
-from phimage.chunks.gc import collect
+from phimage.chunks.folder import FolderStore, SystemCalls
+from phimage.chunks.gc import collect_garbage
 from phimage.chunks.layout import ManifestDigest, chunk_name, digest_of_name, manifest_name
 from phimage.chunks.manifest import load_manifest
 from phimage.chunks.read import open_disk
-from phimage.chunks.scrub import Finding, scrub
+from phimage.chunks.scrub import ScrubFinding, scrub
 from phimage.chunks.store import MAX_OBJECT_BYTES
 from phimage.chunks.write import DiskWriter, Written
 
@@ -47,7 +47,7 @@ class Recorder:
         self.said: list[str] = []
         self._root = root
         self._files: dict[int, str] = {}
-        real = Calls()
+        real = SystemCalls()
 
         def name(path: Path | int) -> str:
             if isinstance(path, int):
@@ -67,7 +67,7 @@ class Recorder:
 
             return said
 
-        self.calls = Calls(
+        self.calls = SystemCalls(
             open=opened,
             write=say("write", real.write),
             fsync=say("fsync", real.fsync),
@@ -199,8 +199,8 @@ class Failing:
     def __init__(self, number: int, error: int) -> None:
         self.left = number
         self._error = error
-        real = Calls()
-        self.calls = Calls(**{name: self._failing(name, call) for name, call in asdict(real).items()})
+        real = SystemCalls()
+        self.calls = SystemCalls(**{name: self._failing(name, call) for name, call in asdict(real).items()})
 
     def _failing(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
         def made(*arguments: Any, **named: Any) -> Any:
@@ -226,7 +226,7 @@ def check_whole(store: FolderStore) -> None:
         digest = digest_of_name(stored.name)
         assert digest is not None
         if stored.name.startswith("manifests/"):
-            assert not [found for found in scrub(store, [ManifestDigest(digest)], now=0) if isinstance(found, Finding)]
+            assert not [found for found in scrub(store, [ManifestDigest(digest)], now=0) if isinstance(found, ScrubFinding)]
 
 
 @pytest.mark.parametrize("error", [errno.EIO, errno.ENOSPC])
@@ -244,12 +244,12 @@ def test_a_disk_error_at_any_call_is_told_and_leaves_nothing_half_done(tmp_path:
         assert raised.value.reason == {errno.EIO: "input/output error", errno.ENOSPC: "no space"}[error]
         assert not raised.value.passing
 
-        store = FolderStore(root, calls=Calls(fsync=lambda _: None))
+        store = FolderStore(root, calls=SystemCalls(fsync=lambda _: None))
         assert list((root / ".tmp").iterdir()) == []
         check_whole(store)
         written = publish(store)  # trying again works
         assert open_disk(store, written.digest).read(0, 2 * CHUNK) == random.Random(1).randbytes(2 * CHUNK)
-        assert collect(store, list, now=time.time() + DAYS).removed_manifests == 1
+        assert collect_garbage(store, list, now=time.time() + DAYS).removed_manifests == 1
         assert list(store.list()) == []
         shutil.rmtree(root)
 
@@ -279,7 +279,7 @@ def test_a_full_disk_ends_a_publication_and_the_space_comes_back(tmp_path: Path)
         assert raised.value.reason == "no space"
         assert list((folder / "store" / ".tmp").iterdir()) == []
         check_whole(store)
-        report = collect(store, lambda: [kept.digest], now=time.time() + DAYS)
+        report = collect_garbage(store, lambda: [kept.digest], now=time.time() + DAYS)
         assert report.removed_chunks > 0
         freed = store.free_bytes()
         assert freed is not None
@@ -339,9 +339,9 @@ def test_a_killed_writer_leaves_whole_objects_and_what_it_told_is_there(tmp_path
     check_whole(store)
     for stored in store.list("chunks"):
         assert store.get(stored.name)
-    wrong = [found for found in scrub(store, told, now=0, whole_disk=True) if isinstance(found, Finding)]
+    wrong = [found for found in scrub(store, told, now=0, whole_disk=True) if isinstance(found, ScrubFinding)]
     assert wrong == []
-    report = collect(store, lambda: told, now=time.time() + DAYS)
+    report = collect_garbage(store, lambda: told, now=time.time() + DAYS)
     assert report.leftovers == leftovers
     assert list((root / ".tmp").iterdir()) == []
     needed = {chunk for digest in told for _, chunk in load_manifest(store, digest).stored()}
@@ -423,10 +423,10 @@ import sys
 from pathlib import Path
 from phimage.chunks.folder import FolderStore
 from phimage.chunks.read import open_disk
-from phimage.chunks.scrub import Finding, scrub
+from phimage.chunks.scrub import ScrubFinding, scrub
 
 store, digest = FolderStore(Path(sys.argv[1])), sys.argv[2]
-print(*(found.kind for found in scrub(store, [digest], now=0) if isinstance(found, Finding)))
+print(*(found.kind for found in scrub(store, [digest], now=0) if isinstance(found, ScrubFinding)))
 try:
     list(open_disk(store, digest).chunks())
 except Exception as error:

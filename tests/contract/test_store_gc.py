@@ -19,7 +19,7 @@ import pytest
 
 from phimage.chunks.errors import BadChunk, BadManifest, Lost, StoreFailure
 from phimage.chunks.folder import FolderStore
-from phimage.chunks.gc import GRACE_SECONDS, collect
+from phimage.chunks.gc import GRACE_SECONDS, collect_garbage
 from phimage.chunks.gc_guard import renew
 from phimage.chunks.gc_marker import GcMarker
 from phimage.chunks.layout import MIN_GRACE_SECONDS, ChunkDigest, ManifestDigest, chunk_name, manifest_name
@@ -132,9 +132,9 @@ class World:
                     self.count["deleted"] += 1
             time.sleep(chance.uniform(0, 0.02))
 
-    def collect(self) -> None:
+    def collect_garbage(self) -> None:
         while not self.over.is_set():
-            report = collect(self.store, self.read_live, now=self.clock(), grace_seconds=GRACE, sleep=self.sleep)
+            report = collect_garbage(self.store, self.read_live, now=self.clock(), grace_seconds=GRACE, sleep=self.sleep)
             self.count["collections"] += 1
             self.count["removed"] += report.removed_chunks
             time.sleep(0.01)
@@ -156,7 +156,7 @@ class World:
                     assert digest not in self.live, "a live image cannot be read"
 
     def run(self, seconds: float) -> None:
-        tasks: list[Callable[[], None]] = [self.collect]
+        tasks: list[Callable[[], None]] = [self.collect_garbage]
         tasks += [lambda seed=seed: self.write(seed) for seed in range(WRITERS)]  # type: ignore[misc]
         tasks += [lambda seed=seed: self.delete(seed) for seed in range(DELETERS)]  # type: ignore[misc]
         tasks += [lambda seed=seed: self.read(seed) for seed in range(2)]  # type: ignore[misc]
@@ -191,7 +191,7 @@ def test_collections_among_writers_and_deleters_lose_nothing_and_leave_nothing(w
     assert world.count["removed"] > 0, world.count
     if isinstance(world.store, TwoSteps):
         world.store.dawdle = 0  # so that no removal is given up
-    collect(world.store, world.read_live, now=world.clock() + 2 * GRACE, grace_seconds=GRACE, sleep=world.sleep)
+    collect_garbage(world.store, world.read_live, now=world.clock() + 2 * GRACE, grace_seconds=GRACE, sleep=world.sleep)
     needed = {manifest_name(digest) for digest in world.live}
     needed |= {chunk_name(chunk) for digest in world.live for _, chunk in load_manifest(world.store, digest).stored()}
     assert {stored.name for stored in world.store.list()} == needed
@@ -220,18 +220,18 @@ def no_sleep(seconds: float) -> None:
 def test_what_is_live_stays_and_the_rest_goes_after_its_grace(store: Store) -> None:
     kept, gone = write(store, 1), write(store, 2)
 
-    young = collect(store, lambda: [kept.digest], now=time.time(), sleep=no_sleep)
+    young = collect_garbage(store, lambda: [kept.digest], now=time.time(), sleep=no_sleep)
     assert (young.removed_chunks, young.young, young.live_chunks, young.live_manifests) == (0, 3, 3, 1)
-    tried = collect(store, lambda: [kept.digest], now=later(GRACE_SECONDS + 60), dry_run=True, sleep=no_sleep)
+    tried = collect_garbage(store, lambda: [kept.digest], now=later(GRACE_SECONDS + 60), dry_run=True, sleep=no_sleep)
     assert len(list(store.list())) == 7
-    done = collect(store, lambda: [kept.digest], now=later(GRACE_SECONDS + 60), sleep=no_sleep)
+    done = collect_garbage(store, lambda: [kept.digest], now=later(GRACE_SECONDS + 60), sleep=no_sleep)
 
     assert (done.removed_chunks, done.removed_manifests, done.young) == (2, 1, 0)
     assert (tried.removed_chunks, tried.removed_manifests, tried.removed_bytes) == (2, 1, done.removed_bytes)
     assert b"".join(open_disk(store, kept.digest).chunks())[:6] == b"shared"
     with pytest.raises(BadManifest):
         open_disk(store, gone.digest)
-    again = collect(store, lambda: [kept.digest], now=later(GRACE_SECONDS + 60), sleep=no_sleep)
+    again = collect_garbage(store, lambda: [kept.digest], now=later(GRACE_SECONDS + 60), sleep=no_sleep)
     assert (again.removed_chunks, again.removed_manifests) == (0, 0)
 
 
@@ -251,7 +251,7 @@ def test_an_image_that_comes_back_between_the_two_looks_is_spared(store: Store) 
     old = write(store, 1)
     looks: list[list[ManifestDigest]] = [[], [old.digest]]
 
-    report = collect(store, lambda: looks.pop(0), now=later(GRACE_SECONDS + 60), sleep=no_sleep)
+    report = collect_garbage(store, lambda: looks.pop(0), now=later(GRACE_SECONDS + 60), sleep=no_sleep)
 
     assert looks == []
     assert (report.removed_chunks, report.live_manifests) == (0, 1)
@@ -284,22 +284,22 @@ def test_nothing_is_removed_when_it_is_not_known_what_is_needed(store: Store) ->
         raise StoreFailure("read", "catalogue", "unreachable")
 
     with pytest.raises(StoreFailure):
-        collect(store, away, now=later(GRACE_SECONDS + 60), sleep=no_sleep)
+        collect_garbage(store, away, now=later(GRACE_SECONDS + 60), sleep=no_sleep)
     with pytest.raises(BadManifest):
-        collect(store, lambda: [ManifestDigest("0" * 64)], now=later(GRACE_SECONDS + 60), sleep=no_sleep)
+        collect_garbage(store, lambda: [ManifestDigest("0" * 64)], now=later(GRACE_SECONDS + 60), sleep=no_sleep)
     assert len(list(store.list())) == 4
 
 
 def test_a_grace_that_writers_do_not_reckon_with_is_refused(store: Store) -> None:
     with pytest.raises(ValueError, match="grace"):
-        collect(store, list, now=later(0), grace_seconds=GRACE - 1, sleep=no_sleep)
+        collect_garbage(store, list, now=later(0), grace_seconds=GRACE - 1, sleep=no_sleep)
 
 
 def test_foreign_objects_are_left_alone(store: Store) -> None:
     for name in ("chunks/readme", "chunks/ab/" + "c" * 64, "manifests/" + "a" * 64, "quarantine/" + "a" * 64, "other/thing"):
         store.put(name, b"1")
 
-    collect(store, list, now=later(GRACE_SECONDS + 60), sleep=no_sleep)
+    collect_garbage(store, list, now=later(GRACE_SECONDS + 60), sleep=no_sleep)
 
     assert len(list(store.list())) == 5
 
@@ -330,14 +330,14 @@ def test_a_second_collection_keeps_away_while_one_is_under_way_and_takes_over_fr
     first.begin()
 
     def second() -> int:
-        return collect(store, list, now=clock.now, grace_seconds=GRACE, sleep=clock.sleep).removed_chunks
+        return collect_garbage(store, list, now=clock.now, grace_seconds=GRACE, sleep=clock.sleep).removed_chunks
 
     with pytest.raises(StoreFailure) as raised:
         second()
     assert raised.value.reason == "busy"
     assert len(list(store.list("chunks"))) == 3
     clock.now += GRACE / 2
-    first.repeat()
+    first.renew()
     clock.now += GRACE / 2 + 1
     with pytest.raises(StoreFailure):
         second()

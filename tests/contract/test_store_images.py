@@ -12,12 +12,12 @@ import pytest
 
 from phimage.chunks.errors import BadChunk, BadManifest, WrongDisk
 from phimage.chunks.frame import pack, zstd
-from phimage.chunks.gc import collect
+from phimage.chunks.gc import collect_garbage
 from phimage.chunks.layout import ChunkDigest, chunk_name, digest_of_name, manifest_name
 from phimage.chunks.manifest import load_manifest
 from phimage.chunks.memory import MemoryStore
 from phimage.chunks.read import DiskReader, open_disk
-from phimage.chunks.scrub import Finding, Progress, scrub
+from phimage.chunks.scrub import ScrubFinding, ScrubProgress, scrub
 from phimage.chunks.stats import measure
 from phimage.chunks.store import Store
 from phimage.chunks.write import DiskWriter, Written, write_file
@@ -47,9 +47,9 @@ def write(store: Store, data: bytes, **facts: object) -> Written:
         return writer.finish(facts)
 
 
-def findings(store: Store, *images: Written) -> list[Finding]:
+def findings(store: Store, *images: Written) -> list[ScrubFinding]:
     found = scrub(store, [image.digest for image in images], now=1e12, whole_disk=True)
-    return [each for each in found if isinstance(each, Finding)]
+    return [each for each in found if isinstance(each, ScrubFinding)]
 
 
 def test_a_disk_comes_back_as_it_was_in_every_way_of_reading(store: Store) -> None:
@@ -137,7 +137,7 @@ def check_refused(store: Store, written: Written, index: int, told: list[BadChun
     data, begins = disk(), index * CHUNK
     digest = written.manifest.chunk(index)
     assert digest is not None
-    reader = DiskReader(store, written.digest, written.manifest, told=told.append)
+    reader = DiskReader(store, written.digest, written.manifest, on_bad_chunk=told.append)
     ways: list[Callable[[], object]] = [
         lambda: reader.chunk(index),
         lambda: reader.frame(index),
@@ -228,9 +228,9 @@ def test_a_chunk_that_images_share_is_named_for_each_of_them(store: Store) -> No
 
     found = list(scrub(store, [first.digest, second.digest], now=1e12))
 
-    wrong = [each for each in found if isinstance(each, Finding)]
+    wrong = [each for each in found if isinstance(each, ScrubFinding)]
     assert {(each.manifest, each.index) for each in wrong} == {(first.digest, 5), (second.digest, 5)}
-    progress = [each for each in found if isinstance(each, Progress)]
+    progress = [each for each in found if isinstance(each, ScrubProgress)]
     assert progress[-1].chunks == progress[-1].all_chunks == 9
     assert progress[-1].bytes == 6 * CHUNK + 2 * 5000
 
@@ -278,7 +278,7 @@ def test_a_damaged_manifest_is_refused(store: Store, how: str) -> None:
     (found,) = findings(store, written)
     assert (found.kind, found.manifest) == ("manifest", written.digest)
     with pytest.raises(BadManifest):  # what it needs is not known, so nothing is removed
-        collect(store, lambda: [written.digest], now=1e12, sleep=no_sleep)
+        collect_garbage(store, lambda: [written.digest], now=1e12, sleep=no_sleep)
     assert len(list(store.list("chunks"))) == 8
 
 
@@ -309,7 +309,7 @@ def test_a_disk_that_is_not_the_announced_one_gets_no_manifest(store: Store, siz
         write_all(writer, digest)
 
     assert list(store.list("manifests")) == []
-    collect(store, list, now=1e12, sleep=no_sleep)
+    collect_garbage(store, list, now=1e12, sleep=no_sleep)
     assert list(store.list()) == []
 
 
@@ -324,7 +324,7 @@ def test_an_aborted_disk_leaves_only_what_a_collection_removes(store: Store) -> 
         writer.write(disk()[: SIZE // 2])
 
     assert list(store.list("manifests")) == []
-    report = collect(store, list, now=1e12, sleep=no_sleep)
+    report = collect_garbage(store, list, now=1e12, sleep=no_sleep)
     assert list(store.list()) == []
     assert report.removed_chunks <= 2  # three of five are zeros, the one that was not full was never put
     with pytest.raises(ValueError, match="finished or aborted"):
@@ -354,7 +354,7 @@ def test_statistics_tell_what_each_image_has_to_itself(store: Store) -> None:
     assert stats.ratio == pytest.approx(21 * CHUNK / (7 * frame))
     every = sum(stored.size for stored in store.list())
     assert stats.stored + stats.unneeded + stats.other == every
-    report = collect(store, lambda: [second.digest], now=1e12, dry_run=True, sleep=no_sleep)
+    report = collect_garbage(store, lambda: [second.digest], now=1e12, dry_run=True, sleep=no_sleep)
     assert report.removed_bytes > one.own + 3 * frame  # and two manifests
     assert sum(stored.size for stored in store.list()) == every
 

@@ -12,7 +12,7 @@ from obstore.store import S3Store as Remote
 from phimage.chunks.errors import Absent, StoreFailure
 from phimage.chunks.factory import open_store
 from phimage.chunks.folder import FolderStore
-from phimage.chunks.object_store import Credentials, Place, S3Store
+from phimage.chunks.object_store import BucketAddress, Credentials, S3Store
 from phimage.errors import SetupError
 from tests.contract import stores
 from tests.contract.stores import BUCKET, CREDENTIALS, S3Server
@@ -20,7 +20,7 @@ from tests.contract.stores import BUCKET, CREDENTIALS, S3Server
 s3 = stores.s3
 
 
-def remote(place: Place) -> Remote:
+def remote(place: BucketAddress) -> Remote:
     return Remote(
         BUCKET,
         prefix=place.prefix,
@@ -42,7 +42,7 @@ def test_an_address_and_the_usual_variables_open_a_store(s3: S3Server, monkeypat
     store.put("a/b", b"1")
 
     assert S3Store(place, CREDENTIALS).get("a/b") == b"1"
-    assert obstore.head(remote(Place(BUCKET, "", place.endpoint, "us-east-1")), f"{place.prefix}/a/b")["size"] == 1
+    assert obstore.head(remote(BucketAddress(BUCKET, "", place.endpoint, "us-east-1")), f"{place.prefix}/a/b")["size"] == 1
 
 
 def test_wrong_keys_are_told_as_such(s3: S3Server) -> None:
@@ -58,7 +58,7 @@ def test_wrong_keys_are_told_as_such(s3: S3Server) -> None:
 
 def test_a_bucket_that_is_not_there_is_a_failure_and_not_an_empty_store(s3: S3Server) -> None:
     place = s3.new_place()
-    store = S3Store(Place("nothing-here", "a", place.endpoint, place.region), CREDENTIALS)
+    store = S3Store(BucketAddress("nothing-here", "a", place.endpoint, place.region), CREDENTIALS)
 
     with pytest.raises(StoreFailure, match="bucket") as raised:
         store.get("a")
@@ -66,7 +66,7 @@ def test_a_bucket_that_is_not_there_is_a_failure_and_not_an_empty_store(s3: S3Se
 
 
 def test_a_server_that_is_away_is_a_failure_that_may_pass() -> None:
-    store = S3Store(Place(BUCKET, "a", "http://127.0.0.1:1", "us-east-1"), CREDENTIALS)
+    store = S3Store(BucketAddress(BUCKET, "a", "http://127.0.0.1:1", "us-east-1"), CREDENTIALS)
 
     for call in (lambda: store.put("a", b"1"), lambda: store.get("a"), lambda: store.find("a"), lambda: list(store.list())):
         with pytest.raises(StoreFailure) as raised:

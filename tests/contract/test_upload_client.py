@@ -12,19 +12,18 @@ from pathlib import Path
 import pytest
 from msgspec import Struct
 
-from phimage.chunks.decorators import Operation, Wrapped
+from phimage.chunks.decorators import Operation, StoreDecorator
 from phimage.chunks.errors import StoreFailure
 from phimage.chunks.memory import MemoryStore
 from phimage.chunks.store import Store
 from phimage.chunks.uploads import PART, UploadSource, pack_part, parts, put_part
 from phimage.errors import ClientError, ServiceUnavailable, Unreachable
-from phimage.sources.digest import Algorithm, given
-from phimage.sources.errors import SourceBroken, SourceError, WrongDigest
-from phimage.sources.local import LocalFile
-from phimage.sources.progress import Progress
+from phimage.sources.digest import Algorithm, expected_digest
+from phimage.sources.errors import DigestMismatch, SourceError, SourceInterrupted
+from phimage.sources.progress import TransferProgress
 from phimage.sources.retry import Retry
-from phimage.sources.stream import Stream
-from phimage.upload_client import Sent, upload
+from phimage.sources.source import LocalFile, PipeSource
+from phimage.upload_client import UploadResult, upload
 from phimage.uploads.app import Uploads
 from phimage.uploads.authorizer import Closed, UploadAccessRequest
 from tests.unit.sources.server import Exchange, Server, wait_for
@@ -42,8 +41,8 @@ class Served(Struct, frozen=True):
     def open_url(self) -> str:
         return f"{self.url}?{self.keeper.ticket}"
 
-    def send(self, data: bytes = WHOLE, open_url: Callable[[], str] | None = None) -> Sent:
-        return upload(Stream(io.BytesIO(data)), open_url or self.open_url, retry=QUICK)
+    def send(self, data: bytes = WHOLE, open_url: Callable[[], str] | None = None) -> UploadResult:
+        return upload(PipeSource(io.BytesIO(data)), open_url or self.open_url, retry=QUICK)
 
     def whole(self, size: int = len(WHOLE)) -> bytes:
         with UploadSource(self.store, JOB, size).open() as reader:
@@ -104,8 +103,8 @@ def test_parts_of_a_longer_file_are_told(server: Served) -> None:
 
 
 def test_wrong_bytes_and_no_bytes_are_told(server: Served) -> None:
-    with pytest.raises(WrongDigest):
-        upload(Stream(io.BytesIO(b"bytes")), server.open_url, expected=given(f"sha512:{'1' * 128}"))
+    with pytest.raises(DigestMismatch):
+        upload(PipeSource(io.BytesIO(b"bytes")), server.open_url, expected=expected_digest(f"sha512:{'1' * 128}"))
     with pytest.raises(SourceError, match="empty"):
         server.send(b"")
 
@@ -123,7 +122,7 @@ def test_a_connection_that_is_cut_at_random_places_brings_the_file_nevertheless(
         return next(first, chance.choice([chance.randrange(1000), chance.randrange(3 << 20), None]))
 
     with CuttingProxy(server.url, cut) as proxy:
-        sent = upload(Stream(io.BytesIO(WHOLE)), lambda: f"{proxy.url}?{TICKET}", retry=patient)
+        sent = upload(PipeSource(io.BytesIO(WHOLE)), lambda: f"{proxy.url}?{TICKET}", retry=patient)
 
     assert proxy.cuts > 0
     assert (sent.size, sent.digests[Algorithm.SHA256].hex) == (len(WHOLE), sha256(WHOLE).hexdigest())
@@ -144,8 +143,8 @@ def test_it_gives_up_says_that_the_same_goes_on_and_does(server: Served) -> None
         return PART // 2
 
     with CuttingProxy(server.url, cut) as proxy:
-        with pytest.raises(SourceBroken, match="run the same again") as raised:
-            upload(Stream(io.BytesIO(b"".join(raw))), lambda: f"{proxy.url}?{TICKET}", retry=QUICK)
+        with pytest.raises(SourceInterrupted, match="run the same again") as raised:
+            upload(PipeSource(io.BytesIO(b"".join(raw))), lambda: f"{proxy.url}?{TICKET}", retry=QUICK)
         assert proxy.cuts >= QUICK.tries
 
     assert "Ticket" not in str(raised.value)
@@ -155,7 +154,7 @@ def test_it_gives_up_says_that_the_same_goes_on_and_does(server: Served) -> None
 
 
 def test_a_server_that_is_not_there_is_told(server: Served) -> None:
-    with pytest.raises(SourceBroken, match="try again later") as raised:
+    with pytest.raises(SourceInterrupted, match="try again later") as raised:
         server.send(open_url=lambda: f"http://127.0.0.1:{free_port()}/uploads/{JOB}?{TICKET}")
 
     assert "4 times in a row" in str(raised.value)
@@ -214,7 +213,7 @@ def test_a_server_that_is_busy_is_asked_again() -> None:
 
     with serving(Keeper(before=busy)) as server:
         patient = Retry(tries=1000, first=0.001, max_pause=0.002, max_wait=0.002)
-        upload(Stream(io.BytesIO(WHOLE)), server.open_url, retry=patient)
+        upload(PipeSource(io.BytesIO(WHOLE)), server.open_url, retry=patient)
         assert server.whole() == WHOLE
 
 
@@ -225,7 +224,7 @@ def full(operation: Operation, _sent: int, call: Callable[[], object]) -> object
 
 
 def test_a_full_store_and_a_closed_upload_end_it_at_once_with_what_to_do() -> None:
-    with serving(store=Wrapped(MemoryStore(), full)) as server:  # type: ignore[arg-type]  # it gives what the call gives
+    with serving(store=StoreDecorator(MemoryStore(), full)) as server:  # type: ignore[arg-type]  # it gives what the call gives
         with pytest.raises(ClientError, match=r"store is full.*run the same again"):
             server.send()
         assert server.keeper.puts() <= 3
@@ -254,7 +253,7 @@ def test_an_answer_that_is_not_one_of_phimage_is_told(body: bytes) -> None:
         exchange.answer(200, body)
 
     with Server(handler) as server, pytest.raises(ClientError):
-        upload(Stream(io.BytesIO(WHOLE)), server.url, retry=QUICK)
+        upload(PipeSource(io.BytesIO(WHOLE)), server.url, retry=QUICK)
 
 
 def test_a_redirect_is_not_followed_with_the_ticket() -> None:
@@ -263,7 +262,7 @@ def test_a_redirect_is_not_followed_with_the_ticket() -> None:
 
     with Server(handler) as server:
         with pytest.raises(ClientError, match="HTTP 302"):
-            upload(Stream(io.BytesIO(WHOLE)), server.url, retry=QUICK)
+            upload(PipeSource(io.BytesIO(WHOLE)), server.url, retry=QUICK)
         assert len(server.requests) == 1
 
 
@@ -274,18 +273,18 @@ def test_what_a_listener_raises_ends_it(server: Served) -> None:
     class Enough(Exception):
         pass
 
-    def tell(_: Progress) -> None:
+    def tell(_: TransferProgress) -> None:
         raise Enough
 
     with pytest.raises(Enough):
-        upload(Stream(io.BytesIO(WHOLE)), server.open_url, tell=tell)
+        upload(PipeSource(io.BytesIO(WHOLE)), server.open_url, on_progress=tell)
 
 
 def test_progress_ends_at_the_whole(server: Served, tmp_path: Path) -> None:
     (tmp_path / "disk.raw").write_bytes(WHOLE)
-    told: list[Progress] = []
+    told: list[TransferProgress] = []
 
-    upload(LocalFile(tmp_path / "disk.raw"), server.open_url, tell=told.append)
+    upload(LocalFile(tmp_path / "disk.raw"), server.open_url, on_progress=told.append)
 
     assert (told[-1].done, told[-1].total) == (len(WHOLE), len(WHOLE))
     assert all(0 <= report.done <= len(WHOLE) for report in told)
@@ -299,7 +298,7 @@ def test_ctrl_c_keeps_what_was_sent_and_the_same_goes_on(server: Served) -> None
             return super().read(size)
 
     with pytest.raises(KeyboardInterrupt):
-        upload(Stream(Interrupted(WHOLE)), server.open_url, retry=QUICK)
+        upload(PipeSource(Interrupted(WHOLE)), server.open_url, retry=QUICK)
 
     kept = sum(part.size for part in parts(server.store, JOB))
     assert 0 < server.send().sent <= len(WHOLE) - kept

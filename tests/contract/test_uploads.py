@@ -17,16 +17,16 @@ import pytest
 from msgspec.structs import replace
 
 from phimage.chunks.errors import BadUpload, StoreFailure
-from phimage.chunks.folder import Calls, FolderStore
+from phimage.chunks.folder import FolderStore, SystemCalls
 from phimage.chunks.frame import pack
 from phimage.chunks.memory import MemoryStore
 from phimage.chunks.store import Store
 from phimage.chunks.uploads import (
     PART,
-    Part,
+    UploadPart,
     UploadSource,
+    check_complete,
     check_frame,
-    complete,
     contiguous,
     leftovers,
     pack_part,
@@ -35,7 +35,7 @@ from phimage.chunks.uploads import (
     remove,
 )
 from phimage.model.ids import JobId
-from phimage.sources.source import Source
+from phimage.sources.source import ImageSource
 from tests.contract import stores
 
 s3, kind, new_store, store = stores.s3, stores.kind, stores.new_store, stores.store
@@ -49,7 +49,7 @@ def content(number: int) -> bytes:
     return random.Random(number).randbytes(1 << 10) * (PART >> 10)
 
 
-def put(store: Store, number: int, raw: bytes, job: JobId = JOB) -> Part:
+def put(store: Store, number: int, raw: bytes, job: JobId = JOB) -> UploadPart:
     return put_part(store, job, number, pack_part(raw, sha256(raw).digest()))
 
 
@@ -57,7 +57,7 @@ def sizes(store: Store, job: JobId = JOB) -> list[tuple[int, int]]:
     return [(part.number, part.size) for part in parts(store, job)]
 
 
-def read(source: Source, offset: int = 0, piece: int = 3 << 20) -> bytes:
+def read(source: ImageSource, offset: int = 0, piece: int = 3 << 20) -> bytes:
     with source.open(offset) as reader:
         pieces = list(iter(lambda: reader.read(piece), b""))
         assert reader.read(1) == b""
@@ -151,7 +151,7 @@ def test_uploads_do_not_mix(store: Store) -> None:
 
 def told(found: list[tuple[int, int]], size: int) -> str:
     with pytest.raises(BadUpload) as raised:
-        complete(JOB, [Part(number, length, "0" * 64, 1) for number, length in found], size)
+        check_complete(JOB, [UploadPart(number, length, "0" * 64, 1) for number, length in found], size)
     return raised.value.reason.partition(", for a file")[0]
 
 
@@ -164,13 +164,13 @@ def test_what_is_missing_short_or_too_many_is_named() -> None:
     assert told([(0, PART), (1, PART)], PART + 5) == "parts of a wrong size: 1"
     assert told([(0, PART), (9, 1)], 2 * PART) == "parts missing: 1; too many: 9"
     assert told([], 100 * PART) == "parts missing: 0, 1, 2, 3, 4 and 95 more"
-    complete(JOB, [Part(1, 5, "", 1), Part(0, PART, "", 1)], PART + 5)
-    complete(JOB, [Part(0, PART, "", 1)], PART)
+    check_complete(JOB, [UploadPart(1, 5, "", 1), UploadPart(0, PART, "", 1)], PART + 5)
+    check_complete(JOB, [UploadPart(0, PART, "", 1)], PART)
 
 
 def test_what_is_there_without_a_gap_is_counted() -> None:
     def counted(*found: tuple[int, int]) -> int:
-        return contiguous([Part(number, size, "", 1) for number, size in found])
+        return contiguous([UploadPart(number, size, "", 1) for number, size in found])
 
     assert counted() == 0
     assert counted((1, PART)) == 0
@@ -253,7 +253,7 @@ def test_a_part_is_durable_when_it_is_told(tmp_path: Path) -> None:
         source.replace(target)
         said.append("rename")
 
-    store = FolderStore(tmp_path / "store", calls=Calls(fsync=fsync, rename=rename))
+    store = FolderStore(tmp_path / "store", calls=SystemCalls(fsync=fsync, rename=rename))
     put(store, 0, b"makes the folders")
     said.clear()
 
@@ -267,7 +267,7 @@ class Full:
 
     def __init__(self, call: str) -> None:
         self.error = 0
-        real = Calls()
+        real = SystemCalls()
         self.calls = replace(real, **{call: self._failing(getattr(real, call))})
 
     def _failing(self, call: Callable[..., Any]) -> Callable[..., Any]:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import pytest
 import requests
 
-from phimage.chunks.factory import s3_place
+from phimage.chunks.factory import bucket_address
 from phimage.chunks.object_store import S3Store
 from phimage.chunks.store import Store
 from tests.contract.stores import CREDENTIALS, S3Server
@@ -42,7 +42,7 @@ def on_s3(s3: S3Server, database_url: str, tmp_path: Path) -> Iterator[OnS3]:
         assert server.new_key is not None
         phimage = home.using(server.url, server.new_key)
         phimage.well("catalog", "apply", "-", text=starter())
-        yield OnS3(server.url, phimage, S3Store(s3_place(store["PHIMAGE_STORE"]), CREDENTIALS))
+        yield OnS3(server.url, phimage, S3Store(bucket_address(store["PHIMAGE_STORE"]), CREDENTIALS))
         assert CREDENTIALS.secret_key not in server.errors
 
 

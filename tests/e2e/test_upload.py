@@ -27,7 +27,7 @@ SECONDS = 120
 CLIENT = """
 import json, sys
 from pathlib import Path
-from phimage.sources.local import LocalFile
+from phimage.sources.source import LocalFile
 from phimage.sources.retry import Retry
 from phimage.upload_client import upload
 

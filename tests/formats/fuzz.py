@@ -20,8 +20,8 @@ from pathlib import Path
 from types import FrameType
 
 from phimage.formats import qemu
-from phimage.formats.failure import QemuFailed
-from phimage.formats.reader import Reader
+from phimage.formats.errors import QemuFailed
+from phimage.formats.reader import ReaderAt
 
 CORPUS = Path(__file__).with_name("corpus")
 HANG_SECONDS = 20
@@ -57,8 +57,8 @@ class Fuzzer:
             signal.setitimer(signal.ITIMER_REAL, 0)
             self.slowest = max(self.slowest, time.process_time() - started)
 
-    def _second(self, file: Reader, format: str, size: int | None) -> None:
-        from phimage.formats.signature import Format
+    def _second(self, file: ReaderAt, format: str, size: int | None) -> None:
+        from phimage.formats.table import Format
 
         self._file.write_bytes(file.read_at(0, file.size))
         try:

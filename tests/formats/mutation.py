@@ -13,11 +13,11 @@ from typing import Final
 
 import msgspec
 
-from phimage.formats.crc32c import crc32c
 from phimage.formats.disk import describe
 from phimage.formats.examine import Examination, examine, examine_disk, examine_head
-from phimage.formats.kinds import KINDS
-from phimage.formats.reader import Reader
+from phimage.formats.reader import ReaderAt
+from phimage.formats.table import KINDS
+from phimage.formats.vhdx import crc32c
 from tests.formats.cases import CASES
 from tests.formats.make import KIB, MIB
 
@@ -79,7 +79,7 @@ def sectors(number: int) -> tuple[int, ...]:
     return tuple(place for place in range(0, len(image), 512) if place == 0 or image[place : place + 512].strip(b"\0"))
 
 
-def mutate(data: bytes) -> Reader:
+def mutate(data: bytes) -> ReaderAt:
     """The file that some bytes stand for."""
     if len(data) < 2 or data[0] == 0xFF:
         return Memory(data[1:])
@@ -152,7 +152,7 @@ def _crc32c(data: bytes) -> bytes:
     return data[:4] + struct.pack("<I", crc32c(plain)) + data[8:]
 
 
-def look(file: Reader) -> Examination:
+def look(file: ReaderAt) -> Examination:
     """Look at a file in every way. Whatever it is, nothing is raised and everything can be told as JSON."""
     found = examine(file)
     for examination in (

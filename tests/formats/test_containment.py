@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from phimage.formats.kinds import KINDS
+from phimage.formats.table import KINDS
 from tests.formats import qemu_images
 from tests.formats.cases import CASES
 from tests.formats.cases.case import write, write_all

@@ -13,14 +13,14 @@ import pytest
 
 from phimage.errors import SetupError
 from phimage.formats import qemu
-from phimage.formats.failure import QemuFailed, QemuStopped
-from phimage.formats.limits import GIB
-from phimage.formats.qemu import Bounds, convert, info
-from phimage.formats.signature import Format
+from phimage.formats.errors import QemuFailed, QemuStopped
+from phimage.formats.limits import GIB, SandboxLimits
+from phimage.formats.qemu import convert, info
+from phimage.formats.table import Format
 from tests.formats import make
 from tests.formats.make import MIB
 from tests.formats.processes import gone, offspring
-from tests.formats.test_cell import LANDLOCK
+from tests.formats.test_sandbox_child import LANDLOCK
 
 
 @pytest.fixture
@@ -32,10 +32,10 @@ def image(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_info_reads_format_and_size(image: Path) -> None:
-    assert info(image, Format.QCOW2) == qemu.Info("qcow2", 4 * MIB, "")
+    assert info(image, Format.QCOW2) == qemu.QemuInfo("qcow2", 4 * MIB, "")
 
 
-def test_info_believes_the_format_that_it_is_told(image: Path) -> None:
+def test_info_uses_the_format_that_is_given(image: Path) -> None:
     assert info(image, Format.RAW).virtual_size == image.stat().st_size
     with pytest.raises(QemuFailed, match=r"qemu-img info: .*VPC"):
         info(image, Format.VHD)
@@ -49,7 +49,7 @@ def test_info_says_what_lies_elsewhere(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not LANDLOCK, reason="the kernel has no Landlock")
 def test_a_backing_file_is_not_opened_even_when_asked_to_convert(tmp_path: Path) -> None:
-    """The last line: the cell. Without it the secret would be in the output."""
+    """The last line: the sandbox. Without it the secret would be in the output."""
     secret = tmp_path / "secret"
     secret.write_bytes(b"of another tenant".ljust(MIB, b"!"))
     secret.chmod(0o644)
@@ -61,7 +61,7 @@ def test_a_backing_file_is_not_opened_even_when_asked_to_convert(tmp_path: Path)
 
 def test_progress_is_told_and_the_disk_is_complete(image: Path, tmp_path: Path) -> None:
     told: list[float] = []
-    convert(image, Format.QCOW2, tmp_path / "out", size=4 * MIB, progress=told.append)
+    convert(image, Format.QCOW2, tmp_path / "out", size=4 * MIB, on_share=told.append)
     assert (tmp_path / "out").read_bytes() == make.pattern(MIB).ljust(4 * MIB, b"\0")
     assert told == sorted(told)
     assert all(0 <= share <= 1 for share in told)
@@ -89,16 +89,16 @@ def test_no_more_is_written_than_the_size_that_was_examined(image: Path, tmp_pat
 
 
 @pytest.mark.parametrize(
-    "bounds",
-    [Bounds(seconds=0.3), Bounds(cpu_seconds=1)],
+    "limits",
+    [SandboxLimits(seconds=0.3), SandboxLimits(cpu_seconds=1)],
     ids=["wall seconds", "CPU seconds"],
 )
-def test_a_conversion_that_takes_too_long_leaves_nothing_behind(bounds: Bounds, tmp_path: Path) -> None:
+def test_a_conversion_that_takes_too_long_leaves_nothing_behind(limits: SandboxLimits, tmp_path: Path) -> None:
     """Sixteen GiB of one compressed cluster of zeros and ones: a bomb that qemu-img would unpack for a long time."""
     bomb = _bomb(tmp_path)
     before = offspring()
     with pytest.raises(QemuStopped):
-        convert(bomb, Format.QCOW2, tmp_path / "out", size=16 * GIB, bounds=bounds)
+        convert(bomb, Format.QCOW2, tmp_path / "out", size=16 * GIB, limits=limits)
     assert offspring() == before
     assert not (tmp_path / "out").exists()
 
@@ -114,7 +114,7 @@ def test_a_conversion_is_cancelled_by_its_listener(tmp_path: Path) -> None:
         raise Cancelled
 
     with pytest.raises(Cancelled):
-        convert(bomb, Format.QCOW2, tmp_path / "out", size=16 * GIB, progress=cancel)
+        convert(bomb, Format.QCOW2, tmp_path / "out", size=16 * GIB, on_share=cancel)
     assert offspring() == before
     assert not (tmp_path / "out").exists()
 
@@ -122,7 +122,7 @@ def test_a_conversion_is_cancelled_by_its_listener(tmp_path: Path) -> None:
 def test_a_conversion_dies_with_the_process_that_asked_for_it(tmp_path: Path) -> None:
     bomb, out = _bomb(tmp_path), tmp_path / "out"
     code = f"from pathlib import Path; convert(Path({str(bomb)!r}), Format.QCOW2, Path({str(out)!r}), size=16 << 30)"
-    code = f"from phimage.formats.qemu import convert; from phimage.formats.signature import Format; {code}"
+    code = f"from phimage.formats.qemu import convert; from phimage.formats.table import Format; {code}"
     with subprocess.Popen([sys.executable, "-c", code]) as process:
         for _ in range(200):
             children = offspring(process.pid)
@@ -136,7 +136,7 @@ def test_a_conversion_dies_with_the_process_that_asked_for_it(tmp_path: Path) ->
 
 def test_memory_is_limited(image: Path) -> None:
     with pytest.raises(QemuFailed):
-        info(image, Format.QCOW2, bounds=Bounds(memory=32 * MIB))
+        info(image, Format.QCOW2, limits=SandboxLimits(memory=32 * MIB))
 
 
 def test_without_qemu_img_it_is_said_what_to_install() -> None:

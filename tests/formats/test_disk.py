@@ -10,19 +10,19 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from phimage.formats.disk import Disk, describe
+from phimage.formats.disk import DiskDescription, describe
+from phimage.formats.errors import FormatError
 from phimage.formats.examine import examine, examine_disk
 from phimage.formats.ext4 import Ext4
-from phimage.formats.failure import FormatError
 from phimage.formats.filesystem import recognise
-from phimage.formats.reader import FileReader, Reader
-from phimage.formats.system import System
+from phimage.formats.reader import FileReader, ReaderAt
+from phimage.formats.system import OperatingSystem
 from tests.formats import make
 from tests.formats.make import MIB
 from tests.formats.mutation import Memory
 from tests.formats.real_disk import blkid, fat, mke2fs, mkswap, put, root_folder, sfdisk
 
-DEBIAN = System("debian", "12", "Debian GNU/Linux", "Debian GNU/Linux 12 (bookworm)", "bookworm", "x86_64")
+DEBIAN = OperatingSystem("debian", "12", "Debian GNU/Linux", "Debian GNU/Linux 12 (bookworm)", "bookworm", "x86_64")
 KERNELS = ("6.1.0-13-amd64", "6.1.0-14-amd64")
 
 GPT = """\
@@ -56,17 +56,17 @@ def folder(tmp_path: Path) -> Iterator[Path]:
     shutil.rmtree(tmp_path)
 
 
-def described(path: Path) -> Disk:
+def described(path: Path) -> DiskDescription:
     with FileReader(path) as reader:
         found = describe(reader)
-    assert msgspec.json.decode(msgspec.json.encode(found), type=Disk) == found
+    assert msgspec.json.decode(msgspec.json.encode(found), type=DiskDescription) == found
     return found
 
 
 class Counted:
     """A reader that counts how often it is asked, as a store of chunks would feel it."""
 
-    def __init__(self, reader: Reader) -> None:
+    def __init__(self, reader: ReaderAt) -> None:
         self._reader = reader
         self.reads = 0
 

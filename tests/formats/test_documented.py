@@ -7,20 +7,21 @@ from pathlib import Path
 
 import pytest
 
-from phimage.formats.kinds import KINDS, Kind, Severity
+from phimage.formats.finding import FindingKind, Severity
+from phimage.formats.table import KINDS
 from tests.formats.cases import CASES
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "refused-images.md"
 
 
-def line(kind: Kind) -> str:
+def line(kind: FindingKind) -> str:
     """The line of the page on a finding."""
     severity = {Severity.REFUSE: "refused", Severity.WARN: "warning", Severity.NOTE: "note"}[kind.severity]
     return f"| `{kind.id}` | {severity}{', override' if kind.override else ''} | {kind.meaning} | {kind.remedy} |"
 
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
-def test_a_finding_has_its_line_on_the_page(kind: Kind) -> None:
+def test_a_finding_has_its_line_on_the_page(kind: FindingKind) -> None:
     assert line(kind) in PAGE.read_text("utf-8").splitlines()
 
 

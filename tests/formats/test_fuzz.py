@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from phimage.formats.errors import FormatError
 from phimage.formats.ext4 import Ext4
-from phimage.formats.failure import FormatError
-from phimage.formats.finding import Report
-from phimage.formats.signature import SIGNATURES, Signature
+from phimage.formats.finding import InspectionReport
 from phimage.formats.system import kernels, parse, system
+from phimage.formats.table import KINDS, SIGNATURES, Signature
 from phimage.formats.vmdk_descriptor import inspect
 from tests.formats.fuzz import CORPUS
 from tests.formats.mutation import MAX_CHANGES, RECORD, Memory, images, look, mutate
@@ -32,7 +32,7 @@ def test_an_image_with_changes_is_no_trouble(image: int, size: int, changes: byt
 @settings(max_examples=EXAMPLES)
 @given(st.sampled_from(SIGNATURES), st.binary(max_size=4096), st.integers(0, 1 << 16))
 def test_noise_behind_a_signature_is_no_trouble(signature: Signature, noise: bytes, size: int) -> None:
-    place, magic = signature.place, signature.bytes
+    place, magic = signature.offset, signature.bytes
     data = bytearray(noise.ljust(size + 512, b"\0"))
     start = place if place >= 0 else len(data) + place
     data[start : start + len(magic)] = magic
@@ -49,7 +49,7 @@ def test_noise_is_no_trouble(noise: bytes) -> None:
 @given(st.binary(max_size=2048), st.integers(0, 1 << 40))
 def test_a_descriptor_is_read_or_refused(text: bytes, capacity: int) -> None:
     with suppress(FormatError):
-        inspect(text, capacity, Report())
+        inspect(text, capacity, InspectionReport(KINDS))
 
 
 @settings(max_examples=EXAMPLES)

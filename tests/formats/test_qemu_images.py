@@ -11,8 +11,8 @@ import pytest
 
 from phimage.formats import qemu
 from phimage.formats.disk import describe
+from phimage.formats.errors import QemuFailed
 from phimage.formats.examine import Examination, examine, examine_disk
-from phimage.formats.failure import QemuFailed
 from phimage.formats.finding import Severity
 from phimage.formats.reader import BytesReader, FileReader
 from tests.formats import oracle, qemu_images

@@ -9,9 +9,8 @@ import pytest
 
 from phimage.formats import qemu
 from phimage.formats.examine import examine, examine_disk, examine_head
-from phimage.formats.kinds import KINDS
 from phimage.formats.reader import BytesReader
-from phimage.formats.signature import Format
+from phimage.formats.table import KINDS, Format
 from tests.formats import oracle
 from tests.formats.cases import CASES, Case
 from tests.formats.cases.case import write
@@ -48,7 +47,7 @@ def test_qemu_img_reads_the_same_disk_from_a_file_that_is_taken(case: Case, path
 def test_qemu_img_is_never_started_on_a_file_that_is_refused_for_good(case: Case, path: Path) -> None:
     asked: list[Format] = []
 
-    def second(file: int, format: Format) -> qemu.Info:
+    def second(file: int, format: Format) -> qemu.QemuInfo:
         asked.append(format)
         return qemu.info(file, format)
 

@@ -9,21 +9,21 @@ from msgspec import Struct
 from phimage.chunks.store import Store
 from phimage.chunks.write import DiskWriter, Written, write_file
 from phimage.formats import qemu
-from phimage.formats.disk import Disk, describe
+from phimage.formats.disk import DiskDescription, describe
 from phimage.formats.examine import Examination, examine, examine_disk
 from phimage.formats.reader import FileReader
-from phimage.formats.signature import Format
-from phimage.sources.local import LocalFile
-from phimage.sources.space import Room
-from phimage.sources.unpacked import Unpacked, unpack_to
+from phimage.formats.table import Format
+from phimage.sources.partial_file import FreeSpace
+from phimage.sources.source import LocalFile
+from phimage.sources.unpack import UnpackedFile, unpack_to
 
 
 class Published(Struct, frozen=True):
     """What each room said of a file."""
 
-    unpacked: Unpacked
+    unpacked: UnpackedFile
     examined: Examination
-    disk: Disk
+    disk: DiskDescription
     written: Written
 
 
@@ -32,7 +32,7 @@ def publish(path: Path, store: Store, folder: Path) -> Published:
     file, raw = folder / "unpacked", folder / "raw"
     try:
         with LocalFile(path).open() as reader:
-            unpacked = unpack_to(reader, path.name, file, Room(folder, 0))
+            unpacked = unpack_to(reader, path.name, file, FreeSpace(folder, 0))
         examined = examine(file)
         assert examined.confirmed, examined.findings
         assert not examined.refusals()

@@ -8,7 +8,7 @@ import pytest
 
 from phimage.chunks.memory import MemoryStore
 from phimage.chunks.read import open_disk
-from phimage.formats.signature import Format
+from phimage.formats.table import Format
 from tests.formats import oracle
 from tests.images.packaged import DISCS, packaged_disc
 from tests.images.rooms import publish

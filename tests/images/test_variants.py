@@ -9,9 +9,9 @@ import pytest
 
 from phimage.chunks.memory import MemoryStore
 from phimage.chunks.read import open_disk
-from phimage.formats.signature import Format
-from phimage.formats.system import System
-from phimage.sources.codec import Compression
+from phimage.formats.system import OperatingSystem
+from phimage.formats.table import Format
+from phimage.sources.compression import Compression
 from tests.images.debian import LABEL, SIZE, START, debian_disk
 from tests.images.kept import run
 from tests.images.packaged import packaged_disc
@@ -48,7 +48,9 @@ def memtest(tmp_path_factory: pytest.TempPathFactory) -> Known:
 def test_the_debian_disk_is_known_for_what_it_is(debian: Known) -> None:
     disk = debian.published.disk
     assert (disk.size, disk.table, disk.boot) == (SIZE, "mbr", ("bios",))
-    assert disk.system == System("debian", "12", "Debian GNU/Linux", "Debian GNU/Linux 12 (bookworm)", "bookworm", "x86_64")
+    assert disk.system == OperatingSystem(
+        "debian", "12", "Debian GNU/Linux", "Debian GNU/Linux 12 (bookworm)", "bookworm", "x86_64"
+    )
     [kernel] = disk.kernels
     assert kernel.endswith("-cloud-amd64")
     [root] = disk.partitions

@@ -21,7 +21,7 @@ from phimage.chunks import uploads
 from phimage.chunks.layout import ManifestDigest
 from phimage.chunks.read import open_disk
 from phimage.chunks.store import Store
-from phimage.formats.limits import Limits
+from phimage.formats.limits import DiskLimits
 from phimage.model.ids import ClusterId, ImageId, JobId, MachineTypeId, ProjectId, ZoneId
 from phimage.model.image import NO_PROJECT, Image, ImageType, State
 from phimage.model.image_bytes import ImageBytes
@@ -29,11 +29,11 @@ from phimage.model.job import Job, Origin, new_job
 from phimage.publishing.original import IN_PLACE
 from phimage.publishing.pipeline import Pipeline
 from phimage.publishing.worker import Pace, Worker
-from phimage.sources.answer import Times
+from phimage.sources.address_policy import AddressPolicy
 from phimage.sources.fetch import Fetcher
-from phimage.sources.policy import Policy
+from phimage.sources.http import HttpClient
+from phimage.sources.response import HttpTimeouts
 from phimage.sources.retry import Retry
-from phimage.sources.web import Web
 from tests.formats.real_disk import sfdisk
 
 MIB = 1 << 20
@@ -97,11 +97,11 @@ class Shop:
         store: Store,
         work: Path,
         pace: Pace | None = None,
-        policy: Policy | None = None,
+        policy: AddressPolicy | None = None,
         now: Callable[[], float] = time.time,
         *,
-        times: Times | None = None,
-        limits: Limits | None = None,
+        times: HttpTimeouts | None = None,
+        limits: DiskLimits | None = None,
         retry: Retry | None = None,
         author: Author = AUTHOR,
     ) -> None:
@@ -113,8 +113,8 @@ class Shop:
         self.stop = threading.Event()
         self.author = author
         self._now = now
-        fetcher = Fetcher(Web(policy or Policy(), times=times), retry=IN_PLACE)
-        self.pipeline = Pipeline(store, fetcher, work, limits or Limits(), reserve=0, now=now)
+        fetcher = Fetcher(HttpClient(policy or AddressPolicy(), timeouts=times), retry=IN_PLACE)
+        self.pipeline = Pipeline(store, fetcher, work, limits or DiskLimits(), min_free=0, now=now)
         pace = pace or Pace(lease=5, look=0.05)
         self.worker = Worker(catalog, store, self.pipeline, "worker", self.stop, pace, now, retry=retry)
 

@@ -17,15 +17,15 @@ from phimage.chunks.memory import MemoryStore
 from phimage.model.image import State
 from phimage.model.job import Job, JobState
 from phimage.publishing.worker import Pace
-from phimage.sources.answer import Times
-from phimage.sources.policy import read_policy
+from phimage.sources.address_policy import read_address_policy
+from phimage.sources.response import HttpTimeouts
 from phimage.sources.retry import Retry
 from tests.publishing.shop import AUTHOR, MIB, Shop, disk, image
 from tests.unit.sources.server import Exchange, FileServed, Handler, Server, wait_for
 
 WITHIN_SECONDS = 2.0
-HASTE = Times(connect=0.5, head=0.5, stall=0.5)
-REACHABLE = read_policy(["127.0.0.0/8"], [])
+HASTE = HttpTimeouts(connect=0.5, head=0.5, stall=0.5)
+REACHABLE = read_address_policy(["127.0.0.0/8"], [])
 
 
 def hang_before_the_header(exchange: Exchange) -> None:
@@ -56,12 +56,12 @@ hanging = pytest.mark.parametrize(
 )
 
 
-NewShop = Callable[[Times | None, Retry | None], Shop]
+NewShop = Callable[[HttpTimeouts | None, Retry | None], Shop]
 
 
 @pytest.fixture
 def new_shop(catalog: Catalog, tmp_path: Path) -> NewShop:
-    def new(times: Times | None, retry: Retry | None) -> Shop:
+    def new(times: HttpTimeouts | None, retry: Retry | None) -> Shop:
         pace = Pace(lease=30, look=0.02)
         return Shop(catalog, MemoryStore(), tmp_path / "work", pace, REACHABLE, times=times, retry=retry)
 

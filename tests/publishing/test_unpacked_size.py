@@ -13,7 +13,7 @@ import pytest
 
 from phimage.catalog.views import Catalog
 from phimage.chunks.memory import MemoryStore
-from phimage.formats.limits import Limits
+from phimage.formats.limits import DiskLimits
 from phimage.model.image import State
 from phimage.model.job import JobState
 from phimage.publishing.progress import UNPACK
@@ -51,7 +51,7 @@ def dialect() -> str:
 @pytest.fixture
 def small(catalog: Catalog, tmp_path: Path) -> Shop:
     """A publisher of disks of at most LIMIT bytes."""
-    return Shop(catalog, MemoryStore(), tmp_path / "work", limits=Limits(virtual_size=LIMIT))
+    return Shop(catalog, MemoryStore(), tmp_path / "work", limits=DiskLimits(virtual_size=LIMIT))
 
 
 def packed(folder: Path, content: bytes) -> Path:

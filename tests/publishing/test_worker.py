@@ -64,7 +64,7 @@ def test_parts_that_are_not_what_their_sender_sent_are_refused(shop: Shop, tmp_p
     job = shop.begin(disk(tmp_path), digest="", sent="sha256:" + "2" * 64)
     ended = shop.work_once()
     assert ended.state is JobState.FAILED
-    assert "told by who sent it" in ended.error
+    assert "declared by its sender" in ended.error
     assert shop.image(job.image).state is State.UNAVAILABLE
 
 
@@ -161,7 +161,7 @@ def test_a_job_that_ends_every_worker_is_given_up(shop: Shop, tmp_path: Path) ->
         claimed = jobs.claim(database, "worker", 2_000_000_000.0, 5, jobs.leases(database))
     assert claimed is not None
     shop.worker.work(claimed)
-    assert "never came to an end" in shop.job(job.id).error
+    assert "never finished" in shop.job(job.id).error
     assert shop.image(job.image).state is State.UNAVAILABLE
 
 

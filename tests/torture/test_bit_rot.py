@@ -8,7 +8,7 @@ from pathlib import Path
 
 from phimage.chunks.folder import FolderStore
 from phimage.chunks.layout import chunk_name
-from phimage.chunks.scrub import Finding, scrub
+from phimage.chunks.scrub import ScrubFinding, scrub
 from phimage.chunks.store import Store
 from phimage.chunks.write import DiskWriter, Written
 from tests.contract import stores
@@ -57,7 +57,7 @@ class Rot:
         last = min(first + chance.randrange(2 * CHUNK), self.written.manifest.size - 1)
         asked = {"Range": f"bytes={first}-{last}"}
         _check_refused(self.ask(".raw", asked), self.good[".raw"].body[first : last + 1])
-        found = [each for each in scrub(self.store, [self.written.digest], now=0) if isinstance(each, Finding)]
+        found = [each for each in scrub(self.store, [self.written.digest], now=0) if isinstance(each, ScrubFinding)]
         digest = self.written.manifest.chunk(index)
         assert digest is not None
         assert [(each.chunk, each.index, each.offset, each.kind) for each in found] == [

@@ -21,12 +21,12 @@ from msgspec.structs import asdict
 from phimage.catalog.image_bytes import withdraw_image_bytes
 from phimage.catalog.images import IMAGES
 from phimage.catalog.views import Catalog
-from phimage.chunks.folder import Calls, FolderStore
-from phimage.chunks.gc import collect
+from phimage.chunks.folder import FolderStore, SystemCalls
+from phimage.chunks.gc import collect_garbage
 from phimage.chunks.layout import digest_of_name
 from phimage.model.image import State
 from phimage.model.job import Job, JobState
-from phimage.sources.space import Room
+from phimage.sources.partial_file import FreeSpace
 from tests.publishing.shop import AUTHOR, Shop, as_qcow2, disk
 from tests.torture.length import lengths
 
@@ -43,7 +43,7 @@ class FailingOnce:
         self._at = 0
         self._error = 0
         self._lock = threading.Lock()
-        self.calls = Calls(**{name: self._failing(name, call) for name, call in asdict(Calls()).items()})
+        self.calls = SystemCalls(**{name: self._failing(name, call) for name, call in asdict(SystemCalls()).items()})
 
     def arm(self, number: int, error: int) -> None:
         """The `number`-th call from now fails; 0 for none."""
@@ -96,7 +96,7 @@ class Place:
             for known in IMAGES.live(change.connection):
                 withdraw_image_bytes(change, [known.id], "")
                 IMAGES.withdraw(change, known)
-        collect(self.shop.store, list, now=time.time() + DAYS)
+        collect_garbage(self.shop.store, list, now=time.time() + DAYS)
         assert list(self.shop.store.list()) == []
 
 
@@ -168,7 +168,7 @@ def test_a_full_work_folder_ends_the_job_with_the_reason_and_is_empty_again(
     else:
         file = as_qcow2(raw)
     if told == "is full":  # somebody else takes the room after it was looked at
-        place.shop.pipeline._room = Room(place.shop.work, 0, lambda _: 1 << 40)
+        place.shop.pipeline._space = FreeSpace(place.shop.work, 0, lambda _: 1 << 40)
     with small_disk(place.shop.work, {"packed": "1m", "qcow2": "3m"}[form]):  # qcow2: room for the file, not for the disk too
         failed = place.publish(file)
         assert failed.state is JobState.FAILED

@@ -31,7 +31,7 @@ from phimage.chunks.read import open_disk
 from phimage.errors import PhimageError, SetupError, Unreachable
 from phimage.model.ids import ImageId
 from phimage.model.image import State
-from phimage.sources.errors import SourceBroken
+from phimage.sources.errors import SourceInterrupted
 from tests.contract import stores
 from tests.contract.stores import KEYS, S3Server
 from tests.e2e.process import Phimage
@@ -286,8 +286,8 @@ class World:
                 self.count["gone on"] += command.runs > 1
             else:
                 # By a collection whose clock is ahead, seen while it waits or sends.
-                given_up = "its upload got no part for an hour" in err or "its publication is Failed" in err
-                cut_short = (KILLED, Unreachable.exit_code, SourceBroken.exit_code)  # the last after many tries
+                given_up = "its upload received no part for an hour" in err or "its publication is Failed" in err
+                cut_short = (KILLED, Unreachable.exit_code, SourceInterrupted.exit_code)  # the last after many tries
                 assert given_up or process.returncode in cut_short, (process.returncode, err)
                 self.count["broken off"] += 1
                 self.broken.append(command)

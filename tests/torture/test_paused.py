@@ -20,7 +20,7 @@ from phimage.errors import ServiceUnavailable
 from phimage.model.ids import ImageId
 from phimage.model.image import State
 from phimage.model.job import Job, JobState
-from phimage.sources.space import Room
+from phimage.sources.partial_file import FreeSpace
 from tests.e2e.process import Worker
 from tests.publishing.shop import Shop, disk, sha256_of
 from tests.torture.installation import SECONDS, Installation, eventually, publish_command
@@ -89,7 +89,7 @@ class Gate:
 
     def __init__(self, shop: Shop) -> None:
         self.reached, self._open, self._error = threading.Event(), threading.Event(), 0
-        shop.pipeline._room = Room(shop.work, 0, self._free)
+        shop.pipeline._space = FreeSpace(shop.work, 0, self._free)
 
     def open(self, error: int = 0) -> None:
         """Let it go on, or meet an error."""

@@ -180,7 +180,7 @@ def test_bytes_that_are_not_those_that_their_sender_sent_become_no_image(install
     upload = Upload(installation, good, digest="trust")
     upload.put_all(flipped(good, 3))
     upload.complete(len(good), sent=sha256(good))
-    upload.check_no_image("told by who sent it")
+    upload.check_no_image("declared by its sender")
 
 
 @pytest.mark.parametrize("missing", [0, 1, 2])

@@ -15,8 +15,7 @@ from phimage.catalog.images import IMAGES, once_given
 from phimage.catalog.revisions import Change
 from phimage.catalog.views import View
 from phimage.errors import MissingParam, QuotaExceeded, ServiceUnavailable, TooLargeParam, UnavailableParam
-from phimage.formats.examine import STATED
-from phimage.formats.kinds import KINDS
+from phimage.formats.table import KINDS, STATED_NAMES
 from phimage.gateway.registry import Action, Call
 from phimage.model.ids import ClusterId, ImageId, MachineTypeId, ProjectId, Revision, ZoneId, new_image_id, new_job_id
 from phimage.model.image import NO_PROJECT, Image, ImageType, State
@@ -152,8 +151,8 @@ def _check_origin(request: PublishPHostImage) -> None:
     if known != 1:
         told = "say how the original is known: one of Digest, ChecksumUrl, or TrustFirstUse to record what is found"
         raise (UnavailableParam if known else MissingParam)("Digest", detail=told)
-    if request.format and request.format.lower() not in STATED:
-        raise UnavailableParam("Format", detail=f"expected one of {', '.join(sorted(STATED))}")
+    if request.format and request.format.lower() not in STATED_NAMES:
+        raise UnavailableParam("Format", detail=f"expected one of {', '.join(sorted(STATED_NAMES))}")
     for id in request.override:
         kind = KINDS.get(id)
         if kind is None or not kind.override:

@@ -87,7 +87,7 @@ def actions(service: Service) -> list[Action[View]]:
             raise TooLargeParam("Size", detail=f"the original may have {service.max_original} bytes at most")
         origin = replace(job.origin, size=request.size, sent=digest_param("Digest", request.digest))
         try:
-            uploads.complete(job.id, uploads.parts(service.store, job.id), request.size)
+            uploads.check_complete(job.id, uploads.parts(service.store, job.id), request.size)
         except BadUpload as error:
             raise UnavailableParam("Size", detail=str(error)) from None
         with service.catalog.database.write() as connection:

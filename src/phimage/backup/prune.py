@@ -8,14 +8,14 @@ from collections.abc import Callable
 from msgspec import Struct
 
 from phimage.backup.place import GRACE_SECONDS, Place
-from phimage.chunks.gc import Report, collect
+from phimage.chunks.gc import GcReport, collect_garbage
 
 
 class Pruned(Struct, frozen=True):
     """What was removed."""
 
     names: tuple[str, ...]
-    report: Report
+    report: GcReport
 
 
 def prune(
@@ -30,5 +30,5 @@ def prune(
     names = [record.name for record in place.records()][: -max(keep, 1)]
     for name in names:
         place.remove(name)
-    report = collect(place.store, place.needed, now=begun, grace_seconds=GRACE_SECONDS, sleep=sleep)
+    report = collect_garbage(place.store, place.needed, now=begun, grace_seconds=GRACE_SECONDS, sleep=sleep)
     return Pruned(tuple(names), report)

@@ -32,7 +32,7 @@ from phimage.catalog.key_encryption import KeyEncryption, read_master_key, write
 from phimage.catalog.snapshot import opened
 from phimage.catalog.views import Catalog
 from phimage.chunks.factory import open_store
-from phimage.chunks.scrub import Progress as Scrubbed
+from phimage.chunks.scrub import ScrubProgress as Scrubbed
 from phimage.chunks.store import Store
 from phimage.errors import SetupError
 from phimage.settings import Settings

@@ -15,7 +15,7 @@ from phimage.catalog.copy import digests
 from phimage.catalog.image_bytes import live_manifests
 from phimage.catalog.snapshot import opened
 from phimage.chunks.errors import BadChunk, BadManifest
-from phimage.chunks.scrub import Finding, Progress, scrub
+from phimage.chunks.scrub import ScrubFinding, ScrubProgress, scrub
 
 
 class Problem(Struct, frozen=True):
@@ -41,7 +41,7 @@ def verify(
     *,
     now: float,
     quarantine: bool = False,
-    progress: Callable[[Progress], object] = lambda at: None,
+    progress: Callable[[ScrubProgress], object] = lambda at: None,
 ) -> Checked:
     """Read everything that backups need. `quarantine` moves damaged chunks aside, so that the next backup sends them again.
 
@@ -49,9 +49,9 @@ def verify(
     """
     needed = {record.name: frozenset(record.needed()) for record in records}
     problems = []
-    at = Progress(0, 0, 0)
+    at = ScrubProgress(0, 0, 0)
     for told in scrub(place.store, set().union(*needed.values()), now=now, quarantine=quarantine):
-        if isinstance(told, Progress):
+        if isinstance(told, ScrubProgress):
             at = told
             progress(at)
         else:
@@ -62,7 +62,7 @@ def verify(
     return Checked(tuple(needed), at.chunks, at.bytes, tuple(problems))
 
 
-def _words(finding: Finding) -> str:
+def _words(finding: ScrubFinding) -> str:
     return f"chunk {finding.chunk}: {finding.reason}" if finding.chunk else f"manifest {finding.manifest}: {finding.reason}"
 
 

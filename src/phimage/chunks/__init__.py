@@ -1,1 +1,1 @@
-"""Image bytes: a narrow store, manifests over chunks, streams in and out, care. docs/store-format.md has the format."""
+"""Image bytes: a narrow store, manifests over chunks, disks read and written, garbage collection. See docs/store-format.md."""

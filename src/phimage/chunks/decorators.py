@@ -1,7 +1,4 @@
-"""Behaviour of stores that is added around them: `retrying`, `persistent`, `limited`, `measured`.
-
-Each takes a store and gives a store.
-"""
+"""Decorators of stores: `retrying`, `persistent`, `limited`, `measured`. Each takes a store and returns a store."""
 
 from __future__ import annotations
 
@@ -25,17 +22,17 @@ Operation = Literal["put", "get", "find", "refresh", "delete", "list", "sync", "
 _PAGE = 1000
 
 
-class Around(Protocol):
-    """What is done around each call that may wait for a disk or a network."""
+class Interceptor(Protocol):
+    """Wraps each call that may wait for a disk or a network."""
 
     def __call__(self, operation: Operation, sent: int, call: Callable[[], Result], /) -> Result:
-        """Make the call. `sent` is how many bytes it carries. For `list` it is called once for each page."""
+        """Make the call. `sent` is the number of bytes that it sends. A `list` is one call for each page."""
 
 
-class Wrapped:
-    """A store with something around every call."""
+class StoreDecorator:
+    """A store that passes every call through an interceptor."""
 
-    def __init__(self, store: Store, around: Around) -> None:
+    def __init__(self, store: Store, around: Interceptor) -> None:
         self._store = store
         self._around = around
 
@@ -104,13 +101,13 @@ def retrying(
     sleep: Callable[[float], None] = time.sleep,
     jitter: Callable[[], float] = random.random,
 ) -> Store:
-    """Make a call again when its failure may pass, at most `tries` times in all, waiting twice as long each time.
+    """Retry passing failures, with at most `tries` attempts and exponential backoff.
 
-    Every call may be repeated: names are of contents, and a removal by age looks at the age again. Only a listing is not, for
-    what was listed would come again.
+    Every call is idempotent: objects are named by their content, and a removal by age checks the age again. Only a listing is
+    not retried, because it would repeat objects.
     """
 
-    def again(operation: Operation, _sent: int, call: Callable[[], Result]) -> Result:
+    def retry(operation: Operation, _sent: int, call: Callable[[], Result]) -> Result:
         for number in range(tries - 1):
             try:
                 return call()
@@ -120,13 +117,13 @@ def retrying(
             sleep(first_seconds * 2**number * (0.5 + jitter()))
         return call()
 
-    return Wrapped(store, again)
+    return StoreDecorator(store, retry)
 
 
 def persistent(store: Store, patience: Patience) -> Store:
-    """Make a call again while its failure may pass, as long as there is patience; then raise Unreachable or Locked.
+    """Retry passing failures as long as `patience` allows, then raise Unreachable or Locked.
 
-    A listing that broke is not begun again, for what was listed would come again.
+    A broken listing is not retried, because it would repeat objects.
     """
 
     def persist(operation: Operation, _sent: int, call: Callable[[], Result]) -> Result:
@@ -144,22 +141,22 @@ def persistent(store: Store, patience: Patience) -> Store:
         return patience.persist(what, attempt)
 
     what = f"the store {store.describe()}"
-    return Wrapped(store, persist)
+    return StoreDecorator(store, persist)
 
 
 def limited(store: Store, limit: int) -> Store:
-    """Let at most `most` calls be under way at once; others wait."""
-    places = threading.BoundedSemaphore(limit)
+    """Allow at most `limit` concurrent calls; others wait."""
+    semaphore = threading.BoundedSemaphore(limit)
 
-    def one_of_few(_operation: Operation, _sent: int, call: Callable[[], Result]) -> Result:
-        with places:
+    def limit_calls(_operation: Operation, _sent: int, call: Callable[[], Result]) -> Result:
+        with semaphore:
             return call()
 
-    return Wrapped(store, one_of_few)
+    return StoreDecorator(store, limit_calls)
 
 
-class Measure(Struct):
-    """What the calls of one operation came to."""
+class OperationMeasure(Struct):
+    """Totals of the calls of one operation."""
 
     calls: int = 0
     failures: int = 0
@@ -168,11 +165,11 @@ class Measure(Struct):
     seconds: float = 0.0
 
 
-Measures = dict[Operation, Measure]
+StoreMeasures = dict[Operation, OperationMeasure]
 
 
-def measured(store: Store, measures: Measures, clock: Callable[[], float] = time.perf_counter) -> Store:
-    """Count calls, failures, bytes and seconds into `measures`, by operation. Read them at any time."""
+def measured(store: Store, measures: StoreMeasures, clock: Callable[[], float] = time.perf_counter) -> Store:
+    """Count calls, failures, bytes and seconds into `measures`, by operation. They may be read at any time."""
     lock = threading.Lock()
 
     def counted(operation: Operation, sent: int, call: Callable[[], Result]) -> Result:
@@ -183,11 +180,11 @@ def measured(store: Store, measures: Measures, clock: Callable[[], float] = time
             return result
         finally:
             with lock:
-                measure = measures.setdefault(operation, Measure())
+                measure = measures.setdefault(operation, OperationMeasure())
                 measure.calls += 1
                 measure.failures += failed
                 measure.bytes_sent += sent
                 measure.bytes_received += received
                 measure.seconds += clock() - begun
 
-    return Wrapped(store, counted)
+    return StoreDecorator(store, counted)

@@ -1,15 +1,15 @@
-"""What can go wrong with bytes.
+"""Errors of the store and of the bytes in it.
 
     PhimageError
     ├── Absent              there is no object of that name
-    ├── StoreFailure        the store could not do it; `passing` says whether trying again may help
-    │   └── Lost                an object went away while a writer relied on it; writing again makes it anew
-    ├── BadManifest         a manifest that is damaged, is not one, or is not the one asked for
+    ├── StoreFailure        the store failed; `passing` says whether a retry may help
+    │   └── Lost                an object was removed while a writer relied on it; write the disk again
+    ├── BadManifest         a manifest is missing, damaged or invalid
     ├── BadChunk            a chunk of an image is missing, damaged or unreadable
-    ├── WrongDisk           the bytes written are not the disk that was announced
+    ├── WrongDisk           the written bytes are not the announced disk
     └── BadUpload           parts of an upload are missing, of a wrong size or damaged
 
-Callers that answer requests give these their RetCode; this room knows none.
+RetCodes are assigned by the callers that serve requests.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from phimage.errors import PhimageError
 Reason = Literal[
     "no space", "input/output error", "not permitted", "refused", "unreachable", "too large", "lost", "busy", "failed"
 ]
-"""Why a store failed, in words that a program may compare."""
+"""The reason of a failure, for programs to compare."""
 
 
 class Absent(PhimageError):
@@ -33,10 +33,10 @@ class Absent(PhimageError):
 
 
 class StoreFailure(PhimageError):
-    """A store could not do what it was asked. What it was to write is there whole, or not at all."""
+    """A store failed. An object being written is either complete or absent."""
 
     def __init__(self, operation: str, name: str, reason: Reason, detail: str = "", *, passing: bool = False) -> None:
-        """`passing`: the same call may work a little later."""
+        """`passing`: a retry may succeed."""
         self.operation = operation
         self.name = name
         self.reason = reason
@@ -46,14 +46,14 @@ class StoreFailure(PhimageError):
 
 
 class Lost(StoreFailure):
-    """An object that a writer had found went away before the writer was done. Write the disk again."""
+    """An object was removed while a writer relied on it. Write the disk again."""
 
     def __init__(self, name: str) -> None:
         super().__init__("keep", name, "lost", "it was collected while it was being used; write the disk again")
 
 
 class BadManifest(PhimageError):
-    """A manifest cannot be used. `reason` says why."""
+    """A manifest is missing, damaged or invalid, as `reason` says."""
 
     def __init__(self, digest: str, reason: str) -> None:
         self.digest = digest
@@ -62,12 +62,12 @@ class BadManifest(PhimageError):
 
 
 class BadChunk(PhimageError):
-    """A chunk of an image cannot be used: its bytes are never handed out."""
+    """A chunk of an image is missing, damaged or unreadable; its bytes are never delivered."""
 
     def __init__(
         self, manifest: str, chunk: str, index: int, offset: int, kind: Literal["missing", "corrupt", "unreadable"], reason: str
     ) -> None:
-        """`offset` is where the chunk begins on the disk, in bytes; digests are hexadecimal."""
+        """`offset` is the chunk's place on the disk in bytes; digests are hexadecimal."""
         self.manifest = manifest
         self.chunk = chunk
         self.index = index
@@ -78,11 +78,11 @@ class BadChunk(PhimageError):
 
 
 class WrongDisk(PhimageError):
-    """More or fewer bytes than announced, or another digest."""
+    """The written bytes have another size or digest than announced."""
 
 
 class BadUpload(PhimageError):
-    """An upload is not the file that it should be. `reason` names its parts."""
+    """Parts of an upload are missing, of a wrong size or damaged, as `reason` says."""
 
     def __init__(self, job: str, reason: str) -> None:
         self.job = job

@@ -1,4 +1,4 @@
-"""From what an operator writes into PHIMAGE_STORE to an open store."""
+"""Opens the store at an address, as an operator writes it into PHIMAGE_STORE."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from phimage.chunks.decorators import limited, persistent, retrying
 from phimage.chunks.errors import StoreFailure
 from phimage.chunks.folder import FolderStore
 from phimage.chunks.memory import MemoryStore
-from phimage.chunks.object_store import REQUEST_SECONDS, Place, S3Store
+from phimage.chunks.object_store import REQUEST_SECONDS, BucketAddress, S3Store
 from phimage.chunks.store import Store, check_prefix
 from phimage.errors import SetupError
 from phimage.waiting import Patience
 
 MAX_REQUESTS = 16
-"""How many requests one process has under way at one S3."""
+"""Max concurrent requests of one process to an S3 store."""
 
 LOCK_SECONDS = 1.0
-"""How long one attempt of a command waits for the lock of a folder."""
+"""Seconds that one attempt of a command waits for the lock of a folder."""
 
 _OPTIONS = frozenset({"endpoint", "region"})
 _SECRETS = re.compile(r"key|secret|token|password|credential", re.IGNORECASE)
@@ -27,22 +27,22 @@ _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
 
 def open_store(text: str, setting: str = "PHIMAGE_STORE", patience: Patience | None = None) -> Store:
-    """`memory:`, `s3://bucket/prefix?endpoint=http://host:8333&region=us-east-1`, or the path of a folder.
+    """Open `memory:`, `s3://bucket/prefix?endpoint=http://host:8333&region=us-east-1`, or a folder by its path.
 
-    Keys for S3 come from the usual AWS_* variables and are refused in the address, which is shown and logged. An S3 store
-    comes limited and with passing failures retried: a few times, or with `patience` until it ends.
+    Keys for S3 come from the usual AWS_* variables and are refused in the address, which is shown and logged. Calls of an S3
+    store are limited, and passing failures retried: a few times, or as long as `patience` allows.
 
-    Raises SetupError, which names the `setting` that the address is from.
+    Raises SetupError, which names the `setting` of the address.
     """
     if text == "memory:":
         return MemoryStore()
     if text.startswith("s3://"):
         if patience is None:
-            return retrying(limited(S3Store(s3_place(text, setting)), MAX_REQUESTS))
+            return retrying(limited(S3Store(bucket_address(text, setting)), MAX_REQUESTS))
         seconds = min(patience.limit, REQUEST_SECONDS)
-        return persistent(limited(S3Store(s3_place(text, setting), request_seconds=seconds), MAX_REQUESTS), patience)
+        return persistent(limited(S3Store(bucket_address(text, setting), request_seconds=seconds), MAX_REQUESTS), patience)
     if not text or re.match(r"[a-z][a-z0-9+.-]*:", text, re.IGNORECASE):
-        raise SetupError(f"{setting} is none of: the path of a folder, s3://bucket/prefix?endpoint=..., memory:")
+        raise SetupError(f"{setting} must be the path of a folder, s3://bucket/prefix?endpoint=..., or memory:")
     try:
         if patience is None:
             return FolderStore(Path(text))
@@ -51,16 +51,16 @@ def open_store(text: str, setting: str = "PHIMAGE_STORE", patience: Patience | N
         raise SetupError(f"{setting}: {error}") from error
 
 
-def s3_place(text: str, setting: str = "PHIMAGE_STORE") -> Place:
-    """What an `s3://` address says. Raises SetupError."""
+def bucket_address(text: str, setting: str = "PHIMAGE_STORE") -> BucketAddress:
+    """Parse an `s3://` address. Raises SetupError."""
     parts = urlsplit(text)
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
     if "@" in parts.netloc or any(_SECRETS.search(option) for option in options):
-        raise SetupError(f"{setting} has keys in it; give them as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY instead")
+        raise SetupError(f"{setting} contains keys; give them as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY instead")
     if unknown := sorted(set(options) - _OPTIONS):
         raise SetupError(f"{setting} has the unknown option {unknown[0]!r}; known are endpoint and region")
     if parts.fragment or not _BUCKET.fullmatch(parts.netloc):
-        raise SetupError(f"{setting}: {parts.netloc!r} cannot be the name of a bucket")
+        raise SetupError(f"{setting}: {parts.netloc!r} is not a valid name of a bucket")
     endpoint = options.get("endpoint", "")
     if endpoint and not re.fullmatch(r"https?://[^/?#@\s]+(/[^?#@\s]*)?", endpoint):
         raise SetupError(f"{setting}: endpoint must look like http://host:port or https://host")
@@ -71,4 +71,4 @@ def s3_place(text: str, setting: str = "PHIMAGE_STORE") -> Place:
         raise SetupError(
             f"{setting}: the prefix has only lower-case letters, digits, '.', '_', '-', '/': {prefix!r}"
         ) from error
-    return Place(parts.netloc, prefix, endpoint, options.get("region", ""))
+    return BucketAddress(parts.netloc, prefix, endpoint, options.get("region", ""))

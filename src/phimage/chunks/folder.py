@@ -1,10 +1,10 @@
 """A store in a folder of a local file system, one file for each object.
 
-Putting: write a temporary file, fsync it, rename it into place, fsync the folder it is now in. Every folder is made
-durable the same way before this process first uses it. Files are 0600, folders 0700.
+A put writes a temporary file, fsyncs it, renames it into place, and fsyncs the folder. Every folder is made durable in the same
+way before this process first uses it. Files are 0600, folders 0700.
 
-Renaming and refreshing hold a shared lock on `.lock`, removing by age an exclusive one, so that looking at an object's age
-and removing it are one step for all processes on this machine. On a network file system this needs working file locks.
+Renaming and refreshing hold a shared lock on `.lock`, removing by age an exclusive one, so that checking an object's age and
+removing it are one step for all processes on this machine. On a network file system this needs working file locks.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ _PASSING = frozenset({errno.EAGAIN, errno.EINTR, errno.ENFILE, errno.EMFILE, err
 _NOT_THERE = (FileNotFoundError, NotADirectoryError)
 _NO_OBJECT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO})  # nothing, a symbolic link, a socket
 _READ_BYTES = 8 << 20
-LOCK_LOOK_SECONDS = 0.002
-"""How often a call that does not wait without end tries the lock, which others hold for microseconds."""
+LOCK_POLL_SECONDS = 0.002
+"""Seconds between two attempts to take the lock, which others hold for microseconds."""
 
 
-class Calls(Struct, frozen=True):
-    """The system calls by which a put can fail, so that a test can record each of them, or make it fail."""
+class SystemCalls(Struct, frozen=True):
+    """The system calls of a put, replaceable so that a test can record them or make them fail."""
 
     open: Callable[..., int] = os.open
     write: Callable[[int, memoryview], int] = os.write
@@ -56,7 +56,7 @@ class Calls(Struct, frozen=True):
 
 
 class FolderStore:
-    """Objects as files under a folder, which is made if need be. Several processes of one machine may share it."""
+    """Objects as files in a folder, which is created if missing. Several processes of one machine may share it."""
 
     settle_seconds = 0.0
 
@@ -64,17 +64,17 @@ class FolderStore:
         self,
         root: Path,
         now: Callable[[], float] = time.time,
-        calls: Calls | None = None,
+        calls: SystemCalls | None = None,
         lock_seconds: float | None = None,
     ) -> None:
-        """`lock_seconds`: how long a call waits for the folder's lock before it fails as busy; None waits without end."""
+        """`lock_seconds`: how long a call waits for the folder's lock before it fails as busy; None waits without limit."""
         self._root = root.absolute()
         self._lock_seconds = lock_seconds
         self._now = now
-        self._calls = Calls() if calls is None else calls
+        self._calls = SystemCalls() if calls is None else calls
         self._durable: set[Path] = set()
         self._durable_lock = threading.Lock()
-        with _told("open", str(root)):
+        with _translated_errors("open", str(root)):
             if not self._root.is_dir():
                 self._root.parent.mkdir(parents=True, exist_ok=True)
                 self._make_durable(self._root)
@@ -89,7 +89,7 @@ class FolderStore:
             raise StoreFailure("put", name, "too large")
         target = self._root / name
         temporary = self._root / ".tmp" / secrets.token_hex(16)
-        with _told("put", name):
+        with _translated_errors("put", name):
             self._make_durable(target.parent)
             try:
                 self._write(temporary, data)
@@ -104,7 +104,7 @@ class FolderStore:
     def get(self, name: str) -> bytes:
         """See Store."""
         check_name(name)
-        with _told("get", name):
+        with _translated_errors("get", name):
             try:
                 # O_NONBLOCK: opening a FIFO would wait for a writer; it changes nothing for a regular file.
                 file = os.open(self._root / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -113,10 +113,10 @@ class FolderStore:
                     raise Absent(name) from None
                 raise
             try:
-                found = os.fstat(file)
-                if not stat.S_ISREG(found.st_mode):
+                status = os.fstat(file)
+                if not stat.S_ISREG(status.st_mode):
                     raise Absent(name)
-                if found.st_size > MAX_OBJECT_BYTES:
+                if status.st_size > MAX_OBJECT_BYTES:
                     raise StoreFailure("get", name, "too large")
                 pieces = []
                 while piece := os.read(file, _READ_BYTES):
@@ -128,28 +128,28 @@ class FolderStore:
     def find(self, name: str) -> Stored | None:
         """See Store."""
         check_name(name)
-        with _told("find", name):
-            return self._look(name)
+        with _translated_errors("find", name):
+            return self._stored(name)
 
     def refresh(self, name: str, since: float) -> Stored | None:
         """See Store."""
         check_name(name)
-        with _told("refresh", name):
-            found = self._look(name)
-            if found is None or found.modified >= since:
-                return found  # without the lock: nobody removes a young one
+        with _translated_errors("refresh", name):
+            stored = self._stored(name)
+            if stored is None or stored.modified >= since:
+                return stored  # without the lock: no collection removes a young object
             with self._locked(fcntl.LOCK_SH), suppress(*_NOT_THERE):
                 self._set_modified(self._root / name)
-            return self._look(name)
+            return self._stored(name)
 
     def delete(self, name: str, before: float | None = None) -> bool:
         """See Store."""
         check_name(name)
-        with _told("delete", name), self._locked(fcntl.LOCK_EX):
-            found = self._look(name)
-            if found is None:
+        with _translated_errors("delete", name), self._locked(fcntl.LOCK_EX):
+            stored = self._stored(name)
+            if stored is None:
                 return True
-            if before is not None and found.modified >= before:
+            if before is not None and stored.modified >= before:
                 return False
             (self._root / name).unlink(missing_ok=True)
             return True
@@ -159,23 +159,23 @@ class FolderStore:
         folders = [check_prefix(prefix)]
         while folders:
             folder = folders.pop()
-            with _told("list", folder):
+            with _translated_errors("list", folder):
                 names = tuple(self._names(folder))
             for name in names:
-                with _told("list", name):
+                with _translated_errors("list", name):
                     try:
-                        found = os.lstat(self._root / name)
+                        status = os.lstat(self._root / name)
                     except _NOT_THERE:
                         continue
-                if stat.S_ISDIR(found.st_mode):
+                if stat.S_ISDIR(status.st_mode):
                     folders.append(name)
-                elif stat.S_ISREG(found.st_mode):
-                    yield Stored(name, found.st_size, found.st_mtime_ns / 1e9)
+                elif stat.S_ISREG(status.st_mode):
+                    yield Stored(name, status.st_size, status.st_mtime_ns / 1e9)
 
     def sync(self, names: Iterable[str]) -> None:
         """See Store."""
         for folder in sorted({(self._root / check_name(name)).parent for name in names}):
-            with _told("sync", str(folder)):
+            with _translated_errors("sync", str(folder)):
                 self._make_durable(folder)
                 self._sync(folder)
 
@@ -184,17 +184,17 @@ class FolderStore:
         return self._root / check_name(name)
 
     def free_bytes(self) -> int | None:
-        """See Store. What this user may use: not what is reserved for root."""
-        with _told("free_bytes", str(self._root)):
-            found = os.statvfs(self._root)
-            return found.f_bavail * found.f_frsize
+        """See Store. Without the blocks that are reserved for root."""
+        with _translated_errors("free_bytes", str(self._root)):
+            status = os.statvfs(self._root)
+            return status.f_bavail * status.f_frsize
 
     def tidy(self, before: float) -> int:
         """See Store."""
         removed = 0
-        with _told("tidy", ".tmp"), os.scandir(self._root / ".tmp") as entries:
+        with _translated_errors("tidy", ".tmp"), os.scandir(self._root / ".tmp") as entries:
             for entry in entries:
-                with suppress(FileNotFoundError):  # its writer was alive, or another one tidies
+                with suppress(FileNotFoundError):  # its writer is alive, or another process tidies
                     if entry.stat(follow_symlinks=False).st_mtime < before:
                         Path(entry.path).unlink()
                         removed += 1
@@ -207,17 +207,17 @@ class FolderStore:
     def close(self) -> None:
         """See Store."""
 
-    def _look(self, name: str) -> Stored | None:
+    def _stored(self, name: str) -> Stored | None:
         try:
-            found = os.lstat(self._root / name)
+            status = os.lstat(self._root / name)
         except _NOT_THERE:
             return None
-        return Stored(name, found.st_size, found.st_mtime_ns / 1e9) if stat.S_ISREG(found.st_mode) else None
+        return Stored(name, status.st_size, status.st_mtime_ns / 1e9) if stat.S_ISREG(status.st_mode) else None
 
     def _names(self, folder: str) -> Iterator[str]:
         with suppress(*_NOT_THERE):
-            for entry in sorted(found.name for found in (self._root / folder).iterdir()):
-                with suppress(ValueError):  # hidden, or not ours: lost+found
+            for entry in sorted(path.name for path in (self._root / folder).iterdir()):
+                with suppress(ValueError):  # hidden, or foreign: lost+found
                     yield check_name(f"{folder}/{entry}" if folder else entry)
 
     def _write(self, temporary: Path, data: bytes) -> None:
@@ -237,14 +237,14 @@ class FolderStore:
         self._calls.utime(file, ns=(at, at))
 
     def _make_durable(self, folder: Path) -> None:
-        """Make a folder and those above it, and see to it that they outlive a power cut."""
+        """Create a folder and its parents, and make them durable."""
         if folder in self._durable:
             return
         if folder != self._root:
             self._make_durable(folder.parent)
         with suppress(FileExistsError):
             self._calls.mkdir(folder, 0o700)
-        self._sync(folder.parent)  # whoever made it
+        self._sync(folder.parent)  # even if another process created it
         with self._durable_lock:
             self._durable.add(folder)
 
@@ -257,7 +257,7 @@ class FolderStore:
 
     @contextmanager
     def _locked(self, how: int) -> Iterator[None]:
-        """Hold the store's lock. Each holder opens it anew: so threads of one process also exclude each other."""
+        """Hold the store's lock file. Each holder opens it again, so that threads of one process also exclude each other."""
         file = os.open(self._root / ".lock", os.O_RDWR | os.O_CLOEXEC)
         try:
             self._take_lock(file, how)
@@ -277,11 +277,11 @@ class FolderStore:
             except BlockingIOError:
                 if time.monotonic() > ends:
                     raise BlockingIOError(errno.EAGAIN, "another process holds its lock") from None
-            time.sleep(LOCK_LOOK_SECONDS)
+            time.sleep(LOCK_POLL_SECONDS)
 
 
 @contextmanager
-def _told(operation: str, name: str) -> Iterator[Any]:
+def _translated_errors(operation: str, name: str) -> Iterator[Any]:
     try:
         yield
     except OSError as error:

@@ -1,39 +1,37 @@
-"""Collection: removing what no live image needs, while others publish, read and delete.
+"""Garbage collection: removes what no live image needs, while others publish, read and delete.
 
 Why nothing that is needed is removed. Let g = MIN_GRACE_SECONDS, G >= g the grace of this collection, t its `now`.
 
-1. A writer puts chunks, then the manifest, then the caller registers the manifest's digest: from then on `live` names it. A
-   chunk that is there already is not put again, but refreshed when it is older than g/2 (`hold`). When the writer finishes, at
-   time f, it looks after everything once more if it has been at work for longer than g/4. So at f, everything that the
-   manifest needs, itself included, was put or refreshed later than f - 3g/4.
-2. The caller registers the digest before `register_before` = f + g/8, or asks for another time with `renew`.
+1. A writer puts chunks, then the manifest; then the caller registers the manifest's digest, and from then on `live` names it. A
+   chunk that is in the store already is not put again, but refreshed when it is older than g/2 (`gc_guard`). When the writer
+   finishes, at time f, it checks and refreshes everything once more if it has worked for longer than g/4. So at f, everything
+   that the manifest needs, itself included, was put or refreshed later than f - 3g/4.
+2. The caller registers the digest before `register_before` = f + g/8, or gets a new time with `renew`.
 3. The collection reads t, then `live`, then lists, and removes only what was modified before t - G <= t - g and is not
    needed by what `live` named. Take an object that it removes, and an image that needs it. By 1, f - 3g/4 < t - g, that is
-   t > f + g/4.
-   The image was registered before f + g/8, and `live` was read after t: so `live` named it, unless it had been taken out again,
-   and then it is not needed. The g/8 between is for clocks that differ: up to 450 s between machines and store.
-4. Looking at the age of an object and removing it are one step in memory and in a folder, so a writer that refreshes it in
-   between either comes first, and it stays, or finds it gone, and puts it again. On S3 they are two requests, the second of
-   which takes effect at most `settle_seconds` after the first. There a collection announces itself (`announce`). A writer
-   that is about to finish looks again for what it had found put or refreshed only lately, and waits for `settle_seconds`
-   before if there is an announcement; if something is gone, the writer fails (Lost) and the disk is written again. The
-   announcement also keeps a second collection away, which could remove, for the first one's reason, what was put again.
-5. An image that was taken out of `live` can be registered again only after `renew`, which is a writer in the sense of 1.
-   `live` is read a second time before anything is removed, so that an image which came back in between is spared.
+   t > f + g/4. The image was registered before f + g/8, and `live` was read after t: so `live` named it, unless it had been
+   removed again, and then it is not needed. The g/8 between is for clocks that differ: up to 450 s between machines and store.
+4. Checking the age of an object and removing it are one step in memory and in a folder. A writer that refreshes it concurrently
+   either does so first, and it stays, or finds it removed, and puts it again. On S3 they are two requests, the second of
+   which takes effect at most `settle_seconds` after the first. There a collection puts a marker (`gc_marker`). A writer
+   that is about to finish checks again what it had found put or refreshed only recently, and waits for `settle_seconds`
+   before if there is a marker; if something is gone, the writer fails (Lost) and the disk is written again. The
+   marker also keeps a second collection away, which could remove, for the first one's reason, what was put again.
+5. An image that was removed from `live` can be registered again only after `renew`, which is a writer in the sense of 1.
+   `live` is read a second time before anything is removed, so that an image which was registered again in between is spared.
 6. A clock that steps, forward or back, changes nothing in 1 to 3 where writer, store and collection have the same clock: ages
-   before and after the step are taken with it. After a step forward everything looks older, so a writer refreshes it once
+   before and after the step are measured with it. After a step forward everything looks older, so a writer refreshes it once
    more, or finds it gone and fails (Lost). Clocks that differ by more than 450 s need a larger grace; the default has room for
    hours.
-7. If `live` cannot be read, or a live manifest is missing or damaged, nothing is removed: what it needs is not known.
+7. If `live` cannot be read, or a live manifest is missing or damaged, nothing is removed: what it needs is unknown.
+8. What `recently_live` names stays, too, as long as its manifest can be read: the bytes of images that were removed from
+   `live` less than the grace ago. So a download that had begun ends, and the image can be registered again. It only adds to
+   what stays, and 1 to 7 do not depend on it.
 
-8. What `lately` names stays, too, as long as its manifest can be read: the bytes of images that were taken out of `live` less
-   than the grace ago. So a download that had begun ends, and the image can be registered again. It only adds to what stays, and
-   1 to 7 do not rest on it.
+The same holds for a store with a longer g, if all of its writers and collections use that one: a place of backups has one.
 
-The same holds for a store with a longer g, if all of its writers and collections keep to that one: a place of backups has one.
-
-Manifests go before their chunks, so that a collection which is cut short leaves no manifest without its chunks. What is
-not removed today, because it is young or the collection died, is removed another day. Removing twice does no harm.
+Manifests are removed before their chunks, so that an interrupted collection leaves no manifest without its chunks. What is not
+removed now, because it is young or the collection died, is removed by a later collection. Removing twice does no harm.
 """
 
 from __future__ import annotations
@@ -59,40 +57,40 @@ from phimage.chunks.prefetch import prefetch
 from phimage.chunks.store import Store, Stored
 
 GRACE_SECONDS = 24 * 3600.0
-"""So long an interrupted publication finds its chunks again."""
+"""The default grace: an interrupted publication finds its chunks again for this long."""
 
-Live = Callable[[], Iterable[ManifestDigest]]
-"""Names every manifest that must stay; asked more than once, and must answer from the present each time."""
+LiveManifests = Callable[[], Iterable[ManifestDigest]]
+"""Returns every manifest that must stay. Called more than once; each call returns the present state."""
 
-Approve = Callable[["Report"], None]
-"""Called with what is about to be removed; raises to keep everything."""
+Approve = Callable[["GcReport"], None]
+"""Receives the planned removal. An exception keeps everything."""
 
-_AT_ONCE = 8
+_CONCURRENCY = 8
 _BATCH = 1000
 
 
-class Report(Struct, frozen=True):
-    """What a collection found and did; with `dry_run`, what it would have done."""
+class GcReport(Struct, frozen=True):
+    """The result of a collection; with `dry_run`, what it would have done."""
 
-    objects: int  # chunks and manifests that were in the store
+    objects: int  # chunks and manifests in the store before
     bytes: int  # their bytes
     live_manifests: int
     live_chunks: int
     removed_manifests: int
     removed_chunks: int
     removed_bytes: int
-    young: int  # objects that nothing live needs, and that are in their grace, or were needed less than the grace ago
-    leftovers: int  # of dead writers
+    young: int  # objects that nothing live needs, but that are within their grace, or were needed less than the grace ago
+    leftovers: int  # unfinished objects of dead writers
     dry_run: bool
 
     @property
     def removed(self) -> int:
-        """Chunks and manifests together."""
+        """The number of removed chunks and manifests."""
         return self.removed_manifests + self.removed_chunks
 
 
 class _Needed:
-    """What live images need."""
+    """The objects that some images need."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -100,19 +98,19 @@ class _Needed:
         self.chunks: set[ChunkDigest] = set()
 
     def add(self, live: Iterable[ManifestDigest]) -> None:
-        """Raises BadManifest."""
+        """Add what images need. Raises BadManifest."""
         for digest in set(live) - self.manifests:
             self.chunks.update(chunk for _, chunk in load_manifest(self._store, digest).stored())
             self.manifests.add(digest)
 
     def add_readable(self, live: Iterable[ManifestDigest]) -> None:
-        """The same, without manifests that are missing or damaged: their images cannot be read any more."""
+        """Add what images need, except for missing or damaged manifests, whose images are unreadable."""
         for digest in live:
             with suppress(BadManifest):
                 self.add([digest])
 
     def has(self, name: str) -> bool:
-        """Whether an object must stay. What is neither a chunk nor a manifest is nobody's business here."""
+        """Whether an object must stay. Objects other than chunks and manifests always stay."""
         digest = digest_of_name(name)
         if digest is None:
             return True
@@ -121,34 +119,33 @@ class _Needed:
         return ChunkDigest(bytes.fromhex(digest)) in self.chunks
 
 
-def collect(
+def collect_garbage(
     store: Store,
-    live: Live,
+    live: LiveManifests,
     *,
     now: float,
     grace_seconds: float = GRACE_SECONDS,
     dry_run: bool = False,
     approve: Approve = lambda planned: None,
     sleep: Callable[[float], None] = time.sleep,
-    lately: Live = tuple,
-) -> Report:
-    """Remove what no live image needs and what is older than the grace. Safe at any time, and to repeat.
+    recently_live: LiveManifests = tuple,
+) -> GcReport:
+    """Remove objects that no live image needs and that are older than the grace. Safe at any time; may be repeated.
 
-    `lately` names the manifests that were live less than the grace ago; what they need counts as young.
-
-    `now` is read from the clock by the caller, before this call. `approve` is called before anything is removed. Raises
-    BadManifest for a live image without manifest, StoreFailure (`busy` on S3 while another collection is under way), and
-    ValueError for a grace that writers do not reckon with.
+    `recently_live` returns the manifests that were live less than the grace ago; what they need counts as young. The caller
+    reads `now` from the clock before this call. `approve` is called before anything is removed. Raises BadManifest for a live
+    image without a manifest, StoreFailure (`busy` on S3 while another collection runs), and ValueError for a grace shorter than
+    writers rely on.
     """
     if grace_seconds < MIN_GRACE_SECONDS:
-        raise ValueError(f"a grace of {grace_seconds:g} s: writers rely on {MIN_GRACE_SECONDS:g} s")
+        raise ValueError(f"a grace of {grace_seconds:g} s is too short: writers rely on {MIN_GRACE_SECONDS:g} s")
     before = now - grace_seconds
     needed, kept = _Needed(store), _Needed(store)
     needed.add(live())
-    kept.add_readable(lately())
-    found: dict[str, list[Stored]] = {MANIFESTS: [], CHUNKS: []}
+    kept.add_readable(recently_live())
+    candidates: dict[str, list[Stored]] = {MANIFESTS: [], CHUNKS: []}
     objects = size = young = 0
-    for folder, garbage in found.items():
+    for folder, garbage in candidates.items():
         for stored in store.list(folder):
             objects, size = objects + 1, size + stored.size
             if needed.has(stored.name):
@@ -158,14 +155,14 @@ def collect(
             else:
                 young += 1
     needed.add(live())
-    kept.add_readable(lately())
+    kept.add_readable(recently_live())
     removed = {
         folder: [stored for stored in garbage if not (needed.has(stored.name) or kept.has(stored.name))]
-        for folder, garbage in found.items()
+        for folder, garbage in candidates.items()
     }
 
-    def report(removed: dict[str, list[Stored]], leftovers: int) -> Report:
-        return Report(
+    def report(removed: dict[str, list[Stored]], leftovers: int) -> GcReport:
+        return GcReport(
             objects=objects,
             bytes=size,
             live_manifests=len(needed.manifests),
@@ -182,19 +179,19 @@ def collect(
         return report(removed, 0)
     approve(report(removed, 0))
     if any(removed.values()):
-        announcement = GcMarker(store, now, sleep)
-        announcement.begin()
-        removed = {folder: _remove(store, garbage, before, announcement) for folder, garbage in removed.items()}
-        announcement.end()
+        marker = GcMarker(store, now, sleep)
+        marker.begin()
+        removed = {folder: _remove(store, garbage, before, marker) for folder, garbage in removed.items()}
+        marker.end()
     return report(removed, store.tidy(before))
 
 
-def _remove(store: Store, garbage: list[Stored], before: float, announcement: GcMarker) -> list[Stored]:
-    """What was removed; what was refreshed meanwhile stays."""
+def _remove(store: Store, garbage: list[Stored], before: float, marker: GcMarker) -> list[Stored]:
+    """Remove objects and return the removed ones. Objects refreshed meanwhile stay."""
     removed = []
     for first in range(0, len(garbage), _BATCH):
-        announcement.repeat()
+        marker.renew()
         batch = garbage[first : first + _BATCH]
-        gone = prefetch(lambda stored: store.delete(stored.name, before), batch, _AT_ONCE)
-        removed += [stored for stored, was_removed in zip(batch, gone, strict=True) if was_removed]
+        results = prefetch(lambda stored: store.delete(stored.name, before), batch, _CONCURRENCY)
+        removed += [stored for stored, was_removed in zip(batch, results, strict=True) if was_removed]
     return removed

@@ -1,8 +1,8 @@
-"""Relying on objects that are already there, while a collection may run.
+"""A guard over objects that are in the store already, for writers that rely on them while a garbage collection may run.
 
-With g = MIN_GRACE_SECONDS, or a longer grace that every collection of the store keeps: whoever relies on an object at time u
-has seen or made its modification time at least u - g/2, and `register_before` says until when what relies on it must be
-registered (named by `collect`'s `live`). `collect` has the proof.
+With g = MIN_GRACE_SECONDS, or a longer grace that every collection of the store uses: a writer that relies on an object at time
+u has seen or set its modification time to at least u - g/2. A manifest that needs the object must be registered, that is named
+by the collection's `live`, before `register_before`. `gc.py` has the proof.
 """
 
 from __future__ import annotations
@@ -19,23 +19,22 @@ from phimage.chunks.prefetch import prefetch
 from phimage.chunks.store import Store, Stored
 
 OLD_SECONDS = MIN_GRACE_SECONDS / 2
-"""What is found older than this is refreshed."""
+"""Objects older than this are refreshed."""
 
 REPEAT_SECONDS = MIN_GRACE_SECONDS / 4
-"""Who has relied on objects for longer than this looks after all of them once more."""
+"""A guard older than this checks and refreshes all of its objects once more."""
 
 REGISTER_SECONDS = MIN_GRACE_SECONDS / 8
-"""What was looked after stays at least this long; as much again is left for clocks that differ."""
-
+"""Checked objects stay at least this long; as much again is reserved for clocks that differ."""
 
 RECENT_SECONDS = MIN_GRACE_SECONDS / 4
-"""What was put or refreshed less than this ago may still be in somebody's hands: another writer's, or a collection's."""
+"""Another writer or a collection may still be working on objects put or refreshed less than this ago."""
 
-_AT_ONCE = 8
+_CONCURRENCY = 8
 
 
 class GcGuard:
-    """Objects of a store that are relied upon. Safe to use from several threads."""
+    """The objects that one writer relies on. Thread-safe."""
 
     def __init__(
         self,
@@ -44,10 +43,12 @@ class GcGuard:
         sleep: Callable[[float], None] = time.sleep,
         grace: float = MIN_GRACE_SECONDS,
     ) -> None:
-        """`grace`: no collection of this store removes what was put or refreshed less than so many seconds ago. The times above
-        are those of the least grace, and grow with it."""
-        longer = grace / MIN_GRACE_SECONDS
-        self._old, self._repeat, self._register = OLD_SECONDS * longer, REPEAT_SECONDS * longer, REGISTER_SECONDS * longer
+        """`grace`: no collection of this store removes objects put or refreshed less than so many seconds ago.
+
+        The constants above are for the min grace, and scale with it.
+        """
+        factor = grace / MIN_GRACE_SECONDS
+        self._old, self._repeat, self._register = OLD_SECONDS * factor, REPEAT_SECONDS * factor, REGISTER_SECONDS * factor
         self._store = store
         self._now = now
         self._sleep = sleep
@@ -56,62 +57,61 @@ class GcGuard:
         self._recent: set[str] = set()
 
     def ensure(self, name: str) -> bool:
-        """Rely on an object if it is there; False if it is not."""
-        found = self._store.refresh(name, self._now() - self._old)
-        return found is not None and self._note(found)
+        """Rely on an object, if it is in the store. Returns whether it is."""
+        stored = self._store.refresh(name, self._now() - self._old)
+        return stored is not None and self._note(stored)
 
-    def ensure_listed(self, found: Stored) -> bool:
-        """The same for an object of a listing that was made after this hold: a young one costs no call."""
-        return self._note(found) if found.modified >= self._now() - self._old else self.ensure(found.name)
+    def ensure_listed(self, stored: Stored) -> bool:
+        """Like `ensure`, for an object of a listing made after this guard: a young one costs no call."""
+        return self._note(stored) if stored.modified >= self._now() - self._old else self.ensure(stored.name)
 
-    def _note(self, found: Stored) -> bool:
-        if found.modified > self._now() - RECENT_SECONDS:
+    def _note(self, stored: Stored) -> bool:
+        if stored.modified > self._now() - RECENT_SECONDS:
             with self._lock:
-                self._recent.add(found.name)
+                self._recent.add(stored.name)
         return True
 
     def confirm(self, names: Callable[[], Iterable[str]]) -> float:
-        """All of it is there, durable, and stays: until the time that is returned, and as long as it is live. Raises Lost.
+        """Check that all objects are in the store, durable, and stay until the returned time, or as long as they are live.
 
-        `names` gives everything relied upon, put or found; it is only asked when the work took long.
+        `names` returns every object, put or relied on; it is called only when the work took long. Raises Lost.
         """
-        finished_at = asked_at = self._now()
+        finished_at = checked_at = self._now()
         if finished_at - self._begun > self._repeat:
             self._require(self.ensure, names())
-            asked_at = self._now()
+            checked_at = self._now()
         recent, self._recent = self._recent, set()
         self._store.sync(recent)
         if recent and self._store.settle_seconds:
             if gc_is_running(self._store):
-                self._sleep(max(0.0, asked_at + self._store.settle_seconds - self._now()))
+                self._sleep(max(0.0, checked_at + self._store.settle_seconds - self._now()))
             self._require(lambda name: self._store.find(name) is not None, recent)
         return finished_at + self._register
 
-    def _require(self, there: Callable[[str], bool], names: Iterable[str]) -> None:
+    def _require(self, present: Callable[[str], bool], names: Iterable[str]) -> None:
         known = list(names)
-        for name, found in zip(known, prefetch(there, known, _AT_ONCE), strict=True):
-            if not found:
+        for name, is_present in zip(known, prefetch(present, known, _CONCURRENCY), strict=True):
+            if not is_present:
                 raise Lost(name)
 
 
 def renew(
     store: Store, digest: ManifestDigest, now: Callable[[], float] = time.time, sleep: Callable[[float], None] = time.sleep
 ) -> tuple[Manifest, float]:
-    """Rely on an image that is in the store but perhaps no longer live, before it is registered again.
+    """Check and refresh an image's objects, before an image that may no longer be live is registered again.
 
-    Returns its manifest and the time before which it must be registered. Raises BadManifest if it, or any chunk of it,
-    is gone.
+    Returns its manifest and the time before which it must be registered. Raises BadManifest if the manifest or a chunk is gone.
     """
-    hold = GcGuard(store, now, sleep)
+    guard = GcGuard(store, now, sleep)
     own = manifest_name(digest)
-    if not hold.ensure(own):
+    if not guard.ensure(own):
         raise BadManifest(digest, "it is not in the store")
     manifest = load_manifest(store, digest)
     chunks = {chunk_name(chunk) for _, chunk in manifest.stored()}
     for name in chunks:
-        if not hold.ensure(name):
+        if not guard.ensure(name):
             raise BadManifest(digest, f"{name} is not in the store")
     try:
-        return manifest, hold.confirm(lambda: [own, *chunks])
+        return manifest, guard.confirm(lambda: [own, *chunks])
     except Lost as lost:
         raise BadManifest(digest, f"{lost.name} is not in the store") from lost

@@ -1,4 +1,4 @@
-"""Names in the store, and the numbers of the format (docs/store-format.md)."""
+"""The names of objects in the store, and the numbers of the format (docs/store-format.md)."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ ManifestDigest = NewType("ManifestDigest", str)
 """SHA-256 of a manifest's bytes, in hexadecimal: the name of an image's bytes."""
 
 CHUNK_SIZE = 1 << 20
-"""Bytes of a chunk in new manifests; chosen by measurement (docs/store-format.md)."""
+"""The chunk size of new manifests in bytes, chosen by measurement (docs/store-format.md)."""
 
 MIN_CHUNK_SIZE = 64 << 10
 MAX_CHUNK_SIZE = 16 << 20
 MAX_DISK_SIZE = 64 << 40
 MAX_CHUNKS = 2_000_000
-"""How many chunks that are not zeros a manifest may name: its bytes stay below what a store keeps in one object."""
+"""The max non-zero chunks of a manifest, so that it fits into one object of a store."""
 
 CHUNKS = "chunks"
 MANIFESTS = "manifests"
@@ -30,31 +30,31 @@ SWEEPS = "sweeps"
 INSTALLATION = "installation"
 
 MIN_GRACE_SECONDS = 3600.0
-"""No collection removes what was put or refreshed less than this ago; writers rely on it (`collect`)."""
+"""No garbage collection removes objects put or refreshed less than this ago; writers rely on it (see `gc.py`)."""
 
 _HEXADECIMAL = re.compile(r"[0-9a-f]{64}")
 
 
 def chunk_name(digest: ChunkDigest) -> str:
-    """Where a chunk is kept."""
+    """The object name of a chunk."""
     text = digest.hex()
     return f"{CHUNKS}/{text[:2]}/{text}"
 
 
 def manifest_name(digest: ManifestDigest) -> str:
-    """Where a manifest is kept. Raises ValueError if that is no digest."""
+    """The object name of a manifest. Raises ValueError for an invalid digest."""
     if not _HEXADECIMAL.fullmatch(digest):
         raise ValueError(f"{digest!r} is not a SHA-256 in hexadecimal")
     return f"{MANIFESTS}/{digest[:2]}/{digest}"
 
 
 def quarantine_name(digest: ChunkDigest) -> str:
-    """Where a damaged chunk is put aside."""
+    """The object name of a damaged chunk in quarantine."""
     return f"{QUARANTINE}/{digest.hex()}"
 
 
 def digest_of_name(name: str) -> str | None:
-    """The hexadecimal digest in the name of a chunk or a manifest, None for other names."""
+    """The hexadecimal digest in the object name of a chunk or a manifest, None for other names."""
     folder, _, rest = name.partition("/")
     shard, _, text = rest.partition("/")
     if folder in (CHUNKS, MANIFESTS) and _HEXADECIMAL.fullmatch(text) and text[:2] == shard:
@@ -63,5 +63,5 @@ def digest_of_name(name: str) -> str | None:
 
 
 def chunk_count(size: int, chunk_size: int) -> int:
-    """How many chunks a disk has; the last may be short."""
+    """The number of chunks of a disk; the last one may be shorter."""
     return -(-size // chunk_size)

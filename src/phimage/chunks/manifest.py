@@ -1,4 +1,4 @@
-"""The manifest: what an image's bytes are. One disk and the same facts give the same bytes, named by their SHA-256."""
+"""Manifests: the list of a disk's chunks. The same disk and facts give the same bytes, whose SHA-256 is the manifest's name."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ _MAX_FACTS_BYTES = 1 << 20
 
 
 class Run(Struct, frozen=True):
-    """Chunks in a row that are stored; between runs there are zeros."""
+    """A run of stored chunks; between runs there are zeros."""
 
-    first: int  # index of its first chunk
+    first: int  # the index of its first chunk
     digests: bytes  # 32 bytes for each chunk
 
     @property
@@ -45,7 +45,7 @@ class Run(Struct, frozen=True):
 
 
 class Manifest(Struct, frozen=True):
-    """A raw disk as chunks, and what its publisher keeps with it."""
+    """A raw disk as chunks, and the facts that its publisher stores with it."""
 
     size: int  # bytes of the raw disk
     chunk_size: int  # bytes of each chunk; the last one may be shorter
@@ -55,7 +55,7 @@ class Manifest(Struct, frozen=True):
 
     @property
     def count(self) -> int:
-        """How many chunks the disk has, zeros included."""
+        """The number of chunks of the disk, including zeros."""
         return chunk_count(self.size, self.chunk_size)
 
     def length(self, index: int) -> int:
@@ -63,7 +63,7 @@ class Manifest(Struct, frozen=True):
         return min(self.chunk_size, self.size - index * self.chunk_size)
 
     def chunk(self, index: int) -> ChunkDigest | None:
-        """A chunk's digest, None if it is all zeros."""
+        """The digest of a chunk, None for zeros."""
         before = bisect_right(self.runs, index, key=lambda run: run.first)
         if not before or index >= self.runs[before - 1].stop:
             return None
@@ -72,7 +72,7 @@ class Manifest(Struct, frozen=True):
         return ChunkDigest(run.digests[begins : begins + _DIGEST_BYTES])
 
     def stored(self) -> Iterator[tuple[int, ChunkDigest]]:
-        """Every chunk that is stored, with its index; a chunk that the disk has twice comes twice."""
+        """Every stored chunk with its index. A chunk that the disk has twice is returned twice."""
         for run in self.runs:
             for at in range(0, len(run.digests), _DIGEST_BYTES):
                 yield run.first + at // _DIGEST_BYTES, ChunkDigest(run.digests[at : at + _DIGEST_BYTES])
@@ -90,13 +90,13 @@ class _Document(Struct, frozen=True, forbid_unknown_fields=True):
 def build(
     size: int, chunk_size: int, disk: DiskDigest, chunks: Iterable[ChunkDigest | int], facts: Mapping[str, Any]
 ) -> Manifest:
-    """A manifest of chunks in order, each a digest or a number of chunks of zeros. Raises ValueError."""
+    """Build a manifest from chunks in order, each a digest or a number of chunks of zeros. Raises ValueError."""
     if not MIN_CHUNK_SIZE <= chunk_size <= MAX_CHUNK_SIZE or chunk_size & (chunk_size - 1):
         raise ValueError(f"chunks of {chunk_size} bytes; they have a power of two from {MIN_CHUNK_SIZE} to {MAX_CHUNK_SIZE}")
     if not 1 <= size <= MAX_DISK_SIZE:
         raise ValueError(f"a disk of {size} bytes; it has from 1 to {MAX_DISK_SIZE}")
     if len(disk) != 2 * _DIGEST_BYTES or disk.strip("0123456789abcdef"):
-        raise ValueError("the disk's digest is no SHA-256 in hexadecimal")
+        raise ValueError("the disk's digest is not a SHA-256 in hexadecimal")
     count = chunk_count(size, chunk_size)
     runs, index, stored = [], 0, 0
     open_run: bytearray | None = None
@@ -111,7 +111,7 @@ def build(
         else:
             length = min(chunk_size, size - index * chunk_size)
             if len(chunk) != _DIGEST_BYTES or (length > 0 and chunk == zero_digest(length)):
-                raise ValueError(f"chunk {index} is named wrongly")
+                raise ValueError(f"chunk {index} has an invalid digest")
             open_run = bytearray() if open_run is None else open_run
             open_run += chunk
             index, stored = index + 1, stored + 1
@@ -126,7 +126,7 @@ def build(
 
 
 def encode(manifest: Manifest) -> bytes:
-    """The one way to write a manifest: JSON with sorted keys, without spaces, UTF-8."""
+    """The canonical bytes of a manifest: JSON with sorted keys, without spaces, UTF-8."""
     chunks: list[str | int] = []
     index = 0
     for run in manifest.runs:
@@ -142,7 +142,7 @@ def encode(manifest: Manifest) -> bytes:
 
 
 def decode(data: bytes) -> Manifest:
-    """A manifest from its bytes. Whatever `encode` would write in any other way is refused: raises ValueError."""
+    """Parse a manifest. Raises ValueError unless the bytes are canonical, that is as `encode` writes them."""
     try:
         document = msgspec.json.decode(data, type=_Document)
     except (msgspec.DecodeError, RecursionError) as error:
@@ -152,17 +152,17 @@ def decode(data: bytes) -> Manifest:
     chunks = (chunk if isinstance(chunk, int) else ChunkDigest(bytes.fromhex(chunk)) for chunk in document.chunks)
     manifest = build(document.size, document.chunk_size, DiskDigest(document.sha256), chunks, document.facts)
     if encode(manifest) != data:
-        raise ValueError("it is not written in the one canonical way")
+        raise ValueError("its bytes are not in canonical form")
     return manifest
 
 
 def digest_of(data: bytes) -> ManifestDigest:
-    """The name of a manifest with these bytes."""
+    """The digest of a manifest with these bytes."""
     return ManifestDigest(sha256(data).hexdigest())
 
 
 def load_manifest(store: Store, digest: ManifestDigest) -> Manifest:
-    """A manifest from the store. Raises BadManifest if it is missing or damaged."""
+    """Load a manifest from the store. Raises BadManifest if it is missing or damaged."""
     try:
         data = store.get(manifest_name(digest))
         if digest_of(data) != digest:
@@ -175,7 +175,7 @@ def load_manifest(store: Store, digest: ManifestDigest) -> Manifest:
 
 
 def _check_facts(facts: Mapping[str, Any]) -> None:
-    """Only what every JSON program writes and reads in the same way."""
+    """Allow only JSON that every program reads and writes identically."""
     _check_fact(facts, 0)
     if len(msgspec.json.encode(facts)) > _MAX_FACTS_BYTES:
         raise ValueError(f"facts of more than {_MAX_FACTS_BYTES} bytes")

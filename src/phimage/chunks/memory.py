@@ -1,4 +1,4 @@
-"""A store in memory: for tests and for trying things out. It keeps the contract as the others do."""
+"""A store in memory, for tests and trials. It implements the same contract as the others."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class _Held(Struct, frozen=True):
 
 
 class MemoryStore:
-    """Durable as long as the process."""
+    """Objects in memory. They last as long as the process."""
 
     settle_seconds = 0.0
 

@@ -1,7 +1,7 @@
-"""A store in a bucket of any S3.
+"""A store in a bucket of any S3 object store.
 
-An object is always put with one request, so no upload is ever half done on the server. Every request ends within a
-minute; those that remove by age end within seconds and are never repeated, which is what `settle_seconds` rests on.
+An object is always put with one request, so the server never holds an unfinished upload. Every request ends within a minute;
+removals by age end within seconds and are never retried, which `settle_seconds` relies on.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ from obstore.store import S3Store as Remote
 from phimage.chunks.errors import Absent, Reason, StoreFailure
 from phimage.chunks.store import MAX_OBJECT_BYTES, Stored, check_name, check_prefix
 
-if TYPE_CHECKING:  # they exist for type checkers only
+if TYPE_CHECKING:  # obstore defines them for type checkers only
     from obstore.store import ClientConfig, S3Config
 
 REQUEST_SECONDS = 60
 DELETE_SECONDS = 5
 CONNECT_SECONDS = 5
-_ROUNDED_SECONDS = 1.0  # S3 tells whole seconds, cut off
+_ROUNDED_SECONDS = 1.0  # S3 truncates times to whole seconds
 _PAGE = 1000
 _STATUS = re.compile(r"status code: (\d{3})")
 _REASONS: dict[str, Reason] = {"401": "not permitted", "403": "not permitted", "507": "no space"}
 _PASSING_STATUS = frozenset({"408", "429", "500", "502", "503", "504"})
 
 
-class Place(Struct, frozen=True):
-    """Where a store is. What is empty is taken from the AWS_* variables, as every S3 client does."""
+class BucketAddress(Struct, frozen=True):
+    """The address of a store. Empty fields come from the AWS_* variables, as in every S3 client."""
 
     bucket: str
     prefix: str = ""
@@ -46,7 +46,7 @@ class Place(Struct, frozen=True):
 
 
 class Credentials(Struct, frozen=True):
-    """Keys that are given by hand instead of by AWS_* variables."""
+    """Explicit keys, instead of the AWS_* variables."""
 
     access_key: str
     secret_key: str
@@ -56,12 +56,14 @@ class Credentials(Struct, frozen=True):
 
 
 class S3Store:
-    """Objects under a prefix of a bucket. The bucket must exist. Opening asks nothing of the server."""
+    """Objects under a prefix of a bucket, which must exist. The constructor sends no request."""
 
-    settle_seconds = 20.0  # DELETE_SECONDS for the client, the rest for a request that the server still has in hand
+    settle_seconds = 20.0  # DELETE_SECONDS for the client, the rest for a request that the server is still processing
 
-    def __init__(self, place: Place, credentials: Credentials | None = None, request_seconds: float = REQUEST_SECONDS) -> None:
-        self._place = place
+    def __init__(
+        self, address: BucketAddress, credentials: Credentials | None = None, request_seconds: float = REQUEST_SECONDS
+    ) -> None:
+        self._place = address
         self._remote = self._client(credentials, request_seconds)
         self._impatient = self._client(credentials, min(DELETE_SECONDS, request_seconds))
 
@@ -83,7 +85,7 @@ class S3Store:
             prefix=self._place.prefix or None,
             config=config,
             client_options=options,
-            retry_config={"max_retries": 0},  # `wrap.retrying` repeats, where that is safe
+            retry_config={"max_retries": 0},  # `decorators.retrying` retries, where that is safe
         )
 
     def put(self, name: str, data: bytes) -> None:
@@ -91,13 +93,13 @@ class S3Store:
         check_name(name)
         if len(data) > MAX_OBJECT_BYTES:
             raise StoreFailure("put", name, "too large")
-        with _told("put", name):
+        with _translated_errors("put", name):
             obstore.put(self._remote, name, data, use_multipart=False)
 
     def get(self, name: str) -> bytes:
         """See Store."""
         check_name(name)
-        with _told("get", name, absent=True):
+        with _translated_errors("get", name, absent=True):
             answer = obstore.get(self._remote, name)
             if answer.meta["size"] > MAX_OBJECT_BYTES:
                 raise StoreFailure("get", name, "too large")
@@ -108,21 +110,21 @@ class S3Store:
         return self._look("find", self._remote, check_name(name))
 
     def refresh(self, name: str, since: float) -> Stored | None:
-        """See Store. S3 does not copy an object onto itself, so the copy goes out and back, inside the server."""
-        found = self._look("refresh", self._remote, check_name(name))
-        if found is None or found.modified >= since:
-            return found
+        """See Store. S3 does not copy an object onto itself, so it is copied aside and back, inside the server."""
+        stored = self._look("refresh", self._remote, check_name(name))
+        if stored is None or stored.modified >= since:
+            return stored
         aside = f".tmp/{secrets.token_hex(16)}"
         try:
-            with _told("refresh", name, absent=True):
+            with _translated_errors("refresh", name, absent=True):
                 obstore.copy(self._remote, name, aside)
         except Absent:
             return None
         try:
-            with _told("refresh", name):
+            with _translated_errors("refresh", name):
                 obstore.copy(self._remote, aside, name)
         finally:
-            with suppress(StoreFailure), _told("refresh", name):  # else `tidy` finds it
+            with suppress(StoreFailure), _translated_errors("refresh", name):  # otherwise `tidy` removes it
                 obstore.delete(self._remote, aside)
         return self._look("refresh", self._remote, name)
 
@@ -131,12 +133,12 @@ class S3Store:
         check_name(name)
         if before is not None:
             asked_at = time.monotonic()
-            found = self._look("delete", self._impatient, name)
-            if found is None:
+            stored = self._look("delete", self._impatient, name)
+            if stored is None:
                 return True
-            if found.modified >= before or time.monotonic() - asked_at > DELETE_SECONDS:
-                return False  # or this process stood still since, and what it has seen means nothing any more
-        with _told("delete", name), suppress(FileNotFoundError):
+            if stored.modified >= before or time.monotonic() - asked_at > DELETE_SECONDS:
+                return False  # young, or the check is outdated because this process was paused
+        with _translated_errors("delete", name), suppress(FileNotFoundError):
             obstore.delete(self._impatient, name)
         return True
 
@@ -144,7 +146,7 @@ class S3Store:
         """See Store."""
         check_prefix(prefix)
         for path, size, modified in self._pages(prefix or None):
-            with suppress(ValueError):  # hidden, or not ours
+            with suppress(ValueError):  # hidden, or foreign
                 yield Stored(check_name(path), size, modified)
 
     def sync(self, names: Iterable[str]) -> None:
@@ -160,49 +162,49 @@ class S3Store:
         return None
 
     def tidy(self, before: float) -> int:
-        """See Store. Only a refresh leaves anything; uploads in parts, which would, are never begun."""
+        """See Store. Only refreshes leave objects; multipart uploads, which would too, are never used."""
         left = [path for path, _, modified in self._pages(".tmp") if modified < before]
         for path in left:
-            with _told("tidy", path), suppress(FileNotFoundError):
+            with _translated_errors("tidy", path), suppress(FileNotFoundError):
                 obstore.delete(self._remote, path)
         return len(left)
 
     def describe(self) -> str:
         """See Store."""
-        place = "/".join(part for part in (self._place.bucket, self._place.prefix) if part)
-        return f"s3://{place}" + (f" at {self._place.endpoint}" if self._place.endpoint else "")
+        address = "/".join(part for part in (self._place.bucket, self._place.prefix) if part)
+        return f"s3://{address}" + (f" at {self._place.endpoint}" if self._place.endpoint else "")
 
     def close(self) -> None:
         """See Store."""
 
     def _look(self, operation: str, client: Remote, name: str) -> Stored | None:
         try:
-            with _told(operation, name, absent=True):
-                found = obstore.head(client, name)
+            with _translated_errors(operation, name, absent=True):
+                meta = obstore.head(client, name)
         except Absent:
             return None
-        return Stored(name, found["size"], found["last_modified"].timestamp() + _ROUNDED_SECONDS)
+        return Stored(name, meta["size"], meta["last_modified"].timestamp() + _ROUNDED_SECONDS)
 
     def _pages(self, prefix: str | None) -> Iterator[tuple[str, int, float]]:
         pages = iter(obstore.list(self._remote, prefix, chunk_size=_PAGE))
         while True:
-            with _told("list", prefix or ""):
+            with _translated_errors("list", prefix or ""):
                 page = next(pages, None)
             if page is None:
                 return
-            for found in page:
-                yield found["path"], found["size"], found["last_modified"].timestamp() + _ROUNDED_SECONDS
+            for meta in page:
+                yield meta["path"], meta["size"], meta["last_modified"].timestamp() + _ROUNDED_SECONDS
 
 
 @contextmanager
-def _told(operation: str, name: str, *, absent: bool = False) -> Iterator[None]:
-    """`absent`: a 404 speaks of the object; otherwise, and when S3 says so, of the bucket."""
+def _translated_errors(operation: str, name: str, *, absent: bool = False) -> Iterator[None]:
+    """Turn errors into StoreFailure. With `absent` a 404 means the object, otherwise, and when S3 says so, the bucket."""
     try:
         yield
     except FileNotFoundError as error:
         if absent and "NoSuchBucket" not in str(error):
             raise Absent(name) from None
-        raise StoreFailure(operation, name, "refused", "there is no such bucket") from error
+        raise StoreFailure(operation, name, "refused", "the bucket does not exist; create it") from error
     except (PermissionDeniedError, UnauthenticatedError) as error:
         raise StoreFailure(operation, name, "not permitted", _words(error)) from error
     except (BaseError, OSError) as error:

@@ -1,4 +1,4 @@
-"""Working a little ahead of the reader, in order."""
+"""Prefetching: a small thread pool works ahead of the consumer, in order."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ Result = TypeVar("Result")
 
 
 def prefetch(work: Callable[[Item], Result], items: Iterable[Item], limit: int) -> Iterator[Result]:
-    """The results for all items, in their order, with at most `most` being made or waiting at once.
+    """The results of `work` for all items, in order, with at most `limit` in progress or waiting for the consumer.
 
-    An error comes where its result would have come, and ends it. With `most` 0 nothing is done ahead and no thread started.
+    An exception is raised in the place of its result and ends the iteration. With a `limit` of 0 no thread is started and every
+    result is computed when it is consumed.
     """
     if limit < 1:
         yield from map(work, items)
         return
-    pool = ThreadPoolExecutor(limit, thread_name_prefix="phimage-ahead")
+    pool = ThreadPoolExecutor(limit, thread_name_prefix="phimage-prefetch")
     waiting: deque[Future[Result]] = deque()
     try:
         for item in items:

@@ -1,4 +1,4 @@
-"""A disk out of the store. Every chunk is decompressed and hashed before a byte of it is handed out."""
+"""Reading a disk from the store. Every chunk is decompressed and verified before any byte of it is returned."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from phimage.chunks.prefetch import prefetch
 from phimage.chunks.store import Store
 
 AHEAD = 4
-"""How many chunks are made ready while the reader is busy with one."""
+"""How many chunks are prefetched."""
 
 CACHED = 4
-"""How many chunks are kept, for reads of small pieces."""
+"""How many chunks are cached, for small reads."""
 
 
 class DiskReader:
-    """One image's bytes. Safe to use from several threads.
+    """Reads the bytes of one image. Thread-safe.
 
-    Every way to read raises BadChunk for a chunk that is missing, damaged or unreadable, and StoreFailure when asking again
-    may help. What was handed out before is right.
+    Every read raises BadChunk for a missing, damaged or unreadable chunk, and StoreFailure when a retry may help. Bytes
+    returned before are verified.
     """
 
     def __init__(
@@ -35,13 +35,13 @@ class DiskReader:
         manifest: Manifest,
         *,
         cached: int = CACHED,
-        told: Callable[[BadChunk], object] | None = None,
+        on_bad_chunk: Callable[[BadChunk], object] | None = None,
     ) -> None:
-        """`told` hears of every bad chunk, besides the exception: to count and log it."""
+        """`on_bad_chunk` is called with every BadChunk before it is raised, to count and log it."""
         self.manifest = manifest
         self.digest = digest
         self._store = store
-        self._told = told or (lambda _: None)
+        self._on_bad_chunk = on_bad_chunk or (lambda _: None)
         self._cached = cached
         self._cache: OrderedDict[int, bytes] = OrderedDict()
         self._lock = threading.Lock()
@@ -49,7 +49,7 @@ class DiskReader:
 
     @property
     def bad(self) -> int:
-        """How many times a bad chunk was met."""
+        """The number of bad chunks read so far."""
         return self._bad
 
     def chunk(self, index: int) -> bytes:
@@ -57,30 +57,30 @@ class DiskReader:
         return self._raw(index, self._load(index))
 
     def read(self, offset: int, length: int) -> bytes:
-        """A piece of the disk; for small ones, since it is in memory as a whole. Raises ValueError outside the disk."""
+        """A range of the disk as one bytes object, for small ranges. Raises ValueError outside the disk."""
         if offset < 0 or length < 0 or offset + length > self.manifest.size:
             raise ValueError(f"{length} bytes at {offset} are not inside a disk of {self.manifest.size}")
         size = self.manifest.chunk_size
         pieces = []
         for index in range(offset // size, -(-(offset + length) // size) if length else 0):
             begins = index * size
-            pieces.append(self._kept(index)[max(0, offset - begins) : offset + length - begins])
+            pieces.append(self._cached_chunk(index)[max(0, offset - begins) : offset + length - begins])
         return b"".join(pieces)
 
     def chunks(self, start: int = 0, stop: int | None = None, max_ahead: int = AHEAD) -> Iterator[bytes]:
-        """The bytes from offset `start` until before `stop`, in pieces of at most a chunk. Raises ValueError outside."""
+        """The bytes from `start` up to `stop`, in pieces of at most a chunk. Raises ValueError outside the disk."""
         stop = self.manifest.size if stop is None else stop
         if not 0 <= start <= stop <= self.manifest.size:
             raise ValueError(f"{start} to {stop} is not inside a disk of {self.manifest.size} bytes")
         return self._pieces(start, stop, max_ahead)
 
     def frames(self, first: int = 0, stop: int | None = None, max_ahead: int = AHEAD) -> Iterator[bytes]:
-        """The zstd frames of the chunks `first` until before `stop`; all of them are the disk as one zstd file."""
+        """The zstd frames of the chunks from `first` up to `stop`; all of them are the disk as one zstd file."""
         indices = range(first, self.manifest.count if stop is None else stop)
         return prefetch(self.frame, indices, max_ahead)
 
     def frame(self, index: int) -> bytes:
-        """The zstd frame of one chunk, verified; for zeros the constant one."""
+        """The verified zstd frame of one chunk; for zeros the constant one."""
         frame = self._load(index)
         self._raw(index, frame)
         return frame if frame is not None else zero_frame(self.manifest.length(index))
@@ -93,12 +93,12 @@ class DiskReader:
             begins = index * size
             if start <= begins and begins + self.manifest.length(index) <= stop:
                 return self.chunk(index)
-            return self._kept(index)[max(0, start - begins) : stop - begins]
+            return self._cached_chunk(index)[max(0, start - begins) : stop - begins]
 
         return prefetch(piece, indices, max_ahead if len(indices) > 1 else 0)
 
-    def _kept(self, index: int) -> bytes:
-        """A chunk from those that were kept, or else from the store."""
+    def _cached_chunk(self, index: int) -> bytes:
+        """A chunk from the cache, or else from the store."""
         with self._lock:
             if index in self._cache:
                 self._cache.move_to_end(index)
@@ -111,7 +111,7 @@ class DiskReader:
         return raw
 
     def _load(self, index: int) -> bytes | None:
-        """The stored frame of a chunk, not yet verified; None for zeros."""
+        """The stored frame of a chunk, unverified; None for zeros."""
         if not 0 <= index < self.manifest.count:
             raise IndexError(f"chunk {index} of {self.manifest.count}")
         digest = self.manifest.chunk(index)
@@ -143,10 +143,10 @@ class DiskReader:
         bad = BadChunk(self.digest, digest.hex(), index, index * self.manifest.chunk_size, kind, reason)
         with self._lock:
             self._bad += 1
-        self._told(bad)
+        self._on_bad_chunk(bad)
         return bad
 
 
-def open_disk(store: Store, digest: ManifestDigest, told: Callable[[BadChunk], object] | None = None) -> DiskReader:
-    """The reader of an image's bytes. Raises BadManifest."""
-    return DiskReader(store, digest, load_manifest(store, digest), told=told)
+def open_disk(store: Store, digest: ManifestDigest) -> DiskReader:
+    """A reader of an image's bytes. Raises BadManifest."""
+    return DiskReader(store, digest, load_manifest(store, digest))

@@ -1,4 +1,4 @@
-"""Scrubbing: reading everything that images need, and naming what is wrong with it."""
+"""Scrubbing: reads and verifies every object that images need, and reports defects."""
 
 from __future__ import annotations
 
@@ -17,146 +17,146 @@ from phimage.chunks.prefetch import prefetch
 from phimage.chunks.read import DiskReader
 from phimage.chunks.store import Store
 
-Kind = Literal["manifest", "missing", "corrupt", "unreadable", "disk"]
+DefectKind = Literal["manifest", "missing", "corrupt", "unreadable", "disk"]
 
-_AT_ONCE = 4
+_CONCURRENCY = 4
 
 
-class Finding(Struct, frozen=True):
-    """Something wrong with one image."""
+class ScrubFinding(Struct, frozen=True):
+    """A defect of one image."""
 
-    kind: Kind  # `manifest`: it cannot be used; `disk`: good chunks that are not the disk that the manifest promises
+    kind: DefectKind  # `manifest`: missing, damaged or invalid; `disk`: good chunks, but another disk than in the manifest
     manifest: ManifestDigest
     reason: str
     chunk: str = ""  # hexadecimal
     index: int = -1
-    offset: int = -1  # where the chunk begins on the disk, in bytes
+    offset: int = -1  # the chunk's place on the disk, in bytes
 
 
-class Progress(Struct, frozen=True):
-    """How far a scrub has come. Chunks that images share are read, and counted, once."""
+class ScrubProgress(Struct, frozen=True):
+    """The progress of a scrub. Chunks that images share are read and counted once."""
 
     chunks: int
     all_chunks: int
     bytes: int  # raw bytes verified
 
 
-class _Use(Struct, frozen=True):
-    """A chunk as some image needs it."""
+class _ChunkUse(Struct, frozen=True):
+    """A chunk that an image needs, with its raw length."""
 
     digest: ChunkDigest
     length: int
 
 
-class _Wrong(Struct, frozen=True):
-    kind: Kind
+class _Defect(Struct, frozen=True):
+    kind: DefectKind
     reason: str
 
 
 def scrub(
     store: Store, manifests: Iterable[ManifestDigest], *, now: float, whole_disk: bool = False, quarantine: bool = False
-) -> Iterator[Finding | Progress]:
-    """Verify every chunk of images. Yields Progress after each chunk, and a Finding for each image that a bad chunk hurts.
+) -> Iterator[ScrubFinding | ScrubProgress]:
+    """Verify every chunk of images. Yields ScrubProgress after each chunk, and a ScrubFinding for each image with a bad chunk.
 
-    `whole_disk` also computes each disk's digest, zeros included, which reads all of each image once more. `quarantine` moves a
-    corrupt chunk aside, so that publishing any disk that has it puts a good one; `now` is the time before the call, and
-    what was put later is not touched. An image that was removed meanwhile may be found wanting: look whether it is still
-    live before you believe it. Raises StoreFailure when the store is away: what is unreachable is not bad.
+    `whole_disk` also computes each disk's digest, including zeros, which reads all of each image once more. `quarantine` moves
+    corrupt chunks aside, so that the next publication of a disk with such a chunk puts a good one; `now` is the time before the
+    call, and chunks put later are not moved. For an image removed meanwhile findings may be wrong: check that it is still live.
+    Raises StoreFailure when the store is unreachable, which is not a defect.
     """
     images: dict[ManifestDigest, Manifest] = {}
     for digest in dict.fromkeys(manifests):
         image = _load(store, digest)
-        if isinstance(image, Finding):
+        if isinstance(image, ScrubFinding):
             yield image
         else:
             images[digest] = image
     uses = {
-        _Use(chunk, image.length(index)): None for image in images.values() for index, chunk in image.stored()
-    }  # a dict keeps their order: neighbours on a disk were put together
-    wrong: dict[_Use, _Wrong] = {}
-    places: dict[_Use, list[tuple[ManifestDigest, int]]] = {}
+        _ChunkUse(chunk, image.length(index)): None for image in images.values() for index, chunk in image.stored()
+    }  # a dict keeps the order: neighbours on a disk were put together
+    defects: dict[_ChunkUse, _Defect] = {}
+    places: dict[_ChunkUse, list[tuple[ManifestDigest, int]]] = {}
     verified = 0
-    results = prefetch(lambda use: _verify(store, use), uses, _AT_ONCE)
-    for number, (use, found) in enumerate(zip(uses, results, strict=True), 1):
-        if found is None:
-            verified += use.length
+    results = prefetch(lambda chunk_use: _verify(store, chunk_use), uses, _CONCURRENCY)
+    for number, (chunk_use, defect) in enumerate(zip(uses, results, strict=True), 1):
+        if defect is None:
+            verified += chunk_use.length
         else:
-            wrong[use] = found
-            if quarantine and found.kind == "corrupt":
-                _put_aside(store, use.digest, now)
+            defects[chunk_use] = defect
+            if quarantine and defect.kind == "corrupt":
+                _quarantine(store, chunk_use.digest, now)
             places = places or _places(images)
-            for digest, index in places[use]:
+            for digest, index in places[chunk_use]:
                 offset = index * images[digest].chunk_size
-                yield Finding(found.kind, digest, found.reason, use.digest.hex(), index, offset)
-        yield Progress(number, len(uses), verified)
+                yield ScrubFinding(defect.kind, digest, defect.reason, chunk_use.digest.hex(), index, offset)
+        yield ScrubProgress(number, len(uses), verified)
     if whole_disk:
         for digest, image in images.items():
-            if not any(_Use(chunk, image.length(index)) in wrong for index, chunk in image.stored()):
+            if not any(_ChunkUse(chunk, image.length(index)) in defects for index, chunk in image.stored()):
                 yield from _verify_disk(store, digest, image)
 
 
-def find_missing(store: Store, manifests: Iterable[ManifestDigest]) -> Iterator[Finding]:
-    """A Finding for each manifest that cannot be used, and for each image whose chunks are not all in the store.
+def find_missing(store: Store, manifests: Iterable[ManifestDigest]) -> Iterator[ScrubFinding]:
+    """A ScrubFinding for each bad manifest, and for each image with chunks that are not in the store.
 
-    Reads manifests and lists chunks, which costs a fraction of a scrub; bytes are not compared. Raises StoreFailure.
+    Reads manifests and lists chunks, at a fraction of the cost of a scrub; bytes are not verified. Raises StoreFailure.
     """
     there = {digest_of_name(stored.name) for stored in store.list(CHUNKS)}
     for digest in dict.fromkeys(manifests):
         image = _load(store, digest)
-        if isinstance(image, Finding):
+        if isinstance(image, ScrubFinding):
             yield image
             continue
         missing = [(index, chunk) for index, chunk in image.stored() if chunk.hex() not in there]
         if missing:
             index, chunk = missing[0]
-            reason = f"{len(missing)} places on the disk need chunks that are not in the store"
-            yield Finding("missing", digest, reason, chunk.hex(), index, index * image.chunk_size)
+            reason = f"chunks of {len(missing)} places on the disk are not in the store"
+            yield ScrubFinding("missing", digest, reason, chunk.hex(), index, index * image.chunk_size)
 
 
-def _load(store: Store, digest: ManifestDigest) -> Manifest | Finding:
+def _load(store: Store, digest: ManifestDigest) -> Manifest | ScrubFinding:
     try:
         return load_manifest(store, digest)
     except BadManifest as bad:
-        return Finding("manifest", digest, bad.reason)
+        return ScrubFinding("manifest", digest, bad.reason)
     except StoreFailure as failure:
         if failure.passing:
             raise
-        return Finding("manifest", digest, str(failure))
+        return ScrubFinding("manifest", digest, str(failure))
 
 
-def _verify(store: Store, use: _Use) -> _Wrong | None:
+def _verify(store: Store, chunk_use: _ChunkUse) -> _Defect | None:
     try:
-        unpack(store.get(chunk_name(use.digest)), use.digest, use.length)
+        unpack(store.get(chunk_name(chunk_use.digest)), chunk_use.digest, chunk_use.length)
     except Absent:
-        return _Wrong("missing", "it is not in the store")
+        return _Defect("missing", "it is not in the store")
     except Damaged as error:
-        return _Wrong("corrupt", str(error))
+        return _Defect("corrupt", str(error))
     except StoreFailure as failure:
         if failure.passing:
             raise
-        return _Wrong("unreadable", str(failure))
+        return _Defect("unreadable", str(failure))
     return None
 
 
-def _places(images: dict[ManifestDigest, Manifest]) -> dict[_Use, list[tuple[ManifestDigest, int]]]:
-    """Every place on every disk where a chunk is needed. Made only when something is wrong."""
-    places: defaultdict[_Use, list[tuple[ManifestDigest, int]]] = defaultdict(list)
+def _places(images: dict[ManifestDigest, Manifest]) -> dict[_ChunkUse, list[tuple[ManifestDigest, int]]]:
+    """Every place of every chunk on every disk. Computed only when there is a defect."""
+    places: defaultdict[_ChunkUse, list[tuple[ManifestDigest, int]]] = defaultdict(list)
     for digest, image in images.items():
         for index, chunk in image.stored():
-            places[_Use(chunk, image.length(index))].append((digest, index))
+            places[_ChunkUse(chunk, image.length(index))].append((digest, index))
     return places
 
 
-def _verify_disk(store: Store, digest: ManifestDigest, image: Manifest) -> Iterator[Finding]:
+def _verify_disk(store: Store, digest: ManifestDigest, image: Manifest) -> Iterator[ScrubFinding]:
     whole = sha256()
     for piece in DiskReader(store, digest, image).chunks():
         whole.update(piece)
     if whole.hexdigest() != image.sha256:
-        yield Finding("disk", digest, f"the disk has the SHA-256 {whole.hexdigest()}, not {image.sha256}")
+        yield ScrubFinding("disk", digest, f"the disk has the SHA-256 {whole.hexdigest()}, not {image.sha256}")
 
 
-def _put_aside(store: Store, chunk: ChunkDigest, before: float) -> None:
-    """Keep what a damaged chunk has become, for whoever wants to know why, and free its name."""
+def _quarantine(store: Store, chunk: ChunkDigest, before: float) -> None:
+    """Keep a damaged chunk's bytes for an investigation, and free its name."""
     name = chunk_name(chunk)
     try:
         damaged = store.get(name)

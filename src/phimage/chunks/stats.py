@@ -1,4 +1,4 @@
-"""What images cost: logical and stored bytes, and what each has to itself."""
+"""Statistics of images: logical and stored bytes, and which of them are not shared."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ from phimage.chunks.store import Store
 
 
 class ImageStats(Struct, frozen=True):
-    """One image. Sizes in bytes."""
+    """Statistics of one image. Sizes in bytes."""
 
     manifest: ManifestDigest
     logical: int  # the raw disk
-    data: int  # of it, what is not zeros
-    own: int  # stored for this image alone: what removing it would free
+    data: int  # the non-zero chunks of the disk
+    own: int  # stored for this image alone: freed by its removal
     shared: int  # stored, and needed by other images too
-    missing: int  # how many of its chunks are not in the store
+    missing: int  # number of its chunks that are not in the store
 
 
 class StoreStats(Struct, frozen=True):
-    """All given images, and the store. Sizes in bytes."""
+    """Statistics of all given images and of the store. Sizes in bytes."""
 
     images: tuple[ImageStats, ...]
     logical: int  # of all raw disks
-    data: int  # of it, what is not zeros
+    data: int  # the non-zero chunks of these disks
     stored: int  # chunks that these images need, compressed, each once
-    unneeded: int  # other chunks: of images that are gone, or not yet there
-    other: int  # all other objects: manifests, what was put aside
+    unneeded: int  # other chunks: of removed or unfinished images
+    other: int  # all other objects: manifests, quarantine
 
     @property
     def ratio(self) -> float:
-        """How many logical bytes stand on one stored byte; 0 for an empty store."""
+        """Logical bytes per stored byte; 0 for an empty store."""
         return self.logical / self.stored if self.stored else 0.0
 
 
 def measure(store: Store, manifests: Iterable[ManifestDigest]) -> StoreStats:
-    """Look at every object's size, without reading chunks. Raises BadManifest."""
+    """Compute the statistics from the sizes of all objects, without reading chunks. Raises BadManifest."""
     images = {digest: load_manifest(store, digest) for digest in dict.fromkeys(manifests)}
     users = Counter(chunk for image in images.values() for chunk in _distinct(image))
     sizes: dict[ChunkDigest, int] = {}
@@ -53,11 +53,11 @@ def measure(store: Store, manifests: Iterable[ManifestDigest]) -> StoreStats:
             sizes[chunk] = stored.size
         else:
             unneeded += stored.size
-    told = tuple(_image(digest, image, users, sizes) for digest, image in images.items())
+    stats = tuple(_image(digest, image, users, sizes) for digest, image in images.items())
     return StoreStats(
-        images=told,
-        logical=sum(image.logical for image in told),
-        data=sum(image.data for image in told),
+        images=stats,
+        logical=sum(image.logical for image in stats),
+        data=sum(image.data for image in stats),
         stored=sum(sizes.values()),
         unneeded=unneeded,
         other=other,

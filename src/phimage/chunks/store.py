@@ -1,7 +1,7 @@
-"""The store: named objects that are put whole, read whole and never changed in part. Its comments are the contract.
+"""The store: named objects that are put, read and replaced as a whole. Its comments are the contract.
 
-Every store keeps this contract and passes one conformance suite (tests/contract/test_store_conformance.py). Behaviour
-is added by wrapping (`wrap`), never by flags. A store may be used from several threads.
+Every store implements this contract and passes one conformance suite (tests/contract/test_store_conformance.py). Behaviour is
+added by decorators (`decorators.py`), never by flags. Stores are thread-safe.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from typing import Protocol
 from msgspec import Struct
 
 MAX_OBJECT_BYTES = 256 << 20
-"""No object is larger: a store refuses to put or to read more, so that a foreign file cannot fill the memory."""
+"""The max size of an object. A store refuses to put or to read more, so that a foreign file cannot fill the memory."""
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}(?:/[a-z0-9][a-z0-9._-]{0,99}){0,7}")
 
 
 class Stored(Struct, frozen=True):
-    """An object as a store lists it."""
+    """An object in a listing."""
 
     name: str
     size: int  # bytes
@@ -32,68 +32,68 @@ class Store(Protocol):
 
     @property
     def settle_seconds(self) -> float:
-        """How long after `delete(name, before)` looked at an object it may still remove it.
+        """The max seconds between the check of an object by `delete(name, before)` and its removal.
 
-        0 where looking and removing are one step. Elsewhere, who relies on an object that was put or refreshed only now
-        looks for it again after this time.
+        0 where checking and removing are one step. Elsewhere, a caller that relies on an object put or refreshed recently must
+        check again after this time.
         """
 
     def put(self, name: str, data: bytes) -> None:
-        """Keep an object. Atomic: nobody ever sees a part of it. Durable when it returns. Its modification time is now.
+        """Store an object with the present modification time. Atomic, and durable on return.
 
-        Putting a name again replaces the object, whole. On failure there is the old object, the new one, or none.
+        Putting a name again replaces the whole object. After a failure there is the old object, the new one, or none.
         """
 
     def get(self, name: str) -> bytes:
         """All bytes of an object. Raises Absent."""
 
     def find(self, name: str) -> Stored | None:
-        """An object without its bytes, None if there is none."""
+        """The size and modification time of an object, None if there is none."""
 
     def refresh(self, name: str, since: float) -> Stored | None:
-        """See to it that an object was not modified before `since`, without sending its bytes again.
+        """Set the modification time of an object to now if it is before `since`, without sending its bytes again.
 
-        If it was, its modification time becomes now. Returns the object as it is then, None if there is none. No `delete`
-        with `before <= since` removes it afterwards (but see `settle_seconds`).
+        Returns the object afterwards, None if there is none. No later `delete` with `before <= since` removes it (but see
+        `settle_seconds`).
         """
 
     def delete(self, name: str, before: float | None = None) -> bool:
-        """Remove an object, with `before` only if it was last modified earlier. True if it is gone, whoever did it."""
+        """Remove an object, with `before` only if it was modified earlier. Returns whether the object is absent now."""
 
     def list(self, prefix: str = "") -> Iterator[Stored]:
         """All objects, or those in the folder `prefix` and below, in no particular order.
 
-        What is put or deleted meanwhile may be listed or not; everything else is listed exactly once.
+        Objects put or deleted meanwhile may be listed or not; every other object is listed exactly once.
         """
 
     def sync(self, names: Iterable[str]) -> None:
-        """What this caller has found under these names, perhaps while another was still putting it, is now durable."""
+        """Make the objects of these names durable, even those that another writer is still putting."""
 
     def path(self, name: str) -> Path | None:
-        """The file that has exactly the object's bytes, where objects are local files. It need not exist."""
+        """The file with exactly the object's bytes, where objects are local files; it need not exist. None elsewhere."""
 
     def free_bytes(self) -> int | None:
-        """How much more can be kept, None if nobody knows."""
+        """The free bytes of the store, None if unknown."""
 
     def tidy(self, before: float) -> int:
-        """Remove what dead writers left unfinished before a time. Returns how many leftovers there were."""
+        """Remove unfinished objects that dead writers left before a time. Returns their number."""
 
     def describe(self) -> str:
-        """Where the store is, in words for an operator; without secrets."""
+        """The location of the store for an operator, without secrets."""
 
     def close(self) -> None:
-        """Let go of what is open. No call after it."""
+        """Release all resources. The last call."""
 
 
 def check_name(name: str) -> str:
-    """A name: lower-case ASCII, `/` between its parts, no part hidden. Raises ValueError."""
+    """Validate a name: lower-case ASCII, `/` between its parts, no part hidden. Raises ValueError."""
     if not _NAME.fullmatch(name):
         raise ValueError(f"{name!r} cannot be the name of an object")
     return name
 
 
 def check_prefix(prefix: str) -> str:
-    """The name of a folder, or nothing. Raises ValueError."""
+    """Validate the name of a folder, or "". Raises ValueError."""
     return check_name(prefix) if prefix else ""
 
 

@@ -1,11 +1,11 @@
-"""Files on their way in: parts of an original file, put one by one by a client and read once, in order, when all are there.
+"""Uploads: parts of an original file, put one by one by a client, and read once, in order, when the upload is complete.
 
-A part is kept as a chunk is, one zstd frame, under a name that tells its number, its size and the SHA-256 of its raw bytes:
-`uploads/{job}/{group}/{number}-{size}-{digest}`. So what has come is known from a listing, a client that goes on compares
-digests instead of trusting sizes, and a part that went bad is found when it is read. A group is a folder of 256 parts, so
-that a look for one part lists few.
+A part is stored like a chunk, as one zstd frame, under a name with its number, its size and the SHA-256 of its raw bytes:
+`uploads/{job}/{group}/{number}-{size}-{digest}`. So a listing shows which parts have arrived, a resuming client compares
+digests instead of trusting sizes, and a damaged part is detected when it is read. A group is a folder of 256 parts, so that
+looking for one part lists few objects.
 
-Parts are nobody's image: collections and scrubs do not know them. Who ends a job removes them.
+Parts belong to no image, so garbage collection and scrubs ignore them. Ending a job removes its parts.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from phimage.chunks.store import Store
 from phimage.model.ids import JobId
 
 PART: Final = 16 << 20
-"""Bytes of every part but the last, which may be shorter."""
+"""The size of every part in bytes, except the last, which may be shorter."""
 
 MAX_PARTS: Final = 1 << 18
-"""Of one upload: 4 TiB. What is larger comes from a URL."""
+"""Max parts of one upload: 4 TiB. Larger files are published from a URL."""
 
 MAX_FRAME: Final = PART + PART // 128 + 1024
-"""Bytes of a part's frame: no compression makes them more."""
+"""The max size of a part's frame in bytes, even for incompressible data."""
 
 UPLOADS: Final = "uploads"
 
 _GROUP: Final = 256
-_LEVEL: Final = 1  # it is read once and then compressed anew
+_LEVEL: Final = 1  # a part is read once, and its disk is compressed again
 _STEP: Final = 1 << 20
 _AHEAD: Final = 2
 _MAGIC: Final = bytes.fromhex("28b52ffd")
@@ -47,17 +47,17 @@ _JOB = re.compile(r"job-[a-z0-9]{1,40}")
 _NAME = re.compile(rf"{UPLOADS}/({_JOB.pattern})/[0-9a-f]{{4}}/(\d{{8}})-(\d{{1,8}})-([0-9a-f]{{64}})")
 
 
-class Part(Struct, frozen=True):
-    """A part that is in the store."""
+class UploadPart(Struct, frozen=True):
+    """A part in the store."""
 
     number: int
     size: int  # bytes of the original file
     digest: str  # SHA-256 of these, in hexadecimal
-    stored: int  # bytes of its frame
+    stored: int  # size of its frame in bytes
 
 
-class Packed(Struct, frozen=True):
-    """A part as it is kept. Made by `pack_part` and `check_frame` only."""
+class PackedPart(Struct, frozen=True):
+    """A compressed part. Created by `pack_part` and `check_frame` only."""
 
     frame: bytes
     size: int
@@ -65,78 +65,78 @@ class Packed(Struct, frozen=True):
 
 
 def check_job(text: str) -> JobId | None:
-    """A text as the name of a job; None if it cannot be one."""
+    """A text as the id of a job; None if it is not a valid one."""
     return JobId(text) if _JOB.fullmatch(text) else None
 
 
-def pack_part(raw: bytes, digest: bytes) -> Packed:
-    """A part from its raw bytes and their SHA-256, which the caller has made of them. Raises Damaged for a wrong size."""
+def pack_part(raw: bytes, digest: bytes) -> PackedPart:
+    """Compress a part from its raw bytes and their SHA-256, computed by the caller. Raises Damaged for a wrong size."""
     _check_size(len(raw))
-    return Packed(pack(raw, _LEVEL), len(raw), digest.hex())
+    return PackedPart(pack(raw, _LEVEL), len(raw), digest.hex())
 
 
-def check_frame(frame: bytes) -> Packed:
-    """A part from somebody else's frame, which is kept as it is. Raises Damaged unless it is one that `pack` could have made.
+def check_frame(frame: bytes) -> PackedPart:
+    """Validate a client's frame, which is stored unchanged. Raises Damaged unless `pack` could have made it.
 
-    Never more than a piece of what it holds is in memory, and nothing is made of it beyond the size that it tells.
+    Decompresses in small pieces, and never beyond the declared size.
     """
     if len(frame) > MAX_FRAME:
         raise Damaged(f"{len(frame)} bytes are too many for a part")
-    if frame == zero_frame(PART):  # most of many disks
-        return Packed(frame, PART, zero_digest(PART).hex())
+    if frame == zero_frame(PART):  # a fast path: most parts of many disks
+        return PackedPart(frame, PART, zero_digest(PART).hex())
     if frame[: len(_MAGIC)] != _MAGIC:
-        raise Damaged("it is no zstd frame")
+        raise Damaged("it is not a zstd frame")
     try:
-        told = zstd.get_frame_info(frame).decompressed_size
-        if told is None:
-            raise Damaged("its frame does not tell its content size")
+        declared = zstd.get_frame_info(frame).decompressed_size
+        if declared is None:
+            raise Damaged("its frame does not declare its content size")
         if not frame[len(_MAGIC)] & _CHECKSUM_FLAG:
             raise Damaged("its frame has no checksum")
-        _check_size(told)
+        _check_size(declared)
         size, digest = 0, sha256()
         decompressor = zstd.ZstdDecompressor(options=_WINDOW)
         piece = decompressor.decompress(frame, _STEP)
         while piece:
             size += len(piece)
             digest.update(piece)
-            piece = b"" if decompressor.eof or size > told else decompressor.decompress(b"", _STEP)
+            piece = b"" if decompressor.eof or size > declared else decompressor.decompress(b"", _STEP)
     except zstd.ZstdError as error:
         raise Damaged(f"its frame cannot be read: {error}") from error
-    if size != told or not decompressor.eof:
-        raise Damaged(f"its frame does not end after the {told} bytes that it tells")
+    if size != declared or not decompressor.eof:
+        raise Damaged(f"its frame does not end after the {declared} bytes that it declares")
     if decompressor.unused_data:
         raise Damaged(f"{len(decompressor.unused_data)} bytes follow its frame")
-    return Packed(frame, size, digest.hexdigest())
+    return PackedPart(frame, size, digest.hexdigest())
 
 
-def put_part(store: Store, job: JobId, number: int, packed: Packed) -> Part:
-    """Keep a part. Durable when it returns. May be repeated.
+def put_part(store: Store, job: JobId, number: int, packed: PackedPart) -> UploadPart:
+    """Store a part. Durable on return. Idempotent.
 
-    Another part of this number is removed first: on failure there is the old one, the new one, or none. Two who put different
-    parts of one number at once may leave both; then neither counts, until one is put again.
+    Another part of this number is removed first: after a failure there is the old one, the new one, or none. Two clients that
+    put different parts of one number concurrently may leave both; then neither counts until one is put again.
     """
     name = _name(job, number, packed)
     for other in store.list(_folder(job, number)):
         if other.name != name and _part(other.name, 0, job, number):
             store.delete(other.name)
     store.put(name, packed.frame)
-    return Part(number, packed.size, packed.digest, len(packed.frame))
+    return UploadPart(number, packed.size, packed.digest, len(packed.frame))
 
 
-def parts(store: Store, job: JobId) -> list[Part]:
-    """The parts that are there, by number. What is there twice, with different bytes, is left out."""
-    found: dict[int, list[Part]] = {}
+def parts(store: Store, job: JobId) -> list[UploadPart]:
+    """The parts in the store by number, without numbers that have two different parts."""
+    by_number: dict[int, list[UploadPart]] = {}
     for stored in store.list(f"{UPLOADS}/{job}"):
         part = _part(stored.name, stored.size, job)
         if part is not None:
-            found.setdefault(part.number, []).append(part)
-    return [found[number][0] for number in sorted(found) if len(found[number]) == 1]
+            by_number.setdefault(part.number, []).append(part)
+    return [by_number[number][0] for number in sorted(by_number) if len(by_number[number]) == 1]
 
 
-def contiguous(found: Iterable[Part]) -> int:
-    """How many bytes of the file are there without a gap, from its beginning."""
+def contiguous(parts: Iterable[UploadPart]) -> int:
+    """The number of bytes from the beginning of the file to the first gap."""
     size = 0
-    for number, part in enumerate(found):
+    for number, part in enumerate(parts):
         if part.number != number:
             break
         size += part.size
@@ -145,108 +145,108 @@ def contiguous(found: Iterable[Part]) -> int:
     return size
 
 
-def complete(job: JobId, found: Iterable[Part], size: int) -> None:
-    """Whether these parts are a file of `size` bytes. Raises BadUpload, which names the first parts that are wrong."""
-    there = {part.number: part.size for part in found}
+def check_complete(job: JobId, parts: Iterable[UploadPart], size: int) -> None:
+    """Raises BadUpload, with the first wrong parts, unless these parts are a file of `size` bytes."""
+    present = {part.number: part.size for part in parts}
     count = -(-size // PART)
-    wanted = {number: min(PART, size - number * PART) for number in range(count)}
+    expected = {number: min(PART, size - number * PART) for number in range(count)}
     wrong = (
-        ("missing", [number for number in wanted if number not in there]),
-        ("too many", sorted(number for number in there if number not in wanted)),
-        ("of a wrong size", [number for number in wanted if there.get(number, wanted[number]) != wanted[number]]),
+        ("missing", [number for number in expected if number not in present]),
+        ("too many", sorted(number for number in present if number not in expected)),
+        ("of a wrong size", [number for number in expected if present.get(number, expected[number]) != expected[number]]),
     )
-    told = [f"{what}: {_numbers(numbers)}" for what, numbers in wrong if numbers]
-    if told:
-        raise BadUpload(job, f"parts {'; '.join(told)}, for a file of {size} bytes in parts of {PART}")
+    reasons = [f"{what}: {_numbers(numbers)}" for what, numbers in wrong if numbers]
+    if reasons:
+        raise BadUpload(job, f"parts {'; '.join(reasons)}, for a file of {size} bytes in parts of {PART}")
 
 
 def last_put(store: Store, job: JobId) -> float:
-    """When the newest part of a job was put, in Unix seconds; 0 without parts."""
+    """The time of the newest part of a job, in Unix seconds; 0 without parts."""
     return max((stored.modified for stored in store.list(f"{UPLOADS}/{job}")), default=0.0)
 
 
 def remove(store: Store, job: JobId) -> None:
-    """Remove all parts of a job. May be repeated. A part that is being put meanwhile may stay; `leftovers` tells."""
+    """Remove all parts of a job. Idempotent. A part put concurrently may stay; `leftovers` finds it."""
     for stored in list(store.list(f"{UPLOADS}/{job}")):
         store.delete(stored.name)
 
 
 def leftovers(store: Store) -> set[JobId]:
-    """The jobs that have parts. Ask this first and only then which jobs are under way: a new one is not taken for dead."""
-    return {JobId(found[1]) for stored in store.list(UPLOADS) if (found := _NAME.fullmatch(stored.name))}
+    """The jobs that have parts. Call it before reading the active jobs, so that a new job is not taken for a dead one."""
+    return {JobId(name[1]) for stored in store.list(UPLOADS) if (name := _NAME.fullmatch(stored.name))}
 
 
 class UploadSource:
-    """An upload that is complete, as a source (`phimage.sources.source.Source`)."""
+    """A complete upload as a source (`phimage.sources.source.ImageSource`)."""
 
     repeatable: Final = True
 
     def __init__(self, store: Store, job: JobId, size: int, name: str = "-") -> None:
-        """`name` is that of the file, as the client told it. Raises BadUpload unless all parts are there."""
-        found = parts(store, job)
-        complete(job, found, size)
+        """`name` is the file's name as the client gave it. Raises BadUpload unless the upload is complete."""
+        present = parts(store, job)
+        check_complete(job, present, size)
         self.name = name
         self.size = size
         self._store = store
         self._job = job
-        self._parts = found
+        self._parts = present
 
     @property
     def version(self) -> str:
-        """The job: its parts do not change once it takes no more."""
+        """The id of the job, whose parts no longer change."""
         return self._job
 
     def open(self, offset: int = 0) -> UploadReader:
-        """Read from a place on; nothing is read before the first `read`."""
+        """Read from `offset` on. Lazy: nothing is read before the first `read`."""
         return UploadReader(self._raw(offset), max(0, self.size - offset))
 
     def _raw(self, offset: int) -> Generator[memoryview, None, None]:
-        """The bytes from a place on, in pieces of a part."""
+        """The bytes from `offset` on, in pieces of a part."""
         skip = offset % PART
         for raw in prefetch(self._load, self._parts[offset // PART :], _AHEAD):
             yield memoryview(raw)[skip:]
-            del raw  # before the next but one is made
+            del raw  # before the part after the next is loaded
             skip = 0
 
-    def _load(self, part: Part) -> bytes:
+    def _load(self, part: UploadPart) -> bytes:
         if part.digest == zero_digest(part.size).hex():
-            return zeros(part.size)  # most of a sparse file is such parts, and nothing else has this digest
+            return zeros(part.size)  # a fast path: most parts of a sparse file
         name = _name(self._job, part.number, part)
         try:
             return unpack(self._store.get(name), ChunkDigest(bytes.fromhex(part.digest)), part.size)
         except Absent:
-            raise BadUpload(self._job, f"part {part.number} was removed or put anew while it was read") from None
+            raise BadUpload(self._job, f"part {part.number} was removed or replaced while it was read") from None
         except Damaged as damaged:
             raise BadUpload(self._job, f"part {part.number} is damaged: {damaged}") from damaged
 
 
 class UploadReader:
-    """Reads an `UploadSource`. Holds two parts at most: the one that is read and the next."""
+    """The reader of an `UploadSource`. Holds at most two parts in memory: the current one and the next."""
 
     def __init__(self, pieces: Generator[memoryview, None, None], left: int) -> None:
-        """`left` bytes are in the pieces."""
+        """`left` is the total size of the pieces in bytes."""
         self._pieces = pieces
         self._piece = memoryview(b"")
         self._left = left
 
     def read(self, size: int, /) -> bytes:
-        """As many bytes as asked for; fewer only at the end, none after it. Raises BadUpload and StoreFailure.
+        """Return `size` bytes, fewer only at the end, then b"". Raises BadUpload and StoreFailure.
 
-        After an error, or when it was closed, it raises ValueError: open another at the place.
+        After an error or `close` it raises ValueError: open another reader at the offset.
         """
-        found: list[memoryview] = []
+        parts: list[memoryview] = []
         missing = min(size, self._left)
         while missing:
             if not self._piece:
                 self._next()
-            found.append(self._piece[:missing])
+            parts.append(self._piece[:missing])
             self._piece = self._piece[missing:]
-            missing -= len(found[-1])
-            self._left -= len(found[-1])
-        return b"".join(found)
+            missing -= len(parts[-1])
+            self._left -= len(parts[-1])
+        return b"".join(parts)
 
     def close(self) -> None:
-        """Stop reading ahead. May be repeated."""
+        """Stop prefetching. Idempotent."""
         self._piece = memoryview(b"")
         self._pieces.close()
 
@@ -257,10 +257,10 @@ class UploadReader:
         self.close()
 
     def _next(self) -> None:
-        self._piece = memoryview(b"")  # let it go before the next one comes
+        self._piece = memoryview(b"")  # release it before the next one is loaded
         piece = next(self._pieces, None)
         if piece is None:
-            raise ValueError("it was closed, or failed before")
+            raise ValueError("the reader was closed, or has failed before")
         self._piece = piece
 
 
@@ -268,16 +268,16 @@ def _folder(job: JobId, number: int) -> str:
     return f"{UPLOADS}/{job}/{number // _GROUP:04x}"
 
 
-def _name(job: JobId, number: int, part: Part | Packed) -> str:
+def _name(job: JobId, number: int, part: UploadPart | PackedPart) -> str:
     return f"{_folder(job, number)}/{number:08d}-{part.size}-{part.digest}"
 
 
-def _part(name: str, stored: int, job: JobId, number: int | None = None) -> Part | None:
-    """What a name says; None if it is not that of a part of this job, and of this number."""
-    found = _NAME.fullmatch(name)
-    if found is None or found[1] != job or (number is not None and int(found[2]) != number):
+def _part(name: str, stored: int, job: JobId, number: int | None = None) -> UploadPart | None:
+    """Parse an object name; None if it is not a part of this job, and of this number if given."""
+    fields = _NAME.fullmatch(name)
+    if fields is None or fields[1] != job or (number is not None and int(fields[2]) != number):
         return None
-    return Part(int(found[2]), int(found[3]), found[4], stored)
+    return UploadPart(int(fields[2]), int(fields[3]), fields[4], stored)
 
 
 def _check_size(size: int) -> None:

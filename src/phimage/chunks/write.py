@@ -1,7 +1,7 @@
-"""A disk on its way into the store: cut, hashed, compressed, put, and only then named by a manifest.
+"""Writing a disk into the store: its chunks are hashed, compressed and put, and only then named by a manifest.
 
-The caller's thread cuts and hashes the whole disk; a few threads hash, look for, compress and put chunks (zstd and SHA-256 let
-other threads run). At most `2 * workers` chunks are in memory besides the one being filled.
+The caller's thread cuts and hashes the whole disk; worker threads hash, look up, compress and put chunks (zstd and SHA-256
+release the GIL). At most `2 * workers` chunks are in memory, plus the one being filled.
 """
 
 from __future__ import annotations
@@ -35,26 +35,25 @@ from phimage.chunks.manifest import Manifest, build, digest_of, encode
 from phimage.chunks.store import Store
 
 WORKERS = 4
-"""Two cores compress; the others of these threads wait for the disk or the network."""
+"""Enough for two cores to compress while the other threads wait for the disk or the network."""
 
 _MAX_REMEMBERED = 1 << 20
 
 
 class Written(Struct, frozen=True):
-    """A disk that is whole, durable and verified in the store."""
+    """A complete, durable and verified disk in the store."""
 
     digest: ManifestDigest
     manifest: Manifest
-    register_before: float  # time until which it is certainly kept; once `live` names the digest, it stays
+    register_before: float  # Unix seconds; the disk may be collected later, unless the collection's `live` names its digest
     new_chunks: int
-    new_bytes: int  # stored for the new chunks, compressed
+    new_bytes: int  # compressed size of the new chunks
 
 
 class DiskWriter:
-    """One disk. Ends with `finish` or `abort`; leaving a `with` block without `finish` aborts.
+    """Writes one disk. Ends with `finish` or `abort`; leaving a `with` block without `finish` aborts.
 
-    One thread at a time may use it. After an error nothing more is accepted: abort, and write the disk again; chunks
-    that are in the store by then are not put again.
+    Not thread-safe. After an error, abort and write the disk again; chunks that are already in the store are not put again.
     """
 
     def __init__(
@@ -69,16 +68,16 @@ class DiskWriter:
         sleep: Callable[[float], None] = time.sleep,
         progress: Callable[[int], object] | None = None,
     ) -> None:
-        """`size` of the raw disk in bytes. `progress` hears how many bytes were taken, after each chunk."""
+        """`size` is that of the raw disk in bytes. `progress` is called after each chunk with the bytes taken so far."""
         build(size, chunk_size, DiskDigest("0" * 64), [-(-size // chunk_size)], {})  # refuses impossible sizes
         self._store = store
         self._size = size
         self._chunk_size = chunk_size
         self._level = level
         self._progress = progress or (lambda _: None)
-        self._hold = GcGuard(store, now, sleep)
+        self._guard = GcGuard(store, now, sleep)
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="phimage-write")
-        self._room = threading.Semaphore(2 * workers)
+        self._slots = threading.Semaphore(2 * workers)
         self._lock = threading.Lock()
         self._failure: BaseException | None = None
         self._ended = False
@@ -93,11 +92,11 @@ class DiskWriter:
 
     @property
     def taken(self) -> int:
-        """How many bytes were written so far."""
+        """The number of bytes written so far."""
         return self._taken
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """The next bytes of the disk. Raises WrongDisk beyond its size, and whatever went wrong with earlier ones."""
+        """Write the next bytes of the disk. Raises WrongDisk beyond its size, and errors of earlier writes."""
         view = memoryview(data)
         self._check(len(view))
         while view:
@@ -112,7 +111,7 @@ class DiskWriter:
             view = view[len(piece) :]
 
     def zeros(self, count: int) -> None:
-        """The next `count` bytes are zeros, as in a hole. Like `write`, without the bytes."""
+        """Write `count` zeros, such as a hole. Raises like `write`."""
         self._check(count)
         if self._filling:
             first = min(count, self._chunk_size - len(self._filling))
@@ -127,9 +126,9 @@ class DiskWriter:
             self._filling += zeros(self._chunk_size)[:count]
 
     def finish(self, facts: Mapping[str, Any], sha256: str | None = None) -> Written:
-        """Put the manifest, when every chunk is durable. `sha256`: what the raw disk must have.
+        """Put the manifest once every chunk is durable. `sha256` is the expected digest of the raw disk.
 
-        Raises WrongDisk, StoreFailure, Lost; then there is no manifest, and what was put is collected some day.
+        Raises WrongDisk, StoreFailure, Lost; then there is no manifest, and a garbage collection removes the chunks later.
         """
         try:
             self._check(0)
@@ -146,15 +145,15 @@ class DiskWriter:
             data = encode(manifest)
             digest = digest_of(data)
             name = manifest_name(digest)
-            self._hold.ensure(name)  # so that no collection that has seen an old one removes the new one
-            register_before = self._hold.confirm(lambda: {chunk_name(chunk) for _, chunk in manifest.stored()})
+            self._guard.ensure(name)  # so that a collection that has listed an old manifest does not remove the new one
+            register_before = self._guard.confirm(lambda: {chunk_name(chunk) for _, chunk in manifest.stored()})
             self._store.put(name, data)
         finally:
             self.abort()
         return Written(digest, manifest, register_before, self._new_chunks, self._new_bytes)
 
     def abort(self) -> None:
-        """Stop. Chunks that were put stay until they are collected; there is no manifest. Does nothing after the end."""
+        """Stop without a manifest. Chunks stay until a garbage collection. Does nothing after the end."""
         self._ended = True
         self._pool.shutdown(wait=True, cancel_futures=True)
 
@@ -170,7 +169,7 @@ class DiskWriter:
         if self._failure is not None:
             raise self._failure
         if more < 0 or self._taken + more > self._size:
-            raise WrongDisk(f"more than the {self._size} bytes that were announced")
+            raise WrongDisk(f"the disk has more than the {self._size} announced bytes")
         self._taken += more
 
     def _cut_filled(self) -> None:
@@ -190,32 +189,32 @@ class DiskWriter:
         else:
             self._stored += 1
             if self._stored > MAX_CHUNKS:
-                raise WrongDisk(f"more than {MAX_CHUNKS} chunks that are not zeros")
+                raise WrongDisk(f"the disk has more than {MAX_CHUNKS} chunks that are not zeros")
             self._chunks.append(ChunkDigest(b""))
-            self._room.acquire()
+            self._slots.acquire()
             self._pool.submit(self._keep, len(self._chunks) - 1, raw)
         self._progress(self._taken)
 
     def _keep(self, at: int, raw: bytes) -> None:
-        """In a thread of the pool."""
+        """Store one chunk, in a thread of the pool."""
         try:
             if self._failure is None:
                 digest = ChunkDigest(new_sha256(raw).digest())
                 self._chunks[at] = digest
                 self._keep_once(digest, raw)
-        except BaseException as error:  # noqa: BLE001  it is raised again where the caller hears it
+        except BaseException as error:  # noqa: BLE001  raised again in the caller's thread
             self._failure = self._failure or error
         finally:
-            self._room.release()
+            self._slots.release()
 
     def _keep_once(self, digest: ChunkDigest, raw: bytes) -> None:
         with self._lock:
             if digest in self._seen:
-                return  # it was put, is being put, or its failure fails the whole disk
+                return  # put already, being put, or failed, which fails the whole disk
             if len(self._seen) < _MAX_REMEMBERED:
                 self._seen.add(digest)
         name = chunk_name(digest)
-        if self._hold.ensure(name):
+        if self._guard.ensure(name):
             return
         frame = pack(raw, self._level)
         self._store.put(name, frame)
@@ -225,10 +224,10 @@ class DiskWriter:
 
 
 def write_file(writer: DiskWriter, path: Path) -> None:
-    """All of a raw disk file, without reading its holes. Raises WrongDisk if it is cut short meanwhile, OSError."""
+    """Write a raw disk file, without reading its holes. Raises WrongDisk if it is truncated meanwhile, and OSError."""
     file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        size = os.fstat(file).st_size or os.lseek(file, 0, os.SEEK_END)  # a block device tells its size only so
+        size = os.fstat(file).st_size or os.lseek(file, 0, os.SEEK_END)  # the second is for block devices
         at = 0
         while at < size:
             data = _seek(file, at, os.SEEK_DATA, size)
@@ -238,7 +237,7 @@ def write_file(writer: DiskWriter, path: Path) -> None:
             while at < hole:
                 piece = os.pread(file, min(hole - at, CHUNK_SIZE - at % CHUNK_SIZE), at)
                 if not piece:
-                    raise WrongDisk(f"{path} was cut short while it was read, at {at}")
+                    raise WrongDisk(f"{path} was truncated at byte {at} while it was read")
                 writer.write(piece)
                 at += len(piece)
     finally:
@@ -246,12 +245,12 @@ def write_file(writer: DiskWriter, path: Path) -> None:
 
 
 def _seek(file: int, at: int, what: int, size: int) -> int:
-    """Where the next data or the next hole begins; the end if there is none."""
+    """The offset of the next data or hole; the size if there is none."""
     try:
         return min(os.lseek(file, at, what), size)
     except OSError as error:
         if error.errno == errno.ENXIO:
             return size
-        if error.errno == errno.EINVAL:  # a block device, or a file system that knows no holes
+        if error.errno == errno.EINVAL:  # a block device, or a file system without support for holes
             return at if what == os.SEEK_DATA else size
         raise

@@ -221,13 +221,13 @@ def _params(given: dict[str, Any], source: str, is_url: bool, checksum_file: Pat
 
 def _upload(client: Client, path: str, params: dict[str, Any], progress: Progress) -> dict[str, Any]:
     """Begin or resume an upload, and complete it."""
-    from phimage.sources.digest import TRUST, given
+    from phimage.sources.digest import FIRST_USE, expected_digest
     from phimage.sources.errors import SourceError
-    from phimage.sources.progress import Progress as Sending
-    from phimage.sources.stream import local
+    from phimage.sources.progress import TransferProgress as Sending
+    from phimage.sources.source import open_source
     from phimage.upload_client import upload
 
-    source = local(path)
+    source = open_source(path)
     _check_head(source, path, params)
     token = _token(client, params, f"{source.name}\n{source.version}")
     begun = client.call("PublishPHostImage", **params, Size=source.size, Token=token).fields
@@ -244,8 +244,8 @@ def _upload(client: Client, path: str, params: dict[str, Any], progress: Progres
         progress.at("uploading", sending.done, sending.total)
 
     try:
-        expected = given(params["Digest"]) if params["Digest"] else TRUST
-        sent = upload(source, open_url, expected=expected, tell=tell)
+        expected = expected_digest(params["Digest"]) if params["Digest"] else FIRST_USE
+        sent = upload(source, open_url, expected=expected, on_progress=tell)
     except KeyboardInterrupt:
         note("\nwhat was sent is kept for an hour: run the same command again to resume")
         raise
@@ -262,8 +262,8 @@ def _check_head(source: Any, path: str, params: dict[str, Any]) -> None:
     """Refuse before the upload what the first MiB shows to be unacceptable. Raises PublishFailed."""
     from phimage.formats.limits import LIMITS
     from phimage.publishing.original import check_head
-    from phimage.sources.judge import HEAD
-    from phimage.sources.judge import check_head as check_page
+    from phimage.sources.sniff import HEAD
+    from phimage.sources.sniff import check_head as check_page
 
     if not source.repeatable:
         return

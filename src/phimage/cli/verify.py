@@ -36,7 +36,7 @@ def verify(settings: Settings, ids: tuple[str, ...], all_: bool, whole_disk: boo
     """
     from phimage import care
     from phimage.bootstrap import open_packs, opened_store
-    from phimage.chunks.scrub import Progress as Scrubbed
+    from phimage.chunks.scrub import ScrubProgress as Scrubbed
     from phimage.model.ids import ImageId
 
     if bool(ids) == all_:

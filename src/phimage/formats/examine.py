@@ -1,47 +1,32 @@
-"""The verdict on a file: what it is, how large its disk is, and whether it may be published.
+"""The examination of a file: its format, the size of its disk, and whether it may be published.
 
-The header decides, never a name. Our reader looks first and refuses what reaches outside, what is damaged and what is not
-understood; only then is qemu-img asked, in its cell, whether it reads the same disk.
+The header decides, never a name. phimage's own inspector runs first and refuses files that refer to others, are damaged or are
+not understood; only then qemu-img is asked, in its sandbox, whether it reads the same disk.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 from msgspec import Struct
 
-from phimage.formats import iso, qcow2, qemu, raw, vhd, vhdx, vmdk
-from phimage.formats.body import body, excerpt, is_descriptor
-from phimage.formats.failure import Malformed, OutOfSight, QemuFailed, TooLong, Truncated
-from phimage.formats.finding import Detail, Finding, Report, shown
-from phimage.formats.kinds import Severity
-from phimage.formats.limits import LIMITS, Limits
-from phimage.formats.reader import FileReader, HeadReader, Reader
-from phimage.formats.signature import ARCHIVES, COMPRESSED, DISKS, HEAD, Format, recognise, recognise_head
-from phimage.formats.view import Metered
+from phimage.formats import qemu
+from phimage.formats.errors import BeyondHead, Malformed, QemuFailed, ReadLimitExceeded, Truncated
+from phimage.formats.finding import Detail, Finding, InspectionReport, Severity, shown
+from phimage.formats.limits import LIMITS, DiskLimits
+from phimage.formats.reader import FileReader, HeadReader, MeteredReader, ReaderAt
+from phimage.formats.recognise import HEAD, excerpt, is_vmdk_descriptor, recognise, recognise_head, text_format
+from phimage.formats.table import ARCHIVES, COMPRESSED, DISK_FORMATS, KINDS, STATED_NAMES, Format
 
-Inspector = Callable[[Reader, Report, Limits], None]
-
-INSPECTORS: Mapping[Format, Inspector] = {
-    Format.RAW: raw.inspect,
-    Format.ISO: iso.inspect,
-    Format.QCOW2: qcow2.inspect,
-    Format.VMDK: vmdk.inspect,
-    Format.VHD: vhd.inspect,
-    Format.VHDX: vhdx.inspect,
-}
-
-STATED = {format.value: format for format in DISKS} | {"img": Format.RAW, "vpc": Format.VHD}
-
-SecondOpinion = Callable[[int, Format], qemu.Info]
+SecondOpinion = Callable[[int, Format], qemu.QemuInfo]
 """What another program reads from an open file of a format. Raises QemuFailed."""
 
 
 class Examination(Struct, frozen=True):
-    """What a file is. `virtual_size` is bytes of the disk inside, None where it could not be known.
+    """The result of an examination. `virtual_size` is the size of the disk in bytes, None where it is unknown.
 
-    `confirmed` says that qemu-img read the same format and size. `details` are facts of the format, such as its version.
+    `confirmed` means that qemu-img read the same format and size. `details` are facts of the format, such as its version.
     """
 
     format: Format
@@ -52,7 +37,7 @@ class Examination(Struct, frozen=True):
     confirmed: bool
 
     def refusals(self, overrides: frozenset[str] = frozenset()) -> tuple[Finding, ...]:
-        """The findings that forbid to publish the file, without those that the operator overrides and may override."""
+        """The findings that refuse the file, without those that the operator overrides and may override."""
         return tuple(
             finding
             for finding in self.findings
@@ -61,102 +46,102 @@ class Examination(Struct, frozen=True):
 
 
 def examine(
-    source: Path | Reader,
+    source: Path | ReaderAt,
     *,
     stated: str | None = None,
-    limits: Limits = LIMITS,
+    limits: DiskLimits = LIMITS,
     second: SecondOpinion | None = qemu.info,
 ) -> Examination:
-    """Examine a whole file. Bytes that make no sense become findings; OSError means that they could not be read.
+    """Examine a complete file. Malformed bytes become findings; OSError means that the file could not be read.
 
-    Of a path the second opinion is asked too, unless the first one refuses for good. A reader has the first one only. Raises
-    FormatError for a path that is no file, SetupError where qemu-img is not installed.
+    A path also gets the second opinion, unless the first one refuses it without a possible override; a reader gets only the
+    first. Raises FormatError for a path that is not a file, SetupError when qemu-img is not installed.
     """
     if not isinstance(source, Path):
         report, format = _report(source, stated, limits)
         return _examination(report, format, source.size, confirmed=False)
     with FileReader(source) as reader:
         report, format = _report(reader, stated, limits)
-        if second is None or _hopeless(report):
+        if second is None or _refused_for_good(report):
             return _examination(report, format, reader.size, confirmed=False)
         confirmed = _confirm(second, reader.descriptor, format, report)
         return _examination(report, format, reader.size, confirmed=confirmed)
 
 
-def examine_head(head: bytes, size: int | None, *, stated: str | None = None, limits: Limits = LIMITS) -> Examination:
-    """The same for the first bytes of a file that is still coming; `size` is what its sender promised.
+def examine_head(head: bytes, size: int | None, *, stated: str | None = None, limits: DiskLimits = LIMITS) -> Examination:
+    """Examine the first bytes of a file that is still arriving; `size` is its declared size. Give a MiB, better four.
 
-    What is refused now would be refused at the end. What is not may be: the rest was not seen. Use a MiB, better four.
+    A refusal is final. An acceptance is not, because the rest was not examined.
     """
-    report = Report()
+    report = InspectionReport(KINDS)
     format = _format(recognise_head(head), head[:HEAD], report)
     _inspect(format, HeadReader(head, size), report, limits)
-    _sizes(report, size, limits)
+    _check_sizes(report, size, limits)
     if format is not Format.RAW:  # the end of the file may still make it a VHD
-        _stated(stated, format, report)
+        _check_stated(stated, format, report)
     return _examination(report, format, size, confirmed=False)
 
 
-def examine_disk(disk: Reader, *, limits: Limits = LIMITS) -> Examination:
-    """Examine a decoded disk: whether a program that guesses would take it for an image of another format again."""
-    report = Report()
-    found = recognise(disk)
-    format = Format.ISO if found == (Format.ISO,) else Format.RAW
-    for other in found:
+def examine_disk(disk: ReaderAt, *, limits: DiskLimits = LIMITS) -> Examination:
+    """Examine a decoded disk: refuse it if a program that guesses formats would take it for an image of another one."""
+    report = InspectionReport(KINDS)
+    formats = recognise(disk)
+    format = Format.ISO if formats == (Format.ISO,) else Format.RAW
+    for other in formats:
         if other is not Format.ISO:
-            report.note("disk.nested", f"it begins or ends like {other}")
+            report.note("disk.nested", f"the disk has the signature of {other}")
     _inspect(format, disk, report, limits)
     return _examination(report, format, disk.size, confirmed=False)
 
 
-def _report(reader: Reader, stated: str | None, limits: Limits) -> tuple[Report, Format]:
-    report = Report()
+def _report(reader: ReaderAt, stated: str | None, limits: DiskLimits) -> tuple[InspectionReport, Format]:
+    report = InspectionReport(KINDS)
     head = reader.read_at(0, HEAD)
     format = _format(recognise(reader), head, report)
     _inspect(format, reader, report, limits)
-    _sizes(report, reader.size, limits)
-    _stated(stated, format, report)
+    _check_sizes(report, reader.size, limits)
+    _check_stated(stated, format, report)
     return report, format
 
 
-def _format(found: tuple[Format, ...], head: bytes, report: Report) -> Format:
-    if not found:
-        text = body(head)
+def _format(formats: tuple[Format, ...], head: bytes, report: InspectionReport) -> Format:
+    if not formats:
+        text = text_format(head)
         if text is None:
             return Format.RAW
-        if is_descriptor(head):
+        if is_vmdk_descriptor(head):
             report.note("vmdk.descriptor", f"it begins with: {excerpt(head)}")
             return Format.VMDK
         report.note(f"body.{text}", f"it begins with: {excerpt(head)}" if head else "0 bytes")
         return text
-    format = found[0]
+    format = formats[0]
     if format in COMPRESSED:
         report.note("format.compressed", f"compressed with {format}")
     elif format in ARCHIVES:
         report.note("format.archive", f"an archive: {format}")
-    elif format not in DISKS:
+    elif format not in DISK_FORMATS:
         report.note("format.unsupported", f"the format is {format}")
-    if len(found) > 1 and format not in COMPRESSED:
-        report.note("format.ambiguous", f"it has the signatures of {', '.join(found)}")
+    if len(formats) > 1 and format not in COMPRESSED:
+        report.note("format.ambiguous", f"it has the signatures of {', '.join(formats)}")
     return format
 
 
-def _inspect(format: Format, reader: Reader, report: Report, limits: Limits) -> None:
+def _inspect(format: Format, reader: ReaderAt, report: InspectionReport, limits: DiskLimits) -> None:
     if report.refused:
         return
     try:
-        INSPECTORS[format](Metered(reader, limits.reading), report, limits)
+        DISK_FORMATS[format].inspect(MeteredReader(reader, limits.reading), report, limits)
     except Truncated as error:
         report.note(f"{format}.truncated", str(error))
     except Malformed as error:
         report.note(f"{format}.malformed", str(error))
-    except TooLong as error:
+    except ReadLimitExceeded as error:
         report.note("examination.limit", str(error))
-    except OutOfSight:
+    except BeyondHead:
         pass
 
 
-def _sizes(report: Report, file_size: int | None, limits: Limits) -> None:
+def _check_sizes(report: InspectionReport, file_size: int | None, limits: DiskLimits) -> None:
     size = report.virtual_size
     if size is None:
         return
@@ -168,38 +153,38 @@ def _sizes(report: Report, file_size: int | None, limits: Limits) -> None:
         report.note("size.ratio", f"a disk of {size} bytes in a file of {file_size}")
 
 
-def _stated(stated: str | None, format: Format, report: Report) -> None:
+def _check_stated(stated: str | None, format: Format, report: InspectionReport) -> None:
     if stated is None:
         return
-    meant = STATED.get(stated.lower())
-    if meant is None:
+    expected = STATED_NAMES.get(stated.lower())
+    if expected is None:
         report.note("stated.unknown", f"stated {shown(stated.encode())}")
-    elif meant is Format.RAW and format is Format.ISO:
+    elif expected is Format.RAW and format is Format.ISO:
         report.note("stated.iso", "stated raw, found iso")
-    elif meant is not format:
-        report.note("stated.mismatch", f"stated {meant}, found {format}")
+    elif expected is not format:
+        report.note("stated.mismatch", f"stated {expected}, found {format}")
 
 
-def _hopeless(report: Report) -> bool:
+def _refused_for_good(report: InspectionReport) -> bool:
     return any(finding.severity is Severity.REFUSE and not finding.override for finding in report.findings)
 
 
-def _confirm(second: SecondOpinion, file: int, format: Format, report: Report) -> bool:
+def _confirm(second: SecondOpinion, file: int, format: Format, report: InspectionReport) -> bool:
     try:
         info = second(file, format)
     except QemuFailed as error:
         report.note("inspectors.disagree", str(error))
         return False
-    if info.format != qemu.DRIVERS[format]:
-        report.note("inspectors.disagree", f"qemu-img calls it {info.format}, phimage {format}")
+    if info.format != DISK_FORMATS[format].driver:
+        report.note("inspectors.disagree", f"qemu-img reads the format {info.format}, phimage {format}")
     elif info.virtual_size != report.virtual_size:
         report.note("inspectors.disagree", f"qemu-img reads {info.virtual_size} bytes, phimage {report.virtual_size}")
     elif info.elsewhere:
-        report.note("inspectors.disagree", f"qemu-img sees {info.elsewhere}")
+        report.note("inspectors.disagree", f"qemu-img also needs {info.elsewhere}")
     else:
         return True
     return False
 
 
-def _examination(report: Report, format: Format, size: int | None, *, confirmed: bool) -> Examination:
+def _examination(report: InspectionReport, format: Format, size: int | None, *, confirmed: bool) -> Examination:
     return Examination(format, report.virtual_size, size, report.findings, report.details, confirmed)

@@ -1,8 +1,8 @@
-"""Reads single files out of ext2, ext3 and ext4, without mounting: enough for /etc/os-release and a folder's names.
+"""Reads single files of ext2, ext3 and ext4 without mounting: enough for /etc/os-release and the names in a folder.
 
-The layout is that of the kernel's Documentation/filesystems/ext4. Nothing is written, no journal is replayed, and every
-loop has a bound, so that a file system made to harm costs no more than a good one. What this reader does not
-know (encryption, compression, most inline data, meta block groups) it does not read.
+The layout follows the kernel's Documentation/filesystems/ext4. Nothing is written, no journal is replayed, and every loop is
+bounded, so that a malicious file system costs no more than a good one. Unsupported: encryption, compression, most inline data,
+meta block groups.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Final
 
 from msgspec import Struct
 
-from phimage.formats.failure import Malformed
-from phimage.formats.reader import Reader, exactly
+from phimage.formats.errors import Malformed
+from phimage.formats.reader import ReaderAt, exactly
 
 FILETYPE, RECOVER, EXTENTS, WIDE, MMP, FLEX, SEED, LARGE_FOLDER, INLINE = (
     0x2, 0x4, 0x40, 0x80, 0x100, 0x200, 0x2000, 0x4000, 0x8000,
@@ -27,11 +27,11 @@ ROOT: Final = 2
 MAX_LINKS: Final = 16
 MAX_STEPS: Final = 64
 MAX_DEPTH: Final = 5
-LARGEST_FOLDER: Final = 4 << 20
+MAX_FOLDER: Final = 4 << 20
 
 
 class Inode(Struct, frozen=True):
-    """A file, folder or link: its mode, size, flags and the 60 bytes that say where its data is."""
+    """A file, folder or link: its mode, size, flags and the 60-byte map of its data."""
 
     mode: int
     size: int
@@ -40,9 +40,9 @@ class Inode(Struct, frozen=True):
 
 
 class Ext4:
-    """A file system. Opening raises Malformed when it is none that this reader knows; so does every method on damage."""
+    """A file system. The constructor raises Malformed for an unsupported one; every method raises it on damage."""
 
-    def __init__(self, reader: Reader) -> None:
+    def __init__(self, reader: ReaderAt) -> None:
         block = exactly(reader, 1024, 1024, "superblock")
         if block[56:58] != b"\x53\xef":
             raise Malformed("no ext file system")
@@ -64,7 +64,7 @@ class Ext4:
             raise Malformed("group descriptors or inodes of an impossible size")
 
     def read_file(self, path: str, max_size: int) -> bytes | None:
-        """The first `most` bytes of a file, None when there is no such file. Links are followed, within the file system."""
+        """The first `max_size` bytes of a file, None when there is no such file. Follows links within the file system."""
         inode = self._find(path)
         if inode is None or not stat.S_ISREG(inode.mode) or inode.flags & ENCRYPTED:
             return None
@@ -75,8 +75,8 @@ class Ext4:
         inode = self._find(path)
         if inode is None or not stat.S_ISDIR(inode.mode):
             return ()
-        found = (name.decode("utf-8", "replace") for _number, name in self._entries(inode) if name not in (b".", b".."))
-        return tuple(sorted(found))
+        entries = (name.decode("utf-8", "replace") for _number, name in self._entries(inode) if name not in (b".", b".."))
+        return tuple(sorted(entries))
 
     def _find(self, path: str) -> Inode | None:
         trail = [self._inode(ROOT)]
@@ -128,10 +128,10 @@ class Ext4:
         return Inode(mode, high << 32 | low, flags, data[40:100])
 
     def _entries(self, folder: Inode) -> Iterator[tuple[int, bytes]]:
-        """Linear, also where the folder has a hash tree: its inner blocks look like empty ones."""
+        """Read linearly, even with a hash tree: its inner blocks look like empty ones."""
         if folder.flags & ENCRYPTED:
             return
-        data = self._content(folder, min(folder.size, LARGEST_FOLDER))
+        data = self._content(folder, min(folder.size, MAX_FOLDER))
         if folder.flags & WITH_DATA_INSIDE:
             data = data[4:]
         offset = 0
@@ -146,7 +146,7 @@ class Ext4:
     def _content(self, inode: Inode, size: int) -> bytes:
         if inode.flags & WITH_DATA_INSIDE:
             if size > len(inode.map):
-                raise Malformed("inline data that goes on elsewhere")
+                raise Malformed("inline data that continues elsewhere")
             return inode.map[:size]
         count = -(-size // self._block)
         places = self._by_extents(inode.map, count) if inode.flags & WITH_EXTENTS else self._by_blocks(inode.map, count)
@@ -157,7 +157,7 @@ class Ext4:
         return bytes(data[:size])
 
     def _by_extents(self, root: bytes, count: int) -> Iterator[tuple[int, int, int]]:
-        """The runs of blocks of the first `count`: where in the file, where on the disk, how many. Holes are left out."""
+        """The runs of the first `count` blocks: place in the file, place on the disk, length. Holes are left out."""
         nodes = [(root, MAX_DEPTH)]
         visited = 0
         while nodes and visited <= MAX_STEPS + count:
@@ -177,7 +177,7 @@ class Ext4:
                     yield logical, high << 32 | low, min(length, count - logical)
 
     def _by_blocks(self, map: bytes, count: int) -> Iterator[tuple[int, int, int]]:
-        """The same for files without extents: 12 direct blocks, then one and two steps of indirection."""
+        """Like `_by_extents`, for files without extents: 12 direct blocks, then single and double indirection."""
         pointers = struct.unpack("<15I", map)
         places = list(pointers[:12])
         if count > 12:

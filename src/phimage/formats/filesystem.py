@@ -1,4 +1,4 @@
-"""File systems and their kin, told by their superblocks alone. Labels and ids are as blkid shows them."""
+"""File systems and containers, recognised by their superblocks. Labels and ids are those that blkid shows."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from phimage.formats.reader import Reader
+from phimage.formats.reader import ReaderAt
 
 PAGES: Final = (4096, 8192, 16384, 65536)
 
 
 class Filesystem(Struct, frozen=True):
-    """What fills a partition. `kind` is a name such as ext4, xfs, vfat, swap, LVM2_member, crypto_LUKS."""
+    """The content of a partition. `kind` is a name such as ext4, xfs, vfat, swap, LVM2_member, crypto_LUKS."""
 
     kind: str
     label: str = ""
     uuid: str = ""
 
 
-def recognise(reader: Reader) -> Filesystem | None:
-    """The file system that fills a reader. What wraps another one is asked first."""
-    return next((found for probe in _PROBES if (found := probe(reader)) is not None), None)
+def recognise(reader: ReaderAt) -> Filesystem | None:
+    """The file system of a reader. Containers are probed before the file systems inside them."""
+    return next((filesystem for probe in _PROBES if (filesystem := probe(reader)) is not None), None)
 
 
 def _text(data: bytes) -> str:
@@ -32,7 +32,7 @@ def _text(data: bytes) -> str:
     return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
-def _luks(reader: Reader) -> Filesystem | None:
+def _luks(reader: ReaderAt) -> Filesystem | None:
     data = reader.read_at(0, 208)
     if not data.startswith(b"LUKS\xba\xbe") or len(data) < 208:
         return None
@@ -40,7 +40,7 @@ def _luks(reader: Reader) -> Filesystem | None:
     return Filesystem("crypto_LUKS", label, _text(data[168:208]))
 
 
-def _lvm(reader: Reader) -> Filesystem | None:
+def _lvm(reader: ReaderAt) -> Filesystem | None:
     data = reader.read_at(0, 4 * 512)
     for sector in range(0, len(data), 512):
         if data.startswith(b"LABELONE", sector) and data.startswith(b"LVM2 001", sector + 24):
@@ -53,7 +53,7 @@ def _lvm(reader: Reader) -> Filesystem | None:
     return None
 
 
-def _raid(reader: Reader) -> Filesystem | None:
+def _raid(reader: ReaderAt) -> Filesystem | None:
     for offset in (0, 4096, (reader.size & ~4095) - 8192):
         data = reader.read_at(offset, 64) if offset >= 0 else b""
         if data.startswith(b"\xfc\x4e\x2b\xa9\x01\x00\x00\x00") and len(data) == 64:
@@ -61,14 +61,14 @@ def _raid(reader: Reader) -> Filesystem | None:
     return None
 
 
-def _xfs(reader: Reader) -> Filesystem | None:
+def _xfs(reader: ReaderAt) -> Filesystem | None:
     data = reader.read_at(0, 120)
     if not data.startswith(b"XFSB") or len(data) < 120:
         return None
     return Filesystem("xfs", _text(data[108:120]), str(UUID(bytes=data[32:48])))
 
 
-def _ext(reader: Reader) -> Filesystem | None:
+def _ext(reader: ReaderAt) -> Filesystem | None:
     data = reader.read_at(1024, 1024)
     if len(data) < 1024 or data[56:58] != b"\x53\xef":
         return None
@@ -82,14 +82,14 @@ def _ext(reader: Reader) -> Filesystem | None:
     return Filesystem(kind, _text(data[120:136]), str(UUID(bytes=data[104:120])))
 
 
-def _btrfs(reader: Reader) -> Filesystem | None:
+def _btrfs(reader: ReaderAt) -> Filesystem | None:
     data = reader.read_at(65536, 1024)
     if data[64:72] != b"_BHRfS_M" or len(data) < 1024:
         return None
     return Filesystem("btrfs", _text(data[299:555]), str(UUID(bytes=data[32:48])))
 
 
-def _fat(reader: Reader) -> Filesystem | None:
+def _fat(reader: ReaderAt) -> Filesystem | None:
     data = reader.read_at(0, 512)
     if len(data) < 512 or data[510:] != b"\x55\xaa":
         return None
@@ -106,7 +106,7 @@ def _fat(reader: Reader) -> Filesystem | None:
     return None
 
 
-def _swap(reader: Reader) -> Filesystem | None:
+def _swap(reader: ReaderAt) -> Filesystem | None:
     for page in PAGES:
         if reader.read_at(page - 10, 10) in (b"SWAPSPACE2", b"SWAP-SPACE"):
             data = reader.read_at(1024 + 12, 32)
@@ -114,7 +114,7 @@ def _swap(reader: Reader) -> Filesystem | None:
     return None
 
 
-def _iso(reader: Reader) -> Filesystem | None:
+def _iso(reader: ReaderAt) -> Filesystem | None:
     data = reader.read_at(32768, 2048)
     if len(data) < 2048 or data[1:6] != b"CD001":
         return None
@@ -123,23 +123,23 @@ def _iso(reader: Reader) -> Filesystem | None:
     return Filesystem("iso9660", _text(data[40:72]), date if created.isdigit() else "")
 
 
-def _udf(reader: Reader) -> Filesystem | None:
-    found = reader.read_at(32769, 5) in (b"BEA01", b"NSR02", b"NSR03")
-    return Filesystem("udf") if found else None
+def _udf(reader: ReaderAt) -> Filesystem | None:
+    is_udf = reader.read_at(32769, 5) in (b"BEA01", b"NSR02", b"NSR03")
+    return Filesystem("udf") if is_udf else None
 
 
-def _squashfs(reader: Reader) -> Filesystem | None:
+def _squashfs(reader: ReaderAt) -> Filesystem | None:
     return Filesystem("squashfs") if reader.read_at(0, 4) == b"hsqs" else None
 
 
-def _erofs(reader: Reader) -> Filesystem | None:
+def _erofs(reader: ReaderAt) -> Filesystem | None:
     data = reader.read_at(1024, 80)
     if not data.startswith(b"\xe2\xe1\xf5\xe0") or len(data) < 80:
         return None
     return Filesystem("erofs", _text(data[64:80]), str(UUID(bytes=data[48:64])))
 
 
-def _f2fs(reader: Reader) -> Filesystem | None:
+def _f2fs(reader: ReaderAt) -> Filesystem | None:
     data = reader.read_at(1024, 1148)
     if not data.startswith(b"\x10\x20\xf5\xf2") or len(data) < 1148:
         return None
@@ -147,7 +147,7 @@ def _f2fs(reader: Reader) -> Filesystem | None:
     return Filesystem("f2fs", _text(label.encode()), str(UUID(bytes=data[108:124])))
 
 
-_PROBES: tuple[Callable[[Reader], Filesystem | None], ...] = (
+_PROBES: tuple[Callable[[ReaderAt], Filesystem | None], ...] = (
     _luks,
     _lvm,
     _raid,

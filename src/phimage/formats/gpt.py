@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from phimage.formats.limits import MIB
 from phimage.formats.partition import Partition, Remark
-from phimage.formats.reader import Reader
+from phimage.formats.reader import ReaderAt
 
 SECTORS: Final = (512, 4096)
 SIGNATURE: Final = b"EFI PART"
@@ -20,8 +20,8 @@ MAX_PARTITIONS: Final = 256
 LEGACY_BOOT: Final = 1 << 2
 
 
-class Header(Struct, frozen=True):
-    """A header that proved right by its checksums, with the entries that it covers. Places count sectors."""
+class GptHeader(Struct, frozen=True):
+    """A header with valid checksums, and its entries. Places are in sectors."""
 
     place: int
     alternate: int
@@ -32,7 +32,7 @@ class Header(Struct, frozen=True):
 
 
 class Gpt(Struct, frozen=True):
-    """What the table says, and what is to be said about it."""
+    """The content of a GPT, and findings about it."""
 
     sector_size: int
     id: str
@@ -40,8 +40,8 @@ class Gpt(Struct, frozen=True):
     remarks: tuple[Remark, ...]
 
 
-def read(reader: Reader, *, protected: bool) -> Gpt | None:
-    """The GPT of a disk. Where the MBR announces one it may be found by its backup alone."""
+def read(reader: ReaderAt, *, protected: bool) -> Gpt | None:
+    """Read the GPT of a disk. With `protected`, an announced GPT may be read from its backup alone."""
     for sector in SECTORS:
         signed = reader.read_at(sector, 8) == SIGNATURE
         if not signed and not protected:
@@ -53,18 +53,18 @@ def read(reader: Reader, *, protected: bool) -> Gpt | None:
             continue
         remarks: list[Remark] = []
         if primary is None:
-            remarks.append(("gpt.primary-damaged", "the header or its entries do not fit their checksum"))
+            remarks.append(("gpt.primary-damaged", "the checksum of the header or of its entries is wrong"))
         elif backup is None or backup.entries != primary.entries:
             remarks.append(("gpt.backup-damaged", f"there is no valid copy at sector {primary.alternate}"))
         elif primary.alternate != last:
-            remarks.append(("gpt.backup-elsewhere", f"it is at sector {primary.alternate} and the last one is {last}"))
+            remarks.append(("gpt.backup-elsewhere", f"it is at sector {primary.alternate}; the last sector is {last}"))
         header = primary or backup
         assert header is not None
         return Gpt(sector, header.id, _partitions(header, sector), tuple(remarks))
     return None
 
 
-def _header(reader: Reader, sector: int, place: int) -> Header | None:
+def _header(reader: ReaderAt, sector: int, place: int) -> GptHeader | None:
     data = reader.read_at(place * sector, sector) if 0 < place < reader.size // sector else b""
     if len(data) < sector or not data.startswith(SIGNATURE):
         return None
@@ -80,16 +80,16 @@ def _header(reader: Reader, sector: int, place: int) -> Header | None:
     entries = reader.read_at(entries_at * sector, count * size)
     if len(entries) != count * size or zlib.crc32(entries) != entries_checksum:
         return None
-    return Header(place, alternate, last, str(UUID(bytes_le=identity)), size, entries)
+    return GptHeader(place, alternate, last, str(UUID(bytes_le=identity)), size, entries)
 
 
-def _partitions(header: Header, sector: int) -> tuple[Partition, ...]:
-    found: list[Partition] = []
+def _partitions(header: GptHeader, sector: int) -> tuple[Partition, ...]:
+    partitions: list[Partition] = []
     for index, offset in enumerate(range(0, len(header.entries), header.entry_size)):
         type, unique, first, last, flags, name = struct.unpack_from("<16s16sQQQ72s", header.entries, offset)
         if not type.strip(b"\0") or last < first:
             continue
-        found.append(
+        partitions.append(
             Partition(
                 index + 1,
                 first * sector,
@@ -100,9 +100,9 @@ def _partitions(header: Header, sector: int) -> tuple[Partition, ...]:
                 bool(flags & LEGACY_BOOT),
             )
         )
-        if len(found) == MAX_PARTITIONS:
+        if len(partitions) == MAX_PARTITIONS:
             break
-    return tuple(found)
+    return tuple(partitions)
 
 
 def _text(name: bytes) -> str:

@@ -1,11 +1,11 @@
-"""A partition of a disk, and what its type means."""
+"""A partition of a disk, and the names of partition types."""
 
 from __future__ import annotations
 
 from msgspec import Struct
 
 Remark = tuple[str, str]
-"""The id of a finding and its text."""
+"""The kind and the text of a finding about partitions."""
 
 ESP = "c12a7328-f81f-11d2-ba4b-00a0c93ec93b"
 BIOS_BOOT = "21686148-6449-6e6f-744e-656564454649"
@@ -45,7 +45,7 @@ NAMES = {
 class Partition(Struct, frozen=True):
     """A partition. `start` and `size` are bytes, `type` a GUID of the GPT or two hexadecimal digits of the MBR.
 
-    `active` says that a BIOS should boot it.
+    `active` marks the partition that a BIOS boots.
     """
 
     number: int
@@ -58,5 +58,5 @@ class Partition(Struct, frozen=True):
 
     @property
     def type_name(self) -> str:
-        """The type in words, "" for one that is not known here."""
+        """The name of the type, "" for an unknown one."""
         return NAMES.get(self.type, "")

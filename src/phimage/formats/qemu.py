@@ -1,7 +1,7 @@
-"""qemu-img, always told the format and the one file, always inside of a cell (`cell.py`).
+"""qemu-img, always with the format and the file given, always in a sandbox (`sandbox.py`).
 
-The program is given open files, never names: `/proc/self/fd/N` through `--image-opts` with the driver of the format over
-the driver `file`. So nothing in a name or in a header can choose another protocol, and the file examined is the file converted.
+The program gets open files, never names: `/proc/self/fd/N` through `--image-opts` with the driver of the format over the
+driver `file`. So no name or header can choose another protocol, and the examined file is the converted one.
 """
 
 from __future__ import annotations
@@ -9,9 +9,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import stat
-import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -20,88 +18,73 @@ import msgspec
 from msgspec import Struct
 
 from phimage.errors import SetupError
-from phimage.formats import child
-from phimage.formats.failure import QemuFailed
-from phimage.formats.limits import GIB
-from phimage.formats.signature import Format
-
-DRIVERS: Mapping[Format, str] = {
-    Format.RAW: "raw",
-    Format.ISO: "raw",
-    Format.QCOW2: "qcow2",
-    Format.VMDK: "vmdk",
-    Format.VHD: "vpc",
-    Format.VHDX: "vhdx",
-}
-
-OPTIONS: Mapping[Format, str] = {Format.VHD: ",force_size_calc=current_size"}
-"""The size of a VHD is the one that its specification calls the current one, whatever program wrote it."""
+from phimage.formats.errors import QemuFailed
+from phimage.formats.limits import GIB, SandboxLimits
+from phimage.formats.sandbox import OutputCallback, run_sandboxed
+from phimage.formats.table import DISK_FORMATS, Format
 
 PLACES: Final = "/usr/bin:/usr/local/bin:/bin"
-NOBODY: Final = 65534
-"""The user that owns nothing: the kernel's overflow id, and the number of `nobody` almost everywhere."""
+
+INFO: Final = SandboxLimits(seconds=60, cpu_seconds=5, memory=GIB)
+CONVERT: Final = SandboxLimits()
 
 _PERCENT = re.compile(rb"\((\d+\.\d+)/100%\)")
 
-Progress = Callable[[float], None]
-"""Is told the share that is done, from 0 to 1, a few times a second. An exception from it stops the conversion."""
+ShareCallback = Callable[[float], None]
+"""Receives the completed share, from 0 to 1, a few times a second. An exception stops the conversion."""
 
 
-class Bounds(Struct, frozen=True):
-    """What a run of qemu-img may take: wall and CPU seconds, bytes of address space."""
-
-    seconds: float = 3600
-    cpu_seconds: int = 3600
-    memory: int = 2 * GIB
-
-
-INFO = Bounds(seconds=60, cpu_seconds=5, memory=GIB)
-CONVERT = Bounds()
-
-
-class Info(Struct, frozen=True):
-    """What qemu-img reads from a header. `elsewhere` names what it would open beside the file, "" for nothing."""
+class QemuInfo(Struct, frozen=True):
+    """What qemu-img reads from a header. `elsewhere` names another file or secret that it would need, "" for none."""
 
     format: str
     virtual_size: int
     elsewhere: str
 
 
-def info(source: Path | int, format: Format, *, bounds: Bounds = INFO) -> Info:
-    """What qemu-img reads from a file that is of a format. An open file may be given instead of its path.
+def info(source: Path | int, format: Format, *, limits: SandboxLimits = INFO) -> QemuInfo:
+    """What qemu-img reads from a file of a format, given as a path or as an open file.
 
-    Raises QemuFailed where it cannot read it, SetupError where it is not installed.
+    Raises QemuFailed when it cannot read the file, SetupError when it is not installed.
     """
     with _opened(source) as file:
-        command = ["info", "--output=json", "--image-opts", _image(file, format)]
-        answer = _run(command, bounds, readable=file)
+        output = run_sandboxed(
+            [program(), "info", "--output=json", "--image-opts", _image(file, format)], limits, readable=file
+        )
     try:
-        facts: dict[str, Any] = msgspec.json.decode(answer, type=dict)
+        facts: dict[str, Any] = msgspec.json.decode(output, type=dict)
         specific = (facts.get("format-specific") or {}).get("data") or {}
         others = [facts.get("backing-filename"), facts.get("full-backing-filename"), specific.get("data-file")]
         others += [extent["filename"] for extent in specific.get("extents") or [] if extent["filename"] != _name(file)]
         others += ["encryption"] if facts.get("encrypted") else []
         elsewhere = next((str(other) for other in others if other), "")
-        return Info(str(facts["format"]), int(facts["virtual-size"]), elsewhere[:200])
+        return QemuInfo(str(facts["format"]), int(facts["virtual-size"]), elsewhere[:200])
     except (msgspec.DecodeError, KeyError, AttributeError, TypeError, ValueError) as error:
-        raise QemuFailed(f"qemu-img info gave an answer that makes no sense: {error}") from None
+        raise QemuFailed(f"qemu-img info printed invalid JSON: {error}") from None
 
 
 def convert(
-    source: Path | int, format: Format, out: Path, *, size: int, progress: Progress | None = None, bounds: Bounds = CONVERT
+    source: Path | int,
+    format: Format,
+    out: Path,
+    *,
+    size: int,
+    on_share: ShareCallback | None = None,
+    limits: SandboxLimits = CONVERT,
 ) -> None:
-    """Write the disk inside of a file as a raw one to `out`, which must not exist; zeros become holes.
+    """Write the disk inside a file as a raw disk to `out`, which must not exist; zeros become holes.
 
-    `size` is the virtual size from the examination: exactly so many bytes are written, never more. Afterwards `out` is
-    complete; it is not synced. On any failure it is gone. Raises QemuFailed, SetupError, and what `progress` raises.
+    `size` is the virtual size from the examination: exactly that many bytes are written. On success `out` is complete but not
+    synced; on failure it is removed. Raises QemuFailed, SetupError, and what `on_share` raises.
     """
     with _opened(source) as file:
         target = os.open(out, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             os.ftruncate(target, size)
-            command = ["convert", "-p", "-n", "--target-is-zero", "--image-opts", "--target-image-opts"]
+            command = [program(), "convert", "-p", "-n", "--target-is-zero", "--image-opts", "--target-image-opts"]
             command += [_image(file, format), _image(target, Format.RAW)]
-            _run(command, bounds, readable=file, writable=target, output=size, progress=progress)
+            on_output = _share(on_share) if on_share else None
+            run_sandboxed(command, limits, readable=file, writable=target, output=size, on_output=on_output)
             if os.fstat(target).st_size != size:
                 raise QemuFailed(f"qemu-img wrote {os.fstat(target).st_size} bytes instead of {size}")
         except BaseException:
@@ -112,11 +95,11 @@ def convert(
 
 
 def program(places: str = PLACES) -> str:
-    """Where qemu-img is. Raises SetupError."""
-    found = shutil.which("qemu-img", path=places)
-    if found is None:
+    """The path of qemu-img. Raises SetupError."""
+    path = shutil.which("qemu-img", path=places)
+    if path is None:
         raise SetupError("qemu-img is not installed; on Debian: apt-get install qemu-utils")
-    return found
+    return path
 
 
 def _name(file: int) -> str:
@@ -124,69 +107,21 @@ def _name(file: int) -> str:
 
 
 def _image(file: int, format: Format) -> str:
-    return f"driver={DRIVERS[format]}{OPTIONS.get(format, '')},file.driver=file,file.filename={_name(file)}"
+    row = DISK_FORMATS[format]
+    return f"driver={row.driver}{row.options},file.driver=file,file.filename={_name(file)}"
 
 
-def _run(
-    command: list[str],
-    bounds: Bounds,
-    *,
-    readable: int,
-    writable: int | None = None,
-    output: int = 0,
-    progress: Progress | None = None,
-) -> bytes:
-    user = _user(readable)
-    outputs = [] if writable is None else [writable]
-    if user is not None:
-        for file in outputs:
-            os.fchown(file, *user)
-    cell = {
-        "memory": bounds.memory,
-        "seconds": bounds.cpu_seconds,
-        "output": output,
-        "readable": [readable],
-        "writable": outputs,
-        "user": user and user[0],
-        "group": user and user[1],
-        "parent": os.getpid(),
-    }
-    arguments = [sys.executable, "-I", "-S", str(Path(__file__).with_name("cell.py")), msgspec.json.encode(cell).decode()]
-    try:
-        return child.run(
-            [*arguments, program(), *command],
-            files=(readable, *outputs),
-            seconds=bounds.seconds,
-            name=f"qemu-img {command[0]}",
-            heard=_percent(progress) if progress else None,
-        )
-    finally:
-        if user is not None:
-            for file in outputs:
-                os.fchown(file, os.geteuid(), os.getegid())
+def _share(on_share: ShareCallback) -> OutputCallback:
+    def on_output(tail: bytes) -> None:
+        if percents := _PERCENT.findall(tail):
+            on_share(float(percents[-1]) / 100)
 
-
-def _user(file: int) -> tuple[int, int] | None:
-    """As whom to read a file when this is root: as nobody if everyone may, else as its owner. None: as who we are."""
-    if os.geteuid() != 0:
-        return None
-    status = os.fstat(file)
-    if status.st_mode & stat.S_IROTH:
-        return NOBODY, NOBODY
-    return (status.st_uid, status.st_gid) if status.st_uid else None
-
-
-def _percent(progress: Progress) -> Callable[[bytes], None]:
-    def heard(tail: bytes) -> None:
-        if found := _PERCENT.findall(tail):
-            progress(float(found[-1]) / 100)
-
-    return heard
+    return on_output
 
 
 @contextmanager
 def _opened(source: Path | int) -> Iterator[int]:
-    """The file, open for reading only. A block device is read too."""
+    """The file, open for reading only. Block devices are allowed."""
     if isinstance(source, int):
         yield source
         return

@@ -1,4 +1,4 @@
-"""Which operating system is on a disk, where its root is an ext file system: read from its files, never run or mounted."""
+"""The operating system of a disk whose root is an ext file system, read from its files, never run or mounted."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Final
 
 from msgspec import Struct
 
+from phimage.formats.errors import FormatError
 from phimage.formats.ext4 import Ext4
-from phimage.formats.failure import FormatError
 
 RELEASE_FILES: Final = ("/etc/os-release", "/usr/lib/os-release")
-LARGEST: Final = 65536
-LONGEST: Final = 128
+MAX_FILE: Final = 65536
+MAX_TEXT: Final = 128
 MAX_KERNELS: Final = 32
 MACHINES = {
     0x03: "i386",
@@ -29,8 +29,8 @@ _LINE = re.compile(r"""([A-Z][A-Z0-9_]*)=(?:"((?:[^"\\]|\\.)*)"|'([^']*)'|([^\s"
 _KERNEL = re.compile(r"vmlinu[xz]-(.+)|Image-(.+)")
 
 
-class System(Struct, frozen=True):
-    """An operating system, in the words of os-release(5). `architecture` is as uname shows it, "" when not known."""
+class OperatingSystem(Struct, frozen=True):
+    """An operating system, with the fields of os-release(5). `architecture` is that of uname, "" when unknown."""
 
     id: str
     version_id: str
@@ -40,12 +40,12 @@ class System(Struct, frozen=True):
     architecture: str
 
 
-def system(root: Ext4) -> System | None:
-    """The system whose root file system this is, None when it is no root."""
+def system(root: Ext4) -> OperatingSystem | None:
+    """The operating system of a root file system, None when it is not a root."""
     for path in RELEASE_FILES:
-        text = root.read_file(path, LARGEST)
+        text = root.read_file(path, MAX_FILE)
         if text and (fields := parse(text)):
-            return System(
+            return OperatingSystem(
                 fields.get("ID", "linux"),
                 fields.get("VERSION_ID", ""),
                 fields.get("NAME", "Linux"),
@@ -57,16 +57,16 @@ def system(root: Ext4) -> System | None:
 
 
 def kernels(root: Ext4) -> tuple[str, ...]:
-    """The kernel versions that have a file in /boot, or at the top of a file system that is mounted there."""
-    found: set[str] = set()
+    """The kernel versions with a file in /boot, or at the top of a separate boot file system."""
+    versions: set[str] = set()
     for folder in ("/boot", "/"):
         matches = (_KERNEL.fullmatch(name) for name in root.names(folder))
-        found |= {_printable(match[1] or match[2]) for match in matches if match}
-    return tuple(sorted(found)[:MAX_KERNELS])
+        versions |= {_printable(match[1] or match[2]) for match in matches if match}
+    return tuple(sorted(versions)[:MAX_KERNELS])
 
 
 def parse(text: bytes) -> dict[str, str]:
-    """The assignments of an os-release file. What is not one is left out; a shell would be more generous."""
+    """The assignments of an os-release file. Other lines are left out, even where a shell would accept them."""
     fields: dict[str, str] = {}
     for line in text.decode("utf-8", "replace").splitlines():
         match = _LINE.fullmatch(line.strip())
@@ -78,7 +78,7 @@ def parse(text: bytes) -> dict[str, str]:
 
 
 def _architecture(root: Ext4) -> str:
-    """The machine of the ELF header of a program that every system has."""
+    """The machine in the ELF header of a program that every system has."""
     for path in ("/bin/sh", "/usr/bin/env", "/sbin/init"):
         try:
             head = root.read_file(path, 20)
@@ -90,4 +90,4 @@ def _architecture(root: Ext4) -> str:
 
 
 def _printable(value: str) -> str:
-    return "".join(letter for letter in value if letter.isprintable())[:LONGEST]
+    return "".join(letter for letter in value if letter.isprintable())[:MAX_TEXT]

@@ -1,7 +1,7 @@
 """VHD, fixed and dynamic. The rules are those of Microsoft's "Virtual Hard Disk Image Format Specification 1.0" (2006).
 
-The size of the disk is the footer's Current Size, which is what its machine saw. Old programs went by the geometry
-instead; `qemu.py` tells qemu not to.
+The size of the disk is the footer's Current Size, which its machine saw. Old programs used the geometry instead; an option in
+`table.py` makes qemu use the Current Size.
 """
 
 from __future__ import annotations
@@ -11,21 +11,31 @@ from typing import Final
 
 from msgspec import Struct
 
-from phimage.formats.failure import Malformed, Truncated
-from phimage.formats.finding import Report
-from phimage.formats.limits import Limits
-from phimage.formats.reader import Reader, exactly, slices
+from phimage.formats.errors import Malformed, Truncated
+from phimage.formats.finding import FETCH_AGAIN, FLATTEN, REWRITE, InspectionReport, notes, refuses
+from phimage.formats.limits import DiskLimits
+from phimage.formats.reader import ReaderAt, exactly, slices
 
 FOOTER: Final = 512
 DYNAMIC_HEADER: Final = 1024
 FIXED, DYNAMIC, DIFFERENCING = 2, 3, 4
 NOWHERE: Final = (1 << 64) - 1
 ABSENT: Final = 0xFFFFFFFF
-LARGEST: Final = 2040 << 30
+MAX_DISK: Final = 2040 << 30
 
 
-class Footer(Struct, frozen=True):
-    """The fields of the footer that decide. Sizes are bytes."""
+KINDS: Final = (
+    refuses("vhd.differencing", "the disk continues in a parent file", FLATTEN),
+    refuses("vhd.malformed", "the footer, header or table breaks the VHD rules", REWRITE),
+    refuses(
+        "vhd.truncated", "a table or data lies beyond the end of the file, or the footer at the end is missing", FETCH_AGAIN
+    ),
+    notes("vhd.saved-state", "the disk's machine was suspended, not shut down", "nothing if the file system is clean"),
+)
+
+
+class VhdFooter(Struct, frozen=True):
+    """The inspected fields of the footer. Sizes are bytes."""
 
     cookie: bytes
     features: int
@@ -40,8 +50,8 @@ class Footer(Struct, frozen=True):
     saved: int
 
 
-def inspect(reader: Reader, report: Report, limits: Limits) -> None:
-    """Report what a file is that begins or ends with the VHD cookie. Raises Malformed, Truncated."""
+def inspect(reader: ReaderAt, report: InspectionReport, limits: DiskLimits) -> None:
+    """Inspect a file that begins or ends with the VHD cookie. Raises Malformed, Truncated."""
     first = exactly(reader, 0, FOOTER, "footer")
     dynamic = first.startswith(b"conectix")
     footer = _footer(first if dynamic else exactly(reader, reader.size - FOOTER, FOOTER, "footer"))
@@ -51,11 +61,11 @@ def inspect(reader: Reader, report: Report, limits: Limits) -> None:
         report.note("vhd.differencing", "its type is differencing")
         return
     if footer.type != (DYNAMIC if dynamic else FIXED):
-        raise Malformed(f"type {footer.type} with the footer {'at the start' if dynamic else 'at the end only'}")
-    if footer.current_size % 512 or footer.current_size > LARGEST:
+        raise Malformed(f"type {footer.type} with a footer {'at the beginning' if dynamic else 'only at the end'}")
+    if footer.current_size % 512 or footer.current_size > MAX_DISK:
         raise Malformed(f"a disk of {footer.current_size} bytes")
     if footer.saved:
-        report.note("vhd.saved-state", "the footer says that it was suspended")
+        report.note("vhd.saved-state", "the footer has the saved state flag")
     if dynamic:
         _dynamic(footer, reader, report, limits)
     elif footer.header_offset != NOWHERE:
@@ -64,8 +74,8 @@ def inspect(reader: Reader, report: Report, limits: Limits) -> None:
         raise Truncated(f"a disk of {footer.current_size} bytes in a file of {reader.size}")
 
 
-def _footer(data: bytes) -> Footer:
-    footer = Footer(*struct.unpack(">8sIIQ16xQQIII16sB", data[:85]))
+def _footer(data: bytes) -> VhdFooter:
+    footer = VhdFooter(*struct.unpack(">8sIIQ16xQQIII16sB", data[:85]))
     if footer.version >> 16 != 1:
         raise Malformed(f"version {footer.version:#x}")
     if footer.checksum != _checksum(data, 64):
@@ -73,8 +83,8 @@ def _footer(data: bytes) -> Footer:
     return footer
 
 
-def _facts(footer: Footer) -> tuple[int, int, int, bytes]:
-    """What both copies must agree on; a program may have left the time or a mark in one of them only."""
+def _identity(footer: VhdFooter) -> tuple[int, int, int, bytes]:
+    """The fields that both copies must share; programs may write a time or a mark into only one of them."""
     return footer.type, footer.current_size, footer.header_offset, footer.identity
 
 
@@ -83,7 +93,7 @@ def _checksum(data: bytes, place: int) -> int:
     return ~(sum(data) - sum(data[place : place + 4])) & 0xFFFFFFFF
 
 
-def _dynamic(footer: Footer, reader: Reader, report: Report, limits: Limits) -> None:
+def _dynamic(footer: VhdFooter, reader: ReaderAt, report: InspectionReport, limits: DiskLimits) -> None:
     header = exactly(reader, footer.header_offset, DYNAMIC_HEADER, "dynamic header")
     cookie, table, version, entries, block, checksum, parent = struct.unpack(">8s8xQIIII16s", header[:56])
     if cookie != b"cxsparse" or version >> 16 != 1 or checksum != _checksum(header, 36):
@@ -94,20 +104,20 @@ def _dynamic(footer: Footer, reader: Reader, report: Report, limits: Limits) -> 
     if block < 512 or block & block - 1:
         raise Malformed(f"blocks of {block} bytes")
     if entries * block < footer.current_size:
-        raise Malformed(f"{entries} blocks of {block} bytes are less than the disk of {footer.current_size}")
+        raise Malformed(f"{entries} blocks of {block} bytes are fewer than the {footer.current_size} bytes of the disk")
     if 4 * entries > limits.table:
         raise Malformed(f"a block table of {entries} entries")
     report.details["block"] = block
     _blocks(table, entries, block, reader)
     last = exactly(reader, reader.size - FOOTER, FOOTER, "footer")
-    if not last.startswith(b"conectix") or _facts(_footer(last)) != _facts(footer):
-        raise Truncated("the footer at the end is missing, or is not the one at the start")
+    if not last.startswith(b"conectix") or _identity(_footer(last)) != _identity(footer):
+        raise Truncated("the footer at the end is missing, or differs from the one at the beginning")
 
 
-def _blocks(table: int, entries: int, block: int, reader: Reader) -> None:
-    """Every block, which is a bitmap of its sectors and their data, lies in the file."""
+def _blocks(table: int, entries: int, block: int, reader: ReaderAt) -> None:
+    """Check that every block, a bitmap of its sectors and their data, lies in the file."""
     bitmap = -(-(block // 512) // 8 // 512) * 512 or 512
     for _start, part in slices(reader, table, 4 * entries, "block table", 1 << 16):
         last = max((value for value in struct.unpack(f">{len(part) // 4}I", part) if value != ABSENT), default=0)
         if last * 512 + (bitmap + block if last else 0) > reader.size:
-            raise Truncated(f"the block at sector {last} leaves the file, which ends at {reader.size}")
+            raise Truncated(f"the block at sector {last} exceeds the file, which ends at byte {reader.size}")

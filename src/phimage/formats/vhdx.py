@@ -9,11 +9,10 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from phimage.formats.crc32c import crc32c
-from phimage.formats.failure import Malformed, Truncated
-from phimage.formats.finding import Report
-from phimage.formats.limits import KIB, MIB, Limits
-from phimage.formats.reader import Reader, exactly, slices, unpack
+from phimage.formats.errors import Malformed, Truncated
+from phimage.formats.finding import FETCH_AGAIN, FLATTEN, REWRITE, InspectionReport, refuses
+from phimage.formats.limits import KIB, MIB, DiskLimits
+from phimage.formats.reader import ReaderAt, exactly, slices, unpack
 
 HEADERS: Final = (64 * KIB, 128 * KIB)
 REGION_TABLES: Final = (192 * KIB, 256 * KIB)
@@ -37,15 +36,28 @@ REQUIRED_ITEM: Final = 4
 FULLY_PRESENT, PARTIALLY_PRESENT = 6, 7
 
 
-class Place(Struct, frozen=True):
-    """Where a region or an item is in the file."""
+KINDS: Final = (
+    refuses(
+        "vhdx.log",
+        "the log has unapplied changes, so the blocks are not the disk",
+        "attach it once in Windows, which replays the log",
+    ),
+    refuses("vhdx.malformed", "a header or table breaks the VHDX rules", REWRITE),
+    refuses("vhdx.parent", "the disk continues in a parent file", FLATTEN),
+    refuses("vhdx.truncated", "a table or data lies beyond the end of the file", FETCH_AGAIN),
+    refuses("vhdx.unknown", "the file requires a region, an item or a sector size that phimage does not read", REWRITE),
+)
+
+
+class VhdxRange(Struct, frozen=True):
+    """The range of a region or of a metadata item in the file."""
 
     offset: int
     length: int
 
 
-def inspect(reader: Reader, report: Report, limits: Limits) -> None:
-    """Report what a file is that begins with the VHDX signature. Raises Malformed, Truncated."""
+def inspect(reader: ReaderAt, report: InspectionReport, limits: DiskLimits) -> None:
+    """Inspect a file with the VHDX signature. Raises Malformed, Truncated."""
     _header(reader, report)
     regions = _regions(reader, report)
     if not {BAT, METADATA} <= regions.keys():
@@ -71,8 +83,8 @@ def inspect(reader: Reader, report: Report, limits: Limits) -> None:
         _blocks(regions[BAT], size, block, sector, reader, limits)
 
 
-def _header(reader: Reader, report: Report) -> None:
-    """The valid header with the higher sequence number counts (2.2.2)."""
+def _header(reader: ReaderAt, report: InspectionReport) -> None:
+    """Check the current header: the valid one with the higher sequence number (2.2.2)."""
     best: tuple[int, bytes] | None = None
     for offset in HEADERS:
         data = exactly(reader, offset, 4096, "header")
@@ -90,8 +102,8 @@ def _header(reader: Reader, report: Report) -> None:
         report.note("vhdx.log", "the log is not empty")
 
 
-def _regions(reader: Reader, report: Report) -> Mapping[UUID, Place]:
-    """The first region table; the second is a copy (2.2.3). qemu reads the first, so that one must be valid."""
+def _regions(reader: ReaderAt, report: InspectionReport) -> Mapping[UUID, VhdxRange]:
+    """Read the first region table, which qemu reads; the second is a copy (2.2.3)."""
     table = exactly(reader, REGION_TABLES[0], REGION_TABLE, "region table")
     signature, _checksum, count = struct.unpack_from("<4sII", table)
     if signature != b"regi" or not _checked(table):
@@ -100,12 +112,12 @@ def _regions(reader: Reader, report: Report) -> Mapping[UUID, Place]:
         raise Malformed("the two region tables differ")
     if count > MAX_ENTRIES:
         raise Malformed(f"{count} regions")
-    found: dict[UUID, Place] = {}
+    ranges: dict[UUID, VhdxRange] = {}
     for index in range(count):
         identity, offset, length, required = struct.unpack_from("<16sQII", table, 16 + 32 * index)
         region = UUID(bytes_le=identity)
-        if region in found:
-            raise Malformed(f"the region {region} is there twice")
+        if region in ranges:
+            raise Malformed(f"there are two regions {region}")
         if region not in (BAT, METADATA):
             if required & REQUIRED_REGION:
                 report.note("vhdx.unknown", f"region {region}")
@@ -113,35 +125,35 @@ def _regions(reader: Reader, report: Report) -> Mapping[UUID, Place]:
         if offset < MIB or offset % MIB or length % MIB or not length:
             raise Malformed(f"the region {region} has {length} bytes at {offset}")
         if offset + length > reader.size:
-            raise Truncated(f"the region {region} leaves the file, which ends at {reader.size}")
-        found[region] = Place(offset, length)
-    return found
+            raise Truncated(f"the region {region} exceeds the file, which ends at byte {reader.size}")
+        ranges[region] = VhdxRange(offset, length)
+    return ranges
 
 
-def _items(region: Place, reader: Reader, report: Report) -> Mapping[UUID, Place]:
-    """The metadata table and where its items are (2.6)."""
+def _items(region: VhdxRange, reader: ReaderAt, report: InspectionReport) -> Mapping[UUID, VhdxRange]:
+    """Read the metadata table: the ranges of its items (2.6)."""
     table = exactly(reader, region.offset, min(region.length, 64 * KIB), "metadata table")
     signature, _reserved, count = struct.unpack_from("<8sHH", table)
     if signature != b"metadata" or count > MAX_ENTRIES:
         raise Malformed("the metadata table is damaged")
-    found: dict[UUID, Place] = {}
+    ranges: dict[UUID, VhdxRange] = {}
     for index in range(count):
         identity, offset, length, flags = struct.unpack_from("<16sIII", table, 32 + 32 * index)
         item = UUID(bytes_le=identity)
-        if item in found:
-            raise Malformed(f"the metadata item {item} is there twice")
+        if item in ranges:
+            raise Malformed(f"there are two metadata items {item}")
         if item not in ITEMS and item != PARENT_LOCATOR:
             if flags & REQUIRED_ITEM:
                 report.note("vhdx.unknown", f"metadata item {item}")
             continue
         if offset < 64 * KIB or offset + length > region.length:
-            raise Malformed(f"the metadata item {item} leaves its region")
-        found[item] = Place(region.offset + offset, length)
-    return found
+            raise Malformed(f"the metadata item {item} exceeds its region")
+        ranges[item] = VhdxRange(region.offset + offset, length)
+    return ranges
 
 
-def _blocks(region: Place, size: int, block: int, sector: int, reader: Reader, limits: Limits) -> None:
-    """Every block that is present lies in the file. Between them stand entries of sector bitmaps (2.5)."""
+def _blocks(region: VhdxRange, size: int, block: int, sector: int, reader: ReaderAt, limits: DiskLimits) -> None:
+    """Check that every present block lies in the file. Entries of sector bitmaps stand between those of blocks (2.5)."""
     ratio = (sector << 23) // block
     blocks = -(-size // block)
     entries = blocks + max(0, blocks - 1) // ratio
@@ -164,10 +176,31 @@ def _block(value: int, block: int, end: int) -> None:
     if state in (4, 5):
         raise Malformed(f"a block is in the state {state}")
     if state == FULLY_PRESENT and (offset < MIB or offset + block > end):
-        raise Truncated(f"the block at {offset} leaves the file, which ends at {end}")
+        raise Truncated(f"the block at {offset} exceeds the file, which ends at byte {end}")
 
 
 def _checked(data: bytes) -> bool:
-    """Checksums are CRC-32C with their own field as zeros (1.1.1)."""
+    """Whether the CRC-32C is right; it is computed with its own field as zeros (1.1.1)."""
     (stated,) = struct.unpack_from("<I", data, 4)
     return bool(crc32c(data[:4] + bytes(4) + data[8:]) == stated)
+
+
+POLYNOMIAL: Final = 0x82F63B78
+
+
+def _row(value: int) -> int:
+    for _ in range(8):
+        value = value >> 1 ^ (POLYNOMIAL if value & 1 else 0)
+    return value
+
+
+_TABLE = tuple(_row(value) for value in range(256))
+
+
+def crc32c(data: bytes) -> int:
+    """The CRC-32C (Castagnoli, RFC 3720 appendix B.4) of some bytes. Takes about 0.1 s for a MiB, enough for headers."""
+    table = _TABLE
+    value = 0xFFFFFFFF
+    for byte in data:
+        value = value >> 8 ^ table[(value ^ byte) & 0xFF]
+    return value ^ 0xFFFFFFFF

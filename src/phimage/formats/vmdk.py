@@ -1,7 +1,7 @@
 """VMDK in one file: monolithicSparse and streamOptimized. The rules are those of VMware's "Virtual Disk Format 1.1" (2007).
 
-Everything else about VMDK is a way to name other files and is refused: bare descriptors, flat and split extents, parents.
-A header of capacity 0 is refused too, because it makes readers look for such a descriptor behind it.
+All other kinds of VMDK name other files and are refused: bare descriptors, flat and split extents, parents. A header of
+capacity 0 is refused too, because it makes readers look for such a descriptor behind it.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import Final
 from msgspec import Struct
 
 from phimage.formats import vmdk_descriptor
-from phimage.formats.failure import Malformed, Truncated
-from phimage.formats.finding import Report
-from phimage.formats.limits import Limits
-from phimage.formats.reader import Reader, exactly, slices, unpack
+from phimage.formats.errors import Malformed, Truncated
+from phimage.formats.finding import FETCH_AGAIN, FLATTEN, REWRITE, InspectionReport, refuses, warns
+from phimage.formats.limits import DiskLimits
+from phimage.formats.reader import ReaderAt, exactly, slices, unpack
 
 SECTOR: Final = 512
 LAYOUT: Final = "<4sIIQQQQIQQQBBBBBH"
@@ -30,13 +30,32 @@ DEFLATE: Final = 1
 FOOTER_MARKER, END_MARKER = 3, 0
 MAY_DIFFER: Final = ("directory", "redundant_directory", "overhead", "unclean")
 READ_BY_QEMU: Final = 20 * SECTOR
-"""How much of the descriptor qemu searches for a parent, whatever length the header states."""
+"""How much of the descriptor qemu searches for a parent, regardless of the length in the header."""
 
 MAX_GRAIN: Final = 0x200000
 MAX_ENTRIES: Final = 512
 
 
-class Header(Struct, frozen=True):
+KINDS: Final = (
+    refuses(
+        "vmdk.descriptor",
+        "a bare descriptor: text that names the files of the disk",
+        "publish the disk itself: `qemu-img convert` or `ovftool` write one file",
+    ),
+    refuses("vmdk.extent", "the descriptor names another file or more than one", FLATTEN),
+    refuses("vmdk.malformed", "the header, the descriptor or a table breaks the VMDK rules", REWRITE),
+    refuses("vmdk.parent", "the disk continues in a parent file", FLATTEN),
+    refuses(
+        "vmdk.subformat",
+        "neither monolithicSparse nor streamOptimized",
+        "`qemu-img convert -O vmdk -o subformat=streamOptimized`, where you trust it",
+    ),
+    refuses("vmdk.truncated", "a table or data lies beyond the end of the file, or its end marker is missing", FETCH_AGAIN),
+    warns("vmdk.unclean", "the file was not closed properly", "check the file system inside"),
+)
+
+
+class VmdkHeader(Struct, frozen=True):
     """SparseExtentHeader. Offsets, sizes and capacity count sectors of 512 bytes."""
 
     magic: bytes
@@ -58,9 +77,9 @@ class Header(Struct, frozen=True):
     compression: int
 
 
-def inspect(reader: Reader, report: Report, limits: Limits) -> None:
-    """Report what a file is that begins with a VMDK magic. Raises Malformed, Truncated."""
-    header = Header(*unpack(LAYOUT, reader, 0, "header"))
+def inspect(reader: ReaderAt, report: InspectionReport, limits: DiskLimits) -> None:
+    """Inspect a file with a VMDK signature. Raises Malformed, Truncated."""
+    header = VmdkHeader(*unpack(LAYOUT, reader, 0, "header"))
     if header.magic != b"KDMV":
         report.note("vmdk.subformat", "a sparse disk of an ESX host")
         return
@@ -76,7 +95,7 @@ def inspect(reader: Reader, report: Report, limits: Limits) -> None:
     _tables(header, reader, limits)
 
 
-def _check(header: Header, report: Report) -> None:
+def _check(header: VmdkHeader, report: InspectionReport) -> None:
     if header.version not in (1, 2, 3):
         raise Malformed(f"version {header.version}")
     if not header.capacity:
@@ -92,12 +111,12 @@ def _check(header: Header, report: Report) -> None:
     if bool(header.flags & COMPRESSED) != (header.compression == DEFLATE):
         raise Malformed("the compression and its flag contradict each other")
     if header.flags & NEWLINES and (header.newline, header.space, header.return_, header.newline_again) != (10, 32, 13, 10):
-        raise Malformed("line ends were changed on the way: the file was copied as text")
+        raise Malformed("line ends were converted: the file was copied as text")
     if header.unclean:
-        report.note("vmdk.unclean", "the header says that it is still in use")
+        report.note("vmdk.unclean", "the header marks the file as in use")
 
 
-def _descriptor(header: Header, reader: Reader, limits: Limits) -> bytes:
+def _descriptor(header: VmdkHeader, reader: ReaderAt, limits: DiskLimits) -> bytes:
     if header.descriptor != 1:
         raise Malformed(f"the descriptor is at sector {header.descriptor}, not right behind the header")
     size = header.descriptor_size * SECTOR
@@ -107,16 +126,16 @@ def _descriptor(header: Header, reader: Reader, limits: Limits) -> bytes:
     return reader.read_at(SECTOR, max(size, READ_BY_QEMU)).split(b"\0", 1)[0]
 
 
-def _footer(header: Header, reader: Reader) -> Header:
-    """The header at the end of a stream: the same as at its start, but it knows where the grain directory is."""
+def _footer(header: VmdkHeader, reader: ReaderAt) -> VmdkHeader:
+    """The header at the end of a stream: equal to the first one except for the place of the grain directory."""
     if reader.size % SECTOR or reader.size < 4 * SECTOR:
         raise Truncated(f"a stream of {reader.size} bytes does not end with a sector")
     start = reader.size - 3 * SECTOR
     for offset, type in ((start, FOOTER_MARKER), (start + 2 * SECTOR, END_MARKER)):
-        value, size, found, padding = unpack("<QII496s", reader, offset, "marker")
-        if size or found != type or padding.strip(b"\0") or (type == END_MARKER and value):
+        value, size, marker, padding = unpack("<QII496s", reader, offset, "marker")
+        if size or marker != type or padding.strip(b"\0") or (type == END_MARKER and value):
             raise Truncated("the footer and the end marker are missing")
-    footer = Header(*unpack(LAYOUT, reader, start + SECTOR, "footer"))
+    footer = VmdkHeader(*unpack(LAYOUT, reader, start + SECTOR, "footer"))
     if footer.directory == AT_END:
         raise Malformed("the footer names another footer")
     for field in header.__struct_fields__:
@@ -125,8 +144,8 @@ def _footer(header: Header, reader: Reader) -> Header:
     return footer
 
 
-def _tables(header: Header, reader: Reader, limits: Limits) -> None:
-    """Every grain table, and every grain as far as it can be told, lies in the file."""
+def _tables(header: VmdkHeader, reader: ReaderAt, limits: DiskLimits) -> None:
+    """Check that every grain table, and every grain whose size is known, lies in the file."""
     count = -(-header.capacity // (header.grain * header.entries))
     if 4 * count > limits.table:
         raise Malformed(f"a grain directory of {count} entries")
@@ -137,13 +156,13 @@ def _tables(header: Header, reader: Reader, limits: Limits) -> None:
         entries = exactly(reader, table * SECTOR, 4 * header.entries, "grain table")
         last = max(struct.unpack(f"<{header.entries}I", entries))
         if last and (last + needed) * SECTOR > reader.size:
-            raise Truncated(f"the grain at sector {last} leaves the file, which ends at {reader.size}")
+            raise Truncated(f"the grain at sector {last} exceeds the file, which ends at byte {reader.size}")
     if header.flags & REDUNDANT:
         last = max(_pointers(reader, header.redundant_directory * SECTOR, count, "redundant grain directory"), default=0)
         if last * SECTOR + 4 * header.entries > reader.size:
-            raise Truncated(f"the redundant grain table at sector {last} leaves the file, which ends at {reader.size}")
+            raise Truncated(f"the redundant grain table at sector {last} exceeds the file, which ends at byte {reader.size}")
 
 
-def _pointers(reader: Reader, offset: int, count: int, what: str) -> Iterator[int]:
+def _pointers(reader: ReaderAt, offset: int, count: int, what: str) -> Iterator[int]:
     for _start, part in slices(reader, offset, 4 * count, what, 1 << 16):
         yield from (value for value in struct.unpack(f"<{len(part) // 4}I", part) if value)

@@ -1,12 +1,12 @@
-"""The descriptor inside of a VMDK: lines of text that say what the disk consists of."""
+"""The descriptor inside a VMDK: lines of text that list the parts of the disk."""
 
 from __future__ import annotations
 
 import re
 from typing import Final
 
-from phimage.formats.failure import Malformed
-from phimage.formats.finding import Report, shown
+from phimage.formats.errors import Malformed
+from phimage.formats.finding import InspectionReport, shown
 
 SUBFORMATS = {"monolithicsparse": "monolithicSparse", "streamoptimized": "streamOptimized"}
 NO_PARENT: Final = 0xFFFFFFFF
@@ -16,11 +16,8 @@ _EXTENT = re.compile(r'(\w+)[ \t]+(\d{1,20})[ \t]+(\w+)[ \t]+"([^"]*)"(?:[ \t]+(
 _ACCESS = re.compile(r"(RW|RDONLY|NOACCESS)\b", re.IGNORECASE)
 
 
-def inspect(text: bytes, capacity: int, report: Report) -> str:
-    """Report what a descriptor names, and return its subformat, "" for one that is refused.
-
-    Every line must be understood. Raises Malformed when one is not.
-    """
+def inspect(text: bytes, capacity: int, report: InspectionReport) -> str:
+    """Inspect a descriptor and return its subformat, "" for a refused one. Raises Malformed for any unknown line."""
     fields: dict[str, str] = {}
     extents: list[re.Match[str]] = []
     for line in _lines(text):
@@ -31,8 +28,8 @@ def inspect(text: bytes, capacity: int, report: Report) -> str:
             extents.append(extent)
         elif field := _FIELD.fullmatch(line):
             value = field[2].strip('" \t')
-            if fields.setdefault(field[1].lower(), value) != value:  # readers differ in which one they believe
-                raise Malformed(f"the descriptor says {shown(field[1].encode())} twice, and not the same")
+            if fields.setdefault(field[1].lower(), value) != value:  # readers differ in which one they use
+                raise Malformed(f"the descriptor has two different values of {shown(field[1].encode())}")
         else:
             raise Malformed(f"the descriptor has the line {shown(line.encode())}")
     _parent(text, fields, report)
@@ -52,8 +49,8 @@ def _lines(text: bytes) -> list[str]:
     return [line for line in lines if line and not line.startswith("#")]
 
 
-def _parent(text: bytes, fields: dict[str, str], report: Report) -> None:
-    """The hint is searched in the whole text, comments too, because that is what qemu does with it."""
+def _parent(text: bytes, fields: dict[str, str], report: InspectionReport) -> None:
+    """Search the parent's name in the whole text, including comments, as qemu does."""
     if b"parentfilenamehint" in text.lower():
         report.note("vmdk.parent", f"it continues in {shown(fields.get('parentfilenamehint', 'another file').encode())}")
     parent = fields.get("parentcid", "ffffffff")
@@ -65,8 +62,8 @@ def _parent(text: bytes, fields: dict[str, str], report: Report) -> None:
         report.note("vmdk.parent", f"it has the parent {identity:08x}")
 
 
-def _extents(extents: list[re.Match[str]], capacity: int, report: Report) -> None:
-    """One extent, which is this very file: of type SPARSE, with a name without a folder, as large as the header says."""
+def _extents(extents: list[re.Match[str]], capacity: int, report: InspectionReport) -> None:
+    """Accept one extent, the file itself: of type SPARSE, with a name without folders, and the size of the header."""
     if len(extents) != 1:
         report.note("vmdk.extent", f"the descriptor names {len(extents)} extents instead of one")
     for access, sectors, type, name, offset in (extent.groups() for extent in extents):
@@ -75,4 +72,4 @@ def _extents(extents: list[re.Match[str]], capacity: int, report: Report) -> Non
         elif "/" in name or "\\" in name or ":" in name:
             report.note("vmdk.extent", f"an extent in {shown(name.encode())}")
         elif int(sectors) != capacity:
-            raise Malformed(f"the descriptor says {int(sectors)} sectors and the header {capacity}")
+            raise Malformed(f"the descriptor declares {int(sectors)} sectors, the header {capacity}")

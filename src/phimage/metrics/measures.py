@@ -12,7 +12,7 @@ import msgspec
 from phimage.catalog.backups import BackupTimes
 from phimage.catalog.engine import Database
 from phimage.catalog.views import Catalog
-from phimage.chunks.decorators import Measures as StoreMeasures
+from phimage.chunks.decorators import StoreMeasures
 from phimage.errors import ServiceUnavailable
 from phimage.gateway.traffic import BOUNDS, Traffic
 from phimage.metrics.family import Family, Sample, counter, gauge, merge

@@ -1,10 +1,10 @@
-"""Why an image is not published.
+"""Errors of publishing: the reasons why an image is not published.
 
 PhimageError
-├── ImageRefused        the bytes are no image that may be published; trying the same again does not help
-├── SourceAway          the source gives nothing now; trying again later may help
-├── JobLost             another worker has the job, or it was ended: what this one did counts for nothing
-└── Interrupted         this worker is to stop; the job goes on with another one
+├── ImageRefused        the bytes are not an image that may be published; a retry does not help
+├── SourceAway          the source sends nothing at the moment; a later retry may help
+├── JobLost             another worker has the job, or it was ended; the work of this one is dropped
+└── Interrupted         this worker must stop; another one continues the job
 """
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ from collections.abc import Sequence
 
 from phimage.errors import PhimageError
 from phimage.formats.finding import Finding
-from phimage.sources.errors import SourceBroken
+from phimage.sources.errors import SourceInterrupted
 
 
 class ImageRefused(PhimageError):
-    """The bytes are no image that may be published. The text is for the operator: what was found, and what to do."""
+    """The bytes are not an image that may be published. The message has the findings and a remedy for the operator."""
 
     exit_code = 65
 
 
 class SourceAway(PhimageError):
-    """The source gives nothing now. `broken` says why."""
+    """The source sends nothing at the moment, because of `cause`."""
 
     exit_code = 75
 
-    def __init__(self, broken: SourceBroken) -> None:
-        self.broken = broken
-        super().__init__(str(broken))
+    def __init__(self, cause: SourceInterrupted) -> None:
+        self.cause = cause
+        super().__init__(str(cause))
 
 
 class JobLost(PhimageError):
@@ -37,13 +37,13 @@ class JobLost(PhimageError):
 
 
 class Interrupted(PhimageError):
-    """This worker is to stop."""
+    """This worker must stop."""
 
 
 def refused_for(findings: Sequence[Finding]) -> ImageRefused:
-    """The refusal for findings, which there are."""
-    told = "; ".join(f"{finding.id}: {finding.text}" for finding in findings)
+    """The refusal for at least one finding."""
+    message = "; ".join(f"{finding.id}: {finding.text}" for finding in findings)
     allowed = [finding.id for finding in findings if finding.override]
     if len(allowed) == len(findings):
-        told += f" (publish again with {' '.join(f'--override {id}' for id in allowed)} if that is meant)"
-    return ImageRefused(told)
+        message += f" (publish again with {' '.join(f'--override {id}' for id in allowed)} if that is meant)"
+    return ImageRefused(message)

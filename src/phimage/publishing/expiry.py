@@ -1,9 +1,9 @@
-"""Abandoned and failed publications: uploads without a new part are given up, and failed base images are withdrawn.
+"""Expiry of abandoned and failed publications: idle uploads are ended, and failed base images are withdrawn.
 
-An image of the catalogue file stays: the file says that it is there, and the next apply tries its source again. A custom image
-stays Unavailable until its owner removes it. The reason is in the job in every case.
+An image of the catalogue file stays: the file declares it, and the next apply tries its source again. A custom image stays
+Unavailable until its owner removes it. The job has the reason in every case.
 
-Publishers and `store gc` run this at any time, also at once: each decides again inside its change, and changes take turns.
+Publishers and `store gc` may run this concurrently: each decides again inside its change, and changes are serialised.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ from phimage.model.image import Image, ImageType, State
 from phimage.model.image_bytes import ImageBytes
 
 IDLE_SECONDS = 3600.0
-"""An upload that got no part for so long is given up."""
+"""An upload without a new part for this long is ended."""
 FAILED_SECONDS = 3600.0
-"""A base image that failed so long ago is withdrawn."""
-IDLE_REASON = "its upload got no part for an hour"
+"""A base image is withdrawn this long after its publication failed."""
+IDLE_REASON = "its upload received no part for an hour; publish it again"
 
 
 class Expired(Struct, frozen=True):
-    """What has expired: jobs whose upload is given up, and base images that are withdrawn because they failed."""
+    """Expired publications: jobs with an idle upload, and failed base images to withdraw."""
 
     jobs: tuple[JobId, ...]
     images: tuple[ImageId, ...]
 
 
 def due(catalog: Catalog, store: Store, now: float) -> Expired:
-    """What `expire` would end now. Raises StoreFailure."""
+    """The publications that `expire` would end now. Raises StoreFailure."""
     with catalog.database.read() as connection:
         waiting = jobs.waiting(connection, now - IDLE_SECONDS)
         failed = failed_before(connection, now - FAILED_SECONDS)
@@ -48,24 +48,24 @@ def due(catalog: Catalog, store: Store, now: float) -> Expired:
 
 
 def expire(catalog: Catalog, store: Store, author: Author, now: float) -> Expired:
-    """End in one revision what is due. Parts of uploads stay. Raises StoreFailure; then nothing is changed."""
-    found = due(catalog, store, now)
-    if not found.jobs and not found.images:
-        return found
+    """End all due publications in one revision. Parts of uploads stay. Raises StoreFailure, and then changes nothing."""
+    expired = due(catalog, store, now)
+    if not expired.jobs and not expired.images:
+        return expired
     with catalog.change(author) as change:
         of_file = images_of_file(change.connection)
-        given_up = tuple(id for id in found.jobs if _give_up(change, id, of_file))
-        withdrawn = tuple(id for id in found.images if id not in of_file and _withdraw_failed(change, id))
-    return Expired(given_up, withdrawn)
+        ended = tuple(id for id in expired.jobs if _end_idle(change, id, of_file))
+        withdrawn = tuple(id for id in expired.images if id not in of_file and _withdraw_failed(change, id))
+    return Expired(ended, withdrawn)
 
 
-def _give_up(change: Change, id: JobId, of_file: frozenset[ImageId]) -> bool:
+def _end_idle(change: Change, id: JobId, of_file: frozenset[ImageId]) -> bool:
     job = jobs.end_waiting(change.connection, id, IDLE_REASON)
     if job is None:
-        return False  # it was completed meanwhile, or another process gave it up
-    found = _without_bytes(change, job.image)
-    if found is not None:
-        image, content = found
+        return False  # completed meanwhile, or ended by another process
+    without_bytes = _without_bytes(change, job.image)
+    if without_bytes is not None:
+        image, content = without_bytes
         if image.type is ImageType.BASE and image.id not in of_file:
             _withdraw(change, image)
         else:
@@ -75,10 +75,10 @@ def _give_up(change: Change, id: JobId, of_file: frozenset[ImageId]) -> bool:
 
 
 def _withdraw_failed(change: Change, id: ImageId) -> bool:
-    found = _without_bytes(change, id)
-    if found is None or not found[1].failure:
+    without_bytes = _without_bytes(change, id)
+    if without_bytes is None or not without_bytes[1].failure:
         return False
-    _withdraw(change, found[0])
+    _withdraw(change, without_bytes[0])
     return True
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from phimage.formats.disk import Disk, Slot
+from phimage.formats.disk import DescribedPartition, DiskDescription
 from phimage.formats.filesystem import Filesystem
 
 
-def facts_of(disk: Disk) -> dict[str, Any]:
+def facts_of(disk: DiskDescription) -> dict[str, Any]:
     """Partition table, boot modes, file systems and operating system, as JSON. What is not known is left out."""
     found: dict[str, Any] = {"boot": list(disk.boot), "sector_size": disk.sector_size}
     if disk.table:
@@ -23,7 +23,7 @@ def facts_of(disk: Disk) -> dict[str, Any]:
     return found
 
 
-def _partition(slot: Slot) -> dict[str, Any]:
+def _partition(slot: DescribedPartition) -> dict[str, Any]:
     found: dict[str, Any] = {
         "number": slot.number,
         "start": slot.start,

@@ -1,13 +1,13 @@
-"""A job while a worker has it: it says how far it is, and learns that it was lost.
+"""The lease of a job: the worker that holds it renews it and reports progress; other workers detect that it has expired.
 
-A withdrawn image, a job that another worker took and a worker that is to stop all set `cancel` within RENEW_SECONDS.
+A withdrawn image, a job taken by another worker and a stopping worker all set `cancel` within RENEW_SECONDS.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from types import TracebackType
 from typing import Self
@@ -15,14 +15,14 @@ from typing import Self
 from phimage.catalog import image_bytes, jobs
 from phimage.catalog.engine import Database
 from phimage.errors import ServiceUnavailable
-from phimage.model.job import Job
+from phimage.model.job import Job, Lease
 from phimage.publishing.errors import ImageRefused, Interrupted, JobLost
 
 RENEW_SECONDS = 1.0
 
 
-class Lease:
-    """Renews the lease of a job from a thread of its own, however long a step takes, and is the job's `Step`."""
+class LeaseKeeper:
+    """Renews the lease of a job in a thread of its own, and is the job's `JobProgress`."""
 
     def __init__(
         self,
@@ -32,7 +32,7 @@ class Lease:
         stop: threading.Event,
         now: Callable[[], float] = time.time,
     ) -> None:
-        """`stop` interrupts the work at its next step."""
+        """Setting `stop` interrupts the work at its next report."""
         self._database = database
         self._job = job
         self._seconds = seconds
@@ -46,25 +46,25 @@ class Lease:
 
     @property
     def cancel(self) -> threading.Event:
-        """See `Step`."""
+        """See `JobProgress`."""
         return self._cancel
 
     def check(self) -> None:
-        """See `Step`."""
+        """See `JobProgress`."""
         if self._lost:
             raise JobLost(self._job.id)
         if self._stop.is_set():
             raise Interrupted(self._job.id)
 
-    def at(self, phase: str, done: int = 0, total: int = 0) -> None:
-        """See `Step`."""
+    def update(self, phase: str, done: int = 0, total: int = 0) -> None:
+        """See `JobProgress`."""
         began, self._place = self._place[0] != phase, (phase, done, total)
         if began:
-            self._tell()
+            self._report()
         self.check()
 
     def reserve(self, size: int) -> None:
-        """See `Step`."""
+        """See `JobProgress`."""
         missing = image_bytes.reserve(self._database, self._job.id, size)
         if missing is not None:
             whose = f"project {self._job.project}" if self._job.project else "base images"
@@ -80,11 +80,30 @@ class Lease:
 
     def _renew(self) -> None:
         while not self._over.wait(min(RENEW_SECONDS, self._seconds / 6)):
-            self._tell()
+            self._report()
             if self._lost or self._stop.is_set():
                 self._cancel.set()
 
-    def _tell(self) -> None:
-        with suppress(ServiceUnavailable):  # if it lasts, the lease runs out and the fence decides
+    def _report(self) -> None:
+        with suppress(ServiceUnavailable):  # if it lasts, the lease expires and the fence decides
             if not jobs.tell(self._database, self._job, *self._place, self._now(), self._seconds):
                 self._lost = True
+
+
+class LeaseExpiry:
+    """Detects expired leases of other workers: those not renewed for their length, on this worker's monotonic clock.
+
+    Not thread-safe.
+    """
+
+    def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        """`seconds` is the length of a lease."""
+        self._seconds = seconds
+        self._clock = clock
+        self._since: dict[Lease, float] = {}
+
+    def expired(self, leases: Iterable[Lease]) -> list[Lease]:
+        """The expired ones of `leases`, which are all current ones. A lease is measured from the first call that saw it."""
+        now = self._clock()
+        self._since = {lease: self._since.get(lease, now) for lease in leases}  # a renewed lease is a different value
+        return [lease for lease, since in self._since.items() if now - since > self._seconds]

@@ -1,8 +1,8 @@
-"""From an original to a disk in the store. Knows nothing of the catalogue; what it leaves behind on failure is collected.
+"""The pipeline from an original to a disk in the store. Independent of the catalogue; leftovers of a failure are collected.
 
     source ─verify, unpack─▶ file ─examine (two inspectors)─▶ convert unless raw ─examine the disk─▶ chunks, manifest
 
-What a file is decides its header; nothing is written to the store before both inspectors agree on the whole file.
+The header decides the format of a file. Nothing is written to the store before both inspectors agree on the whole file.
 """
 
 from __future__ import annotations
@@ -22,31 +22,28 @@ from phimage.chunks.store import Store
 from phimage.chunks.write import DiskWriter, Written, write_file
 from phimage.formats import qemu
 from phimage.formats.disk import describe
+from phimage.formats.errors import QemuFailed
 from phimage.formats.examine import Examination, examine, examine_disk
-from phimage.formats.failure import QemuFailed
 from phimage.formats.finding import Finding
-from phimage.formats.limits import Limits
+from phimage.formats.limits import DiskLimits
 from phimage.formats.reader import FileReader
-from phimage.formats.signature import Format
+from phimage.formats.table import Format
 from phimage.model.job import Job
 from phimage.publishing.errors import refused_for
 from phimage.publishing.facts import facts_of
 from phimage.publishing.original import bounded, expected_of, fetch_file, is_plain, sent_digest, source_of, work_file
 from phimage.publishing.progress import CONVERT, EXAMINE, STORE, UNPACK, JobProgress
-from phimage.sources.digest import Algorithm, Expected
-from phimage.sources.errors import WrongDigest
+from phimage.sources.digest import Algorithm, ExpectedDigest, VerifyingReader
+from phimage.sources.errors import DigestMismatch
 from phimage.sources.fetch import Fetcher
-from phimage.sources.local import LocalFile
-from phimage.sources.partial import discard
-from phimage.sources.progress import Progress
-from phimage.sources.source import Source
-from phimage.sources.space import EVERY, Room
-from phimage.sources.unpacked import unpack_to
-from phimage.sources.verify import Verified
+from phimage.sources.partial_file import CHECK_EVERY_BYTES, FreeSpace, discard_partial
+from phimage.sources.progress import TransferProgress
+from phimage.sources.source import ImageSource, LocalFile
+from phimage.sources.unpack import unpack_to
 
 
-class Made(Struct, frozen=True):
-    """A disk that is whole and verified in the store. `digest` is that of the original file, `sha256:<hex>`."""
+class StoredDisk(Struct, frozen=True):
+    """A complete and verified disk in the store. `digest` is that of the original file, `sha256:<hex>`."""
 
     written: Written
     digest: str
@@ -57,99 +54,102 @@ class Made(Struct, frozen=True):
 
 
 class Pipeline:
-    """Makes disks, in a work folder that several processes may share."""
+    """Turns originals into stored disks, in a work folder that several processes may share."""
 
     def __init__(
         self,
         store: Store,
         fetcher: Fetcher,
         work: Path,
-        limits: Limits,
-        reserve: int,
+        limits: DiskLimits,
+        min_free: int,
         now: Callable[[], float] = time.time,
     ) -> None:
-        """`reserve` bytes stay free where the work folder is, and in the store."""
+        """`min_free` bytes stay free on the file system of the work folder, and in the store."""
         self._store = store
         self._fetcher = fetcher
         self._work = work
         self._limits = limits
-        self._room = Room(work, reserve)
-        self._reserve = reserve
+        self._space = FreeSpace(work, min_free)
+        self._min_free = min_free
         self._now = now
 
-    def make(self, job: Job, step: JobProgress) -> Made:
-        """Make the disk of a job. May be repeated: what is in the store already is not written again.
+    def run(self, job: Job, progress: JobProgress) -> StoredDisk:
+        """Store the disk of a job. May be repeated: chunks that are in the store already are not written again.
 
-        Raises ImageRefused, SourceError, SourceAway, StoreFailure, FormatError, WrongDisk, OSError, and what `step` raises.
+        Raises ImageRefused, SourceError, SourceAway, StoreFailure, FormatError, WrongDisk, OSError, and what `progress` raises.
         """
-        for fence in range(1, job.fence):  # of who had it before and was killed
+        for fence in range(1, job.fence):  # files of previous workers, which were killed
             self.clean(replace(job, fence=fence))
-        expected = expected_of(job, self._fetcher, step)
-        source, where = source_of(job, expected, self._store, self._fetcher, self._work, self._limits, step)
-        file, digest = self._unpacked(job, source, where, expected, step)
+        expected = expected_of(job, self._fetcher, progress)
+        source, where = source_of(job, expected, self._store, self._fetcher, self._work, self._limits, progress)
+        file, digest = self._unpacked(job, source, where, expected, progress)
         overrides = frozenset(job.origin.overrides)
-        step.at(EXAMINE)
-        file.chmod(0o644)  # so that qemu-img reads it as nobody; the folder is closed to others
+        progress.update(EXAMINE)
+        file.chmod(0o644)  # so that qemu-img can read it as nobody; the folder is closed to other users
         examination = examine(file, stated=job.origin.format or None, limits=self._limits)
         if refusals := examination.refusals(overrides):
             raise refused_for(refusals)
         assert examination.virtual_size is not None
-        step.reserve(examination.virtual_size)
-        disk = self._raw(job, file, examination, step)
-        found, facts = self._described(disk, overrides)
-        written = self._stored(disk, examination.virtual_size, facts, step)
-        remarks = dict.fromkeys(f"{finding.id}: {finding.text}" for finding in (*examination.findings, *found))
-        return Made(written, digest, expected.origin, str(examination.format), tuple(remarks), facts)
+        progress.reserve(examination.virtual_size)
+        disk = self._raw(job, file, examination, progress)
+        findings, facts = self._described(disk, overrides)
+        written = self._stored(disk, examination.virtual_size, facts, progress)
+        remarks = dict.fromkeys(f"{finding.id}: {finding.text}" for finding in (*examination.findings, *findings))
+        return StoredDisk(written, digest, expected.origin, str(examination.format), tuple(remarks), facts)
 
     def clean(self, job: Job) -> None:
-        """Remove what a worker that had a job left in the work folder. What was fetched stays for a while, for another try."""
+        """Remove the work files of a job's worker. The fetched file stays, so that a retry resumes."""
         for file in self._work.glob(f"{job.id}.{job.fence}.*"):
             file.unlink(missing_ok=True)
 
     def forget(self, job: Job) -> None:
-        """The disk of a job is published: what was fetched for it is of no use any more."""
+        """Remove the fetched file of a published job."""
         if job.origin.url:
-            discard(fetch_file(self._work, job))
+            discard_partial(fetch_file(self._work, job))
 
-    def _unpacked(self, job: Job, source: Source, where: str, expected: Expected, step: JobProgress) -> tuple[Path, str]:
-        """The original without its compression, and its digest. Raises WrongDigest, ImageRefused."""
+    def _unpacked(
+        self, job: Job, source: ImageSource, where: str, expected: ExpectedDigest, progress: JobProgress
+    ) -> tuple[Path, str]:
+        """The original without its compression, and its digest. Raises DigestMismatch, ImageRefused."""
 
-        def tell(progress: Progress) -> None:
-            step.at(UNPACK, progress.done, progress.total or 0)
+        def on_progress(unpacked: TransferProgress) -> None:
+            progress.update(UNPACK, unpacked.done, unpacked.total or 0)
 
-        step.at(UNPACK, 0, source.size or 0)
+        progress.update(UNPACK, 0, source.size or 0)
         plain, overrides = is_plain(source), frozenset(job.origin.overrides)
-        with Verified(source.open(), expected, where) as reader:
+        with VerifyingReader(source.open(), expected, where) as reader:
             if plain and isinstance(source, LocalFile):
                 file = source.path
                 while reader.read(1 << 20):
-                    step.at(UNPACK, reader.size, source.size)
+                    progress.update(UNPACK, reader.size, source.size)
             else:
                 file = work_file(self._work, job, "file")
-                with bounded(self._limits, overrides) as bounds:
-                    unpack_to(reader, where, file, self._room, None if plain else bounds, total=source.size, tell=tell)
+                with bounded(self._limits, overrides) as limits:
+                    unpack_limits = None if plain else limits
+                    unpack_to(reader, where, file, self._space, unpack_limits, total=source.size, on_progress=on_progress)
             digests = reader.finish()
         sent = sent_digest(job)
         if sent is not None and digests[Algorithm.SHA256] != sent:
-            found = str(digests[Algorithm.SHA256])
-            raise WrongDigest(where, expected=str(sent), origin="told by who sent it", found=found, size=reader.size)
+            actual = str(digests[Algorithm.SHA256])
+            raise DigestMismatch(where, expected=str(sent), origin="declared by its sender", actual=actual, size=reader.size)
         return file, str(digests[Algorithm.SHA256])
 
-    def _raw(self, job: Job, file: Path, examination: Examination, step: JobProgress) -> Path:
-        """The raw disk inside of a file. Raises QemuFailed, TooLarge."""
+    def _raw(self, job: Job, file: Path, examination: Examination, progress: JobProgress) -> Path:
+        """The raw disk inside a file. Raises QemuFailed, TooLarge."""
         if examination.format in (Format.RAW, Format.ISO):
             return file
         assert examination.virtual_size is not None
         size, disk = examination.virtual_size, work_file(self._work, job, "raw")
-        self._room.check(file.name, min(size, file.stat().st_size))
+        self._space.check(file.name, min(size, file.stat().st_size))
 
-        def progress(share: float) -> None:
-            self._room.check(file.name, EVERY)
-            step.at(CONVERT, int(share * size), size)
+        def on_share(share: float) -> None:
+            self._space.check(file.name, CHECK_EVERY_BYTES)
+            progress.update(CONVERT, int(share * size), size)
 
-        with self._room.writing(file.name):
+        with self._space.writing(file.name):
             try:
-                qemu.convert(file, examination.format, disk, size=size, progress=progress)
+                qemu.convert(file, examination.format, disk, size=size, on_share=on_share)
             except QemuFailed as failed:
                 if os.strerror(errno.ENOSPC) in str(failed):  # it runs in the C locale
                     raise OSError(errno.ENOSPC, str(failed)) from failed
@@ -157,33 +157,32 @@ class Pipeline:
         return disk
 
     def _described(self, disk: Path, overrides: frozenset[str]) -> tuple[tuple[Finding, ...], dict[str, Any]]:
-        """What is remarkable about the disk, and what it is. One that a guessing program would take for an image of another
-        format is refused."""
+        """Findings about the disk, and its facts. Refuses a disk that programs could take for an image of another format."""
         with FileReader(disk) as reader:
             examination = examine_disk(reader, limits=self._limits)
             if refusals := examination.refusals(overrides):
                 raise refused_for(refusals)
             return examination.findings, facts_of(describe(reader))
 
-    def _stored(self, disk: Path, size: int, facts: dict[str, Any], step: JobProgress) -> Written:
-        """Cut into chunks, put, named by a manifest. A file whose size is no multiple of 512 is filled up with zeros."""
-        looked = 0
+    def _stored(self, disk: Path, size: int, facts: dict[str, Any], progress: JobProgress) -> Written:
+        """Write the disk into the store. A file whose size is not a multiple of 512 is padded with zeros."""
+        checked = 0
 
-        def progress(done: int) -> None:
-            nonlocal looked
-            if done >= looked:
-                looked = done + EVERY
+        def on_taken(done: int) -> None:
+            nonlocal checked
+            if done >= checked:
+                checked = done + CHECK_EVERY_BYTES
                 self._check_store()
-            step.at(STORE, done, size)
+            progress.update(STORE, done, size)
 
         self._check_store()
-        with DiskWriter(self._store, size, now=self._now, progress=progress) as writer:
+        with DiskWriter(self._store, size, now=self._now, progress=on_taken) as writer:
             write_file(writer, disk)
             writer.zeros(size - writer.taken)
             return writer.finish(facts)
 
     def _check_store(self) -> None:
-        """Raises TooLarge when the store has less room than must stay free."""
+        """Raises TooLarge when the store has less than the minimum free space."""
         free, chunks = self._store.free_bytes(), self._store.path(CHUNKS)
         if free is not None and chunks is not None:
-            Room(chunks.parent, self._reserve, lambda _: free).check("the store", EVERY)
+            FreeSpace(chunks.parent, self._min_free, lambda _: free).check("the store", CHECK_EVERY_BYTES)

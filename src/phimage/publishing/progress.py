@@ -1,4 +1,4 @@
-"""What a publication tells while it goes on, and how it is stopped."""
+"""The progress of a publication: its phases, and how it is reported and stopped."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ EXAMINE: Final = "examine"
 CONVERT: Final = "convert"
 STORE: Final = "store"
 PHASES: Final = (FETCH, UNPACK, EXAMINE, CONVERT, STORE)
-"""In their order; an upload is not fetched, a raw disk not converted. Names that programs see; they do not change."""
+"""The phases in order. An upload is not fetched, a raw disk not converted. Programs see these names, so they do not change."""
 
 
 class JobProgress(Protocol):
-    """Who has the job. Every call may raise JobLost or Interrupted, and then nothing more is to be done."""
+    """Reports the progress of a job. Any call may raise JobLost or Interrupted, and then the work must end."""
 
     @property
     def cancel(self) -> threading.Event:
-        """Set when the next call would raise JobLost or Interrupted: what blocks must end then."""
+        """Set when the next call would raise JobLost or Interrupted, so that blocking work ends."""
         ...
 
     def check(self) -> None:
-        """Raises JobLost or Interrupted when the work is to end."""
+        """Raises JobLost or Interrupted when the work must end."""
 
-    def at(self, phase: str, done: int = 0, total: int = 0) -> None:
-        """So many bytes of a phase are done; `total` is 0 when it is not known. Called often."""
+    def update(self, phase: str, done: int = 0, total: int = 0) -> None:
+        """Report the bytes done in a phase; `total` is 0 when unknown. Called often."""
 
     def reserve(self, size: int) -> None:
-        """The disk has so many bytes. Raises ImageRefused when its project's quota has no room for them."""
+        """Reserve quota for a disk of `size` bytes. Raises ImageRefused when the project's quota does not suffice."""

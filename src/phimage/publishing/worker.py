@@ -1,4 +1,4 @@
-"""Taking jobs, one after the other, and writing into the catalogue what came of them."""
+"""The worker: claims jobs one after the other, runs the pipeline, and records the outcome in the catalogue."""
 
 from __future__ import annotations
 
@@ -27,32 +27,31 @@ from phimage.model.image_bytes import ImageBytes, image_size
 from phimage.model.job import Job
 from phimage.publishing.errors import ImageRefused, Interrupted, JobLost, SourceAway
 from phimage.publishing.expiry import expire
-from phimage.publishing.lease import Lease
-from phimage.publishing.lease_expiry import LeaseExpiry
-from phimage.publishing.pipeline import Made, Pipeline
-from phimage.sources.errors import SourceBroken
-from phimage.sources.retry import PROGRESS, Retry, given_up
+from phimage.publishing.lease import LeaseExpiry, LeaseKeeper
+from phimage.publishing.pipeline import Pipeline, StoredDisk
+from phimage.sources.errors import SourceInterrupted
+from phimage.sources.retry import PROGRESS_BYTES, Retry, retries_exhausted
 
 log = structlog.get_logger()
 
 MAX_CLAIMS = 50
-"""How often a job is begun: one that ends every worker is no good."""
+"""Max claims of a job, for jobs that kill every worker."""
 BEFORE_SECONDS = 60.0
-"""So long before the store may forget a disk it is looked after again rather than registered."""
-LONGEST_PAUSE = 30.0
+"""Seconds before `register_before` from which a disk is renewed before it is registered."""
+MAX_PAUSE = 30.0
 EXPIRE_SECONDS = 60.0
-"""The period of ending abandoned and failed publications."""
+"""Seconds between two expiries of abandoned and failed publications."""
 
 
 class Pace(Struct, frozen=True):
-    """Seconds: how long a lease is, and how often it is looked for work."""
+    """The length of a lease, and the interval of polling for jobs, in seconds."""
 
     lease: float = jobs.LEASE_SECONDS
     look: float = 0.5
 
 
 class Worker:
-    """Publishes until it is told to stop."""
+    """Publishes images until it is stopped."""
 
     def __init__(
         self,
@@ -66,9 +65,9 @@ class Worker:
         clock: Callable[[], float] = time.monotonic,
         retry: Retry | None = None,
     ) -> None:
-        """`owner` names this worker in its jobs. `clock` is monotonic: leases are measured with it.
+        """`owner` names this worker in its jobs. `clock` is monotonic and measures leases.
 
-        `retry` says how often, and after what waits, a source that gives nothing is asked again.
+        `retry` has the max attempts and the waits for a source that sends nothing.
         """
         self._catalog = catalog
         self._store = store
@@ -81,27 +80,27 @@ class Worker:
         self._leases = LeaseExpiry(self._pace.lease, clock)
         self._expired_at = -math.inf
         self.outcomes = dict.fromkeys(("done", "failed", "lost", "let_go"), 0)
-        """How many jobs ended in each way, or were let go."""
+        """The number of jobs by outcome; `let_go` counts jobs put back into the queue."""
 
     def run(self) -> None:
-        """Work until `stop`. What is begun then is let go, and goes on with another worker."""
+        """Work until `stop` is set. The present job then goes back into the queue, for another worker."""
         pause = self._pace.look
         while not self._stop.is_set():
             try:
-                self._catalog.refresh()  # takes no job of a database that asks for a newer program
+                self._catalog.refresh()  # raises when the database needs a newer program, so no job is claimed
                 self.expire()
                 job = self.claim()
                 if job is not None and self.work(job):
                     pause = self._pace.look
                     continue
-                pause = min(2 * pause, LONGEST_PAUSE) if job is not None else self._pace.look
+                pause = min(2 * pause, MAX_PAUSE) if job is not None else self._pace.look
             except ServiceUnavailable as error:
                 log.warning("publisher.waits", reason=error.detail)
-                pause = min(2 * pause, LONGEST_PAUSE)
+                pause = min(2 * pause, MAX_PAUSE)
             self._stop.wait(pause)
 
     def claim(self) -> Job | None:
-        """The next job: a queued one, or one whose worker fell silent. Raises ServiceUnavailable."""
+        """Claim the next job: a queued one, or one with an expired lease. Raises ServiceUnavailable."""
         database = self._catalog.database
         expired = self._leases.expired(jobs.leases(database))
         return jobs.claim(database, self._owner, self._now(), self._pace.lease, expired)
@@ -114,44 +113,44 @@ class Worker:
         self._expired_at = now
         author = Author("publisher", "publisher", "", "ExpirePublications", now)
         try:
-            found = expire(self._catalog, self._store, author, now)
+            expired = expire(self._catalog, self._store, author, now)
         except StoreFailure as failure:
             log.warning("publications.not_expired", reason=str(failure))
             return
-        for id in found.jobs:
-            with suppress(StoreFailure):  # a collection finds what is left
+        for id in expired.jobs:
+            with suppress(StoreFailure):  # a garbage collection removes the rest
                 uploads.remove(self._store, id)
-        if found.jobs or found.images:
-            log.info("publications.expired", given_up=found.jobs, withdrawn=found.images)
+        if expired.jobs or expired.images:
+            log.info("publications.expired", ended=expired.jobs, withdrawn=expired.images)
 
     def work(self, job: Job) -> bool:
-        """Do a job to its end. False when it was let go, for a reason that may pass."""
+        """Run a job. Returns False when it went back into the queue for a reason that may pass."""
         bound = log.bind(job=job.id, image=job.image)
         bound.info("job.begun", fence=job.fence)
         try:
-            with Lease(self._catalog.database, job, self._pace.lease, self._stop, self._now) as lease:
+            with LeaseKeeper(self._catalog.database, job, self._pace.lease, self._stop, self._now) as lease:
                 if job.fence > MAX_CLAIMS:
-                    raise ImageRefused(f"publishing it was begun {job.fence - 1} times and never came to an end")
-                made = self._pipeline.make(job, lease)
-                self._register(job, made)
+                    raise ImageRefused(f"its publication was started {job.fence - 1} times and never finished; see the log")
+                disk = self._pipeline.run(job, lease)
+                self._register(job, disk)
             ended = True
             self._pipeline.forget(job)
-            done = {"manifest": made.written.digest, "new_bytes": made.written.new_bytes, "findings": made.findings}
+            done = {"manifest": disk.written.digest, "new_bytes": disk.written.new_bytes, "findings": disk.findings}
             self.outcomes["done"] += 1
             bound.info("job.done", actor=job.actor, overrides=job.origin.overrides, **done)
         except JobLost:
             bound.warning("job.lost")
             self.outcomes["lost"] += 1
             self._pipeline.clean(job)
-            return True  # whoever has it removes the upload
+            return True  # its present worker removes the upload
         except Interrupted:
             bound.info("job.let_go")
             self._let_go(job)
             return False
         except SourceAway as away:
-            if self._postpone(job, away.broken):
+            if self._postpone(job, away.cause):
                 return True
-            ended = self._fail(job, str(given_up(away.broken, job.failures + 1, away.broken.offset or 0)))
+            ended = self._fail(job, str(retries_exhausted(away.cause, job.failures + 1, away.cause.offset or 0)))
         except ServiceUnavailable as error:
             bound.warning("job.let_go", reason=error.detail)
             with suppress(ServiceUnavailable):
@@ -168,49 +167,49 @@ class Worker:
             raise
         except (PhimageError, OSError) as error:
             ended = self._fail(job, str(error))
-        except Exception:  # noqa: BLE001  whatever it is, the image must not stay Making for ever
+        except Exception:  # noqa: BLE001  the image must not stay Making for ever
             bound.exception("job.defect")
-            ended = self._fail(job, f"an error inside phimage; its log has the id {job.id}")
+            ended = self._fail(job, f"an error inside phimage; ask its operator, whose log has the id {job.id}")
         self._pipeline.clean(job)
         if ended:
-            with suppress(StoreFailure):  # a collection finds what is left
+            with suppress(StoreFailure):  # a garbage collection removes the rest
                 uploads.remove(self._store, job.id)
         return True
 
-    def _register(self, job: Job, made: Made) -> None:
-        """One revision: the image has its bytes and the job is done, or nothing has happened. Raises JobLost."""
-        written, now = made.written, self._now()
+    def _register(self, job: Job, disk: StoredDisk) -> None:
+        """Give the image its bytes and finish the job, in one revision. Raises JobLost, and then changes nothing."""
+        written, now = disk.written, self._now()
         register_before = written.register_before
         if now > register_before - BEFORE_SECONDS:
             _, register_before = renew(self._store, written.digest, self._now)
         with self._catalog.change(self._author(job)) as change:
             if self._now() > register_before:
-                raise StoreFailure("register", job.image, "lost", "it took too long", passing=True)
+                raise StoreFailure("register", job.image, "lost", "the registration took too long", passing=True)
             image, content = self._held(change, job, "")
             size = image_size(written.manifest.size)
             if image.size and image.size < size:
-                raise ImageRefused(f"the disk needs {size} GB and the image was announced with {image.size}")
+                raise ImageRefused(f"the disk needs {size} GB, but the image was declared with {image.size} GB")
             IMAGE_BYTES.put(
                 change,
                 replace(
                     content,
-                    source_digest=made.digest,
-                    digest_origin=made.digest_origin,
-                    format=made.format,
+                    source_digest=disk.digest,
+                    digest_origin=disk.digest_origin,
+                    format=disk.format,
                     overrides=job.origin.overrides,
                     manifest=written.digest,
                     sha256=written.manifest.sha256,
                     size=written.manifest.size,
                     published=int(now),
                     failure="",
-                    findings=made.findings,
-                    facts=made.facts,
+                    findings=disk.findings,
+                    facts=disk.facts,
                 ),
             )
             IMAGES.put(change, replace(image, state=content.target_state, size=image.size or size))
 
     def _fail(self, job: Job, reason: str) -> bool:
-        """One revision: the image is Unavailable, and it is known why. False, and nothing has happened, when it was lost."""
+        """Make the image Unavailable with a reason, in one revision. Returns False, without effect, when the job was lost."""
         bound = log.bind(job=job.id, image=job.image, reason=reason)
         try:
             with self._catalog.change(self._author(job)) as change:
@@ -225,15 +224,15 @@ class Worker:
         self.outcomes["failed"] += 1
         return True
 
-    def _postpone(self, job: Job, broken: SourceBroken) -> bool:
-        """Let the job of a source that gives nothing wait, so that others go first. False when it was tried often enough."""
-        failures = 1 if broken.gained >= PROGRESS else job.failures + 1
+    def _postpone(self, job: Job, cause: SourceInterrupted) -> bool:
+        """Postpone the job of a source that sends nothing. Returns False when its attempts are exhausted."""
+        failures = 1 if cause.gained >= PROGRESS_BYTES else job.failures + 1
         if failures >= self._retry.tries:
             return False
-        seconds = self._retry.wait(failures, broken.after)
-        kept = jobs.postpone(self._catalog.database, job, self._now() + seconds, failures, str(broken))
+        seconds = self._retry.wait(failures, cause.after)
+        kept = jobs.postpone(self._catalog.database, job, self._now() + seconds, failures, str(cause))
         self.outcomes["let_go" if kept else "lost"] += 1
-        log.warning("job.postponed" if kept else "job.lost", job=job.id, image=job.image, seconds=seconds, reason=str(broken))
+        log.warning("job.postponed" if kept else "job.lost", job=job.id, image=job.image, seconds=seconds, reason=str(cause))
         return True
 
     def _let_go(self, job: Job) -> None:
@@ -241,7 +240,7 @@ class Worker:
         jobs.let_go(self._catalog.database, job)
 
     def _held(self, change: Change, job: Job, error: str) -> tuple[Image, ImageBytes]:
-        """End the job and get what it is about. Raises JobLost when it was lost, or its image is gone."""
+        """Finish the job and return its image. Raises JobLost when the job was lost or the image is gone."""
         if not jobs.finish(change.connection, job, error):
             raise JobLost(job.id)
         image = IMAGES.find(change.connection, job.image)

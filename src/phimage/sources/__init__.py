@@ -1,9 +1,9 @@
-"""Where image bytes come from: a file, standard input, an http(s) URL.
+"""Sources of image bytes: a file, a pipe, standard input, an http(s) URL.
 
-    text ──url──▶ Url ──policy (address)──▶ Admitted ──web (watch)──▶ Answer ──fetch (judge, partial)──▶ work file ─┐
-    path, - ──────────────────────────────────local───────────────────────────────────────────────▶ Source ◀──────┘
-    Source.open() ──verify (digest, checksums)──▶ the original bytes ──unpack (codec, sparse)──▶ blocks of 1 MiB
+    text ──url──▶ Url ──address_policy──▶ address ──http──▶ HttpResponse ──fetch (sniff, partial_file)──▶ work file ─┐
+    path, - ──────────────────────────────────────source──────────────────────────────────────────▶ ImageSource ◀────┘
+    ImageSource.open() ──digest (checksums)──▶ the original bytes ──unpack (compression)──▶ blocks of 1 MiB
 
-Nothing here believes a name, a header or an address: what a file is is told by its bytes, a server is asked only at an
-address that was checked, and the digest of the original bytes has the last word.
+No name, header or address is trusted: the bytes decide what a file is, a connection goes only to a checked address, and the
+digest of the original bytes is checked last.
 """

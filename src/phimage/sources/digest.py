@@ -1,4 +1,4 @@
-"""Digests of the original bytes: how they are given, what is expected, and that a wrong one never passes."""
+"""Digests of original bytes: parsing, the expected digest, and readers that verify it."""
 
 from __future__ import annotations
 
@@ -6,29 +6,32 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
+from types import TracebackType
 from typing import Final
 
 from msgspec import Struct
 
-from phimage.sources.errors import DigestRefused, WrongDigest
+from phimage.sources.errors import DigestMismatch, DigestRefused
+from phimage.sources.source import SourceReader
 
-LONGEST_SHOWN: Final = 80
+MAX_SHOWN: Final = 80
+READ_SIZE: Final = 1024 * 1024
 
 
 class Algorithm(StrEnum):
-    """What phimage accepts. The text is how it is written before the colon."""
+    """The accepted algorithms, as written before the colon."""
 
     SHA256 = "sha256"
     SHA512 = "sha512"
 
     @property
     def digits(self) -> int:
-        """How many hexadecimal digits a digest has."""
+        """The number of hexadecimal digits of a digest."""
         return 64 if self is Algorithm.SHA256 else 128
 
 
 class Digest(Struct, frozen=True):
-    """A digest; the digits are in small letters. As text it is `sha256:<hex>`."""
+    """A digest in lower-case digits. Its text is `sha256:<hex>`."""
 
     algorithm: Algorithm
     hex: str
@@ -38,10 +41,10 @@ class Digest(Struct, frozen=True):
 
 
 Digests = Mapping[Algorithm, Digest]
-"""What some bytes have, by algorithm. SHA-256 is always there."""
+"""The digests of some bytes, by algorithm. SHA-256 is always present."""
 
-BROKEN: Final = {"md5": 32, "sha1": 40}
-"""Algorithms for which two files with one digest can be made by anybody, with their digits."""
+BROKEN_ALGORITHMS: Final = {"md5": 32, "sha1": 40}
+"""Algorithms for which anybody can make two files with one digest, with their number of digits."""
 
 _EMPTY: Final = {algorithm: hashlib.new(algorithm).hexdigest() for algorithm in Algorithm}
 _NAMED = re.compile(r"([a-z0-9/_-]{2,12})[:=](.*)", re.IGNORECASE | re.DOTALL)
@@ -49,46 +52,46 @@ _HEX = re.compile(r"[0-9a-f]+", re.IGNORECASE | re.ASCII)
 
 
 def read_digest(text: str) -> Digest:
-    """Read `sha256:<hex>`, `sha512:<hex>` or the bare digits. Raises DigestRefused with the reason.
+    """Parse `sha256:<hex>`, `sha512:<hex>` or bare digits. Raises DigestRefused.
 
-    Capital digits are the same number and are accepted: Windows prints them.
+    Upper-case digits are accepted, because Windows prints them.
     """
     text = text.strip()
     named = _NAMED.fullmatch(text)
     if named:
         return make_digest(named[1], named[2].strip())
     by_digits = {algorithm.digits: str(algorithm) for algorithm in Algorithm} | {
-        digits: name for name, digits in BROKEN.items()
+        digits: name for name, digits in BROKEN_ALGORITHMS.items()
     }
     return make_digest(by_digits.get(len(text), ""), text)
 
 
 def make_digest(name: str, digits: str) -> Digest:
-    """A digest by the name of its algorithm, as tools write it (`SHA256`, `SHA-256`, `SHA2-256`). Raises DigestRefused."""
+    """A digest by its algorithm's name as tools write it (`SHA256`, `SHA-256`, `SHA2-256`). Raises DigestRefused."""
     spelled = re.sub(r"[-_/]", "", name.lower()).replace("sha2256", "sha256").replace("sha2512", "sha512")
-    where = f"{name}:{digits}"[:LONGEST_SHOWN] if name else digits[:LONGEST_SHOWN] or "the digest"
-    if spelled in BROKEN:
-        told = f"{name.upper()} is broken: anybody can make two files that have the same one"
-        raise DigestRefused(where, told, "give a SHA-256, or --trust-first-use to record it", reason="broken")
+    where = f"{name}:{digits}"[:MAX_SHOWN] if name else digits[:MAX_SHOWN] or "the digest"
+    if spelled in BROKEN_ALGORITHMS:
+        message = f"{name.upper()} is broken: anybody can make two files with the same digest"
+        raise DigestRefused(where, message, "give a SHA-256, or --trust-first-use to record it", reason="broken")
     if spelled not in list(Algorithm):
-        told = "it is no digest that phimage knows" if _HEX.fullmatch(digits) else "it is no digest"
+        message = "it is not a digest of a supported algorithm" if _HEX.fullmatch(digits) else "it is not a digest"
         raise DigestRefused(
-            where, told, "give sha256:<64 digits> or sha512:<128 digits>", reason="algorithm" if name else "form"
+            where, message, "give sha256:<64 digits> or sha512:<128 digits>", reason="algorithm" if name else "form"
         )
     algorithm = Algorithm(spelled)
     if len(digits) != algorithm.digits or not _HEX.fullmatch(digits):
-        told = f"a digest of {algorithm} has {algorithm.digits} hexadecimal digits"
-        raise DigestRefused(where, told, "copy it again, whole", reason="form")
+        message = f"a {algorithm} digest has {algorithm.digits} hexadecimal digits"
+        raise DigestRefused(where, message, "copy the whole digest again", reason="form")
     if digits.lower() == _EMPTY[algorithm]:
-        told = "it is the digest of a file without any byte"
-        raise DigestRefused(where, told, "make it again from the image: its file was empty", reason="empty")
+        message = "it is the digest of an empty file"
+        raise DigestRefused(where, message, "compute it again from the image", reason="empty")
     return Digest(algorithm, digits.lower())
 
 
-class Expected(Struct, frozen=True):
-    """What the original bytes must have. Without a digest whatever they have is taken, and the caller records it.
+class ExpectedDigest(Struct, frozen=True):
+    """The digest that the original bytes must have. Without one any bytes are accepted, and the caller records their digest.
 
-    `origin` tells people where it comes from.
+    `origin` says in messages where the digest comes from.
     """
 
     digest: Digest | None
@@ -96,35 +99,35 @@ class Expected(Struct, frozen=True):
 
     @property
     def known(self) -> bool:
-        """Whether there is a digest that must be met."""
+        """Whether there is a digest."""
         return self.digest is not None
 
-    def check(self, where: str, found: Digests, size: int) -> None:
-        """Raises WrongDigest unless the bytes have the digest; KeyError if its algorithm was not asked of `Hashes`."""
-        if self.digest is not None and found[self.digest.algorithm] != self.digest:
-            has = str(found[self.digest.algorithm])
-            raise WrongDigest(where, expected=str(self.digest), origin=self.origin, found=has, size=size)
+    def check(self, where: str, actual: Digests, size: int) -> None:
+        """Raises DigestMismatch unless the bytes have the digest, KeyError when `Hashes` did not compute its algorithm."""
+        if self.digest is not None and actual[self.digest.algorithm] != self.digest:
+            text = str(actual[self.digest.algorithm])
+            raise DigestMismatch(where, expected=str(self.digest), origin=self.origin, actual=text, size=size)
 
 
-TRUST: Final = Expected(None, "trusted on first use")
-"""For an image whose publisher tells no digest: the one that is found is recorded."""
+FIRST_USE: Final = ExpectedDigest(None, "trusted on first use")
+"""Trust on first use, for an image without a published digest: the actual one is recorded."""
 
 
-def given(text: str) -> Expected:
-    """What a person or a catalogue file expects. Raises DigestRefused."""
-    return Expected(read_digest(text), "as given")
+def expected_digest(text: str) -> ExpectedDigest:
+    """The expected digest that a person or a catalogue file gives. Raises DigestRefused."""
+    return ExpectedDigest(read_digest(text), "as given")
 
 
 class Hashes:
-    """Digests of bytes that come one after the other: SHA-256 always, and another if it is expected."""
+    """Running digests: SHA-256 always, and the expected digest's algorithm."""
 
-    def __init__(self, expected: Expected = TRUST) -> None:
-        wanted = {Algorithm.SHA256} | ({expected.digest.algorithm} if expected.digest else set())
+    def __init__(self, expected: ExpectedDigest = FIRST_USE) -> None:
+        algorithms = {Algorithm.SHA256} | ({expected.digest.algorithm} if expected.digest else set())
         self.size = 0
-        self._running = {algorithm: hashlib.new(algorithm) for algorithm in sorted(wanted)}
+        self._running = {algorithm: hashlib.new(algorithm) for algorithm in sorted(algorithms)}
 
     def update(self, data: bytes | memoryview) -> None:
-        """Add bytes. Large ones let other threads run."""
+        """Add bytes. Large buffers release the GIL."""
         self.size += len(data)
         for running in self._running.values():
             running.update(data)
@@ -135,5 +138,53 @@ class Hashes:
             self.update(piece)
 
     def digests(self) -> Digests:
-        """The digests of all bytes until now. More may follow."""
+        """The digests of all bytes so far."""
         return {algorithm: Digest(algorithm, running.hexdigest()) for algorithm, running in self._running.items()}
+
+
+class VerifyingReader:
+    """A reader that verifies the digest at its end. Bytes read before the end are unverified: keep them apart."""
+
+    def __init__(self, reader: SourceReader, expected: ExpectedDigest, where: str) -> None:
+        """`reader` is at its beginning; `where` names it in errors."""
+        self._reader = reader
+        self._expected = expected
+        self._where = where
+        self._hashes = Hashes(expected)
+        self._ended = False
+
+    @property
+    def size(self) -> int:
+        """The number of bytes read."""
+        return self._hashes.size
+
+    def read(self, size: int, /) -> bytes:
+        """Return `size` bytes, fewer only at the end. At the end of wrong bytes every call raises DigestMismatch."""
+        data = b"" if self._ended else self._reader.read(size)
+        self._hashes.update(data)
+        if len(data) < size:
+            self._ended = True
+            self._expected.check(self._where, self._hashes.digests(), self._hashes.size)
+        return data
+
+    def skip(self, offset: int) -> None:
+        """Read up to `offset` for the digest only, for an upload that resumes there."""
+        while self.size < offset and self.read(min(READ_SIZE, offset - self.size)):
+            pass
+
+    def finish(self) -> Digests:
+        """Read the rest and return the digests of all bytes. Raises DigestMismatch. Required before the bytes are trusted."""
+        while not self._ended:
+            self.read(READ_SIZE)
+        self._expected.check(self._where, self._hashes.digests(), self._hashes.size)
+        return self._hashes.digests()
+
+    def close(self) -> None:
+        """Close the underlying reader."""
+        self._reader.close()
+
+    def __enter__(self) -> VerifyingReader:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /) -> None:
+        self.close()

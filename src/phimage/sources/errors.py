@@ -1,17 +1,17 @@
-"""What can go wrong with bytes before they are an image.
+"""Errors of sources: what can go wrong with bytes before they are an image.
 
     PhimageError
-    └── SourceError         trying the same again does not help
-        ├── UrlRefused          a URL, an address behind it, or a redirect that the policy forbids
-        ├── AnswerRefused       a server answered, but not with an image
-        ├── TooLarge            more bytes than the limit, or than there is room for
-        ├── SourceBroken        the bytes stopped; what came is kept, and the same call goes on from there
-        ├── SourceChanged       the bytes are no longer those that were begun with
-        ├── DigestRefused       a digest or a checksum file that cannot be used
-        ├── WrongDigest         the bytes are not those that were expected
-        └── PackRefused         compressed bytes that are damaged, cut short, followed by others, or a bomb
+    └── SourceError         a retry does not help
+        ├── UrlRefused          the policy forbids a URL, an address behind it, or a redirect
+        ├── ResponseRefused     the response is not an image
+        ├── TooLarge            more bytes than the limit, or than the free space
+        ├── SourceInterrupted   the bytes stopped; received bytes are kept, and the same call resumes
+        ├── SourceChanged       the bytes changed since the beginning
+        ├── DigestRefused       an unusable digest or checksum file
+        ├── DigestMismatch      the bytes do not have the expected digest
+        └── UnpackRefused       compressed bytes that are damaged, cut short, followed by others, or a bomb
 
-The text names the source (no credentials, no values of a query), what happened where, and what to do.
+Each message names the source (without credentials and query values), what happened where, and a remedy.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from phimage.errors import PhimageError
 
 
 class SourceError(PhimageError):
-    """The bytes cannot be had. `reason` is a short word that programs may compare; it never changes its meaning."""
+    """The source is unusable. `reason` is a short word for programs; its meaning never changes."""
 
     exit_code: ClassVar[int] = 65
 
     def __init__(
         self, where: str, what: str, remedy: str = "", *, reason: str, status: int | None = None, offset: int | None = None
     ) -> None:
-        """`where` is the source as people may see it, `status` that of HTTP, `offset` a place in the original bytes."""
+        """`where` names the source without secrets, `status` is that of HTTP, `offset` a position in the original bytes."""
         self.where = where
         self.what = what
         self.remedy = remedy
@@ -41,24 +41,24 @@ class SourceError(PhimageError):
     def __str__(self) -> str:
         place = [f"HTTP {self.status}"] if self.status is not None else []
         place += [f"at byte {self.offset}"] if self.offset is not None else []
-        told = f" ({', '.join(place)})" if place else ""
-        return f"{self.where}: {self.what}{told}" + (f"; {self.remedy}" if self.remedy else "")
+        detail = f" ({', '.join(place)})" if place else ""
+        return f"{self.where}: {self.what}{detail}" + (f"; {self.remedy}" if self.remedy else "")
 
 
 class UrlRefused(SourceError):
-    """The policy forbids a URL, an address behind it, or a redirect. Nothing was sent there."""
+    """The policy forbids a URL, an address behind it, or a redirect. No request was sent there."""
 
 
-class AnswerRefused(SourceError):
-    """A server answered, but not with an image."""
+class ResponseRefused(SourceError):
+    """The response is not an image."""
 
 
 class TooLarge(SourceError):
-    """More bytes than the limit (`reason` is "limit"), or than there is room for ("space")."""
+    """More bytes than the limit (`reason` is "limit"), or than the free space ("space")."""
 
 
-class SourceBroken(SourceError):
-    """The bytes stopped. What came is kept, and the same call goes on from there."""
+class SourceInterrupted(SourceError):
+    """The bytes stopped. Received bytes are kept, and the same call resumes."""
 
     exit_code = 75
 
@@ -74,35 +74,41 @@ class SourceBroken(SourceError):
         after: float = 0.0,
         gained: int = 0,
     ) -> None:
-        """`after`: in how many seconds the server asks to be asked again. `gained`: how many bytes the call added."""
+        """`after` is the server's Retry-After in seconds, `gained` the number of bytes that the call added."""
         super().__init__(where, what, remedy, reason=reason, status=status, offset=offset)
         self.after = after
         self.gained = gained
 
 
 class SourceChanged(SourceError):
-    """The bytes are no longer those that were begun with."""
+    """The bytes changed since the beginning."""
 
 
 class DigestRefused(SourceError):
-    """A digest or a checksum file that cannot be used."""
+    """An unusable digest or checksum file."""
 
 
-class WrongDigest(SourceError):
-    """The bytes are not those that were expected. `found` is what they have."""
+class DigestMismatch(SourceError):
+    """The bytes do not have the expected digest."""
 
-    def __init__(self, where: str, *, expected: str, origin: str, found: str, size: int) -> None:
+    def __init__(self, where: str, *, expected: str, origin: str, actual: str, size: int) -> None:
         self.expected = expected
         self.origin = origin
-        self.found = found
+        self.actual = actual
         self.size = size
         super().__init__(
             where,
-            f"its {size} bytes have {found}, expected was {expected} ({origin})",
-            "compare the digest with its publisher's; if it is right, these bytes are damaged or not his",
+            f"its {size} bytes have {actual}, expected was {expected} ({origin})",
+            "compare the digest with its publisher's; if it is right, these bytes are damaged or come from somebody else",
             reason="digest",
         )
 
 
-class PackRefused(SourceError):
+class UnpackRefused(SourceError):
     """Compressed bytes that are damaged, cut short, followed by others, or a bomb. `offset` counts compressed bytes."""
+
+
+def error_text(error: Exception) -> str:
+    """An error of the operating system or of TLS as a short printable text."""
+    text = (error.strerror if isinstance(error, OSError) else "") or str(error) or type(error).__name__
+    return "".join(letter if letter.isprintable() else "?" for letter in text)[:120]

@@ -1,4 +1,4 @@
-"""How far it is, how fast, and how long still."""
+"""Progress of a transfer: bytes done, rate, time left."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Final
 
 from msgspec import Struct
 
-EVERY: Final = 0.25
+REPORT_SECONDS: Final = 0.25
 """Seconds between two reports."""
 
-WINDOW: Final = 8.0
-"""Seconds over which the rate is taken."""
+WINDOW_SECONDS: Final = 8.0
+"""The window of the rate's average, in seconds."""
 
 
-class Progress(Struct, frozen=True):
-    """Bytes done of a total, which may be unknown, and bytes a second, lately."""
+class TransferProgress(Struct, frozen=True):
+    """Bytes done, total bytes (None when unknown), and recent bytes per second."""
 
     done: int
     total: int | None
@@ -24,47 +24,47 @@ class Progress(Struct, frozen=True):
 
     @property
     def left(self) -> float | None:
-        """Seconds that the rest takes at this rate; None when nobody knows."""
+        """Estimated seconds left; None when unknown."""
         if self.total is None or self.rate <= 0:
             return None
         return max(0, self.total - self.done) / self.rate
 
 
-Tell = Callable[[Progress], None]
-"""Is told four times a second, and at the end. What it raises ends the work; what is done until then is kept."""
+ProgressCallback = Callable[[TransferProgress], None]
+"""Called four times a second, and at the end. An exception ends the transfer and keeps what is done."""
 
 Clock = Callable[[], float]
-"""Seconds that only go forward: `time.monotonic`."""
+"""A monotonic clock in seconds: `time.monotonic`."""
 
 
 class Meter:
-    """Turns counts of bytes into reports."""
+    """Turns byte counts into progress reports."""
 
-    def __init__(self, tell: Tell | None, clock: Clock) -> None:
-        self._tell = tell
+    def __init__(self, on_progress: ProgressCallback | None, clock: Clock) -> None:
+        self._on_progress = on_progress
         self._clock = clock
-        self._seen: deque[tuple[float, int]] = deque()
+        self._samples: deque[tuple[float, int]] = deque()
 
-    def at(self, done: int, total: int | None) -> None:
-        """Report where it is, when a report is due. A place before the last one begins the rate anew."""
-        if self._tell is None:
+    def update(self, done: int, total: int | None) -> None:
+        """Report if a report is due. A smaller count than before restarts the rate."""
+        if self._on_progress is None:
             return
         now = self._clock()
-        if self._seen and done < self._seen[-1][1]:
-            self._seen.clear()
-        if not self._seen:
-            self._seen.append((now, done))
-        elif now - self._seen[-1][0] >= EVERY:
-            self._report(now, done, total, self._tell)
+        if self._samples and done < self._samples[-1][1]:
+            self._samples.clear()
+        if not self._samples:
+            self._samples.append((now, done))
+        elif now - self._samples[-1][0] >= REPORT_SECONDS:
+            self._report(now, done, total, self._on_progress)
 
-    def end(self, done: int, total: int | None) -> None:
-        """Report where it is, due or not."""
-        if self._tell is not None:
-            self._report(self._clock(), done, total, self._tell)
+    def finish(self, done: int, total: int | None) -> None:
+        """Report unconditionally, at the end."""
+        if self._on_progress is not None:
+            self._report(self._clock(), done, total, self._on_progress)
 
-    def _report(self, now: float, done: int, total: int | None, tell: Tell) -> None:
-        self._seen.append((now, done))
-        while now - self._seen[0][0] > WINDOW and len(self._seen) > 2:
-            self._seen.popleft()
-        begun, before = self._seen[0]
-        tell(Progress(done, total, (done - before) / (now - begun) if now > begun else 0.0))
+    def _report(self, now: float, done: int, total: int | None, on_progress: ProgressCallback) -> None:
+        self._samples.append((now, done))
+        while now - self._samples[0][0] > WINDOW_SECONDS and len(self._samples) > 2:
+            self._samples.popleft()
+        begun, before = self._samples[0]
+        on_progress(TransferProgress(done, total, (done - before) / (now - begun) if now > begun else 0.0))

@@ -1,4 +1,4 @@
-"""Trying again: a few times without progress, each wait longer than the one before."""
+"""Retries with exponential backoff: progress resets the count of failures."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from typing import Final, TypeVar
 
 from msgspec import Struct
 
-from phimage.sources.errors import SourceBroken
+from phimage.sources.errors import SourceInterrupted
 
 Result = TypeVar("Result")
 
 Sleep = Callable[[float], object]
-"""Waits so many seconds: `time.sleep`, or the `wait` of an event that ends the work."""
+"""Waits so many seconds: `time.sleep`, or the `wait` of an event that cancels the work."""
 
-PROGRESS: Final = 1024 * 1024
-"""So many new bytes make earlier failures forgotten."""
+PROGRESS_BYTES: Final = 1024 * 1024
+"""New bytes that reset the count of failures."""
 
 
 class Retry(Struct, frozen=True):
-    """How often, and how long between, in seconds: 1, 2, 4, 8 ... A server may ask for longer waits, up to `max_wait`.
+    """Max attempts and the waits between them in seconds: 1, 2, 4, 8 ... A server may ask for longer ones, up to `max_wait`.
 
-    With `needs_progress` a failure without progress is the last one.
+    With `needs_progress` a failure without progress is final.
     """
 
     tries: int = 8
@@ -32,48 +32,48 @@ class Retry(Struct, frozen=True):
     needs_progress: bool = False
 
     def wait(self, failures: int, after: float = 0.0) -> float:
-        """Seconds to wait after so many failures, when the server asked for `after`."""
+        """Seconds to wait after `failures` in a row, when the server asked for `after`."""
         return max(min(self.first * 2.0 ** (failures - 1), self.max_pause), min(after, self.max_wait))
 
 
-def persist(
-    step: Callable[[], Result],
+def with_retries(
+    call: Callable[[], Result],
     retry: Retry,
     sleep: Sleep,
-    came: Callable[[], int] = int,
+    received: Callable[[], int] = int,
     cancel: threading.Event | None = None,
 ) -> Result:
-    """Do a step until it works. `came` tells how many bytes are here. Raises SourceBroken when it gives up.
+    """Call until it succeeds. `received` returns the number of bytes received so far.
 
-    It gives up after `tries` failures in a row without progress, and at any failure once `cancel` is set.
+    Raises SourceInterrupted after `tries` failures in a row without progress, and at any failure once `cancel` is set.
     """
-    failures, begun = 0, came()
+    failures, begun = 0, received()
     best = begun
     while True:
         try:
-            return step()
-        except SourceBroken as broken:
-            here = came()
-            progressed = here >= best + PROGRESS
+            return call()
+        except SourceInterrupted as error:
+            here = received()
+            progressed = here >= best + PROGRESS_BYTES
             failures = 1 if progressed else failures + 1
             best = max(best, here)
-            hopeless = failures >= retry.tries or (retry.needs_progress and not progressed)
-            if hopeless or (cancel is not None and cancel.is_set()):
-                raise given_up(broken, failures, here, best - begun) from None
-            sleep(retry.wait(failures, broken.after))
+            final = failures >= retry.tries or (retry.needs_progress and not progressed)
+            if final or (cancel is not None and cancel.is_set()):
+                raise retries_exhausted(error, failures, here, best - begun) from None
+            sleep(retry.wait(failures, error.after))
 
 
-def given_up(broken: SourceBroken, failures: int, here: int, gained: int = 0) -> SourceBroken:
-    """The error after so many failures in a row, the last of which was `broken`."""
-    told = f"{broken.what}, {failures} times in a row" if failures > 1 else broken.what
+def retries_exhausted(last: SourceInterrupted, failures: int, here: int, gained: int = 0) -> SourceInterrupted:
+    """The error after `failures` in a row, the last of which was `last`."""
+    message = f"{last.what}, {failures} times in a row" if failures > 1 else last.what
     remedy = f"{here} bytes are kept: run the same again to go on" if here else "try again later"
-    return SourceBroken(
-        broken.where,
-        told,
+    return SourceInterrupted(
+        last.where,
+        message,
         remedy,
-        reason=broken.reason,
-        status=broken.status,
+        reason=last.reason,
+        status=last.status,
         offset=here,
-        after=broken.after,
+        after=last.after,
         gained=gained,
     )

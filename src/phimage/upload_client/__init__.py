@@ -1,5 +1,5 @@
-"""Sending a file to phimage in parts. `upload` is all that others need; no command line and no gateway is in here."""
+"""The client side of an upload: sends a file to phimage in parts. `upload` is the interface."""
 
-from phimage.upload_client.send import Sent, upload
+from phimage.upload_client.send import UploadResult, upload
 
-__all__ = ["Sent", "upload"]
+__all__ = ["UploadResult", "upload"]

@@ -1,4 +1,4 @@
-"""The server's side of an upload, over HTTP. What passes is tried again; what does not is told with what to do."""
+"""The HTTP requests of an upload. Passing failures are retried; others become an error with a remedy."""
 
 from __future__ import annotations
 
@@ -14,56 +14,55 @@ from msgspec import Struct
 from urllib3.exceptions import HTTPError, LocationValueError, SSLError
 
 from phimage.errors import ClientError, Unreachable
-from phimage.sources.answer import told_of
-from phimage.sources.errors import SourceBroken
-from phimage.sources.retry import Retry, persist
-from phimage.upload_client.content import Content
+from phimage.sources.errors import SourceInterrupted, error_text
+from phimage.sources.retry import Retry, with_retries
+from phimage.upload_client.content import PartContent
 
-Answer = TypeVar("Answer")
+Decoded = TypeVar("Decoded")
 
 OpenUrl = Callable[[], str]
-"""Gives a URL of the upload that holds good for a while. It is asked again, from any thread, when the last one does not."""
+"""Returns a temporary URL of the upload. Called again, from any thread, when the last URL has expired."""
 
 MAX_PART: Final = 64 << 20
-"""Bytes; no server makes this program hold larger parts."""
+"""The max part size in bytes that a server may ask for."""
 
-_MAX_ANSWER: Final = 64 << 20
-_PASSING: Final = frozenset({408, 429, 500, 502, 503, 504})
-_TIMES: Final = urllib3.Timeout(connect=30, read=120)  # the first also bounds the sending of each block
-_AGAIN: Final = "what was sent is kept: run the same again to go on"
+_MAX_RESPONSE: Final = 64 << 20
+_TRANSIENT: Final = frozenset({408, 429, 500, 502, 503, 504})
+_TIMEOUT: Final = urllib3.Timeout(connect=30, read=120)  # the first also limits the sending of each block
+_RESUME_REMEDY: Final = "what was sent is kept: run the same again to go on"
 
 
-class Kept(Struct, frozen=True, rename="pascal"):
-    """A part that the server has; its SHA-256 in hexadecimal."""
+class UploadedPart(Struct, frozen=True, rename="pascal"):
+    """A part that the server has, with its SHA-256 in hexadecimal."""
 
     part: int
     size: int
     sha256: str
 
 
-class State(Struct, frozen=True, rename="pascal"):
-    """What the server has of an upload, and how large its parts are."""
+class UploadState(Struct, frozen=True, rename="pascal"):
+    """The parts that the server has of an upload, and the part size."""
 
     part_size: int
-    parts: tuple[Kept, ...]
+    parts: tuple[UploadedPart, ...]
 
 
 class Stopped(Exception):
-    """Not an error: the upload ends for another reason, and this part with it."""
+    """Ends the sending of a part, because the upload has ended for another reason."""
 
 
-class _Taken(Struct, frozen=True, rename="pascal"):
+class _PutResult(Struct, frozen=True, rename="pascal"):
     part: int
     size: int
 
 
-class _Told(Struct, frozen=True, rename="pascal"):
+class _ErrorBody(Struct, frozen=True, rename="pascal"):
     message: str = ""
     detail: str = ""
 
 
-class Connection:
-    """One upload. `put` may be called from several threads. It is a context manager."""
+class UploadConnection:
+    """The requests of one upload. A context manager; `put` is thread-safe."""
 
     def __init__(self, open_url: OpenUrl, retry: Retry, at_once: int) -> None:
         self._open_url = open_url
@@ -71,45 +70,48 @@ class Connection:
         self._url = ""
         self._lock = threading.Lock()
         self._ending = threading.Event()
-        self._there = 0
-        self._pool = urllib3.PoolManager(maxsize=at_once, retries=False, timeout=_TIMES)
+        self._received = 0
+        self._pool = urllib3.PoolManager(maxsize=at_once, retries=False, timeout=_TIMEOUT)
 
-    def state(self) -> State:
-        """What the server has. Raises SourceBroken and ClientError."""
-        data, shown = persist(lambda: self._ask("GET", "", None), self._retry, self._ending.wait)
-        state = _decode(data, State, shown)
+    def state(self) -> UploadState:
+        """Ask for the parts that the server has. Raises SourceInterrupted and ClientError."""
+        data, shown = with_retries(lambda: self._ask("GET", "", None), self._retry, self._ending.wait)
+        state = _decode(data, UploadState, shown)
         if not 1 <= state.part_size <= MAX_PART:
-            raise ClientError(f"{shown} wants parts of {state.part_size} bytes; this program sends at most {MAX_PART}")
+            message = f"{shown} asks for parts of {state.part_size} bytes, but this client sends at most {MAX_PART}"
+            raise ClientError(f"{message}; update the client")
         return state
 
-    def put(self, number: int, size: int, content: Content) -> None:
-        """Send a part of so many raw bytes; the server has it safely when this returns. Raises SourceBroken and ClientError."""
-        data, shown = persist(
-            lambda: self._ask("PUT", f"/{number}", content), self._retry, self._ending.wait, lambda: self._there
+    def put(self, number: int, size: int, content: PartContent) -> None:
+        """Send a part of `size` raw bytes, which is durable on return. Raises SourceInterrupted and ClientError."""
+        data, shown = with_retries(
+            lambda: self._ask("PUT", f"/{number}", content), self._retry, self._ending.wait, lambda: self._received
         )
-        taken = _decode(data, _Taken, shown)
-        if taken != _Taken(number, size):
-            raise ClientError(f"{shown} took part {taken.part} with {taken.size} bytes instead of {size}; tell its operator")
-        self.have(size)
+        taken = _decode(data, _PutResult, shown)
+        if taken != _PutResult(number, size):
+            raise ClientError(
+                f"{shown} stored part {taken.part} with {taken.size} bytes instead of {size}; report it to its operator"
+            )
+        self.add_received(size)
 
-    def have(self, size: int) -> None:
-        """So many more bytes are at the server: earlier failures are forgotten."""
+    def add_received(self, size: int) -> None:
+        """Count bytes that the server has received, which resets the count of failures."""
         with self._lock:
-            self._there += size
+            self._received += size
 
     def stop(self) -> None:
-        """End what is under way, soon: nothing more is sent, and nobody waits to try again."""
+        """End all requests and retries soon. Nothing more is sent."""
         self._ending.set()
 
-    def __enter__(self) -> Connection:
+    def __enter__(self) -> UploadConnection:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /) -> None:
         self.stop()
         self._pool.clear()
 
-    def _ask(self, method: str, below: str, content: Content | None) -> tuple[bytes, str]:
-        """One request, once more with a new URL when that is what it needs. The answer, and where it is from."""
+    def _ask(self, method: str, below: str, content: PartContent | None) -> tuple[bytes, str]:
+        """Send one request, again with a new URL if the first has expired. Returns the body and the URL for messages."""
         url = self._current("")
         status, headers, data = self._request(method, _below(url, below), content)
         if status == 401:
@@ -118,15 +120,16 @@ class Connection:
         shown = _shown(_below(url, below))
         if 200 <= status < 300:
             return data, shown
-        told = _told(data)
-        if status in _PASSING:
+        message = _error_message(data)
+        if status in _TRANSIENT:
             after = headers.get("Retry-After", "")
             seconds = float(after) if after.isdecimal() else 0.0
-            raise SourceBroken(shown, told or "it cannot answer now", reason="busy", status=status, after=seconds)
-        raise ClientError(f"{shown} refused: {told or 'no reason was told'} (HTTP {status}); {_remedy(status)}")
+            message = message or "it cannot respond at the moment"
+            raise SourceInterrupted(shown, message, reason="busy", status=status, after=seconds)
+        raise ClientError(f"{shown} refused: {message or 'it gave no reason'} (HTTP {status}); {_remedy(status)}")
 
-    def _request(self, method: str, url: str, content: Content | None) -> tuple[int, Mapping[str, str], bytes]:
-        """Raises SourceBroken when there is no whole answer."""
+    def _request(self, method: str, url: str, content: PartContent | None) -> tuple[int, Mapping[str, str], bytes]:
+        """Send one request. Raises SourceInterrupted when there is no complete response."""
         self._check()
         try:
             response = self._pool.request(
@@ -137,27 +140,27 @@ class Connection:
                 redirect=False,
                 preload_content=False,
             )
-            data = response.read(_MAX_ANSWER + 1)
-            if len(data) > _MAX_ANSWER:
+            data = response.read(_MAX_RESPONSE + 1)
+            if len(data) > _MAX_RESPONSE:
                 response.close()
-                raise ClientError(f"{_shown(url)} answers too much; is it phimage?")
+                raise ClientError(f"{_shown(url)} sends more than {_MAX_RESPONSE} bytes; check that the address is phimage's")
             response.release_conn()
         except LocationValueError:
-            raise ClientError(f"{_shown(url)} is no address; expected http://host:port/...") from None
+            raise ClientError(f"{_shown(url)} is not an address; expected http://host:port/...") from None
         except SSLError as error:
-            raise ClientError(f"{_shown(url)}: no safe connection: {_reason(error)}; check its certificate") from None
+            raise ClientError(f"{_shown(url)}: no secure connection: {_reason(error)}; check its certificate") from None
         except (HTTPError, OSError) as error:
-            raise SourceBroken(_shown(url), f"the connection broke: {_reason(error)}", reason="cut") from None
+            raise SourceInterrupted(_shown(url), f"the connection broke: {_reason(error)}", reason="cut") from None
         return response.status, response.headers, data
 
     def _current(self, refused: str) -> str:
-        """The URL to ask, another one than the one that was refused."""
+        """The present URL, a new one if it equals the refused one."""
         with self._lock:
             if self._url == refused:
                 try:
                     self._url = self._open_url()
                 except Unreachable as error:
-                    raise SourceBroken("phimage", str(error), reason="connect") from None
+                    raise SourceInterrupted("phimage", str(error), reason="connect") from None
             return self._url
 
     def _check(self) -> None:
@@ -165,11 +168,11 @@ class Connection:
             raise Stopped
 
 
-def _decode(data: bytes, type: type[Answer], shown: str) -> Answer:
+def _decode(data: bytes, type: type[Decoded], shown: str) -> Decoded:
     try:
         return msgspec.json.decode(data, type=type)
     except msgspec.DecodeError:
-        raise ClientError(f"{shown} does not answer as phimage does; check the address") from None
+        raise ClientError(f"{shown} does not respond like phimage; check the address") from None
 
 
 def _below(url: str, path: str) -> str:
@@ -178,32 +181,32 @@ def _below(url: str, path: str) -> str:
 
 
 def _shown(url: str) -> str:
-    """A URL without its query, which is as good as a key."""
+    """A URL without its query, which is a secret."""
     return urlunsplit(urlsplit(url)._replace(query="", fragment=""))
 
 
-def _told(data: bytes) -> str:
+def _error_message(data: bytes) -> str:
     try:
-        told = msgspec.json.decode(data, type=_Told)
+        body = msgspec.json.decode(data, type=_ErrorBody)
     except msgspec.DecodeError:
         return ""
-    text = f"{told.message}: {told.detail}" if told.detail else told.message
+    text = f"{body.message}: {body.detail}" if body.detail else body.message
     return "".join(letter if letter.isprintable() else "?" for letter in text)[:500]
 
 
 def _reason(error: Exception) -> str:
-    """The end of what urllib3 says: without its own objects, whose texts hold addresses in memory."""
+    """The end of urllib3's message, without the representations of its objects, which contain memory addresses."""
     text = str(error)
-    return told_of(Exception(text.rpartition("] ")[2] if "] " in text else text.rpartition(": ")[2]))
+    return error_text(Exception(text.rpartition("] ")[2] if "] " in text else text.rpartition(": ")[2]))
 
 
 def _remedy(status: int) -> str:
     match status:
         case 507:
-            return f"when there is room again, {_AGAIN}"
+            return f"when there is free space again, {_RESUME_REMEDY}"
         case 409:
-            return "look what became of its job"
+            return "check the state of its job"
         case 413:
-            return "ask its operator for more, or give the image compressed"
+            return "ask its operator for a larger limit, or give the image compressed"
         case _:
-            return _AGAIN
+            return _RESUME_REMEDY

@@ -1,7 +1,7 @@
-"""A file on its way to phimage: read and hashed once, sent in parts, tried again, and gone on with later.
+"""Uploading a file to phimage: read and hashed once, sent in parts, retried, and resumed later.
 
-The server says which parts it has, with their digests. So going on needs no notes on this side, and the same bytes may come
-from another place, even from a pipe; a part of other bytes is sent anew.
+The server returns the parts that it has, with their digests. So resuming needs no state on this side, and the same bytes may
+come from another place, even from a pipe; a part with other bytes is sent again.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ import time
 from msgspec import Struct
 
 from phimage.errors import ClientError
-from phimage.sources.digest import TRUST, Digests, Expected, Hashes
+from phimage.sources.digest import FIRST_USE, Digests, ExpectedDigest, Hashes
 from phimage.sources.errors import SourceError
-from phimage.sources.progress import Clock, Meter, Tell
+from phimage.sources.progress import Clock, Meter, ProgressCallback
 from phimage.sources.retry import Retry
-from phimage.sources.source import Source
-from phimage.upload_client.connection import Connection, OpenUrl
-from phimage.upload_client.part_queue import UNDER_WAY, PartQueue
+from phimage.sources.source import ImageSource
+from phimage.upload_client.connection import OpenUrl, UploadConnection
+from phimage.upload_client.part_queue import MAX_CONCURRENT, PartQueue
 
 
-class Sent(Struct, frozen=True):
-    """A file that the server has whole. `sent` bytes of it went there now; the others were there before."""
+class UploadResult(Struct, frozen=True):
+    """A complete upload. `sent` bytes were sent by this call; the server had the others before."""
 
     size: int
     digests: Digests
@@ -29,22 +29,25 @@ class Sent(Struct, frozen=True):
 
 
 def upload(
-    source: Source,
+    source: ImageSource,
     open_url: OpenUrl,
     *,
-    expected: Expected = TRUST,
-    tell: Tell | None = None,
+    expected: ExpectedDigest = FIRST_USE,
+    on_progress: ProgressCallback | None = None,
     retry: Retry | None = None,
     clock: Clock = time.monotonic,
-) -> Sent:
-    """Send a file. Whatever ends it, also Ctrl-C: calling again with the same bytes goes on from there.
+) -> UploadResult:
+    """Send a file. After any interruption, including Ctrl-C, calling again with the same bytes resumes.
 
-    The digests are of all bytes, also of those that were there before. Raises SourceError for what is wrong with the source
-    (WrongDigest when its bytes are not the expected ones), SourceBroken when the server was out of reach for too long, and
-    ClientError when it refuses. `tell` is called in the caller's thread, and what it raises ends the upload.
+    The digests are of all bytes, including those that the server had before. Raises SourceError for a bad source
+    (DigestMismatch for other bytes than expected), SourceInterrupted when the server was unreachable for too long, and
+    ClientError when it refuses. `on_progress` is called in the caller's thread, and an exception from it ends the upload.
     """
-    meter = Meter(tell, clock)
-    with Connection(open_url, retry or Retry(), UNDER_WAY) as connection, PartQueue(connection, source.size, meter) as queue:
+    meter = Meter(on_progress, clock)
+    with (
+        UploadConnection(open_url, retry or Retry(), MAX_CONCURRENT) as connection,
+        PartQueue(connection, source.size, meter) as queue,
+    ):
         state = connection.state()
         known = {kept.part: kept for kept in state.parts}
         hashes = Hashes(expected)
@@ -54,11 +57,11 @@ def upload(
                 hashes.update(raw)
                 queue.add(number, raw, known.get(number))
                 number += 1
-                del raw  # before the next one is read
+                del raw  # free it before the next part is read
         if not number:
             raise SourceError(source.name, "it is empty", "give the file of an image", reason="empty")
         queue.finish()
         expected.check(source.name, hashes.digests(), hashes.size)
         if max(known, default=0) >= number:
-            raise ClientError("the server has parts of a longer file in this upload; begin a new one for this file")
-        return Sent(hashes.size, hashes.digests(), queue.sent)
+            raise ClientError("the server has parts of a longer file in this upload; start a new upload for this file")
+        return UploadResult(hashes.size, hashes.digests(), queue.sent)

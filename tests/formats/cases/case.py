@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from phimage.formats.signature import Format
+from phimage.formats.table import Format
 from tests.formats import make
 from tests.formats.make import MIB
 

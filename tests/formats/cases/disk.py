@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from phimage.formats.signature import Format
+from phimage.formats.table import Format
 from tests.formats import make
 from tests.formats.cases.case import BAIT, DISK, HYBRID, SIZE, case, raw_disk, stricter
 from tests.formats.make import KIB, MIB

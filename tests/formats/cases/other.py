@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from phimage.formats.signature import Format
+from phimage.formats.table import Format
 from tests.formats.cases.case import FOREIGN, SIZE, Case, case, raw_disk, stricter
 
 

@@ -6,7 +6,7 @@ import struct
 from collections.abc import Callable
 from functools import partial
 
-from phimage.formats.signature import Format
+from phimage.formats.table import Format
 from tests.formats import make
 from tests.formats.cases.case import BAIT, SIZE, case, stricter
 from tests.formats.make import GIB, KIB, patched

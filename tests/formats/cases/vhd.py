@@ -6,7 +6,7 @@ import struct
 from collections.abc import Callable
 from uuid import UUID
 
-from phimage.formats.signature import Format
+from phimage.formats.table import Format
 from tests.formats import make
 from tests.formats.cases.case import SIZE, case, raw_disk, stricter
 from tests.formats.make import KIB, MIB, patched

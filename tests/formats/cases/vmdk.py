@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 
-from phimage.formats.signature import Format
+from phimage.formats.table import Format
 from tests.formats import make
 from tests.formats.cases.case import FOREIGN, case, stricter
 from tests.formats.make import KIB

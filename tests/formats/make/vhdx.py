@@ -6,7 +6,7 @@ import struct
 from collections.abc import Sequence
 from uuid import UUID
 
-from phimage.formats.crc32c import crc32c
+from phimage.formats.vhdx import crc32c
 from tests.formats.make.content import KIB, MIB, pattern
 
 BAT = UUID("2dc27766-f623-4200-9d64-115e9bfd4a08")

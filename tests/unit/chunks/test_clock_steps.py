@@ -7,7 +7,7 @@ from itertools import product
 import pytest
 
 from phimage.chunks.errors import BadManifest, Lost
-from phimage.chunks.gc import collect
+from phimage.chunks.gc import collect_garbage
 from phimage.chunks.gc_guard import renew
 from phimage.chunks.layout import MIN_GRACE_SECONDS, ManifestDigest
 from phimage.chunks.memory import MemoryStore
@@ -39,7 +39,7 @@ def publish(store: MemoryStore, clock: Clock, step: float, moment: int, pause: f
         clock.now += pause
         if reached == moment:
             clock.now += step
-            collect(store, list, now=clock(), grace_seconds=MIN_GRACE_SECONDS)
+            collect_garbage(store, list, now=clock(), grace_seconds=MIN_GRACE_SECONDS)
 
     with DiskWriter(store, len(DISK), chunk_size=CHUNK, workers=1, now=clock, sleep=lambda seconds: None) as writer:
         for number, part in enumerate(PARTS):

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from phimage.chunks.decorators import Measures, limited, measured, retrying
+from phimage.chunks.decorators import StoreMeasures, limited, measured, retrying
 from phimage.chunks.errors import Absent, StoreFailure
 from phimage.chunks.memory import MemoryStore
 from phimage.chunks.store import Stored
@@ -109,7 +109,7 @@ def test_a_reader_of_a_listing_may_call_the_same_store_even_if_only_one_call_is_
 
 
 def test_calls_failures_bytes_and_seconds_are_counted_by_operation() -> None:
-    measures: Measures = {}
+    measures: StoreMeasures = {}
     times = iter(range(100))
     store = measured(MemoryStore(), measures, clock=lambda: next(times))
 

@@ -2,19 +2,19 @@ from __future__ import annotations
 
 import pytest
 
-from phimage.chunks.factory import open_store, s3_place
-from phimage.chunks.object_store import Place
+from phimage.chunks.factory import bucket_address, open_store
+from phimage.chunks.object_store import BucketAddress
 from phimage.errors import SetupError
 
 
 def test_an_s3_address_says_where_the_store_is() -> None:
-    assert s3_place("s3://images") == Place("images")
-    assert s3_place("s3://images/") == Place("images")
-    assert s3_place("s3://images/a/b/?region=eu-west-1") == Place("images", "a/b", "", "eu-west-1")
-    assert s3_place("s3://images/a?endpoint=http://127.0.0.1:8333&region=us-east-1") == Place(
+    assert bucket_address("s3://images") == BucketAddress("images")
+    assert bucket_address("s3://images/") == BucketAddress("images")
+    assert bucket_address("s3://images/a/b/?region=eu-west-1") == BucketAddress("images", "a/b", "", "eu-west-1")
+    assert bucket_address("s3://images/a?endpoint=http://127.0.0.1:8333&region=us-east-1") == BucketAddress(
         "images", "a", "http://127.0.0.1:8333", "us-east-1"
     )
-    assert s3_place("s3://my.images-1?endpoint=https%3A%2F%2Fs3.example.com") == Place(
+    assert bucket_address("s3://my.images-1?endpoint=https%3A%2F%2Fs3.example.com") == BucketAddress(
         "my.images-1", "", "https://s3.example.com"
     )
 
@@ -31,7 +31,7 @@ def test_an_s3_address_says_where_the_store_is() -> None:
 )
 def test_an_s3_address_that_is_wrong_is_refused(text: str) -> None:
     with pytest.raises(SetupError, match="PHIMAGE_STORE"):
-        s3_place(text)
+        bucket_address(text)
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_an_s3_address_that_is_wrong_is_refused(text: str) -> None:
 )
 def test_keys_in_an_address_are_refused_and_not_repeated(text: str) -> None:
     with pytest.raises(SetupError, match="AWS_SECRET_ACCESS_KEY") as raised:
-        s3_place(text)
+        bucket_address(text)
     assert "hidden" not in str(raised.value)
 
 

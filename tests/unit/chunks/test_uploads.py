@@ -40,11 +40,11 @@ def test_raw_bytes_become_the_same_part_as_their_frame() -> None:
 
 
 NO_FRAMES = {
-    "nothing": (b"", "no zstd frame"),
-    "raw bytes": (RAW, "no zstd frame"),
-    "half a magic number": (pack(RAW)[:3], "no zstd frame"),
+    "nothing": (b"", "not a zstd frame"),
+    "raw bytes": (RAW, "not a zstd frame"),
+    "half a magic number": (pack(RAW)[:3], "not a zstd frame"),
     "a magic number alone": (pack(RAW)[:4], "cannot be read"),
-    "a skippable frame": (bytes.fromhex("502a4d18") + bytes(4) + pack(RAW), "no zstd frame"),
+    "a skippable frame": (bytes.fromhex("502a4d18") + bytes(4) + pack(RAW), "not a zstd frame"),
     "without its last byte": (pack(RAW)[:-1], "does not end"),
     "cut in the middle": (pack(RAW)[:1000], "does not end"),
     "with a byte after it": (pack(RAW) + b"\0", "1 bytes follow"),
@@ -52,7 +52,7 @@ NO_FRAMES = {
     "a flipped bit": (flipped(pack(RAW), 20_000), "cannot be read"),
     "a flipped bit in its checksum": (flipped(pack(RAW), len(pack(RAW)) - 1), "cannot be read"),
     "without a checksum": (frame(RAW, checksum_flag=0), "no checksum"),
-    "without its size": (frame(RAW, checksum_flag=1, content_size_flag=0), "does not tell"),
+    "without its size": (frame(RAW, checksum_flag=1, content_size_flag=0), "does not declare"),
     "of nothing": (pack(b""), "1 to"),
     "one byte more than a part": (pack(bytes(PART + 1)), "1 to"),
     "more bytes than any frame of a part": (pack(random.Random(2).randbytes(PART + (1 << 20))), "too many"),

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import msgspec
 import pytest
 
+from phimage import formats
 from phimage.formats.examine import Examination, examine, examine_head
-from phimage.formats.finding import MOST, Report
-from phimage.formats.kinds import KINDS, Severity
-from phimage.formats.limits import Limits
+from phimage.formats.finding import MAX_FINDINGS, InspectionReport, Severity
+from phimage.formats.limits import DiskLimits
 from phimage.formats.reader import BytesReader
-from phimage.formats.signature import Format
+from phimage.formats.table import KINDS, Format
 from tests.formats import make
 from tests.formats.make import GIB, MIB
 
@@ -49,7 +52,7 @@ def test_a_stated_format_must_be_the_one_that_is_found(image: bytes, stated: str
 
 
 def test_sizes_are_compared_with_the_limits_that_are_given() -> None:
-    limits = Limits(virtual_size=GIB, ratio=100, ratio_from=MIB, smallest=1)
+    limits = DiskLimits(virtual_size=GIB, ratio=100, ratio_from=MIB, smallest=1)
     assert ids(examine(BytesReader(make.qcow2(size=2 * GIB)), limits=limits)) == ["size.limit", "size.ratio"]
     assert ids(examine(BytesReader(make.qcow2(size=GIB)), limits=limits)) == ["size.ratio"]
     assert ids(examine(BytesReader(make.qcow2(size=16 * MIB)), limits=limits)) == []
@@ -101,7 +104,7 @@ def test_names_out_of_a_file_are_shown_without_what_a_terminal_obeys() -> None:
 
 
 def test_a_report_keeps_the_first_of_equal_findings_and_the_worst_comes_first() -> None:
-    report = Report()
+    report = InspectionReport(KINDS)
     report.note("qcow2.snapshots", "one")
     report.note("qcow2.dirty", "two")
     before = report.refused
@@ -113,7 +116,7 @@ def test_a_report_keeps_the_first_of_equal_findings_and_the_worst_comes_first() 
         (Severity.NOTE, "one"),
     ]
     assert (before, report.refused) == (False, True)
-    assert len(KINDS) < 2 * MOST
+    assert len(KINDS) < 2 * MAX_FINDINGS
 
 
 def test_only_refusals_can_be_overridden_and_every_kind_says_what_to_do() -> None:
@@ -125,4 +128,11 @@ def test_only_refusals_can_be_overridden_and_every_kind_says_what_to_do() -> Non
 
 
 def test_limits_are_plain_values_that_settings_can_hold() -> None:
-    assert msgspec.json.decode(msgspec.json.encode(Limits(virtual_size=5)), type=Limits).virtual_size == 5
+    assert msgspec.json.decode(msgspec.json.encode(DiskLimits(virtual_size=5)), type=DiskLimits).virtual_size == 5
+
+
+def test_an_image_format_is_named_only_in_the_table_of_formats() -> None:
+    source = Path(formats.__file__).parents[1]
+    for format in ("VHD", "VHDX"):
+        files = [path for path in source.rglob("*.py") if re.search(rf"\bFormat\.{format}\b", path.read_text("utf-8"))]
+        assert files == [source / "formats" / "table.py"]

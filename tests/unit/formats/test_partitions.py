@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from phimage.formats import el_torito, partitions
-from phimage.formats.disk import describe
+from phimage.formats import partitions
+from phimage.formats.disk import boot_platforms, describe
 from phimage.formats.reader import BytesReader
 from tests.formats import make
 from tests.formats.make import MIB
@@ -14,7 +14,7 @@ from tests.formats.real_disk import fat
 SIZE = 4 * MIB
 
 
-def table(image: bytes | bytearray) -> partitions.Table:
+def table(image: bytes | bytearray) -> partitions.PartitionTable:
     return partitions.read(BytesReader(image))
 
 
@@ -86,7 +86,7 @@ def test_an_entry_with_an_impossible_flag_makes_the_table_unusual() -> None:
 )
 def test_the_boot_catalogue_of_a_disc_says_for_whom_it_is(platforms: list[int], modes: tuple[str, ...]) -> None:
     image = make.iso(boot=platforms)
-    assert el_torito.platforms(BytesReader(image)) == frozenset(platforms)
+    assert boot_platforms(BytesReader(image)) == frozenset(platforms)
     found = describe(BytesReader(image))
     assert found.boot == modes
     assert found.filesystem is not None

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from phimage.formats.crc32c import crc32c
-from phimage.formats.system import LONGEST, parse
+from phimage.formats.system import MAX_TEXT, parse
+from phimage.formats.vhdx import crc32c
 
 
 @pytest.mark.parametrize(
@@ -19,7 +19,7 @@ from phimage.formats.system import LONGEST, parse
         ('ID=""', ""),
         ("ID=", ""),
         ('ID="tab\there"', "tabhere"),
-        ("ID=" + "x" * 1000, "x" * LONGEST),
+        ("ID=" + "x" * 1000, "x" * MAX_TEXT),
     ],
 )
 def test_an_assignment_is_read(line: str, value: str) -> None:

@@ -8,20 +8,20 @@ import random
 import ssl
 from pathlib import Path
 
-from phimage.sources.answer import Times
-from phimage.sources.digest import given
+from phimage.sources.address_policy import read_address_policy
+from phimage.sources.digest import expected_digest
 from phimage.sources.fetch import Fetcher
-from phimage.sources.judge import Limits
-from phimage.sources.policy import read_policy
+from phimage.sources.http import HttpClient
+from phimage.sources.partial_file import MeasureFree, free_bytes
+from phimage.sources.response import HttpTimeouts
 from phimage.sources.retry import Retry
-from phimage.sources.space import Free, free_bytes
-from phimage.sources.web import Web
+from phimage.sources.sniff import FetchLimits
 
 MIB = 1024 * 1024
 TLS = ssl.create_default_context()  # reading the system's certificates takes a while
 DISK = random.Random(4).randbytes(3 * MIB + 777)
 OTHER = random.Random(5).randbytes(3 * MIB + 777)
-RIGHT = given("sha256:" + hashlib.sha256(DISK).hexdigest())
+RIGHT = expected_digest("sha256:" + hashlib.sha256(DISK).hexdigest())
 
 
 class Fetching:
@@ -32,10 +32,19 @@ class Fetching:
         self.waits: list[float] = []
 
     def fetcher(
-        self, *, times: Times | None = None, limits: Limits | None = None, retry: Retry | None = None, free: Free = free_bytes
+        self,
+        *,
+        timeouts: HttpTimeouts | None = None,
+        limits: FetchLimits | None = None,
+        retry: Retry | None = None,
+        free: MeasureFree = free_bytes,
     ) -> Fetcher:
-        web = Web(read_policy(["127.0.0.0/8", "::1/128"], []), times=times or Times(connect=5, head=5, stall=5), tls=TLS)
-        return Fetcher(web, limits or Limits(reserve=0), retry, sleep=self.waits.append, free=free)
+        web = HttpClient(
+            read_address_policy(["127.0.0.0/8", "::1/128"], []),
+            timeouts=timeouts or HttpTimeouts(connect=5, head=5, stall=5),
+            tls=TLS,
+        )
+        return Fetcher(web, limits or FetchLimits(min_free=0), retry, sleep=self.waits.append, free=free)
 
     def left(self) -> list[str]:
         return sorted(path.name for path in self.work.parent.iterdir())

@@ -45,9 +45,9 @@ class Exchange:
         self, status: int, body: bytes = b"", fields: Mapping[str, str] | None = None, *, length: int | None = None
     ) -> None:
         """A whole answer; `length` tells another Content-Length, -1 none."""
-        told = len(body) if length is None else length
+        text = len(body) if length is None else length
         lines = [f"HTTP/1.1 {status} Told"]
-        lines += [f"Content-Length: {told}"] if told >= 0 else []
+        lines += [f"Content-Length: {text}"] if text >= 0 else []
         lines += [f"{name}: {value}" for name, value in ({"Date": formatdate(usegmt=True)} | dict(fields or {})).items()]
         self.send("\r\n".join([*lines, "", ""]).encode("latin-1") + body)
 

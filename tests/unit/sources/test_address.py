@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phimage.sources.address import plain, special
+from phimage.sources.address_policy import special_purpose, unmapped
 
 PUBLIC = [
     "1.1.1.1",
@@ -32,7 +32,7 @@ PUBLIC_V6 = [
 
 @pytest.mark.parametrize("text", [*PUBLIC, *PUBLIC_V6])
 def test_public_addresses_are_nothing_special(text: str) -> None:
-    assert special(plain(ipaddress.ip_address(text))) == ""
+    assert special_purpose(unmapped(ipaddress.ip_address(text))) == ""
 
 
 @pytest.mark.parametrize(
@@ -84,26 +84,26 @@ def test_public_addresses_are_nothing_special(text: str) -> None:
     ],
 )
 def test_every_other_address_is_told_by_what_it_is(text: str, found: str) -> None:
-    assert found in special(plain(ipaddress.ip_address(text)))
+    assert found in special_purpose(unmapped(ipaddress.ip_address(text)))
 
 
 @given(st.ip_addresses(v=4))
 def test_what_python_calls_not_global_is_special_here_too(address: ipaddress.IPv4Address) -> None:
     if not address.is_global or address.is_multicast:
-        assert special(address)
+        assert special_purpose(address)
 
 
 @given(st.ip_addresses(v=6))
 def test_what_python_calls_not_global_is_special_here_too_in_ipv6(address: ipaddress.IPv6Address) -> None:
     if not address.is_global or address.is_multicast:
-        assert special(plain(address))
+        assert special_purpose(unmapped(address))
 
 
 @given(st.ip_addresses(v=4))
 def test_an_address_inside_of_another_is_judged_as_itself(inner: ipaddress.IPv4Address) -> None:
     for outer in (f"::ffff:{inner}", f"64:ff9b::{inner}"):
-        assert bool(special(plain(ipaddress.ip_address(outer)))) == bool(special(inner))
+        assert bool(special_purpose(unmapped(ipaddress.ip_address(outer)))) == bool(special_purpose(inner))
 
 
 def test_a_mapped_address_is_the_address_itself() -> None:
-    assert plain(ipaddress.ip_address("::ffff:10.0.0.1")) == ipaddress.ip_address("10.0.0.1")
+    assert unmapped(ipaddress.ip_address("::ffff:10.0.0.1")) == ipaddress.ip_address("10.0.0.1")

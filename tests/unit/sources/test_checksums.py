@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phimage.sources.checksums import LARGEST, find_digest, read_lines
+from phimage.sources.checksums import MAX_CHECKSUM_BYTES, find_digest, read_lines
 from phimage.sources.errors import DigestRefused
 
 
@@ -98,12 +98,12 @@ def test_standard_input_has_the_digest_of_a_file_about_one() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "reason", "told"),
+    ("text", "reason", "message"),
     [
         ("", "form", "no line of it has a digest"),
         ("hello\nworld\n", "form", "no line of it has a digest"),
-        ("<!DOCTYPE html><html><body>404</body></html>", "form", "it is a page"),
-        (f"{ONE}  other.img\n", "absent", "no line for disk.qcow2, but for other.img"),
+        ("<!DOCTYPE html><html><body>404</body></html>", "form", "it is a web page"),
+        (f"{ONE}  other.img\n", "absent", "no line for disk.qcow2, only for other.img"),
         (f"{ONE}  {NAME}.sig\n{ONE}  x{NAME}\n", "absent", "no line for disk.qcow2"),
         (f"{ONE}  {NAME.upper()}\n", "absent", "no line for disk.qcow2"),
         ("".join(f"{ONE}  {number}.img\n" for number in range(8)), "absent", "and 3 more"),
@@ -112,16 +112,16 @@ def test_standard_input_has_the_digest_of_a_file_about_one() -> None:
         (f"{ONE}\n{TWO}  other.img\n", "absent", "no line for"),
         (f"{'0' * 32}  {NAME}\n", "broken", "MD5 is broken"),
         (f"SHA1 ({NAME}) = {'0' * 40}\n", "broken", "SHA1 is broken"),
-        (f"{'0' * 96}  {NAME}\n", "algorithm", "no digest that phimage knows"),
-        (f"BLAKE2b ({NAME}) = {'0' * 128}\n", "algorithm", "no digest that phimage knows"),
+        (f"{'0' * 96}  {NAME}\n", "algorithm", "it is not a digest of a supported algorithm"),
+        (f"BLAKE2b ({NAME}) = {'0' * 128}\n", "algorithm", "it is not a digest of a supported algorithm"),
         (f"SHA256 ({NAME}) = {ONE}0\n", "form", "64 hexadecimal digits"),
-        (f"{hashlib.sha256().hexdigest()}  {NAME}\n", "empty", "without any byte"),
-        ("0" * (LARGEST + 1), "form", "too large"),
+        (f"{hashlib.sha256().hexdigest()}  {NAME}\n", "empty", "digest of an empty file"),
+        ("0" * (MAX_CHECKSUM_BYTES + 1), "form", "too large"),
         (f"-----BEGIN PGP SIGNATURE-----\n{ONE}\n-----END PGP SIGNATURE-----\n", "form", "no line"),
     ],
 )
-def test_what_does_not_answer_is_refused_with_a_word_why(text: str, reason: str, told: str) -> None:
-    with pytest.raises(DigestRefused, match=told) as refused:
+def test_what_does_not_answer_is_refused_with_the_reason(text: str, reason: str, message: str) -> None:
+    with pytest.raises(DigestRefused, match=message) as refused:
         find_digest(text, NAME, "https://mirror.example/SHA256SUMS")
     assert refused.value.reason == reason
     assert "https://mirror.example/SHA256SUMS" in str(refused.value)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phimage.sources.chunked import ChunkReader
+from phimage.sources.response import ChunkReader
 
 
 def read(body: bytes, size: int = 1000) -> bytes:

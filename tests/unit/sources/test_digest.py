@@ -9,10 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phimage.sources.digest import TRUST, Algorithm, Digest, Expected, Hashes, read_digest
-from phimage.sources.digest import given as expect
-from phimage.sources.errors import DigestRefused, WrongDigest
-from phimage.sources.verify import Verified
+from phimage.sources.digest import FIRST_USE, Algorithm, Digest, ExpectedDigest, Hashes, VerifyingReader, read_digest
+from phimage.sources.digest import expected_digest as expect
+from phimage.sources.errors import DigestMismatch, DigestRefused
 
 CONTENT = bytes(range(256)) * 40
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -26,11 +25,11 @@ class Memory(io.BytesIO):
         return super().read(size)
 
 
-def verified(content: bytes, expected: Expected) -> Verified:
-    return Verified(Memory(content), expected, "disk.img")
+def verified(content: bytes, expected: ExpectedDigest) -> VerifyingReader:
+    return VerifyingReader(Memory(content), expected, "disk.img")
 
 
-def read_all(reader: Verified, size: int) -> bytes:
+def read_all(reader: VerifyingReader, size: int) -> bytes:
     return b"".join(iter(lambda: reader.read(size), b""))
 
 
@@ -58,9 +57,9 @@ def test_a_sha512_is_read_too(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "reason", "told"),
+    ("text", "reason", "message"),
     [
-        ("", "form", "it is no digest"),
+        ("", "form", "it is not a digest"),
         ("sha256:", "form", "64 hexadecimal digits"),
         (f"sha256:{SHA256[:-1]}", "form", "64 hexadecimal digits"),
         (f"sha256:{SHA256}0", "form", "64 hexadecimal digits"),
@@ -68,20 +67,20 @@ def test_a_sha512_is_read_too(text: str) -> None:
         (f"sha512:{SHA256}", "form", "128 hexadecimal digits"),
         (f"sha256:{SHA256[:-1]}g", "form", "64 hexadecimal digits"),
         (f"sha256:{SHA256[:-1]}٣", "form", "64 hexadecimal digits"),
-        (SHA256[:-1], "form", "no digest that phimage knows"),
+        (SHA256[:-1], "form", "it is not a digest of a supported algorithm"),
         ("md5:" + hashlib.md5(CONTENT).hexdigest(), "broken", "MD5 is broken"),
         (hashlib.md5(CONTENT).hexdigest(), "broken", "MD5 is broken"),
         ("SHA-1:" + hashlib.sha1(CONTENT).hexdigest(), "broken", "SHA-1 is broken"),
         (hashlib.sha1(CONTENT).hexdigest(), "broken", "SHA1 is broken"),
-        ("sha3-256:" + SHA256, "algorithm", "no digest that phimage knows"),
-        ("crc32:01234567", "algorithm", "no digest that phimage knows"),
-        ("sha256:" + hashlib.sha256(b"").hexdigest(), "empty", "without any byte"),
-        ("sha512:" + hashlib.sha512(b"").hexdigest(), "empty", "without any byte"),
-        (hashlib.sha256(b"").hexdigest().upper(), "empty", "without any byte"),
+        ("sha3-256:" + SHA256, "algorithm", "it is not a digest of a supported algorithm"),
+        ("crc32:01234567", "algorithm", "it is not a digest of a supported algorithm"),
+        ("sha256:" + hashlib.sha256(b"").hexdigest(), "empty", "digest of an empty file"),
+        ("sha512:" + hashlib.sha512(b"").hexdigest(), "empty", "digest of an empty file"),
+        (hashlib.sha256(b"").hexdigest().upper(), "empty", "digest of an empty file"),
     ],
 )
-def test_anything_else_is_refused_with_a_word_why(text: str, reason: str, told: str) -> None:
-    with pytest.raises(DigestRefused, match=told) as refused:
+def test_anything_else_is_refused_with_the_reason(text: str, reason: str, message: str) -> None:
+    with pytest.raises(DigestRefused, match=message) as refused:
         read_digest(text)
     assert refused.value.reason == reason
 
@@ -117,14 +116,14 @@ def swapped(content: bytes) -> bytes:
 @pytest.mark.parametrize("digest", [f"sha256:{SHA256}", f"sha512:{SHA512}"])
 def test_wrong_bytes_never_come_to_an_end(wrong: bytes, digest: str) -> None:
     reader = verified(wrong, expect(digest))
-    with pytest.raises(WrongDigest) as refused:
+    with pytest.raises(DigestMismatch) as refused:
         read_all(reader, 1000)
     assert refused.value.expected == digest
-    assert refused.value.found != digest
+    assert refused.value.actual != digest
     for _ in range(3):
-        with pytest.raises(WrongDigest):
+        with pytest.raises(DigestMismatch):
             reader.read(1)
-    with pytest.raises(WrongDigest):
+    with pytest.raises(DigestMismatch):
         reader.finish()
 
 
@@ -141,7 +140,7 @@ def test_the_right_bytes_pass_in_pieces_of_any_size(size: int) -> None:
 def test_who_stops_early_proves_nothing_until_the_rest_is_read() -> None:
     reader = verified(CONTENT + b"one more", expect(SHA256))
     assert reader.read(len(CONTENT)) == CONTENT
-    with pytest.raises(WrongDigest):
+    with pytest.raises(DigestMismatch):
         reader.finish()
 
 
@@ -154,16 +153,16 @@ def test_a_skipped_beginning_counts_for_the_digest() -> None:
 
 
 def test_without_an_expectation_the_digest_is_found() -> None:
-    assert verified(CONTENT, TRUST).finish() == {Algorithm.SHA256: Digest(Algorithm.SHA256, SHA256)}
-    assert not TRUST.known
+    assert verified(CONTENT, FIRST_USE).finish() == {Algorithm.SHA256: Digest(Algorithm.SHA256, SHA256)}
+    assert not FIRST_USE.known
 
 
 def test_the_message_has_both_digests_and_where_the_expected_one_is_from() -> None:
-    with pytest.raises(WrongDigest) as refused:
-        verified(b"other", Expected(Digest(Algorithm.SHA256, SHA256), "SHA256SUMS, line 3")).finish()
-    told = str(refused.value)
-    assert told.startswith("disk.img: its 5 bytes have sha256:")
-    assert f"expected was sha256:{SHA256} (SHA256SUMS, line 3)" in told
+    with pytest.raises(DigestMismatch) as refused:
+        verified(b"other", ExpectedDigest(Digest(Algorithm.SHA256, SHA256), "SHA256SUMS, line 3")).finish()
+    text = str(refused.value)
+    assert text.startswith("disk.img: its 5 bytes have sha256:")
+    assert f"expected was sha256:{SHA256} (SHA256SUMS, line 3)" in text
 
 
 @given(st.lists(st.binary(max_size=50)))

@@ -17,10 +17,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from phimage.sources.codec import Compression, detect
-from phimage.sources.errors import PackRefused, SourceError, TooLarge
-from phimage.sources.progress import Progress
-from phimage.sources.unpack import BLOCK, MAX_EMPTY, Bounds, Unpacking
+from phimage.sources.compression import Compression, detect
+from phimage.sources.errors import SourceError, TooLarge, UnpackRefused
+from phimage.sources.progress import TransferProgress
+from phimage.sources.unpack import BLOCK, MAX_EMPTY, Unpacker, UnpackLimits
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -60,8 +60,8 @@ class Chunks:
         pass
 
 
-def unpack(content: bytes, sizes: Sequence[int] = (), bounds: Bounds | None = None) -> bytes:
-    return b"".join(Unpacking(Chunks(content, sizes), "disk.img", bounds))
+def unpack(content: bytes, sizes: Sequence[int] = (), bounds: UnpackLimits | None = None) -> bytes:
+    return b"".join(Unpacker(Chunks(content, sizes), "disk.img", bounds))
 
 
 def noise(size: int, seed: int = 1) -> bytes:
@@ -89,7 +89,7 @@ def test_what_is_not_compressed_stays_as_it_is(content: bytes, sizes: list[int])
 @KINDS
 def test_blocks_have_one_size_but_the_last(kind: Compression) -> None:
     content = noise(65536) * 16 + bytes(MIB) + b"12345"
-    unpacking = Unpacking(Chunks(PACK[kind](content)), "disk.img")
+    unpacking = Unpacker(Chunks(PACK[kind](content)), "disk.img")
     assert [len(block) for block in unpacking] == [BLOCK, BLOCK, 5]
     assert (unpacking.size, unpacking.data, unpacking.compression) == (len(content), MIB + 5, kind)
     assert unpacking.taken == len(PACK[kind](content))
@@ -97,7 +97,7 @@ def test_blocks_have_one_size_but_the_last(kind: Compression) -> None:
 
 def test_exactly_one_block_is_one() -> None:
     content = noise(MIB)
-    assert list(Unpacking(Chunks(gzip.compress(content, 1)), "a")) == [content]
+    assert list(Unpacker(Chunks(gzip.compress(content, 1)), "a")) == [content]
 
 
 @pytest.mark.parametrize("kind", [*PACK, Compression.NONE])
@@ -146,7 +146,7 @@ def test_the_name_in_a_gzip_header_decides_nothing() -> None:
 # what is wrong
 
 
-def refusal(content: bytes, bounds: Bounds | None = None) -> SourceError:
+def refusal(content: bytes, bounds: UnpackLimits | None = None) -> SourceError:
     with pytest.raises(SourceError) as refused:
         unpack(content, bounds=bounds)
     assert str(refused.value).startswith("disk.img: ")
@@ -221,7 +221,7 @@ def test_damage_is_told_with_its_place(kind: Compression) -> None:
 def test_compressed_twice_is_refused(kind: Compression, inner: Compression) -> None:
     error = refusal(PACK[kind](PACK[inner](noise(100))))
     assert error.reason == "nested"
-    assert f"inside of {kind} it is {inner} again" in str(error)
+    assert f"it is {kind} with {inner} inside" in str(error)
 
 
 @KINDS
@@ -245,17 +245,17 @@ def test_many_tiny_members_take_linear_time() -> None:
 
 def test_more_than_the_limit_is_refused() -> None:
     packed = gzip.compress(noise(100_000), 1)
-    assert len(unpack(packed, bounds=Bounds(max_size=100_000))) == 100_000
+    assert len(unpack(packed, bounds=UnpackLimits(max_size=100_000))) == 100_000
     with pytest.raises(TooLarge, match="more than the limit of 99999 bytes"):
-        unpack(packed, bounds=Bounds(max_size=99_999))
+        unpack(packed, bounds=UnpackLimits(max_size=99_999))
     with pytest.raises(TooLarge):
-        unpack(noise(100_000), bounds=Bounds(max_size=99_999))
+        unpack(noise(100_000), bounds=UnpackLimits(max_size=99_999))
 
 
 def test_a_frame_that_tells_too_large_a_size_is_refused_at_once() -> None:
     packed = zstd.compress(bytes(1_000_000))
     with pytest.raises(TooLarge):
-        next(iter(Unpacking(Chunks(packed), "a", Bounds(max_size=999_999))))
+        next(iter(Unpacker(Chunks(packed), "a", UnpackLimits(max_size=999_999))))
 
 
 def packed_untold(kind: Compression, content: bytes) -> bytes:
@@ -268,7 +268,7 @@ def packed_untold(kind: Compression, content: bytes) -> bytes:
 @pytest.mark.parametrize("members", [1, 8])
 def test_unpacking_stops_within_a_block_of_the_limit_and_zeros_count(kind: Compression, members: int) -> None:
     packed = packed_untold(kind, noise(65536) + bytes(16 * MIB // members - 65536)) * members
-    unpacking = Unpacking(Chunks(packed), "disk.img", Bounds(max_size=5 * MIB))
+    unpacking = Unpacker(Chunks(packed), "disk.img", UnpackLimits(max_size=5 * MIB))
     with pytest.raises(TooLarge, match=f"more than the limit of {5 * MIB} bytes"):
         deque(unpacking, 0)
     assert unpacking.size <= 6 * MIB
@@ -276,7 +276,7 @@ def test_unpacking_stops_within_a_block_of_the_limit_and_zeros_count(kind: Compr
 
 @pytest.mark.parametrize("before", [b"", SKIPPABLE, zstd.compress(b"hello") + SKIPPABLE])
 def test_any_frame_that_tells_more_than_the_limit_leaves_is_refused_before_it_is_unpacked(before: bytes) -> None:
-    unpacking = Unpacking(Chunks(before + zstd.compress(bytes(1_000_000))), "a", Bounds(max_size=999_999))
+    unpacking = Unpacker(Chunks(before + zstd.compress(bytes(1_000_000))), "a", UnpackLimits(max_size=999_999))
     with pytest.raises(TooLarge):
         deque(unpacking, 0)
     assert unpacking.size in (0, len(b"hello"))
@@ -294,8 +294,8 @@ def gzip_bomb(block: bytes, blocks: int) -> Iterator[bytes]:
 def test_a_gzip_bomb_of_1_to_1000_is_refused_early(block: bytes) -> None:
     packed = b"".join(gzip_bomb(block, 140))
     assert 140 * MIB / len(packed) > 1000
-    unpacking = Unpacking(Chunks(packed), "bomb.gz")
-    with pytest.raises(PackRefused, match="as only a decompression bomb does") as refused:
+    unpacking = Unpacker(Chunks(packed), "bomb.gz")
+    with pytest.raises(UnpackRefused, match="as only a decompression bomb does") as refused:
         deque(unpacking, 0)
     assert refused.value.reason == "bomb"
     assert unpacking.size < 66 * MIB
@@ -305,8 +305,8 @@ def test_a_gzip_bomb_of_1_to_1000_is_refused_early(block: bytes) -> None:
 @pytest.mark.parametrize("kind", [Compression.ZSTD, Compression.XZ])
 def test_bombs_of_other_kinds_are_refused_right_after_what_is_free(kind: Compression) -> None:
     packed = PACK[kind](b"B" * (80 * MIB)) * 100
-    unpacking = Unpacking(Chunks(packed), "bomb")
-    with pytest.raises(PackRefused, match="bomb"):
+    unpacking = Unpacker(Chunks(packed), "bomb")
+    with pytest.raises(UnpackRefused, match="bomb"):
         deque(unpacking, 0)
     assert unpacking.size < 66 * MIB
 
@@ -314,7 +314,7 @@ def test_bombs_of_other_kinds_are_refused_right_after_what_is_free(kind: Compres
 @pytest.mark.more
 def test_a_disk_with_many_zeros_is_no_bomb() -> None:
     content = noise(MIB) + bytes(200 * MIB) + noise(MIB)
-    unpacking = Unpacking(Chunks(zstd.compress(content)), "disk.zst")
+    unpacking = Unpacker(Chunks(zstd.compress(content)), "disk.zst")
     assert sum(len(block) for block in unpacking) == len(content)
     assert unpacking.data == 2 * MIB
 
@@ -326,7 +326,7 @@ def test_a_small_disk_may_be_empty() -> None:
 def test_the_operator_may_allow_a_larger_ratio() -> None:
     packed = zstd.compress(bytes(100 * MIB))
     assert refusal(packed).reason == "bomb"
-    assert len(unpack(packed, bounds=Bounds(ratio=50_000))) == 100 * MIB
+    assert len(unpack(packed, bounds=UnpackLimits(ratio=50_000))) == 100 * MIB
 
 
 def test_a_window_larger_than_the_memory_is_refused() -> None:
@@ -335,14 +335,14 @@ def test_a_window_larger_than_the_memory_is_refused() -> None:
     error = refusal(packed)
     assert error.reason == "memory"
     assert "128 MiB" in str(error)
-    assert unpack(packed, bounds=Bounds(memory=256 * MIB)) == b"hello"
+    assert unpack(packed, bounds=UnpackLimits(memory=256 * MIB)) == b"hello"
 
 
 def test_a_dictionary_larger_than_the_memory_is_refused() -> None:
     filters = [{"id": lzma.FILTER_LZMA2, "preset": 0, "dict_size": 4 * MIB}]
     packed = lzma.compress(b"hello", filters=filters)
-    assert unpack(packed, bounds=Bounds(memory=4 * MIB)) == b"hello"
-    assert refusal(packed, Bounds(memory=2 * MIB)).reason == "memory"
+    assert unpack(packed, bounds=UnpackLimits(memory=4 * MIB)) == b"hello"
+    assert refusal(packed, UnpackLimits(memory=2 * MIB)).reason == "memory"
 
 
 def test_the_usual_best_compressions_fit_into_the_memory() -> None:
@@ -353,8 +353,8 @@ def test_the_usual_best_compressions_fit_into_the_memory() -> None:
 
 def test_progress_counts_compressed_bytes() -> None:
     packed = gzip.compress(noise(4 * MIB), 1)
-    told: list[Progress] = []
+    text: list[TransferProgress] = []
     times = iter(range(1000))
-    deque(Unpacking(Chunks(packed), "a", total=len(packed), tell=told.append, clock=lambda: float(next(times))), 0)
-    assert told[-1].done == told[-1].total == len(packed)
-    assert [report.done for report in told] == sorted(report.done for report in told)
+    deque(Unpacker(Chunks(packed), "a", total=len(packed), on_progress=text.append, clock=lambda: float(next(times))), 0)
+    assert text[-1].done == text[-1].total == len(packed)
+    assert [report.done for report in text] == sorted(report.done for report in text)

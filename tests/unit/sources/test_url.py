@@ -155,8 +155,8 @@ def test_whatever_is_read_has_a_canonical_form(text: str, start: str) -> None:
     try:
         url = read_url(start + text)
     except UrlRefused as refused:
-        told = str(refused)
-        assert told.isprintable()
+        text = str(refused)
+        assert text.isprintable()
         return
     assert url.text.isascii()
     assert url.text.isprintable()

@@ -9,13 +9,13 @@ from hashlib import sha256
 import pytest
 
 from phimage.chunks.frame import zstd
-from phimage.upload_client.content import Content, content
+from phimage.upload_client.content import PartContent, part_content
 
 RANDOM = random.Random(1).randbytes(3 << 20)
 
 
-def made(raw: bytes) -> tuple[Content, bytes]:
-    found = content(raw, sha256(raw).digest())
+def made(raw: bytes) -> tuple[PartContent, bytes]:
+    found = part_content(raw, sha256(raw).digest())
     return found, b"".join(found.blocks(lambda: None))
 
 
@@ -60,7 +60,7 @@ def test_a_check_ends_the_sending() -> None:
         if checked == 3:
             raise InterruptedError
 
-    blocks = content(RANDOM, sha256(RANDOM).digest()).blocks(check)
+    blocks = part_content(RANDOM, sha256(RANDOM).digest()).blocks(check)
 
     assert next(blocks) + next(blocks) == RANDOM[: 512 << 10]
     with pytest.raises(InterruptedError):

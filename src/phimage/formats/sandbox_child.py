@@ -1,14 +1,14 @@
-"""The cell: sets limits and walls around its own process, then becomes the program. Run as a script, never imported by phimage.
+"""The entry of a sandboxed process: limits and isolates its own process, then executes the program. Run as a script.
 
-It is a program of its own because limits set between fork and exec of a process with threads can hang it. Its one
-argument is JSON, see `Cell` in `qemu.py`; what follows is the program. What the kernel or a missing right does not allow is
-left out, except the limits, which must work. In order:
+A separate script, because setting limits between fork and exec of a process with threads can deadlock. It imports only the
+standard library. Its first argument is JSON, see `run_sandboxed` in `sandbox.py`; the others are the program and its arguments.
+A measure that the kernel or a missing right does not allow is skipped, except the limits, which must succeed. In order:
 
-- limits: address space, CPU seconds, size of files, no core dump, few open files
-- no network: an own namespace, which as root is allowed and otherwise where users may have namespaces
+- limits: address space, CPU seconds, file size, no core dump, few open files
+- no network: a namespace of its own, as root or where users may create namespaces
 - no other file: Landlock lets the program read system libraries, read the image, write the output, and nothing else
-- no rights: no capabilities, another user where one is given, none that a program file could add
-- no parent, no process: it dies with the thread that started it
+- no privileges: no capabilities, another user where one is given, none gained from a program file
+- no orphan: the process is killed with the thread that started it
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446
 VERSION, PATH_BENEATH = 1, 1
 EXECUTE, WRITE_FILE, READ_FILE, READ_FOLDER, TRUNCATE = 1 << 0, 1 << 1, 1 << 2, 1 << 3, 1 << 14
 RIGHTS_BY_VERSION = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1}
-NO_CELL = 125
-"""Ends a process that could not become the program."""
+NOT_STARTED = 125
+"""The exit status of a process that could not execute the program."""
 
 LIBRARIES = ("/usr", "/lib", "/lib64", "/bin", "/nix/store", "/gnu/store")
 LINKER_FILES = ("/etc/ld.so.cache", "/etc/ld.so.preload")
@@ -40,7 +40,7 @@ libc = ctypes.CDLL(None, use_errno=True)
 
 
 def limit(memory: int, seconds: int, output: int) -> None:
-    """Set the limits of this process; more than there is now is not asked for."""
+    """Set the resource limits of this process, none above its present hard limit."""
     for kind, value in (
         (resource.RLIMIT_AS, memory),
         (resource.RLIMIT_CPU, seconds),
@@ -54,13 +54,13 @@ def limit(memory: int, seconds: int, output: int) -> None:
 
 
 def leave_network() -> None:
-    """Go where there is no network, if that is allowed."""
+    """Enter a namespace without a network, if that is allowed."""
     if libc.unshare(NEW_NET | NEW_IPC | NEW_UTS) != 0:
         libc.unshare(NEW_USER | NEW_NET)
 
 
-def wall_off(program: str, readable: list[int], writable: list[int]) -> bool:
-    """Forbid every file but those given and the system's libraries. False, and nothing forbidden, where the kernel cannot."""
+def restrict_files(program: str, readable: list[int], writable: list[int]) -> bool:
+    """Forbid every file except the given ones and the system's libraries. Returns False, without effect, without Landlock."""
     version = libc.syscall(CREATE_RULESET, None, 0, VERSION)
     if version < 1:
         return False
@@ -78,19 +78,19 @@ def wall_off(program: str, readable: list[int], writable: list[int]) -> bool:
         folder = READ_FOLDER if Path(path).is_dir() else 0
         _allow(ruleset, place, EXECUTE | READ_FILE | folder)
         os.close(place)
-    known = [_allow(ruleset, file, READ_FILE) for file in readable]
-    known += [_allow(ruleset, file, (READ_FILE | WRITE_FILE | TRUNCATE) & rights) for file in writable]
-    walled = all(known) and libc.syscall(RESTRICT_SELF, ruleset, 0) == 0
+    allowed = [_allow(ruleset, file, READ_FILE) for file in readable]
+    allowed += [_allow(ruleset, file, (READ_FILE | WRITE_FILE | TRUNCATE) & rights) for file in writable]
+    restricted = all(allowed) and libc.syscall(RESTRICT_SELF, ruleset, 0) == 0
     os.close(ruleset)
-    return walled
+    return restricted
 
 
 def _allow(ruleset: int, place: int, rights: int) -> bool:
     return bool(libc.syscall(ADD_RULE, ruleset, PATH_BENEATH, struct.pack("=Qi", rights, place), 0) == 0)
 
 
-def drop_rights(user: int | None, group: int | None) -> None:
-    """Become another user where one is given, and lose every capability in any case."""
+def drop_privileges(user: int | None, group: int | None) -> None:
+    """Switch to another user if one is given, and drop every capability in any case."""
     for capability in range(LAST_CAPABILITY + 1):
         libc.prctl(DROP_BOUNDING, capability, 0, 0, 0)
     if user is not None and group is not None:
@@ -100,16 +100,16 @@ def drop_rights(user: int | None, group: int | None) -> None:
 
 
 def main() -> None:
-    """Set up the cell and become the program."""
-    cell = json.loads(sys.argv[1])
+    """Enter the sandbox and execute the program."""
+    settings = json.loads(sys.argv[1])
     program = sys.argv[2]
-    limit(cell["memory"], cell["seconds"], cell["output"])
+    limit(settings["memory"], settings["seconds"], settings["output"])
     leave_network()
     libc.prctl(NO_NEW_PRIVILEGES, 1, 0, 0, 0)
-    wall_off(program, cell["readable"], cell["writable"])
-    drop_rights(cell["user"], cell["group"])
+    restrict_files(program, settings["readable"], settings["writable"])
+    drop_privileges(settings["user"], settings["group"])
     libc.prctl(SET_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != cell["parent"]:  # it died before
+    if os.getppid() != settings["parent"]:  # the parent has died already
         os.kill(os.getpid(), signal.SIGKILL)
     os.umask(0o077)
     os.execve(program, sys.argv[2:], {})  # noqa: S606  there is no shell
@@ -120,4 +120,4 @@ if __name__ == "__main__":
         main()
     except OSError as error:
         sys.stderr.write(f"{error}\n")
-        sys.exit(NO_CELL)
+        sys.exit(NOT_STARTED)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from phimage.sources.errors import AnswerRefused, TooLarge
-from phimage.sources.judge import Limits, check_head, check_max_size, check_min_size
+from phimage.sources.errors import ResponseRefused, TooLarge
+from phimage.sources.sniff import FetchLimits, check_head, check_max_size, check_min_size
 
 
 @pytest.mark.parametrize(
-    ("head", "told"),
+    ("head", "text"),
     [
         (b"<!DOCTYPE html>\n<html><body>Not found</body></html>", "an HTML page"),
         (b"\n\n  <HTML lang=en>", "an HTML page"),
@@ -28,8 +28,8 @@ from phimage.sources.judge import Limits, check_head, check_max_size, check_min_
         ("对不起，找不到".encode(), "a text"),
     ],
 )
-def test_a_page_is_refused_for_what_it_is(head: bytes, told: str) -> None:
-    with pytest.raises(AnswerRefused, match=f"it is {told} and no image") as refused:
+def test_a_page_is_refused_for_what_it_is(head: bytes, text: str) -> None:
+    with pytest.raises(ResponseRefused, match=f"it is {text}, not an image") as refused:
         check_head("https://h/disk.img", head)
     assert refused.value.reason == "page"
 
@@ -53,18 +53,18 @@ def test_what_could_be_an_image_passes(head: bytes) -> None:
 
 
 def test_the_message_shows_the_first_words_and_nothing_a_terminal_would_obey() -> None:
-    with pytest.raises(AnswerRefused) as refused:
+    with pytest.raises(ResponseRefused) as refused:
         check_head("https://h/disk.img", b"<html>\n<title>502   Bad Gateway</title>\x1b[31m" + b"x" * 500)
     assert "<html> <title>502 Bad Gateway</title>?[31mxxx" in str(refused.value)
     assert len(str(refused.value)) < 250
 
 
 def test_tiny_and_huge_bodies_are_refused() -> None:
-    limits = Limits(min_size=4096, max_size=10_000)
+    limits = FetchLimits(min_size=4096, max_size=10_000)
 
     check_min_size("h", 4096, limits)
     check_max_size("h", 10_000, limits)
-    with pytest.raises(AnswerRefused, match="only 1024 bytes"):
+    with pytest.raises(ResponseRefused, match="1024 bytes are too small"):
         check_min_size("h", 1024, limits)
     with pytest.raises(TooLarge, match="10001 bytes are more than the limit of 10000"):
         check_max_size("h", 10_001, limits)

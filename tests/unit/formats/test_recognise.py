@@ -12,20 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phimage.formats.body import body, excerpt, is_descriptor
 from phimage.formats.reader import BytesReader
-from phimage.formats.signature import (
-    ARCHIVES,
-    BODIES,
-    COMPRESSED,
-    DISKS,
-    FOREIGN,
-    SIGNATURES,
-    UNWRAPPED,
-    Format,
-    compression,
-    recognise,
-)
+from phimage.formats.recognise import excerpt, is_vmdk_descriptor, recognise, recognise_head, text_format
+from phimage.formats.table import ARCHIVES, COMPRESSED, DISK_FORMATS, SIGNATURES, Format
 from tests.formats import make
 
 if sys.version_info >= (3, 14):
@@ -34,28 +23,30 @@ else:
     from backports import zstd
 
 
-def test_every_format_belongs_to_one_family() -> None:
-    families = [DISKS, COMPRESSED, ARCHIVES, BODIES, FOREIGN]
-    assert sum(len(family) for family in families) == len(Format) == len(frozenset().union(*families))
-    assert UNWRAPPED < COMPRESSED
+TEXTS = frozenset({Format.HTML, Format.XML, Format.JSON, Format.TEXT, Format.EMPTY})
+
+
+def test_no_format_belongs_to_two_families() -> None:
+    families = [frozenset(DISK_FORMATS), COMPRESSED, ARCHIVES, TEXTS]
+    assert sum(len(family) for family in families) == len(frozenset().union(*families)) < len(Format)
 
 
 def test_every_format_but_raw_and_the_texts_has_a_signature() -> None:
-    assert {signature.format for signature in SIGNATURES} == set(Format) - BODIES - {Format.RAW}
+    assert {signature.format for signature in SIGNATURES} == set(Format) - TEXTS - {Format.RAW}
 
 
 @pytest.mark.parametrize("level", [1, 6])
 @given(data=st.binary(max_size=2000))
 def test_compressed_data_is_told_by_what_compressed_it(level: int, data: bytes) -> None:
-    assert compression(gzip.compress(data, level)) is Format.GZIP
-    assert compression(bz2.compress(data, level)) is Format.BZIP2
-    assert compression(lzma.compress(data, preset=level)) is Format.XZ
-    assert compression(zstd.compress(data, level)) is Format.ZSTD
-    assert compression(zlib.compress(data, level)) is None
+    assert recognise_head(gzip.compress(data, level)) == (Format.GZIP,)
+    assert recognise_head(bz2.compress(data, level)) == (Format.BZIP2,)
+    assert recognise_head(lzma.compress(data, preset=level)) == (Format.XZ,)
+    assert recognise_head(zstd.compress(data, level)) == (Format.ZSTD,)
+    assert recognise_head(zlib.compress(data, level)) == ()
 
 
 def test_a_skippable_frame_in_front_is_zstd_too() -> None:
-    assert compression(b"\x5e\x2a\x4d\x18\x04\0\0\0abcd") is Format.ZSTD
+    assert recognise_head(b"\x5e\x2a\x4d\x18\x04\0\0\0abcd") == (Format.ZSTD,)
 
 
 def test_the_head_comes_before_the_volume_and_the_tail() -> None:
@@ -95,15 +86,15 @@ def test_a_short_file_has_no_tail() -> None:
     ],
 )
 def test_a_text_is_told_from_a_disk(head: bytes, found: Format | None) -> None:
-    assert body(head) is found
+    assert text_format(head) is found
 
 
 @pytest.mark.parametrize(
     "head", [b"# Disk DescriptorFile\n", b"#\n  \n# x\nversion=1\n", b"version=3\r\n", b"\n# disk descriptorfile"]
 )
 def test_a_descriptor_is_told_from_other_texts(head: bytes) -> None:
-    assert is_descriptor(head)
-    assert not is_descriptor(b"a disk, " + head)
+    assert is_vmdk_descriptor(head)
+    assert not is_vmdk_descriptor(b"a disk, " + head)
 
 
 def test_an_excerpt_is_short_and_harmless() -> None:

@@ -8,16 +8,16 @@ from collections.abc import Sequence
 import pytest
 
 from phimage.errors import SetupError
-from phimage.sources.errors import AnswerRefused, SourceBroken, UrlRefused
-from phimage.sources.policy import MAX_TRIED, Policy, Resolve, read_policy
+from phimage.sources.address_policy import MAX_TRIED, AddressPolicy, Resolver, read_address_policy
+from phimage.sources.errors import ResponseRefused, SourceInterrupted, UrlRefused
 from phimage.sources.url import read_url
 
 
-def answering(*addresses: str) -> Resolve:
+def answering(*addresses: str) -> Resolver:
     return lambda host, port: addresses
 
 
-def failing(error: OSError) -> Resolve:
+def failing(error: OSError) -> Resolver:
     def resolve(host: str, port: int) -> Sequence[str]:
         raise error
 
@@ -27,7 +27,7 @@ def failing(error: OSError) -> Resolve:
 def test_public_addresses_are_given_in_their_order_and_once() -> None:
     resolve = answering("2606:4700::1", "1.1.1.1", "2606:4700::1")
 
-    assert Policy().admit(read_url("http://mirror.example/"), resolve) == ("2606:4700::1", "1.1.1.1")
+    assert AddressPolicy().resolve(read_url("http://mirror.example/"), resolve) == ("2606:4700::1", "1.1.1.1")
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_public_addresses_are_given_in_their_order_and_once() -> None:
 def test_one_forbidden_address_forbids_the_name(address: str, others: tuple[str, ...]) -> None:
     for addresses in ((address, *others), (*others, address)):
         with pytest.raises(UrlRefused, match="is not a public address") as refused:
-            Policy().admit(read_url("http://mirror.example/"), answering(*addresses))
+            AddressPolicy().resolve(read_url("http://mirror.example/"), answering(*addresses))
         assert refused.value.reason == "address"
         assert "mirror.example" in str(refused.value)
 
@@ -45,23 +45,23 @@ def test_one_forbidden_address_forbids_the_name(address: str, others: tuple[str,
 def test_every_address_is_checked_but_only_some_are_tried() -> None:
     public = [f"1.1.1.{number}" for number in range(1, 100)]
 
-    assert len(Policy().admit(read_url("http://h/"), answering(*public))) == MAX_TRIED
+    assert len(AddressPolicy().resolve(read_url("http://h/"), answering(*public))) == MAX_TRIED
     with pytest.raises(UrlRefused):
-        Policy().admit(read_url("http://h/"), answering(*public, "10.0.0.1"))
+        AddressPolicy().resolve(read_url("http://h/"), answering(*public, "10.0.0.1"))
 
 
 def test_an_address_in_the_url_is_not_resolved() -> None:
-    assert Policy().admit(read_url("http://1.1.1.1/"), failing(OSError())) == ("1.1.1.1",)
+    assert AddressPolicy().resolve(read_url("http://1.1.1.1/"), failing(OSError())) == ("1.1.1.1",)
     with pytest.raises(UrlRefused, match=r"127\.0\.0\.1 is not a public address \(loopback\)"):
-        Policy().admit(read_url("http://127.0.0.1/"), failing(OSError()))
+        AddressPolicy().resolve(read_url("http://127.0.0.1/"), failing(OSError()))
 
 
 def test_an_allowed_network_is_allowed_in_every_notation_of_its_addresses() -> None:
-    policy = read_policy(["10.1.0.0/16", "fd00::/8"])
+    policy = read_address_policy(["10.1.0.0/16", "fd00::/8"])
 
-    assert policy.admit(read_url("http://10.1.2.3/"), answering()) == ("10.1.2.3",)
-    assert policy.admit(read_url("http://[::ffff:10.1.2.3]/"), answering()) == ("10.1.2.3",)
-    assert policy.admit(read_url("http://h/"), answering("10.1.2.3", "fd00::1", "1.1.1.1")) == (
+    assert policy.resolve(read_url("http://10.1.2.3/"), answering()) == ("10.1.2.3",)
+    assert policy.resolve(read_url("http://[::ffff:10.1.2.3]/"), answering()) == ("10.1.2.3",)
+    assert policy.resolve(read_url("http://h/"), answering("10.1.2.3", "fd00::1", "1.1.1.1")) == (
         "10.1.2.3",
         "fd00::1",
         "1.1.1.1",
@@ -71,7 +71,7 @@ def test_an_allowed_network_is_allowed_in_every_notation_of_its_addresses() -> N
 @pytest.mark.parametrize("address", ["10.2.0.1", "64:ff9b::10.1.2.3", "2002:a01:203::1", "127.0.0.1", "fc00::1"])
 def test_an_allowed_network_allows_no_other_and_no_tunnel_into_it(address: str) -> None:
     with pytest.raises(UrlRefused):
-        read_policy(["10.1.0.0/16", "fd00::/8"]).admit(read_url("http://h/"), answering(address))
+        read_address_policy(["10.1.0.0/16", "fd00::/8"]).resolve(read_url("http://h/"), answering(address))
 
 
 @pytest.mark.parametrize("port", [22, 25, 6379, 8080, 65535])
@@ -79,30 +79,30 @@ def test_other_ports_than_those_of_the_web_are_refused_unless_allowed(port: int)
     url = read_url(f"http://1.1.1.1:{port}/")
 
     with pytest.raises(UrlRefused, match=f"port {port} is not allowed, only 80, 443"):
-        Policy().admit(url, answering())
-    assert read_policy(ports=[80, port]).admit(url, answering()) == ("1.1.1.1",)
-    assert read_policy(ports=[]).admit(url, answering()) == ("1.1.1.1",)
+        AddressPolicy().resolve(url, answering())
+    assert read_address_policy(ports=[80, port]).resolve(url, answering()) == ("1.1.1.1",)
+    assert read_address_policy(ports=[]).resolve(url, answering()) == ("1.1.1.1",)
 
 
 def test_a_name_that_does_not_exist_is_told_from_a_resolver_that_does_not_answer() -> None:
     url = read_url("http://mirror.example/")
 
-    with pytest.raises(AnswerRefused, match=r"there is no host mirror\.example"):
-        Policy().admit(url, failing(socket.gaierror(socket.EAI_NONAME, "no name")))
-    with pytest.raises(AnswerRefused):
-        Policy().admit(url, answering())
-    with pytest.raises(SourceBroken, match="cannot be resolved now"):
-        Policy().admit(url, failing(socket.gaierror(socket.EAI_AGAIN, "later")))
-    with pytest.raises(SourceBroken):
-        Policy().admit(url, failing(TimeoutError()))
+    with pytest.raises(ResponseRefused, match=r"there is no host mirror\.example"):
+        AddressPolicy().resolve(url, failing(socket.gaierror(socket.EAI_NONAME, "no name")))
+    with pytest.raises(ResponseRefused):
+        AddressPolicy().resolve(url, answering())
+    with pytest.raises(SourceInterrupted, match="cannot be resolved at the moment"):
+        AddressPolicy().resolve(url, failing(socket.gaierror(socket.EAI_AGAIN, "later")))
+    with pytest.raises(SourceInterrupted):
+        AddressPolicy().resolve(url, failing(TimeoutError()))
 
 
 @pytest.mark.parametrize("network", ["10.0.0.1/8", "mirror.example", "", "10.0.0.0/33"])
 def test_what_is_no_network_is_told_to_the_operator(network: str) -> None:
     with pytest.raises(SetupError, match="is not a network such as"):
-        read_policy([network])
+        read_address_policy([network])
 
 
 def test_what_is_no_port_is_told_to_the_operator() -> None:
     with pytest.raises(SetupError, match="there is no port 0"):
-        read_policy(ports=[0])
+        read_address_policy(ports=[0])

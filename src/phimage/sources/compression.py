@@ -1,4 +1,4 @@
-"""Compressions: how each is known by its first bytes, and what takes it apart with bounded memory."""
+"""Compression formats: detection by their first bytes, and decompressors with bounded memory."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ else:
     from backports import zstd
 
 MAGIC: Final = 10
-"""How many first bytes tell a compression."""
+"""How many first bytes identify a compression."""
 
 
 class Compression(StrEnum):
-    """What phimage takes apart. The text is the usual ending of names, which decides nothing."""
+    """The supported compressions. The text is the usual file name suffix, which is not used for detection."""
 
     NONE = "none"
     GZIP = "gz"
@@ -32,18 +32,16 @@ class Compression(StrEnum):
 _MAGIC: Final = {
     Compression.GZIP: re.compile(rb"\x1f\x8b\x08"),
     Compression.XZ: re.compile(rb"\xfd7zXZ\x00"),
-    Compression.ZSTD: re.compile(
-        rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18"
-    ),  # a frame, or one to be skipped (RFC 8878, 3.1.2)
+    Compression.ZSTD: re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18"),  # a frame, or a skippable one (RFC 8878, 3.1.2)
     Compression.BZIP2: re.compile(rb"BZh[1-9](1AY&SY|\x17rE8P\x90)"),
 }
 
-DAMAGES: Final = (zlib.error, lzma.LZMAError, zstd.ZstdError, OSError, EOFError, ValueError)
-"""What the decompressors raise for bytes that are none of theirs. bz2 raises OSError."""
+DECODE_ERRORS: Final = (zlib.error, lzma.LZMAError, zstd.ZstdError, OSError, EOFError, ValueError)
+"""Exceptions of the decompressors for invalid bytes. bz2 raises OSError."""
 
 
 class Decompressor(Protocol):
-    """Takes one member (stream, frame) apart."""
+    """Decompresses one member (stream, frame)."""
 
     @property
     def eof(self) -> bool:
@@ -52,38 +50,38 @@ class Decompressor(Protocol):
 
     @property
     def needs_input(self) -> bool:
-        """Whether it can give nothing without more bytes."""
+        """Whether it can produce nothing without more input."""
         ...
 
     @property
     def unused_data(self) -> bytes:
-        """After the end: bytes that were given and belong to what follows."""
+        """Input after the end of the member."""
         ...
 
     def decompress(self, data: bytes, max_length: int) -> bytes:
-        """Give more bytes, get at most `max_length`. Raises one of DAMAGES."""
+        """Decompress more input into at most `max_length` bytes. Raises one of DECODE_ERRORS."""
         ...
 
 
 def detect(head: bytes) -> Compression:
-    """How bytes are compressed, from the first `MAGIC` of them."""
+    """The compression of bytes, from the first `MAGIC` of them."""
     return next((kind for kind, magic in _MAGIC.items() if magic.match(head)), Compression.NONE)
 
 
 def decompressor(kind: Compression, memory: int) -> Decompressor:
-    """What takes a member apart, with at most so many bytes for what it must remember."""
+    """A decompressor for one member, with at most `memory` bytes for its window."""
     if kind is Compression.GZIP:
         return _Gzip()
     if kind is Compression.XZ:
-        return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=memory + memory // 8)  # its dictionary, and its own needs
+        return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=memory + memory // 8)  # the dictionary and its overhead
     if kind is Compression.ZSTD:
         return zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: memory.bit_length() - 1})
     assert kind is Compression.BZIP2
     return bz2.BZ2Decompressor()
 
 
-def told_size(kind: Compression, head: bytes) -> int | None:
-    """How many bytes a member says that it holds, where its beginning tells."""
+def declared_size(kind: Compression, head: bytes) -> int | None:
+    """The uncompressed size that a member declares in its header; None when it declares none."""
     if kind is not Compression.ZSTD:
         return None
     try:
@@ -93,7 +91,7 @@ def told_size(kind: Compression, head: bytes) -> int | None:
 
 
 class _Gzip:
-    """A member of gzip (RFC 1952), like the decompressors of the other kinds."""
+    """A decompressor of one gzip member (RFC 1952)."""
 
     def __init__(self) -> None:
         self._inner = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)

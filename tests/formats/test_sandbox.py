@@ -1,4 +1,4 @@
-"""A child process that runs on, talks much or dies."""
+"""A sandboxed process that does not end, prints too much or dies."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import time
 import pytest
 
 from phimage.errors import SetupError
-from phimage.formats import cell, child
-from phimage.formats.failure import QemuFailed, QemuStopped
+from phimage.formats import sandbox, sandbox_child
+from phimage.formats.errors import QemuFailed, QemuStopped
 from tests.formats.processes import gone
 
 
 def run(code: str, seconds: float = 20) -> bytes:
-    return child.run([sys.executable, "-I", "-S", "-c", code], files=(), seconds=seconds, name="it")
+    return sandbox.run([sys.executable, "-I", "-S", "-c", code], files=(), seconds=seconds, name="it")
 
 
 def test_what_it_writes_is_returned() -> None:
@@ -35,7 +35,7 @@ def test_its_last_line_tells_why_it_failed() -> None:
 
 def test_it_is_killed_when_its_time_is_over() -> None:
     started = time.monotonic()
-    with pytest.raises(QemuStopped, match="longer than its time"):
+    with pytest.raises(QemuStopped, match="exceeded its time limit"):
         run("import time; time.sleep(600)", seconds=0.3)
     assert time.monotonic() - started < 10
 
@@ -47,23 +47,23 @@ grandchild = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60
 print(grandchild.pid, flush=True)
 time.sleep(600)
 """
-    heard: list[int] = []
+    numbers: list[int] = []
 
     class Enough(Exception):
         pass
 
-    def listen(said: bytes) -> None:
-        if said.endswith(b"\n"):
-            heard.append(int(said))
+    def listen(output: bytes) -> None:
+        if output.endswith(b"\n"):
+            numbers.append(int(output))
             raise Enough
 
     with pytest.raises(Enough):
-        child.run([sys.executable, "-c", code], files=(), seconds=60, name="it", heard=listen)
-    assert gone(heard[0])
+        sandbox.run([sys.executable, "-c", code], files=(), seconds=60, name="it", on_output=listen)
+    assert gone(numbers[0])
 
 
-def test_it_is_stopped_when_it_says_too_much() -> None:
-    with pytest.raises(QemuStopped, match="said more than"):
+def test_it_is_stopped_when_it_prints_too_much() -> None:
+    with pytest.raises(QemuStopped, match="printed more than"):
         run("while True: print('x' * 100000)")
 
 
@@ -72,12 +72,12 @@ def test_errors_without_end_are_cut() -> None:
         run("import sys; [sys.stderr.write('x' * 1000 + '\\n') for _ in range(5000)]; sys.exit('last')")
 
 
-def test_what_could_not_be_started_is_trouble_of_the_installation() -> None:
+def test_a_program_that_cannot_be_started_is_an_error_of_the_installation() -> None:
     limits = {"memory": 1 << 29, "seconds": 5, "output": 0, "readable": [], "writable": []}
     bounds = limits | {"user": None, "group": None, "parent": os.getpid()}
-    command = [sys.executable, "-I", "-S", cell.__file__, json.dumps(bounds), "/nowhere/qemu-img"]
+    command = [sys.executable, "-I", "-S", sandbox_child.__file__, json.dumps(bounds), "/nowhere/qemu-img"]
     with pytest.raises(SetupError, match=r"could not be started: .*/nowhere/qemu-img"):
-        child.run(command, files=(), seconds=20, name="qemu-img info")
+        sandbox.run(command, files=(), seconds=20, name="qemu-img info")
 
 
 def test_it_is_told_that_it_was_killed() -> None:

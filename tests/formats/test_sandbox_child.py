@@ -1,4 +1,4 @@
-"""What a program can do in the cell: read the one file, write the other, and nothing else."""
+"""A program in the sandbox can read the one file, write the other, and nothing else."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from phimage.formats import cell
+from phimage.formats import sandbox_child
 from tests.formats.make import MIB
 
 ROOT = os.geteuid() == 0
 PYTHON = shutil.which("python3", path="/usr/bin:/usr/local/bin") or str(Path(sys.executable).resolve())
-LANDLOCK = cell.libc.syscall(cell.CREATE_RULESET, None, 0, cell.VERSION) >= 1
+LANDLOCK = sandbox_child.libc.syscall(sandbox_child.CREATE_RULESET, None, 0, sandbox_child.VERSION) >= 1
 BOUNDS = {"memory": 512 * MIB, "seconds": 5, "output": 4096, "user": None, "group": None, "parent": os.getpid()}
 
 TRY = """
@@ -66,7 +66,7 @@ def tried(files: tuple[int, int, Path], **changes: object) -> dict[str, object]:
     given, taken, secret = files
     bounds = BOUNDS | {"readable": [given], "writable": [taken]} | changes
     program = [PYTHON, "-I", "-S", "-c", TRY]
-    command = [sys.executable, "-I", "-S", cell.__file__, json.dumps(bounds), *program]
+    command = [sys.executable, "-I", "-S", sandbox_child.__file__, json.dumps(bounds), *program]
     names = [f"/proc/self/fd/{given}", f"/proc/self/fd/{taken}", str(secret)]
     done = subprocess.run([*command, *names], capture_output=True, text=True, pass_fds=(given, taken), check=False)
     assert done.returncode == 0, done.stderr
@@ -74,21 +74,21 @@ def tried(files: tuple[int, int, Path], **changes: object) -> dict[str, object]:
     return answer
 
 
-def test_a_program_in_the_cell_reads_its_image_and_writes_its_output(files: tuple[int, int, Path]) -> None:
+def test_a_program_in_the_sandbox_reads_its_image_and_writes_its_output(files: tuple[int, int, Path]) -> None:
     answer = tried(files)
     assert answer["read"] == "the image"
     assert answer["write"] == 100
 
 
 @pytest.mark.skipif(not LANDLOCK, reason="the kernel has no Landlock")
-def test_a_program_in_the_cell_opens_nothing_else(files: tuple[int, int, Path]) -> None:
+def test_a_program_in_the_sandbox_opens_nothing_else(files: tuple[int, int, Path]) -> None:
     answer = tried(files)
     for what in ("secret", "passwd", "list", "create", "overwrite"):
         assert answer[what] == "PermissionError", what
     assert not Path("/tmp/phimage-escaped").exists()
 
 
-def test_a_program_in_the_cell_has_limits(files: tuple[int, int, Path]) -> None:
+def test_a_program_in_the_sandbox_has_limits(files: tuple[int, int, Path]) -> None:
     answer = tried(files)
     assert answer["write too much"] in (4096, "OSError")
     assert answer["memory"] == "MemoryError"
@@ -98,12 +98,12 @@ def test_a_program_in_the_cell_has_limits(files: tuple[int, int, Path]) -> None:
 
 
 @pytest.mark.skipif(not ROOT, reason="only root may always leave the network")
-def test_a_program_in_the_cell_has_no_network(files: tuple[int, int, Path]) -> None:
+def test_a_program_in_the_sandbox_has_no_network(files: tuple[int, int, Path]) -> None:
     assert tried(files)["interfaces"] == ["lo"]
 
 
 @pytest.mark.skipif(not ROOT or not PYTHON.startswith("/usr/"), reason="only root can become another user, who needs a Python")
-def test_a_program_in_the_cell_is_another_user_where_one_is_given(files: tuple[int, int, Path]) -> None:
+def test_a_program_in_the_sandbox_is_another_user_where_one_is_given(files: tuple[int, int, Path]) -> None:
     os.fchmod(files[0], 0o644)
     os.fchown(files[1], 65534, 65534)
     answer = tried(files, user=65534, group=65534)
@@ -115,6 +115,8 @@ def test_a_program_in_the_cell_is_another_user_where_one_is_given(files: tuple[i
 def test_a_program_whose_parent_died_before_it_began_never_begins() -> None:
     bounds = BOUNDS | {"readable": [], "writable": [], "parent": 1}
     done = subprocess.run(
-        [sys.executable, "-I", "-S", cell.__file__, json.dumps(bounds), "/bin/echo", "began"], capture_output=True, check=False
+        [sys.executable, "-I", "-S", sandbox_child.__file__, json.dumps(bounds), "/bin/echo", "began"],
+        capture_output=True,
+        check=False,
     )
     assert (done.returncode, done.stdout) == (-signal.SIGKILL, b"")
