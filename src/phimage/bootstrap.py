@@ -21,10 +21,11 @@ from phimage.actions import registry
 from phimage.actions.authorizers import CatalogDownloadAuthorizer, CatalogUploadAuthorizer
 from phimage.actions.service import Service
 from phimage.catalog import backups, jobs, schema
-from phimage.catalog.accounts import NewKey, add_account, add_key, any_account, any_key, tenant
+from phimage.catalog.accounts import NewKey, add_account, add_key, any_account, any_key
 from phimage.catalog.address import check_sqlite_file, database_url
 from phimage.catalog.engine import Database, open_database
 from phimage.catalog.key_encryption import KeyEncryption, make_master_key, read_master_key
+from phimage.catalog.lookup import find_tenant
 from phimage.catalog.rates import exchange
 from phimage.catalog.revisions import Author
 from phimage.catalog.views import Catalog, View
@@ -225,7 +226,7 @@ def recover_operator_key(settings: Settings, patience: Patience | None = None) -
     catalog = open_catalog(settings, patience)
     try:
         with catalog.change(command_author("RecoverOperatorKey")) as change:
-            found = tenant(change.connection, OPERATOR)
+            found = find_tenant(change.connection, OPERATOR)
             if found is None:
                 raise SetupError("there is no operator account yet: run `phimage serve` once")
             main = next(user for user in found.users.values() if user.main)

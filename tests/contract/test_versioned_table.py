@@ -22,9 +22,9 @@ from phimage.catalog.accounts import (
     find_key,
     keys_of,
     next_user,
-    tenant,
 )
 from phimage.catalog.images import IMAGES, images_at, once_given
+from phimage.catalog.lookup import find_tenant
 from phimage.catalog.places import CLUSTERS, MACHINE_TYPES, OFFERS, REGIONS, ZONES, topology_at
 from phimage.catalog.revisions import BASE, TOPOLOGY, ChangeRecord, account_scope, log, project_scope
 from phimage.catalog.versioned_table import VersionedTable
@@ -320,8 +320,8 @@ def test_a_household_is_an_account_with_its_own_things_and_nobody_elses(catalog:
         MEMBERSHIPS.put(change, membership("org-x", 3, "other"))
 
     with catalog.database.read() as connection:
-        found = tenant(connection, AccountId("acme"))
-        assert tenant(connection, AccountId("nobody")) is None
+        found = find_tenant(connection, AccountId("acme"))
+        assert find_tenant(connection, AccountId("nobody")) is None
     assert found is not None
     assert found.account == account("acme")
     assert list(found.users.values()) == [main, sub]

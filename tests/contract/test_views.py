@@ -44,7 +44,7 @@ from tests.examples import (
 
 dialect = sqlite_first
 
-pytestmark = pytest.mark.usefixtures("nothing_near")
+pytestmark = pytest.mark.usefixtures("nothing_local")
 
 ACME, OTHER = AccountId("acme"), AccountId("other")
 ORG_A, ORG_B = ProjectId("org-a"), ProjectId("org-b")
@@ -180,7 +180,7 @@ INQUIRED = [name for name in READS if name not in ("topology", "base")]
 def test_what_one_statement_answers_is_had_without_waiting(
     full: Catalog, statements: Statements, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    monkeypatch.undo()  # a file is near
+    monkeypatch.undo()  # SQLite is local
     expected = repr(READS[name](full.now(wait=True)))  # a private key is like no other one
     full.facts = Cache(MAX_ENTRIES, ScopeVersions(MAX_ENTRIES))
 
@@ -195,7 +195,7 @@ def test_what_one_statement_answers_is_had_without_waiting(
 
     with statements.counted() as sent:
         assert repr(asyncio.run(fetched())) == expected
-    assert sent == ["an inquiry"]
+    assert sent == ["a lookup"]
     with statements.counted() as sent:
         assert repr(READS[name](full.now(wait=False))) == expected
     assert sent == []

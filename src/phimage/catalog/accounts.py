@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from msgspec import Struct
-from sqlalchemy import Connection, bindparam, func, select
+from sqlalchemy import Connection, func, select
 
 from phimage.catalog import tables
 from phimage.catalog.key_encryption import KeyEncryption
-from phimage.catalog.question import Inquiry, Row
 from phimage.catalog.revisions import Change, account_scope
-from phimage.catalog.union import Union
 from phimage.catalog.versioned_table import VersionedTable
-from phimage.model.account import Account, Key, Membership, PrivateKey, Project, Tenant, User
+from phimage.model.account import Account, Key, Membership, PrivateKey, Project, User
 from phimage.model.ids import (
     AccountId,
     PublicKey,
     RandomBytes,
-    Revision,
     UserId,
     new_private_key,
     new_project_id,
@@ -33,72 +28,6 @@ USERS = VersionedTable(tables.user, User, ("id",), lambda user: account_scope(us
 KEYS = VersionedTable(tables.key, Key, ("id",), lambda key: account_scope(key.account))
 PROJECTS = VersionedTable(tables.project, Project, ("id",), lambda project: account_scope(project.account))
 MEMBERSHIPS = VersionedTable(tables.membership, Membership, ("project", "user"), lambda member: account_scope(member.account))
-
-
-_OF_KEY = (
-    select(tables.key.c.account)
-    .where(tables.key.c.id == bindparam("key"), tables.key.c.until == tables.LIVING)
-    .scalar_subquery()
-)
-_CALLER = Union(
-    (KEYS, tables.key.c.id == bindparam("key")),
-    (ACCOUNTS, tables.account.c.id == _OF_KEY),
-    (USERS, tables.user.c.account == _OF_KEY),
-    (PROJECTS, tables.project.c.account == _OF_KEY),
-    (MEMBERSHIPS, tables.membership.c.account == _OF_KEY),
-)
-_HOUSEHOLD = Union(
-    (ACCOUNTS, tables.account.c.id == bindparam("account")),
-    (USERS, tables.user.c.account == bindparam("account")),
-    (PROJECTS, tables.project.c.account == bindparam("account")),
-    (MEMBERSHIPS, tables.membership.c.account == bindparam("account")),
-)
-
-
-def tenant(connection: Connection, account: AccountId) -> Tenant | None:
-    """An account as it is now with everything that belongs to it but its keys. None if there is no such account."""
-    found = tenant_of(account).of(connection)
-    return None if found is None else found[1]
-
-
-def tenant_of(account: AccountId) -> Inquiry[tuple[Revision, Tenant] | None]:
-    """Asks for an account as `tenant` tells it, and the revision that it is of."""
-
-    def make(rows: Sequence[Row]) -> tuple[Revision, Tenant] | None:
-        newest, (accounts, *parts) = _HOUSEHOLD.records(rows)
-        return (newest, _tenant(accounts[0], *parts)) if accounts else None
-
-    return Inquiry(_HOUSEHOLD.question, {"account": account}, make)
-
-
-class Caller(Struct, frozen=True):
-    """A key that works, opened, and its account, as of a revision."""
-
-    read_at: Revision
-    key: tuple[Key, PrivateKey]
-    tenant: Tenant
-
-
-def caller_of(public: PublicKey, key_encryption: KeyEncryption) -> Inquiry[Caller | None]:
-    """Asks for whom a key belongs to; None if no such key works now."""
-
-    def make(rows: Sequence[Row]) -> Caller | None:
-        newest, (keys, accounts, *parts) = _CALLER.records(rows)
-        if not (keys and accounts):
-            return None
-        opened = keys[0], key_encryption.open(public, keys[0].sealed)
-        return Caller(newest, opened, _tenant(accounts[0], *parts))
-
-    return Inquiry(_CALLER.question, {"key": public}, make)
-
-
-def _tenant(account: Account, users: list[User], projects: list[Project], members: list[Membership]) -> Tenant:
-    return Tenant(
-        account=account,
-        users={user.id: user for user in sorted(users, key=lambda user: user.id)},
-        projects={project.id: project for project in sorted(projects, key=lambda item: (not item.default, item.id))},
-        roles={(member.project, member.user): member.role for member in members},
-    )
 
 
 def find_key(connection: Connection, public: PublicKey) -> Key | None:

@@ -6,17 +6,19 @@ that moment is not in the copy; and a copy that does not come to its end leaves 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
 from hashlib import sha256
+from itertools import islice
 from typing import Any
 
 import msgspec
+import sqlalchemy
 from msgspec import Struct
-from sqlalchemy import Connection, Table, Text, func, inspect, select, type_coerce
+from sqlalchemy import Connection, Table, Text, func, insert, inspect, select, type_coerce
 
 from phimage.catalog import schema, tables
-from phimage.catalog.engine import Database, insert_rows
+from phimage.catalog.engine import Database
 from phimage.catalog.revisions import head
 from phimage.errors import SetupError
 from phimage.model.ids import Revision
@@ -119,8 +121,22 @@ def _send(source: Connection, target: Connection, table: Table, progress: Progre
                 yield from batch
 
     with closing(passing()) as rows:
-        insert_rows(target, table, rows, BATCH)
+        _insert_rows(target, table, rows)
     return digest.copied()
+
+
+def _insert_rows(connection: Connection, table: Table, rows: Iterable[tuple[Any, ...]]) -> None:
+    """Insert rows that have a value for every column, as the driver takes it. Raises SetupError for an invalid value."""
+    if connection.dialect.name == "postgresql":
+        from phimage.catalog.postgresql import copy_rows
+
+        copy_rows(connection, table, rows)
+        return
+    names = [column.name for column in table.c]
+    untyped = insert(sqlalchemy.table(table.name, *map(sqlalchemy.column, names)))  # without types nothing is converted
+    remaining = iter(rows)
+    while batch := list(islice(remaining, BATCH)):
+        connection.execute(untyped, [dict(zip(names, row, strict=True)) for row in batch])
 
 
 def digest_of_table(connection: Connection, table: Table, progress: Progress = lambda table, rows: None) -> Copied:

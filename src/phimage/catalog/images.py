@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
-from sqlalchemy import Connection, Text, bindparam, select, type_coerce
+from sqlalchemy import Connection, Text, select, type_coerce
 
 from phimage.catalog import tables
-from phimage.catalog.question import Inquiry, Question
 from phimage.catalog.revisions import BASE, project_scope
 from phimage.catalog.versioned_table import VersionedTable
 from phimage.model.ids import ImageId, ProjectId, Revision, ZoneId
@@ -18,18 +17,11 @@ IMAGES = VersionedTable(
 )
 
 _BATCH = 500
-_OF_PROJECT = Question(IMAGES.held(tables.image.c.project == bindparam("project")))
-
-
-def images_of(project: ProjectId, revision: Revision) -> Inquiry[tuple[Image, ...]]:
-    """Asks for what `images_at` gives."""
-    values = {"revision": revision, "project": project}
-    return Inquiry(_OF_PROJECT, values, lambda rows: tuple(sorted(map(IMAGES.decode, rows), key=order)))
 
 
 def images_at(connection: Connection, revision: Revision, project: ProjectId = NO_PROJECT) -> tuple[Image, ...]:
-    """The custom images of a project at a revision, or without one the base images, in the order of lists."""
-    return images_of(project, revision).of(connection)
+    """The custom images of a project at a revision, or the base images without one, in the order of lists."""
+    return tuple(sorted(IMAGES.at(connection, revision, tables.image.c.project == project), key=order))
 
 
 def batches(images: Collection[ImageId]) -> Iterator[list[ImageId]]:

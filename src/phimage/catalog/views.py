@@ -16,14 +16,13 @@ from typing import Any, TypeVar, cast
 
 from sqlalchemy import Connection
 
-from phimage.catalog.accounts import Caller, caller_of, tenant_of
 from phimage.catalog.cache import Cache, ScopeVersions
 from phimage.catalog.engine import Database
 from phimage.catalog.image_bytes import awaited_at, image_bytes_at
-from phimage.catalog.images import images_at, images_of
+from phimage.catalog.images import images_at
 from phimage.catalog.key_encryption import KeyEncryption
+from phimage.catalog.lookup import Credentials, Lookup, credentials_lookup, images_lookup, tenant_lookup
 from phimage.catalog.places import topology_at
-from phimage.catalog.question import Inquiry
 from phimage.catalog.revisions import (
     BASE,
     TOPOLOGY,
@@ -189,8 +188,7 @@ class View:
         try:
             return cast("tuple[Image, ...]", self._catalog.facts.get(name, self.revision))
         except NotCached:
-            inquiry = images_of(project, self.revision)
-            return self._inquired(inquiry, lambda images: self._keep(name, scope, images))
+            return self._run(images_lookup(project, self.revision), lambda images: self._cache(name, scope, images))
 
     def image_bytes_of(self, project: ProjectId) -> dict[ImageId, ImageBytes]:
         """What is known of the bytes of a project's images; of the base images with NO_PROJECT."""
@@ -204,7 +202,7 @@ class View:
         try:
             return cast("Tenant", catalog.facts.get(scope, catalog.head))
         except NotCached:
-            found = self._inquired(tenant_of(account), partial(self._keep_tenant, scope))
+            found = self._run(tenant_lookup(account), partial(self._cache_tenant, scope))
             return None if found is None else found[1]
 
     def key(self, public: PublicKey) -> tuple[Key, PrivateKey] | None:
@@ -214,8 +212,8 @@ class View:
             return cast("tuple[Key, PrivateKey]", catalog.facts.get(name, catalog.head))
         except NotCached:
             if "\0" in public:
-                return None  # PostgreSQL has no such text and would call the question an error
-            found = self._inquired(caller_of(public, catalog.key_encryption), partial(self._keep_caller, name))
+                return None  # an error in PostgreSQL, whose texts have no NUL
+            found = self._run(credentials_lookup(public, catalog.key_encryption), partial(self._cache_credentials, name))
             return None if found is None else found.key
 
     def recall(self, request: Hashable) -> Any:
@@ -253,42 +251,42 @@ class View:
             self.may_wait()
             with self._catalog.database.read() as connection:
                 value = read(connection)
-            self._keep(name, scope, value)
+            self._cache(name, scope, value)
         return value
 
     def _name(self, name: str) -> Hashable:
         return (name, self.revision) if self.pinned else name
 
-    def _keep(self, name: Hashable, scope: str, value: object) -> bool:
+    def _cache(self, name: Hashable, scope: str, value: object) -> bool:
         weight = 1 + len(value) // 10 if isinstance(value, tuple | dict) else 1
         return self._catalog.facts.put(name, value, self.revision, () if self.pinned else (scope,), weight)
 
-    def _keep_tenant(self, scope: str, found: tuple[Revision, Tenant] | None) -> bool:
-        if found is None:  # what does not exist is not remembered: anyone can ask for it, without end
+    def _cache_tenant(self, scope: str, found: tuple[Revision, Tenant] | None) -> bool:
+        if found is None:  # not cached: callers could invent ids without end
             return False
         return self._catalog.facts.put(scope, found[1], found[0], (scope,))
 
-    def _keep_caller(self, name: str, found: Caller | None) -> bool:
+    def _cache_credentials(self, name: str, found: Credentials | None) -> bool:
         if found is None:
             return False
         scope = account_scope(found.key[0].account)
-        self._catalog.facts.put(scope, found.tenant, found.read_at, (scope,))  # who calls is asked for next
+        self._catalog.facts.put(scope, found.tenant, found.read_at, (scope,))  # authentication reads the tenant next
         return self._catalog.facts.put(name, found.key, found.read_at, (scope,))
 
-    def _inquired(self, inquiry: Inquiry[Value], keep: Callable[[Value], bool]) -> Value:
-        """What comes of an inquiry, kept. Raises NotCached with the way to fetch it if this view may not read by itself."""
+    def _run(self, lookup: Lookup[Value], cache: Callable[[Value], bool]) -> Value:
+        """The result of a lookup, cached. Raises NotCached, with a coroutine to await, if this view must not block."""
         database = self._catalog.database
         database.circuit.check()
         if self._wait:
             with database.read() as connection:
-                value = inquiry.of(connection)
-        elif database.is_near:
-            value = database.look(inquiry)
+                value = lookup.run_in(connection)
+        elif database.is_local:
+            value = lookup.run(database)
         else:
 
             async def fetch() -> bool:
-                return keep(await database.ask(inquiry))
+                return cache(await lookup.run_async(database))
 
             raise NotCached(fetch)
-        keep(value)
+        cache(value)
         return value
