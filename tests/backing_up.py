@@ -13,15 +13,13 @@ from phimage.backup.place import Place
 from phimage.backup.record import Record
 from phimage.backup.restore import Restored, restore
 from phimage.backup.verify import verify
-from phimage.catalog.copy import digests
 from phimage.catalog.image_bytes import IMAGE_BYTES, withdraw_image_bytes
 from phimage.catalog.images import IMAGES
-from phimage.catalog.snapshot import opened
 from phimage.chunks.decorators import Operation, Wrapped
 from phimage.chunks.folder import FolderStore
-from phimage.chunks.layout import ManifestDigest
 from phimage.chunks.read import open_disk
 from phimage.chunks.store import Store
+from phimage.maintenance.copy import digests, opened
 from phimage.model.ids import ImageId
 from phimage.settings import Settings
 from tests.conftest import MASTER_KEY
@@ -90,7 +88,7 @@ def check_whole(place: Place, record: Record, data: Path) -> set[ImageId]:
         with database.read() as connection:
             contents = [content for content in IMAGE_BYTES.live(connection) if content.stored]
     for content in contents:
-        found = open_disk(store, ManifestDigest(content.manifest))
+        found = open_disk(store, content.manifest)
         assert sum(map(len, found.chunks())) == content.size
     assert not settings.restore_marker.exists()
     return {content.image for content in contents}

@@ -9,7 +9,6 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 from phimage import catalog_file, demo_disk
-from phimage.bootstrap import command_author, open_catalog, prepare
 from phimage.catalog.accounts import ACCOUNTS, PROJECTS, NewKey, add_user, put_key
 from phimage.catalog.images import IMAGES
 from phimage.catalog.revisions import Change
@@ -17,6 +16,7 @@ from phimage.catalog.views import Catalog
 from phimage.catalog_file.plan import carry_out, plan
 from phimage.client import Client
 from phimage.errors import Refused, SetupError
+from phimage.installation import command_author, open_catalog, prepare
 from phimage.model.account import Account, PrivateKey, Project
 from phimage.model.ids import AccountId, ClusterId, ImageId, MachineTypeId, ProjectId, PublicKey, ZoneId
 from phimage.model.image import Image, ImageType, State

@@ -12,7 +12,7 @@ import time
 import structlog
 from msgspec.structs import replace
 
-from phimage.bootstrap import command_author, configure_log, open_pipeline
+from phimage.application import open_pipeline
 from phimage.catalog import jobs
 from phimage.catalog.image_bytes import IMAGE_BYTES, expect_image_bytes
 from phimage.catalog.images import IMAGES
@@ -21,9 +21,11 @@ from phimage.chunks import uploads
 from phimage.chunks.factory import open_store
 from phimage.errors import SetupError
 from phimage.formats import qemu
+from phimage.installation import command_author
 from phimage.model.ids import ImageId, new_job_id
 from phimage.model.image import Image, State
 from phimage.model.job import Job, Origin, new_job
+from phimage.processes.runtime import configure_log
 from phimage.publishing.worker import Worker
 from phimage.settings import Settings
 

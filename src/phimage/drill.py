@@ -20,13 +20,12 @@ from phimage.backup.errors import BackupFailed
 from phimage.backup.place import Place
 from phimage.backup.record import Record
 from phimage.backup.restore import restore
-from phimage.bootstrap import open_catalog, recover_operator_key
 from phimage.catalog.image_bytes import IMAGE_BYTES
 from phimage.chunks.factory import open_store
-from phimage.chunks.layout import ManifestDigest
 from phimage.chunks.read import open_disk
 from phimage.client import Client
 from phimage.errors import SetupError
+from phimage.installation import open_catalog, recover_operator_key
 from phimage.model.image_bytes import ImageBytes
 from phimage.settings import Settings, as_variables
 
@@ -129,7 +128,7 @@ def _downloaded(client: Client, settings: Settings, findings: list[str]) -> str:
     if content is None:
         return "no image has bytes to download"
     if content.project:
-        pieces = open_disk(open_store(settings.store_place), ManifestDigest(content.manifest)).chunks()
+        pieces = open_disk(open_store(settings.store_place), content.manifest).chunks()
     else:
         pieces = _pieces(client.call("GetPHostImageDownloadUrl", ImageId=content.image).fields["RawUrl"])
     whole, size = sha256(), 0

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable
 import structlog
 from msgspec import Struct
 
+from phimage.catalog.accounts import installation_id
 from phimage.catalog.engine import Database
-from phimage.catalog.image_bytes import live_manifests
-from phimage.catalog.installation import installation_id, known_manifests
+from phimage.catalog.image_bytes import known_manifests, live_manifests
 from phimage.chunks import owner
 from phimage.chunks.decorators import Operation, Result, Wrapped
 from phimage.chunks.errors import StoreFailure

@@ -12,11 +12,11 @@ import pytest
 from phimage.backup.create import create
 from phimage.backup.place import Place
 from phimage.backup.restore import restore
-from phimage.bootstrap import open_catalog
-from phimage.catalog.copy import digests
 from phimage.catalog.key_encryption import read_master_key
 from phimage.chunks.factory import open_store
 from phimage.chunks.memory import MemoryStore
+from phimage.installation import open_catalog
+from phimage.maintenance.copy import digests
 from phimage.settings import Settings
 from tests.api import small
 from tests.api.gateway import running

@@ -12,7 +12,6 @@ import pytest
 from msgspec.structs import replace
 from sqlalchemy import text
 
-from phimage import care
 from phimage.backup.create import create
 from phimage.backup.database_file import write_database_file
 from phimage.backup.errors import BackupFailed
@@ -22,10 +21,8 @@ from phimage.backup.prune import prune
 from phimage.backup.record import object_name
 from phimage.backup.restore import restore
 from phimage.backup.verify import verify
-from phimage.bootstrap import open_catalog, open_operator_account, prepare
 from phimage.catalog import backups, holds, schema
 from phimage.catalog.key_encryption import KeyEncryption
-from phimage.catalog.snapshot import opened
 from phimage.catalog.views import Catalog
 from phimage.chunks.decorators import Operation
 from phimage.chunks.folder import FolderStore
@@ -36,6 +33,9 @@ from phimage.chunks.store import Store
 from phimage.chunks.write import DiskWriter, write_file
 from phimage.delivery.packs import Packs
 from phimage.errors import SetupError
+from phimage.installation import open_catalog, open_operator_account, prepare
+from phimage.maintenance import gc
+from phimage.maintenance.copy import opened
 from phimage.settings import Settings
 from tests.backing_up import PAST, Killed, at_call, back_up, check_whole, publish, restored_to, withdraw
 from tests.conftest import MASTER_KEY, both_databases, sqlite_first
@@ -78,10 +78,10 @@ def small(tmp_path: Path, sqlite_template: Path) -> Iterator[Shop]:
         yield Shop(catalog, FolderStore(tmp_path / "store"), tmp_path / "work", author=PAST)
 
 
-def sweep(shop: Shop) -> care.Swept:
+def sweep(shop: Shop) -> gc.CollectedGarbage:
     """Collect, as it will be some time later."""
     packs = Packs(shop.store, shop.work / "packs", 0)
-    return care.sweep(
+    return gc.collect_garbage(
         *(shop.catalog, shop.store, packs, shop.work, PAST),
         grace_seconds=MIN_GRACE_SECONDS,
         now=lambda: time.time() + LATER,
@@ -244,7 +244,7 @@ def test_a_restore_that_is_killed_goes_on_and_no_server_starts_before_it_ends(sm
         with pytest.raises(Killed):
             restore(place, record, settings, MASTER_KEY, progress=end)
         for start in (prepare, open_catalog):
-            with pytest.raises(SetupError, match="half of a restored backup"):
+            with pytest.raises(SetupError, match="an unfinished restore of a backup"):
                 start(settings)
     assert check_whole(place, record, tmp_path / "restored")
     open_catalog(settings).database.close()

@@ -18,7 +18,7 @@ from phimage.catalog_file.plan import Plan, carry_out, plan
 from phimage.catalog_file.read import read
 from phimage.chunks.memory import MemoryStore
 from phimage.errors import QuotaExceeded
-from phimage.model.ids import ImageId, Revision
+from phimage.model.ids import ImageId, ManifestDigest, Revision
 from phimage.model.image import NO_PROJECT, State
 from phimage.model.image_bytes import ImageBytes
 from phimage.model.quota import Quota
@@ -74,7 +74,7 @@ def withdraw(catalog: Catalog, id: ImageId = FIRST) -> None:
 
 def bytes_of(**more: object) -> ImageBytes:
     """The bytes of the file's image, uploaded."""
-    known = ImageBytes(FIRST, NO_PROJECT, manifest="a" * 64, sha256="b" * 64, size=3 << 30, source_digest=OTHER)
+    known = ImageBytes(FIRST, NO_PROJECT, manifest=ManifestDigest("a" * 64), sha256="b" * 64, size=3 << 30, source_digest=OTHER)
     return replace(known, **more)
 
 

@@ -15,7 +15,6 @@ import psycopg
 import pytest
 from sqlalchemy import text
 
-from phimage.bootstrap import prepare
 from phimage.catalog import schema
 from phimage.catalog.address import database_url
 from phimage.catalog.engine import open_database
@@ -24,6 +23,7 @@ from phimage.chunks.errors import Reason, StoreFailure
 from phimage.chunks.folder import FolderStore
 from phimage.cli.ending import ended
 from phimage.errors import Locked, Unreachable
+from phimage.installation import prepare
 from phimage.settings import Settings
 from phimage.waiting import Patience
 from tests.commands import Result, run

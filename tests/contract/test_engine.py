@@ -16,8 +16,8 @@ from sqlalchemy import text
 from phimage.catalog import engine
 from phimage.catalog.engine import BUSY_SECONDS, Database, database_url, open_database
 from phimage.catalog.lookup import MAX_EVENT_LOOP_ROWS, Lookup, Statement, statement
-from phimage.catalog.snapshot import opened
 from phimage.errors import NotCached, ServiceUnavailable, SetupError
+from phimage.maintenance.copy import opened
 from tests.conftest import NewDatabase, both_databases
 
 Value = TypeVar("Value")

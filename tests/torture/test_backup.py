@@ -17,7 +17,6 @@ from phimage.backup.create import create
 from phimage.backup.errors import BackupFailed
 from phimage.backup.place import Place
 from phimage.backup.record import Record
-from phimage.bootstrap import open_catalog, prepare
 from phimage.catalog.key_encryption import read_master_key
 from phimage.catalog.tables import LIVE
 from phimage.catalog.views import Catalog
@@ -25,6 +24,7 @@ from phimage.chunks.folder import FolderStore
 from phimage.chunks.memory import MemoryStore
 from phimage.chunks.store import Store
 from phimage.errors import ServiceUnavailable
+from phimage.installation import open_catalog, prepare
 from phimage.settings import Settings
 from tests.backing_up import PAST, at_call, check_whole, publish
 from tests.e2e.process import Phimage

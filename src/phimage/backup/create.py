@@ -16,17 +16,17 @@ from phimage.backup.key import EncryptedKey, fingerprint
 from phimage.backup.place import GRACE_SECONDS, Place
 from phimage.backup.record import FORMAT, Record, name_of
 from phimage.backup.transfer import Disks, Transferred, transfer
-from phimage.care import DATABASE_COPY
 from phimage.catalog import schema
 from phimage.catalog.backups import note_created
 from phimage.catalog.image_bytes import live_manifests
-from phimage.catalog.snapshot import opened, snapshot
 from phimage.catalog.views import Catalog
 from phimage.chunks.gc_guard import GcGuard
 from phimage.chunks.layout import ManifestDigest
 from phimage.chunks.store import Store
 from phimage.chunks.write import DiskWriter, Written, write_file
 from phimage.errors import SetupError
+from phimage.maintenance.copy import opened, snapshot
+from phimage.maintenance.gc import DATABASE_COPY
 
 REMEDY = "find the images with `phimage image verify --all`, publish or withdraw them, and run the backup again"
 
@@ -114,7 +114,7 @@ def _database_copy(work: Path) -> Iterator[Path]:
 
 def _manifests(path: Path) -> list[ManifestDigest]:
     with opened(path) as database, database.read() as connection:
-        return [ManifestDigest(digest) for digest in live_manifests(connection)]
+        return list(live_manifests(connection))
 
 
 def _send_database(

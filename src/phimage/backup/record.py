@@ -9,8 +9,8 @@ import msgspec
 from msgspec import Struct
 
 from phimage.backup.key import EncryptedKey
-from phimage.catalog.copy import Copied
 from phimage.chunks.layout import ManifestDigest
+from phimage.maintenance.copy import TableDigest
 from phimage.model.ids import Revision
 
 FORMAT = "phimage-backup-1"
@@ -27,7 +27,7 @@ class Record(Struct, frozen=True, forbid_unknown_fields=True):
     time: float  # seconds since 1970, when the database was copied
     revision: Revision
     schema: str
-    tables: tuple[Copied, ...]  # rows and digest of every table
+    tables: tuple[TableDigest, ...]  # rows and digest of every table
     database: ManifestDigest  # the copy of the database, an SQLite file stored as a disk
     database_bytes: int
     manifests: tuple[ManifestDigest, ...]  # of every image that has bytes

@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from phimage import care, ownership
+from phimage import ownership
 from phimage.backup.create import Progress
 from phimage.backup.database_file import write_database_file
 from phimage.backup.errors import BackupFailed
@@ -25,16 +25,16 @@ from phimage.backup.place import Place
 from phimage.backup.record import Record
 from phimage.backup.transfer import Disks, Transferred, transfer
 from phimage.catalog import schema
-from phimage.catalog.copy import copy, digests, is_empty
 from phimage.catalog.engine import Database, database_url, open_database
-from phimage.catalog.integrity import check
 from phimage.catalog.key_encryption import KeyEncryption, read_master_key, write_master_key
-from phimage.catalog.snapshot import opened
 from phimage.catalog.views import Catalog
 from phimage.chunks.factory import open_store
 from phimage.chunks.scrub import Progress as Scrubbed
 from phimage.chunks.store import Store
 from phimage.errors import SetupError
+from phimage.maintenance import verify
+from phimage.maintenance.check import check
+from phimage.maintenance.copy import copy, digests, is_empty, opened
 from phimage.settings import Settings
 
 REMEDY = "`phimage backup verify` says which backups are hurt; restore another one with --backup"
@@ -204,7 +204,7 @@ def _is_restored(database: Database, record: Record) -> bool:
 
 def _check(catalog: Catalog, store: Store, progress: Progress, now: float) -> list[str]:
     findings = [f"{found.check} {found.table}: {found.what}" for found in check(catalog.database, catalog.key_encryption)]
-    for told in care.verify(catalog, store, [], whole_disk=False, quarantine=False, now=now):
+    for told in verify.verify(catalog, store, [], whole_disk=False, quarantine=False, now=now):
         if isinstance(told, Scrubbed):
             progress("verifying", told.bytes, told.bytes * told.all_chunks // told.chunks)
         else:

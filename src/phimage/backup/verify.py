@@ -11,11 +11,10 @@ from phimage.backup.errors import BackupFailed
 from phimage.backup.place import Place
 from phimage.backup.record import Record
 from phimage.catalog import schema
-from phimage.catalog.copy import digests
 from phimage.catalog.image_bytes import live_manifests
-from phimage.catalog.snapshot import opened
 from phimage.chunks.errors import BadChunk, BadManifest
 from phimage.chunks.scrub import Finding, Progress, scrub
+from phimage.maintenance.copy import digests, opened
 
 
 class Problem(Struct, frozen=True):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
+
 from msgspec import Struct
 from sqlalchemy import Connection, func, select
 
@@ -12,6 +14,7 @@ from phimage.catalog.versioned_table import VersionedTable
 from phimage.model.account import Account, Key, Membership, PrivateKey, Project, User
 from phimage.model.ids import (
     AccountId,
+    InstallationId,
     PublicKey,
     RandomBytes,
     UserId,
@@ -39,6 +42,17 @@ def any_key(connection: Connection) -> Key | None:
     """Some key that works now; None if there is none."""
     found = connection.execute(select(tables.key.c.id).where(tables.key.c.until == tables.LIVING).limit(1)).first()
     return None if found is None else find_key(connection, PublicKey(found.id))
+
+
+def installation_id(connection: Connection) -> InstallationId | None:
+    """The id of the installation; None before its first start has ended.
+
+    Derived from the name of the first key, which is random and whose row stays when the key is revoked. So a copy of the
+    database has the same id, and another master key does not change it.
+    """
+    key = tables.key.c
+    first = connection.execute(select(key.id).order_by(key.since, key.id).limit(1)).scalar()
+    return None if first is None else InstallationId(sha256(f"phimage installation {first}".encode()).hexdigest()[:32])
 
 
 def keys_of(connection: Connection, account: AccountId) -> list[Key]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from sqlalchemy import Connection, and_, func, select, update
+from sqlalchemy import ColumnElement, Connection, and_, func, select, true, update
 
 from phimage.catalog import jobs, tables
 from phimage.catalog.engine import Database
@@ -12,7 +12,7 @@ from phimage.catalog.images import batches
 from phimage.catalog.revisions import BASE, Change, project_scope, revision_at
 from phimage.catalog.versioned_table import VersionedTable
 from phimage.errors import QuotaExceeded
-from phimage.model.ids import ImageId, JobId, ProjectId, Revision
+from phimage.model.ids import ImageId, JobId, ManifestDigest, ProjectId, Revision
 from phimage.model.image import NO_PROJECT, State
 from phimage.model.image_bytes import ImageBytes
 from phimage.model.job import Job, JobState
@@ -58,26 +58,36 @@ def known_since(connection: Connection, image: ImageId) -> Revision:
     return Revision(found or 0)
 
 
-def live_manifests(connection: Connection) -> dict[str, list[ImageId]]:
+def live_manifests(connection: Connection) -> dict[ManifestDigest, list[ImageId]]:
     """Every manifest that an image needs now, with the images that do."""
     rows = tables.image_bytes.c
-    found: dict[str, list[ImageId]] = {}
+    images: dict[ManifestDigest, list[ImageId]] = {}
     for row in connection.execute(select(rows.manifest, rows.image).where(rows.until == tables.LIVE, rows.manifest != "")):
-        found.setdefault(row.manifest, []).append(ImageId(row.image))
-    return found
+        images.setdefault(ManifestDigest(row.manifest), []).append(ImageId(row.image))
+    return images
 
 
-def manifests_since(connection: Connection, revision: Revision) -> set[str]:
+def manifests_since(connection: Connection, revision: Revision) -> set[ManifestDigest]:
     """Every manifest that an image needs now, or needed at `revision` or later."""
     rows = tables.image_bytes.c
-    return set(connection.execute(select(rows.manifest).where(rows.until > revision, rows.manifest != "")).scalars())
+    return _manifests(connection, rows.until > revision)
 
 
-def manifests_withdrawn_after(connection: Connection, time: int) -> set[str]:
+def manifests_withdrawn_after(connection: Connection, time: int) -> set[ManifestDigest]:
     """The manifests that images needed and that were withdrawn after a time, in microseconds since 1970."""
     rows = tables.image_bytes.c
     ended = and_(rows.until > revision_at(connection, time), rows.until < tables.LIVING)
-    return set(connection.execute(select(rows.manifest).where(ended, rows.manifest != "")).scalars())
+    return _manifests(connection, ended)
+
+
+def known_manifests(connection: Connection) -> set[ManifestDigest]:
+    """Every manifest that an image has now or had at any revision."""
+    return _manifests(connection, true())
+
+
+def _manifests(connection: Connection, where: ColumnElement[bool]) -> set[ManifestDigest]:
+    manifest = tables.image_bytes.c.manifest
+    return set(connection.execute(select(manifest).where(where, manifest != "").distinct()).scalars())
 
 
 def awaited_at(connection: Connection, revision: Revision) -> frozenset[ImageId]:

@@ -16,7 +16,7 @@ import click
 
 from phimage import __version__
 from phimage.cli.ending import ended
-from phimage.process import leave
+from phimage.processes.runtime import exit_process
 
 COMMANDS = {
     "serve": ("phimage.cli.serve", "serve"),
@@ -75,4 +75,4 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 def entry_point() -> NoReturn:
     """The `phimage` process."""
-    leave(ended(lambda: phimage.main(prog_name="phimage", standalone_mode=False)))
+    exit_process(ended(lambda: phimage.main(prog_name="phimage", standalone_mode=False)))

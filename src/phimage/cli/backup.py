@@ -64,8 +64,8 @@ def create(
     from phimage.backup.key import encrypt_key
     from phimage.backup.place import open_place
     from phimage.backup.prune import prune
-    from phimage.bootstrap import opened_store
     from phimage.catalog.key_encryption import read_master_key
+    from phimage.installation import opened_store
 
     if passphrase_file and not with_key:
         raise click.UsageError("--passphrase-file is for --with-key")

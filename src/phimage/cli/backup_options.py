@@ -67,8 +67,8 @@ def read_passphrase(file: Path | None, *, confirm: bool) -> str:
 
 def note_verified_backup(settings: Settings, place: Place) -> None:
     """Note it for the metrics, on a machine of the installation."""
-    from phimage.bootstrap import open_catalog
     from phimage.catalog.backups import note_verified
+    from phimage.installation import open_catalog
 
     with suppress(SetupError, ServiceUnavailable):
         catalog = open_catalog(settings)

@@ -33,8 +33,8 @@ def hold(settings: Settings, duration: str | None, release: str | None, as_json:
       phimage backup hold
       phimage backup hold --release hold-5d2f01c3a9b4
     """
-    from phimage.bootstrap import open_catalog
     from phimage.catalog import holds
+    from phimage.installation import open_catalog
 
     if duration and release:
         raise click.UsageError("give a time, or --release ID")

@@ -28,7 +28,7 @@ def publisher(config: Path | None, parent: int | None, measures: str | None, **f
       PHIMAGE_DATABASE=postgresql://phimage@db/phimage PHIMAGE_STORE=s3://images phimage publisher
     """
     from phimage.metrics.shares import Place
-    from phimage.publishers import run_until_told
+    from phimage.processes.publishers import run_until_stopped
 
     place = None if measures is None else Place(*map(int, measures.split(":")))
-    run_until_told(read_settings(config, os.environ, flags), parent, place)
+    run_until_stopped(read_settings(config, os.environ, flags), parent, place)

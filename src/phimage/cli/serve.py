@@ -33,9 +33,9 @@ def serve(config: Path | None, **flags: Any) -> None:
       phimage serve --data-dir /var/lib/phimage --host 0.0.0.0 --workers 4
       PHIMAGE_DATABASE=postgresql://phimage@db/phimage phimage serve
     """
-    from phimage.bootstrap import Prepared, configure_log, prepare
-    from phimage.process import in_child
-    from phimage.server import serve as run
+    from phimage.installation import Prepared, prepare
+    from phimage.processes.runtime import configure_log, in_child
+    from phimage.processes.server import serve as run
 
     def listening(url: str, prepared: Prepared) -> bool:
         with suppress(BrokenPipeError):  # nobody reads what it prints, which is no reason not to serve

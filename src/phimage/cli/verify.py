@@ -35,9 +35,10 @@ def verify(settings: Settings, ids: tuple[str, ...], all_: bool, whole_disk: boo
       phimage image verify --all --data-dir /var/lib/phimage
       phimage image verify pimg-cs-xev4rz2k
     """
-    from phimage import care
-    from phimage.bootstrap import open_packs, opened_store
+    from phimage.application import open_packs
     from phimage.chunks.scrub import Progress as Scrubbed
+    from phimage.installation import opened_store
+    from phimage.maintenance import verify
     from phimage.model.ids import ImageId
 
     if bool(ids) == all_:
@@ -47,7 +48,7 @@ def verify(settings: Settings, ids: tuple[str, ...], all_: bool, whole_disk: boo
     packs = []
     with opened_store(settings, patience()) as (catalog, store), Progress(quiet=as_json) as progress:
         images = [ImageId(id) for id in ids]
-        told = care.verify(catalog, store, images, whole_disk=whole_disk, quarantine=quarantine, now=time.time())
+        told = verify.verify(catalog, store, images, whole_disk=whole_disk, quarantine=quarantine, now=time.time())
         for one in told:
             if isinstance(one, Scrubbed):
                 verified, chunks = one.bytes, one.chunks
@@ -56,7 +57,7 @@ def verify(settings: Settings, ids: tuple[str, ...], all_: bool, whole_disk: boo
             else:
                 findings.append(one)
         verified_packs = 0
-        for pack, good in open_packs(settings, store).verify(care.manifests_of(catalog, images)):
+        for pack, good in open_packs(settings, store).verify(verify.manifests_of(catalog, images)):
             verified_packs += pack.size
             progress.at("packs", verified_packs, None)
             if not good:

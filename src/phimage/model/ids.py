@@ -19,6 +19,9 @@ Revision = NewType("Revision", int)
 JobId = NewType("JobId", str)
 InstallationId = NewType("InstallationId", str)
 
+ManifestDigest = NewType("ManifestDigest", str)
+"""SHA-256 of a manifest in hexadecimal; it identifies the bytes of an image in the store."""
+
 RandomBytes = Callable[[int], bytes]
 """Where randomness comes from: `secrets.token_bytes`, or anything repeatable in a test."""
 

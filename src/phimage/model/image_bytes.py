@@ -8,7 +8,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from phimage.model.ids import ImageId, ProjectId
+from phimage.model.ids import ImageId, ManifestDigest, ProjectId
 from phimage.model.image import Image, State
 
 GIB = 1 << 30
@@ -35,7 +35,7 @@ class ImageBytes(Struct, frozen=True):
     format: str = ""
     overrides: tuple[str, ...] = ()
     target_state: State = State.AVAILABLE
-    manifest: str = ""
+    manifest: ManifestDigest = ManifestDigest("")
     sha256: str = ""
     size: int = 0
     published: int = 0
