@@ -125,8 +125,8 @@ def test_a_master_key_that_could_not_be_made_leaves_nothing(tmp_path: Path) -> N
 KILLED_EVERYWHERE = """
 import os, signal, sys
 from pathlib import Path
-from phimage.catalog import key_encryption
-from phimage.catalog.key_encryption import make_master_key, read_master_key, write_master_key
+from phimage import files
+from phimage.catalog.key_encryption import make_master_key, read_master_key
 
 folder = Path(sys.argv[1])
 whole = 0
@@ -138,7 +138,7 @@ for line in range(1, 1000):
 
         def trace(frame, event, argument):
             global left
-            if frame.f_code is write_master_key.__code__:
+            if frame.f_code is files._write.__code__:
                 left -= 1
                 if left == 0:
                     os.kill(os.getpid(), signal.SIGKILL)

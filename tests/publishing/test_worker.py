@@ -33,7 +33,8 @@ def test_an_uploaded_disk_becomes_an_available_image_with_exactly_its_bytes(shop
     assert (content.sha256, content.size, content.format) == (sha256_of(raw), 6 * MIB, "raw")
     assert (content.source_digest, content.digest_origin) == (f"sha256:{sha256_of(raw)}", "as given")
     assert shop.bytes_of(job.image) == raw.read_bytes()
-    assert content.facts["table"]["type"] == "mbr"
+    assert content.facts.table is not None
+    assert content.facts.table.type == "mbr"
 
 
 def test_every_way_to_write_a_disk_gives_the_same_disk_and_the_same_manifest(shop: Shop, tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ it refers to, then the checks; then the marker is removed.
 
 from __future__ import annotations
 
-import os
 import secrets
 import time
 from collections.abc import Callable
@@ -32,6 +31,7 @@ from phimage.chunks.factory import open_store
 from phimage.chunks.scrub import Progress as Scrubbed
 from phimage.chunks.store import Store
 from phimage.errors import SetupError
+from phimage.files import replace_file, sync_folder
 from phimage.maintenance import verify
 from phimage.maintenance.check import check
 from phimage.maintenance.copy import copy, digests, is_empty, opened
@@ -87,7 +87,7 @@ def restore(
         disks = Disks(place.store, record.manifests, REMEDY)
         images = transfer(place.store, store, disks, lambda stored: True, lambda done, total: progress("images", done, total))
         if not settings.master_key_file.exists():
-            write_master_key(settings.master_key_file, key, secrets.token_bytes)
+            write_master_key(settings.master_key_file, key)
         progress("database", 0, None)
         _restore_database(place.store, record, database, settings.data_folder, goes_on=goes_on)
         ownership.adopt(database, store)
@@ -157,13 +157,7 @@ def _write_marker(settings: Settings, marker: _Marker) -> None:
     path = settings.restore_marker
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        draft = path.with_name(f".{path.name}")
-        with draft.open("wb") as file:
-            file.write(msgspec.json.encode(marker))
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-        _sync(path.parent)
+        replace_file(path, msgspec.json.encode(marker))
     except OSError as error:
         raise SetupError(f"the data folder {path.parent} cannot be made: {error.strerror}") from None
 
@@ -180,7 +174,7 @@ def _restore_database(store: Store, record: Record, database: Database, folder: 
                 schema.upgrade(older)
         if target:
             draft.replace(target)
-            _sync(target.parent)
+            sync_folder(target.parent)
         else:
             with opened(draft) as source:
                 copy(source, database)
@@ -210,11 +204,3 @@ def _check(catalog: Catalog, store: Store, progress: Progress, now: float) -> li
         else:
             findings.append(f"{', '.join(told.images)}: {told.finding.kind} {told.finding.chunk}: {told.finding.reason}")
     return findings
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

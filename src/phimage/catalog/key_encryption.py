@@ -6,7 +6,6 @@ of 32 random bytes in hexadecimal, mode 0600; whoever holds the database alone h
 
 from __future__ import annotations
 
-import os
 import stat
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from phimage.errors import SetupError
+from phimage.files import create_file
 from phimage.model.account import PrivateKey
 from phimage.model.ids import PublicKey, RandomBytes
 
@@ -53,26 +53,13 @@ class KeyEncryption:
 
 
 def make_master_key(path: Path, random: RandomBytes) -> None:
-    """Write a new master key file, mode 0600, whole or not at all. Raises FileExistsError if there is one."""
-    write_master_key(path, random(32), random)
+    """Write a new master key file. Atomic and durable. Raises FileExistsError if there is one."""
+    write_master_key(path, random(32))
 
 
-def write_master_key(path: Path, key: bytes, random: RandomBytes) -> None:
-    """The same for a key that exists."""
-    draft = path.with_name(f".{path.name}.{random(6).hex()}")
-    try:
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(key.hex() + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        os.link(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+def write_master_key(path: Path, key: bytes) -> None:
+    """Write the file of an existing master key. Atomic and durable. Raises FileExistsError if there is one."""
+    create_file(path, f"{key.hex()}\n".encode())
 
 
 def read_master_key(path: Path) -> bytes:

@@ -140,9 +140,9 @@ class Catalog:
             if newest <= self.head:
                 return
             if scopes is None:
-                self._scope_versions.note_all(newest)
+                self._scope_versions.touch_all(newest)
             else:
-                self._scope_versions.note(scopes, newest)
+                self._scope_versions.update(scopes, newest)
             self.head = newest
             self._learned.append((newest, now := self._clock()))
             while self._learned[1][1] < now - _LEARNED_SECONDS:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-
 from phimage.formats.failure import TooLong
 from phimage.formats.reader import Reader
+from phimage.lru import Lru
 
 
 class Metered:
@@ -56,7 +55,7 @@ class Paged:
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
-        self._pages: OrderedDict[int, bytes] = OrderedDict()
+        self._pages: Lru[int, bytes] = Lru(self.MOST)
 
     @property
     def size(self) -> int:
@@ -78,9 +77,6 @@ class Paged:
     def _page(self, number: int) -> bytes:
         page = self._pages.get(number)
         if page is None:
-            page = self._pages[number] = self._reader.read_at(number * self.PAGE, self.PAGE)
-            if len(self._pages) > self.MOST:
-                self._pages.popitem(last=False)
-        else:
-            self._pages.move_to_end(number)
+            page = self._reader.read_at(number * self.PAGE, self.PAGE)
+            self._pages.put(number, page)
         return page

@@ -12,8 +12,8 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
+import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -28,6 +28,7 @@ from phimage.formats.finding import Finding
 from phimage.formats.limits import Limits
 from phimage.formats.reader import FileReader
 from phimage.formats.signature import Format
+from phimage.model.image_bytes import DiskFacts
 from phimage.model.job import Job
 from phimage.publishing.errors import refused_for
 from phimage.publishing.facts import facts_of
@@ -53,7 +54,7 @@ class Made(Struct, frozen=True):
     digest_origin: str
     format: str
     findings: tuple[str, ...]
-    facts: dict[str, Any]
+    facts: DiskFacts
 
 
 class Pipeline:
@@ -156,7 +157,7 @@ class Pipeline:
                 raise
         return disk
 
-    def _described(self, disk: Path, overrides: frozenset[str]) -> tuple[tuple[Finding, ...], dict[str, Any]]:
+    def _described(self, disk: Path, overrides: frozenset[str]) -> tuple[tuple[Finding, ...], DiskFacts]:
         """What is remarkable about the disk, and what it is. One that a guessing program would take for an image of another
         format is refused."""
         with FileReader(disk) as reader:
@@ -165,7 +166,7 @@ class Pipeline:
                 raise refused_for(refusals)
             return examination.findings, facts_of(describe(reader))
 
-    def _stored(self, disk: Path, size: int, facts: dict[str, Any], step: JobProgress) -> Written:
+    def _stored(self, disk: Path, size: int, facts: DiskFacts, step: JobProgress) -> Written:
         """Cut into chunks, put, named by a manifest. A file whose size is no multiple of 512 is filled up with zeros."""
         looked = 0
 
@@ -180,7 +181,8 @@ class Pipeline:
         with DiskWriter(self._store, size, now=self._now, progress=progress) as writer:
             write_file(writer, disk)
             writer.zeros(size - writer.taken)
-            return writer.finish(facts)
+            # As JSON has it: with lists, like a manifest that was read back.
+            return writer.finish(msgspec.json.decode(msgspec.json.encode(facts)))
 
     def _check_store(self) -> None:
         """Raises TooLarge when the store has less room than must stay free."""
