@@ -159,8 +159,8 @@ def _user(number: int) -> User:
 
 def _key(number: int, catalog: Catalog) -> Key:
     public = PublicKey(_public(number))
-    sealed = catalog.key_encryption.close(public, _private(number))
-    return Key(public, AccountId(f"account-{number:08}"), UserId(60_000_000 + number), sealed, OPENED)
+    encrypted = catalog.key_encryption.encrypt(public, _private(number))
+    return Key(public, AccountId(f"account-{number:08}"), UserId(60_000_000 + number), encrypted, OPENED)
 
 
 def _project(number: int) -> Project:

@@ -18,7 +18,7 @@ from phimage.actions import registry
 from phimage.actions.authorizers import CatalogDownloadAuthorizer, CatalogUploadAuthorizer
 from phimage.actions.service import Service
 from phimage.catalog import backups, jobs
-from phimage.catalog.rates import exchange
+from phimage.catalog.accounts import exchange_rates
 from phimage.catalog.views import View
 from phimage.chunks.decorators import Measures as StoreMeasures
 from phimage.chunks.decorators import measured
@@ -90,10 +90,10 @@ def build_app(
     rate_limit = RateLimit(settings.rate, settings.burst) if settings.rate else None
     process = secrets.token_hex(8)
 
-    def exchange_rates() -> None:
+    def exchange_rate_uses() -> None:
         assert rate_limit is not None
         gone = rate_limit.gone(time.monotonic())
-        reports = exchange(catalog.database, process, rate_limit.used(), time.time(), gone)
+        reports = exchange_rates(catalog.database, process, rate_limit.used(), time.time(), gone)
         rate_limit.learn(reports, time.monotonic())
 
     def unfinished() -> int:
@@ -146,7 +146,7 @@ def build_app(
     if settings.workers > 1:
         periodic_tasks.append(PeriodicTask(MEASURES_SECONDS, measures.tell))
     if rate_limit is not None and (settings.workers > 1 or settings.database):
-        periodic_tasks.append(PeriodicTask(0.25, exchange_rates))
+        periodic_tasks.append(PeriodicTask(0.25, exchange_rate_uses))
     app = App(
         dispatcher,
         watch,

@@ -16,9 +16,8 @@ import urllib3
 from msgspec import Struct
 
 from phimage.backup.create import Progress
-from phimage.backup.errors import BackupFailed
 from phimage.backup.place import Place
-from phimage.backup.record import Record
+from phimage.backup.record import BackupFailed, Record
 from phimage.backup.restore import restore
 from phimage.catalog.image_bytes import IMAGE_BYTES
 from phimage.chunks.factory import open_store

@@ -130,7 +130,7 @@ def _open(settings: Settings, database: Database) -> Catalog:
     with database.read() as connection:
         sample = any_key(connection)
     if sample is not None:
-        catalog.key_encryption.open(sample.id, sample.sealed)  # fails now if the master key is another installation's
+        catalog.key_encryption.decrypt(sample.id, sample.encrypted)  # fails now if the master key is another installation's
     return catalog
 
 

@@ -38,7 +38,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
         str, Meta(description="postgresql://user@host/name; empty means SQLite in the data folder, which needs nothing")
     ] = ""
     master_key: Annotated[
-        str, Meta(description="file of the key that seals private keys, mode 0600; empty means master.key in the data folder")
+        str,
+        Meta(description="file of the key that encrypts private keys, mode 0600; empty means master.key in the data folder"),
     ] = ""
     host: Annotated[str, Meta(description="address to listen on")] = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535, description="port to listen on; 0 takes any free one")] = 8080

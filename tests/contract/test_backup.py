@@ -12,16 +12,13 @@ import pytest
 from msgspec.structs import replace
 from sqlalchemy import text
 
-from phimage.backup.create import create
+from phimage.backup.create import HOLD_SECONDS, HeldRevision, create
 from phimage.backup.database_file import write_database_file
-from phimage.backup.errors import BackupFailed
-from phimage.backup.held import HOLD_SECONDS, HeldRevision
-from phimage.backup.place import GRACE_SECONDS, MARK, Place
-from phimage.backup.prune import prune
-from phimage.backup.record import object_name
+from phimage.backup.place import GRACE_SECONDS, MARK, Place, prune
+from phimage.backup.record import BackupFailed, object_name
 from phimage.backup.restore import restore
 from phimage.backup.verify import verify
-from phimage.catalog import backups, holds, schema
+from phimage.catalog import backups, schema
 from phimage.catalog.key_encryption import KeyEncryption
 from phimage.catalog.views import Catalog
 from phimage.chunks.decorators import Operation
@@ -172,8 +169,8 @@ def test_a_withdrawal_and_a_collection_in_the_middle_take_nothing_from_a_backup(
 def test_the_hold_of_a_killed_backup_expires(catalog: Catalog) -> None:
     HeldRevision(catalog, "killed", lambda: 1000.0).__enter__()
     with catalog.database.read() as connection:
-        assert holds.oldest_held(connection, 1000 + HOLD_SECONDS - 1) == 0
-        assert holds.oldest_held(connection, 1000 + HOLD_SECONDS) is None
+        assert backups.oldest_held(connection, 1000 + HOLD_SECONDS - 1) == 0
+        assert backups.oldest_held(connection, 1000 + HOLD_SECONDS) is None
 
 
 def test_a_long_backup_extends_its_hold_and_one_that_slept_past_it_fails(catalog: Catalog) -> None:
@@ -188,22 +185,22 @@ def test_a_long_backup_extends_its_hold_and_one_that_slept_past_it_fails(catalog
 
 
 def test_the_oldest_of_several_holds_counts_and_expired_ones_are_removed(catalog: Catalog) -> None:
-    holds.add(catalog.database, "short", "test", now=0, seconds=10)
-    holds.add(catalog.database, "long", "test", now=5, seconds=100)
+    backups.add_hold(catalog.database, "short", "test", now=0, seconds=10)
+    backups.add_hold(catalog.database, "long", "test", now=5, seconds=100)
     with catalog.database.read() as connection:
-        assert [hold.id for hold in holds.active(connection, 6)] == ["short", "long"]
-        assert [hold.id for hold in holds.active(connection, 50)] == ["long"]
-    holds.add(catalog.database, "new", "test", now=50, seconds=1)
+        assert [hold.id for hold in backups.active_holds(connection, 6)] == ["short", "long"]
+        assert [hold.id for hold in backups.active_holds(connection, 50)] == ["long"]
+    backups.add_hold(catalog.database, "new", "test", now=50, seconds=1)
     with catalog.database.read() as connection:
-        assert [hold.id for hold in holds.active(connection, 6)] == ["new", "long"]
-    assert (holds.release(catalog.database, "long"), holds.release(catalog.database, "long")) == (True, False)
+        assert [hold.id for hold in backups.active_holds(connection, 6)] == ["new", "long"]
+    assert (backups.release_hold(catalog.database, "long"), backups.release_hold(catalog.database, "long")) == (True, False)
 
 
 def test_a_restored_installation_holds_nothing(shop: Shop, place: Place, tmp_path: Path) -> None:
-    holds.add(shop.catalog.database, "of the source", "test", now=time.time(), seconds=3600)
+    backups.add_hold(shop.catalog.database, "of the source", "test", now=time.time(), seconds=3600)
     _, settings = restored_to(place, back_up(shop, place).record, tmp_path / "restored")
     with opened(settings.data_folder / "catalog.sqlite") as database, database.read() as connection:
-        assert holds.active(connection, 0) == []
+        assert backups.active_holds(connection, 0) == []
 
 
 # killed
@@ -461,11 +458,11 @@ def test_the_newest_backup_and_its_verification_are_noted_for_the_metrics(catalo
             return backups.times(connection)
 
     assert times() == backups.BackupTimes(0, 0)
-    assert not backups.note_verified(catalog.database, "here", 5)
-    backups.note_created(catalog.database, "here", "a", catalog.head, 10)
-    backups.note_created(catalog.database, "there", "b", catalog.head, 20)
-    assert backups.note_verified(catalog.database, "here", 30)
-    backups.note_created(catalog.database, "here", "c", catalog.head, 40)
+    assert not backups.record_verified(catalog.database, "here", 5)
+    backups.record_created(catalog.database, "here", "a", catalog.head, 10)
+    backups.record_created(catalog.database, "there", "b", catalog.head, 20)
+    assert backups.record_verified(catalog.database, "here", 30)
+    backups.record_created(catalog.database, "here", "c", catalog.head, 40)
     assert times() == backups.BackupTimes(40, 30)
 
 

@@ -8,8 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from phimage.catalog.image_bytes import IMAGE_BYTES, QUOTAS, withdraw_image_bytes
-from phimage.catalog.images import IMAGES
-from phimage.catalog.ownership import images_of_file
+from phimage.catalog.images import IMAGES, images_of_file
 from phimage.catalog.revisions import Author, head, log
 from phimage.catalog.views import Catalog
 from phimage.catalog_file.difference import FieldChange
@@ -20,8 +19,7 @@ from phimage.chunks.memory import MemoryStore
 from phimage.errors import QuotaExceeded
 from phimage.model.ids import ImageId, ManifestDigest, Revision
 from phimage.model.image import NO_PROJECT, State
-from phimage.model.image_bytes import ImageBytes
-from phimage.model.quota import Quota
+from phimage.model.image_bytes import ImageBytes, Quota
 from tests.conftest import sqlite_first
 from tests.contract.test_catalog_file_sources import FILE, FIRST, exported
 from tests.publishing.shop import Shop, disk, image

@@ -97,7 +97,7 @@ BROKEN = {
         ("log", "image", "the log records pimg-0001 in revision 1, but no row begins or ends there"),
     ),
     "an encrypted key that was altered": (
-        ["UPDATE key SET sealed = (SELECT sealed FROM key WHERE id = 'key-gone') WHERE id = 'key-main'"],
+        ["UPDATE key SET encrypted = (SELECT encrypted FROM key WHERE id = 'key-gone') WHERE id = 'key-main'"],
         ("encryption", "key", "the private key of key-main cannot be decrypted with this master key"),
     ),
     "a column that is missing": (

@@ -20,65 +20,70 @@ from phimage.model.ids import PublicKey
 from tests.examples import PRIVATE_KEY
 
 PUBLIC = PublicKey("a-public-key")
-SEAL = KeyEncryption(b"m" * 32, secrets.token_bytes)
+ENCRYPTION = KeyEncryption(b"m" * 32, secrets.token_bytes)
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1))
-def test_what_was_sealed_opens(text: str) -> None:
+def test_what_was_encrypted_can_be_decrypted(text: str) -> None:
     public = PublicKey(text)
 
-    assert SEAL.open(public, SEAL.close(public, PrivateKey(text))).reveal() == text
+    assert ENCRYPTION.decrypt(public, ENCRYPTION.encrypt(public, PrivateKey(text))).reveal() == text
 
 
-def test_a_sealed_key_shows_nothing_of_the_key() -> None:
-    sealed = SEAL.close(PUBLIC, PrivateKey(PRIVATE_KEY))
+def test_an_encrypted_key_shows_nothing_of_the_key() -> None:
+    encrypted = ENCRYPTION.encrypt(PUBLIC, PrivateKey(PRIVATE_KEY))
 
-    assert PRIVATE_KEY.encode() not in sealed
-    assert PRIVATE_KEY[:8].encode() not in sealed
-
-
-def test_a_key_sealed_twice_looks_different() -> None:
-    assert SEAL.close(PUBLIC, PrivateKey(PRIVATE_KEY)) != SEAL.close(PUBLIC, PrivateKey(PRIVATE_KEY))
+    assert PRIVATE_KEY.encode() not in encrypted
+    assert PRIVATE_KEY[:8].encode() not in encrypted
 
 
-def test_a_sealed_key_is_a_version_a_nonce_the_text_and_its_tag() -> None:
-    sealed = KeyEncryption(b"m" * 32, lambda length: b"n" * length).close(PUBLIC, PrivateKey("12345"))
+def test_a_key_encrypted_twice_looks_different() -> None:
+    assert ENCRYPTION.encrypt(PUBLIC, PrivateKey(PRIVATE_KEY)) != ENCRYPTION.encrypt(PUBLIC, PrivateKey(PRIVATE_KEY))
 
-    assert sealed.startswith(b"\x01" + b"n" * 12)
-    assert len(sealed) == 1 + 12 + 5 + 16
+
+def test_an_encrypted_key_is_a_version_a_nonce_the_text_and_its_tag() -> None:
+    encrypted = KeyEncryption(b"m" * 32, lambda length: b"n" * length).encrypt(PUBLIC, PrivateKey("12345"))
+
+    assert encrypted.startswith(b"\x01" + b"n" * 12)
+    assert len(encrypted) == 1 + 12 + 5 + 16
 
 
 def test_another_master_key_opens_nothing() -> None:
-    sealed = SEAL.close(PUBLIC, PrivateKey(PRIVATE_KEY))
+    encrypted = ENCRYPTION.encrypt(PUBLIC, PrivateKey(PRIVATE_KEY))
 
     with pytest.raises(SetupError, match="the master key is not the one"):
-        KeyEncryption(b"M" * 32, secrets.token_bytes).open(PUBLIC, sealed)
+        KeyEncryption(b"M" * 32, secrets.token_bytes).decrypt(PUBLIC, encrypted)
 
 
-def test_a_sealed_key_does_not_open_for_another_public_key() -> None:
-    sealed = SEAL.close(PUBLIC, PrivateKey(PRIVATE_KEY))
+def test_an_encrypted_key_cannot_be_decrypted_for_another_public_key() -> None:
+    encrypted = ENCRYPTION.encrypt(PUBLIC, PrivateKey(PRIVATE_KEY))
 
     with pytest.raises(SetupError):
-        SEAL.open(PublicKey("another-public-key"), sealed)
+        ENCRYPTION.decrypt(PublicKey("another-public-key"), encrypted)
 
 
-def test_no_bit_of_a_sealed_key_can_be_changed() -> None:
-    sealed = SEAL.close(PUBLIC, PrivateKey("short"))
+def test_no_bit_of_an_encrypted_key_can_be_changed() -> None:
+    encrypted = ENCRYPTION.encrypt(PUBLIC, PrivateKey("short"))
 
-    for position in range(len(sealed)):
+    for position in range(len(encrypted)):
         for bit in range(8):
-            tampered = bytearray(sealed)
+            tampered = bytearray(encrypted)
             tampered[position] ^= 1 << bit
             with pytest.raises(SetupError):
-                SEAL.open(PUBLIC, bytes(tampered))
+                ENCRYPTION.decrypt(PUBLIC, bytes(tampered))
 
 
-def test_a_sealed_key_cannot_be_shortened_or_lengthened() -> None:
-    sealed = SEAL.close(PUBLIC, PrivateKey("short"))
+def test_an_encrypted_key_cannot_be_shortened_or_lengthened() -> None:
+    encrypted = ENCRYPTION.encrypt(PUBLIC, PrivateKey("short"))
 
-    for tampered in (*(sealed[:length] for length in range(len(sealed))), sealed + b"\0", b"\0" + sealed, sealed[1:]):
+    for tampered in (
+        *(encrypted[:length] for length in range(len(encrypted))),
+        encrypted + b"\0",
+        b"\0" + encrypted,
+        encrypted[1:],
+    ):
         with pytest.raises(SetupError):
-            SEAL.open(PUBLIC, tampered)
+            ENCRYPTION.decrypt(PUBLIC, tampered)
 
 
 # the file

@@ -33,7 +33,7 @@ from phimage.errors import ServiceUnavailable
 from phimage.model.account import Role
 from phimage.model.ids import AccountId, ImageId, ProjectId, PublicKey, Revision
 from phimage.model.image import NO_PROJECT, State
-from phimage.model.machine import Gpu
+from phimage.model.topology import Gpu
 from tests.conftest import NewCatalog
 from tests.examples import (
     account,
@@ -65,7 +65,7 @@ EXAMPLES: list[tuple[VersionedTable[Any], tuple[Any, ...], str]] = [
         "account:acme",
     ),
     (USERS, (user(), user(main=True), user(name=NASTY)), "account:acme"),
-    (KEYS, (key(), key(sealed=bytes(range(256)))), "account:acme"),
+    (KEYS, (key(), key(encrypted=bytes(range(256)))), "account:acme"),
     (PROJECTS, (project(), project(default=True)), "account:acme"),
     (MEMBERSHIPS, (membership(), membership(role=Role.EDITOR)), "account:acme"),
     (

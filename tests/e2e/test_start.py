@@ -45,7 +45,7 @@ def test_the_first_start_prints_the_operators_key_and_later_ones_do_not(serve: S
     data = tmp_path / "home" / "data"
     assert open_to_others(data) == []
     for path in (path for path in data.rglob("*") if path.is_file()):
-        assert key.private.encode() not in path.read_bytes(), "a private key is kept sealed only"
+        assert key.private.encode() not in path.read_bytes(), "a private key is kept encrypted only"
 
 
 @pytest.mark.more

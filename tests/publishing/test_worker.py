@@ -16,8 +16,8 @@ from phimage.catalog.images import IMAGES
 from phimage.chunks import uploads
 from phimage.model.ids import ImageId, JobId, ProjectId
 from phimage.model.image import State
+from phimage.model.image_bytes import Quota
 from phimage.model.job import JobState
-from phimage.model.quota import Quota
 from tests.conftest import both_databases
 from tests.e2e.process import wait_until
 from tests.publishing.shop import AUTHOR, MIB, Shop, as_qcow2, disk, image, sha256_of

@@ -14,9 +14,8 @@ import pytest
 from sqlalchemy import text
 
 from phimage.backup.create import create
-from phimage.backup.errors import BackupFailed
 from phimage.backup.place import Place
-from phimage.backup.record import Record
+from phimage.backup.record import BackupFailed, Record
 from phimage.catalog.key_encryption import read_master_key
 from phimage.catalog.tables import LIVE
 from phimage.catalog.views import Catalog

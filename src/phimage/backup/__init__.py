@@ -5,7 +5,7 @@ each backup. The copy of the database is stored as a disk, so its unchanged part
 
 A backup is made in this order, so that one that was cut short is never listed:
 
-1. a hold (`catalog.holds`), so that garbage collection keeps what the copied database refers to;
+1. a hold (`catalog.backups`), so that garbage collection keeps what the copied database refers to;
 2. a copy of the database as of one moment (`catalog.snapshot`);
 3. the chunks and manifests that the place lacks, each verified on the way;
 4. the copy of the database;

@@ -5,26 +5,26 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
 
 from msgspec import Struct
 
-from phimage.backup.errors import BackupFailed
-from phimage.backup.held import HeldRevision
 from phimage.backup.key import EncryptedKey, fingerprint
 from phimage.backup.place import GRACE_SECONDS, Place
-from phimage.backup.record import FORMAT, Record, name_of
+from phimage.backup.record import FORMAT, BackupFailed, Record, name_of
 from phimage.backup.transfer import Disks, Transferred, transfer
-from phimage.catalog import schema
-from phimage.catalog.backups import note_created
+from phimage.catalog import backups, schema
+from phimage.catalog.backups import record_created
 from phimage.catalog.image_bytes import live_manifests
 from phimage.catalog.views import Catalog
 from phimage.chunks.gc_guard import GcGuard
 from phimage.chunks.layout import ManifestDigest
 from phimage.chunks.store import Store
 from phimage.chunks.write import DiskWriter, Written, write_file
-from phimage.errors import SetupError
+from phimage.errors import ServiceUnavailable, SetupError
 from phimage.maintenance.copy import opened, snapshot
 from phimage.maintenance.gc import DATABASE_COPY
 
@@ -93,7 +93,7 @@ def create(
         if now() > min(register_before, database.register_before):
             raise BackupFailed("the backup took too long to be kept for certain: run it again, which goes on")
         place.put(record)
-    note_created(catalog.database, place.describe(), record.name, record.revision, now())
+    record_created(catalog.database, place.describe(), record.name, record.revision, now())
     return Created(record, images, database.new_bytes)
 
 
@@ -136,3 +136,46 @@ def _free_name(place: Place, at: float) -> str:
     while (name := name_of(at)) in taken:
         at += 1
     return name
+
+
+HOLD_SECONDS: Final = 4 * 3600.0
+"""How long the hold of a killed backup keeps collections from removing what it was to copy."""
+
+
+class HeldRevision:
+    """A context manager: the newest revision is held inside. Call `keep` now and then."""
+
+    def __init__(self, catalog: Catalog, id: str, now: Callable[[], float]) -> None:
+        self._catalog = catalog
+        self._id = id
+        self._now = now
+        self._expires = 0.0
+
+    def keep(self) -> None:
+        """Extend the hold when a quarter of it has passed.
+
+        Raises BackupFailed when it has expired, as after a machine slept: a collection may have removed what was to be copied.
+        A database that is away for a while does no harm: the next call tries again.
+        """
+        now = self._now()
+        if self._expires - now > HOLD_SECONDS * 3 / 4:
+            return
+        try:
+            self._catalog.refresh()  # a database that was away counts as away until it is tried
+            extended = backups.extend_hold(self._catalog.database, self._id, now=now, seconds=HOLD_SECONDS)
+        except ServiceUnavailable:
+            if now < self._expires:
+                return
+            raise
+        if not extended:
+            raise BackupFailed("the hold on collection expired while the backup was made: run the backup again, which goes on")
+        self._expires = now + HOLD_SECONDS
+
+    def __enter__(self) -> Self:
+        hold = backups.add_hold(self._catalog.database, self._id, "backup", now=self._now(), seconds=HOLD_SECONDS)
+        self._expires = hold.expires
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        with suppress(ServiceUnavailable):  # else it expires
+            backups.release_hold(self._catalog.database, self._id)

@@ -9,8 +9,7 @@ from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from phimage.backup.errors import BackupFailed
-from phimage.backup.record import Record
+from phimage.backup.record import BackupFailed, Record
 from phimage.chunks.read import open_disk
 from phimage.chunks.store import Store
 

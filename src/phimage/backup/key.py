@@ -66,7 +66,7 @@ def check_key(key: bytes, expected: str) -> None:
 
 
 def _fingerprint_of(key: bytes) -> str:
-    return fingerprint(KeyEncryption(key, bytes))  # nothing is sealed, so nothing random is needed
+    return fingerprint(KeyEncryption(key, bytes))  # nothing is encrypted, so nothing random is needed
 
 
 def _associated(key: bytes) -> bytes:

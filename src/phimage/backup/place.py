@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 from msgspec import Struct
 
-from phimage.backup.errors import BackupFailed
-from phimage.backup.record import FOLDER, Record, decode, encode, object_name
+from phimage.backup.record import FOLDER, BackupFailed, Record, decode, encode, object_name
 from phimage.chunks.errors import Absent
 from phimage.chunks.factory import open_store
+from phimage.chunks.gc import Report, collect
 from phimage.chunks.layout import ManifestDigest
 from phimage.chunks.store import Store
 from phimage.errors import SetupError
@@ -120,3 +122,26 @@ def open_place(text: str, *, make: bool = False) -> Place:
     if not make and not text.startswith("s3://") and not Path(text).is_dir():
         raise SetupError(f"there is no folder {text}: name the place of the backups, a folder or s3://...")
     return Place(open_store(text, "DEST"))
+
+
+class Pruned(Struct, frozen=True):
+    """What was removed."""
+
+    names: tuple[str, ...]
+    report: Report
+
+
+def prune(
+    place: Place, keep: int, *, now: Callable[[], float] = time.time, sleep: Callable[[float], None] = time.sleep
+) -> Pruned:
+    """Keep the newest backups, and remove the others with the chunks that only they needed. Safe at any time, and to repeat.
+
+    The argument of `chunks.collect` holds with g = GRACE_SECONDS: a backup is a writer, its record registers its manifests, and
+    `place.needed` names those of all records. Raises BackupFailed when a record is damaged, and then removes nothing.
+    """
+    begun = now()
+    names = [record.name for record in place.records()][: -max(keep, 1)]
+    for name in names:
+        place.remove(name)
+    report = collect(place.store, place.needed, now=begun, grace_seconds=GRACE_SECONDS, sleep=sleep)
+    return Pruned(tuple(names), report)

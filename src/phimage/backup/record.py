@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from phimage.backup.key import EncryptedKey
 from phimage.chunks.layout import ManifestDigest
+from phimage.errors import PhimageError
 from phimage.maintenance.copy import TableDigest
 from phimage.model.ids import Revision
 
@@ -17,6 +18,10 @@ FORMAT = "phimage-backup-1"
 FOLDER = "backups"
 
 _NAME = re.compile(r"\d{8}t\d{6}z")
+
+
+class BackupFailed(PhimageError):
+    """A backup or a restore did not come to its end. What was copied stays, so that the same command goes on."""
 
 
 class Record(Struct, frozen=True, forbid_unknown_fields=True):

@@ -18,10 +18,9 @@ from msgspec import Struct
 from phimage import ownership
 from phimage.backup.create import Progress
 from phimage.backup.database_file import write_database_file
-from phimage.backup.errors import BackupFailed
 from phimage.backup.key import check_key
 from phimage.backup.place import Place
-from phimage.backup.record import Record
+from phimage.backup.record import BackupFailed, Record
 from phimage.backup.transfer import Disks, Transferred, transfer
 from phimage.catalog import schema
 from phimage.catalog.engine import Database, database_url, open_database

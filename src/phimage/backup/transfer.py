@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
-from phimage.backup.errors import BackupFailed
+from phimage.backup.record import BackupFailed
 from phimage.chunks.errors import Absent, BadManifest, StoreFailure
 from phimage.chunks.frame import Damaged, unpack
 from phimage.chunks.layout import CHUNKS, MANIFESTS, ChunkDigest, ManifestDigest, chunk_name, manifest_name

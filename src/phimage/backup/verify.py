@@ -7,9 +7,8 @@ from collections.abc import Callable, Sequence
 from msgspec import Struct
 
 from phimage.backup.database_file import database_file
-from phimage.backup.errors import BackupFailed
 from phimage.backup.place import Place
-from phimage.backup.record import Record
+from phimage.backup.record import BackupFailed, Record
 from phimage.catalog import schema
 from phimage.catalog.image_bytes import live_manifests
 from phimage.chunks.errors import BadChunk, BadManifest

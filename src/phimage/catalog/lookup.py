@@ -104,7 +104,7 @@ _TENANT_PARTS = """
     """
 _KEY_PART = """
     UNION ALL
-    SELECT (SELECT number FROM head), 'key', id, account, NULL, NULL, NULL, "user", created, NULL, sealed
+    SELECT (SELECT number FROM head), 'key', id, account, NULL, NULL, NULL, "user", created, NULL, encrypted
       FROM key WHERE id = :key AND until = {live}
     """
 _ACCOUNT_OF_KEY = f"(SELECT account FROM key WHERE id = :key AND until = {LIVE})"  # noqa: S608  a number
@@ -158,7 +158,7 @@ def credentials_lookup(public: PublicKey, key_encryption: KeyEncryption) -> Look
         if not (records["key"] and records["account"]):
             return None
         (key,) = records["key"]
-        return Credentials(Revision(rows[0][0]), (key, key_encryption.open(public, key.sealed)), _tenant(records))
+        return Credentials(Revision(rows[0][0]), (key, key_encryption.decrypt(public, key.encrypted)), _tenant(records))
 
     return Lookup(_CREDENTIALS, {"key": public}, decode)
 

@@ -8,9 +8,7 @@ from phimage.catalog import tables
 from phimage.catalog.revisions import TOPOLOGY
 from phimage.catalog.versioned_table import VersionedTable
 from phimage.model.ids import Revision
-from phimage.model.machine import MachineType, Offer
-from phimage.model.place import Cluster, Region, Zone
-from phimage.model.topology import Topology, topology
+from phimage.model.topology import Cluster, MachineType, Offer, Region, Topology, Zone, topology
 
 REGIONS = VersionedTable(tables.region, Region, ("id",), lambda region: TOPOLOGY)
 ZONES = VersionedTable(tables.zone, Zone, ("id",), lambda zone: TOPOLOGY)

@@ -157,7 +157,12 @@ user = _facts(
     _must("created", BigInteger),
 )
 key = _facts(
-    "key", (_key("id"),), _must("account"), _must("user", Integer), _must("sealed", LargeBinary), _must("created", BigInteger)
+    "key",
+    (_key("id"),),
+    _must("account"),
+    _must("user", Integer),
+    _must("encrypted", LargeBinary),
+    _must("created", BigInteger),
 )
 project = _facts(
     "project", (_key("id"),), _must("account"), _must("name"), _must("default", Boolean), _must("created", BigInteger)
@@ -231,7 +236,7 @@ job = Table(
 """Work that takes longer than a request; see `jobs`. Not facts: what comes of it is."""
 
 hold = Table("hold", metadata, _key("id"), _must("revision", BigInteger), _must("expires", Float), _must("reason"))
-"""Revisions whose images garbage collection keeps; see `holds`. Not facts: a hold ends by itself."""
+"""Revisions whose images garbage collection keeps; see `backups`. Not facts: a hold ends by itself."""
 
 backup = Table(
     "backup",

@@ -62,8 +62,7 @@ def create(
     """
     from phimage.backup.create import create
     from phimage.backup.key import encrypt_key
-    from phimage.backup.place import open_place
-    from phimage.backup.prune import prune
+    from phimage.backup.place import open_place, prune
     from phimage.catalog.key_encryption import read_master_key
     from phimage.installation import opened_store
 

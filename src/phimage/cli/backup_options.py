@@ -67,13 +67,13 @@ def read_passphrase(file: Path | None, *, confirm: bool) -> str:
 
 def note_verified_backup(settings: Settings, place: Place) -> None:
     """Note it for the metrics, on a machine of the installation."""
-    from phimage.catalog.backups import note_verified
+    from phimage.catalog.backups import record_verified
     from phimage.installation import open_catalog
 
     with suppress(SetupError, ServiceUnavailable):
         catalog = open_catalog(settings)
         try:
-            note_verified(catalog.database, place.describe(), time.time())
+            record_verified(catalog.database, place.describe(), time.time())
         finally:
             catalog.database.close()
 

@@ -71,9 +71,9 @@ def upgrade(settings: Settings) -> None:
 def check(settings: Settings, as_json: bool) -> None:
     """Look whether everything in the database is as phimage left it. Exits with 1 if it is not.
 
-    The database's own files, tables, the log of revisions against the rows of every noun, whether every sealed key opens, and
-    whether the store belongs to the installation and has every manifest and chunk that images need; `phimage image verify` also
-    compares their bytes. Servers may go on.
+    The database's own files, tables, the log of revisions against the rows of every noun, whether every private key can be
+    decrypted, and whether the store belongs to the installation and has every manifest and chunk that images need;
+    `phimage image verify` also compares their bytes. Servers may go on.
 
     \b
     Example:

@@ -33,7 +33,7 @@ def hold(settings: Settings, duration: str | None, release: str | None, as_json:
       phimage backup hold
       phimage backup hold --release hold-5d2f01c3a9b4
     """
-    from phimage.catalog import holds
+    from phimage.catalog import backups
     from phimage.installation import open_catalog
 
     if duration and release:
@@ -42,12 +42,12 @@ def hold(settings: Settings, duration: str | None, release: str | None, as_json:
     catalog = open_catalog(settings)
     try:
         now = time.time()
-        if release and not holds.release(catalog.database, release):
+        if release and not backups.release_hold(catalog.database, release):
             raise SetupError(f"there is no hold {release}; `phimage backup hold` lists them")
         if duration:
-            holds.add(catalog.database, f"hold-{secrets.token_hex(6)}", "backup hold", now=now, seconds=seconds)
+            backups.add_hold(catalog.database, f"hold-{secrets.token_hex(6)}", "backup hold", now=now, seconds=seconds)
         with catalog.database.read() as connection:
-            found = holds.active(connection, now)
+            found = backups.active_holds(connection, now)
     finally:
         catalog.database.close()
     if as_json:

@@ -44,7 +44,7 @@ def gc(settings: Settings, grace: str, dry_run: bool, remove: int | None, as_jso
       phimage store gc --remove 4711
     """
     from phimage.application import open_packs
-    from phimage.catalog import holds
+    from phimage.catalog import backups
     from phimage.installation import command_author, opened_store
     from phimage.maintenance import gc
 
@@ -65,7 +65,7 @@ def gc(settings: Settings, grace: str, dry_run: bool, remove: int | None, as_jso
             patience=waits,
         )
         with catalog.database.read() as connection:
-            held = holds.active(connection, time.time())
+            held = backups.active_holds(connection, time.time())
     if as_json:
         print_json(_pascal(msgspec.to_builtins(swept)))
         return

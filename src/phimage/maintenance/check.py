@@ -197,9 +197,9 @@ def _id(keys: list[Any]) -> ColumnElement[str]:
 def _encrypted_keys(connection: Connection, key_encryption: KeyEncryption) -> Iterator[Inconsistency]:
     streaming = connection.execution_options(yield_per=1000)
     wrong = 0
-    for row in streaming.execute(select(tables.key.c.id, tables.key.c.sealed)):
+    for row in streaming.execute(select(tables.key.c.id, tables.key.c.encrypted)):
         try:
-            key_encryption.open(PublicKey(row.id), row.sealed)
+            key_encryption.decrypt(PublicKey(row.id), row.encrypted)
         except SetupError:
             wrong += 1
             if wrong <= MAX_REPORTED:

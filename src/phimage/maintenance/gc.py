@@ -12,7 +12,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from phimage.catalog import jobs
-from phimage.catalog.holds import oldest_held
+from phimage.catalog.backups import oldest_held
 from phimage.catalog.image_bytes import live_manifests, manifests_since, manifests_withdrawn_after
 from phimage.catalog.revisions import Author
 from phimage.catalog.views import Catalog

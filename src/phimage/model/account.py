@@ -93,12 +93,12 @@ class User(Struct, frozen=True):
 
 
 class Key(Struct, frozen=True):
-    """An access key. `sealed` is the private key, encrypted under the installation's master key."""
+    """An access key. `encrypted` is the private key, encrypted under the installation's master key."""
 
     id: PublicKey
     account: AccountId
     user: UserId
-    sealed: bytes
+    encrypted: bytes
     created: int
 
 

@@ -111,3 +111,25 @@ def in_target_state(image: Image, image_bytes: ImageBytes | None) -> Image:
     if image_bytes is None or image_bytes.stored:
         return image
     return replace(image, state=image_bytes.target_state)
+
+
+class Quota(Struct, frozen=True):
+    """A limit of the total size of a project's raw disks, including those that are being published.
+
+    Without a quota only the store limits a project. The project "" stands for the operator's base images.
+    """
+
+    project: ProjectId
+    max_bytes: int
+
+
+class Use(Struct, frozen=True):
+    """What a project uses of its quota: bytes of stored disks, and of disks that are being published."""
+
+    published: int
+    reserved: int
+
+    @property
+    def total(self) -> int:
+        """All bytes that count against the quota."""
+        return self.published + self.reserved

@@ -86,5 +86,5 @@ class Lease:
 
     def _tell(self) -> None:
         with suppress(ServiceUnavailable):  # if it lasts, the lease runs out and the fence decides
-            if not jobs.tell(self._database, self._job, *self._place, self._now(), self._seconds):
+            if not jobs.renew(self._database, self._job, *self._place, self._now(), self._seconds):
                 self._lost = True

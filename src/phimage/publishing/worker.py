@@ -238,7 +238,7 @@ class Worker:
 
     def _let_go(self, job: Job) -> None:
         self.outcomes["let_go"] += 1
-        jobs.let_go(self._catalog.database, job)
+        jobs.release(self._catalog.database, job)
 
     def _held(self, change: Change, job: Job, error: str) -> tuple[Image, ImageBytes]:
         """End the job and get what it is about. Raises JobLost when it was lost, or its image is gone."""

@@ -23,6 +23,7 @@ def upgrade() -> None:
     live = sa.text(f"until = {LIVE}")
     op.create_index("uq_image_bytes_live", "image_bytes", ["image"], unique=True, sqlite_where=live, postgresql_where=live)
     op.create_index("ix_image_bytes_project_until", "image_bytes", ["project", "until"])
+    op.alter_column("key", "sealed", new_column_name="encrypted")
     op.alter_column("quota", "most", new_column_name="max_bytes")
     op.execute("UPDATE change SET noun = 'image_bytes' WHERE noun = 'content'")
     op.execute("UPDATE membership SET role = 'editor' WHERE role = 'operator'")
