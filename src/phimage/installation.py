@@ -105,7 +105,7 @@ def _prepare_first_start(settings: Settings, database: Database, store: Store) -
         raise SetupError(f"the master key {key} exists, but {lost}; for a new installation move the key away")
     if store_is_used and not _has_account(database):
         raise SetupError(f"the store, {store.describe()}, is in use, but {lost}; for a new installation choose another store")
-    schema.make_or_check(database)
+    schema.create_or_check(database)
     with database.read() as connection:
         needs_key = not any_account(connection)
     if needs_key:

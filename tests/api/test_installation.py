@@ -49,7 +49,7 @@ def test_a_start_that_was_cut_off_after_the_master_key_is_gone_on_with(site: Sit
     settings.data_folder.mkdir()
     database = open_database(database_url(settings.database, settings.data_folder))
     try:
-        schema.make_or_check(database)
+        schema.create_or_check(database)
     finally:
         database.close()
     make_master_key(settings.master_key_file, os.urandom)

@@ -422,7 +422,7 @@ NAMES_BACK = (
 
 
 def test_a_backup_of_an_older_schema_is_brought_up_to_date(small: Shop, tmp_path: Path) -> None:
-    before = schema.steps()[-1].down_revision
+    before = schema.migrations()[-1].down_revision
     image = publish(small, tmp_path, 1)
     place = Place(MemoryStore())
     record = back_up(small, place).record

@@ -27,7 +27,7 @@ dialect = sqlite_first
 @pytest.fixture
 def full(empty_database: Database) -> Catalog:
     """A catalogue in a database that is used for nothing else."""
-    schema.make_or_check(empty_database)
+    schema.create_or_check(empty_database)
     catalog = Catalog(empty_database, KeyEncryption(MASTER_KEY, os.urandom))
     fill(catalog)
     return catalog
@@ -154,7 +154,7 @@ def test_a_damaged_sector_of_an_sqlite_file_is_noticed_or_changes_nothing(tmp_pa
 
     url, key_encryption = URL.create("sqlite", database=str(path)), KeyEncryption(MASTER_KEY, os.urandom)
     database = open_database(url)
-    schema.make_or_check(database)
+    schema.create_or_check(database)
     fill(Catalog(database, key_encryption))
     right = digests(database)
     database.close()
@@ -181,7 +181,7 @@ def test_a_damaged_page_of_postgresql_is_noticed(postgresql: PostgreSQL) -> None
     """Its checksum is compared when it is read from the disk, so the damage comes before anybody has read it."""
     name = postgresql.create()
     database = open_database(make_url(postgresql.url(name)).set(drivername="postgresql+psycopg"))
-    schema.make_or_check(database)
+    schema.create_or_check(database)
     fill(Catalog(database, KeyEncryption(MASTER_KEY, os.urandom)))
     assert check(database, KeyEncryption(MASTER_KEY, os.urandom)) == []
     database.close()
