@@ -9,8 +9,8 @@ from typing import TypeVar
 from msgspec.structs import replace
 
 from phimage.backup.create import Created, create
-from phimage.backup.place import Place
-from phimage.backup.record import Record
+from phimage.backup.place import BackupPlace
+from phimage.backup.record import BackupRecord
 from phimage.backup.restore import Restored, restore
 from phimage.backup.verify import verify
 from phimage.catalog.image_bytes import IMAGE_BYTES, withdraw_image_bytes
@@ -66,18 +66,18 @@ def withdraw(shop: Shop, id: ImageId) -> None:
         IMAGES.withdraw(change, found)
 
 
-def back_up(shop: Shop, place: Place, store: Store | None = None) -> Created:
+def back_up(shop: Shop, place: BackupPlace, store: Store | None = None) -> Created:
     """A backup of a shop, perhaps with a store that behaves in some way."""
     return create(shop.catalog, store or shop.store, place, shop.work)
 
 
-def restored_to(place: Place, record: Record, data: Path) -> tuple[Restored, Settings]:
+def restored_to(place: BackupPlace, record: BackupRecord, data: Path) -> tuple[Restored, Settings]:
     """Restore to SQLite and a folder."""
     settings = Settings(data_dir=str(data))
     return restore(place, record, settings, MASTER_KEY), settings
 
 
-def check_whole(place: Place, record: Record, data: Path) -> set[ImageId]:
+def check_whole(place: BackupPlace, record: BackupRecord, data: Path) -> set[ImageId]:
     """A backup verifies, restores, and has every byte of every image that its database lists. Returns these images."""
     assert verify(place, [record], now=0).problems == ()
     restored, settings = restored_to(place, record, data)

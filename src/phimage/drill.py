@@ -16,8 +16,8 @@ import urllib3
 from msgspec import Struct
 
 from phimage.backup.create import Progress
-from phimage.backup.place import Place
-from phimage.backup.record import BackupFailed, Record
+from phimage.backup.place import BackupPlace
+from phimage.backup.record import BackupFailed, BackupRecord
 from phimage.backup.restore import restore
 from phimage.catalog.image_bytes import IMAGE_BYTES
 from phimage.chunks.factory import open_store
@@ -49,8 +49,8 @@ class Drilled(Struct, frozen=True):
 
 
 def drill(
-    place: Place,
-    record: Record,
+    place: BackupPlace,
+    record: BackupRecord,
     key: bytes,
     scratch: Path | None,
     *,

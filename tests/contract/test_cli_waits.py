@@ -71,7 +71,7 @@ def gave_up(result: Result, code: int, what: str, reason: str = "") -> None:
     assert waiting.startswith(f"waiting for the {what}"), result.err
     assert ended.startswith(f"phimage: gave up waiting for the {what}"), result.err
     assert reason in ended
-    assert "run the same again" in ended
+    assert "run the same command again" in ended
 
 
 def writing(path: Path) -> sqlite3.Connection:

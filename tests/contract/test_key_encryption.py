@@ -51,7 +51,7 @@ def test_an_encrypted_key_is_a_version_a_nonce_the_text_and_its_tag() -> None:
 def test_another_master_key_opens_nothing() -> None:
     encrypted = ENCRYPTION.encrypt(PUBLIC, PrivateKey(PRIVATE_KEY))
 
-    with pytest.raises(SetupError, match="the master key is not the one"):
+    with pytest.raises(SetupError, match="use the master key that this database was created with"):
         KeyEncryption(b"M" * 32, secrets.token_bytes).decrypt(PUBLIC, encrypted)
 
 
@@ -197,7 +197,7 @@ def test_a_master_key_of_its_owner_alone_is_read(tmp_path: Path, mode: int) -> N
 
 
 def test_a_missing_master_key_is_told(tmp_path: Path) -> None:
-    with pytest.raises(SetupError, match="is missing: put back"):
+    with pytest.raises(SetupError, match="is missing: restore the master key"):
         read_master_key(tmp_path / "master.key")
 
 

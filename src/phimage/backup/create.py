@@ -1,4 +1,4 @@
-"""Making a backup. The package says in which order, and why."""
+"""Creates a backup. The docstring of the package has the order of its steps."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from typing import Final, Self
 from msgspec import Struct
 
 from phimage.backup.key import EncryptedKey, fingerprint
-from phimage.backup.place import GRACE_SECONDS, Place
-from phimage.backup.record import FORMAT, BackupFailed, Record, name_of
-from phimage.backup.transfer import Disks, Transferred, transfer
+from phimage.backup.place import GRACE_SECONDS, BackupPlace
+from phimage.backup.record import FORMAT, BackupFailed, BackupRecord, name_of
+from phimage.backup.transfer import NeededDisks, Transferred, transfer
 from phimage.catalog import backups, schema
 from phimage.catalog.backups import record_created
 from phimage.catalog.image_bytes import live_manifests
@@ -31,13 +31,13 @@ from phimage.maintenance.gc import DATABASE_COPY
 REMEDY = "find the images with `phimage image verify --all`, publish or withdraw them, and run the backup again"
 
 Progress = Callable[[str, int, int | None], object]
-"""Called with what is being done, how many bytes are done, and of how many."""
+"""Called with the phase, its bytes that are done, and all of its bytes."""
 
 
 class Created(Struct, frozen=True):
-    """A backup that was made."""
+    """The result of `create`."""
 
-    record: Record
+    record: BackupRecord
     images: Transferred
     database_bytes_sent: int
 
@@ -45,7 +45,7 @@ class Created(Struct, frozen=True):
 def create(
     catalog: Catalog,
     store: Store,
-    place: Place,
+    place: BackupPlace,
     work: Path,
     *,
     encrypted_key: EncryptedKey | None = None,
@@ -53,7 +53,7 @@ def create(
     now: Callable[[], float] = time.time,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Created:
-    """Make a backup while servers, publishers and collections work on. Safe to end at any time, and to repeat.
+    """Create a backup while servers, publishers and collections run. Can be interrupted at any time and repeated.
 
     `work` is a folder with room for a copy of the database. Raises SetupError, BackupFailed, StoreFailure, ServiceUnavailable.
     """
@@ -71,12 +71,12 @@ def create(
             held.keep()
             progress("images", done, total)
 
-        disks = Disks(store, manifests, REMEDY)
+        disks = NeededDisks(store, manifests, REMEDY)
         images = transfer(store, place.store, disks, guard.ensure_listed, sending)
         name = _free_name(place, at)
         register_before = guard.confirm(disks.names)
         database = _send_database(place.store, path, progress, now, sleep)
-        record = Record(
+        record = BackupRecord(
             format=FORMAT,
             name=name,
             time=at,
@@ -91,7 +91,9 @@ def create(
             encrypted_key=encrypted_key,
         )
         if now() > min(register_before, database.register_before):
-            raise BackupFailed("the backup took too long to be kept for certain: run it again, which goes on")
+            raise BackupFailed(
+                "the backup took too long, and garbage collection may have removed parts of it: run it again; it continues"
+            )
         place.put(record)
     record_created(catalog.database, place.describe(), record.name, record.revision, now())
     return Created(record, images, database.new_bytes)
@@ -99,11 +101,11 @@ def create(
 
 @contextmanager
 def _database_copy(work: Path) -> Iterator[Path]:
-    """Where the copy of the database is made; it is removed at the end. Of a killed backup `phimage store gc` removes it."""
+    """The path for a copy of the database, removed at the end. `phimage store gc` removes the copy of a killed backup."""
     try:
         work.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise SetupError(f"the work folder {work} cannot be made: {error.strerror}") from None
+        raise SetupError(f"the work folder {work} cannot be created: {error.strerror}") from None
     path = work / f"{DATABASE_COPY}{secrets.token_hex(6)}.sqlite"
     try:
         yield path
@@ -130,8 +132,8 @@ def _send_database(
         return writer.finish({})
 
 
-def _free_name(place: Place, at: float) -> str:
-    """The name of the time, or of the next second that no backup has."""
+def _free_name(place: BackupPlace, at: float) -> str:
+    """The name for a time, or for the next second without a backup."""
     taken = set(place.names())
     while (name := name_of(at)) in taken:
         at += 1
@@ -139,11 +141,11 @@ def _free_name(place: Place, at: float) -> str:
 
 
 HOLD_SECONDS: Final = 4 * 3600.0
-"""How long the hold of a killed backup keeps collections from removing what it was to copy."""
+"""How long the hold of a killed backup restricts garbage collection."""
 
 
 class HeldRevision:
-    """A context manager: the newest revision is held inside. Call `keep` now and then."""
+    """A context manager that holds the newest revision. Call `keep` regularly inside. A killed backup's hold expires."""
 
     def __init__(self, catalog: Catalog, id: str, now: Callable[[], float]) -> None:
         self._catalog = catalog
@@ -152,23 +154,23 @@ class HeldRevision:
         self._expires = 0.0
 
     def keep(self) -> None:
-        """Extend the hold when a quarter of it has passed.
+        """Extend the hold after a quarter of its time.
 
-        Raises BackupFailed when it has expired, as after a machine slept: a collection may have removed what was to be copied.
-        A database that is away for a while does no harm: the next call tries again.
+        Raises BackupFailed if it has expired, for example because the machine slept: a collection may have removed bytes that
+        the backup needs. While the database is away, the next call tries again.
         """
         now = self._now()
         if self._expires - now > HOLD_SECONDS * 3 / 4:
             return
         try:
-            self._catalog.refresh()  # a database that was away counts as away until it is tried
+            self._catalog.refresh()  # closes the circuit breaker of a database that was away
             extended = backups.extend_hold(self._catalog.database, self._id, now=now, seconds=HOLD_SECONDS)
         except ServiceUnavailable:
             if now < self._expires:
                 return
             raise
         if not extended:
-            raise BackupFailed("the hold on collection expired while the backup was made: run the backup again, which goes on")
+            raise BackupFailed("the hold on garbage collection expired during the backup: run the backup again; it continues")
         self._expires = now + HOLD_SECONDS
 
     def __enter__(self) -> Self:
@@ -177,5 +179,5 @@ class HeldRevision:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        with suppress(ServiceUnavailable):  # else it expires
+        with suppress(ServiceUnavailable):  # otherwise it expires
             backups.release_hold(self._catalog.database, self._id)

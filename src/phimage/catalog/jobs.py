@@ -18,7 +18,7 @@ from sqlalchemy import Connection, and_, case, func, insert, or_, select, update
 from phimage.catalog import tables
 from phimage.catalog.engine import Database
 from phimage.model.ids import ImageId, JobId
-from phimage.model.job import Job, JobState, Lease, Origin
+from phimage.model.job import Job, JobLease, JobState, Origin
 
 LEASE_SECONDS = 30.0
 MAX_POSTPONE_SECONDS = 600.0
@@ -61,12 +61,12 @@ def queue(connection: Connection, id: JobId, origin: Origin | None = None) -> bo
     return _set(connection, and_(_rows.c.id == id, _rows.c.state == JobState.WAITING), state=JobState.QUEUED, **values)
 
 
-def leases(database: Database) -> list[Lease]:
+def leases(database: Database) -> list[JobLease]:
     """The leases of all running jobs."""
-    columns = [_rows.c[name] for name in Lease.__struct_fields__]
+    columns = [_rows.c[name] for name in JobLease.__struct_fields__]
     with database.read() as connection:
         rows = connection.execute(select(*columns).where(_rows.c.state == JobState.RUNNING))
-        return [msgspec.convert(row._mapping, Lease) for row in rows]
+        return [msgspec.convert(row._mapping, JobLease) for row in rows]
 
 
 def claim(
@@ -74,7 +74,7 @@ def claim(
     owner: str,
     now: float,
     lease_seconds: float = LEASE_SECONDS,
-    expired: Collection[Lease] = (),
+    expired: Collection[JobLease] = (),
 ) -> Job | None:
     """Claim the job that has been ready longest: queued and due, or running with one of the `expired` leases.
 
@@ -165,7 +165,7 @@ def all_unfinished(connection: Connection) -> list[Job]:
     return [_decode(row) for row in rows]
 
 
-def _ready(now: float, expired: Collection[Lease]) -> Any:
+def _ready(now: float, expired: Collection[JobLease]) -> Any:
     rows = _rows.c
     due = or_(rows.not_before <= now, rows.not_before > now + MAX_POSTPONE_SECONDS)
     unrenewed = [

@@ -15,8 +15,8 @@ from phimage.errors import ServiceUnavailable, SetupError, Unreachable
 from phimage.settings import Settings
 
 if TYPE_CHECKING:
-    from phimage.backup.place import Place
-    from phimage.backup.record import Record
+    from phimage.backup.place import BackupPlace
+    from phimage.backup.record import BackupRecord
 
 FOUND = 1
 """Exit code when something is wrong with a backup."""
@@ -65,7 +65,7 @@ def read_passphrase(file: Path | None, *, confirm: bool) -> str:
     return lines[0] if lines else ""
 
 
-def note_verified_backup(settings: Settings, place: Place) -> None:
+def note_verified_backup(settings: Settings, place: BackupPlace) -> None:
     """Note it for the metrics, on a machine of the installation."""
     from phimage.catalog.backups import record_verified
     from phimage.installation import open_catalog
@@ -78,13 +78,13 @@ def note_verified_backup(settings: Settings, place: Place) -> None:
             catalog.database.close()
 
 
-def backup_fields(record: Record) -> dict[str, Any]:
+def backup_fields(record: BackupRecord) -> dict[str, Any]:
     """A backup, with the rows and digest of each table."""
     tables = [{"Table": one.table, "Rows": one.rows, "Digest": one.digest} for one in record.tables]
     return {**summary_fields(record), "Tables": tables}
 
 
-def summary_fields(record: Record) -> dict[str, Any]:
+def summary_fields(record: BackupRecord) -> dict[str, Any]:
     """A backup as a listing has it."""
     return {
         "Name": record.name,

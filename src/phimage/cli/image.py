@@ -11,7 +11,7 @@ import click
 
 from phimage.cli.output import console, json_option, note, print_json, print_table
 from phimage.cli.profile import Session, signed
-from phimage.client import Answer, Client
+from phimage.client import ActionResponse, Client
 
 PAGE = 100
 
@@ -117,7 +117,7 @@ def ls(
         note(f"newer versions are hidden by the pin to a past revision: {answer.newer}")
 
 
-def _pages(client: Client, params: dict[str, Any], offset: int, limit: int) -> Iterator[Answer]:
+def _pages(client: Client, params: dict[str, Any], offset: int, limit: int) -> Iterator[ActionResponse]:
     """Every page, all of the revision that the first one reflects, so that nothing is missed or repeated."""
     while True:
         answer = client.call("DescribePHostImage", **params, Offset=offset, Limit=limit)

@@ -105,7 +105,7 @@ def adopt(settings: Settings, yes: bool) -> None:
     from phimage.installation import opened_unverified
 
     with opened_unverified(settings) as (catalog, opened):
-        found = ownership.look(catalog.database, opened)
+        found = ownership.compare(catalog.database, opened)
         place = opened.describe()
         if found.ours:
             click.echo(f"{place} is this installation's already")

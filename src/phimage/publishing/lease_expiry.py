@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 
-from phimage.model.job import Lease
+from phimage.model.job import JobLease
 
 
 class LeaseExpiry:
@@ -15,9 +15,9 @@ class LeaseExpiry:
         """`seconds` is the length of a lease."""
         self._seconds = seconds
         self._clock = clock
-        self._since: dict[Lease, float] = {}
+        self._since: dict[JobLease, float] = {}
 
-    def expired(self, leases: Iterable[Lease]) -> list[Lease]:
+    def expired(self, leases: Iterable[JobLease]) -> list[JobLease]:
         """The expired ones of all current leases. A lease is measured from the first call that saw it."""
         now = self._clock()
         self._since = {lease: self._since.get(lease, now) for lease in leases}  # a renewed lease is another one

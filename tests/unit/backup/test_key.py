@@ -37,7 +37,7 @@ def test_an_encrypted_key_does_not_open_beside_another_fingerprint() -> None:
 
 def test_another_key_is_refused_by_its_fingerprint() -> None:
     check_key(KEY, NAME)
-    with pytest.raises(SetupError, match="not the one of the backup"):
+    with pytest.raises(SetupError, match="not the master key of the backup"):
         check_key(OTHER, NAME)
 
 
