@@ -92,11 +92,11 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
         Meta(
             ge=0,
             le=1 << 30,
-            description="MB for compressed disks kept as one file each, to be sent without being read again; 0 keeps none",
+            description="MB for compressed disks, each in one file that is sent without decoding; 0 caches none",
         ),
     ] = 10_240
     lease_seconds: Annotated[
-        float, Meta(ge=1, le=3600, description="seconds after which a silent publisher's job goes to another one")
+        float, Meta(ge=1, le=3600, description="seconds without a renewal after which another publisher claims a job")
     ] = 30.0
 
     rate: Annotated[float, Meta(ge=0, description="requests a second that a key may send; 0 means no limit")] = 0.0
@@ -110,10 +110,10 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     )
     shutdown_delay_seconds: Annotated[
         float,
-        Meta(ge=0, le=600, description="how long a stopping server goes on answering while /readyz says 503"),
+        Meta(ge=0, le=600, description="seconds for which a stopping server still answers, while /readyz answers 503"),
     ] = 0.0
     explain_signatures: Annotated[
-        bool, Meta(description="whether a wrong signature is answered with what was likely signed differently; for development")
+        bool, Meta(description="whether the answer to a wrong signature names the likely mistake; for development")
     ] = False
     explain_signatures_to_anyone: Annotated[
         bool, Meta(description="allows explain_signatures when listening beyond loopback")

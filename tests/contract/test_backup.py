@@ -180,7 +180,7 @@ def test_a_long_backup_extends_its_hold_and_one_that_slept_past_it_fails(catalog
             clock[0] += HOLD_SECONDS / 2
             held.keep()
         clock[0] += HOLD_SECONDS + 1
-        with pytest.raises(BackupFailed, match="the hold on collection expired"):
+        with pytest.raises(BackupFailed, match="the hold on garbage collection expired"):
             held.keep()
 
 
@@ -254,7 +254,7 @@ def test_a_half_restored_place_takes_no_other_backup(small: Shop, tmp_path: Path
     with pytest.raises(Killed):
         restore(place, one, Settings(data_dir=str(tmp_path / "new")), MASTER_KEY, progress=_end)
 
-    with pytest.raises(SetupError, match=f"has half of backup {one.name}"):
+    with pytest.raises(SetupError, match=f"is an unfinished restore of {one.name}"):
         restored_to(place, other, tmp_path / "new")
 
 
@@ -346,7 +346,7 @@ def test_verifying_compares_the_rows_and_the_images_of_the_database(small: Shop,
 
     found = verify(place, [replace(record, tables=tables, manifests=())], now=0).problems
 
-    assert [one.what for one in found] == ["table image has other rows", "it refers to other images than the record"]
+    assert [one.what for one in found] == ["table image has other rows", "its images need other manifests than the record names"]
 
 
 def test_a_damaged_record_is_named_and_never_taken_for_a_backup(small: Shop) -> None:

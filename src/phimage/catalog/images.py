@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 
-from sqlalchemy import Connection, Text, and_, or_, select, type_coerce
+from sqlalchemy import Connection, and_, or_, select
 
 from phimage.catalog import tables
 from phimage.catalog.revisions import BASE, Change, project_scope
 from phimage.catalog.versioned_table import VersionedTable
-from phimage.model.ids import ImageId, ProjectId, Revision, ZoneId
+from phimage.model.ids import ImageId, ProjectId, Revision
 from phimage.model.image import NO_PROJECT, Image, ImageType, order
 
 IMAGES = VersionedTable(
@@ -46,16 +46,6 @@ def last_images(connection: Connection, images: Collection[ImageId]) -> dict[Ima
     for some in batches(images):
         last.update((image.id, image) for image in IMAGES.latest(connection, tables.image.c.id.in_(some)))
     return last
-
-
-def custom_images_in(connection: Connection, zone: ZoneId) -> int:
-    """The number of custom images in a zone now."""
-    image = tables.image.c
-    named = type_coerce(image.zones, Text).contains(f'"{zone}"', autoescape=True)  # SQLite's LIKE ignores case
-    rows = connection.execute(
-        select(image.zones).where(image.until == tables.LIVING, image.type == ImageType.CUSTOM.value, named)
-    )
-    return sum(zone in row.zones for row in rows)
 
 
 def find_image(connection: Connection, revision: Revision, image: ImageId) -> Image | None:

@@ -111,7 +111,7 @@ _ACCOUNT_OF_KEY = f"(SELECT account FROM key WHERE id = :key AND until = {LIVE})
 _LIMIT = "LIMIT :max_rows"
 
 _TENANT = statement(_TENANT_PARTS + _LIMIT, account=":account")
-_CREDENTIALS = statement(_TENANT_PARTS + _KEY_PART + _LIMIT, account=_ACCOUNT_OF_KEY)
+_KEY_OWNER = statement(_TENANT_PARTS + _KEY_PART + _LIMIT, account=_ACCOUNT_OF_KEY)
 
 _RECORDS: dict[str, tuple[Callable[[Sequence[Any]], Any], itemgetter[Any]]] = {
     "account": (ACCOUNTS.decode, itemgetter(2, 9, 3, 4, 5, 6, 7)),
@@ -123,7 +123,7 @@ _RECORDS: dict[str, tuple[Callable[[Sequence[Any]], Any], itemgetter[Any]]] = {
 """For each noun its decoder, and where a row has the fields of its record."""
 
 
-class Credentials(Struct, frozen=True):
+class KeyOwner(Struct, frozen=True):
     """A key that works, decrypted, and the tenant that it belongs to, as of a revision."""
 
     read_at: Revision
@@ -150,17 +150,17 @@ def tenant_lookup(account: AccountId) -> Lookup[tuple[Revision, Tenant] | None]:
     return Lookup(_TENANT, {"account": account}, decode)
 
 
-def credentials_lookup(public: PublicKey, key_encryption: KeyEncryption) -> Lookup[Credentials | None]:
+def key_owner_lookup(public: PublicKey, key_encryption: KeyEncryption) -> Lookup[KeyOwner | None]:
     """The key, decrypted, with its tenant; None if no such key works now."""
 
-    def decode(rows: Sequence[Row]) -> Credentials | None:
+    def decode(rows: Sequence[Row]) -> KeyOwner | None:
         records = _records(rows)
         if not (records["key"] and records["account"]):
             return None
         (key,) = records["key"]
-        return Credentials(Revision(rows[0][0]), (key, key_encryption.decrypt(public, key.encrypted)), _tenant(records))
+        return KeyOwner(Revision(rows[0][0]), (key, key_encryption.decrypt(public, key.encrypted)), _tenant(records))
 
-    return Lookup(_CREDENTIALS, {"key": public}, decode)
+    return Lookup(_KEY_OWNER, {"key": public}, decode)
 
 
 def find_tenant(connection: Connection, account: AccountId) -> Tenant | None:

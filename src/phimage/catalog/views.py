@@ -21,7 +21,7 @@ from phimage.catalog.engine import Database
 from phimage.catalog.image_bytes import awaited_at, image_bytes_at
 from phimage.catalog.images import images_at
 from phimage.catalog.key_encryption import KeyEncryption
-from phimage.catalog.lookup import Credentials, Lookup, credentials_lookup, images_lookup, tenant_lookup
+from phimage.catalog.lookup import KeyOwner, Lookup, images_lookup, key_owner_lookup, tenant_lookup
 from phimage.catalog.places import topology_at
 from phimage.catalog.revisions import (
     BASE,
@@ -213,7 +213,7 @@ class View:
         except NotCached:
             if "\0" in public:
                 return None  # an error in PostgreSQL, whose texts have no NUL
-            found = self._run(credentials_lookup(public, catalog.key_encryption), partial(self._cache_credentials, name))
+            found = self._run(key_owner_lookup(public, catalog.key_encryption), partial(self._cache_key_owner, name))
             return None if found is None else found.key
 
     def recall(self, request: Hashable) -> Any:
@@ -266,7 +266,7 @@ class View:
             return False
         return self._catalog.facts.put(scope, found[1], found[0], (scope,))
 
-    def _cache_credentials(self, name: str, found: Credentials | None) -> bool:
+    def _cache_key_owner(self, name: str, found: KeyOwner | None) -> bool:
         if found is None:
             return False
         scope = account_scope(found.key[0].account)

@@ -42,7 +42,7 @@ def test_another_key_is_refused_by_its_fingerprint() -> None:
 
 
 def test_a_passphrase_that_is_soon_guessed_is_refused() -> None:
-    with pytest.raises(SetupError, match="has 5 characters; take 12 or more"):
+    with pytest.raises(SetupError, match="has 5 characters: choose one of 12 or more"):
         encrypt_key(KEY, "short", bytes, CHEAP)
 
 
