@@ -17,7 +17,7 @@ from rich.console import Console
 from tests.postgresql import own_server
 
 from bench import catalogue, measure, peers, plot, report, wrk
-from phimage.bootstrap import open_catalog
+from phimage.installation import open_catalog
 from phimage.model.topology import Topology
 from phimage.settings import Settings
 

@@ -18,13 +18,13 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from phimage import catalog_file
-from phimage.bootstrap import command_author, open_catalog, prepare
 from phimage.catalog import schema
 from phimage.catalog.accounts import ACCOUNTS, KEYS, PROJECTS, USERS
 from phimage.catalog.images import IMAGES
 from phimage.catalog.revisions import Change
 from phimage.catalog.views import Catalog
 from phimage.catalog_file.plan import carry_out, plan
+from phimage.installation import command_author, open_catalog, prepare
 from phimage.model.account import Account, Key, PrivateKey, Project, User
 from phimage.model.ids import AccountId, ImageId, ProjectId, PublicKey, RegionId, UserId, ZoneId
 from phimage.model.image import Image, ImageType, State
@@ -159,8 +159,8 @@ def _user(number: int) -> User:
 
 def _key(number: int, catalog: Catalog) -> Key:
     public = PublicKey(_public(number))
-    sealed = catalog.key_encryption.close(public, _private(number))
-    return Key(public, AccountId(f"account-{number:08}"), UserId(60_000_000 + number), sealed, OPENED)
+    encrypted = catalog.key_encryption.encrypt(public, _private(number))
+    return Key(public, AccountId(f"account-{number:08}"), UserId(60_000_000 + number), encrypted, OPENED)
 
 
 def _project(number: int) -> Project:

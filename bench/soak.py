@@ -23,9 +23,9 @@ from msgspec.structs import replace
 
 from bench import catalogue, mixes, servers, wrk
 from bench.catalogue import Tenant
-from phimage.bootstrap import command_author, open_catalog
 from phimage.catalog.images import IMAGES
 from phimage.catalog.views import Catalog
+from phimage.installation import command_author, open_catalog
 from phimage.settings import Settings
 
 SEEN_SECONDS = 1.0

@@ -9,19 +9,17 @@ from typing import TypeVar
 from msgspec.structs import replace
 
 from phimage.backup.create import Created, create
-from phimage.backup.place import Place
-from phimage.backup.record import Record
+from phimage.backup.place import BackupPlace
+from phimage.backup.record import BackupRecord
 from phimage.backup.restore import Restored, restore
 from phimage.backup.verify import verify
-from phimage.catalog.copy import digests
 from phimage.catalog.image_bytes import IMAGE_BYTES, withdraw_image_bytes
 from phimage.catalog.images import IMAGES
-from phimage.catalog.snapshot import opened
 from phimage.chunks.decorators import Operation, StoreDecorator
 from phimage.chunks.folder import FolderStore
-from phimage.chunks.layout import ManifestDigest
 from phimage.chunks.read import open_disk
 from phimage.chunks.store import Store
+from phimage.maintenance.copy import digests, opened
 from phimage.model.ids import ImageId
 from phimage.settings import Settings
 from tests.conftest import MASTER_KEY
@@ -68,18 +66,18 @@ def withdraw(shop: Shop, id: ImageId) -> None:
         IMAGES.withdraw(change, found)
 
 
-def back_up(shop: Shop, place: Place, store: Store | None = None) -> Created:
+def back_up(shop: Shop, place: BackupPlace, store: Store | None = None) -> Created:
     """A backup of a shop, perhaps with a store that behaves in some way."""
     return create(shop.catalog, store or shop.store, place, shop.work)
 
 
-def restored_to(place: Place, record: Record, data: Path) -> tuple[Restored, Settings]:
+def restored_to(place: BackupPlace, record: BackupRecord, data: Path) -> tuple[Restored, Settings]:
     """Restore to SQLite and a folder."""
     settings = Settings(data_dir=str(data))
     return restore(place, record, settings, MASTER_KEY), settings
 
 
-def check_whole(place: Place, record: Record, data: Path) -> set[ImageId]:
+def check_whole(place: BackupPlace, record: BackupRecord, data: Path) -> set[ImageId]:
     """A backup verifies, restores, and has every byte of every image that its database lists. Returns these images."""
     assert verify(place, [record], now=0).problems == ()
     restored, settings = restored_to(place, record, data)
@@ -90,7 +88,7 @@ def check_whole(place: Place, record: Record, data: Path) -> set[ImageId]:
         with database.read() as connection:
             contents = [content for content in IMAGE_BYTES.live(connection) if content.stored]
     for content in contents:
-        found = open_disk(store, ManifestDigest(content.manifest))
+        found = open_disk(store, content.manifest)
         assert sum(map(len, found.chunks())) == content.size
     assert not settings.restore_marker.exists()
     return {content.image for content in contents}

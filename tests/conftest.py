@@ -162,7 +162,7 @@ def postgresql_catalogues(postgresql: PostgreSQL) -> NewDatabase:
     """Makes databases with the schema and nothing else. One that was used is emptied, which is quicker than a new one."""
     template = postgresql.create()
     with _opened(postgresql.url(template)) as database:
-        schema.make_or_check(database)
+        schema.create_or_check(database)
     # Not TRUNCATE: it makes new files for every table and index.
     tables = "; ".join(f'DELETE FROM "{name}"' for name in metadata.tables if name != "head")
     emptying = f"{tables}; UPDATE head SET number = 0, time = 0"
@@ -188,7 +188,7 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A database file with the schema and nothing else."""
     path = tmp_path_factory.mktemp("template") / "catalog.sqlite"
     with _opened(f"sqlite:///{path}") as database:
-        schema.make_or_check(database)
+        schema.create_or_check(database)
     return path
 
 

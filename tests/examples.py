@@ -18,9 +18,7 @@ from phimage.model.ids import (
     ZoneId,
 )
 from phimage.model.image import NO_PROJECT, Image, ImageType, State
-from phimage.model.machine import Cpu, Disk, Gpu, MachineType, Offer
-from phimage.model.place import Cluster, Region, Zone
-from phimage.model.topology import Topology, topology
+from phimage.model.topology import Cluster, Cpu, DiskGroup, Gpu, MachineType, Offer, Region, Topology, Zone, topology
 
 PUBLIC_KEY = "ucloudsomeone@example.com1296235120854146120"
 PRIVATE_KEY = "46f09bb9fab4f12dfc160dae12273d5332b5debe"
@@ -56,7 +54,7 @@ def machine_type(id: str = "DB-2", *, gpu: Gpu | None = None, memory: int = 256)
         disk_class="LocalDisk",
         cpu=Cpu("Intel Xeon 6248R", "3.0", 2, 96),
         memory=memory,
-        disks=(Disk("sys", "SSD", 480, 2, "RAID1", 0), Disk("data", "NVMe", 3840, 4, "no", 0)),
+        disks=(DiskGroup("sys", "SSD", 480, 2, "RAID1", 0), DiskGroup("data", "NVMe", 3840, 4, "no", 0)),
         gpu=gpu,
         raid_supported=True,
         scenes=("database", "数据库"),
@@ -141,6 +139,6 @@ def membership(project: str = "org-a", user: int = 50_000_001, of: str = "acme",
     return Membership(ProjectId(project), UserId(user), AccountId(of), role)
 
 
-def key(id: str = PUBLIC_KEY, of: str = "acme", user: int = 50_000_001, sealed: bytes = b"\x01sealed\x00\xff") -> Key:
+def key(id: str = PUBLIC_KEY, of: str = "acme", user: int = 50_000_001, encrypted: bytes = b"\x01cipher text\x00\xff") -> Key:
     """A key of a user."""
-    return Key(PublicKey(id), AccountId(of), UserId(user), sealed, 1_600_000_000)
+    return Key(PublicKey(id), AccountId(of), UserId(user), encrypted, 1_600_000_000)

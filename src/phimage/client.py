@@ -1,4 +1,4 @@
-"""A client of the gateway: signs like every UCloud client, so the CLI uses the same door as everybody."""
+"""The client of the gateway. It signs like every UCloud client; the CLI has no other way in."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from phimage.errors import ClientError, Refused, Unreachable
 from phimage.gateway.signature import sign
 from phimage.model.account import PrivateKey
 
-Given = str | int | bool | None | Iterable[str]
-"""A parameter as callers give it; None is left out, and so is an empty list."""
+ParamValue = str | int | bool | None | Iterable[str]
+"""The value of a parameter. None and an empty list are omitted."""
 
 LARGE = 60_000
-"""Bodies above this go as JSON with the Action in the query, which tells the server to read more."""
+"""Larger bodies are sent as JSON with the Action in the query, for which the server accepts more."""
 
 
-class Answer(msgspec.Struct, frozen=True):
-    """A good answer: its fields, the revision it reflects and the id of the request.
+class ActionResponse(msgspec.Struct, frozen=True):
+    """A successful response: its fields, its revision and the id of the request.
 
-    `newer` says which newer versions an answer from a past revision hides: `family=id, ...`.
+    `newer` names the newer images that a response of a past revision omits: `family=id, ...`.
     """
 
     fields: dict[str, Any]
@@ -44,11 +44,11 @@ class Client:
         self._pool = urllib3.PoolManager(timeout=urllib3.Timeout(connect=10, read=timeout), retries=False)
 
     def at(self, revision: int) -> Client:
-        """The same client, looking at a past revision."""
+        """A client with the same key that reads a past revision."""
         return Client(f"{self.endpoint}/rev/{revision}", self.public_key, self._private)
 
-    def call(self, action: str, /, **params: Given) -> Answer:
-        """Call an Action. Raises Refused with its RetCode, or Unreachable."""
+    def call(self, action: str, /, **params: ParamValue) -> ActionResponse:
+        """Call an Action. Raises Refused with the RetCode, or Unreachable."""
         body = self.signed(action, **params)
         form = urlencode(body).encode()
         url, kind = f"{self.endpoint}/", "application/x-www-form-urlencoded"
@@ -59,11 +59,11 @@ class Client:
         except urllib3.exceptions.LocationValueError:
             raise ClientError(f"{self.endpoint!r} is not an address; expected http://host:port") from None
         except urllib3.exceptions.HTTPError as error:
-            raise Unreachable(f"no answer from {self.endpoint}: {_reason(error)}; is phimage running there?") from None
+            raise Unreachable(f"no answer from {self.endpoint}: {_reason(error)}; check that phimage runs there") from None
         return _read(response, self.endpoint)
 
-    def signed(self, action: str, /, **params: Given) -> dict[str, str]:
-        """The parameters of a call as text, with their signature."""
+    def signed(self, action: str, /, **params: ParamValue) -> dict[str, str]:
+        """The parameters of a call as texts, with their signature."""
         body = {"Action": action, "PublicKey": self.public_key, **dict(_texts(params))}
         return body | {"Signature": sign(body, self._private)}
 
@@ -78,7 +78,7 @@ class Client:
         self.close()
 
 
-def _texts(params: Mapping[str, Given]) -> Iterable[tuple[str, str]]:
+def _texts(params: Mapping[str, ParamValue]) -> Iterable[tuple[str, str]]:
     for name, value in params.items():
         if value is None:
             continue
@@ -90,18 +90,18 @@ def _texts(params: Mapping[str, Given]) -> Iterable[tuple[str, str]]:
             yield from ((f"{name}.{position}", text) for position, text in enumerate(value))
 
 
-def _read(response: urllib3.BaseHTTPResponse, endpoint: str) -> Answer:
+def _read(response: urllib3.BaseHTTPResponse, endpoint: str) -> ActionResponse:
     request_id = response.headers.get("X-UCLOUD-REQUEST-UUID", "")
     try:
         fields = msgspec.json.decode(response.data, type=dict[str, Any])
         ret_code = fields["RetCode"]
     except (msgspec.DecodeError, KeyError):
-        raise Unreachable(f"{endpoint} answered, but not as phimage does (HTTP {response.status})") from None
+        raise Unreachable(f"{endpoint} is not phimage (HTTP {response.status}): check the address") from None
     if ret_code != 0:
         raise Refused(ret_code, fields.get("Message", ""), fields.get("Detail", ""), request_id, fields)
     revision = response.headers.get("X-Phimage-Revision")
     newer = response.headers.get("X-Phimage-Newer", "")
-    return Answer(fields, int(revision) if revision else None, request_id, newer)
+    return ActionResponse(fields, int(revision) if revision else None, request_id, newer)
 
 
 def _reason(error: Exception) -> str:

@@ -1,6 +1,6 @@
 """The demonstration: a data folder with a catalogue, an account with a well-known key, and custom images in two projects.
 
-One of them has bytes: a small disk that is made here and published, if this machine can publish.
+One of the images has bytes: a small generated disk, which is published if this machine can publish.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 from phimage import catalog_file, demo_disk
-from phimage.bootstrap import command_author, open_catalog, prepare
 from phimage.catalog.accounts import ACCOUNTS, PROJECTS, NewKey, add_user, put_key
 from phimage.catalog.images import IMAGES
 from phimage.catalog.revisions import Change
@@ -17,12 +16,13 @@ from phimage.catalog.views import Catalog
 from phimage.catalog_file.plan import carry_out, plan
 from phimage.client import Client
 from phimage.errors import Refused, SetupError
+from phimage.installation import command_author, open_catalog, prepare
 from phimage.model.account import Account, PrivateKey, Project
 from phimage.model.ids import AccountId, ClusterId, ImageId, MachineTypeId, ProjectId, PublicKey, ZoneId
 from phimage.model.image import Image, ImageType, State
 from phimage.settings import Settings
 
-# The sample pair that the signature documentation publishes: no secret, and good for comparing signatures.
+# The key pair of the examples in the documentation of signatures: not secret, and useful to compare signatures.
 PUBLIC_KEY = PublicKey("ucloudsomeone@example.com1296235120854146120")
 PRIVATE_KEY = PrivateKey("46f09bb9fab4f12dfc160dae12273d5332b5debe")
 
@@ -35,22 +35,22 @@ WITH_DISK = ImageId("pimg-cs-web7k2ma")
 """The custom image that has the demonstration disk."""
 
 MARK = "phimage-demo"
-"""A file that says that a data folder belongs to the demonstration."""
+"""A file that marks the data folder of the demonstration."""
 
 
 def claim(folder: Path) -> None:
-    """Take a data folder for the demonstration. Raises SetupError when it holds anything else."""
+    """Mark a data folder for the demonstration. Raises SetupError if it has other contents."""
     try:
         if folder.exists() and not (folder / MARK).exists() and any(folder.iterdir()):
             raise SetupError(f"{folder} is not a folder of the demonstration: choose another with --data-dir, or remove it")
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        (folder / MARK).write_text("made by phimage demo; it may be removed\n")
+        (folder / MARK).write_text("created by phimage demo; it may be removed\n")
     except OSError as error:
         raise SetupError(f"{folder} cannot be used: {error.strerror}; choose another with --data-dir") from None
 
 
 def fill(settings: Settings) -> None:
-    """Put the demonstration's catalogue, account and images into its data folder. Repeating it changes nothing."""
+    """Create the catalogue, account and images of the demonstration in its data folder. Idempotent."""
     claim(settings.data_folder)
     prepare(settings)
     catalog = open_catalog(settings)
@@ -59,7 +59,7 @@ def fill(settings: Settings) -> None:
             carry_out(change, plan(change.connection, change.parent, catalog_file.starter(), prune=False))
         with catalog.change(command_author("Demo")) as change:
             if ACCOUNTS.find(change.connection, ACCOUNT) is None:
-                _open_account(change, catalog)
+                _create_account(change, catalog)
                 IMAGES.add_all(change, _custom_images(int(change.author.time)))
         if demo_disk.can_publish():
             demo_disk.publish(settings, catalog, WITH_DISK)
@@ -67,7 +67,7 @@ def fill(settings: Settings) -> None:
         catalog.database.close()
 
 
-def _open_account(change: Change, catalog: Catalog) -> None:
+def _create_account(change: Change, catalog: Catalog) -> None:
     created = int(change.author.time)
     ACCOUNTS.put(change, Account(ACCOUNT, False, "Demonstration", "someone@example.com", (), (), created))
     user = add_user(change, ACCOUNT, "main", "someone@example.com", main=True)
@@ -111,7 +111,7 @@ def _custom(id: str, project: ProjectId, name: str, os_type: str, os_name: str, 
 
 
 def client(endpoint: str) -> Client:
-    """A client with the demonstration's key."""
+    """A client with the key of the demonstration."""
     return Client(endpoint, PUBLIC_KEY, PRIVATE_KEY)
 
 
@@ -123,7 +123,7 @@ def curl(endpoint: str) -> str:
 
 
 def download(endpoint: str) -> str:
-    """Command lines that download the one disk that is here and verify it. They work for a day."""
+    """Command lines that download and verify the disk of the demonstration. They are valid for a day."""
     if not demo_disk.can_publish():
         return "Publishing disks needs qemu-img; on Debian: apt-get install qemu-utils"
     try:
@@ -137,7 +137,7 @@ curl -fs '{found["Sha256Url"]}' | sha256sum -c"""
 
 
 def python(endpoint: str) -> str:
-    """A program that lists images with the official SDK."""
+    """A Python program that lists images with the official SDK."""
     return f"""\
 # pip install ucloud-sdk-python3
 from ucloud.client import Client
@@ -154,7 +154,7 @@ for image in client.uphost().describe_phost_image({{"Zone": "{ZONE}"}})["ImageSe
 
 
 def terraform(endpoint: str) -> str:
-    """A configuration that reads images. The provider never asks for a second page, so the path makes the first one long."""
+    """A Terraform configuration that reads images. Its provider reads only one page, so the path sets a large default limit."""
     return f"""\
 terraform {{
   required_providers {{

@@ -1,4 +1,4 @@
-"""The demonstration's one disk: made here, published as every other disk is, and it boots far enough to say what it is."""
+"""The disk of the demonstration: generated, published like any other disk, and bootable up to a message on the screen."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import time
 import structlog
 from msgspec.structs import replace
 
-from phimage.bootstrap import command_author, configure_log, open_pipeline
+from phimage.application import open_pipeline
 from phimage.catalog import jobs
 from phimage.catalog.image_bytes import IMAGE_BYTES, expect_image_bytes
 from phimage.catalog.images import IMAGES
@@ -21,9 +21,11 @@ from phimage.chunks import uploads
 from phimage.chunks.factory import open_store
 from phimage.errors import SetupError
 from phimage.formats import qemu
+from phimage.installation import command_author
 from phimage.model.ids import ImageId, new_job_id
 from phimage.model.image import Image, State
 from phimage.model.job import Job, Origin, new_job
+from phimage.processes.runtime import configure_log
 from phimage.publishing.worker import Worker
 from phimage.settings import Settings
 
@@ -31,18 +33,18 @@ SIZE = 8 << 20
 MESSAGE = b"This is the demonstration disk of phimage. It works, and there is nothing else on it.\r\n"
 
 _SECTOR = 512
-_START = 1 << 20  # of its one partition
-_PRINT = bytes.fromhex(  # 16 bits, as the BIOS starts it at 0x7c00: print the message that follows, then halt
-    "fa 31c0 8ed8"  # no interrupts, and data is where the code is
-    "be197c"  # the message
-    "ac 08c0 7409"  # a letter; the last one is 0
-    "b40e bb0700 cd10 ebf2"  # the BIOS prints it, and again
-    "f4 ebfd"  # halt for good
+_START = 1 << 20  # offset of its only partition
+_PRINT = bytes.fromhex(  # 16-bit code that the BIOS starts at 0x7c00: prints the message that follows, then halts
+    "fa 31c0 8ed8"  # disable interrupts; the data segment is the code segment
+    "be197c"  # address of the message
+    "ac 08c0 7409"  # the next character; 0 is the end
+    "b40e bb0700 cd10 ebf2"  # print it with the BIOS, and repeat
+    "f4 ebfd"  # halt
 )
 
 
 def make_disk() -> bytes:
-    """A raw disk with a boot sector, one active partition, and a little to read on it."""
+    """A raw disk with a boot sector, and one active partition with some text."""
     table = struct.pack(
         "<B3sB3sII", 0x80, b"\xfe\xff\xff", 0x83, b"\xfe\xff\xff", _START // _SECTOR, (SIZE - _START) // _SECTOR
     )
@@ -52,7 +54,7 @@ def make_disk() -> bytes:
 
 
 def can_publish() -> bool:
-    """Whether this machine has what publishing needs."""
+    """Whether this machine has qemu-img, which publishing needs."""
     try:
         qemu.program()
     except SetupError:
@@ -61,14 +63,14 @@ def can_publish() -> bool:
 
 
 def publish(settings: Settings, catalog: Catalog, id: ImageId) -> None:
-    """Give an image of the catalogue the demonstration disk. Nothing happens if its bytes are here already.
+    """Publish the demonstration disk for an image of the catalogue, unless the image has its bytes.
 
-    What fails leaves the image Unavailable, with the reason, and is tried again the next time.
+    After a failure the image is Unavailable, with the reason; the next call tries again.
     """
     disk = make_disk()
     with catalog.change(command_author("PublishPHostImage")) as change:
-        image, content = IMAGES.find(change.connection, id), IMAGE_BYTES.find(change.connection, id)
-        if image is None or (content is not None and content.stored):
+        image, image_bytes = IMAGES.find(change.connection, id), IMAGE_BYTES.find(change.connection, id)
+        if image is None or (image_bytes is not None and image_bytes.stored):
             return
         job = _job(image, disk)
         IMAGES.put(change, replace(image, state=State.MAKING))

@@ -1,4 +1,4 @@
-"""A drill: a backup is restored to a temporary place, a server lists its images and sends one, and all of it is removed."""
+"""A restore drill: restores a backup to a temporary place, lists and downloads images from a server there, and removes all."""
 
 from __future__ import annotations
 
@@ -16,17 +16,15 @@ import urllib3
 from msgspec import Struct
 
 from phimage.backup.create import Progress
-from phimage.backup.errors import BackupFailed
-from phimage.backup.place import Place
-from phimage.backup.record import Record
+from phimage.backup.place import BackupPlace
+from phimage.backup.record import BackupFailed, BackupRecord
 from phimage.backup.restore import restore
-from phimage.bootstrap import open_catalog, recover_operator_key
 from phimage.catalog.image_bytes import IMAGE_BYTES
 from phimage.chunks.factory import open_store
-from phimage.chunks.layout import ManifestDigest
 from phimage.chunks.read import open_disk
 from phimage.client import Client
 from phimage.errors import SetupError
+from phimage.installation import open_catalog, recover_operator_key
 from phimage.model.image_bytes import ImageBytes
 from phimage.settings import Settings, as_variables
 
@@ -36,14 +34,14 @@ _LISTENING = "listening on "
 
 
 class Step(Struct, frozen=True):
-    """Something that the drill did, and how long it took."""
+    """A completed step of the drill, and its duration."""
 
     what: str
     seconds: float
 
 
 class Drilled(Struct, frozen=True):
-    """What the drill did, and what was not as it should be."""
+    """The result of `drill`. `findings` are the defects of the restored installation."""
 
     backup: str
     steps: tuple[Step, ...]
@@ -51,15 +49,15 @@ class Drilled(Struct, frozen=True):
 
 
 def drill(
-    place: Place,
-    record: Record,
+    place: BackupPlace,
+    record: BackupRecord,
     key: bytes,
     scratch: Path | None,
     *,
     progress: Progress = lambda phase, done, total: None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Drilled:
-    """Restore a backup to a new folder below `scratch`, use it, and remove it. Raises what `restore` raises."""
+    """Restore a backup to a new folder below `scratch`, use it, and remove it. Raises like `restore`."""
     steps: list[Step] = []
 
     @contextmanager
@@ -70,7 +68,7 @@ def drill(
     try:
         folder = TemporaryDirectory(prefix="phimage-drill-", dir=scratch)
     except OSError as error:
-        raise SetupError(f"no temporary folder can be made: {error.strerror}; name one with --scratch") from None
+        raise SetupError(f"cannot create a temporary folder: {error.strerror}; name a folder with --scratch") from None
     with timed() as removed:
         with folder as name:
             settings = Settings(data_dir=str(Path(name) / "data"), port=0, publishers=0, require_zone=False)
@@ -103,10 +101,10 @@ def _served(settings: Settings) -> Iterator[Client]:
     ) as server:
         assert server.stdout is not None
         try:
-            said = next((line for line in server.stdout if line.startswith(_LISTENING)), None)
-            if said is None:
-                raise BackupFailed("the server of the restored installation ended before it answered")
-            with Client(said.removeprefix(_LISTENING).strip(), key.public, key.private) as client:
+            line = next((line for line in server.stdout if line.startswith(_LISTENING)), None)
+            if line is None:
+                raise BackupFailed("the server of the restored installation ended before it answered: see its error above")
+            with Client(line.removeprefix(_LISTENING).strip(), key.public, key.private) as client:
                 yield client
         finally:
             server.terminate()
@@ -117,44 +115,44 @@ def _served(settings: Settings) -> Iterator[Client]:
 
 
 def _listed(client: Client) -> str:
-    """Ask for the list of every region."""
+    """List the images of all regions."""
     regions = {region["Region"] for region in client.call("GetRegion").fields["Regions"]}
-    answers = [client.call("DescribePHostImage", Region=region, Limit=1) for region in sorted(regions)]
-    return f"listed {sum(answer.fields['TotalCount'] for answer in answers)} images in {len(answers)} regions"
+    responses = [client.call("DescribePHostImage", Region=region, Limit=1) for region in sorted(regions)]
+    return f"listed {sum(response.fields['TotalCount'] for response in responses)} images in {len(responses)} regions"
 
 
 def _downloaded(client: Client, settings: Settings, findings: list[str]) -> str:
-    """Read an image and compare its digest: a base image over HTTP; one of a project from the store, where no base image is."""
-    content = _smallest_image(settings)
-    if content is None:
+    """Download a base image and compare its digest. Without base images, read a custom image from the store instead."""
+    smallest = _smallest_image(settings)
+    if smallest is None:
         return "no image has bytes to download"
-    if content.project:
-        pieces = open_disk(open_store(settings.store_place), ManifestDigest(content.manifest)).chunks()
+    if smallest.project:
+        pieces = open_disk(open_store(settings.store_place), smallest.manifest).chunks()
     else:
-        pieces = _pieces(client.call("GetPHostImageDownloadUrl", ImageId=content.image).fields["RawUrl"])
+        pieces = _pieces(client.call("GetPHostImageDownloadUrl", ImageId=smallest.image).fields["RawUrl"])
     whole, size = sha256(), 0
     for piece in pieces:
         whole.update(piece)
         size += len(piece)
-    if whole.hexdigest() != content.sha256:
-        findings.append(f"{content.image}: {size} bytes with the SHA-256 {whole.hexdigest()}, not {content.sha256}")
-    verb = "read" if content.project else "downloaded"
-    return f"{verb} {content.image}, {size} bytes, and compared its SHA-256"
+    if whole.hexdigest() != smallest.sha256:
+        findings.append(f"{smallest.image}: {size} bytes with the SHA-256 {whole.hexdigest()}, not {smallest.sha256}")
+    verb = "read" if smallest.project else "downloaded"
+    return f"{verb} {smallest.image}, {size} bytes, and compared its SHA-256"
 
 
 def _pieces(url: str) -> Iterator[bytes]:
-    with urllib3.request("GET", url, preload_content=False, retries=False, timeout=60) as answer:
-        if answer.status != 200:
-            raise BackupFailed(f"the server of the restored installation answered a download with HTTP {answer.status}")
-        yield from answer.stream(_PIECE)
+    with urllib3.request("GET", url, preload_content=False, retries=False, timeout=60) as response:
+        if response.status != 200:
+            raise BackupFailed(f"the server of the restored installation answered a download with HTTP {response.status}")
+        yield from response.stream(_PIECE)
 
 
 def _smallest_image(settings: Settings) -> ImageBytes | None:
-    """The smallest base image that has bytes; of a project when no base image has any."""
+    """The smallest base image that has bytes, or else the smallest custom image."""
     catalog = open_catalog(settings)
     try:
         with catalog.database.read() as connection:
-            stored = (content for content in IMAGE_BYTES.live(connection) if content.stored)
-            return min(stored, key=lambda content: (content.project != "", content.size, content.image), default=None)
+            stored = (record for record in IMAGE_BYTES.live(connection) if record.stored)
+            return min(stored, key=lambda record: (record.project != "", record.size, record.image), default=None)
     finally:
         catalog.database.close()

@@ -1,7 +1,7 @@
-"""Every error that phimage raises on purpose, each registered once.
+"""All errors that phimage raises deliberately.
 
     PhimageError
-    ├── RequestError            the request cannot be answered; told to the caller at HTTP 200
+    ├── RequestError            a request that cannot be answered; the caller gets it at HTTP 200
     │   ├── ServiceUnavailable      150
     │   ├── RateLimited             153
     │   ├── MissingAction           160
@@ -18,14 +18,14 @@
     │   ├── ZoneRefused             293
     │   ├── AddressRefused          294
     │   └── NotPermitted            299
-    ├── SetupError                  the installation or its settings are wrong; told to the operator
+    ├── SetupError                  the installation or its settings are wrong; the operator gets it
     └── ClientError                 a command of the CLI failed
-        ├── Unreachable                 no answer from the server, the database or the store
-        ├── Locked                      another process holds what is needed
+        ├── Unreachable                 the server, the database or the store does not answer
+        ├── Locked                      another process holds a lock
         └── Refused                     the server answered with a RetCode
 
-`Message` has the wording that real clients have seen (wire-protocol 3.2) and nothing else, because programs
-compare it; what helps a person goes to `detail`, which the answer carries beside it.
+`Message` has exactly the wording that clients know (wire-protocol 3.2), because programs compare it. `detail` is for people;
+the response carries it beside the message.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ from typing import Any, ClassVar
 
 
 class PhimageError(Exception):
-    """The root. `exit_code` is what the CLI exits with when nothing catches the error."""
+    """The root. `exit_code` is the exit code of a command that the error ends."""
 
     exit_code: ClassVar[int] = 1
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickled without calling the constructor, whose parameters are not the message."""
+        """Pickle without the constructor, whose parameters are not the message."""
         return _unpickled, (type(self), self.args, self.__dict__)
 
 
@@ -51,14 +51,14 @@ def _unpickled(kind: type[PhimageError], args: tuple[Any, ...], fields: dict[str
 
 
 class RequestError(PhimageError):
-    """A request that cannot be answered. RetCodes stay below 2000: clients repeat larger ones (wire-protocol 1.3)."""
+    """A request that cannot be answered. RetCodes are below 2000: clients retry larger ones (wire-protocol 1.3)."""
 
     ret_code: ClassVar[int]
     form: ClassVar[str]
     meaning: ClassVar[str]
 
     def __init__(self, subject: str = "", *, detail: str = "", fields: Mapping[str, object] | None = None) -> None:
-        """`subject` goes into the message; `fields` go beside it into the answer."""
+        """`subject` becomes part of the message; `fields` become fields of the response."""
         self.message = self.form.format(subject)
         self.detail = detail
         self.fields = dict(fields or {})
@@ -163,29 +163,29 @@ class ServiceUnavailable(RequestError):
 
 
 class SetupError(PhimageError):
-    """The installation, its settings or its files are wrong. The text says what to do."""
+    """The installation, its settings or its files are wrong. The text has a remedy."""
 
     exit_code = 78
 
 
 class ClientError(PhimageError):
-    """A command failed. The text says what to do."""
+    """A command failed. The text has a remedy."""
 
 
 class Unreachable(ClientError):
-    """No answer came from the server, the database or the store."""
+    """The server, the database or the store does not answer."""
 
     exit_code = 69
 
 
 class Locked(ClientError):
-    """Another process holds what the command needs; the same command may work later."""
+    """Another process holds a lock that the command needs; the same command may work later."""
 
     exit_code = 75
 
 
 class Refused(ClientError):
-    """The server answered with a RetCode other than 0."""
+    """The server refused a request: its RetCode is not 0."""
 
     def __init__(self, ret_code: int, message: str, detail: str, request_id: str, answer: dict[str, object]) -> None:
         self.ret_code = ret_code
@@ -197,10 +197,10 @@ class Refused(ClientError):
 
 
 class NotCached(Exception):
-    """Not an error: what was asked needs the database, and the asker said that it cannot wait.
+    """Not an error: a value is not cached, and the caller must not block.
 
-    Where there is `fetch`, await it and ask again: True says that the next try has what this one lacked. Otherwise ask again
-    where it can wait.
+    If there is a `fetch`, await it: True means that the value is cached now, so the caller can retry. Otherwise the caller
+    retries in a thread, where it may block.
     """
 
     def __init__(self, fetch: Callable[[], Awaitable[bool]] | None = None) -> None:
@@ -208,7 +208,7 @@ class NotCached(Exception):
 
 
 class LongPoll(Exception):
-    """Not an error: there is nothing to tell yet, and the caller is ready to wait for the next revision."""
+    """Not an error: the response has no news, and the request may wait for the next revision, up to `seconds`."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds

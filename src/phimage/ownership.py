@@ -1,7 +1,7 @@
-"""A store belongs to one installation, because garbage collection removes what its database does not refer to.
+"""The ownership of a store: it belongs to one installation, because garbage collection removes what its database does not need.
 
-A store carries the id of its installation (`chunks.owner`). A store without one, new or of an older phimage, is claimed when
-nothing speaks against it; a store of another installation is refused until `phimage store adopt` says otherwise.
+A store has the id of its installation (`chunks.owner`). A store without one, new or of an older phimage, is claimed if its
+contents fit the database. A store of another installation is refused until `phimage store adopt`.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable
 import structlog
 from msgspec import Struct
 
+from phimage.catalog.accounts import installation_id
 from phimage.catalog.engine import Database
-from phimage.catalog.image_bytes import live_manifests
-from phimage.catalog.installation import installation_id, known_manifests
+from phimage.catalog.image_bytes import known_manifests, live_manifests
 from phimage.chunks import owner
 from phimage.chunks.decorators import Operation, Result, StoreDecorator
 from phimage.chunks.errors import StoreFailure
@@ -30,12 +30,12 @@ _SHOWN = 8
 
 
 class Ownership(Struct, frozen=True):
-    """A database and a store beside each other."""
+    """The comparison of a database with a store."""
 
     id: InstallationId
     owners: tuple[InstallationId, ...]  # ids in the store
     live: int  # manifests that images need now
-    present: int  # manifests that images need or needed at any revision, and that are in the store
+    present: int  # manifests of images at any revision that the store has
     has_bytes: bool  # whether the store has any manifest or chunk
 
     @property
@@ -45,11 +45,11 @@ class Ownership(Struct, frozen=True):
 
     @property
     def claimable(self) -> bool:
-        """Whether a store without an id is this installation's by the look of it."""
+        """Whether a store without an id fits this installation."""
         return not self.owners and bool(self.present or not (self.live or self.has_bytes))
 
 
-def look(database: Database, store: Store) -> Ownership:
+def compare(database: Database, store: Store) -> Ownership:
     """Compare a database with a store. Lists the store's manifests. Raises SetupError before the first start."""
     id = _own_id(database)
     with database.read() as connection:
@@ -59,20 +59,20 @@ def look(database: Database, store: Store) -> Ownership:
 
 
 def require_owned(database: Database, store: Store) -> None:
-    """Return when the store belongs to the installation; claim a store without an id. Raises SetupError when it does not."""
+    """Claim a store without an id. Raises SetupError if the store does not belong to the installation."""
     if owner.owners(store) == [_own_id(database)]:
         return
-    found = look(database, store)
-    if found.ours:  # claimed in between, by another process of the installation
+    found = compare(database, store)
+    if found.ours:  # claimed meanwhile by another process of the installation
         return
     if not found.claimable:
         raise SetupError(_refusal(found, store.describe()))
     if not owner.claim(store, found.id):
-        raise SetupError(f"the store, {store.describe()}, is claimed by another installation at this moment: run this again")
+        raise SetupError(f"the store, {store.describe()}, is being claimed by another installation: run the same command again")
 
 
 def require_owned_unless_away(database: Database, store: Store) -> None:
-    """The same, but a store that does not answer is only logged: `owned` verifies it at its first call."""
+    """Like `require_owned`, but only logs a store that does not answer: `owned` verifies it at its first call."""
     try:
         require_owned(database, store)
     except StoreFailure as failure:
@@ -82,25 +82,25 @@ def require_owned_unless_away(database: Database, store: Store) -> None:
 
 
 def adopt(database: Database, store: Store) -> None:
-    """Make the store the installation's, whatever is in it."""
+    """Make the store the installation's, whatever it contains."""
     owner.adopt(store, _own_id(database))
 
 
 def refusal(database: Database, store: Store) -> str:
-    """Why the store is not the installation's; empty when it is, or can be claimed. Changes nothing."""
-    found = look(database, store)
+    """Why the store is not the installation's; empty if it is, or can be claimed. Changes nothing."""
+    found = compare(database, store)
     return "" if found.ours or found.claimable else _refusal(found, store.describe())
 
 
 def is_used(store: Store) -> bool:
-    """Whether a store has image bytes or the id of an installation, so that it cannot be the store of a new one."""
+    """Whether a store has image bytes or an owner, so that a new installation cannot use it."""
     return bool(owner.owners(store)) or owner.has_bytes(store)
 
 
 def owned(database: Database, store: Store) -> Store:
-    """A store whose first call verifies that it is the installation's: servers and publishers start while their store is away.
+    """Decorate a store to verify its owner at the first call, so that servers and publishers start while their store is away.
 
-    The refusal is a StoreFailure that may pass: an operator can adopt the store meanwhile.
+    The refusal is a passing StoreFailure: an operator can adopt the store meanwhile.
     """
     accepted = threading.Event()
 
@@ -120,12 +120,12 @@ def _own_id(database: Database) -> InstallationId:
     with database.read() as connection:
         id = installation_id(connection)
     if id is None:
-        raise SetupError("the database has no account yet: run `phimage serve` once")
+        raise SetupError("the database has no account yet: create one with `phimage serve`")
     return id
 
 
 def shown(ids: Iterable[InstallationId]) -> str:
-    """Ids as messages have them."""
+    """Abbreviated ids, for messages."""
     return ", ".join(id[:_SHOWN] for id in ids)
 
 
@@ -134,8 +134,8 @@ def _refusal(found: Ownership, place: str) -> str:
     adopt = "`phimage store adopt --yes` makes the store this installation's"
     if found.owners:
         belongs = f"belongs to installation {shown(found.owners)}, and this database is of {shown([found.id])}"
-        return f"the store, {place}, {belongs}: {check}, or put back the database that was lost; {adopt}"
+        return f"the store, {place}, {belongs}: {check}, or restore the lost database; {adopt}"
     if found.has_bytes:
         return f"the store, {place}, has image bytes that this database does not refer to: {check}; {adopt}"
     lost = f"the database refers to {found.live} manifests, and the store, {place}, has none"
-    return f"{lost}: {check}, or put back the store from a backup; {adopt}"
+    return f"{lost}: {check}, or restore the store from a backup; {adopt}"

@@ -1,4 +1,4 @@
-"""Settings of a server: a TOML file, then `PHIMAGE_*` variables, then flags; the later one wins."""
+"""The settings of an installation, from a TOML file, `PHIMAGE_*` variables and flags. Later sources override earlier ones."""
 
 from __future__ import annotations
 
@@ -25,20 +25,21 @@ RENAMED = {
     "reserve_mb": "min_free_mb",
     "work": "work_dir",
 }
-"""Names of settings before 0.1.0, each with its present name. They stop the start: a limit must not be ignored silently."""
+"""Former names of settings. Using one is an error, because a limit must not be ignored silently."""
 
 _PUBLIC_URL = re.compile(r"https?://[^/:?#@\s][^/?#@\s]*(/[^?#\s]*)?")
 
 
 class Settings(Struct, frozen=True, forbid_unknown_fields=True):
-    """What an installation can be told. Each is a key of the TOML file and, in capitals after PHIMAGE_, a variable."""
+    """The settings. Each is a key of the TOML file and, in capitals after PHIMAGE_, an environment variable."""
 
     data_dir: Annotated[str, Meta(description="folder of the master key and, by default, of the database")] = "phimage-data"
     database: Annotated[
         str, Meta(description="postgresql://user@host/name; empty means SQLite in the data folder, which needs nothing")
     ] = ""
     master_key: Annotated[
-        str, Meta(description="file of the key that seals private keys, mode 0600; empty means master.key in the data folder")
+        str,
+        Meta(description="file of the key that encrypts private keys, mode 0600; empty means master.key in the data folder"),
     ] = ""
     host: Annotated[str, Meta(description="address to listen on")] = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535, description="port to listen on; 0 takes any free one")] = 8080
@@ -91,11 +92,11 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
         Meta(
             ge=0,
             le=1 << 30,
-            description="MB for compressed disks kept as one file each, to be sent without being read again; 0 keeps none",
+            description="MB for compressed disks, each in one file that is sent without decoding; 0 caches none",
         ),
     ] = 10_240
     lease_seconds: Annotated[
-        float, Meta(ge=1, le=3600, description="seconds after which a silent publisher's job goes to another one")
+        float, Meta(ge=1, le=3600, description="seconds without a renewal after which another publisher claims a job")
     ] = 30.0
 
     rate: Annotated[float, Meta(ge=0, description="requests a second that a key may send; 0 means no limit")] = 0.0
@@ -109,10 +110,10 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     )
     shutdown_delay_seconds: Annotated[
         float,
-        Meta(ge=0, le=600, description="how long a stopping server goes on answering while /readyz says 503"),
+        Meta(ge=0, le=600, description="seconds for which a stopping server still answers, while /readyz answers 503"),
     ] = 0.0
     explain_signatures: Annotated[
-        bool, Meta(description="whether a wrong signature is answered with what was likely signed differently; for development")
+        bool, Meta(description="whether the answer to a wrong signature names the likely mistake; for development")
     ] = False
     explain_signatures_to_anyone: Annotated[
         bool, Meta(description="allows explain_signatures when listening beyond loopback")
@@ -125,7 +126,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def store_place(self) -> str:
-        """What `open_store` takes."""
+        """The address of the store, for `open_store`."""
         return self.store or str(self.data_folder / "store")
 
     @property
@@ -135,12 +136,12 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def packs_folder(self) -> Path:
-        """The folder of packs: of this machine, whatever the store is."""
+        """The folder of the zstd cache, which is always local."""
         return self.data_folder / "packs"
 
     @property
     def restore_marker(self) -> Path:
-        """A file that is in the data folder while a backup is restored into it: no server starts on half of an installation."""
+        """A file that exists while a backup is restored into the data folder: no server starts meanwhile."""
         return self.data_folder / "restoring.json"
 
     @property
@@ -150,25 +151,22 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def read_settings(file: Path | None, environment: Mapping[str, str], flags: Mapping[str, Any]) -> Settings:
-    """The settings. Raises SetupError that names the file or the variable, and what was expected.
-
-    Flags that are None were not given.
-    """
-    found: dict[str, Any] = {}
+    """The settings. Raises SetupError with the file or variable and the expected value. Flags that are None do not count."""
+    values: dict[str, Any] = {}
     if file is not None:
-        found.update(_from_file(file))
+        values.update(_from_file(file))
     for old, new in RENAMED.items():
         if f"PHIMAGE_{old.upper()}" in environment:
-            raise SetupError(f"PHIMAGE_{old.upper()} is called PHIMAGE_{new.upper()} now")
+            raise SetupError(f"PHIMAGE_{old.upper()} was renamed: use PHIMAGE_{new.upper()}")
     for field in msgspec.structs.fields(Settings):
         name = f"PHIMAGE_{field.name.upper()}"
         if name in environment:
             text = environment[name]
             many = isinstance(field.default, tuple)
             value: Any = tuple(part.strip() for part in text.split(",") if part.strip()) if many else text
-            found[field.name] = _checked(field.name, value, name)
-    found.update({name: value for name, value in flags.items() if value is not None})
-    settings = msgspec.convert(found, Settings)
+            values[field.name] = _checked(field.name, value, name)
+    values.update({name: value for name, value in flags.items() if value is not None})
+    settings = msgspec.convert(values, Settings)
     for name in ("trusted_proxies", "metrics_networks"):
         for network in getattr(settings, name):
             try:
@@ -179,15 +177,15 @@ def read_settings(file: Path | None, environment: Mapping[str, str], flags: Mapp
         raise SetupError(f"public_url: {settings.public_url!r} is not an address; expected http://host:port or https://host")
     if settings.explain_signatures and not (settings.explain_signatures_to_anyone or _is_loopback(settings.host)):
         raise SetupError(
-            f"explain_signatures helps who guesses signatures, and {settings.host} can be reached from elsewhere: "
+            f"explain_signatures helps attackers to guess signatures, and other machines can reach {settings.host}: "
             "listen on 127.0.0.1, or allow it with --explain-signatures-to-anyone"
         )
     return settings
 
 
 def as_variables(settings: Settings) -> dict[str, str]:
-    """The settings as the variables that give them, for a process that is to have the same ones."""
-    found = {}
+    """The settings as environment variables, for a child process with the same settings."""
+    variables = {}
     for name in Settings.__struct_fields__:
         value = getattr(settings, name)
         text = (
@@ -197,8 +195,8 @@ def as_variables(settings: Settings) -> dict[str, str]:
             if isinstance(value, bool)
             else str(value)
         )
-        found[f"PHIMAGE_{name.upper()}"] = text
-    return found
+        variables[f"PHIMAGE_{name.upper()}"] = text
+    return variables
 
 
 def _is_loopback(host: str) -> bool:
@@ -210,18 +208,18 @@ def _is_loopback(host: str) -> bool:
 
 def _from_file(file: Path) -> dict[str, Any]:
     try:
-        found = tomllib.loads(file.read_text("utf-8"))
+        values = tomllib.loads(file.read_text("utf-8"))
     except OSError as error:
         raise SetupError(f"{file} cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SetupError(f"{file} is not TOML: {error}") from None
     known = {field.name for field in msgspec.structs.fields(Settings)}
-    unknown = sorted(set(found) - known)
+    unknown = sorted(set(values) - known)
     if unknown and unknown[0] in RENAMED:
-        raise SetupError(f"{file}: the setting {unknown[0]} is called {RENAMED[unknown[0]]} now")
+        raise SetupError(f"{file}: the setting {unknown[0]} was renamed: use {RENAMED[unknown[0]]}")
     if unknown:
         raise SetupError(f"{file}: unknown setting {unknown[0]!r}; expected one of {', '.join(sorted(known))}")
-    return {name: _checked(name, value, f"{file}: {name}") for name, value in found.items()}
+    return {name: _checked(name, value, f"{file}: {name}") for name, value in values.items()}
 
 
 def _checked(name: str, value: Any, where: str) -> Any:

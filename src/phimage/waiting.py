@@ -1,4 +1,4 @@
-"""How long a command waits for a database or a store that is away or locked: it says what it waits for, then gives up."""
+"""The patience of commands: retries while a database or store is away or locked, with notices, up to a limit."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ Result = TypeVar("Result")
 NOTICE_SECONDS = 2.0
 LIMIT_SECONDS = 30.0
 REPEAT_SECONDS = 10.0
-"""How often a wait is announced again."""
+"""Seconds between two notices of one wait."""
 LOOK_SECONDS = 0.25
-"""How often attempts that do not return are looked at."""
+"""Seconds between two checks of attempts that do not return."""
 FIRST_PAUSE = 0.1
 MAX_PAUSE = 1.0
 
 
 class NotNow(Exception):
-    """Not an error: an attempt failed in a way that may pass. `locked`: another process holds what it needs."""
+    """Not an error: a failure that may pass. `locked`: another process holds the lock."""
 
     def __init__(self, reason: str, *, locked: bool = False) -> None:
         self.reason = reason
@@ -33,7 +33,7 @@ class NotNow(Exception):
 
 
 class Patience:
-    """Repeats attempts until a limit and announces the wait. Safe to use from several threads."""
+    """Retries attempts with backoff until a limit, and announces the wait. Safe to use from several threads."""
 
     def __init__(
         self,
@@ -54,17 +54,17 @@ class Patience:
         self._watching = False
 
     def persist(self, what: str, attempt: Callable[[], Result]) -> Result:
-        """The result of an attempt that may raise NotNow, in which case it is repeated.
+        """The result of an attempt, which is retried while it raises NotNow.
 
-        Raises Locked or Unreachable, with a remedy, when the limit has passed since the first attempt.
+        Raises Locked or Unreachable, with a remedy, once the limit has passed since the first attempt.
         """
         begun, pause = self._clock(), FIRST_PAUSE
         while True:
             try:
                 with self._watched(what, begun):
                     return attempt()
-            except NotNow as found:
-                failure = found
+            except NotNow as error:
+                failure = error
             waited = self._clock() - begun
             if waited >= self.limit:
                 raise self.given_up(what, failure) from failure
@@ -73,7 +73,7 @@ class Patience:
             pause = min(2 * pause, MAX_PAUSE)
 
     def announce(self, what: str, reason: str, waited: float) -> None:
-        """Say what is waited for, if that took long enough to be worth a line and the last line is some time ago."""
+        """Announce a wait that is long enough, unless the last notice is recent."""
         with self._lock:
             now = self._clock()
             if waited < self.notice or now - self._announced_at < REPEAT_SECONDS:
@@ -85,12 +85,16 @@ class Patience:
         """The error to raise at the limit."""
         text = f"gave up waiting for {what} after {self.limit:g} s: {failure.reason}"
         if failure.locked:
-            return Locked(f"{text}; wait for the other process or end it, then run the same again (--wait gives it longer)")
-        return Unreachable(f"{text}; see that it runs and can be reached, then run the same again (--wait gives it longer)")
+            return Locked(
+                f"{text}; wait for the other process or end it, then run the same command again (--wait sets the limit)"
+            )
+        return Unreachable(
+            f"{text}; check that it runs and can be reached, then run the same command again (--wait sets the limit)"
+        )
 
     @contextmanager
     def _watched(self, what: str, begun: float) -> Iterator[None]:
-        """Announce an attempt that does not return. One thread watches all: most attempts cost less than starting a thread."""
+        """Announce an attempt that does not return. One thread watches all attempts: most are shorter than a thread's start."""
         attempt = (what, begun)
         with self._lock:
             self._under_way.append(attempt)

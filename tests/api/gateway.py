@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
-from phimage.bootstrap import build_app
+from phimage.application import build_app
 from phimage.catalog.views import View
 from phimage.gateway.app import App
 from phimage.gateway.freshness import STALE_SECONDS

@@ -14,12 +14,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from phimage.bootstrap import open_catalog, open_pipeline, recover_operator_key
+from phimage.application import open_pipeline
 from phimage.catalog import jobs
 from phimage.catalog.image_bytes import IMAGE_BYTES
 from phimage.catalog.views import Catalog
 from phimage.chunks.factory import open_store
 from phimage.chunks.store import Store
+from phimage.installation import open_catalog, recover_operator_key
 from phimage.model.ids import ImageId
 from phimage.model.image_bytes import ImageBytes
 from phimage.model.job import Job

@@ -17,12 +17,12 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from phimage.bootstrap import command_author, open_catalog, prepare
 from phimage.catalog.accounts import ACCOUNTS, MEMBERSHIPS, PROJECTS, NewKey, add_user, put_key
 from phimage.catalog.images import IMAGES
 from phimage.catalog.key_encryption import KeyEncryption
 from phimage.catalog.places import CLUSTERS, MACHINE_TYPES, OFFERS, REGIONS, ZONES
 from phimage.catalog.revisions import Change
+from phimage.installation import command_author, open_catalog, prepare
 from phimage.model.account import PrivateKey, Role, User
 from phimage.model.ids import MachineTypeId, PublicKey
 from phimage.model.image import Image, State

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from phimage.backup.create import create
-from phimage.backup.place import Place
+from phimage.backup.place import BackupPlace
 from phimage.backup.restore import restore
-from phimage.bootstrap import open_catalog
-from phimage.catalog.copy import digests
 from phimage.catalog.key_encryption import read_master_key
 from phimage.chunks.factory import open_store
 from phimage.chunks.memory import MemoryStore
+from phimage.installation import open_catalog
+from phimage.maintenance.copy import digests
 from phimage.settings import Settings
 from tests.api import small
 from tests.api.gateway import running
@@ -87,7 +87,7 @@ def test_a_restore_to_the_other_kind_of_database_answers_every_query_the_same(
 ) -> None:
     with small_site.copy(tmp_path / "source") as source:
         settings = source.settings()
-        catalog, store, place = open_catalog(settings), open_store(settings.store_place), Place(MemoryStore())
+        catalog, store, place = open_catalog(settings), open_store(settings.store_place), BackupPlace(MemoryStore())
         shop = Shop(catalog, store, tmp_path / "work")
         shop.begin(disk(tmp_path))
         assert shop.work_once().error == ""

@@ -9,9 +9,9 @@ from urllib.parse import parse_qsl, urlencode
 import pytest
 from msgspec.structs import replace
 
-from phimage.bootstrap import command_author
 from phimage.catalog.images import IMAGES
 from phimage.delivery.ticket import make_ticket
+from phimage.installation import command_author
 from phimage.model.ids import ImageId, ProjectId, PublicKey
 from phimage.model.image import State
 from tests.api import small

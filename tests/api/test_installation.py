@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from phimage.bootstrap import open_catalog, open_existing, prepare, recover_operator_key, run_publisher
+from phimage.application import run_publisher
 from phimage.catalog import schema
 from phimage.catalog.engine import database_url, open_database
 from phimage.catalog.key_encryption import make_master_key
 from phimage.chunks.factory import open_store
 from phimage.cli import phimage
 from phimage.errors import SetupError
+from phimage.installation import open_catalog, open_existing, prepare, recover_operator_key
 from phimage.settings import Settings
 from tests.api.publishing import Shop, disk
 from tests.sites import NewSite, Site
@@ -48,7 +49,7 @@ def test_a_start_that_was_cut_off_after_the_master_key_is_gone_on_with(site: Sit
     settings.data_folder.mkdir()
     database = open_database(database_url(settings.database, settings.data_folder))
     try:
-        schema.make_or_check(database)
+        schema.create_or_check(database)
     finally:
         database.close()
     make_master_key(settings.master_key_file, os.urandom)
@@ -73,12 +74,10 @@ def test_a_lost_database_is_never_a_first_start(site: Site) -> None:
     site.lose_database()
     settings = site.settings()
 
-    with pytest.raises(
-        SetupError, match=r"there is a master key, .*, but .* is empty, so this is no first start: put the data"
-    ):
+    with pytest.raises(SetupError, match=r"the master key .* exists, but .* is empty: restore the data"):
         prepare(settings)
     settings.master_key_file.unlink()
-    with pytest.raises(SetupError, match=r"the store, .*, is in use, but .* is empty, so this is no first start: put the"):
+    with pytest.raises(SetupError, match=r"the store, .*, is in use, but .* is empty: restore the"):
         prepare(settings)
 
     assert not (settings.data_folder / "catalog.sqlite").exists()
@@ -132,7 +131,7 @@ def test_a_check_of_the_database_finds_what_the_store_lacks(shop: Shop, tmp_path
 
     assert result.exit_code == 1
     assert re.search(
-        rf"^store +content +{image}: manifest .*: chunks of 1 places on the disk",
+        rf"^store +image_bytes +{image}: manifest .*: chunks of 1 places on the disk",
         result.output,
         re.MULTILINE,
     )

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from phimage import care
 from phimage.actions.restore import hold
 from phimage.actions.service import Service
-from phimage.bootstrap import command_author
 from phimage.catalog.accounts import PROJECTS
 from phimage.catalog.places import ZONES
 from phimage.chunks.folder import FolderStore
 from phimage.chunks.gc import GcReport, collect_garbage
 from phimage.chunks.layout import MIN_GRACE_SECONDS, ManifestDigest
 from phimage.chunks.read import open_disk
+from phimage.installation import command_author
+from phimage.maintenance import gc
 from tests.api import small
 from tests.api.gateway import Reply
 from tests.api.publishing import NORTH_A, Shop, disk
@@ -76,7 +76,7 @@ def prune(shop: Shop, text: str, **more: object) -> Reply:
 def stored_bytes(shop: Shop, image: str) -> bytes:
     content = shop.content(image)
     assert content is not None
-    return b"".join(open_disk(shop.store, ManifestDigest(content.manifest)).chunks())
+    return b"".join(open_disk(shop.store, content.manifest).chunks())
 
 
 def make_old(folder: Path) -> None:
@@ -88,7 +88,9 @@ def make_old(folder: Path) -> None:
 def later_sweep(shop: Shop) -> GcReport:
     """What a collection removes when everything is out of its grace."""
     now = time.time() + 30 * DAY
-    return collect_garbage(shop.store, lambda: care.live(shop.catalog), now=now, grace_seconds=DAY, sleep=lambda seconds: None)
+    return collect_garbage(
+        shop.store, lambda: gc.manifests_in_use(shop.catalog), now=now, grace_seconds=DAY, sleep=lambda seconds: None
+    )
 
 
 # pruning
@@ -251,7 +253,7 @@ def test_a_collection_beside_a_restore_never_takes_its_bytes(shop: Shop, tmp_pat
 
     def live() -> list[ManifestDigest]:
         next(answers)()
-        return care.live(shop.catalog)
+        return gc.manifests_in_use(shop.catalog)
 
     now = time.time() + 30 * DAY
     report = collect_garbage(shop.store, live, now=now, grace_seconds=DAY)

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from phimage import care
-from phimage.bootstrap import command_author
 from phimage.catalog.image_bytes import withdraw_image_bytes
 from phimage.catalog.images import IMAGES
 from phimage.chunks.gc import collect_garbage
 from phimage.delivery.packs import Packs
+from phimage.installation import command_author
+from phimage.maintenance import gc
 from phimage.model.ids import ImageId
 from tests.api import small
 from tests.api.publishing import Shop, disk
@@ -39,7 +39,7 @@ def sweep(shop: Shop, folder: Path, now: float) -> int:
     """How many chunks `store gc` removes at a time."""
     packs = Packs(shop.store, folder / "packs", 0)
     author = command_author("CollectStore")
-    swept = care.sweep(shop.catalog, shop.store, packs, folder, author, grace_seconds=DAY, now=lambda: now)
+    swept = gc.collect_garbage(shop.catalog, shop.store, packs, folder, author, grace_seconds=DAY, now=lambda: now)
     return swept.store.removed_chunks
 
 
@@ -76,7 +76,7 @@ def test_a_download_that_outlasts_the_grace_is_cut_and_never_has_wrong_bytes(for
 
     def take_away() -> None:
         withdraw(shop, image)
-        live, now = lambda: care.live(shop.catalog), LATER + 2 * DAY
+        live, now = lambda: gc.manifests_in_use(shop.catalog), LATER + 2 * DAY
         found = collect_garbage(shop.store, live, now=now, grace_seconds=DAY, sleep=lambda seconds: None)  # S3 settles for long
         removed.append(found.removed_chunks)
 

@@ -87,7 +87,7 @@ def test_the_explanation_says_that_its_first_bytes_are_not_whole(shop: Shop) -> 
 
     told = shop.well("ExplainPHostImage", {**NORTH_A, "ImageId": image}, shop.operator)
     assert told["Listed"]
-    assert "its first bytes are not whole: only an operator's list has it" in told["Notes"]
+    assert "it has no bytes yet: only an operator's list contains it" in told["Notes"]
 
 
 def test_a_newer_version_is_not_told_before_its_first_bytes_are_whole(shop: Shop, tmp_path: Path) -> None:

@@ -6,14 +6,14 @@ import tempfile
 from pathlib import Path
 
 from phimage import catalog_file
-from phimage.client import Client, Given
+from phimage.client import Client, ParamValue
 from phimage.sources.source import open_source
 from phimage.upload_client import upload
 from tests.e2e.process import wait_until
 from tests.publishing.shop import disk, sha256_of
 
 PLACE = {"Region": "cn-bj2", "Zone": "cn-bj2-02"}
-ABOUT: dict[str, Given] = {
+ABOUT: dict[str, ParamValue] = {
     "Name": "Sample",
     "OsType": "Debian",
     "OsName": "Debian 12 64bit",
@@ -31,7 +31,7 @@ _WITHDRAWN = """
 """
 PUBLISH_SECONDS = 60
 
-Params = dict[str, Given]
+Params = dict[str, ParamValue]
 
 
 def samples(operator: Client) -> dict[str, Params]:

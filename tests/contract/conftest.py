@@ -14,7 +14,7 @@ from phimage.catalog.views import Catalog
 
 
 class Statements:
-    """What a catalogue asks its database: each connection that is taken, the SQL that goes through SQLAlchemy, and inquiries of
+    """What a catalogue asks its database: each connection that is taken, the SQL that goes through SQLAlchemy, and lookups of
     the event loop."""
 
     def __init__(self, catalog: Catalog) -> None:
@@ -26,7 +26,7 @@ class Statements:
     def counted(self) -> Iterator[list[str]]:
         """What is asked inside the block."""
         self.sent.clear()
-        before = self._database.calls["inquiry"].count
+        before = self._database.calls["lookup"].count
         event.listen(self._engine, "checkout", self._note_connection)
         event.listen(self._engine, "before_cursor_execute", self._note)
         try:
@@ -34,7 +34,7 @@ class Statements:
         finally:
             event.remove(self._engine, "before_cursor_execute", self._note)
             event.remove(self._engine, "checkout", self._note_connection)
-            self.sent += ["an inquiry"] * (self._database.calls["inquiry"].count - before)
+            self.sent += ["a lookup"] * (self._database.calls["lookup"].count - before)
 
     def _note_connection(self, connection: Any, entry: Any, proxy: Any) -> None:
         self.sent.append("a connection")
@@ -44,9 +44,9 @@ class Statements:
 
 
 @pytest.fixture
-def nothing_near(monkeypatch: pytest.MonkeyPatch) -> None:
+def nothing_local(monkeypatch: pytest.MonkeyPatch) -> None:
     """A view that may not wait has only what is remembered, on a file as well: how these tests see what is."""
-    monkeypatch.setattr(Database, "is_near", False)
+    monkeypatch.setattr(Database, "is_local", False)
 
 
 @pytest.fixture

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from phimage.catalog import jobs
-from phimage.catalog.accounts import ACCOUNTS, KEYS, MEMBERSHIPS, PROJECTS, USERS, put_key
+from phimage.catalog.accounts import ACCOUNTS, KEYS, MEMBERSHIPS, PROJECTS, USERS, exchange_rates, put_key
 from phimage.catalog.accounts import NewKey as KeyPair
 from phimage.catalog.images import IMAGES
 from phimage.catalog.places import CLUSTERS, MACHINE_TYPES, OFFERS, REGIONS, ZONES
-from phimage.catalog.rates import exchange
 from phimage.catalog.views import Catalog
 from phimage.model.account import PrivateKey
 from phimage.model.ids import ImageId, JobId, PublicKey
 from phimage.model.job import Job, JobState, Origin
-from phimage.model.machine import Gpu
+from phimage.model.topology import Gpu
 from tests.examples import (
     account,
     author,
@@ -60,7 +59,7 @@ def fill(catalog: Catalog) -> None:
         REGIONS.put(change, region(number=8))  # twice in one revision
     with catalog.database.write() as connection:
         jobs.add(connection, _job())
-    exchange(catalog.database, "process", {PublicKey("key-main"): 3}, 1_700_000_000.0)
+    exchange_rates(catalog.database, "process", {PublicKey("key-main"): 3}, 1_700_000_000.0)
 
 
 def _job() -> Job:

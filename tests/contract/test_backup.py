@@ -12,20 +12,14 @@ import pytest
 from msgspec.structs import replace
 from sqlalchemy import text
 
-from phimage import care
-from phimage.backup.create import create
+from phimage.backup.create import HOLD_SECONDS, HeldRevision, create
 from phimage.backup.database_file import write_database_file
-from phimage.backup.errors import BackupFailed
-from phimage.backup.held import HOLD_SECONDS, HeldRevision
-from phimage.backup.place import GRACE_SECONDS, MARK, Place
-from phimage.backup.prune import prune
-from phimage.backup.record import object_name
+from phimage.backup.place import GRACE_SECONDS, MARK, BackupPlace, prune
+from phimage.backup.record import BackupFailed, object_name
 from phimage.backup.restore import restore
 from phimage.backup.verify import verify
-from phimage.bootstrap import open_catalog, open_operator_account, prepare
-from phimage.catalog import backups, holds, schema
+from phimage.catalog import backups, schema
 from phimage.catalog.key_encryption import KeyEncryption
-from phimage.catalog.snapshot import opened
 from phimage.catalog.views import Catalog
 from phimage.chunks.decorators import Operation
 from phimage.chunks.folder import FolderStore
@@ -36,6 +30,9 @@ from phimage.chunks.store import Store
 from phimage.chunks.write import DiskWriter, write_file
 from phimage.delivery.packs import Packs
 from phimage.errors import SetupError
+from phimage.installation import open_catalog, open_operator_account, prepare
+from phimage.maintenance import gc
+from phimage.maintenance.copy import opened
 from phimage.settings import Settings
 from tests.backing_up import PAST, Killed, at_call, back_up, check_whole, publish, restored_to, withdraw
 from tests.conftest import MASTER_KEY, both_databases, sqlite_first
@@ -57,15 +54,15 @@ def shop(catalog: Catalog, store_beside: Store, tmp_path: Path) -> Shop:
 
 
 @pytest.fixture
-def place(dialect: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+def place(dialect: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[BackupPlace]:
     """Where backups go: a folder beside SQLite, S3 beside PostgreSQL."""
     if dialect == "sqlite":
-        yield Place(FolderStore(tmp_path / "backups"))
+        yield BackupPlace(FolderStore(tmp_path / "backups"))
         return
     server: stores.S3Server = request.getfixturevalue("s3")
     store = server.new_store()
     store.settle_seconds = 0.0
-    yield Place(store)
+    yield BackupPlace(store)
 
 
 @pytest.fixture
@@ -78,10 +75,10 @@ def small(tmp_path: Path, sqlite_template: Path) -> Iterator[Shop]:
         yield Shop(catalog, FolderStore(tmp_path / "store"), tmp_path / "work", author=PAST)
 
 
-def sweep(shop: Shop) -> care.Swept:
+def sweep(shop: Shop) -> gc.CollectedGarbage:
     """Collect, as it will be some time later."""
     packs = Packs(shop.store, shop.work / "packs", 0)
-    return care.sweep(
+    return gc.collect_garbage(
         *(shop.catalog, shop.store, packs, shop.work, PAST),
         grace_seconds=MIN_GRACE_SECONDS,
         now=lambda: time.time() + LATER,
@@ -92,7 +89,7 @@ def sweep(shop: Shop) -> care.Swept:
 
 
 @both_databases
-def test_a_backup_of_an_installation_in_use_is_whole(shop: Shop, place: Place, tmp_path: Path) -> None:
+def test_a_backup_of_an_installation_in_use_is_whole(shop: Shop, place: BackupPlace, tmp_path: Path) -> None:
     images = {publish(shop, tmp_path, number) for number in (1, 2)}
 
     made = back_up(shop, place)
@@ -101,7 +98,7 @@ def test_a_backup_of_an_installation_in_use_is_whole(shop: Shop, place: Place, t
     assert check_whole(place, made.record, tmp_path / "restored") == images
 
 
-def test_a_second_backup_of_an_unchanged_store_sends_no_chunk(shop: Shop, place: Place, tmp_path: Path) -> None:
+def test_a_second_backup_of_an_unchanged_store_sends_no_chunk(shop: Shop, place: BackupPlace, tmp_path: Path) -> None:
     publish(shop, tmp_path, 1)
     first = back_up(shop, place).images
     again = back_up(shop, place).images
@@ -119,7 +116,7 @@ def test_rows_that_are_only_in_the_write_ahead_log_are_in_the_backup(small: Shop
     shutil.copyfile(tmp_path / "small.sqlite", tmp_path / "file-alone.sqlite")
     with opened(tmp_path / "file-alone.sqlite") as alone, alone.read() as connection:
         assert connection.execute(text("SELECT count(*) FROM image_bytes")).scalar_one() == 0, "the log has nothing to itself"
-    place = Place(MemoryStore())
+    place = BackupPlace(MemoryStore())
 
     assert check_whole(place, back_up(small, place).record, tmp_path / "restored") == {image}
 
@@ -128,7 +125,7 @@ def test_a_damaged_chunk_is_never_backed_up(small: Shop, tmp_path: Path) -> None
     id = publish(small, tmp_path, 1)
     chunk = _chunk_of(small, id)
     small.store.put(chunk, small.store.get(chunk)[:-1] + b"\0")
-    place = Place(MemoryStore())
+    place = BackupPlace(MemoryStore())
 
     with pytest.raises(BackupFailed, match=rf"{chunk}: .*; find the images with `phimage image verify --all`"):
         back_up(small, place)
@@ -142,7 +139,7 @@ def test_a_damaged_chunk_is_never_backed_up(small: Shop, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("held", [True, False], ids=["held", "not held"])
 def test_a_withdrawal_and_a_collection_in_the_middle_take_nothing_from_a_backup(
-    shop: Shop, place: Place, tmp_path: Path, *, held: bool
+    shop: Shop, place: BackupPlace, tmp_path: Path, *, held: bool
 ) -> None:
     """Without the hold the same collection removes what the backup is about to copy."""
     gone, stays = publish(shop, tmp_path, 1), publish(shop, tmp_path, 2)
@@ -172,8 +169,8 @@ def test_a_withdrawal_and_a_collection_in_the_middle_take_nothing_from_a_backup(
 def test_the_hold_of_a_killed_backup_expires(catalog: Catalog) -> None:
     HeldRevision(catalog, "killed", lambda: 1000.0).__enter__()
     with catalog.database.read() as connection:
-        assert holds.oldest_held(connection, 1000 + HOLD_SECONDS - 1) == 0
-        assert holds.oldest_held(connection, 1000 + HOLD_SECONDS) is None
+        assert backups.oldest_held(connection, 1000 + HOLD_SECONDS - 1) == 0
+        assert backups.oldest_held(connection, 1000 + HOLD_SECONDS) is None
 
 
 def test_a_long_backup_extends_its_hold_and_one_that_slept_past_it_fails(catalog: Catalog) -> None:
@@ -183,27 +180,27 @@ def test_a_long_backup_extends_its_hold_and_one_that_slept_past_it_fails(catalog
             clock[0] += HOLD_SECONDS / 2
             held.keep()
         clock[0] += HOLD_SECONDS + 1
-        with pytest.raises(BackupFailed, match="the hold on collection expired"):
+        with pytest.raises(BackupFailed, match="the hold on garbage collection expired"):
             held.keep()
 
 
 def test_the_oldest_of_several_holds_counts_and_expired_ones_are_removed(catalog: Catalog) -> None:
-    holds.add(catalog.database, "short", "test", now=0, seconds=10)
-    holds.add(catalog.database, "long", "test", now=5, seconds=100)
+    backups.add_hold(catalog.database, "short", "test", now=0, seconds=10)
+    backups.add_hold(catalog.database, "long", "test", now=5, seconds=100)
     with catalog.database.read() as connection:
-        assert [hold.id for hold in holds.active(connection, 6)] == ["short", "long"]
-        assert [hold.id for hold in holds.active(connection, 50)] == ["long"]
-    holds.add(catalog.database, "new", "test", now=50, seconds=1)
+        assert [hold.id for hold in backups.active_holds(connection, 6)] == ["short", "long"]
+        assert [hold.id for hold in backups.active_holds(connection, 50)] == ["long"]
+    backups.add_hold(catalog.database, "new", "test", now=50, seconds=1)
     with catalog.database.read() as connection:
-        assert [hold.id for hold in holds.active(connection, 6)] == ["new", "long"]
-    assert (holds.release(catalog.database, "long"), holds.release(catalog.database, "long")) == (True, False)
+        assert [hold.id for hold in backups.active_holds(connection, 6)] == ["new", "long"]
+    assert (backups.release_hold(catalog.database, "long"), backups.release_hold(catalog.database, "long")) == (True, False)
 
 
-def test_a_restored_installation_holds_nothing(shop: Shop, place: Place, tmp_path: Path) -> None:
-    holds.add(shop.catalog.database, "of the source", "test", now=time.time(), seconds=3600)
+def test_a_restored_installation_holds_nothing(shop: Shop, place: BackupPlace, tmp_path: Path) -> None:
+    backups.add_hold(shop.catalog.database, "of the source", "test", now=time.time(), seconds=3600)
     _, settings = restored_to(place, back_up(shop, place).record, tmp_path / "restored")
     with opened(settings.data_folder / "catalog.sqlite") as database, database.read() as connection:
-        assert holds.active(connection, 0) == []
+        assert backups.active_holds(connection, 0) == []
 
 
 # killed
@@ -212,11 +209,11 @@ def test_a_restored_installation_holds_nothing(shop: Shop, place: Place, tmp_pat
 def test_a_backup_that_is_killed_is_not_listed_and_the_next_one_goes_on(small: Shop, tmp_path: Path) -> None:
     """Killed before every third call of the place; a later try finds more there, so it has fewer calls."""
     publish(small, tmp_path, 1)
-    place, kills, sent = Place(MemoryStore()), 0, 0
+    place, kills, sent = BackupPlace(MemoryStore()), 0, 0
     for killed_at in range(1, 100, 3):
         dying = at_call(place.store, partial(_is, killed_at), _end)
         try:
-            made = back_up(small, Place(dying))
+            made = back_up(small, BackupPlace(dying))
             break
         except Killed:
             kills += 1
@@ -231,7 +228,7 @@ def test_a_backup_that_is_killed_is_not_listed_and_the_next_one_goes_on(small: S
 @pytest.mark.more
 def test_a_restore_that_is_killed_goes_on_and_no_server_starts_before_it_ends(small: Shop, tmp_path: Path) -> None:
     publish(small, tmp_path, 1)
-    place = Place(MemoryStore())
+    place = BackupPlace(MemoryStore())
     record = back_up(small, place).record
     settings = Settings(data_dir=str(tmp_path / "restored"))
     for killed_at in range(1, 8):  # it shows progress seven times
@@ -244,20 +241,20 @@ def test_a_restore_that_is_killed_goes_on_and_no_server_starts_before_it_ends(sm
         with pytest.raises(Killed):
             restore(place, record, settings, MASTER_KEY, progress=end)
         for start in (prepare, open_catalog):
-            with pytest.raises(SetupError, match="half of a restored backup"):
+            with pytest.raises(SetupError, match="an unfinished restore of a backup"):
                 start(settings)
     assert check_whole(place, record, tmp_path / "restored")
     open_catalog(settings).database.close()
 
 
 def test_a_half_restored_place_takes_no_other_backup(small: Shop, tmp_path: Path) -> None:
-    place = Place(MemoryStore())
+    place = BackupPlace(MemoryStore())
     one, other = back_up(small, place).record, back_up(small, place).record
     assert one.name != other.name
     with pytest.raises(Killed):
         restore(place, one, Settings(data_dir=str(tmp_path / "new")), MASTER_KEY, progress=_end)
 
-    with pytest.raises(SetupError, match=f"has half of backup {one.name}"):
+    with pytest.raises(SetupError, match=f"is an unfinished restore of {one.name}"):
         restored_to(place, other, tmp_path / "new")
 
 
@@ -265,11 +262,11 @@ def test_a_half_restored_place_takes_no_other_backup(small: Shop, tmp_path: Path
 
 
 def test_another_master_key_is_refused_before_anything_is_written(small: Shop, tmp_path: Path) -> None:
-    place = Place(MemoryStore())
+    place = BackupPlace(MemoryStore())
     record = back_up(small, place).record
     settings = Settings(data_dir=str(tmp_path / "new"))
 
-    with pytest.raises(SetupError, match="not the one of the backup"):
+    with pytest.raises(SetupError, match="not the master key of the backup"):
         restore(place, record, settings, bytes(32))
 
     assert not settings.data_folder.exists()
@@ -277,7 +274,7 @@ def test_another_master_key_is_refused_before_anything_is_written(small: Shop, t
 
 @pytest.mark.parametrize("what", ["data", "store", "database", "key"])
 def test_a_place_that_has_anything_is_refused_and_left_alone(small: Shop, tmp_path: Path, what: str) -> None:
-    place = Place(MemoryStore())
+    place = BackupPlace(MemoryStore())
     record = back_up(small, place).record
     data, elsewhere = tmp_path / "new", tmp_path / "elsewhere"
     settings = Settings(data_dir=str(data), store=str(elsewhere / "store"), database=f"sqlite:///{elsewhere}/db")
@@ -291,7 +288,7 @@ def test_a_place_that_has_anything_is_refused_and_left_alone(small: Shop, tmp_pa
     there.write_text("00" * 32)
     there.chmod(0o600)
 
-    with pytest.raises(SetupError, match=r"not empty|there is a database|another master key"):
+    with pytest.raises(SetupError, match=r"not empty|the database .* exists|not the master key"):
         restore(place, record, settings, MASTER_KEY)
 
     assert [path for root in (data, elsewhere) for path in root.rglob("*") if path.is_file()] == [there]
@@ -299,11 +296,11 @@ def test_a_place_that_has_anything_is_refused_and_left_alone(small: Shop, tmp_pa
 
 def test_a_database_that_is_not_empty_is_refused(shop: Shop, tmp_path: Path) -> None:
     publish(shop, tmp_path, 1)
-    place = Place(MemoryStore())
+    place = BackupPlace(MemoryStore())
     record = back_up(shop, place).record
     settings = Settings(data_dir=str(tmp_path / "new"), database=_address(shop))
 
-    with pytest.raises(SetupError, match=r"the database is not empty|there is a database"):
+    with pytest.raises(SetupError, match=r"the database is not empty|the database .* exists"):
         restore(place, record, settings, MASTER_KEY)
 
     assert not settings.data_folder.exists()
@@ -312,10 +309,10 @@ def test_a_database_that_is_not_empty_is_refused(shop: Shop, tmp_path: Path) -> 
 def test_the_store_of_an_installation_and_the_place_of_another_one_are_refused(small: Shop, tmp_path: Path) -> None:
     publish(small, tmp_path, 1)
     with pytest.raises(SetupError, match="has other objects"):
-        back_up(small, Place(small.store))
+        back_up(small, BackupPlace(small.store))
     assert small.store.find(MARK) is None
 
-    place = Place(MemoryStore())
+    place = BackupPlace(MemoryStore())
     place.claim("0" * 64)
     with pytest.raises(SetupError, match="another master key"):
         back_up(small, place)
@@ -324,7 +321,9 @@ def test_the_store_of_an_installation_and_the_place_of_another_one_are_refused(s
 # verified
 
 
-def test_verifying_names_a_damaged_chunk_and_the_next_backup_sends_it_again(shop: Shop, place: Place, tmp_path: Path) -> None:
+def test_verifying_names_a_damaged_chunk_and_the_next_backup_sends_it_again(
+    shop: Shop, place: BackupPlace, tmp_path: Path
+) -> None:
     id = publish(shop, tmp_path, 1)
     record = back_up(shop, place).record
     chunk = _chunk_of(shop, id)
@@ -341,17 +340,20 @@ def test_verifying_names_a_damaged_chunk_and_the_next_backup_sends_it_again(shop
 
 def test_verifying_compares_the_rows_and_the_images_of_the_database(small: Shop, tmp_path: Path) -> None:
     publish(small, tmp_path, 1)
-    place = Place(MemoryStore())
+    place = BackupPlace(MemoryStore())
     record = back_up(small, place).record
     tables = tuple(replace(table, digest="0" * 64) if table.table == "image" else table for table in record.tables)
 
     found = verify(place, [replace(record, tables=tables, manifests=())], now=0).problems
 
-    assert [one.what for one in found] == ["table image has other rows", "it refers to other images than the record"]
+    assert [one.what for one in found] == [
+        "table image has other rows",
+        "its images need other manifests than the record names",
+    ]
 
 
 def test_a_damaged_record_is_named_and_never_taken_for_a_backup(small: Shop) -> None:
-    place = Place(MemoryStore())
+    place = BackupPlace(MemoryStore())
     name = object_name(back_up(small, place).record.name)
     place.store.put(name, place.store.get(name)[:-10])
 
@@ -364,7 +366,7 @@ def test_a_damaged_record_is_named_and_never_taken_for_a_backup(small: Shop) -> 
 
 
 @pytest.mark.more
-def test_only_the_newest_backups_are_kept_and_what_they_need(shop: Shop, place: Place, tmp_path: Path) -> None:
+def test_only_the_newest_backups_are_kept_and_what_they_need(shop: Shop, place: BackupPlace, tmp_path: Path) -> None:
     gone, stays = publish(shop, tmp_path, 1), publish(shop, tmp_path, 2)
     back_up(shop, place)
     withdraw(shop, gone)
@@ -382,7 +384,7 @@ def test_only_the_newest_backups_are_kept_and_what_they_need(shop: Shop, place: 
 def test_a_backup_refreshes_old_chunks_so_that_removing_its_elder_takes_none_of_them(small: Shop, tmp_path: Path) -> None:
     image = publish(small, tmp_path, 1)
     clock = [time.time()]
-    place = Place(MemoryStore(now=lambda: clock[0]))
+    place = BackupPlace(MemoryStore(now=lambda: clock[0]))
     create(small.catalog, small.store, place, small.work, now=lambda: clock[0])
     clock[0] += GRACE_SECONDS * 0.9
     at_work = [True]
@@ -402,7 +404,7 @@ def test_a_backup_refreshes_old_chunks_so_that_removing_its_elder_takes_none_of_
     def writes_record() -> bool:
         return sum(1 for _ in place.store.list("manifests")) == 3  # the image's, and those of two databases
 
-    seen = Place(at_call(place.store, at_the_record, old_one_goes))
+    seen = BackupPlace(at_call(place.store, at_the_record, old_one_goes))
     record = create(small.catalog, small.store, seen, small.work, now=lambda: clock[0]).record
 
     assert not at_work[0]
@@ -420,14 +422,15 @@ NAMES_BACK = (
     "CREATE UNIQUE INDEX uq_content_live ON content (image) WHERE until = 9223372036854775807",
     "CREATE INDEX ix_content_project_until ON content (project, until)",
     "ALTER TABLE quota RENAME COLUMN max_bytes TO most",
+    "ALTER TABLE key RENAME COLUMN encrypted TO sealed",
 )
 """What undoes the newest step of the schema."""
 
 
 def test_a_backup_of_an_older_schema_is_brought_up_to_date(small: Shop, tmp_path: Path) -> None:
-    before = schema.steps()[-1].down_revision
+    before = schema.migrations()[-1].down_revision
     image = publish(small, tmp_path, 1)
-    place = Place(MemoryStore())
+    place = BackupPlace(MemoryStore())
     record = back_up(small, place).record
     path = tmp_path / "older.sqlite"
     write_database_file(place.store, record, path)
@@ -448,7 +451,7 @@ def test_a_backup_of_an_older_schema_is_brought_up_to_date(small: Shop, tmp_path
 
 
 def test_a_backup_of_a_newer_schema_is_refused(small: Shop, tmp_path: Path) -> None:
-    place = Place(MemoryStore())
+    place = BackupPlace(MemoryStore())
     newer = replace(back_up(small, place).record, schema="9999")
     with pytest.raises(SetupError, match="restore it with the newer phimage"):
         restored_to(place, newer, tmp_path / "new")
@@ -461,11 +464,11 @@ def test_the_newest_backup_and_its_verification_are_noted_for_the_metrics(catalo
             return backups.times(connection)
 
     assert times() == backups.BackupTimes(0, 0)
-    assert not backups.note_verified(catalog.database, "here", 5)
-    backups.note_created(catalog.database, "here", "a", catalog.head, 10)
-    backups.note_created(catalog.database, "there", "b", catalog.head, 20)
-    assert backups.note_verified(catalog.database, "here", 30)
-    backups.note_created(catalog.database, "here", "c", catalog.head, 40)
+    assert not backups.record_verified(catalog.database, "here", 5)
+    backups.record_created(catalog.database, "here", "a", catalog.head, 10)
+    backups.record_created(catalog.database, "there", "b", catalog.head, 20)
+    assert backups.record_verified(catalog.database, "here", 30)
+    backups.record_created(catalog.database, "here", "c", catalog.head, 40)
     assert times() == backups.BackupTimes(40, 30)
 
 

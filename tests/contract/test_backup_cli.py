@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from phimage.bootstrap import prepare
 from phimage.cli import phimage
 from phimage.errors import PhimageError
+from phimage.installation import prepare
 from phimage.settings import Settings
 from tests.contract.stores import KEYS
 

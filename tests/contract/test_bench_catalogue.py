@@ -12,11 +12,11 @@ from bench import catalogue, mixes
 
 from phimage.actions import registry
 from phimage.actions.service import Service
-from phimage.bootstrap import open_catalog
 from phimage.catalog.accounts import all_accounts
 from phimage.catalog.views import Catalog
 from phimage.chunks.memory import MemoryStore
 from phimage.gateway.dispatch import Attempt, Dispatcher, Incoming
+from phimage.installation import open_catalog
 from phimage.settings import Settings
 from tests.property.test_listing_property import Asked, State, Stored, naive_list
 

@@ -8,8 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from phimage.catalog.image_bytes import IMAGE_BYTES, QUOTAS, withdraw_image_bytes
-from phimage.catalog.images import IMAGES
-from phimage.catalog.ownership import images_of_file
+from phimage.catalog.images import IMAGES, images_of_file
 from phimage.catalog.revisions import Author, head, log
 from phimage.catalog.views import Catalog
 from phimage.catalog_file.difference import FieldChange
@@ -18,10 +17,9 @@ from phimage.catalog_file.plan import Plan, carry_out, plan
 from phimage.catalog_file.read import read
 from phimage.chunks.memory import MemoryStore
 from phimage.errors import QuotaExceeded
-from phimage.model.ids import ImageId, Revision
+from phimage.model.ids import ImageId, ManifestDigest, Revision
 from phimage.model.image import NO_PROJECT, State
-from phimage.model.image_bytes import ImageBytes
-from phimage.model.quota import Quota
+from phimage.model.image_bytes import ImageBytes, Quota
 from tests.conftest import sqlite_first
 from tests.contract.test_catalog_file_sources import FILE, FIRST, exported
 from tests.publishing.shop import Shop, disk, image
@@ -74,7 +72,7 @@ def withdraw(catalog: Catalog, id: ImageId = FIRST) -> None:
 
 def bytes_of(**more: object) -> ImageBytes:
     """The bytes of the file's image, uploaded."""
-    known = ImageBytes(FIRST, NO_PROJECT, manifest="a" * 64, sha256="b" * 64, size=3 << 30, source_digest=OTHER)
+    known = ImageBytes(FIRST, NO_PROJECT, manifest=ManifestDigest("a" * 64), sha256="b" * 64, size=3 << 30, source_digest=OTHER)
     return replace(known, **more)
 
 

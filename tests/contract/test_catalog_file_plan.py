@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from phimage.catalog.images import IMAGES, custom_images_in, images_at, once_given
-from phimage.catalog.places import topology_at
+from phimage.catalog.images import IMAGES, images_at, once_given
+from phimage.catalog.places import custom_images_in, topology_at
 from phimage.catalog.revisions import Author, ChangeRecord, head, log
 from phimage.catalog.views import Catalog
 from phimage.catalog_file import starter

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from phimage.catalog.images import IMAGES, images_at
 from phimage.catalog.places import CLUSTERS, MACHINE_TYPES, OFFERS, REGIONS, ZONES, topology_at
-from phimage.catalog.revisions import Author, Change, _close
+from phimage.catalog.revisions import Author, Change, _write_log
 from phimage.catalog.views import Catalog
 from phimage.catalog_file.export import export
 from phimage.catalog_file.plan import Plan, carry_out, plan
@@ -44,7 +44,7 @@ def put(change: Change, catalogue: Catalogue) -> None:
 def write_log(change: Change) -> None:
     """What the end of a change does: its log makes the images the file's."""
     if change.records:
-        _close(change.connection, change, time=change.number)
+        _write_log(change.connection, change, time=change.number)
 
 
 def exported(change: Change) -> str:

@@ -243,7 +243,7 @@ def test_another_source_takes_the_place_of_one_that_is_on_its_way(shop: Shop, si
 
     (second,) = unfinished(shop.catalog)
     assert (second.id != first.id, second.origin.url) == (True, site.url)
-    assert shop.job(first.id).error == "another publication took its place"
+    assert shop.job(first.id).error == "replaced by another publication"
     assert shop.work_once().state is JobState.DONE
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from phimage.bootstrap import prepare
+from phimage.installation import prepare
 from phimage.settings import Settings
 from tests.commands import Result, as_nobody, run
 

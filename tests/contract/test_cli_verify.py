@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 import pytest
 
-from phimage.bootstrap import open_catalog, open_packs, prepare
+from phimage.application import open_packs
 from phimage.chunks.factory import open_store
-from phimage.chunks.layout import ManifestDigest
 from phimage.chunks.read import open_disk
 from phimage.delivery.frames import measure
+from phimage.installation import open_catalog, prepare
 from phimage.settings import Settings
 from tests.commands import run
 from tests.publishing.shop import Shop, disk
@@ -36,7 +36,7 @@ def packed(tmp_path: Path) -> Packed:
     for number in (1, 2):
         image = shop.begin(disk(tmp_path, seed=number), number).image
         assert shop.work_once().error == ""
-        manifest = ManifestDigest(shop.content(image).manifest)
+        manifest = shop.content(image).manifest
         pack = open_packs(settings, store).build(measure(open_disk(store, manifest), store))
         assert pack is not None
         images.append(str(image))

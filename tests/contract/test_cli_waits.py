@@ -15,7 +15,6 @@ import psycopg
 import pytest
 from sqlalchemy import text
 
-from phimage.bootstrap import prepare
 from phimage.catalog import schema
 from phimage.catalog.address import database_url
 from phimage.catalog.engine import open_database
@@ -24,6 +23,7 @@ from phimage.chunks.errors import Reason, StoreFailure
 from phimage.chunks.folder import FolderStore
 from phimage.cli.exit_codes import run_to_exit_code
 from phimage.errors import Locked, Unreachable
+from phimage.installation import prepare
 from phimage.settings import Settings
 from phimage.waiting import Patience
 from tests.commands import Result, run
@@ -71,7 +71,7 @@ def gave_up(result: Result, code: int, what: str, reason: str = "") -> None:
     assert waiting.startswith(f"waiting for the {what}"), result.err
     assert ended.startswith(f"phimage: gave up waiting for the {what}"), result.err
     assert reason in ended
-    assert "run the same again" in ended
+    assert "run the same command again" in ended
 
 
 def writing(path: Path) -> sqlite3.Connection:

@@ -1,4 +1,4 @@
-"""Moving a catalogue between databases (`catalog.copy`): both ways, whole or not at all, and proven."""
+"""Moving a catalogue between databases (`maintenance.copy`): both ways, whole or not at all, and proven."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import pytest
 from sqlalchemy import Engine, event, text
 
 from phimage.catalog import schema
-from phimage.catalog.copy import copy, rows_to_copy
 from phimage.catalog.engine import Database, database_url, open_database
-from phimage.catalog.integrity import check
 from phimage.catalog.tables import metadata
 from phimage.catalog.views import Catalog
 from phimage.errors import SetupError
+from phimage.maintenance.check import check
+from phimage.maintenance.copy import copy, rows_to_copy
 from phimage.model.ids import PublicKey
 from tests.conftest import sqlite_first
 from tests.contract.full import fill
@@ -151,7 +151,7 @@ def test_what_did_not_arrive_as_it_was_sent_is_found(source: Catalog, target: Da
         for statement in statements:
             connection.execute(text(statement))
 
-    with pytest.raises(SetupError, match="table image did not arrive"):
+    with pytest.raises(SetupError, match="table image differs after the copy"):
         copy(source.database, target)
 
     with target.read() as connection:

@@ -11,13 +11,13 @@ from typing import TypeVar
 
 import psycopg
 import pytest
-from sqlalchemy import bindparam, literal_column, select, text
+from sqlalchemy import text
 
 from phimage.catalog import engine
 from phimage.catalog.engine import BUSY_SECONDS, Database, database_url, open_database
-from phimage.catalog.question import MAX_AT_ONCE, Inquiry, Question
-from phimage.catalog.sqlite import File
+from phimage.catalog.lookup import MAX_EVENT_LOOP_ROWS, Lookup, Statement, statement
 from phimage.errors import NotCached, ServiceUnavailable, SetupError
+from phimage.maintenance.copy import opened
 from tests.conftest import NewDatabase, both_databases
 
 Value = TypeVar("Value")
@@ -140,17 +140,17 @@ def test_a_commit_on_sqlite_is_durable(empty_database: Database, dialect: str) -
         assert connection.execute(text("PRAGMA synchronous")).scalar_one() == 2
 
 
-THINGS = Question(select(literal_column("name")).select_from(text("thing")).where(literal_column("name") != bindparam("but")))
-NOWHERE = Question(select(literal_column("name")).select_from(text("nowhere")))
+THINGS = statement("SELECT name FROM thing WHERE name <> :but LIMIT :max_rows")
+NOWHERE = statement("SELECT name FROM nowhere WHERE name <> :but LIMIT :max_rows")
 
 
-def names(question: Question = THINGS) -> Inquiry[list[str]]:
-    return Inquiry(question, {"but": "none"}, lambda rows: sorted(name for (name,) in rows))
+def names(statement: Statement = THINGS) -> Lookup[list[str]]:
+    return Lookup(statement, {"but": "none"}, lambda rows: sorted(name for (name,) in rows))
 
 
-async def inquired(database: Database, inquiry: Inquiry[Value]) -> Value:
-    """What comes of an inquiry, as the event loop asks it."""
-    return database.look(inquiry) if database.is_near else await database.ask(inquiry)
+async def looked_up(database: Database, lookup: Lookup[Value]) -> Value:
+    """The result of a lookup on the event loop."""
+    return lookup.run(database) if database.is_local else await lookup.run_async(database)
 
 
 @pytest.fixture
@@ -166,80 +166,80 @@ def add(database: Database, *found: str) -> None:
         connection.execute(text("INSERT INTO thing VALUES (:name)"), [{"name": name} for name in found])
 
 
-def test_an_inquiry_sees_what_was_committed_and_a_transaction_answers_the_same(things: Database) -> None:
+def test_a_lookup_sees_what_was_committed_and_a_transaction_answers_the_same(things: Database) -> None:
     async def both() -> list[list[str]]:
         found = []
         for name in ("one", "two"):
             add(things, name)
-            found.append(await inquired(things, names()))
+            found.append(await looked_up(things, names()))
         return found
 
     assert asyncio.run(both()) == [["one"], ["one", "two"]]
     with things.read() as connection:
-        assert names().of(connection) == ["one", "two"]
+        assert names().run_in(connection) == ["one", "two"]
 
 
-def test_many_inquiries_at_once_are_all_answered(things: Database) -> None:
+def test_many_lookups_at_once_are_all_answered(things: Database) -> None:
     add(things, "one")
 
     async def many() -> list[list[str]]:
-        return await asyncio.gather(*(inquired(things, names()) for _ in range(50)))
+        return await asyncio.gather(*(looked_up(things, names()) for _ in range(50)))
 
     assert asyncio.run(many()) == [["one"]] * 50
-    assert things.calls["inquiry"].count == 50
+    assert things.calls["lookup"].count == 50
 
 
 def test_a_long_answer_is_not_for_the_event_loop(things: Database) -> None:
-    add(things, *map(str, range(MAX_AT_ONCE)))
-    assert len(asyncio.run(inquired(things, names()))) == MAX_AT_ONCE
+    add(things, *map(str, range(MAX_EVENT_LOOP_ROWS)))
+    assert len(asyncio.run(looked_up(things, names()))) == MAX_EVENT_LOOP_ROWS
 
     add(things, "one more")
     with pytest.raises(NotCached):
-        asyncio.run(inquired(things, names()))
+        asyncio.run(looked_up(things, names()))
     with things.read() as connection:
-        assert len(names().of(connection)) == MAX_AT_ONCE + 1
+        assert len(names().run_in(connection)) == MAX_EVENT_LOOP_ROWS + 1
 
 
 @pytest.mark.parametrize("dialect", ["sqlite"])
-def test_an_inquiry_of_a_file_waits_for_no_writer(things: Database) -> None:
+def test_a_lookup_in_a_file_waits_for_no_writer(things: Database) -> None:
     with things.write() as connection:
         connection.execute(text("INSERT INTO thing VALUES ('not yet')"))
-        assert things.look(names()) == []
+        assert names().run(things) == []
 
 
 @pytest.mark.parametrize("dialect", ["sqlite"])
-def test_an_inquiry_of_a_file_that_cannot_be_opened_is_for_a_thread(things: Database, tmp_path: Path) -> None:
-    with closing(File(things.engine.dialect, str(tmp_path / "nowhere" / "catalog.sqlite"))) as file, pytest.raises(NotCached):
-        file.look(names())
+def test_a_lookup_in_a_file_that_cannot_be_opened_is_for_a_thread(things: Database, tmp_path: Path) -> None:
+    with opened(tmp_path / "nowhere" / "catalog.sqlite") as nowhere, pytest.raises(NotCached):
+        names().run(nowhere)
 
 
 @pytest.mark.parametrize("dialect", ["sqlite"])
-def test_an_inquiry_of_a_file_waits_for_no_lock(things: Database, tmp_path: Path) -> None:
-    path = str(tmp_path / "locked.sqlite")
+def test_a_lookup_in_a_file_waits_for_no_lock(things: Database, tmp_path: Path) -> None:
+    path = tmp_path / "locked.sqlite"
     with closing(sqlite3.connect(path, isolation_level=None)) as holder:
         holder.execute("CREATE TABLE thing (name TEXT)")
         holder.execute("BEGIN EXCLUSIVE")
-        with closing(File(things.engine.dialect, path)) as file:
+        with opened(path) as locked:
             begun = time.monotonic()
             with pytest.raises(NotCached):
-                file.look(names())
+                names().run(locked)
             assert time.monotonic() - begun < BUSY_SECONDS / 2
             holder.execute("COMMIT")
-            assert file.look(names()) == []
+            assert names().run(locked) == []
 
 
-def test_an_inquiry_that_gets_no_answer_costs_the_next_one_nothing(things: Database) -> None:
+def test_a_lookup_that_gets_no_answer_costs_the_next_one_nothing(things: Database) -> None:
     add(things, "one")
 
     async def ask() -> list[str]:
         for _ in range(20):  # more than there are connections
             with pytest.raises((NotCached, ServiceUnavailable)):
-                await inquired(things, names(NOWHERE))
-        return await inquired(things, names())
+                await looked_up(things, names(NOWHERE))
+        return await looked_up(things, names())
 
     assert asyncio.run(ask()) == ["one"]
     with pytest.raises(ServiceUnavailable, match="did not answer"), things.read() as connection:
-        names(NOWHERE).of(connection)
+        names(NOWHERE).run_in(connection)
 
 
 @pytest.mark.parametrize("dialect", ["postgresql"])
@@ -247,22 +247,22 @@ def test_connections_that_the_other_side_gave_up_while_they_were_idle_are_not_no
     add(things, "one")
 
     async def ask() -> list[list[str]]:
-        found = await asyncio.gather(*(things.ask(names()) for _ in range(5)))
+        found = await asyncio.gather(*(names().run_async(things) for _ in range(5)))
         with things.write() as connection:
             others = "FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = current_database()"
             assert len(connection.execute(text(f"SELECT pg_terminate_backend(pid) {others}")).all()) >= 5
-        return [*found, *await asyncio.gather(*(things.ask(names()) for _ in range(5)))]
+        return [*found, *await asyncio.gather(*(names().run_async(things) for _ in range(5)))]
 
     assert asyncio.run(ask()) == [["one"]] * 10
 
 
 @pytest.mark.parametrize("dialect", ["postgresql"])
-def test_an_inquiry_that_waits_can_be_ended_from_another_thread(things: Database) -> None:
+def test_a_lookup_that_waits_can_be_ended_from_another_thread(things: Database) -> None:
     async def ask() -> None:
-        await things.ask(names())
+        await names().run_async(things)
         with things.write() as connection:
             connection.execute(text("LOCK TABLE thing IN ACCESS EXCLUSIVE MODE"))
-            waiting = asyncio.create_task(things.ask(names()))
+            waiting = asyncio.create_task(names().run_async(things))
             await asyncio.sleep(0.2)
             assert not waiting.done()
             things.circuit.open("it fell silent")
@@ -274,7 +274,7 @@ def test_an_inquiry_that_waits_can_be_ended_from_another_thread(things: Database
     with suppress(ServiceUnavailable):  # the writer was cut as well
         asyncio.run(ask())
     things.circuit.close()
-    assert asyncio.run(things.ask(names())) == []
+    assert asyncio.run(names().run_async(things)) == []
 
 
 @pytest.mark.parametrize("dialect", ["postgresql"])
@@ -282,12 +282,12 @@ def test_an_inquiry_that_waits_can_be_ended_from_another_thread(things: Database
 def test_what_is_asked_often_is_prepared_unless_the_address_says_otherwise(
     new_database: NewDatabase, address: str, prepared: bool
 ) -> None:
-    statements = Question(select(literal_column("name")).select_from(text("pg_prepared_statements")))
+    prepared_statements = statement("SELECT name FROM pg_prepared_statements LIMIT :max_rows")
 
     async def ask(database: Database) -> int:
         for _ in range(10):
-            await database.ask(Inquiry(ONE, {"one": 1}, len))
-        return await database.ask(Inquiry(statements, {}, len))
+            await Lookup(ONE, {"one": "1"}, len).run_async(database)
+        return await Lookup(prepared_statements, {}, len).run_async(database)
 
     with new_database() as url:
         database = open_database(database_url(url + address, DATA))
@@ -297,4 +297,4 @@ def test_what_is_asked_often_is_prepared_unless_the_address_says_otherwise(
             database.close()
 
 
-ONE = Question(select(literal_column("1")).where(literal_column("1") == bindparam("one")))
+ONE = statement("SELECT 1 WHERE :one = '1' LIMIT :max_rows")

@@ -10,8 +10,7 @@ from msgspec.structs import replace
 
 from phimage.catalog import jobs
 from phimage.catalog.image_bytes import expect_image_bytes, withdraw_image_bytes
-from phimage.catalog.images import IMAGES
-from phimage.catalog.ownership import adopt
+from phimage.catalog.images import IMAGES, adopt
 from phimage.catalog.revisions import Author, head
 from phimage.catalog.views import Catalog
 from phimage.chunks.memory import MemoryStore

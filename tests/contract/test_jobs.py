@@ -58,7 +58,7 @@ def test_a_job_whose_lease_expired_is_claimed_again_and_its_first_worker_has_los
     second = jobs.claim(catalog.database, "two", now=2001.0, expired=jobs.leases(catalog.database))
     assert second is not None
     assert (second.owner, second.fence) == ("two", first.fence + 1)
-    assert not jobs.tell(catalog.database, first, "late", 1, 2, now=2100.0)
+    assert not jobs.renew(catalog.database, first, "late", 1, 2, now=2100.0)
     with catalog.database.write() as connection:
         assert not jobs.finish(connection, first)
         assert jobs.finish(connection, second, error="bad disk")
@@ -70,7 +70,7 @@ def test_a_lease_that_was_renewed_since_it_was_read_is_not_taken(catalog: Catalo
     job = jobs.claim(catalog.database, "one", now=2000.0)
     assert job is not None
     read = jobs.leases(catalog.database)
-    assert jobs.tell(catalog.database, job, "fetching", 5, 10, now=2025.0)
+    assert jobs.renew(catalog.database, job, "fetching", 5, 10, now=2025.0)
     assert jobs.claim(catalog.database, "two", now=2026.0, expired=read) is None
     assert (_find(catalog).phase, _find(catalog).done, _find(catalog).total) == ("fetching", 5, 10)
 
@@ -90,7 +90,7 @@ def test_a_clock_that_steps_by_an_hour_takes_no_job_from_a_worker_that_renews(
         stepped = right + (step if second >= 5 else 0.0)
         expired = expiry.expired(jobs.leases(catalog.database))
         assert jobs.claim(catalog.database, "two", stepped, 10.0, expired) is None
-        assert jobs.tell(catalog.database, one, "fetch", second, 0, stepped if shared else right, 10.0)
+        assert jobs.renew(catalog.database, one, "fetch", second, 0, stepped if shared else right, 10.0)
     with catalog.database.write() as connection:
         assert jobs.finish(connection, one)
 
@@ -133,7 +133,7 @@ def test_a_job_that_was_lost_is_not_postponed(catalog: Catalog) -> None:
     job = jobs.claim(catalog.database, "worker", now=2000.0)
     assert job is not None
     with catalog.database.write() as connection:
-        jobs.give_up(connection, job.image, "withdrawn")
+        jobs.cancel(connection, job.image, "withdrawn")
     assert not jobs.postpone(catalog.database, job, 2060.0, 1, "no answer")
     assert _find(catalog).error == "withdrawn"
 

@@ -20,65 +20,70 @@ from phimage.model.ids import PublicKey
 from tests.examples import PRIVATE_KEY
 
 PUBLIC = PublicKey("a-public-key")
-SEAL = KeyEncryption(b"m" * 32, secrets.token_bytes)
+ENCRYPTION = KeyEncryption(b"m" * 32, secrets.token_bytes)
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1))
-def test_what_was_sealed_opens(text: str) -> None:
+def test_what_was_encrypted_can_be_decrypted(text: str) -> None:
     public = PublicKey(text)
 
-    assert SEAL.open(public, SEAL.close(public, PrivateKey(text))).reveal() == text
+    assert ENCRYPTION.decrypt(public, ENCRYPTION.encrypt(public, PrivateKey(text))).reveal() == text
 
 
-def test_a_sealed_key_shows_nothing_of_the_key() -> None:
-    sealed = SEAL.close(PUBLIC, PrivateKey(PRIVATE_KEY))
+def test_an_encrypted_key_shows_nothing_of_the_key() -> None:
+    encrypted = ENCRYPTION.encrypt(PUBLIC, PrivateKey(PRIVATE_KEY))
 
-    assert PRIVATE_KEY.encode() not in sealed
-    assert PRIVATE_KEY[:8].encode() not in sealed
-
-
-def test_a_key_sealed_twice_looks_different() -> None:
-    assert SEAL.close(PUBLIC, PrivateKey(PRIVATE_KEY)) != SEAL.close(PUBLIC, PrivateKey(PRIVATE_KEY))
+    assert PRIVATE_KEY.encode() not in encrypted
+    assert PRIVATE_KEY[:8].encode() not in encrypted
 
 
-def test_a_sealed_key_is_a_version_a_nonce_the_text_and_its_tag() -> None:
-    sealed = KeyEncryption(b"m" * 32, lambda length: b"n" * length).close(PUBLIC, PrivateKey("12345"))
+def test_a_key_encrypted_twice_looks_different() -> None:
+    assert ENCRYPTION.encrypt(PUBLIC, PrivateKey(PRIVATE_KEY)) != ENCRYPTION.encrypt(PUBLIC, PrivateKey(PRIVATE_KEY))
 
-    assert sealed.startswith(b"\x01" + b"n" * 12)
-    assert len(sealed) == 1 + 12 + 5 + 16
+
+def test_an_encrypted_key_is_a_version_a_nonce_the_text_and_its_tag() -> None:
+    encrypted = KeyEncryption(b"m" * 32, lambda length: b"n" * length).encrypt(PUBLIC, PrivateKey("12345"))
+
+    assert encrypted.startswith(b"\x01" + b"n" * 12)
+    assert len(encrypted) == 1 + 12 + 5 + 16
 
 
 def test_another_master_key_opens_nothing() -> None:
-    sealed = SEAL.close(PUBLIC, PrivateKey(PRIVATE_KEY))
+    encrypted = ENCRYPTION.encrypt(PUBLIC, PrivateKey(PRIVATE_KEY))
 
-    with pytest.raises(SetupError, match="the master key is not the one"):
-        KeyEncryption(b"M" * 32, secrets.token_bytes).open(PUBLIC, sealed)
+    with pytest.raises(SetupError, match="use the master key that this database was created with"):
+        KeyEncryption(b"M" * 32, secrets.token_bytes).decrypt(PUBLIC, encrypted)
 
 
-def test_a_sealed_key_does_not_open_for_another_public_key() -> None:
-    sealed = SEAL.close(PUBLIC, PrivateKey(PRIVATE_KEY))
+def test_an_encrypted_key_cannot_be_decrypted_for_another_public_key() -> None:
+    encrypted = ENCRYPTION.encrypt(PUBLIC, PrivateKey(PRIVATE_KEY))
 
     with pytest.raises(SetupError):
-        SEAL.open(PublicKey("another-public-key"), sealed)
+        ENCRYPTION.decrypt(PublicKey("another-public-key"), encrypted)
 
 
-def test_no_bit_of_a_sealed_key_can_be_changed() -> None:
-    sealed = SEAL.close(PUBLIC, PrivateKey("short"))
+def test_no_bit_of_an_encrypted_key_can_be_changed() -> None:
+    encrypted = ENCRYPTION.encrypt(PUBLIC, PrivateKey("short"))
 
-    for position in range(len(sealed)):
+    for position in range(len(encrypted)):
         for bit in range(8):
-            tampered = bytearray(sealed)
+            tampered = bytearray(encrypted)
             tampered[position] ^= 1 << bit
             with pytest.raises(SetupError):
-                SEAL.open(PUBLIC, bytes(tampered))
+                ENCRYPTION.decrypt(PUBLIC, bytes(tampered))
 
 
-def test_a_sealed_key_cannot_be_shortened_or_lengthened() -> None:
-    sealed = SEAL.close(PUBLIC, PrivateKey("short"))
+def test_an_encrypted_key_cannot_be_shortened_or_lengthened() -> None:
+    encrypted = ENCRYPTION.encrypt(PUBLIC, PrivateKey("short"))
 
-    for tampered in (*(sealed[:length] for length in range(len(sealed))), sealed + b"\0", b"\0" + sealed, sealed[1:]):
+    for tampered in (
+        *(encrypted[:length] for length in range(len(encrypted))),
+        encrypted + b"\0",
+        b"\0" + encrypted,
+        encrypted[1:],
+    ):
         with pytest.raises(SetupError):
-            SEAL.open(PUBLIC, tampered)
+            ENCRYPTION.decrypt(PUBLIC, tampered)
 
 
 # the file
@@ -125,8 +130,8 @@ def test_a_master_key_that_could_not_be_made_leaves_nothing(tmp_path: Path) -> N
 KILLED_EVERYWHERE = """
 import os, signal, sys
 from pathlib import Path
-from phimage.catalog import key_encryption
-from phimage.catalog.key_encryption import make_master_key, read_master_key, write_master_key
+from phimage import files
+from phimage.catalog.key_encryption import make_master_key, read_master_key
 
 folder = Path(sys.argv[1])
 whole = 0
@@ -138,7 +143,7 @@ for line in range(1, 1000):
 
         def trace(frame, event, argument):
             global left
-            if frame.f_code is write_master_key.__code__:
+            if frame.f_code is files._write.__code__:
                 left -= 1
                 if left == 0:
                     os.kill(os.getpid(), signal.SIGKILL)
@@ -192,7 +197,7 @@ def test_a_master_key_of_its_owner_alone_is_read(tmp_path: Path, mode: int) -> N
 
 
 def test_a_missing_master_key_is_told(tmp_path: Path) -> None:
-    with pytest.raises(SetupError, match="is missing: put back"):
+    with pytest.raises(SetupError, match="is missing: restore the master key"):
         read_master_key(tmp_path / "master.key")
 
 

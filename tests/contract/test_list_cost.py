@@ -110,17 +110,17 @@ def test_who_was_never_here_costs_two_inquiries_and_no_thread(site: Site, statem
     site.ask(ACME, wait=True)
     with statements.counted() as sent:
         answer = asyncio.run(site.fetched(RIVAL))
-    assert sent == ["an inquiry"] * 2, "the caller with its account, and its images"
+    assert sent == ["a lookup"] * 2, "the caller with its account, and its images"
     assert answer == site.ask(RIVAL, wait=True)
 
 
-def test_a_key_that_nobody_has_costs_one_inquiry_before_a_thread_looks(site: Site, statements: Statements) -> None:
+def test_an_unknown_key_costs_one_lookup_before_a_thread_reads(site: Site, statements: Statements) -> None:
     with statements.counted() as sent, suppress(NotCached):
         assert b"RetCode" in asyncio.run(site.fetched(Pair("key-nobody", "secret")))
-    assert sent == ["an inquiry"]
+    assert sent == ["a lookup"]
 
 
-@pytest.mark.usefixtures("nothing_near")
+@pytest.mark.usefixtures("nothing_local")
 def test_a_change_in_one_project_costs_another_nothing(site: Site, statements: Statements) -> None:
     own, other = site.ask(ACME, wait=True), site.ask(RIVAL, wait=True)
 
@@ -135,7 +135,7 @@ def test_a_change_in_one_project_costs_another_nothing(site: Site, statements: S
     assert site.listed(ACME).count("changed") == 1
 
 
-@pytest.mark.usefixtures("nothing_near")
+@pytest.mark.usefixtures("nothing_local")
 def test_a_change_of_an_account_costs_another_nothing(site: Site, statements: Statements) -> None:
     other = site.ask(RIVAL, wait=True)
     site.ask(ACME, wait=True)

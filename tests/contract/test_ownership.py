@@ -8,19 +8,18 @@ from pathlib import Path
 import pytest
 
 from phimage import ownership
-from phimage.bootstrap import open_operator_account
-from phimage.catalog.accounts import KEYS, any_key
-from phimage.catalog.copy import copy
+from phimage.catalog.accounts import KEYS, any_key, installation_id
 from phimage.catalog.engine import database_url as url_of
 from phimage.catalog.engine import open_database
 from phimage.catalog.image_bytes import withdraw_image_bytes
-from phimage.catalog.installation import installation_id
 from phimage.catalog.views import Catalog
 from phimage.chunks import owner
 from phimage.chunks.errors import StoreFailure
 from phimage.chunks.memory import MemoryStore
 from phimage.chunks.store import Store, Stored
 from phimage.errors import SetupError
+from phimage.installation import open_operator_account
+from phimage.maintenance.copy import copy
 from phimage.model.ids import InstallationId
 from tests.backing_up import at_call
 from tests.conftest import NewCatalog

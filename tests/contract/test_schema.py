@@ -26,7 +26,7 @@ from tests.examples import author, zone
 def test_an_empty_database_has_no_version_and_gets_the_newest(empty_database: Database) -> None:
     assert schema.version(empty_database) is None
 
-    schema.make_or_check(empty_database)
+    schema.create_or_check(empty_database)
 
     assert schema.version(empty_database) == schema.newest()
     with empty_database.read() as connection:
@@ -34,8 +34,8 @@ def test_an_empty_database_has_no_version_and_gets_the_newest(empty_database: Da
 
 
 def test_making_the_schema_again_changes_nothing(empty_database: Database) -> None:
-    schema.make_or_check(empty_database)
-    schema.make_or_check(empty_database)
+    schema.create_or_check(empty_database)
+    schema.create_or_check(empty_database)
     schema.upgrade(empty_database)
 
     with empty_database.read() as connection:
@@ -43,7 +43,7 @@ def test_making_the_schema_again_changes_nothing(empty_database: Database) -> No
 
 
 def test_the_migrations_make_exactly_the_tables_that_the_program_uses(empty_database: Database) -> None:
-    schema.make_or_check(empty_database)
+    schema.create_or_check(empty_database)
 
     with empty_database.read() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
@@ -56,32 +56,32 @@ def mark(database: Database, version: str, oldest: str) -> None:
 
 
 def test_a_schema_of_a_newer_program_is_refused_if_it_says_so(empty_database: Database) -> None:
-    schema.make_or_check(empty_database)
+    schema.create_or_check(empty_database)
     mark(empty_database, "9999", "9998")
 
-    with pytest.raises(SetupError, match=r"9999.*use the newer phimage.*needs one of schema 9998"):
-        schema.make_or_check(empty_database)
+    with pytest.raises(SetupError, match=r"9999 and needs a phimage of schema 9998.*use the newer phimage"):
+        schema.create_or_check(empty_database)
 
 
 def test_a_schema_of_a_newer_program_that_allows_this_one_is_good_enough(empty_database: Database) -> None:
-    schema.make_or_check(empty_database)
+    schema.create_or_check(empty_database)
     mark(empty_database, "9999", schema.newest())
 
-    schema.make_or_check(empty_database)
+    schema.create_or_check(empty_database)
 
     assert schema.version(empty_database) == "9999"
 
 
 def test_an_older_schema_is_refused_with_the_command_that_helps(empty_database: Database) -> None:
-    schema.make_or_check(empty_database)
+    schema.create_or_check(empty_database)
     mark(empty_database, "0001", "0001")
 
     with pytest.raises(SetupError, match="run `phimage db upgrade`"):
-        schema.make_or_check(empty_database)
+        schema.create_or_check(empty_database)
 
 
 def test_every_step_says_beside_which_programs_it_can_be() -> None:
-    steps = list(schema.steps())
+    steps = list(schema.migrations())
     assert [step.revision for step in steps] == sorted(step.revision for step in steps)
     assert steps[-1].revision == schema.newest()
     for step in steps:
@@ -108,7 +108,7 @@ def upgrade():
 @pytest.fixture
 def own(empty_database: Database) -> Catalog:
     """A catalogue whose schema a test may change: its database is used for nothing else."""
-    schema.make_or_check(empty_database)
+    schema.create_or_check(empty_database)
     return Catalog(empty_database, KeyEncryption(MASTER_KEY, os.urandom))
 
 
@@ -171,6 +171,6 @@ def test_a_step_that_finds_a_table_busy_lets_go_and_tries_again(
 
 def test_processes_that_make_the_schema_at_the_same_time_do_not_disturb_each_other(empty_database: Database) -> None:
     with ThreadPoolExecutor(4) as pool:
-        for done in [pool.submit(schema.make_or_check, empty_database) for _ in range(4)]:
+        for done in [pool.submit(schema.create_or_check, empty_database) for _ in range(4)]:
             done.result()
     assert schema.version(empty_database) == schema.newest()

@@ -22,9 +22,9 @@ from phimage.catalog.accounts import (
     find_key,
     keys_of,
     next_user,
-    tenant,
 )
 from phimage.catalog.images import IMAGES, images_at, once_given
+from phimage.catalog.lookup import find_tenant
 from phimage.catalog.places import CLUSTERS, MACHINE_TYPES, OFFERS, REGIONS, ZONES, topology_at
 from phimage.catalog.revisions import BASE, TOPOLOGY, ChangeRecord, account_scope, log, project_scope
 from phimage.catalog.versioned_table import VersionedTable
@@ -33,7 +33,7 @@ from phimage.errors import ServiceUnavailable
 from phimage.model.account import Role
 from phimage.model.ids import AccountId, ImageId, ProjectId, PublicKey, Revision
 from phimage.model.image import NO_PROJECT, State
-from phimage.model.machine import Gpu
+from phimage.model.topology import Gpu
 from tests.conftest import NewCatalog
 from tests.examples import (
     account,
@@ -65,7 +65,7 @@ EXAMPLES: list[tuple[VersionedTable[Any], tuple[Any, ...], str]] = [
         "account:acme",
     ),
     (USERS, (user(), user(main=True), user(name=NASTY)), "account:acme"),
-    (KEYS, (key(), key(sealed=bytes(range(256)))), "account:acme"),
+    (KEYS, (key(), key(encrypted=bytes(range(256)))), "account:acme"),
     (PROJECTS, (project(), project(default=True)), "account:acme"),
     (MEMBERSHIPS, (membership(), membership(role=Role.EDITOR)), "account:acme"),
     (
@@ -320,8 +320,8 @@ def test_a_household_is_an_account_with_its_own_things_and_nobody_elses(catalog:
         MEMBERSHIPS.put(change, membership("org-x", 3, "other"))
 
     with catalog.database.read() as connection:
-        found = tenant(connection, AccountId("acme"))
-        assert tenant(connection, AccountId("nobody")) is None
+        found = find_tenant(connection, AccountId("acme"))
+        assert find_tenant(connection, AccountId("nobody")) is None
     assert found is not None
     assert found.account == account("acme")
     assert list(found.users.values()) == [main, sub]

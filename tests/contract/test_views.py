@@ -44,7 +44,7 @@ from tests.examples import (
 
 dialect = sqlite_first
 
-pytestmark = pytest.mark.usefixtures("nothing_near")
+pytestmark = pytest.mark.usefixtures("nothing_local")
 
 ACME, OTHER = AccountId("acme"), AccountId("other")
 ORG_A, ORG_B = ProjectId("org-a"), ProjectId("org-b")
@@ -84,7 +84,7 @@ CHANGES: dict[str, tuple[Callable[[Change], object], set[str]]] = {
         lambda change: MEMBERSHIPS.put(change, membership("org-a", 1, role=Role.EDITOR)),
         {"tenant acme", "key of acme"},
     ),
-    "key": (lambda change: KEYS.put(change, sealed_key("key-new", "other")), {"tenant other", "key of other"}),
+    "key": (lambda change: KEYS.put(change, encrypted_key("key-new", "other")), {"tenant other", "key of other"}),
     "key revoked": (lambda change: KEYS.withdraw(change, key("key-acme")), {"tenant acme", "key of acme"}),
     "two at once": (
         lambda change: (IMAGES.put(change, image("pimg-new")), IMAGES.put(change, image("pimg-b2", project="org-b"))),
@@ -95,9 +95,9 @@ CHANGES: dict[str, tuple[Callable[[Change], object], set[str]]] = {
 """Changes, each with what it makes stale."""
 
 
-def sealed_key(id: str, of: str, private: str = PRIVATE_KEY) -> Key:
+def encrypted_key(id: str, of: str, private: str = PRIVATE_KEY) -> Key:
     key_encryption = KeyEncryption(bytes(range(32)), lambda length: b"n" * length)
-    return key(id, of, sealed=key_encryption.close(PublicKey(id), PrivateKey(private)))
+    return key(id, of, encrypted=key_encryption.encrypt(PublicKey(id), PrivateKey(private)))
 
 
 @pytest.fixture
@@ -115,7 +115,7 @@ def full(catalog: Catalog) -> Catalog:
             ACCOUNTS.put(change, account(of))
             USERS.put(change, user(number, of, main=True))
             PROJECTS.put(change, project(f"org-{of}", of, default=True))
-            KEYS.put(change, sealed_key(f"key-{of}", of))
+            KEYS.put(change, encrypted_key(f"key-{of}", of))
     return catalog
 
 
@@ -180,7 +180,7 @@ INQUIRED = [name for name in READS if name not in ("topology", "base")]
 def test_what_one_statement_answers_is_had_without_waiting(
     full: Catalog, statements: Statements, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    monkeypatch.undo()  # a file is near
+    monkeypatch.undo()  # SQLite is local
     expected = repr(READS[name](full.now(wait=True)))  # a private key is like no other one
     full.facts = Cache(MAX_ENTRIES, ScopeVersions(MAX_ENTRIES))
 
@@ -195,7 +195,7 @@ def test_what_one_statement_answers_is_had_without_waiting(
 
     with statements.counted() as sent:
         assert repr(asyncio.run(fetched())) == expected
-    assert sent == ["an inquiry"]
+    assert sent == ["a lookup"]
     with statements.counted() as sent:
         assert repr(READS[name](full.now(wait=False))) == expected
     assert sent == []
@@ -595,8 +595,8 @@ def test_a_revoked_key_is_gone_at_once_and_in_other_processes_after_their_refres
     assert other.now(wait=True).key(PublicKey("key-acme")) is None
 
 
-def test_a_sealed_key_in_another_row_does_not_open(full: Catalog) -> None:
-    stolen = msgspec.structs.replace(sealed_key("key-acme", "acme"), id=PublicKey("key-thief"))
+def test_an_encrypted_key_in_another_row_cannot_be_decrypted(full: Catalog) -> None:
+    stolen = msgspec.structs.replace(encrypted_key("key-acme", "acme"), id=PublicKey("key-thief"))
     with full.change(author()) as change:
         KEYS.put(change, stolen)
 

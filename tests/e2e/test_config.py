@@ -101,7 +101,7 @@ def test_where_nothing_listens_a_command_exits_69_and_asks_whether_phimage_runs(
         taken.bind(("127.0.0.1", 0))
         endpoint = f"http://127.0.0.1:{taken.getsockname()[1]}"
         result = cli.using(endpoint, DEMO_KEY).run("image", "ls")
-    told = f"phimage: no answer from {endpoint}: Connection refused; is phimage running there?\n"
+    told = f"phimage: no answer from {endpoint}: Connection refused; check that phimage runs there\n"
     assert (result.code, result.out, result.err) == (69, "", told)
 
 

@@ -105,7 +105,7 @@ def test_a_server_that_is_told_to_end_says_so_and_goes_on_for_a_while(tmp_path: 
     with Client(server.url, key.public, PrivateKey(key.private)) as client:
         wait_until(lambda: ready(server.url)[0] == 200, SOON)
         server.signal(signal.SIGTERM)
-        told = {"stopping": "the server is about to end", "database": "ok", "store": "ok"}
+        told = {"stopping": "the server is shutting down", "database": "ok", "store": "ok"}
         wait_until(lambda: ready(server.url) == (503, told), SOON)
         assert client.call("CreateAccount", Account="acme").fields["RetCode"] == 0
     server.end(3 + SOON)

@@ -51,7 +51,7 @@ def test_a_running_server_goes_on_beside_a_schema_that_allows_it_and_ends_its_wo
         assert told == {"Schema": "8001", "Needed": schema.newest(), "Oldest": "0001"}
 
         upgrade("8002", "8001", "8002")
-        with pytest.raises(Refused, match="needs a phimage of schema 8002 or newer: start that one") as refused:
+        with pytest.raises(Refused, match="start a phimage of schema 8002 or newer") as refused:
             client.call("CreateAccount", Account="after")
         assert refused.value.ret_code == 150
 
@@ -66,4 +66,4 @@ def test_a_running_server_goes_on_beside_a_schema_that_allows_it_and_ends_its_wo
 
     result = fresh.phimage.run("serve", "--port", "0", "--data-dir", "data", "--database", database_url)
     assert result.code == 78
-    assert "the database has schema 8002, which this phimage does not know: use the newer phimage" in result.err
+    assert "the database has schema 8002 and needs a phimage of schema 8002 or newer" in result.err

@@ -45,7 +45,7 @@ def test_the_first_start_prints_the_operators_key_and_later_ones_do_not(serve: S
     data = tmp_path / "home" / "data"
     assert open_to_others(data) == []
     for path in (path for path in data.rglob("*") if path.is_file()):
-        assert key.private.encode() not in path.read_bytes(), "a private key is kept sealed only"
+        assert key.private.encode() not in path.read_bytes(), "a private key is kept encrypted only"
 
 
 @pytest.mark.more
@@ -176,8 +176,8 @@ def test_a_database_of_an_unknown_schema_is_refused_and_left_alone(
     mark("9999")
     result = home.run("serve", "--port", "0", "--data-dir", "data", "--database", database_url)
     told = (
-        "phimage: the database has schema 9999, which this phimage does not know: use the newer phimage"
-        f" (it needs one of schema 9999 or newer, this one has {known['Needed']})\n"
+        "phimage: the database has schema 9999 and needs a phimage of schema 9999 or newer;"
+        f" this one has {known['Needed']}: use the newer phimage\n"
     )
     assert (result.code, result.out, result.err) == (78, "", told)
     left = home.json("db", "status", "--data-dir", "data", "--database", database_url)

@@ -16,11 +16,11 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from phimage import demo
-from phimage.bootstrap import command_author, open_catalog
 from phimage.catalog.accounts import NewKey, add_user, put_key
 from phimage.errors import RequestError
 from phimage.gateway.params import Params, read_params
 from phimage.gateway.signature import sign
+from phimage.installation import command_author, open_catalog
 from phimage.model.account import PrivateKey
 from phimage.model.ids import AccountId, PublicKey
 from tests.api.gateway import PAGES, Gateway, running, settings_for

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phimage.model.explain import _WORDS, explain
+from phimage.model.explain import _TEXTS, explain
 from phimage.model.ids import ClusterId, ImageId, MachineTypeId, ProjectId, ZoneId
 from phimage.model.image import NO_PROJECT, RULES, Image, ImageType, Query, State, select
 from phimage.model.topology import Topology
@@ -85,4 +85,4 @@ def test_what_may_not_be_seen_is_explained_like_what_does_not_exist(
 
 
 def test_every_rule_has_words() -> None:
-    assert set(_WORDS) == {rule.name for rule in RULES}
+    assert set(_TEXTS) == {rule.name for rule in RULES}

@@ -19,7 +19,7 @@ from phimage.catalog.key_encryption import KeyEncryption
 from phimage.catalog.places import CLUSTERS, OFFERS
 from phimage.catalog.revisions import Change
 from phimage.catalog.views import Catalog, View
-from phimage.model.ids import ClusterId, ImageId, MachineTypeId, ProjectId, Revision, ZoneId
+from phimage.model.ids import ClusterId, ImageId, MachineTypeId, ManifestDigest, ProjectId, Revision, ZoneId
 from phimage.model.image import ImageType, Query, select, supported_types
 from phimage.model.image_bytes import ImageBytes
 from tests.conftest import MASTER_KEY, NewCatalog, sqlite_first
@@ -134,7 +134,7 @@ class PutImage(NamedTuple):
         record = image(self.id, project=owner, zones=zones, support=support, created=created, deprecated=deprecated)
         IMAGES.put(change, record)
         if known:
-            manifest = "a" * 64 if known == "whole" else ""
+            manifest = ManifestDigest("a" * 64 if known == "whole" else "")
             IMAGE_BYTES.put(change, ImageBytes(record.id, record.project, manifest=manifest))
         else:
             _drop_bytes(change, self.id)

@@ -18,7 +18,6 @@ from phimage.catalog.images import IMAGES
 from phimage.catalog.revisions import Author
 from phimage.catalog.views import Catalog
 from phimage.chunks import uploads
-from phimage.chunks.layout import ManifestDigest
 from phimage.chunks.read import open_disk
 from phimage.chunks.store import Store
 from phimage.formats.limits import DiskLimits
@@ -184,4 +183,4 @@ class Shop:
 
     def bytes_of(self, id: ImageId) -> bytes:
         """The disk, out of the store."""
-        return b"".join(open_disk(self.store, ManifestDigest(self.content(id).manifest)).chunks())
+        return b"".join(open_disk(self.store, self.content(id).manifest).chunks())

@@ -16,8 +16,8 @@ from phimage.catalog.images import IMAGES
 from phimage.chunks import uploads
 from phimage.model.ids import ImageId, JobId, ProjectId
 from phimage.model.image import State
+from phimage.model.image_bytes import Quota
 from phimage.model.job import JobState
-from phimage.model.quota import Quota
 from tests.conftest import both_databases
 from tests.e2e.process import wait_until
 from tests.publishing.shop import AUTHOR, MIB, Shop, as_qcow2, disk, image, sha256_of
@@ -33,7 +33,8 @@ def test_an_uploaded_disk_becomes_an_available_image_with_exactly_its_bytes(shop
     assert (content.sha256, content.size, content.format) == (sha256_of(raw), 6 * MIB, "raw")
     assert (content.source_digest, content.digest_origin) == (f"sha256:{sha256_of(raw)}", "as given")
     assert shop.bytes_of(job.image) == raw.read_bytes()
-    assert content.facts["table"]["type"] == "mbr"
+    assert content.facts.table is not None
+    assert content.facts.table.type == "mbr"
 
 
 def test_every_way_to_write_a_disk_gives_the_same_disk_and_the_same_manifest(shop: Shop, tmp_path: Path) -> None:

@@ -13,13 +13,13 @@ from types import TracebackType
 from typing import Self
 
 from phimage import catalog_file
-from phimage.bootstrap import open_catalog
 from phimage.catalog.image_bytes import IMAGE_BYTES
 from phimage.catalog.images import IMAGES
 from phimage.catalog.views import Catalog
 from phimage.chunks.factory import open_store
 from phimage.chunks.store import Store
 from phimage.client import Client
+from phimage.installation import open_catalog
 from phimage.model.account import PrivateKey
 from phimage.model.ids import ImageId
 from phimage.model.image import Image

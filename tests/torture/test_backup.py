@@ -14,10 +14,8 @@ import pytest
 from sqlalchemy import text
 
 from phimage.backup.create import create
-from phimage.backup.errors import BackupFailed
-from phimage.backup.place import Place
-from phimage.backup.record import Record
-from phimage.bootstrap import open_catalog, prepare
+from phimage.backup.place import BackupPlace
+from phimage.backup.record import BackupFailed, BackupRecord
 from phimage.catalog.key_encryption import read_master_key
 from phimage.catalog.tables import LIVE
 from phimage.catalog.views import Catalog
@@ -25,6 +23,7 @@ from phimage.chunks.folder import FolderStore
 from phimage.chunks.memory import MemoryStore
 from phimage.chunks.store import Store
 from phimage.errors import ServiceUnavailable
+from phimage.installation import open_catalog, prepare
 from phimage.settings import Settings
 from tests.backing_up import PAST, at_call, check_whole, publish
 from tests.e2e.process import Phimage
@@ -41,7 +40,7 @@ class BackedUpWorld(World):
     def __init__(self, catalog: Catalog, folder: Path, backups: int) -> None:
         super().__init__(catalog, folder)
         self.target_state = backups
-        self.place = Place(FolderStore(folder / "backups", now=self.clock))
+        self.place = BackupPlace(FolderStore(folder / "backups", now=self.clock))
 
     def has_done_enough(self) -> bool:
         return super().has_done_enough() and self.count["backups"] >= self.target_state and self.count["restored images"] > 0
@@ -55,7 +54,7 @@ class BackedUpWorld(World):
                 shutil.rmtree(restored)
                 self.count["backups"] += 1
 
-    def backup_of(self, place: Place, store: Store) -> Record | None:
+    def backup_of(self, place: BackupPlace, store: Store) -> BackupRecord | None:
         try:
             return create(self.catalog, store, place, self.folder / "work", now=self.clock).record
         except ServiceUnavailable:
@@ -79,7 +78,7 @@ class BackedUpWorld(World):
 
         store = at_call(self.store, lambda operation, _: operation == "get", spoil)
         while not self.over.is_set():
-            self.backup_of(Place(MemoryStore(now=self.clock)), store)
+            self.backup_of(BackupPlace(MemoryStore(now=self.clock)), store)
 
 
 @pytest.mark.torture
@@ -104,7 +103,7 @@ class Home:
     def __init__(self, folder: Path) -> None:
         self.cli = Phimage(folder / "home")
         self.data = folder / "home/data"
-        self.place = Place(FolderStore(folder / "home/backups"))
+        self.place = BackupPlace(FolderStore(folder / "home/backups"))
         settings = Settings(data_dir=str(self.data))
         prepare(settings)
         catalog = open_catalog(settings)

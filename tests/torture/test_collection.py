@@ -19,7 +19,6 @@ from typing import TypeVar
 
 from msgspec.structs import replace
 
-from phimage import care
 from phimage.catalog.image_bytes import withdraw_image_bytes
 from phimage.catalog.images import IMAGES
 from phimage.catalog.views import Catalog
@@ -30,6 +29,7 @@ from phimage.chunks.manifest import load_manifest
 from phimage.chunks.read import open_disk
 from phimage.delivery.packs import Packs
 from phimage.errors import ServiceUnavailable
+from phimage.maintenance import gc
 from phimage.model.ids import ImageId
 from phimage.model.job import Job, JobState
 from phimage.publishing.worker import Pace
@@ -128,8 +128,8 @@ class World:
             self.count["removed"] += swept.store.removed_chunks
             time.sleep(0.1)
 
-    def sweep_once(self, later: float = 0.0) -> care.Swept:
-        return care.sweep(
+    def sweep_once(self, later: float = 0.0) -> gc.CollectedGarbage:
+        return gc.collect_garbage(
             *(self.catalog, self.store, self.packs, self.folder / "work", EARLY),
             grace_seconds=MIN_GRACE_SECONDS,
             approve=lambda planned: None,
@@ -146,7 +146,7 @@ class World:
                     continue
                 id, digest = chance.choice(sorted(self.live.items()))
             try:
-                found = self.digest_of(ManifestDigest(self.shops[0].content(id).manifest))
+                found = self.digest_of(self.shops[0].content(id).manifest)
                 assert found == digest
                 self.count["read"] += 1
             except (AssertionError, BadChunk, BadManifest):
@@ -191,7 +191,7 @@ class World:
         """Everything that is live is whole; much later nothing else is left."""
         needed = set()
         for id, digest in self.live.items():
-            manifest = ManifestDigest(self.shops[0].content(id).manifest)
+            manifest = self.shops[0].content(id).manifest
             assert self.digest_of(manifest) == digest
             chunks = load_manifest(self.store, manifest).stored()
             needed |= {manifest_name(manifest), *(chunk_name(chunk) for _, chunk in chunks)}

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 from msgspec import Meta, convert, defstruct
 
-from phimage.bootstrap import learn_records
+from phimage.application import prime_decoders
 
 Text = Annotated[str, Meta(max_length=9)]
 records = []
@@ -21,7 +21,7 @@ for _ in range(150):
     fields = [(f"f{number}", Text, "") for number in range(20)]
     records.append(defstruct("Outer", [("inner", inner), ("many", tuple[Text, ...], ()), ("any", dict[str, Any], {}), *fields]))
 if sys.argv[1] == "learned":
-    learn_records()
+    prime_decoders()
 sys.setswitchinterval(1e-6)
 together = threading.Barrier(16)
 

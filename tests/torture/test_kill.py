@@ -23,12 +23,13 @@ from typing import NamedTuple
 
 import pytest
 
-from phimage import care
-from phimage.bootstrap import command_author, open_packs
-from phimage.chunks.layout import INSTALLATION, SWEEPS, ManifestDigest, chunk_name, manifest_name
+from phimage.application import open_packs
+from phimage.chunks.layout import INSTALLATION, SWEEPS, chunk_name, manifest_name
 from phimage.chunks.manifest import load_manifest
 from phimage.chunks.read import open_disk
 from phimage.errors import PhimageError, SetupError, Unreachable
+from phimage.installation import command_author
+from phimage.maintenance import gc
 from phimage.model.ids import ImageId
 from phimage.model.image import State
 from phimage.sources.errors import SourceInterrupted
@@ -355,7 +356,7 @@ class World:
             assert image is not None
             assert (image.state, content.sha256) == (State.AVAILABLE, self.published[id])
             whole = sha256()
-            for piece in open_disk(installation.store, ManifestDigest(content.manifest)).chunks():
+            for piece in open_disk(installation.store, content.manifest).chunks():
                 whole.update(piece)
             assert whole.hexdigest() == self.published[id]
         installation.stop()
@@ -387,7 +388,7 @@ class World:
         installation, month = self.installation, 30 * 24 * HOUR
         store, work = installation.store, installation.data / "work"
         packs = open_packs(installation.settings, store)
-        care.sweep(
+        gc.collect_garbage(
             *(installation.catalog, store, packs, work, command_author("CollectStore")),
             grace_seconds=HOUR,
             approve=lambda planned: None,
@@ -395,7 +396,7 @@ class World:
         )
         needed = set()
         for content in installation.contents().values():
-            digest = ManifestDigest(content.manifest)
+            digest = content.manifest
             needed |= {manifest_name(digest), *(chunk_name(chunk) for _, chunk in load_manifest(store, digest).stored())}
         assert {stored.name for stored in store.list() if stored.name.partition("/")[0] not in (INSTALLATION, SWEEPS)} == needed
         if self.in_folder:

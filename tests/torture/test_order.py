@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from phimage.chunks.layout import ManifestDigest, chunk_name, manifest_name
+from phimage.chunks.layout import chunk_name, manifest_name
 from phimage.chunks.manifest import load_manifest
 from phimage.model.ids import ImageId
 from tests.publishing.shop import disk, sha256_of
@@ -92,7 +92,7 @@ def test_nothing_is_told_before_it_is_durable(tmp_path: Path) -> None:
         assert content.sha256 == sha256_of(file)
         installation.end_traced()
 
-        digest, root = ManifestDigest(content.manifest), installation.data / "store"
+        digest, root = content.manifest, installation.data / "store"
         chunks = [str(root / chunk_name(chunk)) for _, chunk in load_manifest(installation.store, digest).stored()]
     calls = read_calls(log.read_text("utf-8", "replace"))
     put = [call.paths[1] for call in calls if call.name == "rename" and "/uploads/" in call.paths[1]]

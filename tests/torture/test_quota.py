@@ -21,8 +21,8 @@ from phimage.client import Client
 from phimage.errors import QuotaExceeded, Refused, ServiceUnavailable
 from phimage.model.ids import ImageId, JobId, ProjectId
 from phimage.model.image import State
+from phimage.model.image_bytes import Quota
 from phimage.model.job import Job, JobState, Origin, new_job
-from phimage.model.quota import Quota
 from tests.conftest import Reopen
 from tests.publishing.shop import AUTHOR, MIB, Shop, as_qcow2, disk, image
 from tests.torture.installation import SECONDS, Installation

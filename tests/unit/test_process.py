@@ -7,7 +7,7 @@ import os
 import pytest
 
 from phimage.chunks.errors import StoreFailure
-from phimage.process import in_child
+from phimage.processes.runtime import in_child
 
 
 def test_the_result_of_a_child_is_the_callers() -> None:

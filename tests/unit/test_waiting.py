@@ -65,7 +65,7 @@ def test_a_wait_is_announced_after_the_notice_and_every_ten_seconds(patience: Pa
 
 @pytest.mark.parametrize(
     ("locked", "kind", "code", "remedy"),
-    [(True, Locked, 75, "wait for the other process"), (False, Unreachable, 69, "see that it runs")],
+    [(True, Locked, 75, "wait for the other process"), (False, Unreachable, 69, "check that it runs")],
 )
 def test_at_the_limit_it_gives_up_and_says_what_to_do(
     patience: Patience, clock: Clock, locked: bool, kind: type[Locked | Unreachable], code: int, remedy: str

@@ -16,11 +16,11 @@ from shutil import copytree, rmtree
 from typing import Literal
 
 from phimage import __version__
-from phimage.bootstrap import open_existing, prepare
 from phimage.catalog import schema
-from phimage.catalog.copy import copy
 from phimage.catalog.engine import database_url, open_database
 from phimage.delivery.ticket import make_ticket
+from phimage.installation import open_existing, prepare
+from phimage.maintenance.copy import copy
 from phimage.model.ids import ProjectId, PublicKey
 from tests.api.publishing import Shop, shop_on
 from tests.api.signer import Pair

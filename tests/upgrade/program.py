@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from phimage import care
-from phimage.bootstrap import open_existing, opened_store
 from phimage.catalog import schema
-from phimage.catalog.integrity import check
+from phimage.installation import open_existing, opened_store
+from phimage.maintenance import verify
+from phimage.maintenance.check import check
 from phimage.model.ids import ImageId
 from phimage.settings import Settings
 from tests.api.gateway import running, settings_for
@@ -36,7 +36,7 @@ def damage(settings: Settings, images: Iterable[str]) -> list[object]:
     with opened_store(settings) as (catalog, store):
         found: list[object] = list(check(catalog.database, catalog.key_encryption))
         ids = [ImageId(image) for image in images]
-        for told in care.verify(catalog, store, ids, whole_disk=True, quarantine=False, now=0.0):
-            if isinstance(told, care.Verified):
+        for told in verify.verify(catalog, store, ids, whole_disk=True, quarantine=False, now=0.0):
+            if isinstance(told, verify.ImageFinding):
                 found.append(told)
         return found

@@ -17,6 +17,7 @@ from phimage.catalog_file.plan import Kept, Plan, carry_out, plan, plan_of
 from phimage.catalog_file.read import Reading, read
 from phimage.errors import UnavailableParam
 from phimage.gateway.registry import Action, Call
+from phimage.model.ids import ManifestDigest
 from phimage.model.image import NO_PROJECT
 
 MAX_CATALOG = 8 * 1024 * 1024
@@ -131,7 +132,7 @@ def actions(service: Service) -> list[Action[View]]:
             carry_out(change, made, service.random)
         return _on_wire(made, change.number if change.records else change.parent)
 
-    def _returning(reading: Reading) -> list[str]:
+    def _returning(reading: Reading) -> list[ManifestDigest]:
         """The manifests of withdrawn images that a file names again."""
         with service.catalog.database.read() as connection:
             return manifests_of_returning(connection, reading.document)

@@ -108,16 +108,16 @@ def _runs(image: Image, kind: MachineTypeId, topology: Topology) -> Runs:
 
 def _disk(content: ImageBytes) -> ImageDiskSet:
     facts = content.facts
-    system = facts.get("system", {})
+    system = facts.system
     return ImageDiskSet(
         digest=f"sha256:{content.sha256}",
         size=content.size,
         publish_time=content.published,
-        table=facts.get("table", {}).get("type", ""),
-        boot=tuple(facts.get("boot", ())),
-        system=system.get("pretty_name", ""),
-        architecture=system.get("architecture", ""),
-        kernels=tuple(facts.get("kernels", ())),
+        table=facts.table.type if facts.table else "",
+        boot=facts.boot or (),
+        system=system.pretty_name if system else "",
+        architecture=system.architecture if system else "",
+        kernels=facts.kernels,
     )
 
 

@@ -17,8 +17,7 @@ from phimage.errors import UnavailableParam
 from phimage.gateway.registry import Action, Call
 from phimage.model.account import Right
 from phimage.model.ids import MachineTypeId, RegionId, ZoneId
-from phimage.model.machine import Disk, MachineType, Offer
-from phimage.model.topology import Topology
+from phimage.model.topology import DiskGroup, MachineType, Offer, Topology
 
 
 class DescribePHostMachineType(Struct, rename="pascal", frozen=True, kw_only=True):
@@ -196,7 +195,7 @@ def _row(kind: MachineType, offer: Offer, topology: Topology, *, v2: bool) -> Ma
     )
 
 
-def _disk(disk: Disk, kind: MachineType, *, v2: bool) -> DiskSet:
+def _disk(disk: DiskGroup, kind: MachineType, *, v2: bool) -> DiskSet:
     return DiskSet(
         space=disk.size,
         name="sys" if disk.role == "system" else "data",

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
-from phimage.catalog.accounts import tenant
 from phimage.catalog.engine import Connection
+from phimage.catalog.lookup import find_tenant
 from phimage.catalog.views import View
 from phimage.errors import UnavailableParam
 from phimage.gateway.registry import SMALL_BODY, Action, Call
@@ -57,7 +57,7 @@ def rfc3339(microseconds: int) -> str:
 
 def tenant_of(connection: Connection, account: AccountId) -> Tenant:
     """An account with what belongs to it. Raises UnavailableParam when there is none."""
-    found = tenant(connection, account)
+    found = find_tenant(connection, account)
     if found is None:
         raise UnavailableParam("Account", detail=f"there is no account {account}")
     return found

@@ -16,7 +16,7 @@ from phimage.errors import UnavailableParam
 from phimage.gateway.registry import Action, Call
 from phimage.model.ids import ProjectId
 from phimage.model.image import NO_PROJECT
-from phimage.model.quota import Quota
+from phimage.model.image_bytes import Quota
 
 BASE = "Base"
 """Stands for the base images, which belong to no project."""

@@ -45,11 +45,11 @@ class Held(Struct, frozen=True):
     """Of the `asked` manifests, the store has all bytes of the `stored` ones, and keeps them until `register_before`, even if a
     collection is under way."""
 
-    asked: frozenset[str]
-    stored: frozenset[str]
+    asked: frozenset[ManifestDigest]
+    stored: frozenset[ManifestDigest]
     register_before: float
 
-    def has(self, manifest: str) -> bool:
+    def has(self, manifest: ManifestDigest) -> bool:
         """Whether the store has the bytes. Raises ServiceUnavailable for a manifest that was not asked for."""
         if manifest not in self.asked:
             raise ServiceUnavailable(detail="an image was withdrawn meanwhile; nothing was changed, try again")
@@ -61,7 +61,7 @@ class Held(Struct, frozen=True):
             raise ServiceUnavailable(detail="the bytes to restore were checked too long ago; nothing was changed, try again")
 
 
-def hold(service: Service, manifests: Iterable[str]) -> Held:
+def hold(service: Service, manifests: Iterable[ManifestDigest]) -> Held:
     """Refresh the bytes of manifests that no image needs now, so that images can need them again. Missing ones are left out.
 
     This is `renew`, the protocol that `chunks.collect` proves safe beside a collection: refresh first, register afterwards.
@@ -70,7 +70,7 @@ def hold(service: Service, manifests: Iterable[str]) -> Held:
     asked, stored, register_before = frozenset(manifests), set(), math.inf
     for digest in sorted(asked):
         try:
-            _, before = renew(service.store, ManifestDigest(digest), service.now)
+            _, before = renew(service.store, digest, service.now)
         except BadManifest:
             continue
         except StoreFailure as failure:
@@ -80,10 +80,10 @@ def hold(service: Service, manifests: Iterable[str]) -> Held:
     return Held(asked, frozenset(stored), register_before)
 
 
-def is_stored(service: Service, manifest: str) -> bool:
+def is_stored(service: Service, manifest: ManifestDigest) -> bool:
     """Whether a manifest is in the store; a collection removes it before any of its chunks. Raises ServiceUnavailable."""
     try:
-        return service.store.find(manifest_name(ManifestDigest(manifest))) is not None
+        return service.store.find(manifest_name(manifest)) is not None
     except StoreFailure as failure:
         raise ServiceUnavailable(detail=str(failure)) from failure
 

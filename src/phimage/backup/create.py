@@ -1,43 +1,43 @@
-"""Making a backup. The package says in which order, and why."""
+"""Creates a backup. The docstring of the package has the order of its steps."""
 
 from __future__ import annotations
 
 import secrets
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
 
 from msgspec import Struct
 
-from phimage.backup.errors import BackupFailed
-from phimage.backup.held import HeldRevision
 from phimage.backup.key import EncryptedKey, fingerprint
-from phimage.backup.place import GRACE_SECONDS, Place
-from phimage.backup.record import FORMAT, Record, name_of
-from phimage.backup.transfer import Disks, Transferred, transfer
-from phimage.care import DATABASE_COPY
-from phimage.catalog import schema
-from phimage.catalog.backups import note_created
+from phimage.backup.place import GRACE_SECONDS, BackupPlace
+from phimage.backup.record import FORMAT, BackupFailed, BackupRecord, name_of
+from phimage.backup.transfer import NeededDisks, Transferred, transfer
+from phimage.catalog import backups, schema
+from phimage.catalog.backups import record_created
 from phimage.catalog.image_bytes import live_manifests
-from phimage.catalog.snapshot import opened, snapshot
 from phimage.catalog.views import Catalog
 from phimage.chunks.gc_guard import GcGuard
 from phimage.chunks.layout import ManifestDigest
 from phimage.chunks.store import Store
 from phimage.chunks.write import DiskWriter, Written, write_file
-from phimage.errors import SetupError
+from phimage.errors import ServiceUnavailable, SetupError
+from phimage.maintenance.copy import opened, snapshot
+from phimage.maintenance.gc import DATABASE_COPY
 
 REMEDY = "find the images with `phimage image verify --all`, publish or withdraw them, and run the backup again"
 
 Progress = Callable[[str, int, int | None], object]
-"""Called with what is being done, how many bytes are done, and of how many."""
+"""Called with the phase, its bytes that are done, and all of its bytes."""
 
 
 class Created(Struct, frozen=True):
-    """A backup that was made."""
+    """The result of `create`."""
 
-    record: Record
+    record: BackupRecord
     images: Transferred
     database_bytes_sent: int
 
@@ -45,7 +45,7 @@ class Created(Struct, frozen=True):
 def create(
     catalog: Catalog,
     store: Store,
-    place: Place,
+    place: BackupPlace,
     work: Path,
     *,
     encrypted_key: EncryptedKey | None = None,
@@ -53,7 +53,7 @@ def create(
     now: Callable[[], float] = time.time,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Created:
-    """Make a backup while servers, publishers and collections work on. Safe to end at any time, and to repeat.
+    """Create a backup while servers, publishers and collections run. Can be interrupted at any time and repeated.
 
     `work` is a folder with room for a copy of the database. Raises SetupError, BackupFailed, StoreFailure, ServiceUnavailable.
     """
@@ -71,12 +71,12 @@ def create(
             held.keep()
             progress("images", done, total)
 
-        disks = Disks(store, manifests, REMEDY)
+        disks = NeededDisks(store, manifests, REMEDY)
         images = transfer(store, place.store, disks, guard.ensure_listed, sending)
         name = _free_name(place, at)
         register_before = guard.confirm(disks.names)
         database = _send_database(place.store, path, progress, now, sleep)
-        record = Record(
+        record = BackupRecord(
             format=FORMAT,
             name=name,
             time=at,
@@ -91,19 +91,21 @@ def create(
             encrypted_key=encrypted_key,
         )
         if now() > min(register_before, database.register_before):
-            raise BackupFailed("the backup took too long to be kept for certain: run it again, which goes on")
+            raise BackupFailed(
+                "the backup took too long, and garbage collection may have removed parts of it: run it again; it continues"
+            )
         place.put(record)
-    note_created(catalog.database, place.describe(), record.name, record.revision, now())
+    record_created(catalog.database, place.describe(), record.name, record.revision, now())
     return Created(record, images, database.new_bytes)
 
 
 @contextmanager
 def _database_copy(work: Path) -> Iterator[Path]:
-    """Where the copy of the database is made; it is removed at the end. Of a killed backup `phimage store gc` removes it."""
+    """The path for a copy of the database, removed at the end. `phimage store gc` removes the copy of a killed backup."""
     try:
         work.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise SetupError(f"the work folder {work} cannot be made: {error.strerror}") from None
+        raise SetupError(f"the work folder {work} cannot be created: {error.strerror}") from None
     path = work / f"{DATABASE_COPY}{secrets.token_hex(6)}.sqlite"
     try:
         yield path
@@ -114,7 +116,7 @@ def _database_copy(work: Path) -> Iterator[Path]:
 
 def _manifests(path: Path) -> list[ManifestDigest]:
     with opened(path) as database, database.read() as connection:
-        return [ManifestDigest(digest) for digest in live_manifests(connection)]
+        return list(live_manifests(connection))
 
 
 def _send_database(
@@ -130,9 +132,52 @@ def _send_database(
         return writer.finish({})
 
 
-def _free_name(place: Place, at: float) -> str:
-    """The name of the time, or of the next second that no backup has."""
+def _free_name(place: BackupPlace, at: float) -> str:
+    """The name for a time, or for the next second without a backup."""
     taken = set(place.names())
     while (name := name_of(at)) in taken:
         at += 1
     return name
+
+
+HOLD_SECONDS: Final = 4 * 3600.0
+"""How long the hold of a killed backup restricts garbage collection."""
+
+
+class HeldRevision:
+    """A context manager that holds the newest revision. Call `keep` regularly inside. A killed backup's hold expires."""
+
+    def __init__(self, catalog: Catalog, id: str, now: Callable[[], float]) -> None:
+        self._catalog = catalog
+        self._id = id
+        self._now = now
+        self._expires = 0.0
+
+    def keep(self) -> None:
+        """Extend the hold after a quarter of its time.
+
+        Raises BackupFailed if it has expired, for example because the machine slept: a collection may have removed bytes that
+        the backup needs. While the database is away, the next call tries again.
+        """
+        now = self._now()
+        if self._expires - now > HOLD_SECONDS * 3 / 4:
+            return
+        try:
+            self._catalog.refresh()  # closes the circuit breaker of a database that was away
+            extended = backups.extend_hold(self._catalog.database, self._id, now=now, seconds=HOLD_SECONDS)
+        except ServiceUnavailable:
+            if now < self._expires:
+                return
+            raise
+        if not extended:
+            raise BackupFailed("the hold on garbage collection expired during the backup: run the backup again; it continues")
+        self._expires = now + HOLD_SECONDS
+
+    def __enter__(self) -> Self:
+        hold = backups.add_hold(self._catalog.database, self._id, "backup", now=self._now(), seconds=HOLD_SECONDS)
+        self._expires = hold.expires
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        with suppress(ServiceUnavailable):  # otherwise it expires
+            backups.release_hold(self._catalog.database, self._id)

@@ -1,4 +1,4 @@
-"""The copy of the database out of a backup."""
+"""Reads the copy of the database from a backup."""
 
 from __future__ import annotations
 
@@ -9,16 +9,15 @@ from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from phimage.backup.errors import BackupFailed
-from phimage.backup.record import Record
+from phimage.backup.record import BackupFailed, BackupRecord
 from phimage.chunks.read import open_disk
 from phimage.chunks.store import Store
 
 
-def write_database_file(store: Store, record: Record, path: Path) -> None:
+def write_database_file(store: Store, record: BackupRecord, path: Path) -> None:
     """Write the SQLite file of a backup, mode 0600, and make it durable.
 
-    Raises BadManifest, BadChunk, and BackupFailed when the file is not what was backed up.
+    Raises BadManifest, BadChunk, and BackupFailed if the file differs from the one that was backed up.
     """
     disk = open_disk(store, record.database)
     whole = sha256()
@@ -30,12 +29,14 @@ def write_database_file(store: Store, record: Record, path: Path) -> None:
         file.flush()
         os.fsync(file.fileno())
     if whole.hexdigest() != disk.manifest.sha256:
-        raise BackupFailed(f"the database of backup {record.name} has the SHA-256 {whole.hexdigest()}, not the one it had")
+        raise BackupFailed(
+            f"the database of backup {record.name} is damaged: its SHA-256 is {whole.hexdigest()}; restore another backup"
+        )
 
 
 @contextmanager
-def database_file(store: Store, record: Record) -> Iterator[Path]:
-    """The same in a temporary folder."""
+def database_file(store: Store, record: BackupRecord) -> Iterator[Path]:
+    """The SQLite file of a backup in a temporary folder. Raises like `write_database_file`."""
     with TemporaryDirectory(prefix="phimage-backup-") as folder:
         path = Path(folder) / "catalog.sqlite"
         write_database_file(store, record, path)

@@ -1,4 +1,4 @@
-"""The master key beside a backup: its fingerprint, and the key itself, encrypted with a passphrase."""
+"""The master key of a backup: its fingerprint, and the key itself, encrypted with a passphrase."""
 
 from __future__ import annotations
 
@@ -15,16 +15,19 @@ from phimage.errors import SetupError
 from phimage.model.ids import RandomBytes
 
 COST: Final = 1 << 17
-"""scrypt's N: 128 MiB of memory for each guess at a passphrase."""
+"""scrypt's N: each guess of a passphrase needs 128 MiB of memory."""
 MAX_COST: Final = 1 << 20
 MIN_PASSPHRASE: Final = 12
-"""Characters. An attacker who has the backup can guess offline."""
+"""Characters. An attacker with the backup can guess offline."""
 
 _BLOCK, _PARALLEL = 8, 1
 
 
 class EncryptedKey(Struct, frozen=True, forbid_unknown_fields=True):
-    """A master key under a passphrase: AES-256-GCM, with a key that scrypt derives. The fingerprint is associated data."""
+    """A master key, encrypted with AES-256-GCM under a key that scrypt derives from a passphrase.
+
+    The fingerprint is the associated data.
+    """
 
     cost: int
     salt: bytes
@@ -33,21 +36,21 @@ class EncryptedKey(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def fingerprint(key_encryption: KeyEncryption) -> str:
-    """Names a master key without telling anything about it: the same key has the same fingerprint everywhere."""
+    """A one-way fingerprint of a master key: equal for equal keys in all installations."""
     return key_encryption.derive("fingerprint of the master key").hex()
 
 
 def encrypt_key(key: bytes, passphrase: str, random: RandomBytes, cost: int = COST) -> EncryptedKey:
-    """Encrypt a master key. Raises SetupError for a passphrase that is too short."""
+    """Encrypt a master key. Raises SetupError if the passphrase is too short."""
     if len(passphrase) < MIN_PASSPHRASE:
-        raise SetupError(f"the passphrase has {len(passphrase)} characters; take {MIN_PASSPHRASE} or more")
+        raise SetupError(f"the passphrase has {len(passphrase)} characters: choose one of {MIN_PASSPHRASE} or more")
     salt, nonce = random(16), random(12)
     cipher = AESGCM(_derived(passphrase, salt, cost))
     return EncryptedKey(cost, salt, nonce, cipher.encrypt(nonce, key, _associated(key)))
 
 
 def decrypt_key(encrypted: EncryptedKey, passphrase: str, expected: str) -> bytes:
-    """The master key. Raises SetupError for a wrong passphrase, and for a key of another fingerprint than expected."""
+    """The master key. Raises SetupError for a wrong passphrase, or if the key has another fingerprint than `expected`."""
     if not 2 <= encrypted.cost <= MAX_COST:
         raise SetupError(f"the encrypted master key asks for a cost of {encrypted.cost}, which no phimage writes")
     try:
@@ -60,13 +63,13 @@ def decrypt_key(encrypted: EncryptedKey, passphrase: str, expected: str) -> byte
 
 
 def check_key(key: bytes, expected: str) -> None:
-    """Raises SetupError when a master key is not the one of that fingerprint."""
+    """Raises SetupError if a master key has another fingerprint."""
     if not hmac.compare_digest(_fingerprint_of(key), expected):
-        raise SetupError("this master key is not the one of the backup: no key of its database would work")
+        raise SetupError("this is not the master key of the backup: use the one of the installation that was backed up")
 
 
 def _fingerprint_of(key: bytes) -> str:
-    return fingerprint(KeyEncryption(key, bytes))  # nothing is sealed, so nothing random is needed
+    return fingerprint(KeyEncryption(key, bytes))  # encrypts nothing
 
 
 def _associated(key: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""The record of one backup: what it is, and what has to be in the place for it."""
+"""The record of one backup: its contents, and the manifests that it needs."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import msgspec
 from msgspec import Struct
 
 from phimage.backup.key import EncryptedKey
-from phimage.catalog.copy import Copied
 from phimage.chunks.layout import ManifestDigest
+from phimage.errors import PhimageError
+from phimage.maintenance.copy import TableDigest
 from phimage.model.ids import Revision
 
 FORMAT = "phimage-backup-1"
@@ -19,15 +20,19 @@ FOLDER = "backups"
 _NAME = re.compile(r"\d{8}t\d{6}z")
 
 
-class Record(Struct, frozen=True, forbid_unknown_fields=True):
-    """A backup that is whole."""
+class BackupFailed(PhimageError):
+    """A backup or a restore failed. What was copied stays: the same command continues it."""
+
+
+class BackupRecord(Struct, frozen=True, forbid_unknown_fields=True):
+    """A complete backup."""
 
     format: str
     name: str
     time: float  # seconds since 1970, when the database was copied
     revision: Revision
     schema: str
-    tables: tuple[Copied, ...]  # rows and digest of every table
+    tables: tuple[TableDigest, ...]  # rows and digest of every table
     database: ManifestDigest  # the copy of the database, an SQLite file stored as a disk
     database_bytes: int
     manifests: tuple[ManifestDigest, ...]  # of every image that has bytes
@@ -41,28 +46,28 @@ class Record(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def name_of(at: float) -> str:
-    """The name of a backup of that time, such as 20261128t163000z: names of a store have small letters only."""
+    """The name of a backup of a time, such as 20261128t163000z: names in a store are in lower case."""
     return time.strftime("%Y%m%dt%H%M%Sz", time.gmtime(at))
 
 
 def object_name(name: str) -> str:
-    """Where a record is kept. Raises ValueError for what is no name of a backup."""
+    """The name of a record in the store. Raises ValueError for an invalid backup name."""
     if not _NAME.fullmatch(name):
-        raise ValueError(f"{name!r} is not the name of a backup, such as 20261128t163000z")
+        raise ValueError(f"{name!r} is not the name of a backup; expected a name such as 20261128t163000z")
     return f"{FOLDER}/{name}.json"
 
 
-def encode(record: Record) -> bytes:
-    """A record as its object has it."""
+def encode(record: BackupRecord) -> bytes:
+    """A record as JSON."""
     return msgspec.json.format(msgspec.json.encode(record), indent=1)
 
 
-def decode(data: bytes) -> Record:
-    """A record from its object. Raises ValueError."""
+def decode(data: bytes) -> BackupRecord:
+    """A record from JSON. Raises ValueError."""
     try:
-        record = msgspec.json.decode(data, type=Record)
+        record = msgspec.json.decode(data, type=BackupRecord)
     except (msgspec.DecodeError, RecursionError) as error:
         raise ValueError(f"it cannot be read: {error}") from error
     if record.format != FORMAT:
-        raise ValueError(f"its format is {record.format!r}, and this phimage reads {FORMAT!r}")
+        raise ValueError(f"its format is {record.format!r}, and this phimage reads only {FORMAT!r}")
     return record

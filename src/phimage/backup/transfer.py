@@ -1,4 +1,4 @@
-"""Copying what images need from one store to another: only what the other lacks, each object verified on the way."""
+"""Copies the manifests and chunks of images to another store: only those that it lacks, each verified."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
-from phimage.backup.errors import BackupFailed
+from phimage.backup.record import BackupFailed
 from phimage.chunks.errors import Absent, BadManifest, StoreFailure
 from phimage.chunks.frame import Damaged, unpack
 from phimage.chunks.layout import CHUNKS, MANIFESTS, ChunkDigest, ManifestDigest, chunk_name, manifest_name
@@ -16,19 +16,19 @@ from phimage.chunks.prefetch import prefetch
 from phimage.chunks.store import Store, Stored
 
 MAX_NAMED = 10
-"""Damaged objects that are named; there may be more."""
+"""Damaged objects that a message names; there may be more."""
 
 _PARALLEL = 8
 
-Rely = Callable[[Stored], bool]
-"""Whether an object that the target has can be relied on; it is sent again if not."""
+IsDurable = Callable[[Stored], bool]
+"""Whether an object of the target will stay; if not, it is sent again."""
 
 Progress = Callable[[int, int], object]
-"""Called with bytes of disks that were sent, and with all that are to be sent. Called once more after each chunk."""
+"""Called after each chunk with the sent bytes of disks, and with all bytes to send."""
 
 
 class Transferred(Struct, frozen=True):
-    """What was sent, and what was needed."""
+    """What was sent, and what the images need."""
 
     sent_chunks: int
     sent_bytes: int  # as stored, compressed
@@ -37,11 +37,11 @@ class Transferred(Struct, frozen=True):
     image_bytes: int  # of all raw disks
 
 
-class Disks:
+class NeededDisks:
     """The manifests of images, and the chunks that they need."""
 
     def __init__(self, source: Store, digests: Iterable[ManifestDigest], remedy: str) -> None:
-        """Raises BackupFailed, which names the manifests that are missing or damaged, and the `remedy`."""
+        """Raises BackupFailed with the missing and damaged manifests, and the `remedy`."""
         self.remedy = remedy
         self.manifests: dict[ManifestDigest, Manifest] = {}
         bad: list[str] = []
@@ -65,7 +65,7 @@ class Disks:
         )
 
     def names(self) -> Iterator[str]:
-        """Every object that the images need."""
+        """The names of all objects that the images need."""
         yield from (chunk_name(chunk.digest) for chunk in self.chunks)
         yield from (manifest_name(digest) for digest in self.manifests)
 
@@ -75,10 +75,10 @@ class _Chunk(NamedTuple):
     length: int  # of its raw bytes
 
 
-def transfer(source: Store, target: Store, disks: Disks, rely: Rely, progress: Progress) -> Transferred:
-    """Copy what the target lacks: chunks first, so that a manifest in the target has all of its chunks.
+def transfer(source: Store, target: Store, disks: NeededDisks, is_durable: IsDurable, progress: Progress) -> Transferred:
+    """Copy what the target lacks: chunks first, so that a manifest in the target always has all of its chunks.
 
-    Raises BackupFailed at the end, when everything else was sent, if something in the source is missing or damaged.
+    Sends everything else before it raises BackupFailed for missing and damaged objects of the source.
     """
     there = {stored.name: stored for folder in (CHUNKS, MANIFESTS) for stored in target.list(folder)}
     total = sum(chunk.length for chunk in disks.chunks if chunk_name(chunk.digest) not in there)
@@ -86,7 +86,7 @@ def transfer(source: Store, target: Store, disks: Disks, rely: Rely, progress: P
 
     def send(chunk: _Chunk) -> int:
         name = chunk_name(chunk.digest)
-        if (stored := there.get(name)) is not None and rely(stored):
+        if (stored := there.get(name)) is not None and is_durable(stored):
             return 0
         try:
             frame = source.get(name)
@@ -113,9 +113,9 @@ def transfer(source: Store, target: Store, disks: Disks, rely: Rely, progress: P
 
     def send_manifest(digest: ManifestDigest) -> bool:
         name = manifest_name(digest)
-        if (stored := there.get(name)) is not None and rely(stored):
+        if (stored := there.get(name)) is not None and is_durable(stored):
             return False
-        target.put(name, encode(disks.manifests[digest]))  # the only way to write it, so these are its bytes
+        target.put(name, encode(disks.manifests[digest]))  # canonical, so these are the bytes of the source
         return True
 
     sent_manifests = sum(prefetch(send_manifest, disks.manifests, _PARALLEL))

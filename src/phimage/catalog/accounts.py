@@ -1,24 +1,24 @@
-"""Accounts, users, keys, projects and memberships in SQL."""
+"""Accounts, users, keys, projects and memberships in SQL, and the use of keys that server processes report."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping
+from hashlib import sha256
 
 from msgspec import Struct
-from sqlalchemy import Connection, bindparam, func, select
+from sqlalchemy import Connection, delete, func, insert, select
 
 from phimage.catalog import tables
+from phimage.catalog.engine import Database
 from phimage.catalog.key_encryption import KeyEncryption
-from phimage.catalog.question import Inquiry, Row
 from phimage.catalog.revisions import Change, account_scope
-from phimage.catalog.union import Union
 from phimage.catalog.versioned_table import VersionedTable
-from phimage.model.account import Account, Key, Membership, PrivateKey, Project, Tenant, User
+from phimage.model.account import Account, Key, Membership, PrivateKey, Project, User
 from phimage.model.ids import (
     AccountId,
+    InstallationId,
     PublicKey,
     RandomBytes,
-    Revision,
     UserId,
     new_private_key,
     new_project_id,
@@ -26,7 +26,7 @@ from phimage.model.ids import (
 )
 
 FIRST_USER = 50_000_001
-"""User ids count up from here; they fit Java's 32 bits for a long time."""
+"""The lowest user id. Ids fit into the 32 bits of clients in Java."""
 
 ACCOUNTS = VersionedTable(tables.account, Account, ("id",), lambda account: account_scope(account.id))
 USERS = VersionedTable(tables.user, User, ("id",), lambda user: account_scope(user.account))
@@ -35,81 +35,26 @@ PROJECTS = VersionedTable(tables.project, Project, ("id",), lambda project: acco
 MEMBERSHIPS = VersionedTable(tables.membership, Membership, ("project", "user"), lambda member: account_scope(member.account))
 
 
-_OF_KEY = (
-    select(tables.key.c.account)
-    .where(tables.key.c.id == bindparam("key"), tables.key.c.until == tables.LIVING)
-    .scalar_subquery()
-)
-_CALLER = Union(
-    (KEYS, tables.key.c.id == bindparam("key")),
-    (ACCOUNTS, tables.account.c.id == _OF_KEY),
-    (USERS, tables.user.c.account == _OF_KEY),
-    (PROJECTS, tables.project.c.account == _OF_KEY),
-    (MEMBERSHIPS, tables.membership.c.account == _OF_KEY),
-)
-_HOUSEHOLD = Union(
-    (ACCOUNTS, tables.account.c.id == bindparam("account")),
-    (USERS, tables.user.c.account == bindparam("account")),
-    (PROJECTS, tables.project.c.account == bindparam("account")),
-    (MEMBERSHIPS, tables.membership.c.account == bindparam("account")),
-)
-
-
-def tenant(connection: Connection, account: AccountId) -> Tenant | None:
-    """An account as it is now with everything that belongs to it but its keys. None if there is no such account."""
-    found = tenant_of(account).of(connection)
-    return None if found is None else found[1]
-
-
-def tenant_of(account: AccountId) -> Inquiry[tuple[Revision, Tenant] | None]:
-    """Asks for an account as `tenant` tells it, and the revision that it is of."""
-
-    def make(rows: Sequence[Row]) -> tuple[Revision, Tenant] | None:
-        newest, (accounts, *parts) = _HOUSEHOLD.records(rows)
-        return (newest, _tenant(accounts[0], *parts)) if accounts else None
-
-    return Inquiry(_HOUSEHOLD.question, {"account": account}, make)
-
-
-class Caller(Struct, frozen=True):
-    """A key that works, opened, and its account, as of a revision."""
-
-    read_at: Revision
-    key: tuple[Key, PrivateKey]
-    tenant: Tenant
-
-
-def caller_of(public: PublicKey, key_encryption: KeyEncryption) -> Inquiry[Caller | None]:
-    """Asks for whom a key belongs to; None if no such key works now."""
-
-    def make(rows: Sequence[Row]) -> Caller | None:
-        newest, (keys, accounts, *parts) = _CALLER.records(rows)
-        if not (keys and accounts):
-            return None
-        opened = keys[0], key_encryption.open(public, keys[0].sealed)
-        return Caller(newest, opened, _tenant(accounts[0], *parts))
-
-    return Inquiry(_CALLER.question, {"key": public}, make)
-
-
-def _tenant(account: Account, users: list[User], projects: list[Project], members: list[Membership]) -> Tenant:
-    return Tenant(
-        account=account,
-        users={user.id: user for user in sorted(users, key=lambda user: user.id)},
-        projects={project.id: project for project in sorted(projects, key=lambda item: (not item.default, item.id))},
-        roles={(member.project, member.user): member.role for member in members},
-    )
-
-
 def find_key(connection: Connection, public: PublicKey) -> Key | None:
-    """A key that works now."""
+    """A key that works now; None if there is none of that name."""
     return KEYS.find(connection, public)
 
 
 def any_key(connection: Connection) -> Key | None:
-    """Some key that works now; None if there is none."""
-    found = connection.execute(select(tables.key.c.id).where(tables.key.c.until == tables.LIVING).limit(1)).first()
-    return None if found is None else find_key(connection, PublicKey(found.id))
+    """Any key that works now; None if there is none."""
+    row = connection.execute(select(tables.key.c.id).where(tables.key.c.until == tables.LIVING).limit(1)).first()
+    return None if row is None else find_key(connection, PublicKey(row.id))
+
+
+def installation_id(connection: Connection) -> InstallationId | None:
+    """The id of the installation; None before its first start has ended.
+
+    Derived from the name of the first key, which is random and whose row stays when the key is revoked. So a copy of the
+    database has the same id, and another master key does not change it.
+    """
+    key = tables.key.c
+    first = connection.execute(select(key.id).order_by(key.since, key.id).limit(1)).scalar()
+    return None if first is None else InstallationId(sha256(f"phimage installation {first}".encode()).hexdigest()[:32])
 
 
 def keys_of(connection: Connection, account: AccountId) -> list[Key]:
@@ -118,36 +63,36 @@ def keys_of(connection: Connection, account: AccountId) -> list[Key]:
 
 
 def all_accounts(connection: Connection) -> list[Account]:
-    """Every account, by id."""
+    """All accounts, by id."""
     return sorted(ACCOUNTS.live(connection), key=lambda account: account.id)
 
 
 def any_account(connection: Connection) -> bool:
-    """Whether there is an account at all."""
-    found = select(tables.account.c.id).where(tables.account.c.until == tables.LIVING).limit(1)
-    return connection.execute(found).first() is not None
+    """Whether there is any account."""
+    query = select(tables.account.c.id).where(tables.account.c.until == tables.LIVING).limit(1)
+    return connection.execute(query).first() is not None
 
 
 def memberships_of(connection: Connection, account: AccountId) -> list[Membership]:
-    """Who is a member of which project of an account."""
+    """The memberships of all projects of an account."""
     return MEMBERSHIPS.live(connection, tables.membership.c.account == account)
 
 
 def next_user(connection: Connection) -> UserId:
-    """A user id that was never used. Call it inside a change, where writers take turns."""
+    """A user id that was never used. Must be called inside a change, which excludes other writers."""
     highest = connection.execute(select(func.max(tables.user.c.id))).scalar_one()
     return UserId(FIRST_USER if highest is None else highest + 1)
 
 
 class NewKey(Struct, frozen=True):
-    """A key that was just made. The private key is shown to its user once and is only sealed after that."""
+    """A new key. Its private key is shown to the user once; afterwards only the encrypted key exists."""
 
     public: PublicKey
     private: PrivateKey
 
 
 def add_account(change: Change, account: Account, random: RandomBytes) -> tuple[User, Project]:
-    """Open an account with its main user and its default project, both as every account has them."""
+    """Create an account with its main user and its default project."""
     ACCOUNTS.put(change, account)
     user = add_user(change, account.id, "main", account.email, main=True)
     return user, add_project(change, account.id, "Default", random, default=True)
@@ -169,20 +114,20 @@ def add_project(change: Change, account: AccountId, name: str, random: RandomByt
 
 
 def add_key(change: Change, user: User, key_encryption: KeyEncryption, random: RandomBytes) -> NewKey:
-    """Give a user one more key."""
+    """Create a key for a user."""
     new = NewKey(new_public_key(random), PrivateKey(new_private_key(random)))
     put_key(change, user, key_encryption, new)
     return new
 
 
 def put_key(change: Change, user: User, key_encryption: KeyEncryption, new: NewKey) -> None:
-    """Give a user a key that was made elsewhere."""
+    """Add an existing key to a user."""
     created = int(change.author.time)
-    KEYS.put(change, Key(new.public, user.account, user.id, key_encryption.close(new.public, new.private), created))
+    KEYS.put(change, Key(new.public, user.account, user.id, key_encryption.encrypt(new.public, new.private), created))
 
 
 def remove_user(change: Change, user: User) -> None:
-    """Take a user out of its account, with its keys and memberships."""
+    """Withdraw a user with its keys and memberships."""
     for key in keys_of(change.connection, user.account):
         if key.user == user.id:
             KEYS.withdraw(change, key)
@@ -193,8 +138,28 @@ def remove_user(change: Change, user: User) -> None:
 
 
 def remove_project(change: Change, project: Project) -> None:
-    """Take a project out of its account, with its memberships. It must have no images."""
+    """Withdraw a project with its memberships. It must have no images."""
     for member in memberships_of(change.connection, project.account):
         if member.project == project.id:
             MEMBERSHIPS.withdraw(change, member)
     PROJECTS.withdraw(change, project)
+
+
+def exchange_rates(
+    database: Database, process: str, used: Mapping[PublicKey, int], now: float, gone: Collection[str] = ()
+) -> dict[str, dict[PublicKey, int]]:
+    """Report how many requests this process has admitted in total, by key; return the reports of all other processes.
+
+    Writes no revision. Removes the reports of processes that are `gone`. `now` only dates the rows.
+    """
+    rows = tables.rate_use
+    with database.write() as connection:
+        connection.execute(delete(rows).where(rows.c.process.in_([process, *gone])))
+        if used:
+            report = [{"key": key, "process": process, "used": count, "time": int(now)} for key, count in used.items()]
+            connection.execute(insert(rows), report)
+        others = select(rows.c.process, rows.c.key, rows.c.used).where(rows.c.process != process)
+        reports: dict[str, dict[PublicKey, int]] = {}
+        for other, key, count in connection.execute(others):
+            reports.setdefault(other, {})[PublicKey(key)] = int(count)
+        return reports

@@ -1,4 +1,4 @@
-"""From what an operator writes into PHIMAGE_DATABASE to the address of a database that can be opened."""
+"""The address of the database: parses and checks PHIMAGE_DATABASE."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sqlalchemy.exc import ArgumentError
 from phimage.errors import SetupError
 
 PREPARED = "prepared"
-"""`?prepared=off` in the address of PostgreSQL: for a pooler between that knows no prepared statements, such as PgBouncer with
+"""`?prepared=off` in the address of PostgreSQL: for a pooler without prepared statements, such as PgBouncer with
 `max_prepared_statements = 0`."""
 
 _POSTGRESQL = ("postgresql", "postgres", "postgresql+psycopg")
@@ -41,15 +41,15 @@ def database_url(text: str, data: Path, setting: str = "PHIMAGE_DATABASE") -> UR
 
 
 def check_sqlite_file(path: Path, *, must_exist: bool) -> None:
-    """Raise SetupError, with the file's name and the reason, unless SQLite can open it: SQLite reports neither."""
+    """Raises SetupError with the file's name and the reason if SQLite cannot open it: SQLite reports neither."""
     try:
         if must_exist or path.exists():
             with path.open("rb") as file:
                 header = file.read(len(_SQLITE_HEADER))
             if header not in (b"", _SQLITE_HEADER):
-                raise SetupError(f"{path} is not an SQLite database; if it was one, put back a backup")
+                raise SetupError(f"{path} is not an SQLite database: if it was one, restore a backup")
         elif not path.parent.is_dir():
-            raise SetupError(f"{path.parent} is not a folder: make it first")
+            raise SetupError(f"{path.parent} is not a folder: create it first")
     except OSError as error:
         raise SetupError(f"{path} cannot be read: {error.strerror}") from None
 
@@ -59,7 +59,7 @@ def _wrong_in_postgresql(url: URL) -> str:
     from psycopg.conninfo import make_conninfo
 
     if "@" in (url.host or ""):
-        return "has two @; write one that is in a password as %40"
+        return "has two @: write an @ of the password as %40"
     try:
         arguments = url.get_dialect()().create_connect_args(url.difference_update_query([PREPARED]))[1]
         ports = str(arguments.get("port", "")).split(",")

@@ -1,19 +1,19 @@
-"""What a process remembers of the catalogue, and when that is stale.
+"""A cache of values read from the catalogue, and when they are stale.
 
-What is remembered was true at a revision and depends on scopes (`revisions`). It is stale exactly when a later revision
-touched one of them.
+A value was read at a revision and depends on scopes (`revisions`). It is stale exactly when a later revision touched one of
+its scopes.
 """
 
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 from collections.abc import Hashable, Mapping
 from typing import Any
 
 from msgspec import Struct
 
 from phimage.errors import NotCached
+from phimage.lru import Lru
 from phimage.model.ids import Revision
 
 
@@ -21,26 +21,25 @@ class _Entry(Struct, frozen=True):
     value: Any
     read_at: Revision
     scopes: tuple[str, ...]
-    weight: int
 
 
 class ScopeVersions:
-    """Which revision touched each scope last, as far as this process knows. Bounded: it forgets by calling all touched."""
+    """The last known revision that touched each scope. Bounded: over its limit it treats all scopes as touched."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._last: dict[str, Revision] = {}
         self._floor = Revision(0)
 
-    def note(self, scopes: Mapping[str, Revision], newest: Revision) -> None:
-        """Scopes were touched by revisions up to `newest`."""
+    def update(self, scopes: Mapping[str, Revision], newest: Revision) -> None:
+        """Set the last revision of scopes that revisions up to `newest` touched."""
         for scope, revision in scopes.items():
             self._last[scope] = max(revision, self._last.get(scope, revision))
         if len(self._last) > self._limit:
-            self.note_all(newest)
+            self.touch_all(newest)
 
-    def note_all(self, newest: Revision) -> None:
-        """Revisions up to `newest` may have touched anything."""
+    def touch_all(self, newest: Revision) -> None:
+        """Treat every scope as touched by `newest`."""
         self._last = {}
         self._floor = newest
 
@@ -50,19 +49,18 @@ class ScopeVersions:
 
 
 class Cache:
-    """Remembers the values that were asked for last, up to a weight of `most` together. Safe to use from several threads."""
+    """An LRU cache whose values expire with their scopes, up to a total weight of `limit`. Safe to use from several threads."""
 
     def __init__(self, limit: int, scope_versions: ScopeVersions) -> None:
         self._limit = limit
         self._scope_versions = scope_versions
         self._lock = threading.Lock()
-        self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
-        self._weight = 0
+        self._entries: Lru[Hashable, _Entry] = Lru(limit)
         self.hits = 0
         self.misses = 0
 
     def get(self, name: Hashable, revision: Revision) -> Any:
-        """What is remembered under a name, if it holds at a revision. Raises NotCached."""
+        """The value of a name, if it is valid at a revision. Raises NotCached."""
         with self._lock:
             entry = self._entries.get(name)
             if entry is None:
@@ -72,22 +70,17 @@ class Cache:
                 if last > entry.read_at or last > revision:
                     raise NotCached
             self.hits += 1
-            self._entries.move_to_end(name)
             return entry.value
 
     def put(self, name: Hashable, value: Any, read_at: Revision, scopes: tuple[str, ...], weight: int = 1) -> bool:
-        """Remember what was true at a revision and depends on scopes; none for what can never become stale.
+        """Cache a value that was read at a revision. Without scopes it never becomes stale.
 
-        What weighs more than half of what may be remembered is not, and False is returned: it would cost everything else.
+        Returns False, and caches nothing, if it weighs more than half of the limit: it would evict most other values.
         """
         with self._lock:
-            self.misses += 1  # here, because a request that must wait looks more than once
-            old = self._entries.pop(name, None)
-            self._weight -= old.weight if old else 0
+            self.misses += 1  # counted here, because a request that must wait calls `get` more than once
             if weight > self._limit // 2:
+                self._entries.remove(name)
                 return False
-            self._entries[name] = _Entry(value, read_at, scopes, weight)
-            self._weight += weight
-            while self._weight > self._limit:
-                self._weight -= self._entries.popitem(last=False)[1].weight
+            self._entries.put(name, _Entry(value, read_at, scopes), weight)
             return True

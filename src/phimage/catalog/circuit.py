@@ -1,4 +1,4 @@
-"""Whether the database answers: a circuit breaker, so that nobody waits for a database that is known to be away."""
+"""A circuit breaker: while the database is known to be away, calls fail at once instead of waiting for a timeout."""
 
 from __future__ import annotations
 
@@ -9,14 +9,11 @@ from collections.abc import Callable
 from phimage.errors import ServiceUnavailable
 
 RETRY_SECONDS = 3.0
-"""How long callers are refused after a failure, if nobody finds out sooner that the database is back.
-
-Whoever watches the database says again that it is away well before.
-"""
+"""Seconds that the breaker stays open after a failure, unless a probe succeeds. The periodic probe reopens it earlier."""
 
 
 def no_answer(error: BaseException | None) -> str:
-    """What callers are told of a driver's error: its kind, and nothing of addresses or values."""
+    """A driver's error as a detail for callers: its class only, without addresses or values."""
     return f"the database did not answer: {type(error).__name__}"
 
 
@@ -30,25 +27,25 @@ class Circuit:
 
     @property
     def reason(self) -> str:
-        """Why it is open; empty when it is not."""
+        """Why it is open; empty while it is closed."""
         return self._reason
 
     @property
     def is_open(self) -> bool:
-        """Whether callers are refused now."""
+        """Whether calls fail at once."""
         return self._clock() < self._until
 
     def open(self, reason: str, *, for_good: bool = False) -> None:
-        """Refuse callers for a while, or until this process ends."""
+        """Open it for RETRY_SECONDS, or until this process ends."""
         if self._until != math.inf:
             self._reason, self._until = reason, math.inf if for_good else self._clock() + RETRY_SECONDS
 
     def close(self) -> None:
-        """The database answers. Changes nothing when it was opened for good."""
+        """Close it, unless it was opened for good."""
         if self._until != math.inf:
             self._reason, self._until = "", 0.0
 
     def check(self) -> None:
-        """Raises ServiceUnavailable, at once, while it is open."""
+        """Raises ServiceUnavailable while it is open."""
         if self.is_open:
             raise ServiceUnavailable(detail=self._reason)

@@ -1,30 +1,29 @@
 """The database and every difference between SQLite and PostgreSQL.
 
-Both are used through the same few calls: `read` gives a transaction that changes nothing, `write` one that is alone
-with its changes. On SQLite a write begins IMMEDIATE, so that two writers wait instead of failing; on PostgreSQL writers
-take turns at the row of `head` (see `revisions`). A commit is durable when it returns: SQLite runs with a
-write-ahead log and `synchronous=FULL`.
+Both offer the same calls. `read` is a read-only transaction on one snapshot. `write` is a serialized transaction: on SQLite it
+begins IMMEDIATE, so that two writers wait instead of failing; on PostgreSQL writers queue for the row lock of `head` (see
+`revisions`). A commit is durable when it returns: SQLite runs with a write-ahead log and `synchronous=FULL`. `fetch` and
+`fetch_async` run one SELECT on the event loop.
 
-Nobody waits for a database that is away: the first call that gets no connection opens a `Circuit`, and until it is closed
-every other call is refused at once. Commands have `Patience` instead: they wait for it, and for its locks, up to a limit.
+Servers do not wait for a database that is away: the first failed connection opens the circuit breaker, and calls fail at once
+until it closes. Commands have `Patience`: they wait for the database and its locks, up to a limit.
 """
 
 from __future__ import annotations
 
 import os
 import socket
+import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
-from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal
 
-import sqlalchemy
 from msgspec import Struct
-from sqlalchemy import Connection, Dialect, Engine, RootTransaction, Table, create_engine, event, insert
+from sqlalchemy import Connection, Dialect, Engine, RootTransaction, create_engine, event
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
@@ -32,16 +31,14 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from phimage.catalog.address import PREPARED, database_url
 from phimage.catalog.circuit import Circuit, no_answer
-from phimage.catalog.question import Inquiry
-from phimage.catalog.sqlite import File
 from phimage.catalog.waits import Guard, not_now
-from phimage.errors import ServiceUnavailable
+from phimage.errors import NotCached, ServiceUnavailable
 from phimage.waiting import NotNow, Patience
 
 if TYPE_CHECKING:
-    from phimage.catalog.postgresql import Lines
+    from phimage.catalog.postgresql import AsyncPool
 
-__all__ = ["BUSY_SECONDS", "Connection", "Database", "database_url", "insert_rows", "open_database"]
+__all__ = ["BUSY_SECONDS", "Connection", "Database", "Row", "database_url", "open_database"]
 
 BUSY_SECONDS = 5
 """How long a writer waits for another one before the caller gets RetCode 150."""
@@ -56,15 +53,15 @@ _SCHEMA_LOCK = 0x7068_696D_6167_65
 """Any number that other programs on the same PostgreSQL database do not lock; it reads "phimage"."""
 
 
-Kind = Literal["read", "write", "inquiry"]
-Value = TypeVar("Value")
+Kind = Literal["read", "write", "lookup"]
+Row = Sequence[Any]
 First = Callable[[Connection], object]
-"""Takes the locks of a transaction, as its first statements."""
+"""The first statements of a transaction, which take its locks."""
 Begun = tuple[Connection, RootTransaction]
 
 
-class Calls(Struct):
-    """What the transactions of one kind came to, or the inquiries of the event loop."""
+class CallCounts(Struct):
+    """Calls of one kind: their number, how many of them failed, and their total seconds."""
 
     count: int = 0
     failures: int = 0
@@ -75,26 +72,25 @@ class Database:
     """An open database. Safe to use from several threads; not across a fork."""
 
     def __init__(self, engine: Engine, connecting: Mapping[str, Any] | None = None, patience: Patience | None = None) -> None:
-        """`connecting`: with what else than its address the driver connects to PostgreSQL. Without `patience` a call fails at
-        once."""
+        """`connecting`: further arguments of a PostgreSQL connection. Without `patience` calls fail at once."""
         self.engine = engine
         self._patience = patience
         self._connecting = connecting or {}
         self.circuit = Circuit()
-        self.calls: dict[Kind, Calls] = {"read": Calls(), "write": Calls(), "inquiry": Calls()}
+        self.calls: dict[Kind, CallCounts] = {"read": CallCounts(), "write": CallCounts(), "lookup": CallCounts()}
         self._counting = threading.Lock()
         self._sockets: dict[int, socket.socket] = {}
         self._writing = engine.execution_options(phimage_write=True)
-        self._lines: Lines | None = None
-        self._file = File(engine.dialect, engine.url.database or "")
+        self._pool: AsyncPool | None = None
+        self._cursor: sqlite3.Cursor | None = None
         self._closed = False
         event.listen(engine, "checkin", self._close_late)
 
     @contextmanager
     def read(self, *, probe: bool = False) -> Iterator[Connection]:
-        """A transaction that only reads, all of it as of one moment. Raises ServiceUnavailable when it cannot.
+        """A read-only transaction on one snapshot. Raises ServiceUnavailable.
 
-        A probe tries even when the database is known to be away: it is how that is found to be over.
+        A probe connects even while the circuit breaker is open: its success closes the breaker.
         """
         with self._transaction("read", probe) as connection:
             yield connection
@@ -102,43 +98,42 @@ class Database:
     @property
     def is_missing(self) -> bool:
         """Whether it is an SQLite file that does not exist: the first transaction would create it."""
-        return self.is_near and not Path(self.engine.url.database or "").exists()
+        return self.is_local and not Path(self.engine.url.database or "").exists()
 
     @property
-    def is_near(self) -> bool:
-        """Whether `look` answers: a few rows of a file are here sooner than a thread is woken."""
+    def is_local(self) -> bool:
+        """Whether it is an SQLite file, for `fetch`: reading a few rows takes less time than waking a thread."""
         return self.engine.dialect.name == "sqlite"
 
-    def look(self, inquiry: Inquiry[Value]) -> Value:
-        """What comes of an inquiry, without waiting; for the event loop alone. It is as of one moment.
-
-        Raises NotCached when it is not had at once.
-        """
+    def fetch(self, sql: str, parameters: Mapping[str, Any]) -> Sequence[Row]:
+        """The rows of a SELECT on SQLite, for the event loop. Raises NotCached instead of waiting for a lock."""
         begun = time.perf_counter()
-        value = self._file.look(inquiry)
-        calls = self.calls["inquiry"]  # only the event loop counts here
+        try:
+            if self._cursor is None:
+                self._cursor = self._open_cursor()
+            rows = self._cursor.execute(sql, parameters).fetchall()
+        except sqlite3.Error:
+            raise NotCached from None  # the caller repeats it in a thread, where the error is reported
+        calls = self.calls["lookup"]  # without a lock: only the event loop counts lookups
         calls.count += 1
         calls.seconds += time.perf_counter() - begun
-        return value
+        return rows
 
-    async def ask(self, inquiry: Inquiry[Value]) -> Value:
-        """What comes of an inquiry of PostgreSQL; for the event loop alone. It is as of one moment.
-
-        Raises ServiceUnavailable, and NotCached when the answer is too long for the event loop.
-        """
-        if self._lines is None:
+    async def fetch_async(self, sql: str, parameters: Mapping[str, Any]) -> Sequence[Row]:
+        """The rows of a SELECT on PostgreSQL, for the event loop. Raises ServiceUnavailable."""
+        if self._pool is None:
             self._refuse_closed()
-            self._lines = self._new_lines()
-        with self._counted("inquiry"):
-            return await self._lines.ask(inquiry)
+            self._pool = self._new_pool()
+        with self._counted("lookup"):
+            return await self._pool.fetch(sql, parameters)
 
     @property
     def patience(self) -> Patience | None:
-        """How long calls wait for a database that is away or locked; None if they fail at once."""
+        """How long calls wait for a database that is away or locked. None: they fail at once."""
         return self._patience
 
     def describe(self) -> str:
-        """The database in words for people. Without user and options, where passwords are."""
+        """The database for messages. Omits user and options, which may hold passwords."""
         url = self.engine.url
         if url.get_backend_name() == "sqlite":
             return f"the database {url.database}"
@@ -146,44 +141,46 @@ class Database:
 
     @contextmanager
     def write(self, first: First | None = None) -> Iterator[Connection]:
-        """A transaction that commits when the block ends well and leaves no trace when it does not.
+        """A transaction that commits at the end of the block, and rolls back if the block raises.
 
-        `first` takes the locks that it needs; with patience that is tried again while they are not free. Raises
-        ServiceUnavailable; only when its detail speaks of the commit it is not known whether the change was made.
+        `first` takes the locks; with patience it is retried while they are taken. Raises ServiceUnavailable. Whether the change
+        was committed is unknown only if its detail names the commit.
         """
         with self._transaction("write", first=first) as connection:
             yield connection
 
     @contextmanager
     def write_alone(self) -> Iterator[Connection]:
-        """A writing transaction beside which no other of this kind runs, in whatever process: for changing the schema."""
+        """A writing transaction that excludes all others of its kind, in all processes: for schema changes."""
         with self.write(_lock_schema) as connection:
             yield connection
 
     def cut(self) -> None:
-        """End every call that waits for PostgreSQL: it raises ServiceUnavailable in its thread. Can be called from any thread.
+        """Make every call that waits for PostgreSQL raise ServiceUnavailable in its thread. Safe from any thread.
 
-        For a database that took a call and then fell silent, for which a client of PostgreSQL waits without end.
+        For a database that accepted a call and fell silent: libpq waits for it without a timeout.
         """
-        for held in list(self._sockets.values()):
+        for duplicate in list(self._sockets.values()):
             with suppress(OSError):
-                held.shutdown(socket.SHUT_RDWR)
-        if self._lines is not None:
-            self._lines.cut()
+                duplicate.shutdown(socket.SHUT_RDWR)
+        if self._pool is not None:
+            self._pool.cut()
 
     def close(self) -> None:
         """Close all connections: those in use when their transactions end. Later calls raise ServiceUnavailable."""
         self._closed = True
         self.engine.dispose()
-        if self._lines is not None:
-            self._lines.close()
-        self._file.close()
+        if self._pool is not None:
+            self._pool.close()
+        if self._cursor is not None:
+            self._cursor.connection.close()
+            self._cursor = None
 
     @contextmanager
     def _transaction(self, kind: Kind, probe: bool = False, first: First | None = None) -> Iterator[Connection]:
         if not probe and self._patience is None:
             self.circuit.check()
-        with self._counted(kind), _told_as_unavailable(self.engine.dialect), self._guarded():
+        with self._counted(kind), _as_unavailable(self.engine.dialect), self._guarded():
             connection, transaction = self._begin_patiently(kind, first)
             with connection, transaction:
                 self.circuit.close()
@@ -244,7 +241,7 @@ class Database:
 
     @contextmanager
     def _guarded(self) -> Iterator[None]:
-        """Cut a transaction off when PostgreSQL falls silent in it for longer than there is patience."""
+        """Cut the transaction off when PostgreSQL stays silent for longer than the patience lasts."""
         if self._patience is None or self.engine.dialect.name != "postgresql":
             yield
             return
@@ -257,7 +254,7 @@ class Database:
                 raise self._patience.given_up(self.describe(), guard.given_up) from error
 
     def _probe(self) -> NotNow | None:
-        """Why the database does not take a new connection; None if it does. One of the pool could itself be silent."""
+        """Why the database refuses a new connection; None if it accepts one. A pooled connection could itself be silent."""
         dialect = self.engine.dialect
         arguments = dialect.create_connect_args(self.engine.url)[1]
         try:
@@ -274,74 +271,63 @@ class Database:
             self.circuit.open(no_answer(error.orig))
             raise
 
-    def _new_lines(self) -> Lines:
-        from phimage.catalog.postgresql import Lines
+    def _open_cursor(self) -> sqlite3.Cursor:
+        path = self.engine.url.database or ""
+        connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
+        connection.execute("PRAGMA query_only=ON")
+        return connection.cursor()
+
+    def _new_pool(self) -> AsyncPool:
+        from phimage.catalog.postgresql import AsyncPool
 
         address = self.engine.dialect.create_connect_args(self.engine.url)[1]
-        return Lines(self.engine.dialect, {**address, **self._connecting}, self.circuit)
+        return AsyncPool({**address, **self._connecting}, self.circuit)
 
     def _refuse_closed(self) -> None:
         if self._closed:
             raise ServiceUnavailable(detail="the database is closed")
 
     def _close_late(self, connection: Any, entry: ConnectionPoolEntry) -> None:
-        # A thread that nobody waits for (a look at a store that is away) may end its transaction after the pool was closed.
+        # An abandoned thread, such as a probe of a store that is away, may end its transaction after the pool was closed.
         if self._closed:
             entry.invalidate()
 
-    def _hold_socket(self, connection: Any, entry: ConnectionPoolEntry) -> None:
-        # A descriptor of our own: one of libpq's could be another connection's by the time that it is shut down.
+    def _duplicate_socket(self, connection: Any, entry: ConnectionPoolEntry) -> None:
+        # libpq's own descriptor number may be reused by another connection before it is shut down.
         self._sockets[id(entry)] = socket.socket(fileno=os.dup(connection.fileno()))
 
-    def _leave_socket(self, connection: Any, entry: ConnectionPoolEntry) -> None:
-        held = self._sockets.pop(id(entry), None)
-        if held is not None:
-            held.close()
+    def _close_duplicate(self, connection: Any, entry: ConnectionPoolEntry) -> None:
+        duplicate = self._sockets.pop(id(entry), None)
+        if duplicate is not None:
+            duplicate.close()
 
 
 @contextmanager
-def _told_as_unavailable(dialect: Dialect) -> Iterator[None]:
+def _as_unavailable(dialect: Dialect) -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
         raise ServiceUnavailable(detail=no_answer(error.orig)) from error
-    except dialect.loaded_dbapi.Error as error:  # of an inquiry
+    except dialect.loaded_dbapi.Error as error:  # of a lookup
         raise ServiceUnavailable(detail=no_answer(error)) from error
     except NoConnectionFree as error:
         raise ServiceUnavailable(detail="the database is busy: no connection became free") from error
 
 
-def insert_rows(connection: Connection, table: Table, rows: Iterable[tuple[Any, ...]], batch: int) -> None:
-    """Insert many rows, each with a value for every column of the table as the driver takes it.
-
-    Holds at most a batch. Raises SetupError for what the database cannot keep.
-    """
-    if connection.dialect.name == "postgresql":
-        from phimage.catalog.postgresql import copy_rows
-
-        copy_rows(connection, table, rows)
-        return
-    names = [column.name for column in table.c]
-    plain = insert(sqlalchemy.table(table.name, *map(sqlalchemy.column, names)))  # without types, so nothing is converted
-    left = iter(rows)
-    while some := list(islice(left, batch)):
-        connection.execute(plain, [dict(zip(names, row, strict=True)) for row in some])
-
-
 def _lock_schema(connection: Connection) -> None:
-    if connection.dialect.name == "postgresql":  # SQLite's writers are alone anyway
+    if connection.dialect.name == "postgresql":  # SQLite serializes writers anyway
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_SCHEMA_LOCK})")
 
 
 def open_database(url: URL, patience: Patience | None = None) -> Database:
-    """Open a database without looking into it yet."""
+    """Open a database. Connects at the first call."""
     busy = BUSY_SECONDS if patience is None else min(BUSY_SECONDS, patience.notice)  # of one attempt
     if url.get_backend_name() == "sqlite":
         engine = create_engine(url, connect_args={"check_same_thread": False, "timeout": busy})
         event.listen(engine, "connect", _set_up_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return Database(engine, patience=patience)
-    # Planning what a new caller waits for takes longer than doing it, so what is asked often is prepared.
+    # Planning a lookup takes longer than running it, so repeated statements are prepared.
     prepared = {"prepare_threshold": None} if url.query.get(PREPARED) == "off" else {}
     connecting = {**_POSTGRESQL, **prepared}
     engine = create_engine(
@@ -353,14 +339,14 @@ def open_database(url: URL, patience: Patience | None = None) -> Database:
     )
     event.listen(engine, "begin", partial(_begin_postgresql, busy))
     database = Database(engine, connecting, patience)
-    event.listen(engine, "connect", database._hold_socket)
-    event.listen(engine, "close", database._leave_socket)
+    event.listen(engine, "connect", database._duplicate_socket)
+    event.listen(engine, "close", database._close_duplicate)
     return database
 
 
 _POSTGRESQL = {
     "connect_timeout": CONNECT_SECONDS,
-    "keepalives_idle": 10,  # seconds: a machine that vanished is found out while a call waits for it
+    "keepalives_idle": 10,  # seconds: detects a vanished machine while a call waits
     "keepalives_interval": 5,
     "keepalives_count": 3,
     "tcp_user_timeout": 10_000,  # milliseconds
@@ -368,7 +354,7 @@ _POSTGRESQL = {
 
 
 def _set_up_sqlite(connection: Any, entry: ConnectionPoolEntry) -> None:
-    connection.isolation_level = None  # transactions begin below, not inside the driver
+    connection.isolation_level = None  # `_begin_sqlite` begins transactions, not the driver
     for pragma in ("journal_mode=WAL", "synchronous=FULL"):
         connection.execute(f"PRAGMA {pragma}")
 
@@ -384,5 +370,5 @@ def _begin_postgresql(busy: float, connection: Connection) -> None:
             f"SELECT set_config('lock_timeout', '{int(busy * 1000)}ms', true),"
             f" set_config('idle_in_transaction_session_timeout', '{SILENT_SECONDS}s', true)"
         )
-    else:  # SQLite has nothing less
+    else:  # the isolation that SQLite always has
         connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")

@@ -1,10 +1,10 @@
-"""The bytes of images in SQL, and what they use of a quota."""
+"""The bytes of images in SQL, and the quotas of projects."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from sqlalchemy import Connection, and_, func, select, update
+from sqlalchemy import ColumnElement, Connection, and_, func, select, true, update
 
 from phimage.catalog import jobs, tables
 from phimage.catalog.engine import Database
@@ -12,11 +12,10 @@ from phimage.catalog.images import batches
 from phimage.catalog.revisions import BASE, Change, project_scope, revision_at
 from phimage.catalog.versioned_table import VersionedTable
 from phimage.errors import QuotaExceeded
-from phimage.model.ids import ImageId, JobId, ProjectId, Revision
+from phimage.model.ids import ImageId, JobId, ManifestDigest, ProjectId, Revision
 from phimage.model.image import NO_PROJECT, State
-from phimage.model.image_bytes import ImageBytes
+from phimage.model.image_bytes import ImageBytes, Quota, Use
 from phimage.model.job import Job, JobState
-from phimage.model.quota import Quota, Use
 
 
 def _scope(record: ImageBytes | Quota) -> str:
@@ -28,83 +27,93 @@ QUOTAS = VersionedTable(tables.quota, Quota, ("project",), _scope)
 
 
 def image_bytes_at(connection: Connection, revision: Revision, project: ProjectId) -> dict[ImageId, ImageBytes]:
-    """What is known of the bytes of a project's images at a revision; of the base images without a project."""
-    found = IMAGE_BYTES.at(connection, revision, tables.image_bytes.c.project == project)
-    return {content.image: content for content in found}
+    """The bytes of a project's images at a revision; of the base images for NO_PROJECT."""
+    records = IMAGE_BYTES.at(connection, revision, tables.image_bytes.c.project == project)
+    return {record.image: record for record in records}
 
 
 def image_bytes_of(connection: Connection, images: Collection[ImageId]) -> dict[ImageId, ImageBytes]:
-    """What is known now of the bytes of some images."""
-    found: dict[ImageId, ImageBytes] = {}
+    """The bytes of images now."""
+    records: dict[ImageId, ImageBytes] = {}
     for some in batches(images):
-        found.update((content.image, content) for content in IMAGE_BYTES.live(connection, tables.image_bytes.c.image.in_(some)))
-    return found
+        live = IMAGE_BYTES.live(connection, tables.image_bytes.c.image.in_(some))
+        records.update((record.image, record) for record in live)
+    return records
 
 
 def last_image_bytes(connection: Connection, images: Collection[ImageId]) -> dict[ImageId, ImageBytes]:
-    """What is known of the bytes of some images, or was when they were withdrawn."""
-    found: dict[ImageId, ImageBytes] = {}
+    """The bytes of images now, or when the images were withdrawn."""
+    records: dict[ImageId, ImageBytes] = {}
     for some in batches(images):
-        found.update(
-            (content.image, content) for content in IMAGE_BYTES.latest(connection, tables.image_bytes.c.image.in_(some))
-        )
-    return found
+        latest = IMAGE_BYTES.latest(connection, tables.image_bytes.c.image.in_(some))
+        records.update((record.image, record) for record in latest)
+    return records
 
 
 def known_since(connection: Connection, image: ImageId) -> Revision:
-    """The revision that wrote what is known now of the bytes of an image; 0 if nothing is."""
+    """The revision that wrote the present record of an image's bytes; 0 if there is none."""
     rows = tables.image_bytes.c
-    found = connection.execute(select(rows.since).where(rows.image == image, rows.until == tables.LIVING)).scalar_one_or_none()
-    return Revision(found or 0)
+    since = connection.execute(select(rows.since).where(rows.image == image, rows.until == tables.LIVING)).scalar_one_or_none()
+    return Revision(since or 0)
 
 
-def live_manifests(connection: Connection) -> dict[str, list[ImageId]]:
-    """Every manifest that an image needs now, with the images that do."""
+def live_manifests(connection: Connection) -> dict[ManifestDigest, list[ImageId]]:
+    """Every manifest that images have now, with these images."""
     rows = tables.image_bytes.c
-    found: dict[str, list[ImageId]] = {}
+    images: dict[ManifestDigest, list[ImageId]] = {}
     for row in connection.execute(select(rows.manifest, rows.image).where(rows.until == tables.LIVE, rows.manifest != "")):
-        found.setdefault(row.manifest, []).append(ImageId(row.image))
-    return found
+        images.setdefault(ManifestDigest(row.manifest), []).append(ImageId(row.image))
+    return images
 
 
-def manifests_since(connection: Connection, revision: Revision) -> set[str]:
-    """Every manifest that an image needs now, or needed at `revision` or later."""
+def manifests_since(connection: Connection, revision: Revision) -> set[ManifestDigest]:
+    """Every manifest that an image has now, or had at `revision` or later."""
     rows = tables.image_bytes.c
-    return set(connection.execute(select(rows.manifest).where(rows.until > revision, rows.manifest != "")).scalars())
+    return _manifests(connection, rows.until > revision)
 
 
-def manifests_withdrawn_after(connection: Connection, time: int) -> set[str]:
-    """The manifests that images needed and that were withdrawn after a time, in microseconds since 1970."""
+def manifests_withdrawn_after(connection: Connection, time: int) -> set[ManifestDigest]:
+    """The manifests of images that were withdrawn after a time, in microseconds since 1970."""
     rows = tables.image_bytes.c
     ended = and_(rows.until > revision_at(connection, time), rows.until < tables.LIVING)
-    return set(connection.execute(select(rows.manifest).where(ended, rows.manifest != "")).scalars())
+    return _manifests(connection, ended)
+
+
+def known_manifests(connection: Connection) -> set[ManifestDigest]:
+    """Every manifest that an image has now or had at any revision."""
+    return _manifests(connection, true())
+
+
+def _manifests(connection: Connection, where: ColumnElement[bool]) -> set[ManifestDigest]:
+    manifest = tables.image_bytes.c.manifest
+    return set(connection.execute(select(manifest).where(where, manifest != "").distinct()).scalars())
 
 
 def awaited_at(connection: Connection, revision: Revision) -> frozenset[ImageId]:
-    """The base images whose first bytes are not whole at a revision: their publication goes on, or failed."""
+    """The base images without bytes at a revision, because their publication is unfinished or failed."""
     rows = tables.image_bytes.c
-    held = and_(rows.since <= revision, rows.until > revision)
-    found = connection.execute(select(rows.image).where(rows.project == NO_PROJECT, held, rows.manifest == ""))
-    return frozenset(ImageId(row.image) for row in found)
+    valid = and_(rows.since <= revision, rows.until > revision)
+    images = connection.execute(select(rows.image).where(rows.project == NO_PROJECT, valid, rows.manifest == "")).scalars()
+    return frozenset(ImageId(image) for image in images)
 
 
 def failed_before(connection: Connection, time: float) -> list[ImageBytes]:
-    """What is known of the base images that failed to get their bytes before a time, in Unix seconds."""
+    """The records of base images whose publication failed before a time, in Unix seconds."""
     rows = tables.image_bytes.c
     failed = and_(rows.project == NO_PROJECT, rows.manifest == "", rows.failure != "")
     return IMAGE_BYTES.live(connection, failed, rows.since <= revision_at(connection, int(time * 1_000_000)))
 
 
 def find_quota(connection: Connection, project: ProjectId) -> Quota | None:
-    """The quota of a project, None if it has none."""
+    """The quota of a project; None if it has none."""
     return QUOTAS.find(connection, project)
 
 
 def use_of(connection: Connection, project: ProjectId) -> Use:
-    """What a project uses of its quota now."""
-    content, job = tables.image_bytes.c, tables.job.c
-    published = select(func.coalesce(func.sum(content.size), 0)).where(
-        content.project == project, content.until == tables.LIVE, content.manifest != ""
+    """The bytes that a project uses now."""
+    stored, job = tables.image_bytes.c, tables.job.c
+    published = select(func.coalesce(func.sum(stored.size), 0)).where(
+        stored.project == project, stored.until == tables.LIVE, stored.manifest != ""
     )
     unfinished = (JobState.WAITING, JobState.QUEUED, JobState.RUNNING)
     reserved = select(func.coalesce(func.sum(job.reserved), 0)).where(job.project == project, job.state.in_(unfinished))
@@ -112,59 +121,53 @@ def use_of(connection: Connection, project: ProjectId) -> Use:
 
 
 def left_of(connection: Connection, project: ProjectId) -> int | None:
-    """How many bytes a project may still publish; None without a quota. Exact only for who has the writers' turn."""
+    """The bytes that a project may still publish; None without a quota. Exact only inside a change, without other writers."""
     quota = find_quota(connection, project)
     return None if quota is None else quota.max_bytes - use_of(connection, project).total
 
 
 def reserve(database: Database, id: JobId, size: int) -> int | None:
-    """Let a job count as so many bytes. Returns how many are missing in its project's quota, and then nothing is changed.
+    """Reserve bytes of the quota for a job. Returns None, or the bytes that the quota lacks, and then reserves nothing.
 
-    It takes the writers' turn, so of many at once no two get the same room.
+    Locks `head` like every writer, so that concurrent jobs cannot reserve the same bytes.
     """
     job = tables.job
     with database.write() as connection:
         connection.execute(update(tables.head).values(number=tables.head.c.number))
-        found = connection.execute(select(job.c.project, job.c.reserved).where(job.c.id == id)).first()
-        if found is None:
+        row = connection.execute(select(job.c.project, job.c.reserved).where(job.c.id == id)).first()
+        if row is None:
             return None
-        left = left_of(connection, ProjectId(found.project))
-        if left is not None and size - found.reserved > left:
-            return int(size - found.reserved - left)
+        left = left_of(connection, ProjectId(row.project))
+        if left is not None and size - row.reserved > left:
+            return int(size - row.reserved - left)
         connection.execute(update(job).where(job.c.id == id).values(reserved=size))
     return None
 
 
 def withdraw_image_bytes(change: Change, images: Iterable[ImageId], reason: str) -> None:
-    """End what is known of the bytes of images, and the work on them, with the images themselves.
-
-    The bytes stay in the store until a collection finds that no image needs them.
-    """
+    """Withdraw the bytes of images, and end the jobs of these images. The store keeps the bytes until they are collected."""
     for image in images:
-        jobs.give_up(change.connection, image, reason)
-        content = IMAGE_BYTES.find(change.connection, image)
-        if content is not None:
-            IMAGE_BYTES.withdraw(change, content)
+        jobs.cancel(change.connection, image, reason)
+        record = IMAGE_BYTES.find(change.connection, image)
+        if record is not None:
+            IMAGE_BYTES.withdraw(change, record)
 
 
-def restore_image_bytes(change: Change, contents: Collection[ImageBytes]) -> None:
-    """Let images that come back have their bytes again. Raises QuotaExceeded; then nothing is changed.
+def restore_image_bytes(change: Change, records: Collection[ImageBytes]) -> None:
+    """Restore the bytes of images that are restored. Raises QuotaExceeded, which rolls the change back.
 
-    The caller has made sure that the bytes are in the store, and stay there until the change is committed.
+    The caller ensures that the store has the bytes and keeps them until the change is committed.
     """
-    IMAGE_BYTES.add_all(change, contents)
-    for project in {content.project for content in contents}:
+    IMAGE_BYTES.add_all(change, records)
+    for project in {record.project for record in records}:
         left = left_of(change.connection, project)
         if left is not None and left < 0:
-            raise QuotaExceeded(project or "Base", detail=f"{-left} bytes are missing for what comes back")
+            raise QuotaExceeded(project or "Base", detail=f"{-left} bytes more are needed for the restored images")
 
 
-def expect_image_bytes(change: Change, job: Job, wanted: State = State.AVAILABLE) -> None:
-    """Let an image wait for its bytes: a job, what is expected of them, and the state that the image gets with them.
-
-    Earlier work on the image ends.
-    """
-    jobs.give_up(change.connection, job.image, "another publication took its place")
+def expect_image_bytes(change: Change, job: Job, target_state: State = State.AVAILABLE) -> None:
+    """Add the job that publishes an image's bytes, and their record with the state that the image gets. Ends earlier jobs."""
+    jobs.cancel(change.connection, job.image, "replaced by another publication")
     jobs.add(change.connection, job)
     origin = job.origin
     IMAGE_BYTES.put(
@@ -175,6 +178,6 @@ def expect_image_bytes(change: Change, job: Job, wanted: State = State.AVAILABLE
             source=origin.url,
             source_digest=origin.digest,
             overrides=origin.overrides,
-            target_state=wanted,
+            target_state=target_state,
         ),
     )

@@ -1,16 +1,15 @@
-"""Images in SQL. An image is read by its owner: the operator's base images, or the custom ones of a project."""
+"""Images in SQL: the operator's base images, and the custom images of projects."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
-from sqlalchemy import Connection, Text, bindparam, select, type_coerce
+from sqlalchemy import Connection, and_, or_, select
 
 from phimage.catalog import tables
-from phimage.catalog.question import Inquiry, Question
-from phimage.catalog.revisions import BASE, project_scope
+from phimage.catalog.revisions import BASE, Change, project_scope
 from phimage.catalog.versioned_table import VersionedTable
-from phimage.model.ids import ImageId, ProjectId, Revision, ZoneId
+from phimage.model.ids import ImageId, ProjectId, Revision
 from phimage.model.image import NO_PROJECT, Image, ImageType, order
 
 IMAGES = VersionedTable(
@@ -18,55 +17,67 @@ IMAGES = VersionedTable(
 )
 
 _BATCH = 500
-_OF_PROJECT = Question(IMAGES.held(tables.image.c.project == bindparam("project")))
-
-
-def images_of(project: ProjectId, revision: Revision) -> Inquiry[tuple[Image, ...]]:
-    """Asks for what `images_at` gives."""
-    values = {"revision": revision, "project": project}
-    return Inquiry(_OF_PROJECT, values, lambda rows: tuple(sorted(map(IMAGES.decode, rows), key=order)))
 
 
 def images_at(connection: Connection, revision: Revision, project: ProjectId = NO_PROJECT) -> tuple[Image, ...]:
-    """The custom images of a project at a revision, or without one the base images, in the order of lists."""
-    return images_of(project, revision).of(connection)
+    """The custom images of a project at a revision, or the base images without one, in the order of lists."""
+    return tuple(sorted(IMAGES.at(connection, revision, tables.image.c.project == project), key=order))
 
 
 def batches(images: Collection[ImageId]) -> Iterator[list[ImageId]]:
-    """Ids in lists that are short enough for the parameters of one statement, on every database."""
-    asked = sorted(images)
-    for start in range(0, len(asked), _BATCH):
-        yield asked[start : start + _BATCH]
+    """Ids in lists that fit into the parameters of one statement on both databases."""
+    ids = sorted(images)
+    for start in range(0, len(ids), _BATCH):
+        yield ids[start : start + _BATCH]
 
 
 def once_given(connection: Connection, images: Collection[ImageId]) -> dict[ImageId, ImageType]:
-    """Those of some ids that ever were an image's, each with its type. Such an id is never given to another image."""
-    found: dict[ImageId, ImageType] = {}
+    """The ids that ever belonged to an image, with its type. Such an id is never given to another image."""
+    types: dict[ImageId, ImageType] = {}
     for some in batches(images):
         rows = connection.execute(select(tables.image.c.id, tables.image.c.type).where(tables.image.c.id.in_(some)))
-        found.update((ImageId(row.id), ImageType(row.type)) for row in rows)
-    return found
+        types.update((ImageId(row.id), ImageType(row.type)) for row in rows)
+    return types
 
 
 def last_images(connection: Connection, images: Collection[ImageId]) -> dict[ImageId, Image]:
-    """Some images as they are, or were when they were withdrawn."""
-    found: dict[ImageId, Image] = {}
+    """Images as they are now, or were when they were withdrawn."""
+    last: dict[ImageId, Image] = {}
     for some in batches(images):
-        found.update((image.id, image) for image in IMAGES.latest(connection, tables.image.c.id.in_(some)))
-    return found
-
-
-def custom_images_in(connection: Connection, zone: ZoneId) -> int:
-    """How many custom images are placed in a zone now."""
-    image = tables.image.c
-    named = type_coerce(image.zones, Text).contains(f'"{zone}"', autoescape=True)  # SQLite's LIKE takes CN-1 for cn-1
-    rows = connection.execute(
-        select(image.zones).where(image.until == tables.LIVING, image.type == ImageType.CUSTOM.value, named)
-    )
-    return sum(zone in row.zones for row in rows)
+        last.update((image.id, image) for image in IMAGES.latest(connection, tables.image.c.id.in_(some)))
+    return last
 
 
 def find_image(connection: Connection, revision: Revision, image: ImageId) -> Image | None:
-    """An image of any project, as it was at a revision."""
-    found = IMAGES.at(connection, revision, tables.image.c.id == image)
-    return found[0] if found else None
+    """A base or custom image as it was at a revision."""
+    images = IMAGES.at(connection, revision, tables.image.c.id == image)
+    return images[0] if images else None
+
+
+FILE = "file"
+"""Scope of adoptions. No view depends on it: adopting an image changes no answer."""
+_APPLY = "ApplyCatalog"
+_ADOPTED = "adopted"
+
+
+def images_of_file(connection: Connection) -> frozenset[ImageId]:
+    """The base images that belong to the catalogue file: those that an applied file has ever named, even if withdrawn.
+
+    Read from the log. ApplyCatalog adds and changes only images that its file names, and records an image that it names
+    without changing it as adopted. So revisions of programs without adoption are read the same way.
+    """
+    change, revision = tables.change.c, tables.revision.c
+    applied = and_(change.scope == BASE, change.verb != "withdrawn", revision.action == _APPLY)
+    rows = connection.execute(
+        select(change.id)
+        .distinct()
+        .join_from(tables.change, tables.revision, change.revision == revision.number)
+        .where(change.noun == tables.image.name, or_(change.scope == FILE, applied), change.scope.in_((FILE, BASE)))
+    )
+    return frozenset(ImageId(row.id) for row in rows)
+
+
+def adopt(change: Change, images: Iterable[ImageId]) -> None:
+    """Make images belong to the catalogue file from this revision on."""
+    for image in images:
+        change.record(tables.image.name, image, FILE, _ADOPTED)

@@ -1,10 +1,10 @@
-"""Jobs as rows with leases. A worker renews the lease of its job, and proves with its fence that it still has the job.
+"""Jobs as rows with leases and fencing tokens.
 
-A worker that was paused past its lease finds its fence outdated: what it then tells or finishes is refused, so a job has one
-result (a fencing token). Every call is one short transaction.
+A worker renews the lease of its job. Each claim increments the job's fence, and every update checks it: the updates of a worker
+that was paused past its lease fail, so a job has exactly one result. Every call is one short transaction.
 
-No lease is compared with a clock. A lease has expired when another worker saw no renewal of it for its length, on its own
-monotonic clock (`publishing.lease_expiry`), so clocks that step, and clocks that differ, take no job away and delay none.
+No lease is compared with a wall clock. A lease has expired when another worker has seen no renewal for its length, on its own
+monotonic clock (`publishing.lease_expiry`). So clocks that step or differ neither steal nor delay a job.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from sqlalchemy import Connection, and_, case, func, insert, or_, select, update
 from phimage.catalog import tables
 from phimage.catalog.engine import Database
 from phimage.model.ids import ImageId, JobId
-from phimage.model.job import Job, JobState, Lease, Origin
+from phimage.model.job import Job, JobLease, JobState, Origin
 
 LEASE_SECONDS = 30.0
 MAX_POSTPONE_SECONDS = 600.0
-"""A postponed job waits at most this long. A later `not_before` was written by a clock that is wrong, or was."""
+"""The longest postponement. A later `not_before` comes from a wrong clock and is ignored."""
 
 _rows = tables.job
 _UNFINISHED = (JobState.WAITING, JobState.QUEUED, JobState.RUNNING)
@@ -30,7 +30,7 @@ _columns = [_rows.c[name] for name in Job.__struct_fields__]
 
 
 def add(connection: Connection, job: Job) -> None:
-    """Add a job, in whatever transaction asks for it."""
+    """Add a job in the caller's transaction."""
     connection.execute(insert(_rows), {name: getattr(job, name) for name in Job.__struct_fields__})
 
 
@@ -40,33 +40,33 @@ def find(connection: Connection, id: JobId) -> Job | None:
 
 
 def newest_of(connection: Connection, image: ImageId) -> Job | None:
-    """The last job of an image."""
-    found = connection.execute(
+    """The newest job of an image."""
+    row = connection.execute(
         select(*_columns).where(_rows.c.image == image).order_by(_rows.c.created.desc(), _rows.c.id).limit(1)
     ).first()
-    return None if found is None else _decode(found)
+    return None if row is None else _decode(row)
 
 
 def find_token(connection: Connection, token: str) -> Job | None:
-    """The last job that was asked for with a token."""
-    found = connection.execute(
+    """The newest job that was requested with a token."""
+    row = connection.execute(
         select(*_columns).where(_rows.c.token == token).order_by(_rows.c.created.desc(), _rows.c.id).limit(1)
     ).first()
-    return None if found is None else _decode(found)
+    return None if row is None else _decode(row)
 
 
 def queue(connection: Connection, id: JobId, origin: Origin | None = None) -> bool:
-    """An upload is complete: let a worker have the job, with what is known of its origin by now. False if it did not wait."""
+    """Queue the job of a complete upload, with its final origin. False if the job was not waiting."""
     values = {} if origin is None else {"origin": origin}
     return _set(connection, and_(_rows.c.id == id, _rows.c.state == JobState.WAITING), state=JobState.QUEUED, **values)
 
 
-def leases(database: Database) -> list[Lease]:
+def leases(database: Database) -> list[JobLease]:
     """The leases of all running jobs."""
-    columns = [_rows.c[name] for name in Lease.__struct_fields__]
+    columns = [_rows.c[name] for name in JobLease.__struct_fields__]
     with database.read() as connection:
         rows = connection.execute(select(*columns).where(_rows.c.state == JobState.RUNNING))
-        return [msgspec.convert(row._mapping, Lease) for row in rows]
+        return [msgspec.convert(row._mapping, JobLease) for row in rows]
 
 
 def claim(
@@ -74,53 +74,53 @@ def claim(
     owner: str,
     now: float,
     lease_seconds: float = LEASE_SECONDS,
-    expired: Collection[Lease] = (),
+    expired: Collection[JobLease] = (),
 ) -> Job | None:
-    """Take the job that has been ready longest: queued and due, or running on one of the `expired` leases.
+    """Claim the job that has been ready longest: queued and due, or running with one of the `expired` leases.
 
-    A lease that was renewed since it was read is not taken. None when nothing is ready.
+    Skips a lease that was renewed after it was read. Returns None if no job is ready.
     """
     ready = _ready(now, expired)
-    with database.read() as connection:  # most of the time there is nothing, and nobody should wait for that
+    with database.read() as connection:  # usually no job is ready, and a write would block other writers
         if connection.execute(select(_rows.c.id).where(ready).limit(1)).first() is None:
             return None
     since = case((_rows.c.not_before > _rows.c.created, _rows.c.not_before), else_=_rows.c.created)
     with database.write() as connection:
-        found = connection.execute(
+        row = connection.execute(
             select(_rows.c.id).where(ready).order_by(since, _rows.c.id).limit(1).with_for_update(skip_locked=True)
         ).first()
-        if found is None:
+        if row is None:
             return None
         _set(
             connection,
-            _rows.c.id == found.id,
+            _rows.c.id == row.id,
             state=JobState.RUNNING,
             owner=owner,
             fence=_rows.c.fence + 1,
             lease_until=now + lease_seconds,
             error="",
         )
-        return _one(connection, _rows.c.id == found.id)
+        return _one(connection, _rows.c.id == row.id)
 
 
-def tell(
+def renew(
     database: Database, job: Job, phase: str, done: int, total: int, now: float, lease_seconds: float = LEASE_SECONDS
 ) -> bool:
-    """Say how far a job is, which also renews its lease. False when the job is no longer the teller's."""
+    """Renew the lease of a job, with its progress. False if the job was lost to another worker."""
     with database.write() as connection:
         return _set(connection, _held(job), phase=phase, done=done, total=total, lease_until=now + lease_seconds)
 
 
-def let_go(database: Database, job: Job) -> bool:
-    """Give a job back, for another worker to go on with at once. False when it was lost already."""
+def release(database: Database, job: Job) -> bool:
+    """Queue a claimed job again, to be claimed at once. False if it was lost to another worker."""
     with database.write() as connection:
         return _set(connection, _held(job), state=JobState.QUEUED, lease_until=0.0)
 
 
 def postpone(database: Database, job: Job, not_before: float, failures: int, reason: str) -> bool:
-    """Queue a job again, for no earlier than a time, behind the jobs that are ready by then. False when it was lost already.
+    """Queue a claimed job again, to be claimed after a time. False if it was lost to another worker.
 
-    `failures` is how often its source failed in a row, `reason` why it failed last.
+    `failures` counts the consecutive failures of its source; `reason` is the last one.
     """
     values = {"not_before": not_before, "failures": failures, "error": reason, "lease_until": 0.0}
     with database.write() as connection:
@@ -128,13 +128,13 @@ def postpone(database: Database, job: Job, not_before: float, failures: int, rea
 
 
 def finish(connection: Connection, job: Job, error: str = "") -> bool:
-    """End a job, in the transaction that writes what came of it. False, and nothing is ended, when it was lost."""
+    """End a job in the transaction that writes its result. False, and no change, if it was lost to another worker."""
     state = JobState.FAILED if error else JobState.DONE
     return _set(connection, _held(job), state=state, error=error, lease_until=0.0)
 
 
-def give_up(connection: Connection, image: ImageId, reason: str) -> list[JobId]:
-    """End every unfinished job of an image, whoever has it; its worker finds that it was lost. Returns their ids."""
+def cancel(connection: Connection, image: ImageId, reason: str) -> list[JobId]:
+    """End the unfinished jobs of an image, even claimed ones; their workers find them lost. Returns their ids."""
     wanted = and_(_rows.c.image == image, _rows.c.state.in_(_UNFINISHED))
     ids = [JobId(row.id) for row in connection.execute(select(_rows.c.id).where(wanted))]
     connection.execute(update(_rows).where(wanted).values(state=JobState.FAILED, error=reason, lease_until=0.0))
@@ -142,30 +142,30 @@ def give_up(connection: Connection, image: ImageId, reason: str) -> list[JobId]:
 
 
 def waiting(connection: Connection, before: float) -> list[Job]:
-    """The jobs that wait for an upload and were made before a time, in Unix seconds."""
+    """The jobs that wait for an upload and were created before a time, in Unix seconds."""
     rows = connection.execute(select(*_columns).where(_rows.c.state == JobState.WAITING, _rows.c.created < before))
     return [_decode(row) for row in rows]
 
 
 def end_waiting(connection: Connection, id: JobId, reason: str) -> Job | None:
-    """End a job whose upload is given up. None, and nothing is ended, unless it still waits."""
+    """End the job of an abandoned upload. None, and no change, if the job is not waiting."""
     still = and_(_rows.c.id == id, _rows.c.state == JobState.WAITING)
     return find(connection, id) if _set(connection, still, state=JobState.FAILED, error=reason) else None
 
 
 def unfinished(connection: Connection) -> int:
-    """How many jobs are still to be done."""
-    found: int = connection.execute(select(func.count()).where(_rows.c.state.in_(_UNFINISHED))).scalar_one()
-    return found
+    """The number of unfinished jobs."""
+    count: int = connection.execute(select(func.count()).where(_rows.c.state.in_(_UNFINISHED))).scalar_one()
+    return count
 
 
 def all_unfinished(connection: Connection) -> list[Job]:
-    """The jobs that are still to be done, oldest first."""
+    """The unfinished jobs, oldest first."""
     rows = connection.execute(select(*_columns).where(_rows.c.state.in_(_UNFINISHED)).order_by(_rows.c.created, _rows.c.id))
     return [_decode(row) for row in rows]
 
 
-def _ready(now: float, expired: Collection[Lease]) -> Any:
+def _ready(now: float, expired: Collection[JobLease]) -> Any:
     rows = _rows.c
     due = or_(rows.not_before <= now, rows.not_before > now + MAX_POSTPONE_SECONDS)
     unrenewed = [
@@ -189,8 +189,8 @@ def _set(connection: Connection, where: Any, **values: Any) -> bool:
 
 
 def _one(connection: Connection, where: Any) -> Job | None:
-    found = connection.execute(select(*_columns).where(where)).first()
-    return None if found is None else _decode(found)
+    row = connection.execute(select(*_columns).where(where)).first()
+    return None if row is None else _decode(row)
 
 
 def _decode(row: Any) -> Job:

@@ -1,8 +1,7 @@
-"""What is of PostgreSQL alone. The driver takes its time to import, so this module is imported where there is one.
+"""PostgreSQL's part of `engine` and `copy`. The driver is slow to import, so this module is imported at its first use.
 
-`Lines` are connections of the event loop's own, for inquiries of one statement each: no thread is woken, no transaction is
-begun. A list of a project that was not asked for before needs two of them. Handing each to a thread and taking the answer back
-would cost more than the database's own work, because the threads of a process take turns at one interpreter.
+`AsyncPool` holds connections of the event loop, for lookups. Handing each lookup to a thread would cost more than the
+database's own work: the threads of a process contend for the GIL.
 """
 
 from __future__ import annotations
@@ -10,112 +9,103 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any
 
 import psycopg
 from psycopg import sql
-from sqlalchemy import Connection, Dialect, Table
+from sqlalchemy import Connection, Table
 
 from phimage.catalog.circuit import Circuit, no_answer
-from phimage.catalog.question import MAX_AT_ONCE, Inquiry, Row, made
 from phimage.errors import ServiceUnavailable, SetupError
 
-Value = TypeVar("Value")
-
-CONNECTIONS = 8
-"""To PostgreSQL, for each process."""
+MAX_CONNECTIONS = 8
+"""Connections of one process."""
 
 
-class Line:
-    """A connection to PostgreSQL, with one cursor that is used again and again."""
+class _AsyncConnection:
+    """A connection in autocommit mode, with one cursor that is used again and again."""
 
     def __init__(self, connection: psycopg.AsyncConnection[Any]) -> None:
         self._connection = connection
         self._cursor = connection.cursor()
-        # A descriptor of our own: libpq's could be another connection's by the time that it is shut down.
-        self._held = socket.socket(fileno=os.dup(connection.fileno()))
+        # libpq's own descriptor number may be reused by another connection before it is shut down.
+        self._socket = socket.socket(fileno=os.dup(connection.fileno()))
 
-    async def ask(self, statement: str, parameters: Any) -> Sequence[Row]:
+    async def fetch(self, sql: str, parameters: Mapping[str, Any]) -> Sequence[Sequence[Any]]:
         """The rows. Raises psycopg.Error."""
-        await self._cursor.execute(statement, parameters)
+        await self._cursor.execute(sql, parameters)
         return await self._cursor.fetchall()
 
     def cut(self) -> None:
-        """End what it waits for. Can be called from any thread."""
+        """Fail the running statement. Safe from any thread."""
         with suppress(OSError):
-            self._held.shutdown(socket.SHUT_RDWR)
+            self._socket.shutdown(socket.SHUT_RDWR)
 
-    def end(self) -> None:
-        """Close it, whatever it is doing."""
+    def close(self) -> None:
+        """Close the connection, in whatever state it is."""
         self._connection.pgconn.finish()
-        self._held.close()
+        self._socket.close()
 
 
-class Lines:
-    """The connections to PostgreSQL of one event loop."""
+class AsyncPool:
+    """The PostgreSQL connections of one event loop."""
 
-    def __init__(self, dialect: Dialect, arguments: dict[str, Any], circuit: Circuit) -> None:
-        self._dialect = dialect
-        self._arguments = arguments
+    def __init__(self, connecting: dict[str, Any], circuit: Circuit) -> None:
+        self._connecting = connecting
         self._circuit = circuit
-        self._turn = asyncio.Semaphore(CONNECTIONS)
-        self._open: set[Line] = set()
-        self._idle: list[Line] = []
+        self._free = asyncio.Semaphore(MAX_CONNECTIONS)
+        self._open: set[_AsyncConnection] = set()
+        self._idle: list[_AsyncConnection] = []
 
-    async def ask(self, inquiry: Inquiry[Value]) -> Value:
-        """What comes of an inquiry. Raises ServiceUnavailable, and NotCached when that is more than is made in between."""
+    async def fetch(self, sql: str, parameters: Mapping[str, Any]) -> Sequence[Sequence[Any]]:
+        """The rows of a SELECT. Raises ServiceUnavailable. A broken idle connection costs a retry, not an error."""
         self._circuit.check()
-        put = inquiry.question.put(self._dialect, inquiry.values, MAX_AT_ONCE + 1)
-        async with self._turn:
-            rows = await self._rows(*put)
-        return made(inquiry, rows)
+        async with self._free:
+            while True:
+                self._circuit.check()
+                was_idle = bool(self._idle)
+                connection = self._idle.pop() if was_idle else await self._connect()
+                try:
+                    rows = await connection.fetch(sql, parameters)
+                except psycopg.Error as error:
+                    self._close(connection)
+                    if not was_idle:
+                        raise ServiceUnavailable(detail=no_answer(error)) from error
+                    while self._idle:  # the server probably closed these, too
+                        self._close(self._idle.pop())
+                except BaseException:
+                    self._close(connection)
+                    raise
+                else:
+                    self._idle.append(connection)
+                    self._circuit.close()
+                    return rows
 
     def cut(self) -> None:
-        """End everything that is waited for. Can be called from any thread."""
-        for line in list(self._open):
-            line.cut()
+        """Fail all running statements. Safe from any thread."""
+        for connection in list(self._open):
+            connection.cut()
 
     def close(self) -> None:
         """Close all connections."""
-        for line in list(self._open):
-            self._end(line)
+        for connection in list(self._open):
+            self._close(connection)
 
-    async def _rows(self, statement: str, parameters: Any) -> Sequence[Row]:
-        while True:
-            self._circuit.check()
-            was_idle = bool(self._idle)
-            line = self._idle.pop() if was_idle else await self._connect()
-            try:
-                rows = await line.ask(statement, parameters)
-            except psycopg.Error as error:
-                self._end(line)
-                if not was_idle:
-                    raise ServiceUnavailable(detail=no_answer(error)) from error
-                while self._idle:  # the other side may have given it up long ago, and these with it
-                    self._end(self._idle.pop())
-            except BaseException:
-                self._end(line)
-                raise
-            else:
-                self._idle.append(line)
-                self._circuit.close()
-                return rows
-
-    async def _connect(self) -> Line:
+    async def _connect(self) -> _AsyncConnection:
         try:
-            connection = await psycopg.AsyncConnection.connect(autocommit=True, **self._arguments)
+            driver = await psycopg.AsyncConnection.connect(autocommit=True, **self._connecting)
         except psycopg.Error as error:
             self._circuit.open(no_answer(error))
             raise ServiceUnavailable(detail=no_answer(error)) from error
-        line = Line(connection)
-        self._open.add(line)
-        return line
+        connection = _AsyncConnection(driver)
+        self._open.add(connection)
+        return connection
 
-    def _end(self, line: Line) -> None:
-        self._open.discard(line)
-        line.end()
+    def _close(self, connection: _AsyncConnection) -> None:
+        self._open.discard(connection)
+        connection.close()
 
 
 def copy_rows(connection: Connection, table: Table, rows: Iterable[tuple[Any, ...]]) -> None:

@@ -1,4 +1,4 @@
-"""Writing revisions, and reading the log of them."""
+"""Revisions: how they are written, and the log of them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def project_scope(project: str) -> str:
 
 
 class Author(Struct, frozen=True):
-    """Who changes something, when, from where, and by what. `time` is Unix seconds."""
+    """The author of a revision. `action` is the Action or command; `time` is Unix seconds."""
 
     actor: str
     address: str
@@ -41,7 +41,7 @@ class Author(Struct, frozen=True):
 
 
 class ChangeRecord(Struct, frozen=True):
-    """One thing that a revision touched. `verb` is added, changed or withdrawn."""
+    """One thing that a revision touched. `verb` is added, changed, withdrawn or adopted."""
 
     noun: str
     id: str
@@ -50,7 +50,7 @@ class ChangeRecord(Struct, frozen=True):
 
 
 class RevisionRecord(Struct, frozen=True):
-    """A line of the log. `time` is in microseconds since 1970."""
+    """A revision in the log. `time` is in microseconds since 1970."""
 
     number: Revision
     time: int
@@ -62,7 +62,7 @@ class RevisionRecord(Struct, frozen=True):
 
 
 class Change:
-    """A revision while it is being written; `facts` puts rows into it. It is gone if the block that got it fails."""
+    """A revision that is being written, with the transaction of its rows. `VersionedTable` writes rows and records."""
 
     def __init__(self, connection: Connection, author: Author, newest: Revision) -> None:
         self.connection = connection
@@ -72,51 +72,51 @@ class Change:
         self._records: list[ChangeRecord] = []
 
     def record(self, noun: str, id: str, scope: str, verb: str) -> None:
-        """Note that this revision touched a thing."""
+        """Record that this revision touches a thing."""
         self._records.append(ChangeRecord(noun, id, scope, verb))
 
     @property
     def records(self) -> tuple[ChangeRecord, ...]:
-        """What the revision touched so far."""
+        """The things that the revision has touched so far."""
         return tuple(self._records)
 
 
-Committed = Callable[[Revision, frozenset[str]], None]
-"""Told after a commit: the new revision and the scopes that it touched."""
+OnCommit = Callable[[Revision, frozenset[str]], None]
+"""Called after a commit with the new revision and the scopes that it touched."""
 
 
-class Journal:
-    """The only way to change facts."""
+class RevisionWriter:
+    """Writes revisions. All changes of versioned tables go through it."""
 
-    def __init__(self, database: Database, committed: Committed) -> None:
+    def __init__(self, database: Database, on_commit: OnCommit) -> None:
         self._database = database
-        self._committed = committed
+        self._on_commit = on_commit
 
     @contextmanager
     def change(self, author: Author) -> Iterator[Change]:
-        """Write one revision. If nothing was recorded there is none; if the block raises, nothing has happened.
+        """Write one revision, atomically. Without records no revision is written; if the block raises, nothing is.
 
-        Raises ServiceUnavailable, before anything is written, when the schema went on without this program.
+        Raises ServiceUnavailable if the schema was upgraded beyond this program.
 
-        Writers take turns: the first statement updates the one row of `head`, which the database locks until the end, so
-        that the order of numbers is the order of commits.
+        The first statement locks the one row of `head` until the commit. So writers are serialized, and the order of numbers is
+        the order of commits.
         """
-        tables_head = tables.head
-        take_turn = update(tables_head).values(number=tables_head.c.number)
-        with self._database.write(lambda connection: connection.execute(take_turn)) as connection:
-            newest = connection.execute(select(tables_head.c.number, tables_head.c.time, tables_head.c.oldest)).one()
+        head = tables.head
+        lock = update(head).values(number=head.c.number)
+        with self._database.write(lambda connection: connection.execute(lock)) as connection:
+            newest = connection.execute(select(head.c.number, head.c.time, head.c.oldest)).one()
             if reason := outdated(newest.oldest):
                 raise ServiceUnavailable(detail=reason)
             change = Change(connection, author, Revision(newest.number))
             yield change
             if change.records:
                 time = max(int(author.time * 1_000_000), newest.time)
-                _close(connection, change, time)
+                _write_log(connection, change, time)
         if change.records:
-            self._committed(change.number, frozenset(record.scope for record in change.records))
+            self._on_commit(change.number, frozenset(record.scope for record in change.records))
 
 
-def _close(connection: Connection, change: Change, time: int) -> None:
+def _write_log(connection: Connection, change: Change, time: int) -> None:
     author = change.author
     connection.execute(
         insert(tables.revision),
@@ -141,31 +141,31 @@ def _fields(record: ChangeRecord) -> dict[str, Any]:
 
 
 def outdated(oldest: str) -> str:
-    """Why this program must not go on, when the database asks for programs of a newer schema than its own; else empty."""
+    """Why this program must not use the database any more, after an upgrade that excludes it; else empty."""
     if oldest <= tables.SCHEMA:
         return ""
-    return f"the database was upgraded and needs a phimage of schema {oldest} or newer: start that one"
+    return f"the database was upgraded: start a phimage of schema {oldest} or newer"
 
 
 def head(connection: Connection) -> Revision:
-    """The newest revision; 0 when nothing was ever written."""
+    """The newest revision; 0 if none was written."""
     return Revision(connection.execute(select(tables.head.c.number)).scalar_one())
 
 
 def head_and_oldest(connection: Connection) -> tuple[Revision, str]:
-    """The newest revision, and the oldest schema whose programs may work with the database."""
-    found = connection.execute(select(tables.head.c.number, tables.head.c.oldest)).one()
-    return Revision(found.number), found.oldest
+    """The newest revision, and the oldest schema whose programs may use the database."""
+    row = connection.execute(select(tables.head.c.number, tables.head.c.oldest)).one()
+    return Revision(row.number), row.oldest
 
 
 def revision_at(connection: Connection, time: int) -> Revision:
     """The newest revision at a time, in microseconds since 1970; 0 before the first."""
-    found = connection.execute(select(func.max(tables.revision.c.number)).where(tables.revision.c.time <= time))
-    return Revision(found.scalar_one() or 0)
+    newest = connection.execute(select(func.max(tables.revision.c.number)).where(tables.revision.c.time <= time))
+    return Revision(newest.scalar_one() or 0)
 
 
 def touched(connection: Connection, after: Revision, until: Revision) -> dict[str, Revision]:
-    """The scopes that revisions after `after` and up to `until` touched, each with the last that did."""
+    """The scopes that revisions after `after` and up to `until` touched, each with the last such revision."""
     rows = connection.execute(
         select(tables.change.c.scope, func.max(tables.change.c.revision))
         .where(tables.change.c.revision > after, tables.change.c.revision <= until)
@@ -183,15 +183,15 @@ def log(
     newest_first: bool,
     scopes: tuple[str, ...] = (),
 ) -> list[RevisionRecord]:
-    """Revisions with what they touched: those after `after`, if given before `before`, if given in `scopes`."""
+    """Revisions with their changes: after `after`, before `before` if given, and touching `scopes` if given."""
     number = tables.revision.c.number
-    wanted = select(tables.revision).where(number > after)
+    query = select(tables.revision).where(number > after)
     if before is not None:
-        wanted = wanted.where(number < before)
+        query = query.where(number < before)
     if scopes:
-        wanted = wanted.where(number.in_(select(tables.change.c.revision).where(tables.change.c.scope.in_(scopes))))
-    wanted = wanted.order_by(number.desc() if newest_first else number).limit(limit)
-    revisions = connection.execute(wanted).all()
+        query = query.where(number.in_(select(tables.change.c.revision).where(tables.change.c.scope.in_(scopes))))
+    query = query.order_by(number.desc() if newest_first else number).limit(limit)
+    revisions = connection.execute(query).all()
     if not revisions:
         return []
     changes: dict[int, list[ChangeRecord]] = {}

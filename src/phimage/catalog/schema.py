@@ -1,11 +1,10 @@
-"""Making, checking and changing the schema of a database.
+"""The schema of a database: creates, checks and upgrades it.
 
-Old and new programs work side by side on one database while it is upgraded. Each step in `migrations/versions` says with
-`compatible_with` which is the oldest schema whose programs can go on beside it; the database keeps the newest of those in
-`head.oldest`. A program starts on its own schema and on a newer one that allows it, and stops working when a step comes that
-does not.
+During an upgrade, old and new programs work on one database. Each migration in `migrations/versions` names with
+`compatible_with` the oldest schema whose programs can continue; `head.oldest` is the newest of these. A program starts on its
+own schema and on a newer one that allows it, and stops when a migration excludes it.
 
-Alembic is imported where it is used: most starts find their schema and do without it.
+Alembic is imported where it is used: most starts find their schema and do not need it.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     from alembic.script import Script
 
 LOCK_SECONDS = 1
-"""How long a step on PostgreSQL waits for a table, while everybody who wants it waits behind."""
+"""Seconds that a migration on PostgreSQL waits for a table lock. All other users of the table queue behind it."""
 TRIES = 10
 PAUSE_SECONDS = 1.0
 
@@ -50,12 +49,12 @@ def _config(connection: Connection | None, further: Sequence[Path] = ()) -> Conf
 
 
 def newest() -> str:
-    """The schema version that this program works with."""
+    """The schema version of this program."""
     return tables.SCHEMA
 
 
 def version(database: Database) -> str | None:
-    """The schema version of a database; None when it is empty."""
+    """The schema version of a database; None if it is empty."""
     with database.read() as connection:
         return version_of(connection)
 
@@ -69,14 +68,14 @@ def version_of(connection: Connection) -> str | None:
 
 
 class Status(Struct, frozen=True):
-    """What a database has: its schema, and the oldest schema whose programs may work with it. None and "" when it is empty."""
+    """The schema of a database, and the oldest schema whose programs may use it. None and "" if it is empty."""
 
     version: str | None
     oldest: str
 
 
 def status(database: Database) -> Status:
-    """What a database has."""
+    """The status of a database."""
     with database.read() as connection:
         found = version_of(connection)
         has = found is not None and "oldest" in {column["name"] for column in inspect(connection).get_columns("head")}
@@ -85,10 +84,10 @@ def status(database: Database) -> Status:
 
 
 def upgrade(database: Database, further: Sequence[Path] = (), sleep: Callable[[float], None] = time.sleep) -> None:
-    """Bring a database to the newest schema, in one transaction. Whoever comes second finds it done.
+    """Upgrade a database to the newest schema, in one transaction. Does nothing if another process has done it.
 
-    Others may work on meanwhile: a table that is not free within LOCK_SECONDS is asked for again later, and if the database
-    has patience, as long as that lasts. `further` are folders of steps beside the program's own.
+    Other programs may run meanwhile: if a table is not free within LOCK_SECONDS, the upgrade is retried, with patience as long
+    as that lasts. `further` are folders of migrations beside the program's own.
     """
 
     def attempt() -> None:
@@ -122,32 +121,32 @@ def _upgrade_patiently(database: Database, patience: Patience, attempt: Callable
 
 
 def upgrade_on(connection: Connection, further: Sequence[Path] = ()) -> None:
-    """The same, inside a transaction of the caller's, who must be alone."""
+    """Upgrade inside the caller's transaction, which must exclude other upgrades."""
     from alembic import command
 
     if connection.dialect.name == "postgresql":
         connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'")
     command.upgrade(_config(connection, further), "head")
-    oldest = max(step.module.compatible_with for step in steps(further))
+    oldest = max(step.module.compatible_with for step in migrations(further))
     connection.execute(update(tables.head).values(oldest=oldest))
 
 
-def steps(further: Sequence[Path] = ()) -> list[Script]:
-    """All steps, first to last."""
+def migrations(further: Sequence[Path] = ()) -> list[Script]:
+    """All migrations, first to last."""
     from alembic.script import ScriptDirectory
 
     return list(ScriptDirectory.from_config(_config(None, further)).walk_revisions())[::-1]
 
 
-def make_or_check(database: Database) -> None:
-    """Make the schema in an empty database. Raises SetupError when there is one that this program cannot work with."""
+def create_or_check(database: Database) -> None:
+    """Create the schema in an empty database. Raises SetupError if there is a schema that this program cannot use."""
     if version(database) is None:
         upgrade(database)
     check(database)
 
 
 def check(database: Database) -> None:
-    """Raises SetupError when the database has no schema, or one that this program cannot work with."""
+    """Raises SetupError if the database has no schema, or one that this program cannot use."""
     there = status(database)
     found, needed = there.version, there.oldest
     if found is None:
@@ -156,6 +155,6 @@ def check(database: Database) -> None:
         raise SetupError(f"the database has schema {found}, this phimage needs {newest()}: run `phimage db upgrade`")
     if needed > newest():
         raise SetupError(
-            f"the database has schema {found}, which this phimage does not know: use the newer phimage"
-            f" (it needs one of schema {needed} or newer, this one has {newest()})"
+            f"the database has schema {found} and needs a phimage of schema {needed} or newer; this one has {newest()}:"
+            " use the newer phimage"
         )

@@ -1,4 +1,4 @@
-"""The tables. Every fact table has the same three edges: its key, `since` and `until`."""
+"""The tables. Every versioned table has the same three ends: its key, `since` and `until`."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from sqlalchemy import (
 )
 
 SCHEMA = "0006"
-"""The schema that these tables are: the number of the last step in `migrations/versions`."""
+"""The schema version of these tables: the number of the last migration in `migrations/versions`."""
 LIVE = 2**63 - 1
-"""`until` of a row that holds now."""
+"""`until` of a row that is valid now."""
 LIVING: ColumnElement[int] = literal_column(str(LIVE), BigInteger)
-"""The same as SQL text, for conditions: only so is it seen that the index of the living rows serves. As a bound value it makes
-SQLite plan the statement anew each time."""
+"""LIVE as SQL text, for conditions: only then do both databases use the partial index of living rows. As a parameter it makes
+SQLite plan the statement again at each execution."""
 
 
 class Json(TypeDecorator[Any]):
-    """A value object inside a row, as canonical JSON text, the same on every database."""
+    """A record inside a row, as canonical JSON text, equal on both databases."""
 
     impl = Text
     cache_ok = True
@@ -43,7 +43,7 @@ class Json(TypeDecorator[Any]):
         return None if value is None else msgspec.json.encode(value, order="sorted").decode()
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Any:
-        """Text to plain values; `facts` makes the record."""
+        """Text to plain values; `VersionedTable` decodes the record itself."""
         return None if value is None else msgspec.json.decode(value)
 
 
@@ -56,8 +56,8 @@ metadata = MetaData(
 )
 
 
-def _facts(name: str, keys: tuple[Column[Any], ...], *columns: Column[Any]) -> Table:
-    """A table of facts: at most one row of a key holds at any revision."""
+def _versioned(name: str, keys: tuple[Column[Any], ...], *columns: Column[Any]) -> Table:
+    """A versioned table: at most one row of a key is valid at any revision."""
     table = Table(
         name,
         metadata,
@@ -87,14 +87,14 @@ head = Table(
     _must("time", BigInteger),
     Column("oldest", Text, nullable=False, server_default="0001"),
 )
-"""One row: the newest revision, its time, and the oldest schema whose programs may work with the database (see `schema`).
-Updating it is what makes writers take turns."""
+"""One row: the newest revision, its time, and the oldest schema whose programs may use the database (see `schema`).
+Its row lock serializes writers."""
 
 revision = Table(
     "revision",
     metadata,
     _key("number", BigInteger),
-    _must("time", BigInteger),  # microseconds since 1970; never goes back
+    _must("time", BigInteger),  # microseconds since 1970; never decreases
     _must("actor"),
     _must("address"),
     _must("request_id"),
@@ -115,14 +115,14 @@ change = Table(
 )
 
 rate_use = Table("rate_use", metadata, _key("key"), _key("process"), _must("used", BigInteger), _must("time", BigInteger))
-"""Requests that each server process let through, by key; see `rates`."""
+"""Requests that each server process has admitted, by key; see `accounts.exchange_rates`."""
 
-region = _facts(
+region = _versioned(
     "region", (_key("id"),), _must("number", Integer), _must("name_zh"), _must("name_en"), _must("default", Boolean)
 )
-zone = _facts("zone", (_key("id"),), _must("region"), _must("name_zh"), _must("name_en"))
-cluster = _facts("cluster", (_key("id"),), _must("description"), _must("default", Boolean))
-machine_type = _facts(
+zone = _versioned("zone", (_key("id"),), _must("region"), _must("name_zh"), _must("name_en"))
+cluster = _versioned("cluster", (_key("id"),), _must("description"), _must("default", Boolean))
+machine_type = _versioned(
     "machine_type",
     (_key("id"),),
     _must("name_zh"),
@@ -135,9 +135,9 @@ machine_type = _facts(
     _must("raid_supported", Boolean),
     _must("scenes", Json),
 )
-offer = _facts("offer", (_key("machine_type"), _key("zone"), _key("cluster")), _must("stock", Integer))
+offer = _versioned("offer", (_key("machine_type"), _key("zone"), _key("cluster")), _must("stock", Integer))
 
-account = _facts(
+account = _versioned(
     "account",
     (_key("id"),),
     _must("operator", Boolean),
@@ -147,7 +147,7 @@ account = _facts(
     _must("networks", Json),
     _must("created", BigInteger),
 )
-user = _facts(
+user = _versioned(
     "user",
     (_key("id", Integer),),
     _must("account"),
@@ -156,15 +156,20 @@ user = _facts(
     _must("main", Boolean),
     _must("created", BigInteger),
 )
-key = _facts(
-    "key", (_key("id"),), _must("account"), _must("user", Integer), _must("sealed", LargeBinary), _must("created", BigInteger)
+key = _versioned(
+    "key",
+    (_key("id"),),
+    _must("account"),
+    _must("user", Integer),
+    _must("encrypted", LargeBinary),
+    _must("created", BigInteger),
 )
-project = _facts(
+project = _versioned(
     "project", (_key("id"),), _must("account"), _must("name"), _must("default", Boolean), _must("created", BigInteger)
 )
-membership = _facts("membership", (_key("project"), _key("user", Integer)), _must("account"), _must("role"))
+membership = _versioned("membership", (_key("project"), _key("user", Integer)), _must("account"), _must("role"))
 
-image = _facts(
+image = _versioned(
     "image",
     (_key("id"),),
     _must("type"),
@@ -183,7 +188,7 @@ image = _facts(
     _must("support", Json),
 )
 
-image_bytes = _facts(
+image_bytes = _versioned(
     "image_bytes",
     (_key("image"),),
     _must("project"),
@@ -201,7 +206,7 @@ image_bytes = _facts(
     _must("findings", Json),
     _must("facts", Json),
 )
-quota = _facts("quota", (_key("project"),), _must("max_bytes", BigInteger))
+quota = _versioned("quota", (_key("project"),), _must("max_bytes", BigInteger))
 
 job = Table(
     "job",
@@ -228,10 +233,10 @@ job = Table(
     Index("ix_job_state_created", "state", "created"),
     Index("ix_job_token", "token"),
 )
-"""Work that takes longer than a request; see `jobs`. Not facts: what comes of it is."""
+"""Work that takes longer than a request; see `jobs`. Not versioned: only its result is."""
 
 hold = Table("hold", metadata, _key("id"), _must("revision", BigInteger), _must("expires", Float), _must("reason"))
-"""Revisions whose images garbage collection keeps; see `holds`. Not facts: a hold ends by itself."""
+"""Revisions whose manifests garbage collection keeps; see `backups`. Not versioned: a hold expires."""
 
 backup = Table(
     "backup",
@@ -242,7 +247,7 @@ backup = Table(
     _must("finished", Float),
     _must("verified", Float),
 )
-"""The newest backup in each place, for the metrics; see `backups`. The place itself is the authority."""
+"""The newest backup in each place, for the metrics; see `backups`. The place itself is authoritative."""
 
 for owned in (user, key, project, membership):
     Index(f"ix_{owned.name}_account_until", owned.c.account, owned.c.until)

@@ -1,4 +1,4 @@
-"""A kind of fact: how a record of the model becomes rows that hold from one revision to another, and back."""
+"""The mapping between records of the model and rows that are valid from one revision to another."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from sqlalchemy import (
     Boolean,
     ColumnElement,
     Connection,
-    Select,
     Table,
     Text,
     and_,
@@ -28,13 +27,13 @@ from phimage.catalog.tables import LIVE, LIVING, Json
 from phimage.model.ids import Revision
 
 MAX_SHARED = 4096
-"""How many values of a column are shared between the records that have them."""
+"""The number of decoded values of a column that are cached, and shared between records."""
 
 Record = TypeVar("Record", bound=msgspec.Struct)
 
 
 class VersionedTable(Generic[Record]):
-    """The rows of one noun. `keys` are the fields that name a record; `scope` says whose view a change touches."""
+    """The rows of one kind of record. `keys` are the fields that identify it; `scope` gives the scope that a change touches."""
 
     def __init__(self, table: Table, record: type[Record], keys: tuple[str, ...], scope: Callable[[Record], str]) -> None:
         self.table = table
@@ -42,42 +41,38 @@ class VersionedTable(Generic[Record]):
         self._keys = keys
         self._scope = scope
         columns = [table.c[name] for name in record.__struct_fields__]
-        self.columns: list[ColumnElement[Any]] = [
+        self._columns: list[ColumnElement[Any]] = [
             type_coerce(column, Text) if isinstance(column.type, Json) else column for column in columns
         ]
-        """What `decode` takes, in its order."""
         hints = get_type_hints(record)
         readers = [_reader(column.type, hints[column.name]) for column in columns]
         self._readers = [(position, read) for position, read in enumerate(readers) if read is not None]
 
-    def held(self, *where: ColumnElement[bool]) -> Select[Any]:
-        """A statement for the records that hold at `:revision`."""
-        revision: ColumnElement[int] = bindparam("revision")
-        return select(*self.columns).where(self.table.c.since <= revision, self.table.c.until > revision, *where)
-
     def at(self, connection: Connection, revision: Revision, *where: ColumnElement[bool]) -> list[Record]:
-        """The records that hold at a revision, in no particular order."""
-        return [self.decode(row) for row in connection.execute(self.held(*where), {"revision": revision})]
+        """The records that are valid at a revision, in no particular order."""
+        since, until = self.table.c.since, self.table.c.until
+        rows = connection.execute(select(*self._columns).where(since <= revision, until > revision, *where))
+        return [self.decode(row) for row in rows]
 
     def live(self, connection: Connection, *where: ColumnElement[bool]) -> list[Record]:
-        """The records that hold now."""
-        rows = connection.execute(select(*self.columns).where(self.table.c.until == LIVING, *where))
+        """The records that are valid now."""
+        rows = connection.execute(select(*self._columns).where(self.table.c.until == LIVING, *where))
         return [self.decode(row) for row in rows]
 
     def latest(self, connection: Connection, *where: ColumnElement[bool]) -> list[Record]:
-        """The last record of each key, whether it holds now or was withdrawn."""
-        rows = connection.execute(select(*self.columns).where(*where).order_by(self.table.c.until))
+        """The last record of each key, valid or withdrawn."""
+        rows = connection.execute(select(*self._columns).where(*where).order_by(self.table.c.until))
         return list({self._key(record): record for record in map(self.decode, rows)}.values())
 
     def find(self, connection: Connection, *key: Any) -> Record | None:
-        """The record of a key that holds now."""
+        """The record of a key that is valid now; None if there is none."""
         if any(isinstance(part, str) and "\0" in part for part in key):
-            return None  # PostgreSQL has no such text and would call the question an error
-        found = self.live(connection, self._named(key))
-        return found[0] if found else None
+            return None  # an error in PostgreSQL, whose texts have no NUL
+        records = self.live(connection, self._has_key(key))
+        return records[0] if records else None
 
     def put(self, change: Change, record: Record) -> bool:
-        """Make a record hold from this revision on. Says whether that changed anything."""
+        """Make a record valid from this revision on. False, and no change, if it is valid already."""
         before = self.find(change.connection, *self._key(record))
         if before == record:
             return False
@@ -89,23 +84,23 @@ class VersionedTable(Generic[Record]):
         if before is not None:
             if self._scope(before) == scope:
                 verb = "changed"
-            else:  # it leaves one view and comes into another
+            else:  # it moves from one scope to another
                 change.record(self.table.name, self._id(before), self._scope(before), "withdrawn")
         change.record(self.table.name, self._id(record), scope, verb)
         return True
 
     def add_all(self, change: Change, records: Iterable[Record]) -> None:
-        """Make many new records hold from this revision on, in one statement."""
+        """Make new records valid from this revision on, in one statement."""
         self._insert(change, list(records), "added")
 
     def change_all(self, change: Change, records: Iterable[Record]) -> None:
-        """Make many records hold otherwise from this revision on: of each key another one holds now, in the same scope."""
-        found = list(records)
-        self._end(change, [self._key(record) for record in found])
-        self._insert(change, found, "changed")
+        """Replace the valid records of the same keys and scopes from this revision on."""
+        changed = list(records)
+        self._end(change, [self._key(record) for record in changed])
+        self._insert(change, changed, "changed")
 
     def withdraw(self, change: Change, *records: Record) -> None:
-        """Let records that hold now hold no longer."""
+        """End the validity of records that are valid now."""
         self._end(change, [self._key(record) for record in records])
         for record in records:
             change.record(self.table.name, self._id(record), self._scope(record), "withdrawn")
@@ -125,12 +120,12 @@ class VersionedTable(Generic[Record]):
         rows = self.table
         names = [f"key_{name}" for name in self._keys]
         named = and_(*(rows.c[name] == bindparam(f"key_{name}") for name in self._keys), rows.c.until == LIVING)
-        given = [dict(zip(names, key, strict=True)) for key in keys]
-        # A record that this very revision made leaves no row: it never held at any revision's end.
-        change.connection.execute(rows.delete().where(named, rows.c.since == change.number), given)
-        change.connection.execute(update(rows).where(named).values(until=change.number), given)
+        parameters = [dict(zip(names, key, strict=True)) for key in keys]
+        # A row that this revision itself inserted is deleted: it was valid at no revision.
+        change.connection.execute(rows.delete().where(named, rows.c.since == change.number), parameters)
+        change.connection.execute(update(rows).where(named).values(until=change.number), parameters)
 
-    def _named(self, key: tuple[Any, ...]) -> ColumnElement[bool]:
+    def _has_key(self, key: tuple[Any, ...]) -> ColumnElement[bool]:
         return and_(*(self.table.c[name] == value for name, value in zip(self._keys, key, strict=True)))
 
     def _key(self, record: Record) -> tuple[Any, ...]:
@@ -140,7 +135,7 @@ class VersionedTable(Generic[Record]):
         return "/".join(str(part) for part in self._key(record))
 
     def decode(self, row: Sequence[Any]) -> Record:
-        """The record of a row of `columns`, as SQLAlchemy or the driver has it."""
+        """The record of a row that has the columns of its fields, in order, as SQLAlchemy or the driver returns it."""
         values = list(row)
         for position, read in self._readers:
             values[position] = read(values[position])
@@ -148,7 +143,7 @@ class VersionedTable(Generic[Record]):
 
 
 def _reader(kind: Any, hint: Any) -> Callable[[Any], Any] | None:
-    """What turns a column's value into a field's; None where they are the same. Equal values become one object."""
+    """The function from a column's value to a field's; None if they are equal. Equal values become one object."""
     if isinstance(hint, type) and issubclass(hint, Enum):
         return {member.value: member for member in hint}.__getitem__  # calling an Enum takes five times as long
     if isinstance(kind, Json):

@@ -1,7 +1,7 @@
-"""The catalogue as one process sees it: what it knows of the newest revision, and views that remember what they read.
+"""The catalogue of one process: the newest revision that it knows, and views of one revision that cache what they read.
 
-What is remembered belongs to a scope (`revisions`), and a scope is stale exactly when a later revision touched it. A view
-looks at one revision from beginning to end, so that an answer never mixes two states.
+A cached value belongs to a scope (`revisions`), and is stale exactly when a later revision touched its scope. A view never
+changes its revision, so that an answer never mixes two states.
 """
 
 from __future__ import annotations
@@ -16,20 +16,19 @@ from typing import Any, TypeVar, cast
 
 from sqlalchemy import Connection
 
-from phimage.catalog.accounts import Caller, caller_of, tenant_of
 from phimage.catalog.cache import Cache, ScopeVersions
 from phimage.catalog.engine import Database
 from phimage.catalog.image_bytes import awaited_at, image_bytes_at
-from phimage.catalog.images import images_at, images_of
+from phimage.catalog.images import images_at
 from phimage.catalog.key_encryption import KeyEncryption
+from phimage.catalog.lookup import KeyOwner, Lookup, images_lookup, key_owner_lookup, tenant_lookup
 from phimage.catalog.places import topology_at
-from phimage.catalog.question import Inquiry
 from phimage.catalog.revisions import (
     BASE,
     TOPOLOGY,
     Author,
     Change,
-    Journal,
+    RevisionWriter,
     account_scope,
     head,
     head_and_oldest,
@@ -48,7 +47,7 @@ from phimage.model.topology import Topology
 Value = TypeVar("Value")
 
 MAX_ENTRIES = 8_000
-"""How many scopes a process remembers; one of many images counts once for every ten of them, which is about 6 kB."""
+"""The weight of cached records: 1 for a record, and 1 for every ten images of a list, about 6 kB."""
 MAX_ANSWERS = 32_000_000
 """How many bytes of answers, and of their parts, a process remembers; a page of 20 images is about 7 kB."""
 MAX_REQUESTS = 8_000_000
@@ -56,7 +55,7 @@ MAX_REQUESTS = 8_000_000
 _ABOUT = 1_000
 """Bytes that remembering something takes beside the thing itself."""
 _LEARNED_SECONDS = 10.0
-"""How long a process remembers when it learned of a revision. Of older ones it remembers only that they are older."""
+"""Seconds for which a process keeps the time at which it learned of a revision."""
 
 
 class Catalog:
@@ -77,21 +76,21 @@ class Catalog:
         self.answers = Cache(MAX_ANSWERS, self._scope_versions)
         self.requests = Cache(MAX_REQUESTS, self._scope_versions)
         self._listeners: list[Callable[[], object]] = []
-        self._journal = Journal(database, self._committed)
+        self._writer = RevisionWriter(database, self._committed)
         self._clock = clock
         with database.read() as connection:
             self.head = head(connection)
         self._learned = deque([(self.head, clock())])
-        """Revisions that this process learned of, oldest first, and when; never empty."""
+        """The revisions that this process learned of lately, oldest first, with the time; never empty."""
 
     def change(self, author: Author) -> AbstractContextManager[Change]:
-        """Write one revision (see `Journal.change`). Views made after it see it."""
-        return self._journal.change(author)
+        """Write one revision (see `RevisionWriter.change`). Later views of this process see it."""
+        return self._writer.change(author)
 
     def refresh(self) -> Revision:
-        """Learn of revisions that other processes wrote. Returns the newest. It tries even when the database is away.
+        """Read the revisions of other processes. Returns the newest revision. Connects even while the circuit breaker is open.
 
-        Raises ServiceUnavailable. When the database asks for a newer program, this one does not use it again.
+        Raises ServiceUnavailable. If the database needs a newer program, opens the breaker for good.
         """
         with self.database.read(probe=True) as connection:
             newest, oldest = head_and_oldest(connection)
@@ -104,7 +103,7 @@ class Catalog:
         return self.head
 
     def now(self, *, wait: bool) -> View:
-        """A view of the newest revision that this process knows. With `wait=False` it raises NotCached, never reads."""
+        """A view of the newest revision that this process knows. With `wait=False` it raises NotCached instead of blocking."""
         return View(self, self.head, pinned=False, wait=wait)
 
     def at(self, revision: Revision, *, wait: bool) -> View:
@@ -117,14 +116,14 @@ class Catalog:
             return revision_at(connection, time)
 
     def known_for(self, revision: Revision) -> float:
-        """For how many seconds this process has known of a revision, at least; negative when it does not know of it."""
+        """The seconds for which this process has known a revision, at least; negative if it does not know it."""
         with self._lock:
             if revision > self.head:
                 return -1.0
             return self._clock() - next(at for known, at in self._learned if known >= revision)
 
     def on_new_revision(self, listener: Callable[[], object]) -> None:
-        """Call a listener, from any thread, whenever this process learns of a newer revision."""
+        """Call a listener, from any thread, each time this process learns of a newer revision."""
         self._listeners.append(listener)
 
     def _committed(self, revision: Revision, scopes: frozenset[str]) -> None:
@@ -133,7 +132,7 @@ class Catalog:
         else:
             try:
                 self.refresh()
-            except ServiceUnavailable:  # it is committed, whatever happens now, and whoever made it must not see less
+            except ServiceUnavailable:  # it is committed, and its author must see it
                 self._advance(revision, None)
 
     def _advance(self, newest: Revision, scopes: dict[str, Revision] | None) -> None:
@@ -141,9 +140,9 @@ class Catalog:
             if newest <= self.head:
                 return
             if scopes is None:
-                self._scope_versions.note_all(newest)
+                self._scope_versions.touch_all(newest)
             else:
-                self._scope_versions.note(scopes, newest)
+                self._scope_versions.update(scopes, newest)
             self.head = newest
             self._learned.append((newest, now := self._clock()))
             while self._learned[1][1] < now - _LEARNED_SECONDS:
@@ -153,7 +152,7 @@ class Catalog:
 
 
 class View:
-    """The catalogue at one revision. Who may ask is always read from the present, whatever the revision."""
+    """The catalogue at one revision. Tenants and keys are always read from the present, whatever the revision."""
 
     def __init__(self, catalog: Catalog, revision: Revision, *, pinned: bool, wait: bool) -> None:
         self.revision = revision
@@ -162,9 +161,9 @@ class View:
         self._wait = wait
 
     def may_wait(self) -> None:
-        """Raises NotCached if this view may not read: for callers that are about to read or write by themselves.
+        """Raises NotCached if this view must not block: for callers that are about to use the database themselves.
 
-        Raises ServiceUnavailable instead when the database is known to be away, so that no thread is taken for nothing.
+        Raises ServiceUnavailable instead while the database is known to be away, so that no thread is taken in vain.
         """
         if not self._wait:
             self._catalog.database.circuit.check()
@@ -179,7 +178,7 @@ class View:
         return self._past(BASE, lambda connection: images_at(connection, self.revision, NO_PROJECT))
 
     def awaited(self) -> frozenset[ImageId]:
-        """The base images whose first bytes are not whole."""
+        """The base images without bytes, because their publication is unfinished or failed."""
         return self._past(BASE, lambda connection: awaited_at(connection, self.revision), "awaited")
 
     def images_of(self, project: ProjectId) -> tuple[Image, ...]:
@@ -189,13 +188,12 @@ class View:
         try:
             return cast("tuple[Image, ...]", self._catalog.facts.get(name, self.revision))
         except NotCached:
-            inquiry = images_of(project, self.revision)
-            return self._inquired(inquiry, lambda images: self._keep(name, scope, images))
+            return self._run(images_lookup(project, self.revision), lambda images: self._cache(name, scope, images))
 
     def image_bytes_of(self, project: ProjectId) -> dict[ImageId, ImageBytes]:
-        """What is known of the bytes of a project's images; of the base images with NO_PROJECT."""
+        """The bytes of a project's images; of the base images for NO_PROJECT."""
         scope = project_scope(project) if project else BASE
-        name = f"content:{scope}"
+        name = f"bytes:{scope}"
         return self._past(scope, lambda connection: image_bytes_at(connection, self.revision, project), name)
 
     def tenant(self, account: AccountId) -> Tenant | None:
@@ -204,18 +202,18 @@ class View:
         try:
             return cast("Tenant", catalog.facts.get(scope, catalog.head))
         except NotCached:
-            found = self._inquired(tenant_of(account), partial(self._keep_tenant, scope))
+            found = self._run(tenant_lookup(account), partial(self._cache_tenant, scope))
             return None if found is None else found[1]
 
     def key(self, public: PublicKey) -> tuple[Key, PrivateKey] | None:
-        """A key that works now, opened. None if there is no such key."""
+        """A key that works now, decrypted. None if there is no such key."""
         catalog, name = self._catalog, f"key:{public}"
         try:
             return cast("tuple[Key, PrivateKey]", catalog.facts.get(name, catalog.head))
         except NotCached:
             if "\0" in public:
-                return None  # PostgreSQL has no such text and would call the question an error
-            found = self._inquired(caller_of(public, catalog.key_encryption), partial(self._keep_caller, name))
+                return None  # an error in PostgreSQL, whose texts have no NUL
+            found = self._run(key_owner_lookup(public, catalog.key_encryption), partial(self._cache_key_owner, name))
             return None if found is None else found.key
 
     def recall(self, request: Hashable) -> Any:
@@ -245,7 +243,7 @@ class View:
         return value
 
     def _past(self, scope: str, read: Callable[[Connection], Value], known_as: str = "") -> Value:
-        """What is read in a scope, remembered by the scope's name or, where a scope has several, by another one."""
+        """A value that belongs to a scope, cached by the scope's name, or by `known_as` where a scope has several values."""
         name = self._name(known_as or scope)
         try:
             value: Value = self._catalog.facts.get(name, self.revision)
@@ -253,42 +251,42 @@ class View:
             self.may_wait()
             with self._catalog.database.read() as connection:
                 value = read(connection)
-            self._keep(name, scope, value)
+            self._cache(name, scope, value)
         return value
 
     def _name(self, name: str) -> Hashable:
         return (name, self.revision) if self.pinned else name
 
-    def _keep(self, name: Hashable, scope: str, value: object) -> bool:
+    def _cache(self, name: Hashable, scope: str, value: object) -> bool:
         weight = 1 + len(value) // 10 if isinstance(value, tuple | dict) else 1
         return self._catalog.facts.put(name, value, self.revision, () if self.pinned else (scope,), weight)
 
-    def _keep_tenant(self, scope: str, found: tuple[Revision, Tenant] | None) -> bool:
-        if found is None:  # what does not exist is not remembered: anyone can ask for it, without end
+    def _cache_tenant(self, scope: str, found: tuple[Revision, Tenant] | None) -> bool:
+        if found is None:  # not cached: callers could invent ids without end
             return False
         return self._catalog.facts.put(scope, found[1], found[0], (scope,))
 
-    def _keep_caller(self, name: str, found: Caller | None) -> bool:
+    def _cache_key_owner(self, name: str, found: KeyOwner | None) -> bool:
         if found is None:
             return False
         scope = account_scope(found.key[0].account)
-        self._catalog.facts.put(scope, found.tenant, found.read_at, (scope,))  # who calls is asked for next
+        self._catalog.facts.put(scope, found.tenant, found.read_at, (scope,))  # authentication reads the tenant next
         return self._catalog.facts.put(name, found.key, found.read_at, (scope,))
 
-    def _inquired(self, inquiry: Inquiry[Value], keep: Callable[[Value], bool]) -> Value:
-        """What comes of an inquiry, kept. Raises NotCached with the way to fetch it if this view may not read by itself."""
+    def _run(self, lookup: Lookup[Value], cache: Callable[[Value], bool]) -> Value:
+        """The result of a lookup, cached. Raises NotCached, with a coroutine to await, if this view must not block."""
         database = self._catalog.database
         database.circuit.check()
         if self._wait:
             with database.read() as connection:
-                value = inquiry.of(connection)
-        elif database.is_near:
-            value = database.look(inquiry)
+                value = lookup.run_in(connection)
+        elif database.is_local:
+            value = lookup.run(database)
         else:
 
             async def fetch() -> bool:
-                return keep(await database.ask(inquiry))
+                return cache(await lookup.run_async(database))
 
             raise NotCached(fetch)
-        keep(value)
+        cache(value)
         return value

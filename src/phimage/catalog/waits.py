@@ -1,4 +1,4 @@
-"""Waiting for a database that is away or locked, in commands; servers refuse at once instead (see `circuit`)."""
+"""Retries of commands while a database is away or locked. Servers fail at once instead (see `circuit`)."""
 
 from __future__ import annotations
 
@@ -19,38 +19,35 @@ _SQLITE_LOCKED = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 _LOCK_NOT_AVAILABLE = "55P03"
 _PASSING = ("starting up", "shutting down", "too many", "recovery mode", "remaining connection slots")
 _FATAL = "FATAL:"
-"""How PostgreSQL begins what it answers to a connection that it refuses."""
+"""The beginning of PostgreSQL's answer to a refused connection."""
 
 
 def not_now(error: Exception) -> NotNow | None:
-    """Why a transaction could not begin, if the same may work a little later; else None.
-
-    `error` is SQLAlchemy's or a driver's.
-    """
+    """Why a transaction could not begin, if a retry may succeed; else None. `error` is SQLAlchemy's or a driver's."""
     if isinstance(error, NoConnectionFree):
         return NotNow("no connection is free")
     driver = error.orig if isinstance(error, DBAPIError) else error
     if isinstance(driver, sqlite3.Error):
-        code = getattr(driver, "sqlite_errorcode", 0) & 0xFF  # the rest says which kind of lock it is
+        code = getattr(driver, "sqlite_errorcode", 0) & 0xFF  # the higher bits are the kind of lock
         return NotNow("another process is writing", locked=True) if code in _SQLITE_LOCKED else None
     if getattr(driver, "sqlstate", None) == _LOCK_NOT_AVAILABLE:
         return NotNow("another transaction holds its lock", locked=True)
     reason = str(driver).strip().partition("\n")[0]
     refused = _FATAL in reason and not any(word in reason for word in _PASSING)
-    # By name: the driver of PostgreSQL is imported only where it is used.
+    # By name, to avoid importing the PostgreSQL driver.
     operational = any(kind.__name__ == "OperationalError" for kind in type(driver).__mro__)
     return NotNow(reason) if operational and not refused else None
 
 
 class Guard:
-    """Watches a transaction on PostgreSQL: a client of it waits without end when it falls silent. A context manager.
+    """A context manager that cuts off a transaction when PostgreSQL falls silent: libpq has no timeout of its own.
 
-    A long statement is no reason to give up, so a second connection is tried meanwhile. `given_up` is the failure for which
-    the transaction was cut off.
+    A long statement is not silence, so the guard probes with a second connection. `given_up` is the failure for which it cut
+    off the transaction.
     """
 
     def __init__(self, patience: Patience, what: str, probe: Callable[[], NotNow | None], cut: Callable[[], object]) -> None:
-        """`probe` says why the database does not answer, `cut` ends all calls that wait for it."""
+        """`probe` returns why the database does not answer, `cut` fails all calls that wait for it."""
         self.given_up: NotNow | None = None
         self._patience = patience
         self._what = what

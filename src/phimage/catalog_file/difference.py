@@ -10,8 +10,7 @@ from msgspec import Struct
 from phimage.catalog_file import notation
 from phimage.catalog_file.records import Record, Source, cluster_doc, image_doc, machine_type_doc, region_doc, zone_doc
 from phimage.model.image import Image
-from phimage.model.machine import MachineType, Offer
-from phimage.model.place import Cluster, Region, Zone
+from phimage.model.topology import Cluster, MachineType, Offer, Region, Zone
 
 Noun = Literal["cluster", "region", "zone", "machine_type", "offer", "image", "source"]
 Verb = Literal["added", "changed", "withdrawn", "restored"]

@@ -17,9 +17,7 @@ from phimage.catalog_file.sources import given
 from phimage.model.ids import ImageId, MachineTypeId, RegionId
 from phimage.model.image import Image, ImageType
 from phimage.model.image_bytes import ImageBytes
-from phimage.model.machine import Offer
-from phimage.model.place import Zone
-from phimage.model.topology import Topology
+from phimage.model.topology import Offer, Topology, Zone
 
 HEADER = "# yaml-language-server: $schema=catalog.schema.json"
 """Tells editors where the schema is (`phimage catalog schema > catalog.schema.json`)."""

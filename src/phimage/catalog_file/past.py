@@ -14,15 +14,15 @@ from phimage.catalog.revisions import head
 from phimage.catalog_file.difference import Difference, FieldChange, restored
 from phimage.catalog_file.document import Document
 from phimage.catalog_file.records import settled
-from phimage.model.ids import ImageId
+from phimage.model.ids import ImageId, ManifestDigest
 from phimage.model.image import Image, ImageType
 from phimage.model.image_bytes import ImageBytes, image_size, in_target_state
 
-Stored = Callable[[str], bool]
+Stored = Callable[[ManifestDigest], bool]
 """Whether the store still has the bytes of a manifest, by its digest."""
 
 
-def nothing_stored(digest: str) -> bool:
+def nothing_stored(digest: ManifestDigest) -> bool:
     """Without a store no bytes come back."""
     return False
 
@@ -60,7 +60,7 @@ def past_of(connection: Connection, document: Document, living: Collection[Image
     return Past(once, images, last_image_bytes(connection, images.keys() | sourced))
 
 
-def manifests_of_returning(connection: Connection, document: Document | None) -> list[str]:
+def manifests_of_returning(connection: Connection, document: Document | None) -> list[ManifestDigest]:
     """The manifests of withdrawn images that a file names again."""
     if document is None:
         return []

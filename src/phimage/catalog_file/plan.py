@@ -11,9 +11,8 @@ from msgspec.structs import replace
 
 from phimage.catalog.engine import Connection
 from phimage.catalog.image_bytes import image_bytes_at, restore_image_bytes, withdraw_image_bytes
-from phimage.catalog.images import IMAGES, custom_images_in, images_at
-from phimage.catalog.ownership import adopt, images_of_file
-from phimage.catalog.places import CLUSTERS, MACHINE_TYPES, OFFERS, REGIONS, ZONES, topology_at
+from phimage.catalog.images import IMAGES, adopt, images_at, images_of_file
+from phimage.catalog.places import CLUSTERS, MACHINE_TYPES, OFFERS, REGIONS, ZONES, custom_images_in, topology_at
 from phimage.catalog.revisions import Change
 from phimage.catalog.versioned_table import VersionedTable
 from phimage.catalog_file.check import Surroundings, check
@@ -27,7 +26,7 @@ from phimage.catalog_file.sources import fetch, given, held, sources_in
 from phimage.model.ids import ImageId, RandomBytes, Revision
 from phimage.model.image import NO_PROJECT, Image, State
 from phimage.model.image_bytes import ImageBytes
-from phimage.model.machine import Offer
+from phimage.model.topology import Offer
 
 _FACTS: dict[Noun, VersionedTable[Any]] = {
     "cluster": CLUSTERS,

@@ -31,9 +31,7 @@ from phimage.catalog_file.natural import natural
 from phimage.model.ids import ClusterId, ImageId, MachineTypeId, RegionId, ZoneId
 from phimage.model.image import NO_PROJECT, Image, ImageType, State
 from phimage.model.image_bytes import ImageBytes
-from phimage.model.machine import Cpu, Disk, Gpu, MachineType, Offer
-from phimage.model.place import Cluster, Region, Zone
-from phimage.model.topology import Topology
+from phimage.model.topology import Cluster, Cpu, DiskGroup, Gpu, MachineType, Offer, Region, Topology, Zone
 from phimage.sources.url import shown
 
 
@@ -130,7 +128,7 @@ def _machine_type(doc: MachineTypeDoc) -> MachineType:
         disk_class=doc.disk_class,
         cpu=Cpu(doc.cpu.model, doc.cpu.frequency, doc.cpu.count, doc.cpu.cores),
         memory=doc.memory,
-        disks=tuple(Disk(disk.role, disk.type, disk.size, disk.count, disk.raid, disk.io_cap) for disk in doc.disks),
+        disks=tuple(DiskGroup(disk.role, disk.type, disk.size, disk.count, disk.raid, disk.io_cap) for disk in doc.disks),
         gpu=None if gpu is None else Gpu(gpu.name, gpu.count, gpu.memory, gpu.performance),
         raid_supported=doc.raid_supported,
         scenes=doc.scenes,
@@ -205,7 +203,7 @@ def machine_type_doc(kind: MachineType, offers: Iterable[Offer] = ()) -> Machine
     )
 
 
-def _disk_doc(disk: Disk) -> DiskDoc:
+def _disk_doc(disk: DiskGroup) -> DiskDoc:
     return DiskDoc(cast("Role", disk.role), disk.type, disk.size, disk.count, disk.raid, disk.io_cap)
 
 

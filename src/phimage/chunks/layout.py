@@ -5,14 +5,13 @@ from __future__ import annotations
 import re
 from typing import NewType
 
+from phimage.model.ids import ManifestDigest as ManifestDigest  # chunks import it from here
+
 ChunkDigest = NewType("ChunkDigest", bytes)
 """SHA-256 of a chunk's raw bytes: 32 bytes."""
 
 DiskDigest = NewType("DiskDigest", str)
 """SHA-256 of a whole raw disk, in hexadecimal."""
-
-ManifestDigest = NewType("ManifestDigest", str)
-"""SHA-256 of a manifest's bytes, in hexadecimal: the name of an image's bytes."""
 
 CHUNK_SIZE = 1 << 20
 """The chunk size of new manifests in bytes, chosen by measurement (docs/store-format.md)."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import Literal
 
@@ -13,6 +12,7 @@ from phimage.chunks.layout import ChunkDigest, ManifestDigest, chunk_name
 from phimage.chunks.manifest import Manifest, load_manifest
 from phimage.chunks.prefetch import prefetch
 from phimage.chunks.store import Store
+from phimage.lru import Lru
 
 AHEAD = 4
 """How many chunks are prefetched."""
@@ -42,8 +42,7 @@ class DiskReader:
         self.digest = digest
         self._store = store
         self._on_bad_chunk = on_bad_chunk or (lambda _: None)
-        self._cached = cached
-        self._cache: OrderedDict[int, bytes] = OrderedDict()
+        self._cache: Lru[int, bytes] = Lru(cached)
         self._lock = threading.Lock()
         self._bad = 0
 
@@ -100,14 +99,12 @@ class DiskReader:
     def _cached_chunk(self, index: int) -> bytes:
         """A chunk from the cache, or else from the store."""
         with self._lock:
-            if index in self._cache:
-                self._cache.move_to_end(index)
-                return self._cache[index]
+            cached = self._cache.get(index)
+        if cached is not None:
+            return cached
         raw = self.chunk(index)
         with self._lock:
-            self._cache[index] = raw
-            while len(self._cache) > self._cached:
-                self._cache.popitem(last=False)
+            self._cache.put(index, raw)
         return raw
 
     def _load(self, index: int) -> bytes | None:

@@ -63,10 +63,9 @@ def create(
     """
     from phimage.backup.create import create
     from phimage.backup.key import encrypt_key
-    from phimage.backup.place import open_place
-    from phimage.backup.prune import prune
-    from phimage.bootstrap import opened_store
+    from phimage.backup.place import open_place, prune
     from phimage.catalog.key_encryption import read_master_key
+    from phimage.installation import opened_store
 
     if passphrase_file and not with_key:
         raise click.UsageError("--passphrase-file needs --with-key")
@@ -192,8 +191,8 @@ def hold(settings: Settings, duration: str | None, release: str | None, as_json:
       phimage backup hold
       phimage backup hold --release hold-5d2f01c3a9b4
     """
-    from phimage.bootstrap import open_catalog
-    from phimage.catalog import holds
+    from phimage.catalog import backups
+    from phimage.installation import open_catalog
 
     if duration and release:
         raise click.UsageError("give TIME or --release ID, not both")
@@ -201,12 +200,12 @@ def hold(settings: Settings, duration: str | None, release: str | None, as_json:
     catalog = open_catalog(settings)
     try:
         now = time.time()
-        if release and not holds.release(catalog.database, release):
+        if release and not backups.release_hold(catalog.database, release):
             raise SetupError(f"there is no hold {release}; `phimage backup hold` lists them")
         if duration:
-            holds.add(catalog.database, f"hold-{secrets.token_hex(6)}", "backup hold", now=now, seconds=seconds)
+            backups.add_hold(catalog.database, f"hold-{secrets.token_hex(6)}", "backup hold", now=now, seconds=seconds)
         with catalog.database.read() as connection:
-            active = holds.active(connection, now)
+            active = backups.active_holds(connection, now)
     finally:
         catalog.database.close()
     if as_json:

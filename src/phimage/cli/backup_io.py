@@ -15,8 +15,8 @@ from phimage.errors import ServiceUnavailable, SetupError, Unreachable
 from phimage.settings import Settings
 
 if TYPE_CHECKING:
-    from phimage.backup.place import Place
-    from phimage.backup.record import Record
+    from phimage.backup.place import BackupPlace
+    from phimage.backup.record import BackupRecord
 
 EXIT_FINDINGS = 1
 """Exit code of a verification with findings."""
@@ -65,26 +65,26 @@ def read_passphrase(file: Path | None, *, confirm: bool) -> str:
     return lines[0] if lines else ""
 
 
-def note_verified_backup(settings: Settings, place: Place) -> None:
+def note_verified_backup(settings: Settings, place: BackupPlace) -> None:
     """Record the success for the metrics, where the installation is on this machine."""
-    from phimage.bootstrap import open_catalog
-    from phimage.catalog.backups import note_verified
+    from phimage.catalog.backups import record_verified
+    from phimage.installation import open_catalog
 
     with suppress(SetupError, ServiceUnavailable):
         catalog = open_catalog(settings)
         try:
-            note_verified(catalog.database, place.describe(), time.time())
+            record_verified(catalog.database, place.describe(), time.time())
         finally:
             catalog.database.close()
 
 
-def backup_fields(record: Record) -> dict[str, Any]:
+def backup_fields(record: BackupRecord) -> dict[str, Any]:
     """A backup as JSON, with the rows and digest of each table."""
     tables = [{"Table": one.table, "Rows": one.rows, "Digest": one.digest} for one in record.tables]
     return {**summary_fields(record), "Tables": tables}
 
 
-def summary_fields(record: Record) -> dict[str, Any]:
+def summary_fields(record: BackupRecord) -> dict[str, Any]:
     """A backup as JSON, without its tables."""
     return {
         "Name": record.name,

@@ -14,7 +14,7 @@ from click.core import ParameterSource
 from phimage.cli.exit_codes import file_errors
 from phimage.cli.output import console, json_option, note, print_json, working
 from phimage.cli.profile import Session, signed
-from phimage.client import Answer
+from phimage.client import ActionResponse
 from phimage.errors import ClientError, Refused
 
 EXIT_DIFFERENCES = 2
@@ -176,7 +176,7 @@ def _name(file: str) -> str:
     return "standard input" if file == "-" else file
 
 
-def _call(session: Session, action: str, file: str, text: str, prune: bool, withdraw: int | None = None) -> Answer:
+def _call(session: Session, action: str, file: str, text: str, prune: bool, withdraw: int | None = None) -> ActionResponse:
     """Send a file. Raises ClientError when it has mistakes, after printing them."""
     try:
         with working("reading the catalogue"):
@@ -193,7 +193,7 @@ def _call(session: Session, action: str, file: str, text: str, prune: bool, with
         raise ClientError(f"{count} in {name}; nothing was changed") from None
 
 
-def _print(answer: Answer, *, as_json: bool, done: bool) -> None:
+def _print(answer: ActionResponse, *, as_json: bool, done: bool) -> None:
     fields = answer.fields
     if as_json:
         print_json({name: fields[name] for name in ("Revision", "DifferenceSet", "KeptSet", "SparedSet", "AdoptedSet")})

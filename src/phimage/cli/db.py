@@ -27,8 +27,8 @@ def status(settings: Settings, as_json: bool) -> None:
     Example:
       phimage db status --data-dir /var/lib/phimage
     """
-    from phimage.bootstrap import open_existing
     from phimage.catalog import schema
+    from phimage.installation import open_existing
 
     database = open_existing(settings, patience())
     try:
@@ -53,8 +53,8 @@ def upgrade(settings: Settings) -> None:
     Example:
       phimage db upgrade --data-dir /var/lib/phimage
     """
-    from phimage.bootstrap import open_existing
     from phimage.catalog import schema
+    from phimage.installation import open_existing
 
     database = open_existing(settings, patience())
     try:
@@ -78,7 +78,7 @@ def check(settings: Settings, as_json: bool) -> None:
     Example:
       phimage db check --data-dir /var/lib/phimage
     """
-    from phimage.checking import check_installation
+    from phimage.maintenance.check import check_installation
 
     with steps("checking") as step:
         found = check_installation(settings, step, patience())
@@ -108,10 +108,10 @@ def copy(settings: Settings, to: str, as_json: bool) -> None:
       phimage db copy --data-dir /var/lib/phimage --to postgresql://phimage@db/phimage
       phimage db copy --database postgresql://phimage@db/phimage --to sqlite:////var/lib/phimage/catalog.sqlite
     """
-    from phimage.bootstrap import open_existing
     from phimage.catalog.address import check_sqlite_file, database_url
-    from phimage.catalog.copy import copy, rows_to_copy
     from phimage.catalog.engine import open_database
+    from phimage.installation import open_existing
+    from phimage.maintenance.copy import copy, rows_to_copy
 
     url = database_url(to, settings.data_folder, "--to")
     if url.get_backend_name() == "sqlite":

@@ -35,8 +35,8 @@ def demo(data_dir: str, host: str, port: int, require_zone: bool, once: bool) ->
     """
     from phimage import demo as demonstration
     from phimage.demo_disk import can_publish
-    from phimage.process import private_files
-    from phimage.server import serve
+    from phimage.processes.runtime import private_files
+    from phimage.processes.server import serve
 
     flags = {
         "data_dir": data_dir,

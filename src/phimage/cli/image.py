@@ -11,7 +11,7 @@ import click
 from phimage.cli.output import console, json_option, note, print_json, print_table
 from phimage.cli.profile import Session, signed
 from phimage.cli.sections import ON_THE_MACHINE, OPERATORS, TENANTS_AND_OPERATORS, SectionedGroup
-from phimage.client import Answer, Client
+from phimage.client import ActionResponse, Client
 
 PAGE = 100
 
@@ -108,7 +108,7 @@ def ls(
         note(f"the pinned revision hides newer versions: {answer.newer}")
 
 
-def _pages(client: Client, params: dict[str, Any], offset: int, limit: int) -> Iterator[Answer]:
+def _pages(client: Client, params: dict[str, Any], offset: int, limit: int) -> Iterator[ActionResponse]:
     """All pages, of the revision of the first one, so that no image is missed or repeated."""
     while True:
         answer = client.call("DescribePHostImage", **params, Offset=offset, Limit=limit)

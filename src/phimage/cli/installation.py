@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from phimage.cli.output import note
-from phimage.process import private_files
+from phimage.processes.runtime import private_files
 from phimage.settings import read_settings
 from phimage.waiting import LIMIT_SECONDS, NOTICE_SECONDS, Patience
 

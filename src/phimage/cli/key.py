@@ -84,7 +84,7 @@ def recover(settings: Settings, as_json: bool) -> None:
     Example:
       phimage key recover --data-dir /var/lib/phimage
     """
-    from phimage.bootstrap import OPERATOR, recover_operator_key
+    from phimage.installation import OPERATOR, recover_operator_key
 
     new = recover_operator_key(settings, patience())
     fields = {"Account": OPERATOR, "User": "main", "PublicKey": new.public, "PrivateKey": new.private.reveal()}

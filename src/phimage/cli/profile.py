@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -17,6 +16,7 @@ import tomli_w
 
 from phimage.client import Client
 from phimage.errors import SetupError
+from phimage.files import replace_file
 from phimage.model.account import PrivateKey
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -72,15 +72,7 @@ def write_config(config: Config) -> None:
 
 def _write(path: Path, config: Config) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("wb", dir=path.parent, delete=False) as file:
-        try:
-            tomli_w.dump(msgspec.to_builtins(config), file)
-            file.flush()
-            os.fsync(file.fileno())
-            Path(file.name).replace(path)
-        except BaseException:
-            Path(file.name).unlink(missing_ok=True)
-            raise
+    replace_file(path, tomli_w.dumps(msgspec.to_builtins(config)).encode())
 
 
 _OPTIONS = (

@@ -27,7 +27,7 @@ from phimage.errors import SetupError
 from phimage.settings import Settings
 
 if TYPE_CHECKING:
-    from phimage.backup.record import Record
+    from phimage.backup.record import BackupRecord
 
 
 def _backup_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -125,7 +125,7 @@ def drill(
     sys.exit(EXIT_FINDINGS if drilled.findings else 0)
 
 
-def _master_key(record: Record, settings: Settings, key_file: Path | None, passphrase_file: Path | None) -> bytes:
+def _master_key(record: BackupRecord, settings: Settings, key_file: Path | None, passphrase_file: Path | None) -> bytes:
     """The master key of a backup: from a file, or decrypted with a passphrase. Raises SetupError if it does not match."""
     from phimage.backup.key import check_key, decrypt_key
     from phimage.catalog.key_encryption import read_master_key

@@ -33,9 +33,9 @@ def serve(config: Path | None, **flags: Any) -> None:
       phimage serve --data-dir /var/lib/phimage --host 0.0.0.0 --workers 4
       PHIMAGE_DATABASE=postgresql://phimage@db/phimage phimage serve
     """
-    from phimage.bootstrap import Prepared, configure_log, prepare
-    from phimage.process import in_child
-    from phimage.server import serve as run
+    from phimage.installation import Prepared, prepare
+    from phimage.processes.runtime import configure_log, in_child
+    from phimage.processes.server import serve as run
 
     def listening(url: str, prepared: Prepared) -> bool:
         with suppress(BrokenPipeError):  # a server without a reader of its output serves nevertheless
@@ -75,7 +75,7 @@ def publisher(config: Path | None, parent: int | None, measures: str | None, **f
       PHIMAGE_DATABASE=postgresql://phimage@db/phimage PHIMAGE_STORE=s3://images phimage publisher
     """
     from phimage.metrics.shares import Place
-    from phimage.publishers import run_until_told
+    from phimage.processes.publishers import run_until_stopped
 
     place = None if measures is None else Place(*map(int, measures.split(":")))
-    run_until_told(read_settings(config, os.environ, flags), parent, place)
+    run_until_stopped(read_settings(config, os.environ, flags), parent, place)

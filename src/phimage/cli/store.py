@@ -43,16 +43,17 @@ def gc(settings: Settings, grace: str, dry_run: bool, remove: int | None, as_jso
       phimage store gc --grace 1h
       phimage store gc --remove 4711
     """
-    from phimage import care
-    from phimage.bootstrap import command_author, open_packs, opened_store
-    from phimage.catalog import holds
+    from phimage.application import open_packs
+    from phimage.catalog import backups
+    from phimage.installation import command_author, opened_store
+    from phimage.maintenance import gc
 
     seconds = parse_time(grace, "--grace")
     if seconds < 3600:
         raise click.UsageError(f"--grace {grace}: running publications need at least 1h; give that or more")
     waits = patience()
     with opened_store(settings, waits) as (catalog, opened), working("collecting"):
-        swept = care.sweep(
+        swept = gc.collect_garbage(
             catalog,
             opened,
             open_packs(settings, opened),
@@ -60,11 +61,11 @@ def gc(settings: Settings, grace: str, dry_run: bool, remove: int | None, as_jso
             command_author("CollectStore"),
             grace_seconds=seconds,
             dry_run=dry_run,
-            approve=care.refuse_large(remove),
+            approve=gc.refuse_large(remove),
             patience=waits,
         )
         with catalog.database.read() as connection:
-            held = holds.active(connection, time.time())
+            held = backups.active_holds(connection, time.time())
     if as_json:
         print_json(_pascal(msgspec.to_builtins(swept)))
         return
@@ -82,7 +83,7 @@ def gc(settings: Settings, grace: str, dry_run: bool, remove: int | None, as_jso
         oldest = min(hold.revision for hold in held)
         many = f"{len(held)} holds keep" if len(held) > 1 else "1 hold keeps"
         note(f"{many} the bytes of images since revision {oldest}; `phimage backup hold` lists them")
-    if dry_run and care.is_large(report):
+    if dry_run and gc.is_large(report):
         note(f"this is more than half of the store, or all of it: confirm it with --remove {report.removed}")
 
 
@@ -101,10 +102,10 @@ def adopt(settings: Settings, yes: bool) -> None:
       phimage store adopt --data-dir /var/lib/phimage
     """
     from phimage import ownership
-    from phimage.bootstrap import opened_parts
+    from phimage.installation import opened_unverified
 
-    with opened_parts(settings) as (catalog, opened):
-        found = ownership.look(catalog.database, opened)
+    with opened_unverified(settings) as (catalog, opened):
+        found = ownership.compare(catalog.database, opened)
         place = opened.describe()
         if found.ours:
             click.echo(f"{place} already belongs to this installation")
@@ -127,11 +128,11 @@ def stats(settings: Settings, as_json: bool) -> None:
     Example:
       phimage store stats --data-dir /var/lib/phimage
     """
-    from phimage import care
-    from phimage.bootstrap import opened_store
+    from phimage.installation import opened_store
+    from phimage.maintenance import verify
 
     with opened_store(settings, patience()) as (catalog, opened), working("measuring"):
-        found, images = care.stats(catalog, opened)
+        found, images = verify.stats(catalog, opened)
         where = opened.describe()
     if as_json:
         fields = _pascal(msgspec.to_builtins(found))

@@ -34,9 +34,10 @@ def verify(settings: Settings, ids: tuple[str, ...], all_: bool, whole_disk: boo
       phimage image verify --all --data-dir /var/lib/phimage
       phimage image verify pimg-cs-xev4rz2k
     """
-    from phimage import care
-    from phimage.bootstrap import open_packs, opened_store
+    from phimage.application import open_packs
     from phimage.chunks.scrub import ScrubProgress as Scrubbed
+    from phimage.installation import opened_store
+    from phimage.maintenance import verify as maintenance
     from phimage.model.ids import ImageId
 
     if bool(ids) == all_:
@@ -46,7 +47,7 @@ def verify(settings: Settings, ids: tuple[str, ...], all_: bool, whole_disk: boo
     packs = []
     with opened_store(settings, patience()) as (catalog, store), Progress(quiet=as_json) as progress:
         images = [ImageId(id) for id in ids]
-        results = care.verify(catalog, store, images, whole_disk=whole_disk, quarantine=quarantine, now=time.time())
+        results = maintenance.verify(catalog, store, images, whole_disk=whole_disk, quarantine=quarantine, now=time.time())
         for one in results:
             if isinstance(one, Scrubbed):
                 verified, chunks = one.bytes, one.chunks
@@ -55,7 +56,7 @@ def verify(settings: Settings, ids: tuple[str, ...], all_: bool, whole_disk: boo
             else:
                 findings.append(one)
         verified_packs = 0
-        for pack, good in open_packs(settings, store).verify(care.manifests_of(catalog, images)):
+        for pack, good in open_packs(settings, store).verify(maintenance.manifests_of(catalog, images)):
             verified_packs += pack.size
             progress.at("zstd cache", verified_packs, None)
             if not good:

@@ -23,7 +23,6 @@ import structlog
 from msgspec.structs import replace
 
 from phimage.chunks.errors import BadChunk, StoreFailure
-from phimage.chunks.layout import ManifestDigest
 from phimage.chunks.store import Store
 from phimage.delivery.answer import of_error
 from phimage.delivery.authorizer import DownloadAccessRequest, DownloadAuthorizer
@@ -142,7 +141,7 @@ class Delivery:
         if form == ".sha256":
             line = f"{content.sha256}  {content.image}.raw\n"
             return Text(line.encode("ascii"), f'"{content.sha256}-sha256"', "text/plain; charset=utf-8")
-        digest = ManifestDigest(content.manifest)
+        digest = content.manifest
         disk = self._disks.known(digest)
         if disk is None:
             disk = await self._in_thread(lambda: self._disks.open(digest))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 
 from phimage.chunks.layout import ManifestDigest
 from phimage.chunks.manifest import encode, load_manifest
@@ -13,6 +12,7 @@ from phimage.delivery.frames import Frames, measure
 from phimage.delivery.qcow2 import Qcow2
 from phimage.delivery.raw import Raw
 from phimage.delivery.representation import Text
+from phimage.lru import Lru
 
 MAX_DISKS = 8
 _CACHED_BYTES = 4 << 20  # of raw chunks, for each disk
@@ -50,15 +50,12 @@ class Disks:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._lock = threading.Lock()
-        self._disks: OrderedDict[ManifestDigest, Disk] = OrderedDict()
+        self._disks: Lru[ManifestDigest, Disk] = Lru(_MAX_DIGESTS)
 
     def known(self, digest: ManifestDigest) -> Disk | None:
         """A disk that is open. Does not wait."""
         with self._lock:
-            disk = self._disks.get(digest)
-            if disk is not None:
-                self._disks.move_to_end(digest)
-            return disk
+            return self._disks.get(digest)
 
     def open(self, digest: ManifestDigest) -> Disk:
         """A disk, open or not. Waits for the store; raises BadManifest and StoreFailure."""
@@ -68,15 +65,10 @@ class Disks:
             cached = max(1, _CACHED_BYTES // manifest.chunk_size)
             disk = Disk(self._store, DiskReader(self._store, digest, manifest, cached=cached))
             with self._lock:
-                self._disks[digest] = disk
-                while len(self._disks) > 1 and (len(self._disks) > MAX_DISKS or self._digests() > _MAX_DIGESTS):
-                    self._disks.popitem(last=False)
+                self._disks.put(digest, disk, max(disk.stored, _MAX_DIGESTS // MAX_DISKS))
         return disk
 
     def forget(self, digest: ManifestDigest) -> None:
         """Read it anew the next time."""
         with self._lock:
-            self._disks.pop(digest, None)
-
-    def _digests(self) -> int:
-        return sum(disk.stored for disk in self._disks.values())
+            self._disks.remove(digest)

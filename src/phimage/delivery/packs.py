@@ -26,6 +26,7 @@ from msgspec import Struct
 from phimage.chunks.layout import CHUNKS, ManifestDigest
 from phimage.chunks.store import Store
 from phimage.delivery.frames import Frames
+from phimage.files import sync_folder
 from phimage.waiting import NotNow, Patience
 
 RECENT_SECONDS = 60.0
@@ -170,7 +171,7 @@ class Packs:
             pack = Pack(self._folder / name, frames.manifest, frames.mark, frames.size, whole.hexdigest())
             os.utime(temporary, (self._now(), self._now()))
             temporary.rename(pack.path)
-            self._sync()
+            sync_folder(self._folder)
         finally:
             temporary.unlink(missing_ok=True)
         return pack
@@ -178,13 +179,6 @@ class Packs:
     def _remove_unfinished(self) -> None:
         for path in self._folder.glob(f"{_UNFINISHED}*"):
             path.unlink(missing_ok=True)
-
-    def _sync(self) -> None:
-        folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
 
     def _take_lock(self, stack: ExitStack) -> None:
         if not stack.enter_context(self._locked(wait=False)):

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import stat
 import struct
-from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
 from phimage.formats.errors import BeyondHead, FormatError, ReadLimitExceeded, Truncated
+from phimage.lru import Lru
 
 
 class ReaderAt(Protocol):
@@ -165,7 +165,7 @@ class PagedReader:
 
     def __init__(self, reader: ReaderAt) -> None:
         self._reader = reader
-        self._pages: OrderedDict[int, bytes] = OrderedDict()
+        self._pages: Lru[int, bytes] = Lru(self.MAX_PAGES)
 
     @property
     def size(self) -> int:
@@ -187,11 +187,8 @@ class PagedReader:
     def _page(self, number: int) -> bytes:
         page = self._pages.get(number)
         if page is None:
-            page = self._pages[number] = self._reader.read_at(number * self.PAGE, self.PAGE)
-            if len(self._pages) > self.MAX_PAGES:
-                self._pages.popitem(last=False)
-        else:
-            self._pages.move_to_end(number)
+            page = self._reader.read_at(number * self.PAGE, self.PAGE)
+            self._pages.put(number, page)
         return page
 
 

@@ -1,4 +1,4 @@
-"""Who asks: accounts, their users, keys and projects, and what a role may do."""
+"""Accounts with their users, keys and projects, and the rights of roles."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from phimage.model.ids import AccountId, ProjectId, PublicKey, UserId, ZoneId
 
 
 class Role(StrEnum):
-    """What a sub-user may do in a project: a viewer lists, an editor also changes custom images."""
+    """The role of a sub-user in a project: a viewer lists images, an editor also changes custom images."""
 
     VIEWER = "viewer"
     EDITOR = "editor"
 
 
 class Right(IntEnum):
-    """What an Action asks for, weakest first."""
+    """The right that an Action requires, weakest first."""
 
     KEY = 0
-    """Any key: the Action is about the caller, or about places."""
+    """Any valid key: the Action is about the caller, or about places."""
     READ = 1
-    """To list what a project can see."""
+    """To list the images of a project."""
     CHANGE = 2
-    """To change custom images of a project."""
+    """To change the custom images of a project."""
     OPERATE = 3
     """To run the cloud: only keys of an operator account."""
 
 
 class PrivateKey:
-    """A private key. It shows itself only to who calls `reveal`, so that no log or traceback can."""
+    """A private key. Only `reveal` returns its text, so that no log or traceback can contain it."""
 
     __slots__ = ("_text",)
 
@@ -52,8 +52,8 @@ class PrivateKey:
 class Account(Struct, frozen=True):
     """A customer, or the operator of the cloud.
 
-    `zones` and `networks` limit it: the zones it may use and the source networks its keys work from
-    (`192.0.2.0/24`, `2001:db8::/32`). Empty means no limit.
+    `zones` are the zones that it may use, `networks` the source networks from which its keys work (`192.0.2.0/24`,
+    `2001:db8::/32`). Empty means no limit.
     """
 
     id: AccountId
@@ -82,7 +82,7 @@ class Account(Struct, frozen=True):
 
 
 class User(Struct, frozen=True):
-    """A person or program of an account. The main user sees all projects; a sub-user those it is a member of."""
+    """A person or program of an account. The main user has all projects, a sub-user those of which it is a member."""
 
     id: UserId
     account: AccountId
@@ -93,17 +93,17 @@ class User(Struct, frozen=True):
 
 
 class Key(Struct, frozen=True):
-    """An access key. `sealed` is the private key, encrypted under the installation's master key."""
+    """An access key. `encrypted` is the private key, encrypted under the installation's master key."""
 
     id: PublicKey
     account: AccountId
     user: UserId
-    sealed: bytes
+    encrypted: bytes
     created: int
 
 
 class Project(Struct, frozen=True):
-    """A project of an account; custom images belong to one. An account has exactly one default project."""
+    """A project of an account, the owner of custom images. An account has exactly one default project."""
 
     id: ProjectId
     account: AccountId
@@ -122,7 +122,7 @@ class Membership(Struct, frozen=True):
 
 
 class Tenant(Struct, frozen=True):
-    """An account with its users, projects and memberships: what decides who may do what."""
+    """An account with its users, projects and memberships: everything that authorization needs."""
 
     account: Account
     users: Mapping[UserId, User]
@@ -130,11 +130,11 @@ class Tenant(Struct, frozen=True):
     roles: Mapping[tuple[ProjectId, UserId], Role]
 
     def default_project(self) -> Project | None:
-        """The project that a request without ProjectId means."""
+        """The project of a request without ProjectId."""
         return next((project for project in self.projects.values() if project.default), None)
 
     def right(self, user: User, project: ProjectId) -> Right:
-        """The most that a user may do in a project of the account."""
+        """The strongest right of a user in a project of the account."""
         if user.main:
             return Right.CHANGE
         role = self.roles.get((project, user.id))
@@ -143,6 +143,6 @@ class Tenant(Struct, frozen=True):
         return Right.CHANGE if role is Role.EDITOR else Right.READ
 
     def members(self, project: ProjectId) -> int:
-        """How many users of the account can see the project."""
+        """The number of users of the account who can see a project."""
         main = sum(user.main for user in self.users.values())
         return main + sum(1 for (of, _user) in self.roles if of == project)

@@ -1,4 +1,4 @@
-"""Why an image is, or is not, in a list: every rule of the listing that does not hold, and what would change it."""
+"""Explains why an image is, or is not, in a list: the listing rules that fail, each with a remedy."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from phimage.model.topology import Topology
 
 
 class Reason(Struct, frozen=True):
-    """A rule that keeps an image out of a list."""
+    """A listing rule that fails for an image."""
 
     rule: str
     why: str
@@ -20,7 +20,7 @@ class Reason(Struct, frozen=True):
 
 
 class Explanation(Struct, frozen=True):
-    """`position` counts from 0 and is None for an image that is not listed. `notes` hold for listed images too."""
+    """The result for one image. `position` counts from 0, and is None for an image that is not listed."""
 
     listed: bool
     position: int | None
@@ -29,35 +29,36 @@ class Explanation(Struct, frozen=True):
     notes: tuple[str, ...]
 
 
-Words = tuple[str, str]
+ReasonText = tuple[str, str]
+"""Why a rule fails, and the remedy."""
 
-UNSEEN: Words = (
+UNSEEN: ReasonText = (
     "there is no such image, or this project cannot see it",
     "check the id, and name the project that owns the image with ProjectId",
 )
 
 
-def explain(id: ImageId, found: Image | None, scope: Iterable[Image], query: Query, topology: Topology) -> Explanation:
-    """Explain an image for a query. `scope` is what the query can list; `found` is None for what the asker may not know.
+def explain(id: ImageId, image: Image | None, scope: Iterable[Image], query: Query, topology: Topology) -> Explanation:
+    """Explain an image for a query. `scope` are the images that it can list; `image` is None if the caller may not see it.
 
-    It asks the very rules that the list asks, so the two cannot disagree.
+    Uses the same rules as the list, so the two cannot disagree.
     """
     listed = select(scope, query, topology)
-    position = next((place for place, image in enumerate(listed) if image.id == id), None)
-    if found is None:
+    position = next((place for place, other in enumerate(listed) if other.id == id), None)
+    if image is None:
         return Explanation(False, None, len(listed), (Reason("visible", *UNSEEN),), ())
     reasons = tuple(
-        Reason(rule.name, *_WORDS[rule.name](found, query, topology))
+        Reason(rule.name, *_TEXTS[rule.name](image, query, topology))
         for rule in RULES
-        if not rule.holds(found, query, topology)
+        if not rule.holds(image, query, topology)
     )
-    return Explanation(position is not None, position, len(listed), reasons, _notes(found, query))
+    return Explanation(position is not None, position, len(listed), reasons, _notes(image, query))
 
 
 def _notes(image: Image, query: Query) -> tuple[str, ...]:
     notes = []
     if image.id in query.awaited and query.operator:
-        notes.append("its first bytes are not whole: only an operator's list has it")
+        notes.append("it has no bytes yet: only an operator's list contains it")
     if image.state is State.MAKING:
         notes.append("it is Making: it cannot be deployed before it is Available")
     if image.state is State.UNAVAILABLE:
@@ -67,43 +68,43 @@ def _notes(image: Image, query: Query) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _visible(image: Image, query: Query, topology: Topology) -> Words:
+def _visible(image: Image, query: Query, topology: Topology) -> ReasonText:
     return (
         f"it is a custom image of project {image.project}, and the list is of project {query.project}",
         f"name the project with ProjectId={image.project}, with a key that may use it",
     )
 
 
-def _asked(image: Image, query: Query, topology: Topology) -> Words:
+def _asked(image: Image, query: Query, topology: Topology) -> ReasonText:
     return "the list asks for other ids", "add its id to ImageId, or ask for no ids"
 
 
-def _type(image: Image, query: Query, topology: Topology) -> Words:
+def _type(image: Image, query: Query, topology: Topology) -> ReasonText:
     wanted = query.type.value if query.type else ""
     return f"it is a {image.type.value} image and the list asks for {wanted}", "ask for no ImageType"
 
 
-def _current(image: Image, query: Query, topology: Topology) -> Words:
+def _current(image: Image, query: Query, topology: Topology) -> ReasonText:
     return (
         "it is deprecated, so lists leave it out",
         f"ask for it with ImageId.0={image.id}, or use the newest version of {image.family or 'its family'}",
     )
 
 
-def _whole(image: Image, query: Query, topology: Topology) -> Words:
+def _whole(image: Image, query: Query, topology: Topology) -> ReasonText:
     return (
-        "its first bytes are not whole: they are on their way, or could not be had",
+        "it has no bytes yet: its publication is unfinished, or failed",
         f"wait until it is published, or ask for it with ImageId.0={image.id}",
     )
 
 
-def _placed(image: Image, query: Query, topology: Topology) -> Words:
+def _placed(image: Image, query: Query, topology: Topology) -> ReasonText:
     placed = ", ".join(image.zones) or "no zone"
     why = f"it is not placed in {', '.join(query.zones)}; it is placed in {placed}"
     return why, "ask in one of its zones, or place it there"
 
 
-def _runs(image: Image, query: Query, topology: Topology) -> Words:
+def _runs(image: Image, query: Query, topology: Topology) -> ReasonText:
     if query.machine_type is None:
         return (
             f"no machine type on cluster {query.cluster} in {', '.join(query.zones)} can run it",
@@ -127,7 +128,7 @@ def _runs(image: Image, query: Query, topology: Topology) -> Words:
     )
 
 
-_WORDS: dict[str, Callable[[Image, Query, Topology], Words]] = {
+_TEXTS: dict[str, Callable[[Image, Query, Topology], ReasonText]] = {
     "visible": _visible,
     "asked": _asked,
     "type": _type,

@@ -1,4 +1,4 @@
-"""Names and numbers of things, each its own type, and how new ones are made."""
+"""Ids, each its own type, and how new ones are generated."""
 
 from __future__ import annotations
 
@@ -19,8 +19,11 @@ Revision = NewType("Revision", int)
 JobId = NewType("JobId", str)
 InstallationId = NewType("InstallationId", str)
 
+ManifestDigest = NewType("ManifestDigest", str)
+"""SHA-256 of a manifest in hexadecimal; it identifies the bytes of an image in the store."""
+
 RandomBytes = Callable[[int], bytes]
-"""Where randomness comes from: `secrets.token_bytes`, or anything repeatable in a test."""
+"""A source of randomness: `secrets.token_bytes`, or a repeatable one in tests."""
 
 
 def _letters(random: RandomBytes, length: int) -> str:
@@ -43,7 +46,7 @@ def new_job_id(random: RandomBytes) -> JobId:
 
 
 def new_public_key(random: RandomBytes) -> PublicKey:
-    """A public key without `+`, `/` or `=`, which callers forget to escape (wire-protocol 2.2, rule 11)."""
+    """A public key without `+`, `/` and `=`, which clients forget to escape (wire-protocol 2.2, rule 11)."""
     return PublicKey(f"phimage{_letters(random, 32)}")
 
 

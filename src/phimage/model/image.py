@@ -1,6 +1,6 @@
-"""Images: what they are, what they run on, and which of them a query lists.
+"""Images, and the rules by which a query lists them.
 
-The listing rule is the list of named predicates `RULES`. The same ones filter and explain, so the two cannot disagree.
+`RULES` are named predicates. Lists and explanations use the same ones, so the two cannot disagree.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from phimage.model.topology import Topology
 
 
 class ImageType(StrEnum):
-    """Base: published by the operator for everyone. Custom: made from a host, visible in its project only."""
+    """Base: published by the operator, visible to everyone. Custom: visible in its project only."""
 
     BASE = "Base"
     CUSTOM = "Custom"
@@ -32,9 +32,9 @@ class State(StrEnum):
 class Image(Struct, frozen=True):
     """An image. Its id never changes its meaning.
 
-    `project` owns a custom image; a base image has none. `size` is GB of the system disk that the image needs, `created`
-    is Unix seconds, `support` says on which clusters of which machine types it runs. A deprecated image is not listed, but
-    answers when it is asked for by its id. Neither is a base image before its first bytes are whole (wire-protocol B26).
+    `project` owns a custom image; a base image has none. `size` is GB of the system disk that the image needs, `created` is
+    Unix seconds, `support` are the clusters of each machine type on which it runs. A deprecated image, and a base image that
+    has no bytes yet (wire-protocol B26), are listed only if the query names their id.
     """
 
     id: ImageId
@@ -59,9 +59,9 @@ NO_PROJECT = ProjectId("")
 
 
 class Query(Struct, frozen=True):
-    """What a list is asked for: `zones` are those that may hold the image, empty `ids` means any image.
+    """The parameters of a list. An image must be in one of `zones`; empty `ids` means any image.
 
-    `awaited` are the base images whose first bytes are not whole; `operator` says that they are listed nevertheless.
+    `awaited` are the base images that have no bytes yet; with `operator` they are listed nevertheless.
     """
 
     project: ProjectId
@@ -75,7 +75,7 @@ class Query(Struct, frozen=True):
 
 
 class Rule(Struct, frozen=True):
-    """One named condition for being listed."""
+    """A named condition of the list."""
 
     name: str
     holds: Callable[[Image, Query, Topology], bool]
@@ -123,10 +123,10 @@ def _runs_in(image: Image, zone: ZoneId, query: Query, topology: Topology) -> bo
 def meant_clusters(
     zone: ZoneId, machine_type: MachineTypeId, cluster: ClusterId | None, topology: Topology
 ) -> frozenset[ClusterId]:
-    """The clusters that a machine type in a zone means (wire-protocol B9).
+    """The clusters that a query means by a machine type in a zone (wire-protocol B9).
 
-    A given cluster means itself, where the zone offers it. Without one: the default cluster if the type has it there,
-    else every cluster of the type there.
+    A given cluster, if the zone offers the type on it. Without one: the default cluster if the zone offers the type on it, else
+    all clusters on which the zone offers the type.
     """
     offered = topology.offered.get(zone, {}).get(machine_type, frozenset())
     if cluster is not None:
@@ -148,14 +148,14 @@ RULES: tuple[Rule, ...] = (
 
 def listed(image: Image, query: Query, topology: Topology) -> bool:
     """Whether a query lists an image: every rule holds."""
-    for rule in RULES:  # noqa: SIM110 - a list asks this of every image that it could have, and a generator takes twice as long
+    for rule in RULES:  # noqa: SIM110 - runs for every image of the scope, and a generator takes twice as long
         if not rule.holds(image, query, topology):
             return False
     return True
 
 
 def order(image: Image) -> tuple[bool, int, ImageId]:
-    """Sort key of lists: base before custom, newest first, then by id (wire-protocol B8). Total, so pages never overlap."""
+    """The sort key of lists: base before custom, newest first, then by id (wire-protocol B8). Total: pages never overlap."""
     return (image.type is not ImageType.BASE, -image.created, image.id)
 
 
@@ -165,7 +165,7 @@ def select(images: Iterable[Image], query: Query, topology: Topology) -> list[Im
 
 
 def newer(then: Iterable[Image], now: Iterable[Image]) -> list[tuple[str, ImageId]]:
-    """The families of a past list of which a newer image is listed now, each with that image, by family."""
+    """The families of a past list that have a newer image in the present list, with that image, by family."""
     known: dict[str, int] = {}
     for image in then:
         if image.family:
@@ -178,7 +178,7 @@ def newer(then: Iterable[Image], now: Iterable[Image]) -> list[tuple[str, ImageI
 
 
 def supported_types(image: Image, zones: tuple[ZoneId, ...], topology: Topology) -> tuple[MachineTypeId, ...]:
-    """`Support` on the wire: the machine types of these zones that can run the image there (wire-protocol B13)."""
+    """`Support` on the wire: the machine types that run the image in these zones (wire-protocol B13)."""
     types = {
         kind
         for zone in zones

@@ -1,4 +1,4 @@
-"""Work that takes longer than a request: publishing an image's bytes."""
+"""Jobs: work that takes longer than a request, which is the publication of an image's bytes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from phimage.model.image import NO_PROJECT
 
 
 class JobState(StrEnum):
-    """Waiting for an upload → Queued → Running → Done or Failed. A running job whose lease ran out may be claimed again."""
+    """Waiting for an upload → Queued → Running → Done or Failed. A running job with an expired lease can be claimed again."""
 
     WAITING = "Waiting"
     QUEUED = "Queued"
@@ -23,9 +23,9 @@ class JobState(StrEnum):
 class Origin(Struct, frozen=True):
     """Where an image's bytes come from. `url` is empty for an upload; `digest` is empty for trust on first use.
 
-    `name` is the original file's, for finding it in a checksum file; `size` is its bytes, 0 when they are not known; `sent` is
-    the digest that the sender of an upload computed. `format` is what the publisher says the file is, empty for whatever it
-    is found to be; `overrides` are the ids of findings that the operator takes the blame for.
+    `name` is the file name in a checksum file; `size` is the original's bytes, 0 if unknown; `sent` is the digest that the
+    uploading client computed. `format` is the format that the publisher states, empty for the detected one; `overrides` are the
+    ids of findings that the operator accepts.
     """
 
     url: str = ""
@@ -38,8 +38,8 @@ class Origin(Struct, frozen=True):
     sent: str = ""
 
 
-class Lease(Struct, frozen=True):
-    """The lease of a running job, as its worker renewed it last. Each renewal changes `lease_until`."""
+class JobLease(Struct, frozen=True):
+    """The lease of a running job. Each renewal changes `lease_until`."""
 
     id: JobId
     fence: int
@@ -47,11 +47,11 @@ class Lease(Struct, frozen=True):
 
 
 class Job(Struct, frozen=True):
-    """One piece of work. `fence` counts how often it was claimed: who holds an older number has lost it.
+    """The publication of an image's bytes. `fence` counts its claims: a worker with an older number has lost it.
 
-    Times are Unix seconds; `done` and `total` are bytes of the phase, `total` 0 when it is not known. `actor` asked for it; the
-    same `token` asks for the same once more. `reserved` bytes count against the project's quota while it is unfinished.
-    `failures` counts how often its source failed in a row; it is not claimed before `not_before`.
+    Times are Unix seconds; `done` and `total` are bytes of the phase, `total` 0 if unknown. `actor` requested it; `token` makes
+    the request idempotent. `reserved` bytes count against the project's quota while the job is unfinished. `failures` counts
+    the consecutive failures of its source; it is not claimed before `not_before`.
     """
 
     id: JobId
@@ -75,7 +75,7 @@ class Job(Struct, frozen=True):
 
     @property
     def unfinished(self) -> bool:
-        """Whether something can still come of it."""
+        """Whether the job is neither done nor failed."""
         return self.state not in (JobState.DONE, JobState.FAILED)
 
 
@@ -90,7 +90,7 @@ def new_job(
     token: str = "",
     reserved: int = 0,
 ) -> Job:
-    """A job that nobody has begun: queued when its bytes are at a URL, otherwise waiting for their upload."""
+    """A new job: queued if its origin is a URL, otherwise waiting for the upload."""
     return Job(
         id=id,
         image=image,

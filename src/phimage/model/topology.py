@@ -1,4 +1,4 @@
-"""All places and machine types of one revision, indexed for look-ups."""
+"""Places, machine types and their offers, and all of them at one revision, indexed for look-ups."""
 
 from __future__ import annotations
 
@@ -7,12 +7,90 @@ from collections.abc import Iterable, Mapping
 from msgspec import Struct
 
 from phimage.model.ids import ClusterId, MachineTypeId, RegionId, ZoneId
-from phimage.model.machine import MachineType, Offer
-from phimage.model.place import Cluster, Region, Zone
+
+
+class Region(Struct, frozen=True):
+    """A region. `number` is `RegionId` on the wire: unique, 32 bits, never reused for another region."""
+
+    id: RegionId
+    number: int
+    name_zh: str
+    name_en: str
+    default: bool
+
+
+class Zone(Struct, frozen=True):
+    """An availability zone of one region."""
+
+    id: ZoneId
+    region: RegionId
+    name_zh: str
+    name_en: str
+
+
+class Cluster(Struct, frozen=True):
+    """A kind of machine network, such as 25G. A query that names only a machine type means the default cluster."""
+
+    id: ClusterId
+    description: str
+    default: bool
+
+
+class Cpu(Struct, frozen=True):
+    """Processors. `frequency` is in GHz as decimal text; `cores` are the logical cores of all sockets."""
+
+    model: str
+    frequency: str
+    count: int
+    cores: int
+
+
+class DiskGroup(Struct, frozen=True):
+    """Disks of equal kind. `size` is GB of one disk; `io_cap` 0 means no limit."""
+
+    role: str
+    type: str
+    size: int
+    count: int
+    raid: str
+    io_cap: int
+
+
+class Gpu(Struct, frozen=True):
+    """Accelerators of a machine."""
+
+    name: str
+    count: int
+    memory: str
+    performance: str
+
+
+class MachineType(Struct, frozen=True):
+    """A model of machine. `memory` is in GB; `disk_class` is LocalDisk or CloudDisk."""
+
+    id: MachineTypeId
+    name_zh: str
+    name_en: str
+    disk_class: str
+    cpu: Cpu
+    memory: int
+    disks: tuple[DiskGroup, ...]
+    gpu: Gpu | None
+    raid_supported: bool
+    scenes: tuple[str, ...]
+
+
+class Offer(Struct, frozen=True):
+    """A machine type is available in a zone, on a cluster. Stock 0 is sold out."""
+
+    machine_type: MachineTypeId
+    zone: ZoneId
+    cluster: ClusterId
+    stock: int
 
 
 class Topology(Struct, frozen=True):
-    """Every mapping is in the order in which lists of it are answered: regions by number, the rest by id."""
+    """Places, machine types and offers of one revision, in the order of answers: regions by number, everything else by id."""
 
     regions: Mapping[RegionId, Region]
     zones: Mapping[ZoneId, Zone]
@@ -26,7 +104,7 @@ class Topology(Struct, frozen=True):
         return tuple(zone.id for zone in self.zones.values() if zone.region == region)
 
     def default_cluster(self) -> ClusterId | None:
-        """The cluster that a machine type alone means; None in an empty catalogue."""
+        """The default cluster; None in an empty catalogue."""
         return next((cluster.id for cluster in self.clusters.values() if cluster.default), None)
 
 
@@ -37,7 +115,7 @@ def topology(
     machine_types: Iterable[MachineType],
     offers: Iterable[Offer],
 ) -> Topology:
-    """Index the places and machine types of one revision, given in any order."""
+    """Index the places, machine types and offers of one revision, in any order."""
     ordered_offers = tuple(sorted(offers, key=lambda offer: (offer.machine_type, offer.zone, offer.cluster)))
     offered: dict[ZoneId, dict[MachineTypeId, frozenset[ClusterId]]] = {}
     for offer in ordered_offers:

@@ -13,8 +13,7 @@ from msgspec.structs import replace
 
 from phimage.catalog import jobs
 from phimage.catalog.image_bytes import IMAGE_BYTES, failed_before, withdraw_image_bytes
-from phimage.catalog.images import IMAGES
-from phimage.catalog.ownership import images_of_file
+from phimage.catalog.images import IMAGES, images_of_file
 from phimage.catalog.revisions import Author, Change
 from phimage.catalog.views import Catalog
 from phimage.chunks import uploads

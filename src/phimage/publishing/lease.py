@@ -15,7 +15,7 @@ from typing import Self
 from phimage.catalog import image_bytes, jobs
 from phimage.catalog.engine import Database
 from phimage.errors import ServiceUnavailable
-from phimage.model.job import Job, Lease
+from phimage.model.job import Job, JobLease
 from phimage.publishing.errors import ImageRefused, Interrupted, JobLost
 
 RENEW_SECONDS = 1.0
@@ -86,7 +86,7 @@ class LeaseKeeper:
 
     def _report(self) -> None:
         with suppress(ServiceUnavailable):  # if it lasts, the lease expires and the fence decides
-            if not jobs.tell(self._database, self._job, *self._place, self._now(), self._seconds):
+            if not jobs.renew(self._database, self._job, *self._place, self._now(), self._seconds):
                 self._lost = True
 
 
@@ -100,9 +100,9 @@ class LeaseExpiry:
         """`seconds` is the length of a lease."""
         self._seconds = seconds
         self._clock = clock
-        self._since: dict[Lease, float] = {}
+        self._since: dict[JobLease, float] = {}
 
-    def expired(self, leases: Iterable[Lease]) -> list[Lease]:
+    def expired(self, leases: Iterable[JobLease]) -> list[JobLease]:
         """The expired ones of `leases`, which are all current ones. A lease is measured from the first call that saw it."""
         now = self._clock()
         self._since = {lease: self._since.get(lease, now) for lease in leases}  # a renewed lease is a different value

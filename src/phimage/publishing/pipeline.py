@@ -12,8 +12,8 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
+import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -28,6 +28,7 @@ from phimage.formats.finding import Finding
 from phimage.formats.limits import DiskLimits
 from phimage.formats.reader import FileReader
 from phimage.formats.table import Format
+from phimage.model.image_bytes import DiskFacts
 from phimage.model.job import Job
 from phimage.publishing.errors import refused_for
 from phimage.publishing.facts import facts_of
@@ -50,7 +51,7 @@ class StoredDisk(Struct, frozen=True):
     digest_origin: str
     format: str
     findings: tuple[str, ...]
-    facts: dict[str, Any]
+    facts: DiskFacts
 
 
 class Pipeline:
@@ -156,7 +157,7 @@ class Pipeline:
                 raise
         return disk
 
-    def _described(self, disk: Path, overrides: frozenset[str]) -> tuple[tuple[Finding, ...], dict[str, Any]]:
+    def _described(self, disk: Path, overrides: frozenset[str]) -> tuple[tuple[Finding, ...], DiskFacts]:
         """Findings about the disk, and its facts. Refuses a disk that programs could take for an image of another format."""
         with FileReader(disk) as reader:
             examination = examine_disk(reader, limits=self._limits)
@@ -164,7 +165,7 @@ class Pipeline:
                 raise refused_for(refusals)
             return examination.findings, facts_of(describe(reader))
 
-    def _stored(self, disk: Path, size: int, facts: dict[str, Any], progress: JobProgress) -> Written:
+    def _stored(self, disk: Path, size: int, facts: DiskFacts, progress: JobProgress) -> Written:
         """Write the disk into the store. A file whose size is not a multiple of 512 is padded with zeros."""
         checked = 0
 
@@ -179,7 +180,8 @@ class Pipeline:
         with DiskWriter(self._store, size, now=self._now, progress=on_taken) as writer:
             write_file(writer, disk)
             writer.zeros(size - writer.taken)
-            return writer.finish(facts)
+            # As JSON has it: with lists, like a manifest that was read back.
+            return writer.finish(msgspec.json.decode(msgspec.json.encode(facts)))
 
     def _check_store(self) -> None:
         """Raises TooLarge when the store has less than the minimum free space."""

@@ -237,7 +237,7 @@ class Worker:
 
     def _let_go(self, job: Job) -> None:
         self.outcomes["let_go"] += 1
-        jobs.let_go(self._catalog.database, job)
+        jobs.release(self._catalog.database, job)
 
     def _held(self, change: Change, job: Job, error: str) -> tuple[Image, ImageBytes]:
         """Finish the job and return its image. Raises JobLost when the job was lost or the image is gone."""

@@ -37,12 +37,12 @@ def test_an_encrypted_key_does_not_open_beside_another_fingerprint() -> None:
 
 def test_another_key_is_refused_by_its_fingerprint() -> None:
     check_key(KEY, NAME)
-    with pytest.raises(SetupError, match="not the one of the backup"):
+    with pytest.raises(SetupError, match="not the master key of the backup"):
         check_key(OTHER, NAME)
 
 
 def test_a_passphrase_that_is_soon_guessed_is_refused() -> None:
-    with pytest.raises(SetupError, match="has 5 characters; take 12 or more"):
+    with pytest.raises(SetupError, match="has 5 characters: choose one of 12 or more"):
         encrypt_key(KEY, "short", bytes, CHEAP)
 
 

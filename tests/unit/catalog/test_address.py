@@ -24,7 +24,7 @@ SECRET = "hunter2"
         (f"postgresql://u:{SECRET}@/d?host=a&host=b&port=1", "hosts and ports that do not fit together"),
         (f"postgresql://u:{SECRET}@/d?port=abc", "hosts and ports that do not fit together"),
         (f"postgresql://u@h/d?password={SECRET}&foo=bar", 'invalid connection option "foo"'),
-        (f"postgresql://u:p@{SECRET}@h/d", "write one that is in a password as %40"),
+        (f"postgresql://u:p@{SECRET}@h/d", "write an @ of the password as %40"),
         (f"mysql://u:{SECRET}@h/d", "names 'mysql'"),
         ("sqlite://", "names no file"),
         ("sqlite:///", "names no file"),

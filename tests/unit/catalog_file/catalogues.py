@@ -6,9 +6,7 @@ from hypothesis import strategies as st
 
 from phimage.model.ids import ClusterId, ImageId, MachineTypeId, RegionId, ZoneId
 from phimage.model.image import NO_PROJECT, Image, ImageType, State
-from phimage.model.machine import Cpu, Disk, Gpu, MachineType, Offer
-from phimage.model.place import Cluster, Region, Zone
-from phimage.model.topology import Topology, topology
+from phimage.model.topology import Cluster, Cpu, DiskGroup, Gpu, MachineType, Offer, Region, Topology, Zone, topology
 
 Catalogue = tuple[Topology, tuple[Image, ...]]
 
@@ -89,7 +87,7 @@ def _machine_type(draw: st.DrawFn, id: MachineTypeId) -> MachineType:
     frequency = draw(st.from_regex(r"\A[0-9]{1,2}(\.[0-9]{1,3})?\Z"))
     gpu = Gpu(draw(texts()), draw(st.integers(1, 64)), draw(texts()), draw(texts()))
     disk = st.builds(
-        Disk,
+        DiskGroup,
         st.sampled_from(["system", "data"]),
         texts(),
         st.integers(1, 1_000_000),

@@ -13,9 +13,7 @@ from phimage.catalog_file.export import HEADER, export
 from phimage.catalog_file.read import read
 from phimage.catalog_file.records import Records, records_in, records_of
 from phimage.model.image import Image
-from phimage.model.machine import MachineType, Offer
-from phimage.model.place import Cluster, Region, Zone
-from phimage.model.topology import Topology, topology
+from phimage.model.topology import Cluster, MachineType, Offer, Region, Topology, Zone, topology
 from tests.examples import image
 from tests.torture.length import examples
 from tests.unit.catalog_file.catalogues import Catalogue, catalogues

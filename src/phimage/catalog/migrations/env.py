@@ -1,4 +1,4 @@
-"""Runs the steps on the connection that `schema` hands over."""
+"""Runs the migrations on the connection that `schema` provides."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The bytes of images, and quotas. It only adds, so a program of schema 0001 beside it does not notice"""
+"""Adds the bytes of images, and quotas. Programs of schema 0001 continue"""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LIVE = sa.text("until = 9223372036854775807")
 
 
 def upgrade() -> None:
-    """Add two tables of facts, and what jobs tell besides."""
+    """Add two versioned tables, and columns of jobs."""
     op.create_table(
         "content",
         sa.Column("image", sa.Text(), nullable=False),

@@ -1,4 +1,4 @@
-"""Holds on garbage collection, and when backups were made. It only adds, so programs of schema 0001 go on beside it"""
+"""Adds holds on garbage collection, and the times of backups. Programs of schema 0001 continue"""
 
 from __future__ import annotations
 

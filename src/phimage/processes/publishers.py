@@ -1,6 +1,6 @@
-"""The publisher processes beside a server: started with it, started again when they end, stopped with it.
+"""The publisher processes of a server: start and stop with it, and restart when they end.
 
-A publisher is a process of its own, so that a large disk neither slows a list down nor takes the server's memory.
+Publishers are separate processes, so that a large disk neither slows lists down nor uses the server's memory.
 """
 
 from __future__ import annotations
@@ -15,40 +15,40 @@ import time
 import structlog
 
 from phimage.metrics.shares import Place, Shares
-from phimage.process import die_with_parent, give_memory_back
+from phimage.processes.runtime import configure_log, die_with_parent, return_freed_memory
 from phimage.settings import Settings, as_variables
 
 log = structlog.get_logger()
 
 STOP_SECONDS = 8.0
-"""How long a publisher may take to let its job go before it is killed, which costs the job its lease and nothing else."""
-LONGEST_PAUSE = 30.0
+"""Seconds that a publisher has to release its job. Then it is killed, and its job waits for the lease to expire."""
+MAX_RESTART_PAUSE = 30.0
 
 
 class Publishers:
-    """As many processes as the settings say. `start` is called at most once, `stop` at the end."""
+    """Supervises the publisher processes. `start` may be called once, `stop` at the end."""
 
     def __init__(self, settings: Settings, shares: Shares) -> None:
-        """In `shares` they leave their measures: there is a further part for each."""
+        """Each publisher writes its measures to its own part of `shares`."""
         self._settings = settings
         self._shares = shares
         self._stopping = threading.Event()
         numbers = range(settings.publishers)
-        self._threads = [threading.Thread(target=self._keep, args=(number,), daemon=True) for number in numbers]
+        self._threads = [threading.Thread(target=self._supervise, args=(number,), daemon=True) for number in numbers]
 
     def start(self) -> None:
-        """Start them. Returns at once."""
+        """Start the processes. Does not wait for them."""
         for thread in self._threads:
             thread.start()
 
     def stop(self) -> None:
-        """Stop them, and wait until they have ended."""
+        """Stop the processes and wait until they have ended."""
         self._stopping.set()
         for thread in self._threads:
             if thread.ident is not None:
                 thread.join()
 
-    def _keep(self, number: int) -> None:
+    def _supervise(self, number: int) -> None:
         pause = 1.0
         while not self._stopping.is_set():
             began = time.monotonic()
@@ -59,12 +59,12 @@ class Publishers:
                 _end(process)
                 return
             log.warning("publisher.ended", status=process.returncode)
-            pause = 1.0 if time.monotonic() - began > LONGEST_PAUSE else min(2 * pause, LONGEST_PAUSE)
+            pause = 1.0 if time.monotonic() - began > MAX_RESTART_PAUSE else min(2 * pause, MAX_RESTART_PAUSE)
             self._stopping.wait(pause)
 
     def _run(self, place: Place) -> subprocess.Popen[bytes]:
         environment = {name: value for name, value in os.environ.items() if name != "PHIMAGE_CONFIG"}
-        return subprocess.Popen(  # noqa: S603  ourselves
+        return subprocess.Popen(  # noqa: S603  this program
             [
                 *(sys.executable, "-m", "phimage", "publisher"),
                 *("--parent", str(os.getpid()), "--measures", f"{place.file}:{place.part}"),
@@ -85,14 +85,15 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def run_until_told(settings: Settings, parent: int | None, place: Place | None) -> None:
+def run_until_stopped(settings: Settings, parent: int | None, place: Place | None) -> None:
     """Publish in this process until SIGINT or SIGTERM, or until its parent ends. Raises SetupError."""
     if parent is not None:
-        die_with_parent(parent)  # first of all: what follows takes a while
-    from phimage.bootstrap import run_publisher  # late: the parent needs nothing of it
+        die_with_parent(parent)  # before the slow imports
+    from phimage.application import run_publisher  # late: the supervising process does not need it
 
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    give_memory_back()
+    return_freed_memory()
+    configure_log()
     run_publisher(settings, stop, place)

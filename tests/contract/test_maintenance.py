@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from phimage import care
 from phimage.catalog.image_bytes import expect_image_bytes
 from phimage.catalog.images import IMAGES
 from phimage.catalog.revisions import head
@@ -27,6 +26,9 @@ from phimage.chunks.uploads import leftovers
 from phimage.delivery.frames import measure
 from phimage.delivery.packs import Packs
 from phimage.errors import SetupError
+from phimage.maintenance import gc
+from phimage.maintenance.verify import ImageFinding, find_missing, stats
+from phimage.maintenance.verify import verify as verify_images
 from phimage.model.ids import ImageId, JobId
 from phimage.model.image import State
 from phimage.model.job import Job, JobState, Origin, new_job
@@ -50,19 +52,19 @@ def shop(catalog: Catalog, store_beside: Store, tmp_path: Path) -> Shop:
     return Shop(catalog, store_beside, tmp_path / "work")
 
 
-def sweep(shop: Shop, *, now: float = LATER, dry_run: bool = False, packs: Packs | None = None) -> care.Swept:
+def sweep(shop: Shop, *, now: float = LATER, dry_run: bool = False, packs: Packs | None = None) -> gc.CollectedGarbage:
     """A sweep that may remove as much as it likes."""
     return swept_if(lambda planned: None, shop, now=now, dry_run=dry_run, packs=packs)
 
 
-def sweep_confirmed(shop: Shop, confirmed: int | None, *, now: float = LATER) -> care.Swept:
-    return swept_if(care.refuse_large(confirmed), shop, now=now)
+def sweep_confirmed(shop: Shop, confirmed: int | None, *, now: float = LATER) -> gc.CollectedGarbage:
+    return swept_if(gc.refuse_large(confirmed), shop, now=now)
 
 
 def swept_if(
     approve: Approve, shop: Shop, *, now: float = LATER, dry_run: bool = False, packs: Packs | None = None
-) -> care.Swept:
-    return care.sweep(
+) -> gc.CollectedGarbage:
+    return gc.collect_garbage(
         shop.catalog,
         shop.store,
         packs or Packs(shop.store, shop.work / "packs", 0),
@@ -93,7 +95,7 @@ def waiting(shop: Shop, number: int, created: float) -> Job:
 
 
 def manifest_of(shop: Shop, id: ImageId) -> ManifestDigest:
-    return ManifestDigest(shop.content(id).manifest)
+    return shop.content(id).manifest
 
 
 def chunks_of(shop: Shop, id: ImageId) -> list[str]:
@@ -296,7 +298,7 @@ def test_nothing_is_removed_when_no_image_needs_anything(shop: Shop, tmp_path: P
     withdraw(shop, publish(shop, disk(tmp_path)))
     before = snapshot(shop)
 
-    with pytest.raises(SetupError, match=r"no image needs any: nothing was removed\. Is this the right database\?"):
+    with pytest.raises(SetupError, match=r"no image needs any of them: nothing was removed\. Check that"):
         sweep_confirmed(shop, None)
 
     assert snapshot(shop) == before
@@ -311,11 +313,11 @@ def test_without_a_work_folder_there_is_nothing_in_it_to_remove(shop: Shop) -> N
 # verifying
 
 
-def verify(shop: Shop, *images: ImageId, quarantine: bool = False) -> tuple[list[care.Verified], int]:
+def verify(shop: Shop, *images: ImageId, quarantine: bool = False) -> tuple[list[ImageFinding], int]:
     """What is wrong, and how many bytes were verified."""
-    told = list(care.verify(shop.catalog, shop.store, images, whole_disk=True, quarantine=quarantine, now=time.time() + 1))
+    told = list(verify_images(shop.catalog, shop.store, images, whole_disk=True, quarantine=quarantine, now=time.time() + 1))
     progress = [one for one in told if isinstance(one, ScrubProgress)]
-    return [one for one in told if isinstance(one, care.Verified)], progress[-1].bytes if progress else 0
+    return [one for one in told if isinstance(one, ImageFinding)], progress[-1].bytes if progress else 0
 
 
 def test_good_images_are_verified_and_shared_chunks_once(shop: Shop, tmp_path: Path) -> None:
@@ -355,18 +357,18 @@ def test_what_images_need_and_the_store_lacks_is_found_without_reading_chunks(sh
     original = disk(tmp_path)
     lacking = [publish(shop, original), publish(shop, original, 2)]
     other, whole = publish(shop, disk(tmp_path, seed=2), 3), publish(shop, disk(tmp_path, seed=3), 4)
-    assert list(care.find_missing(shop.catalog.database, shop.store)) == []
+    assert list(find_missing(shop.catalog.database, shop.store)) == []
     flip(shop.store, chunks_of(shop, whole)[0])
     lost = chunks_of(shop, lacking[0])[-1]
     shop.store.delete(lost)
     shop.store.delete(manifest_name(manifest_of(shop, other)))
 
-    found = {told.finding.kind: told for told in care.find_missing(shop.catalog.database, shop.store)}
+    found = {told.finding.kind: told for told in find_missing(shop.catalog.database, shop.store)}
 
     assert (sorted(found["missing"].images), found["missing"].finding.chunk) == (lacking, lost.rpartition("/")[2])
     assert (found["manifest"].images, found["manifest"].finding.reason) == ((other,), "it is not in the store")
     withdraw(shop, other)
-    assert {told.finding.kind for told in care.find_missing(shop.catalog.database, shop.store)} == {"missing"}
+    assert {told.finding.kind for told in find_missing(shop.catalog.database, shop.store)} == {"missing"}
 
 
 def test_a_bad_chunk_that_is_put_aside_is_mended_by_publishing_the_same_again(shop: Shop, tmp_path: Path) -> None:
@@ -385,10 +387,10 @@ def test_a_bad_chunk_that_is_put_aside_is_mended_by_publishing_the_same_again(sh
 def test_what_was_withdrawn_meanwhile_is_not_told(shop: Shop, tmp_path: Path) -> None:
     id = publish(shop, disk(tmp_path))
     shop.store.delete(chunks_of(shop, id)[-1])
-    telling = care.verify(shop.catalog, shop.store, [], whole_disk=False, quarantine=False, now=time.time())
+    telling = verify_images(shop.catalog, shop.store, [], whole_disk=False, quarantine=False, now=time.time())
     assert isinstance(next(telling), ScrubProgress)
     withdraw(shop, id)
-    assert [told for told in telling if isinstance(told, care.Verified)] == []
+    assert [told for told in telling if isinstance(told, ImageFinding)] == []
 
 
 def test_an_image_without_bytes_cannot_be_verified(shop: Shop, tmp_path: Path) -> None:
@@ -407,21 +409,21 @@ def test_images_of_one_disk_cost_it_once(shop: Shop, tmp_path: Path) -> None:
     same = [publish(shop, first), publish(shop, first, 2)]
     alike = publish(shop, other, 3)
 
-    stats, images = care.stats(shop.catalog, shop.store)
+    found, images = stats(shop.catalog, shop.store)
 
     assert {tuple(sorted(ids)) for ids in images.values()} == {tuple(same), (alike,)}
-    assert (stats.logical, stats.unneeded) == (12 * MIB, 0)
-    by_manifest = {one.manifest: one for one in stats.images}
+    assert (found.logical, found.unneeded) == (12 * MIB, 0)
+    by_manifest = {one.manifest: one for one in found.images}
     cost = by_manifest[manifest_of(shop, same[0])]
     assert (cost.logical, cost.missing) == (6 * MIB, 0)
     assert cost.own > 0
     assert cost.shared == by_manifest[manifest_of(shop, alike)].shared > 0
-    assert stats.stored == sum(one.own for one in stats.images) + cost.shared
+    assert found.stored == sum(one.own for one in found.images) + cost.shared
 
 
 def test_bytes_of_withdrawn_images_are_counted_apart_until_they_are_removed(shop: Shop, tmp_path: Path) -> None:
     withdraw(shop, publish(shop, disk(tmp_path)))
-    stats, images = care.stats(shop.catalog, shop.store)
-    assert (images, stats.stored, stats.unneeded > 0) == ({}, 0, True)
+    found, images = stats(shop.catalog, shop.store)
+    assert (images, found.stored, found.unneeded > 0) == ({}, 0, True)
     sweep(shop)
-    assert care.stats(shop.catalog, shop.store)[0].unneeded == 0
+    assert stats(shop.catalog, shop.store)[0].unneeded == 0

@@ -1,4 +1,4 @@
-"""What `phimage db check` finds (`catalog.integrity`): nothing in what phimage wrote, and what is out of order by name."""
+"""What `phimage db check` finds (`maintenance.check`): nothing in what phimage wrote, and what is out of order by name."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from sqlalchemy import text
 from sqlalchemy.engine import URL, make_url
 
 from phimage.catalog import schema, tables
-from phimage.catalog.copy import Copied, digest_of_table
 from phimage.catalog.engine import Database, open_database
-from phimage.catalog.integrity import FACTS, MAX_TOLD, check
 from phimage.catalog.key_encryption import KeyEncryption
 from phimage.catalog.views import Catalog
+from phimage.maintenance.check import MAX_REPORTED, VERSIONED, check
+from phimage.maintenance.copy import TableDigest, digest_of_table
 from tests.conftest import MASTER_KEY, both_databases, sqlite_first
 from tests.contract.full import fill
 from tests.postgresql import PostgreSQL
@@ -27,7 +27,7 @@ dialect = sqlite_first
 @pytest.fixture
 def full(empty_database: Database) -> Catalog:
     """A catalogue in a database that is used for nothing else."""
-    schema.make_or_check(empty_database)
+    schema.create_or_check(empty_database)
     catalog = Catalog(empty_database, KeyEncryption(MASTER_KEY, os.urandom))
     fill(catalog)
     return catalog
@@ -57,18 +57,21 @@ def test_an_empty_catalogue_is_well(catalog: Catalog) -> None:
 BROKEN = {
     "a revision is lost": (
         ["DELETE FROM revision WHERE number = 2", "DELETE FROM change WHERE revision = 2 AND noun <> 'image'"],
-        ("contiguous", "revision", "2 revisions up to number 3"),
+        ("contiguous", "revision", "there are 2 revisions, but the newest has number 3"),
     ),
-    "the head is behind": (["UPDATE head SET number = 2"], ("head", "head", "says 2, and the newest revision is 3")),
+    "the head is behind": (["UPDATE head SET number = 2"], ("head", "head", "has number 2, but the newest revision is 3")),
     "time goes back": (
         ["UPDATE revision SET time = 1 WHERE number = 3"],
-        ("time", "revision", "revision 3 is older than the one before it"),
+        ("time", "revision", "revision 3 has an earlier time than the one before it"),
     ),
     "a revision without changes": (
         ["DELETE FROM change WHERE revision = 3"],
-        ("log", "revision", "revision 3 touched nothing"),
+        ("log", "revision", "revision 3 has no changes"),
     ),
-    "a change without a revision": (["DELETE FROM revision WHERE number = 3"], ("log", "change", "there is no revision 3")),
+    "a change without a revision": (
+        ["DELETE FROM revision WHERE number = 3"],
+        ("log", "change", "changes refer to revision 3, which does not exist"),
+    ),
     "a row that ends before it begins": (
         ["UPDATE region SET until = 1 WHERE since = 1"],
         ("order", "region", "cn-bj2 begins at revision 1 and ends at 1"),
@@ -79,31 +82,31 @@ BROKEN = {
     ),
     "two living rows": (
         ["DROP INDEX uq_region_live", "UPDATE region SET until = 9223372036854775807"],
-        ("schema", "", "differs from what phimage made: "),
+        ("schema", "", "differs from the schema that phimage creates: "),
     ),
     "a row that nobody made": (
         ["DELETE FROM change WHERE noun = 'offer'"],
-        ("log", "offer", "the log does not say that DB-2/cn-bj2-02/25G began at 1"),
+        ("log", "offer", "the log has no record of DB-2/cn-bj2-02/25G, which begins at revision 1"),
     ),
     "an end that nobody made": (
         ['UPDATE "user" SET until = 2 WHERE id = 50000002'],
-        ("log", "user", "the log does not say that 50000002 ended at 2"),
+        ("log", "user", "the log has no record of 50000002, which ends at revision 2"),
     ),
     "a row that is lost": (
         ["DELETE FROM image WHERE id = 'pimg-0001'"],
-        ("log", "image", "the log says that revision 1 touched pimg-0001, and no row does"),
+        ("log", "image", "the log records pimg-0001 in revision 1, but no row begins or ends there"),
     ),
-    "a sealed key that was altered": (
-        ["UPDATE key SET sealed = (SELECT sealed FROM key WHERE id = 'key-gone') WHERE id = 'key-main'"],
-        ("seal", "key", "the private key of key-main does not open under this master key"),
+    "an encrypted key that was altered": (
+        ["UPDATE key SET encrypted = (SELECT encrypted FROM key WHERE id = 'key-gone') WHERE id = 'key-main'"],
+        ("encryption", "key", "the private key of key-main cannot be decrypted with this master key"),
     ),
     "a column that is missing": (
         ["ALTER TABLE zone DROP COLUMN name_en"],
-        ("schema", "", "differs from what phimage made: "),
+        ("schema", "", "differs from the schema that phimage creates: "),
     ),
     "another schema": (
         ["UPDATE alembic_version SET version_num = '0001'"],
-        ("schema", "alembic_version", f"schema 0001, and this phimage can check {schema.newest()}"),
+        ("schema", "alembic_version", f"schema 0001, and this phimage checks {schema.newest()}"),
     ),
 }
 
@@ -123,20 +126,20 @@ def test_a_database_with_another_master_key_is_told(full: Catalog) -> None:
 
 def test_of_one_kind_of_finding_only_the_first_are_told(full: Catalog) -> None:
     run(full, "DELETE FROM image")
-    assert len(found(full)) <= 3 * MAX_TOLD
+    assert len(found(full)) <= 3 * MAX_REPORTED
 
 
 def test_every_part_is_told_as_it_begins(full: Catalog) -> None:
     told: list[tuple[str, int, int]] = []
     check(full.database, full.key_encryption, lambda part, number, parts: told.append((part, number, parts)))
-    assert [part for part, _, _ in told] == ["integrity", "revisions", *(table.name for table in FACTS), "sealed keys"]
+    assert [part for part, _, _ in told] == ["integrity", "revisions", *(table.name for table in VERSIONED), "encrypted keys"]
     assert [(number, parts) for _, number, parts in told] == [(number, len(told)) for number in range(len(told))]
 
 
 # files
 
 
-def digests(database: Database) -> list[Copied]:
+def digests(database: Database) -> list[TableDigest]:
     """Of every row of every table, as `copy` compares them."""
     with database.read() as connection:
         return [digest_of_table(connection, table) for table in tables.metadata.sorted_tables]
@@ -151,7 +154,7 @@ def test_a_damaged_sector_of_an_sqlite_file_is_noticed_or_changes_nothing(tmp_pa
 
     url, key_encryption = URL.create("sqlite", database=str(path)), KeyEncryption(MASTER_KEY, os.urandom)
     database = open_database(url)
-    schema.make_or_check(database)
+    schema.create_or_check(database)
     fill(Catalog(database, key_encryption))
     right = digests(database)
     database.close()
@@ -178,7 +181,7 @@ def test_a_damaged_page_of_postgresql_is_noticed(postgresql: PostgreSQL) -> None
     """Its checksum is compared when it is read from the disk, so the damage comes before anybody has read it."""
     name = postgresql.create()
     database = open_database(make_url(postgresql.url(name)).set(drivername="postgresql+psycopg"))
-    schema.make_or_check(database)
+    schema.create_or_check(database)
     fill(Catalog(database, KeyEncryption(MASTER_KEY, os.urandom)))
     assert check(database, KeyEncryption(MASTER_KEY, os.urandom)) == []
     database.close()

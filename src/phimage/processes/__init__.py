@@ -1,0 +1,1 @@
+"""The processes of phimage: the server with its workers, and the publishers beside it."""

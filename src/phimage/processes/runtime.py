@@ -1,0 +1,120 @@
+"""What phimage sets up in its processes: the death signal, forked calls, umask, exit, memory, garbage collector and log."""
+
+from __future__ import annotations
+
+import atexit
+import ctypes
+import gc
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import NoReturn, TypeVar, cast
+
+from phimage.errors import PhimageError, SetupError
+
+Result = TypeVar("Result")
+
+_PR_SET_PDEATHSIG = 1
+_M_MMAP_THRESHOLD = -3
+_GC_THRESHOLDS = (50_000, 20, 100)
+"""Python's default of 700 new containers is reached within a few requests."""
+
+
+def die_with_parent(parent: int) -> None:
+    """Have the kernel send SIGKILL to this process when its parent dies; if it is dead already, end now."""
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def in_child(call: Callable[[], Result]) -> Result:
+    """Call a function in a forked child and return its result. Raises the PhimageError that it raised.
+
+    For a process that forks workers later: the S3 client starts threads, and a forked copy of it would lack them.
+    """
+    receiving, sending = multiprocessing.Pipe(duplex=False)
+
+    def run() -> None:
+        try:
+            sending.send(call())
+        except PhimageError as error:
+            sending.send(error)
+        except KeyboardInterrupt:
+            sys.exit(1)  # the parent receives it, too
+
+    child = multiprocessing.get_context("fork").Process(target=run)
+    child.start()
+    sending.close()
+    try:
+        result = receiving.recv()
+    except EOFError:
+        raise SetupError("a child process ended without a result; see its error above") from None
+    finally:
+        receiving.close()
+        child.join()
+    if isinstance(result, PhimageError):
+        raise result
+    return cast("Result", result)
+
+
+@contextmanager
+def private_files() -> Iterator[None]:
+    """Make new files readable by their owner only, in this process and its children, whatever the caller's umask.
+
+    A umask, not modes: SQLite chooses the mode of its files itself.
+    """
+    before = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+def exit_process(code: int) -> NoReturn:
+    """End this process with an exit code.
+
+    After the S3 client was imported, skips the exit handlers of the C library: the client's threads run on during these and
+    occasionally crash the process.
+    """
+    if "obstore" not in sys.modules:
+        sys.exit(code)
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
+
+
+def return_freed_memory() -> None:
+    """Have glibc map blocks of 256 KiB and more separately, so that freed chunks and parts leave the process at once.
+
+    By default glibc raises this threshold with each large block that is freed, and then keeps such blocks.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # only glibc has it
+    if mallopt is not None:
+        mallopt(_M_MMAP_THRESHOLD, 256 << 10)
+
+
+def tune_garbage_collector() -> None:
+    """Raise the GC thresholds and freeze start-up objects: caches hold no cycles, and full collections stall requests."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_GC_THRESHOLDS)
+
+
+def configure_log() -> None:
+    """Write log events as lines of JSON to standard error."""
+    import structlog  # late: commands that log nothing start faster without it
+
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso"),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
