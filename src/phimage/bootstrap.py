@@ -34,21 +34,24 @@ from phimage.chunks.errors import StoreFailure
 from phimage.chunks.factory import open_store
 from phimage.chunks.store import Store
 from phimage.delivery.app import Delivery
-from phimage.delivery.packs import Packs
+from phimage.delivery.stream import DownloadLimits
+from phimage.delivery.zstd_cache import ZstdCache
 from phimage.errors import ServiceUnavailable, SetupError
 from phimage.formats import qemu
 from phimage.formats.limits import Limits as DiskLimits
-from phimage.gateway.app import App, PeriodicTask, new_request_id
+from phimage.gateway.app import App
 from phimage.gateway.dispatch import Dispatcher
-from phimage.gateway.freshness import STALE_SECONDS, Freshness, Source
 from phimage.gateway.openapi import document
-from phimage.gateway.origin import Origin
-from phimage.gateway.page import for_networks, once, readiness
 from phimage.gateway.rate import RateLimit
-from phimage.gateway.traffic import Traffic
+from phimage.http.asgi import new_request_id
+from phimage.http.counters import RequestCounters
+from phimage.http.freshness import STALE_SECONDS, Freshness, WatchedSource
+from phimage.http.lifespan import PeriodicTask
+from phimage.http.pages import for_networks, made_once, readiness
+from phimage.http.proxies import TrustedProxies
 from phimage.metrics.family import TEXT
-from phimage.metrics.measures import Measures, of_publisher
-from phimage.metrics.shares import Place, Shares
+from phimage.metrics.process import WorkerMetrics, publisher_metrics
+from phimage.metrics.shared import MetricsSlot, SharedMetrics
 from phimage.model.account import Account
 from phimage.model.ids import AccountId
 from phimage.publishing.original import IN_PLACE
@@ -238,7 +241,7 @@ def build_app(
     settings: Settings,
     started: Callable[[], object],
     stopping: Callable[[], bool] = lambda: False,
-    shares: Shares | None = None,
+    shares: SharedMetrics | None = None,
     propagation_seconds: float = STALE_SECONDS,
 ) -> App[View]:
     """The HTTP application of a prepared installation. `started` is called when it begins to answer, `stopping` says whether
@@ -285,15 +288,20 @@ def build_app(
         downloads.close()
         database.close()
 
-    origin = Origin(settings.trusted_proxies)
-    uploads = Uploads(store, CatalogUploadAuthorizer(service), origin.address, new_request_id)
-    packs = open_packs(settings, store)
+    proxies = TrustedProxies(settings.trusted_proxies)
+    uploads = Uploads(store, CatalogUploadAuthorizer(service), proxies.client_address, new_request_id)
+    zstd_cache = open_zstd_cache(settings, store)
     downloads = Delivery(
-        store, CatalogDownloadAuthorizer(service), origin.address, new_request_id, packs, at_once=settings.max_downloads
+        store,
+        CatalogDownloadAuthorizer(service),
+        proxies.client_address,
+        new_request_id,
+        zstd_cache,
+        DownloadLimits(concurrent=settings.max_downloads),
     )
     database = catalog.database
     watch = Freshness(
-        Source(
+        WatchedSource(
             "database",
             refresh=catalog.refresh,
             lose=database.circuit.open,
@@ -302,36 +310,38 @@ def build_app(
             ends_when_cut=True,
         )
     )
-    store_watch = Freshness(Source("store", lambda: _look_for(store)), STORE_WATCH_SECONDS, STORE_PATIENCE_SECONDS)
-    traffic = Traffic()
-    measures = Measures(traffic, catalog, store_measures, watch.age, unfinished, backup_times, shares or Shares(1))
+    store_watch = Freshness(WatchedSource("store", lambda: _look_for(store)), STORE_WATCH_SECONDS, STORE_PATIENCE_SECONDS)
+    counters = RequestCounters()
+    metrics = WorkerMetrics(
+        counters, catalog, dispatcher.cache, store_measures, watch.age, unfinished, backup_times, shares or SharedMetrics(1)
+    )
     checks = {
         "stopping": lambda: "the server is about to end" if stopping() else "",
         "database": lambda: watch.reason,
         "store": lambda: store_watch.reason,
     }
     pages = {
-        "/openapi.json": once(lambda: document(actions, __version__)),
+        "/openapi.json": made_once(lambda: document(actions, __version__)),
         "/readyz": readiness(checks),
-        "/metrics": for_networks(settings.metrics_networks, TEXT, measures.text),
+        "/metrics": for_networks(settings.metrics_networks, TEXT, metrics.text),
     }
     periodic_tasks = []
     if settings.workers > 1:
-        periodic_tasks.append(PeriodicTask(TELL_SECONDS, measures.tell))
+        periodic_tasks.append(PeriodicTask(TELL_SECONDS, metrics.share))
     if rate_limit is not None and (settings.workers > 1 or settings.database):
         periodic_tasks.append(PeriodicTask(0.25, exchange_rates))
     app = App(
         dispatcher,
         watch,
-        started,
-        stopped,
-        origin,
+        proxies,
         pages,
-        stopping,
-        mounts={"/images/": downloads, "/uploads/": uploads},
+        {"/images/": downloads, "/uploads/": uploads},
+        started=started,
+        stopped=stopped,
+        stopping=stopping,
         watches=(store_watch,),
         periodic_tasks=periodic_tasks,
-        traffic=traffic,
+        counters=counters,
         log_requests=settings.log_requests,
     )
     catalog.on_new_revision(app.notify_revision)
@@ -346,7 +356,7 @@ def _look_for(store: Store) -> None:
         raise ServiceUnavailable(detail=str(failure)) from failure
 
 
-def run_publisher(settings: Settings, stop: threading.Event, place: Place | None = None) -> None:
+def run_publisher(settings: Settings, stop: threading.Event, place: MetricsSlot | None = None) -> None:
     """Publish in this process until `stop`, and leave its measures in a place. Raises SetupError when something is missing that
     publishing needs."""
     configure_log()
@@ -362,9 +372,9 @@ def run_publisher(settings: Settings, stop: threading.Event, place: Place | None
         owner = f"{socket.gethostname()}-{os.getpid()}"
         worker = Worker(catalog, store, pipeline, owner, stop, Pace(lease=settings.lease_seconds))
 
-        def tell(place: Place) -> None:
+        def tell(place: MetricsSlot) -> None:
             while True:
-                place.write(of_publisher(worker.outcomes, catalog, store_measures))
+                place.write(publisher_metrics(worker.outcomes, catalog, store_measures))
                 if stop.wait(TELL_SECONDS):
                     return
 
@@ -400,9 +410,9 @@ def opened_parts(settings: Settings, patience: Patience | None = None) -> Iterat
         catalog.database.close()
 
 
-def open_packs(settings: Settings, store: Store) -> Packs:
-    """The packs of this machine."""
-    return Packs(store, settings.packs_folder, settings.zstd_cache_mb << 20)
+def open_zstd_cache(settings: Settings, store: Store) -> ZstdCache:
+    """The zstd cache of this machine."""
+    return ZstdCache(store, settings.packs_folder, settings.zstd_cache_mb << 20)
 
 
 def open_pipeline(settings: Settings, store: Store) -> Pipeline:

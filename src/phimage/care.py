@@ -24,7 +24,7 @@ from phimage.chunks.scrub import Finding, Progress, scrub
 from phimage.chunks.scrub import find_missing as chunks_missing
 from phimage.chunks.stats import StoreStats, measure
 from phimage.chunks.store import Store
-from phimage.delivery.packs import Packs
+from phimage.delivery.zstd_cache import ZstdCache
 from phimage.errors import SetupError
 from phimage.model.ids import ImageId
 from phimage.publishing.expiry import due, expire
@@ -40,13 +40,13 @@ DATABASE_COPY = "backup-"
 
 
 class Swept(Struct, frozen=True):
-    """What a sweep removed; with `dry_run` what it would have removed, packs apart, which are only copies."""
+    """What a sweep removed; with `dry_run` what it would have removed, without cached zstd files."""
 
     store: Report
     abandoned: int  # uploads that were begun and never completed
     failed: int  # base images that are withdrawn because they never got their bytes
     uploads: int  # uploads whose parts are removed, because their job has ended
-    packs: int
+    zstd_files: int
     work_files: int
 
 
@@ -96,7 +96,7 @@ def withdrawn_after(catalog: Catalog, time: float) -> list[ManifestDigest]:
 def sweep(
     catalog: Catalog,
     store: Store,
-    packs: Packs,
+    zstd_cache: ZstdCache,
     work: Path,
     author: Author,
     *,
@@ -106,10 +106,10 @@ def sweep(
     now: Callable[[], float] = time.time,
     patience: Patience | None = None,
 ) -> Swept:
-    """Remove what nothing needs: chunks and manifests, parts of uploads, packs, work files. Safe at any time, and to repeat.
+    """Remove unneeded chunks, manifests, parts of uploads, cached zstd files, work files. Safe at any time, and to repeat.
 
     `approve` may refuse it before anything is changed; by default it is `refuse_large`.
-    `patience`: how long it waits for a pack that is being made; as long as that takes if there is none.
+    `patience`: how long it waits for a zstd file that is being cached; as long as that takes if there is none.
     """
     begun = now()
     grace_begins = begun - grace_seconds
@@ -132,12 +132,12 @@ def sweep(
         for id in ended:
             uploads.remove(store, id)
     in_use = {*live(catalog), *withdrawn_after(catalog, grace_begins)}
-    removed_packs = 0 if dry_run else packs.keep_only(in_use, patience)
+    removed_files = 0 if dry_run else zstd_cache.keep_only(in_use, patience)
     files = _old_work(in_work, unfinished, begun - ABANDONED_SECONDS)
     if not dry_run:
         for file in files:
             discard(file)
-    return Swept(report, len(expired.jobs), len(expired.images), len(ended), removed_packs, len(files))
+    return Swept(report, len(expired.jobs), len(expired.images), len(ended), removed_files, len(files))
 
 
 def _old_work(files: Iterable[Path], unfinished: Iterable[str], before: float) -> list[Path]:

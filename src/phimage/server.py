@@ -21,7 +21,7 @@ from phimage.bootstrap import build_app
 from phimage.catalog.views import View
 from phimage.errors import SetupError
 from phimage.gateway.app import App
-from phimage.metrics.shares import Shares
+from phimage.metrics.shared import SharedMetrics
 from phimage.process import collect_seldom, die_with_parent, give_memory_back
 from phimage.publishers import Publishers
 from phimage.settings import Settings
@@ -85,7 +85,7 @@ def _serve(settings: Settings, port: int, listening: Callable[[str], bool]) -> N
             # Not by a signal to ourselves: its handler takes a lock that the main thread may hold as it begins to wait.
             interrupt()
 
-    shares = Shares(settings.workers, settings.publishers)
+    shares = SharedMetrics(settings.workers, settings.publishers)
     publishers = Publishers(settings, shares)
     telling = threading.Event()
     teller = threading.Thread(target=tell_when_ready, daemon=True)
@@ -114,7 +114,7 @@ def _connects(address: tuple[str, int]) -> bool:
     return True
 
 
-def _worker(settings: Settings, tell: int, stopping: mmap, shares: Shares, parent: int) -> App[View]:
+def _worker(settings: Settings, tell: int, stopping: mmap, shares: SharedMetrics, parent: int) -> App[View]:
     """Runs in each worker process: the application, which says when it has started."""
     die_with_parent(parent)  # or it would go on answering beside the next server
     give_memory_back()

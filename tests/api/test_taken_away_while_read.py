@@ -14,7 +14,7 @@ from phimage.bootstrap import command_author
 from phimage.catalog.image_bytes import withdraw_image_bytes
 from phimage.catalog.images import IMAGES
 from phimage.chunks.gc import collect
-from phimage.delivery.packs import Packs
+from phimage.delivery.zstd_cache import ZstdCache
 from phimage.model.ids import ImageId
 from tests.api import small
 from tests.api.publishing import Shop, disk
@@ -37,7 +37,7 @@ def withdraw(shop: Shop, image: str) -> None:
 
 def sweep(shop: Shop, folder: Path, now: float) -> int:
     """How many chunks `store gc` removes at a time."""
-    packs = Packs(shop.store, folder / "packs", 0)
+    packs = ZstdCache(shop.store, folder / "packs", 0)
     author = command_author("CollectStore")
     swept = care.sweep(shop.catalog, shop.store, packs, folder, author, grace_seconds=DAY, now=lambda: now)
     return swept.store.removed_chunks

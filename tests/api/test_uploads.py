@@ -33,11 +33,12 @@ from phimage.errors import (
     UnknownToken,
     WrongSignature,
 )
+from phimage.http.asgi import Message
+from phimage.http.body import BodyLimits
 from phimage.model.ids import ProjectId, PublicKey
-from phimage.uploads.app import Uploads
-from phimage.uploads.authorizer import Closed, Upload, UploadAccessRequest
-from phimage.uploads.body import Limits, Message
-from tests.uploading import JOB, TICKET, Keeper, caller, request_id
+from phimage.uploads.app import UploadLimits, Uploads
+from phimage.uploads.authorizer import Upload, UploadAccessRequest, UploadClosed
+from tests.uploading import JOB, TICKET, FakeAuthorizer, caller, request_id
 
 RAW = random.Random(1).randbytes(300_000) + bytes(300_000)
 FRAME = pack(RAW)
@@ -51,12 +52,14 @@ class Reply(Struct, frozen=True):
 
 
 class Gateway:
-    """The application and a door to it."""
+    """The application with an authorizer."""
 
-    def __init__(self, store: Store | None = None, keeper: Keeper | None = None, limits: Limits | None = None) -> None:
+    def __init__(
+        self, store: Store | None = None, authorizer: FakeAuthorizer | None = None, limits: UploadLimits | None = None
+    ) -> None:
         self.store = MemoryStore() if store is None else store
-        self.keeper = keeper or Keeper()
-        self.uploads = Uploads(self.store, self.keeper, caller, request_id, limits)
+        self.authorizer = authorizer or FakeAuthorizer()
+        self.uploads = Uploads(self.store, self.authorizer, caller, request_id, limits)
         self.read = 0
 
     def ask(self, *arguments: Any, **named: Any) -> Reply:
@@ -237,7 +240,7 @@ def test_a_client_that_goes_away_leaves_nothing(gateway: Gateway) -> None:
 )
 def test_other_paths_are_not_found(gateway: Gateway, path: str) -> None:
     assert gateway.ask("PUT", path, RAW, told(RAW)).status == 404
-    assert gateway.keeper.asked == []
+    assert gateway.authorizer.requests == []
 
 
 @pytest.mark.parametrize(("method", "path", "allowed"), [("POST", URL, "GET"), ("PUT", URL, "GET"), ("GET", URL + "/0", "PUT")])
@@ -248,7 +251,7 @@ def test_other_methods_are_not_allowed(gateway: Gateway, method: str, path: str,
 
 
 def test_more_than_the_upload_may_have_is_refused() -> None:
-    gateway = Gateway(keeper=Keeper(max_bytes=PART + 10))
+    gateway = Gateway(authorizer=FakeAuthorizer(max_bytes=PART + 10))
     with closing(gateway.uploads):
         for number, size, status in ((0, PART, 201), (1, 11, 413), (1, 10, 201), (2, 1, 413), (1 << 18, 1, 413)):
             data = bytes(size)
@@ -284,7 +287,7 @@ def test_a_body_without_end_is_read_up_to_a_limit_and_the_connection_closed(gate
 
 
 def test_a_body_that_does_not_come_is_given_up() -> None:
-    gateway = Gateway(limits=Limits(stall=0.01, forget=0.01))
+    gateway = Gateway(limits=UploadLimits(body=BodyLimits(stall=0.01, drain=0.01)))
 
     async def never() -> None:
         await asyncio.Event().wait()
@@ -298,7 +301,7 @@ def test_a_body_that_does_not_come_is_given_up() -> None:
 
 
 def test_only_so_many_parts_are_in_memory_and_others_are_asked_to_wait() -> None:
-    gateway = Gateway(limits=Limits(at_once=2, wait=0.01))
+    gateway = Gateway(limits=UploadLimits(concurrent=2, wait=0.01))
     replies: list[Reply | None] = []
 
     async def both() -> None:
@@ -329,7 +332,7 @@ def test_only_so_many_parts_are_in_memory_and_others_are_asked_to_wait() -> None
 
 
 def test_a_place_is_given_back_whatever_happens() -> None:
-    gateway = Gateway(limits=Limits(at_once=1, wait=0.01))
+    gateway = Gateway(limits=UploadLimits(concurrent=1, wait=0.01))
 
     async def all_of_them() -> list[int]:
         for data, headers in ((RAW[:-1], told(RAW)), ([bytes(PART), b"1"], told(RAW)), ([RAW], told(RAW))):
@@ -341,13 +344,13 @@ def test_a_place_is_given_back_whatever_happens() -> None:
         assert asyncio.run(all_of_them()) == [201]
 
 
-# the door
+# authorization
 
 REFUSALS: list[tuple[RequestError, int]] = [
     (UnknownToken(detail="it expired"), 401),
     (WrongSignature(), 401),
     (NotPermitted(), 403),
-    (NotPermitted(fields={"Reason": "expired"}), 401),
+    (NotPermitted(fields={"Reason": "expired"}, http_status=401), 401),
     (AddressRefused(), 403),
     (UnavailableParam("Expires"), 400),
     (TooLargeParam("request"), 413),
@@ -357,11 +360,11 @@ REFUSALS: list[tuple[RequestError, int]] = [
 
 
 @pytest.mark.parametrize(("error", "status"), REFUSALS, ids=range(len(REFUSALS)))
-def test_what_the_door_says_has_its_status(error: RequestError, status: int) -> None:
+def test_a_refused_request_gets_the_status_of_its_error(error: RequestError, status: int) -> None:
     def refuse(_: UploadAccessRequest) -> None:
         raise error
 
-    gateway = Gateway(keeper=Keeper(before=refuse))
+    gateway = Gateway(authorizer=FakeAuthorizer(before=refuse))
     with closing(gateway.uploads):
         for reply in (gateway.ask("PUT", f"{URL}/0", RAW, told(RAW)), gateway.ask("GET", URL)):
             told_of = {"Message": error.message, "Detail": error.detail, **error.fields}
@@ -374,38 +377,38 @@ def test_a_real_ticket_that_expired_is_told_so_that_a_client_asks_for_another() 
     def check(asked: UploadAccessRequest) -> None:
         read_ticket(b"secret", "upload", asked.job, asked.query, now=2000)
 
-    keeper = Keeper(before=check)
-    gateway = Gateway(keeper=keeper)
+    authorizer = FakeAuthorizer(before=check)
+    gateway = Gateway(authorizer=authorizer)
     with closing(gateway.uploads):
         for expires, status in ((1999, 401), (3000, 201)):
-            keeper.ticket = make_ticket(b"secret", "upload", JOB, PublicKey("key"), ProjectId(""), expires)
-            reply = gateway.ask("PUT", f"{URL}/0", RAW, told(RAW), query=keeper.ticket)
+            authorizer.ticket = make_ticket(b"secret", "upload", JOB, PublicKey("key"), ProjectId(""), expires)
+            reply = gateway.ask("PUT", f"{URL}/0", RAW, told(RAW), query=authorizer.ticket)
             assert reply.status == status
 
 
 def test_a_job_that_takes_no_parts_says_why() -> None:
     def refuse(_: UploadAccessRequest) -> None:
-        raise Closed("the job is done")
+        raise UploadClosed("the job is done")
 
-    gateway = Gateway(keeper=Keeper(before=refuse))
+    gateway = Gateway(authorizer=FakeAuthorizer(before=refuse))
     with closing(gateway.uploads):
         reply = gateway.ask("PUT", f"{URL}/0", RAW, told(RAW))
 
     assert (reply.status, reply.fields["Detail"]) == (409, "the job is done")
 
 
-def test_a_door_that_must_wait_is_asked_again_in_a_thread() -> None:
+def test_an_authorizer_that_must_wait_is_called_again_in_a_thread() -> None:
     def wait(asked: UploadAccessRequest) -> None:
         if not asked.wait:
             raise NotCached
         with pytest.raises(RuntimeError):
             asyncio.get_running_loop()
 
-    gateway = Gateway(keeper=Keeper(before=wait))
+    gateway = Gateway(authorizer=FakeAuthorizer(before=wait))
     with closing(gateway.uploads):
         assert gateway.ask("PUT", f"{URL}/0", RAW, told(RAW)).status == 201
 
-    first, second = gateway.keeper.asked
+    first, second = gateway.authorizer.requests
     assert (first.wait, second.wait) == (False, True)
     assert (second.job, second.method, second.query, second.address) == (JOB, "PUT", TICKET, "127.0.0.1")
     assert first.request_id == second.request_id

@@ -34,7 +34,7 @@ from phimage.chunks.manifest import load_manifest
 from phimage.chunks.memory import MemoryStore
 from phimage.chunks.store import Store
 from phimage.chunks.write import DiskWriter, write_file
-from phimage.delivery.packs import Packs
+from phimage.delivery.zstd_cache import ZstdCache
 from phimage.errors import SetupError
 from phimage.settings import Settings
 from tests.backing_up import PAST, Killed, at_call, back_up, check_whole, publish, restored_to, withdraw
@@ -80,7 +80,7 @@ def small(tmp_path: Path, sqlite_template: Path) -> Iterator[Shop]:
 
 def sweep(shop: Shop) -> care.Swept:
     """Collect, as it will be some time later."""
-    packs = Packs(shop.store, shop.work / "packs", 0)
+    packs = ZstdCache(shop.store, shop.work / "packs", 0)
     return care.sweep(
         *(shop.catalog, shop.store, packs, shop.work, PAST),
         grace_seconds=MIN_GRACE_SECONDS,

@@ -27,8 +27,8 @@ def publisher(config: Path | None, parent: int | None, measures: str | None, **f
       phimage publisher --data-dir /var/lib/phimage
       PHIMAGE_DATABASE=postgresql://phimage@db/phimage PHIMAGE_STORE=s3://images phimage publisher
     """
-    from phimage.metrics.shares import Place
+    from phimage.metrics.shared import MetricsSlot
     from phimage.publishers import run_until_told
 
-    place = None if measures is None else Place(*map(int, measures.split(":")))
+    place = None if measures is None else MetricsSlot(*map(int, measures.split(":")))
     run_until_told(read_settings(config, os.environ, flags), parent, place)

@@ -44,7 +44,7 @@ def gc(settings: Settings, grace: str, dry_run: bool, remove: int | None, as_jso
       phimage store gc --remove 4711
     """
     from phimage import care
-    from phimage.bootstrap import command_author, open_packs, opened_store
+    from phimage.bootstrap import command_author, open_zstd_cache, opened_store
     from phimage.catalog import holds
 
     seconds = time_in_seconds(grace, "--grace")
@@ -55,7 +55,7 @@ def gc(settings: Settings, grace: str, dry_run: bool, remove: int | None, as_jso
         swept = care.sweep(
             catalog,
             opened,
-            open_packs(settings, opened),
+            open_zstd_cache(settings, opened),
             settings.work_folder,
             command_author("CollectStore"),
             grace_seconds=seconds,
@@ -75,8 +75,8 @@ def gc(settings: Settings, grace: str, dry_run: bool, remove: int | None, as_jso
         click.echo(f"{swept.uploads} uploads {would}removed, {swept.abandoned} {would}given up after an hour")
     if swept.failed:
         click.echo(f"{swept.failed} base images that failed {would}withdrawn")
-    if swept.packs or swept.work_files:
-        click.echo(f"{swept.packs} packs and {swept.work_files} work files {would}removed")
+    if swept.zstd_files or swept.work_files:
+        click.echo(f"{swept.zstd_files} cached zstd files and {swept.work_files} work files {would}removed")
     click.echo(f"{report.live_chunks} chunks of {report.live_manifests} disks stay; {report.young} more are in their grace")
     if held:
         oldest = min(hold.revision for hold in held)

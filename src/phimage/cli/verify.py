@@ -27,8 +27,8 @@ def verify(settings: Settings, ids: tuple[str, ...], all_: bool, whole_disk: boo
     """Read every chunk of images and compare it with its SHA-256; chunks that images share are read once.
 
     It names each chunk that is damaged, missing or unreadable, and every image that it hurts. It also verifies this machine's
-    packs of those images: the .raw.zst files that the server sends without reading them. A damaged pack is named and removed,
-    and made again from the chunks. Exits 0 if all is well, 1 if not. It reads the store of this machine's installation.
+    cached zstd files of those images, which the server sends without reading them. A damaged one is named and removed, and
+    cached again from the chunks. Exits 0 if all is well, 1 if not. It reads the store of this machine's installation.
 
     \b
     Examples:
@@ -36,7 +36,7 @@ def verify(settings: Settings, ids: tuple[str, ...], all_: bool, whole_disk: boo
       phimage image verify pimg-cs-xev4rz2k
     """
     from phimage import care
-    from phimage.bootstrap import open_packs, opened_store
+    from phimage.bootstrap import open_zstd_cache, opened_store
     from phimage.chunks.scrub import Progress as Scrubbed
     from phimage.model.ids import ImageId
 
@@ -44,7 +44,7 @@ def verify(settings: Settings, ids: tuple[str, ...], all_: bool, whole_disk: boo
         raise click.UsageError("name images, or give --all")
     findings = []
     verified = chunks = 0
-    packs = []
+    damaged_files = []
     with opened_store(settings, patience()) as (catalog, store), Progress(quiet=as_json) as progress:
         images = [ImageId(id) for id in ids]
         told = care.verify(catalog, store, images, whole_disk=whole_disk, quarantine=quarantine, now=time.time())
@@ -55,12 +55,12 @@ def verify(settings: Settings, ids: tuple[str, ...], all_: bool, whole_disk: boo
                 progress.at("verifying", one.bytes, share)
             else:
                 findings.append(one)
-        verified_packs = 0
-        for pack, good in open_packs(settings, store).verify(care.manifests_of(catalog, images)):
-            verified_packs += pack.size
-            progress.at("packs", verified_packs, None)
+        verified_cache = 0
+        for file, good in open_zstd_cache(settings, store).verify(care.manifests_of(catalog, images)):
+            verified_cache += file.size
+            progress.at("zstd cache", verified_cache, None)
             if not good:
-                packs.append(pack.path.name)
+                damaged_files.append(file.path.name)
     if as_json:
         print_json(
             {
@@ -78,7 +78,7 @@ def verify(settings: Settings, ids: tuple[str, ...], all_: bool, whole_disk: boo
                     }
                     for one in findings
                 ],
-                "RemovedPacks": packs,
+                "RemovedZstdFiles": damaged_files,
             }
         )
     else:
@@ -88,7 +88,7 @@ def verify(settings: Settings, ids: tuple[str, ...], all_: bool, whole_disk: boo
                 f"chunk {found.index} at offset {found.offset} ({found.chunk})" if found.chunk else f"manifest {found.manifest}"
             )
             click.echo(f"{', '.join(one.images)}: {where} is {found.kind}: {found.reason}")
-        for name in packs:
-            click.echo(f"pack {name} is corrupt: removed; it is made again from the chunks")
-        note(f"{verified} bytes in {chunks} chunks are as they should be, {len(findings) + len(packs)} findings")
-    sys.exit(BAD if findings or packs else 0)
+        for name in damaged_files:
+            click.echo(f"cached zstd file {name} is corrupt: removed; it is cached again from the chunks")
+        note(f"{verified} bytes in {chunks} chunks are as they should be, {len(findings) + len(damaged_files)} findings")
+    sys.exit(BAD if findings or damaged_files else 0)
