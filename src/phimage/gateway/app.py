@@ -14,7 +14,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from functools import partial
 from typing import Generic
 
@@ -24,7 +23,7 @@ from phimage.errors import MissingAction, TooLargeParam
 from phimage.gateway.async_dispatch import AsyncDispatcher
 from phimage.gateway.dispatch import Dispatcher, RawRequest, View, max_body
 from phimage.gateway.envelope import RawResponse, failure
-from phimage.http.asgi import REQUEST_ID, Application, HeaderFields, Message, Receive, Send, request_ids, send_response
+from phimage.http.asgi import Application, Message, Receive, Send, request_ids, send_response
 from phimage.http.body import BodyTooLong, ClientGone, RequestBody
 from phimage.http.counters import RequestCounters
 from phimage.http.freshness import STALE_SECONDS, Freshness
@@ -90,20 +89,23 @@ class App(Generic[View]):
         path, method = scope["path"], scope["method"]
         for prefix, mounted in self._mounts:
             if path.startswith(prefix):
-                await self._staleness()
+                if self._freshness.age() > STALE_SECONDS:
+                    await self._freshness.staleness()
                 await mounted(scope, *self._counters.counting_bytes(receive, send))
                 return
         request_id = next(self._request_ids)
-        with suppress(ClientGone):
+        try:
             if method not in ("GET", "POST"):
                 await RequestBody(receive).drain(MAX_DRAINED_BYTES)
                 content = failure("", MissingAction(detail="send GET or POST"))
-                await _respond(send, 405, content, request_id, [(b"allow", b"GET, POST")])
+                await send_response(send, 405, content, request_id, [(b"allow", b"GET, POST")])
             elif method == "GET" and path in self._pages:
                 page = await self._pages[path](self._proxies.certain_client_address(scope))
-                await _respond(send, page.status, page.body, request_id, content_type=page.content_type.encode("ascii"))
+                await send_response(send, page.status, page.body, request_id, content_type=page.content_type.encode("ascii"))
             else:
                 await self._action(scope, receive, send, request_id)
+        except ClientGone:
+            return
 
     async def _action(self, scope: Message, receive: Receive, send: Send, request_id: str) -> None:
         started = time.perf_counter()
@@ -117,7 +119,8 @@ class App(Generic[View]):
         except TooLargeParam as error:
             response = RawResponse(failure("", error), error.ret_code, None)
         else:
-            age = await self._staleness()
+            if self._freshness.age() > STALE_SECONDS:
+                age = await self._freshness.staleness()
             content_type = headers.get(b"content-type", b"").decode("latin-1")
             base_url = partial(self._proxies.base_url, scope)
             raw = RawRequest(scope["method"], scope["path"], query, content_type, body, address, request_id, base_url)
@@ -139,10 +142,7 @@ class App(Generic[View]):
                 seconds=round(seconds, 6),
                 bytes=len(content),
             )
-        await _respond(send, 200, content, request_id, extra)
-
-    async def _staleness(self) -> float | None:
-        return await self._freshness.staleness() if self._freshness.age() > STALE_SECONDS else None
+        await send_response(send, 200, content, request_id, extra)
 
 
 async def _read(receive: Receive, max_size: int) -> bytes:
@@ -162,20 +162,3 @@ def _header_fields(response: RawResponse, age: float | None) -> list[tuple[bytes
         if age is not None:
             fields.append((b"x-phimage-age", b"%d" % age))
     return fields
-
-
-async def _respond(
-    send: Send,
-    status: int,
-    body: bytes,
-    request_id: str,
-    extra: HeaderFields = (),
-    content_type: bytes = b"application/json",
-) -> None:
-    fields = [
-        (b"content-type", content_type),
-        (b"content-length", b"%d" % len(body)),
-        (REQUEST_ID, request_id.encode("ascii")),
-        *extra,
-    ]
-    await send_response(send, status, fields, body)

@@ -193,9 +193,7 @@ class Dispatcher(Generic[View]):
         action = admitted.action
         if action.changes:
             if pin.pinned:
-                raise UnavailableParam(
-                    "rev", detail=f"{action.name} changes the catalogue: send it to a path without rev or at"
-                )
+                raise UnavailableParam("rev", detail=f"{action.name} changes the present: send it to a path without rev or at")
             view.may_wait()
         headers: dict[str, str] = {}
         call = Call(

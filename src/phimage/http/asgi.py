@@ -21,8 +21,21 @@ _PATHSEND = "http.response.pathsend"
 _IDS_AT_ONCE = 256
 
 
-async def send_response(send: Send, status: int, headers: HeaderFields, body: bytes) -> None:
-    """Send a whole response."""
+async def send_response(
+    send: Send,
+    status: int,
+    body: bytes,
+    request_id: str,
+    extra: HeaderFields = (),
+    content_type: bytes = b"application/json",
+) -> None:
+    """Send a whole response, with `extra` header fields."""
+    headers = [
+        (b"content-type", content_type),
+        (b"content-length", b"%d" % len(body)),
+        (REQUEST_ID, request_id.encode("ascii")),
+        *extra,
+    ]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 

@@ -9,7 +9,7 @@ from io import BytesIO
 
 from msgspec import Struct
 
-from phimage.http.asgi import Receive
+from phimage.http.asgi import Message, Receive
 
 
 class BodyLimits(Struct, frozen=True):
@@ -58,7 +58,7 @@ class RequestBody:
         with suppress(TimeoutError):
             async with asyncio.timeout(self._limits.drain):
                 while not self._ended and size <= max_size:
-                    size += len(await self._next())
+                    size += len(self._piece(await self._receive()))
         return self._ended
 
     async def _read_in_time(self, max_size: int, stall: float, total: float) -> bytes:
@@ -74,7 +74,7 @@ class RequestBody:
             return await self._read(max_size, extend)
 
     async def _read(self, max_size: int, at_each: Callable[[], object]) -> bytes:
-        piece = await self._next()
+        piece = self._piece(await self._receive())
         if len(piece) > max_size:
             raise BodyTooLong
         if self._has_ended():
@@ -83,14 +83,13 @@ class RequestBody:
         content.write(piece)
         while not self._has_ended():
             at_each()
-            piece = await self._next()
+            piece = self._piece(await self._receive())
             if content.tell() + len(piece) > max_size:
                 raise BodyTooLong
             content.write(piece)
         return content.getvalue()
 
-    async def _next(self) -> bytes:
-        message = await self._receive()
+    def _piece(self, message: Message) -> bytes:
         if message["type"] != "http.request":
             raise ClientGone
         self._ended = not message.get("more_body", False)
