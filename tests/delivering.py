@@ -64,7 +64,7 @@ def content_of(written: Written, image: ImageId = IMAGE) -> ImageBytes:
 
 
 class FakeAuthorizer:
-    """An authorizer that admits everybody to some images. `before` may refuse a request by raising."""
+    """An authorizer that admits every client to some images. `before` may refuse a request by raising."""
 
     def __init__(self, *contents: ImageBytes, before: Callable[[DownloadAccessRequest], object] = lambda _: None) -> None:
         self.contents = {content.image: content for content in contents}

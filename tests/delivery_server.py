@@ -38,7 +38,7 @@ class Config(Struct, frozen=True):
 
 
 class State(Struct, frozen=True):
-    """What `/state` tells a test."""
+    """The response of `/state`."""
 
     process: int
     counters: DownloadCounters

@@ -79,7 +79,7 @@ class Gateway:
     ) -> Reply | None:
         """None without an answer. A body ends early where its pieces do not come: then the client is gone."""
         pieces = iter([(body, False)] if isinstance(body, bytes) else _pieces(body))
-        said: list[Message] = []
+        sent: list[Message] = []
 
         async def receive() -> Message:
             if between is not None:
@@ -91,7 +91,7 @@ class Gateway:
             return {"type": "http.request", "body": piece[0], "more_body": piece[1]}
 
         async def send(message: Message) -> None:
-            said.append(message)
+            sent.append(message)
 
         scope = {
             "type": "http",
@@ -101,12 +101,12 @@ class Gateway:
             "headers": [(name.lower().encode(), value.encode()) for name, value in (headers or {}).items()],
         }
         await self.uploads(scope, receive, send)
-        if not said:
+        if not sent:
             return None
-        told = {name.decode(): value.decode() for name, value in said[0]["headers"]}
-        assert int(told["content-length"]) == len(said[1]["body"])
-        assert len(told["x-ucloud-request-uuid"]) == 36
-        return Reply(said[0]["status"], told, json.loads(said[1]["body"]))
+        fields = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
+        assert int(fields["content-length"]) == len(sent[1]["body"])
+        assert len(fields["x-ucloud-request-uuid"]) == 36
+        return Reply(sent[0]["status"], fields, json.loads(sent[1]["body"]))
 
     def kept(self) -> list[str]:
         return sorted(stored.name for stored in self.store.list("uploads"))
@@ -170,7 +170,7 @@ def test_a_part_that_is_sent_twice_is_there_once(gateway: Gateway) -> None:
     assert len(gateway.kept()) == 1
 
 
-def test_nothing_is_told_before_the_store_has_it() -> None:
+def test_a_part_is_acknowledged_only_after_it_is_stored() -> None:
     order: list[str] = []
 
     def around(operation: Operation, _sent: int, call: Callable[[], Any]) -> Any:
@@ -181,9 +181,9 @@ def test_nothing_is_told_before_the_store_has_it() -> None:
     gateway = Gateway(Wrapped(MemoryStore(), around))
     with closing(gateway.uploads):
         gateway.ask("PUT", f"{URL}/0", RAW, told(RAW))
-        order.append("told")
+        order.append("acknowledged")
 
-    assert order[-2:] == ["put", "told"]
+    assert order[-2:] == ["put", "acknowledged"]
 
 
 # what is refused: wrong bytes never become a part
@@ -367,13 +367,13 @@ def test_a_refused_request_gets_the_status_of_its_error(error: RequestError, sta
     gateway = Gateway(authorizer=FakeAuthorizer(before=refuse))
     with closing(gateway.uploads):
         for reply in (gateway.ask("PUT", f"{URL}/0", RAW, told(RAW)), gateway.ask("GET", URL)):
-            told_of = {"Message": error.message, "Detail": error.detail, **error.fields}
-            assert (reply.status, reply.fields) == (status, told_of)
+            fields = {"Message": error.message, "Detail": error.detail, **error.fields}
+            assert (reply.status, reply.fields) == (status, fields)
             assert ("retry-after" in reply.headers) == (status in (429, 503))
     assert gateway.kept() == []
 
 
-def test_a_real_ticket_that_expired_is_told_so_that_a_client_asks_for_another() -> None:
+def test_an_expired_ticket_is_401_so_that_a_client_requests_another() -> None:
     def check(asked: UploadAccessRequest) -> None:
         read_ticket(b"secret", "upload", asked.job, asked.query, now=2000)
 
@@ -386,7 +386,7 @@ def test_a_real_ticket_that_expired_is_told_so_that_a_client_asks_for_another() 
             assert reply.status == status
 
 
-def test_a_job_that_takes_no_parts_says_why() -> None:
+def test_a_closed_upload_states_the_reason() -> None:
     def refuse(_: UploadAccessRequest) -> None:
         raise UploadClosed("the job is done")
 
@@ -429,7 +429,7 @@ FAILURES = [
 
 
 @pytest.mark.parametrize(("failure", "status"), FAILURES, ids=[str(status) for _, status in FAILURES])
-def test_a_store_that_fails_is_told_and_not_how_it_looks_inside(failure: StoreFailure, status: int) -> None:
+def test_a_failed_store_is_reported_without_its_details(failure: StoreFailure, status: int) -> None:
     def fail(_operation: Operation, _sent: int, _call: Callable[[], Any]) -> Any:
         raise failure
 

@@ -91,7 +91,7 @@ Wanted = list[tuple[int, int]] | None
 
 
 def random_range(some: random.Random, size: int, etag: str) -> tuple[dict[str, str], Wanted]:
-    """A header and what it means, said in two ways."""
+    """The same ranges, written in two ways."""
     if some.random() < 0.1:
         junk = ["bytes=9-5", "bytes=a-", "bytes=-", "bytes", "pages=1-2", "bytes=0-1,2", "bytes=1--2", "bytes=,"]
         return {"Range": some.choice(junk)}, None
@@ -176,7 +176,7 @@ def test_the_forms_have_different_entity_tags(client: Client) -> None:
     assert len(tags) == len(FORMS)
 
 
-def test_whoever_has_the_bytes_is_told_so(client: Client) -> None:
+def test_a_client_that_has_the_bytes_gets_not_modified(client: Client) -> None:
     for form in FORMS:
         etag = client.ask(f"/images/{IMAGE}{form}", method="HEAD").headers["etag"]
         answer = client.ask(f"/images/{IMAGE}{form}", {"If-None-Match": etag})

@@ -1,4 +1,4 @@
-"""Who is let in, what is refused, and how much at once: the same for every store."""
+"""Authorization, refusals and limits of downloads: the same for every store."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ RAW = f"/images/{IMAGE}.raw"
 
 
 class Counting(MemoryStore):
-    """Counts what is read, and fails as told."""
+    """Counts reads, and fails on demand."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -146,7 +146,7 @@ def test_an_authorizer_that_must_wait_is_called_again_in_a_thread(client: Client
     ("error", "status"),
     [(WrongSignature(), 401), (NotPermitted(http_status=401), 401), (RateLimited(), 429), (Purged(IMAGE), 410)],
 )
-def test_who_is_not_let_in_gets_no_byte(
+def test_a_refused_client_gets_no_byte(
     client: Client, authorizer: FakeAuthorizer, store: Counting, error: PhimageError, status: int
 ) -> None:
     def refuse(_: DownloadAccessRequest) -> None:
@@ -209,7 +209,7 @@ def test_only_a_few_disks_stay_open(store: Counting) -> None:
     assert store.reads == [f"manifests/{contents[0].manifest[:2]}/{contents[0].manifest}"]
 
 
-def test_more_downloads_than_there_are_places_come_again_later(store: Counting, authorizer: FakeAuthorizer) -> None:
+def test_downloads_above_the_limit_get_503(store: Counting, authorizer: FakeAuthorizer) -> None:
     delivery = delivery_of(store, authorizer, limits=DownloadLimits(concurrent=2))
 
     async def main() -> tuple[list[Answered], Answered, Answered]:
@@ -246,7 +246,7 @@ def test_more_downloads_than_there_are_places_come_again_later(store: Counting, 
     delivery.close()
 
 
-def test_a_client_that_stops_reading_gives_its_place_back(store: Counting, authorizer: FakeAuthorizer) -> None:
+def test_a_stalled_client_frees_its_place(store: Counting, authorizer: FakeAuthorizer) -> None:
     delivery = delivery_of(store, authorizer, limits=DownloadLimits(concurrent=1, stall=0.05))
 
     async def main() -> list[Message]:

@@ -90,9 +90,9 @@ def test_qemu_finds_nothing_wrong_and_the_same_disk(tmp_path: Path, name: str) -
     path = save(Qcow2Disk(reader), tmp_path / "disk.qcow2")
 
     check(path)
-    told = json.loads(qemu_img("info", "-f", "qcow2", "--output=json", path))
-    assert told["virtual-size"] == size
-    assert told["cluster-size"] == min(chunk_size, MAX_CLUSTER)
+    info = json.loads(qemu_img("info", "-f", "qcow2", "--output=json", path))
+    assert info["virtual-size"] == size
+    assert info["cluster-size"] == min(chunk_size, MAX_CLUSTER)
     raw = tmp_path / "disk.raw"
     with raw.open("wb") as file:  # sparse: only what is there
         file.truncate(size)

@@ -29,7 +29,7 @@ PLENTY = 1 << 30
 
 
 class Clock:
-    """Time that stands still until it is told."""
+    """A clock that the test sets."""
 
     def __init__(self) -> None:
         self.seconds = 1_795_000_000.0

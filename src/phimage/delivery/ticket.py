@@ -58,10 +58,10 @@ def _read_fields(query: str) -> dict[str, str]:
         pairs = parse_qsl(query, keep_blank_values=True, max_num_fields=_MAX_FIELDS)
     except ValueError:
         pairs = []
-    ours = [(name, value) for name, value in pairs if name in _FIELDS]
-    if sorted(name for name, _ in ours) != sorted(_FIELDS):
+    present = [(name, value) for name, value in pairs if name in _FIELDS]
+    if sorted(name for name, _ in present) != sorted(_FIELDS):
         raise _refused("malformed", f"the URL must have each of {', '.join(_FIELDS)} once; use it exactly as it was given")
-    return dict(ours)
+    return dict(present)
 
 
 def _mac(secret: bytes, purpose: Purpose, subject: str, expires: str, project: str, public_key: str) -> str:

@@ -1,4 +1,4 @@
-"""What the gateway caches: admitted requests, and answers with the parts that they share.
+"""What the gateway caches: admitted requests, and responses with the parts that they share.
 
 Of the catalogue it uses revisions and scope versions alone; facts are cached by the catalogue itself.
 """
@@ -12,8 +12,8 @@ from phimage.errors import NotCached
 from phimage.model.ids import Revision
 from phimage.revision_cache import RevisionCache, ScopeVersions
 
-MAX_ANSWER_BYTES = 32_000_000
-"""The maximum size of all cached answers and their parts, in bytes; a page of 20 images is about 7 kB."""
+MAX_RESPONSE_BYTES = 32_000_000
+"""The maximum size of all cached responses and their parts, in bytes; a page of 20 images is about 7 kB."""
 MAX_REQUEST_BYTES = 8_000_000
 """The maximum size of all cached requests, in bytes."""
 _ENTRY_BYTES = 1_000
@@ -41,7 +41,7 @@ class GatewayCache:
 
     def __init__(self, scope_versions: ScopeVersions) -> None:
         self.requests = RevisionCache(MAX_REQUEST_BYTES, scope_versions)
-        self.answers = RevisionCache(MAX_ANSWER_BYTES, scope_versions)
+        self.responses = RevisionCache(MAX_RESPONSE_BYTES, scope_versions)
 
     def get_request(self, key: Hashable, revision: Revision) -> Any:
         """The admitted request of a key; None unless its caller's account is unchanged at a revision."""
@@ -69,8 +69,8 @@ class GatewayCache:
         key = (key, view.revision) if view.pinned else key
         scopes = () if view.pinned else scopes
         try:
-            value: Value = self.answers.get(key, view.revision)
+            value: Value = self.responses.get(key, view.revision)
         except NotCached:
             value = make()
-            self.answers.put(key, value, view.revision, scopes, _ENTRY_BYTES + size(value))
+            self.responses.put(key, value, view.revision, scopes, _ENTRY_BYTES + size(value))
         return value

@@ -31,14 +31,14 @@ class Encoded(bytes):
 _encoder = msgspec.json.Encoder(order=None)
 
 
-def encoded(answer: msgspec.Struct) -> Encoded:
+def encoded(response: Struct) -> Encoded:
     """An Action's response encoded in advance, so that it can be cached."""
-    return Encoded(_encoder.encode(answer))
+    return Encoded(_encoder.encode(response))
 
 
-def success(action: str, answer: msgspec.Struct | Encoded) -> bytes:
+def success(action: str, response: Struct | Encoded) -> bytes:
     """A successful response: RetCode 0, the Action's name with the suffix `Response`, then the response's own fields."""
-    fields = answer if isinstance(answer, bytes) else _encoder.encode(answer)
+    fields = response if isinstance(response, bytes) else _encoder.encode(response)
     start = b'{"RetCode":0,"Action":"%sResponse"' % action.encode("ascii")
     return start + (b"}" if fields == b"{}" else b"," + fields[1:])
 

@@ -47,7 +47,7 @@ View = TypeVar("View", bound=Present)
 class Call(Struct, Generic[View], frozen=True):
     """Everything about a request but its own parameters. `time` is Unix seconds; `default_limit` comes from the path.
 
-    `patient` says that the caller can still wait for news; `headers` are put beside the answer; `cache` keeps answers
+    `patient` says that the caller can still wait for news; `headers` are put beside the answer; `cache` keeps responses
     and their parts; `base_url` gives the address at which the caller found this server.
     """
 

@@ -64,7 +64,7 @@ class RequestBody:
     async def _read_in_time(self, max_size: int, stall: float, total: float) -> bytes:
         now = asyncio.get_running_loop().time
         ends = now() + total
-        async with asyncio.timeout(stall) as timeout:
+        async with asyncio.timeout(min(stall, total)) as timeout:
 
             def extend() -> None:
                 # Not at each piece: a body has a thousand of them.

@@ -72,7 +72,7 @@ class WorkerMetrics:
         return list(chain(*parts, _store(self._store), _process()))
 
     def _caches(self) -> Iterable[Family]:
-        caches = {"facts": self._catalog.facts, "answers": self._cache.answers, "requests": self._cache.requests}
+        caches = {"facts": self._catalog.facts, "answers": self._cache.responses, "requests": self._cache.requests}
         hits = ((name, each.hits) for name, each in caches.items())
         yield _by("phimage_memory_hits", "Lookups that a cache answered", "memory", hits)
         misses = ((name, each.misses) for name, each in caches.items())

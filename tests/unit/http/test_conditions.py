@@ -41,7 +41,7 @@ def test_conditions_come_in_the_order_of_the_standard(headers: dict[str, str], o
     assert evaluate(headers, TAG, MODIFIED) == outcome
 
 
-def test_what_was_modified_nobody_knows_when_is_always_new() -> None:
+def test_an_unknown_time_of_modification_always_counts_as_new() -> None:
     assert evaluate({"if-modified-since": LATER}, TAG, 0) == "proceed"
     assert not range_applies({"if-range": http_date(0)}, TAG, 0)
 

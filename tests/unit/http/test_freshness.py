@@ -1,4 +1,4 @@
-"""What a process knows is at most a second old, or it says how old (`http.freshness`)."""
+"""Knowledge is at most a second old, or its age is stated (`http.freshness`)."""
 
 from __future__ import annotations
 
@@ -77,8 +77,8 @@ def test_what_was_just_read_is_fresh(database: Database, clock: Clock) -> None:
     run(database, scenario)
 
 
-def test_what_is_older_than_the_bound_is_refreshed_before_anyone_is_answered(database: Database, clock: Clock) -> None:
-    """As after the process was stopped for a while and goes on."""
+def test_what_is_older_than_the_bound_is_refreshed_before_a_response(database: Database, clock: Clock) -> None:
+    """As after the process was stopped and continued."""
 
     async def scenario(watch: Freshness) -> None:
         clock.now += 100
@@ -89,7 +89,7 @@ def test_what_is_older_than_the_bound_is_refreshed_before_anyone_is_answered(dat
     run(database, scenario)
 
 
-def test_who_comes_together_refreshes_once(database: Database, clock: Clock) -> None:
+def test_concurrent_requests_share_one_refresh(database: Database, clock: Clock) -> None:
     async def scenario(watch: Freshness) -> None:
         clock.now += 100
         await asyncio.gather(*(watch.staleness() for _ in range(20)))
@@ -98,7 +98,7 @@ def test_who_comes_together_refreshes_once(database: Database, clock: Clock) -> 
     run(database, scenario)
 
 
-def test_when_it_cannot_be_refreshed_the_age_is_told(database: Database, clock: Clock) -> None:
+def test_when_it_cannot_be_refreshed_the_age_is_stated(database: Database, clock: Clock) -> None:
     async def scenario(watch: Freshness) -> None:
         database.failing = True
         clock.now += 100
@@ -108,7 +108,7 @@ def test_when_it_cannot_be_refreshed_the_age_is_told(database: Database, clock: 
     run(database, scenario)
 
 
-def test_while_the_database_is_lost_nobody_tries_before_an_answer(database: Database, clock: Clock) -> None:
+def test_while_the_database_is_lost_no_refresh_delays_a_response(database: Database, clock: Clock) -> None:
     async def scenario(watch: Freshness) -> None:
         database.lost.append("away")
         clock.now += 100
@@ -118,7 +118,7 @@ def test_while_the_database_is_lost_nobody_tries_before_an_answer(database: Data
     run(database, scenario)
 
 
-def test_a_silent_database_counts_as_away_and_nobody_waits_for_it_longer(database: Database, clock: Clock) -> None:
+def test_a_silent_database_counts_as_away_after_the_patience(database: Database, clock: Clock) -> None:
     async def scenario(watch: Freshness) -> None:
         database.silent = True
         await watch.refresh()
@@ -152,7 +152,7 @@ def test_calls_are_also_ended_when_only_new_ones_are_refused(database: Database,
     run(database, scenario)
 
 
-def test_a_database_that_is_back_is_found_so(database: Database, clock: Clock) -> None:
+def test_a_database_that_is_back_counts_as_present(database: Database, clock: Clock) -> None:
     async def scenario(watch: Freshness) -> None:
         database.failing = True
         await watch.refresh()
@@ -178,7 +178,7 @@ def test_knowledge_is_as_old_as_the_beginning_of_its_refresh(database: Database,
     run(database, scenario)
 
 
-def test_a_mistake_in_the_refresh_is_told_like_a_database_that_is_away(clock: Clock) -> None:
+def test_an_unexpected_error_of_a_refresh_makes_the_source_count_as_away(clock: Clock) -> None:
     def mistaken() -> None:
         raise ZeroDivisionError
 

@@ -48,26 +48,26 @@ def test_without_any_host_the_servers_own_address_is_given_also_in_ipv6() -> Non
 
 
 def test_what_a_proxy_says_is_believed_from_trusted_ones_alone() -> None:
-    said = {"host": "inner:8080", "x_forwarded_proto": "https", "x_forwarded_host": "images.example"}
+    forwarded = {"host": "inner:8080", "x_forwarded_proto": "https", "x_forwarded_host": "images.example"}
     trusting = TrustedProxies(["10.0.0.0/8"])
 
-    assert trusting.base_url(scope(PROXY, **said)) == "https://images.example"
-    assert trusting.base_url(scope(f"::ffff:{PROXY}", **said)) == "https://images.example"
-    assert trusting.base_url(scope(CALLER, **said)) == "http://inner:8080"
-    assert trusting.base_url(scope("nonsense", **said)) == "http://inner:8080"
-    assert TrustedProxies().base_url(scope(PROXY, **said)) == "http://inner:8080"
+    assert trusting.base_url(scope(PROXY, **forwarded)) == "https://images.example"
+    assert trusting.base_url(scope(f"::ffff:{PROXY}", **forwarded)) == "https://images.example"
+    assert trusting.base_url(scope(CALLER, **forwarded)) == "http://inner:8080"
+    assert trusting.base_url(scope("nonsense", **forwarded)) == "http://inner:8080"
+    assert TrustedProxies().base_url(scope(PROXY, **forwarded)) == "http://inner:8080"
 
 
-@pytest.mark.parametrize("said", ["https", "https, http"])
-def test_of_several_proxies_the_one_that_met_the_caller_counts(said: str) -> None:
+@pytest.mark.parametrize("forwarded", ["https", "https, http"])
+def test_of_several_proxies_the_outermost_one_counts(forwarded: str) -> None:
     found = TrustedProxies([PROXY]).base_url(
-        scope(PROXY, host="inner", x_forwarded_proto=said, x_forwarded_host="outer.example, middle.example")
+        scope(PROXY, host="inner", x_forwarded_proto=forwarded, x_forwarded_host="outer.example, middle.example")
     )
     assert found == "https://outer.example"
 
 
 @pytest.mark.parametrize("proto", ["javascript", "https://evil.example/", "HTTPS;", "file"])
-def test_a_scheme_is_http_or_https_whatever_is_said(proto: str) -> None:
+def test_a_scheme_is_http_or_https_whatever_is_forwarded(proto: str) -> None:
     assert (
         TrustedProxies([PROXY]).base_url(scope(PROXY, host="images.example", x_forwarded_proto=proto))
         == "http://images.example"
@@ -103,7 +103,8 @@ def test_the_port_is_that_of_the_forwarded_host_then_the_forwarded_one_then_the_
 ) -> None:
     forwarded = {"x_forwarded_proto": proto, "x_forwarded_host": host, "x_forwarded_port": port}
     assert TrustedProxies([PROXY]).base_url(scope(PROXY, host="phimage", **forwarded)) == expected
-    assert TrustedProxies([PROXY]).base_url(scope(CALLER, host="phimage", **forwarded)) == "http://phimage", "from nobody else"
+    from_another = scope(CALLER, host="phimage", **forwarded)
+    assert TrustedProxies([PROXY]).base_url(from_another) == "http://phimage"
 
 
 def test_the_address_of_the_socket_keeps_its_own_scheme_whatever_a_proxy_states() -> None:

@@ -48,7 +48,7 @@ def test_a_process_that_was_started_with_the_file_writes_its_further_slot() -> N
     arguments = [sys.executable, "-c", program, str(slot.file), str(slot.slot)]
     subprocess.run(arguments, pass_fds=[slot.file], check=True)
     assert shared.further() == [b"from afar"]
-    assert shared.others(0) == [], "workers and publishers are told apart"
+    assert shared.others(0) == [], "the slots of workers and publishers are separate"
 
 
 def test_what_was_half_written_is_not_taken_for_whole() -> None:
