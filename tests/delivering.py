@@ -1,4 +1,4 @@
-"""Downloads without a server: disks in a store, a door whose keeper the test is, and a client that asks the application."""
+"""Downloads without a server: disks in a store, an authorizer that the test controls, and a client of the application."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from phimage.chunks.layout import ManifestDigest
 from phimage.chunks.store import Store
 from phimage.chunks.write import DiskWriter, Written
 from phimage.delivery.app import Delivery
-from phimage.delivery.authorizer import DownloadAccessRequest
-from phimage.delivery.errors import NotPublished
-from phimage.delivery.packs import Packs
-from phimage.delivery.stream import Limits, Message
+from phimage.delivery.authorizer import DownloadAccessRequest, NotPublished
+from phimage.delivery.stream import DownloadLimits
+from phimage.delivery.zstd_cache import ZstdCache
 from phimage.errors import UnavailableParam
+from phimage.http.asgi import Message
 from phimage.model.ids import ImageId, ProjectId
 from phimage.model.image_bytes import ImageBytes
 
@@ -63,22 +63,22 @@ def content_of(written: Written, image: ImageId = IMAGE) -> ImageBytes:
     )
 
 
-class Keeper:
-    """A door that knows some contents. `before` may refuse a request by raising."""
+class FakeAuthorizer:
+    """An authorizer that admits every client to some images. `before` may refuse a request by raising."""
 
     def __init__(self, *contents: ImageBytes, before: Callable[[DownloadAccessRequest], object] = lambda _: None) -> None:
         self.contents = {content.image: content for content in contents}
-        self.asked: list[DownloadAccessRequest] = []
+        self.requests: list[DownloadAccessRequest] = []
         self.before = before
 
-    def open(self, asked: DownloadAccessRequest) -> ImageBytes:
-        self.asked.append(asked)
-        self.before(asked)
-        if asked.image not in self.contents:
-            raise UnavailableParam("ImageId", detail="there is no such image")
-        content = self.contents[asked.image]
+    def authorize(self, request: DownloadAccessRequest) -> ImageBytes:
+        self.requests.append(request)
+        self.before(request)
+        if request.image not in self.contents:
+            raise UnavailableParam("ImageId", detail="there is no such image", http_status=404)
+        content = self.contents[request.image]
         if not content.stored:
-            raise NotPublished(asked.image, "Making")
+            raise NotPublished(request.image, "Making")
         return content
 
 
@@ -171,10 +171,10 @@ def answered(sent: list[Message]) -> Answered:
 
 
 def delivery_of(
-    store: Store, keeper: Keeper, packs: Packs | None = None, at_once: int = 64, limits: Limits | None = None
+    store: Store, authorizer: FakeAuthorizer, zstd_cache: ZstdCache | None = None, limits: DownloadLimits | None = None
 ) -> Delivery:
     """The application."""
-    return Delivery(store, keeper, lambda _: "127.0.0.1", lambda: str(uuid.uuid4()), packs, at_once, limits)
+    return Delivery(store, authorizer, lambda _: "127.0.0.1", lambda: str(uuid.uuid4()), zstd_cache, limits)
 
 
 def chunk_at(written: Written, index: int) -> str:

@@ -1,4 +1,4 @@
-"""Downloads on a real server, as a process: `python -m tests.delivery_server CONFIG`. Its door is open to everyone."""
+"""Downloads on a real server, as a process: `python -m tests.delivery_server CONFIG`. It admits everyone."""
 
 from __future__ import annotations
 
@@ -17,38 +17,39 @@ from msgspec import Struct
 
 from phimage.chunks.factory import open_store
 from phimage.delivery.app import Delivery
-from phimage.delivery.counters import Counters
-from phimage.delivery.packs import Packs
-from phimage.delivery.stream import Limits, Message, Receive, Send
+from phimage.delivery.stream import DownloadLimits
+from phimage.delivery.zstd_cache import ZstdCache
+from phimage.http.asgi import Message, Receive, Send
+from phimage.http.counters import DownloadCounters
 from phimage.model.image_bytes import ImageBytes
-from tests.delivering import Keeper
+from tests.delivering import FakeAuthorizer
 
 
 class Config(Struct, frozen=True):
     """What is served, and how."""
 
     store: str
-    packs: str
+    zstd_cache: str
     port: int
     contents: tuple[ImageBytes, ...]
-    packs_bytes: int = 1 << 30
-    at_once: int = 64
+    max_cache_bytes: int = 1 << 30
+    concurrent: int = 64
     stall: float = 60.0
 
 
 class State(Struct, frozen=True):
-    """What `/state` tells a test."""
+    """The response of `/state`."""
 
     process: int
-    counters: Counters
+    counters: DownloadCounters
 
 
 def build(config: Config) -> Callable[[Message, Receive, Send], Awaitable[None]]:
     store = open_store(config.store)
-    packs = Packs(store, Path(config.packs), config.packs_bytes)
-    limits = Limits(stall=config.stall)
+    zstd_cache = ZstdCache(store, Path(config.zstd_cache), config.max_cache_bytes)
+    limits = DownloadLimits(concurrent=config.concurrent, stall=config.stall)
     delivery = Delivery(
-        store, Keeper(*config.contents), lambda _: "127.0.0.1", lambda: str(uuid.uuid4()), packs, config.at_once, limits
+        store, FakeAuthorizer(*config.contents), lambda _: "127.0.0.1", lambda: str(uuid.uuid4()), zstd_cache, limits
     )
 
     async def app(scope: Message, receive: Receive, send: Send) -> None:

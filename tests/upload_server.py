@@ -1,4 +1,4 @@
-"""Uploads on a real server, as a process: `python -m tests.upload_server FOLDER PORT`. Its door is open to one ticket."""
+"""Uploads on a real server, as a process: `python -m tests.upload_server FOLDER PORT`. It admits one ticket."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from granian.server import Server
 
 from phimage.chunks.folder import FolderStore
 from phimage.errors import UnknownToken
+from phimage.http.asgi import Message, Receive, Send
 from phimage.uploads.app import Uploads
 from phimage.uploads.authorizer import Upload, UploadAccessRequest
-from phimage.uploads.body import Message, Receive, Send
 
 TICKET = "Ticket=good"
 MAX_BYTES = 1 << 40
 
 
 class OneTicket:
-    """Lets in who has the ticket."""
+    """Admits requests with the ticket."""
 
-    def open(self, asked: UploadAccessRequest) -> Upload:
-        if asked.query != TICKET:
+    def authorize(self, request: UploadAccessRequest) -> Upload:
+        if request.query != TICKET:
             raise UnknownToken(detail="ask for another URL")
-        return Upload(asked.job, MAX_BYTES)
+        return Upload(request.job, MAX_BYTES)
 
 
 def build(folder: Path) -> Callable[[Message, Receive, Send], Awaitable[None]]:

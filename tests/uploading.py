@@ -1,4 +1,4 @@
-"""Uploads on a real server inside the test, a door whose keeper the test is, and a proxy that cuts connections."""
+"""Uploads on a real server inside the test, an authorizer that the test controls, and a proxy that cuts connections."""
 
 from __future__ import annotations
 
@@ -16,33 +16,33 @@ from granian.constants import Interfaces
 from granian.server.embed import Server
 
 from phimage.errors import UnknownToken
+from phimage.http.asgi import Message, Receive, Send
 from phimage.model.ids import JobId
 from phimage.uploads.app import Uploads
 from phimage.uploads.authorizer import Upload, UploadAccessRequest
-from phimage.uploads.body import Message, Receive, Send
 
 JOB = JobId("job-4k2xqz7a9m3d")
 TICKET = "Ticket=good"
 
 
-class Keeper:
-    """A door that is open to one ticket. `asked` are those who came; `before` may refuse them by raising."""
+class FakeAuthorizer:
+    """Admits requests with one ticket. `requests` are those it got; `before` may refuse one by raising."""
 
     def __init__(self, max_bytes: int = 1 << 40, before: Callable[[UploadAccessRequest], object] = lambda _: None) -> None:
         self.ticket = TICKET
-        self.asked: list[UploadAccessRequest] = []
+        self.requests: list[UploadAccessRequest] = []
         self._max_bytes = max_bytes
         self._before = before
 
-    def open(self, asked: UploadAccessRequest) -> Upload:
-        self.asked.append(asked)
-        self._before(asked)
-        if asked.query != self.ticket:
+    def authorize(self, request: UploadAccessRequest) -> Upload:
+        self.requests.append(request)
+        self._before(request)
+        if request.query != self.ticket:
             raise UnknownToken(detail="ask for another URL")
-        return Upload(asked.job, self._max_bytes)
+        return Upload(request.job, self._max_bytes)
 
     def puts(self) -> int:
-        return sum(asked.method == "PUT" for asked in self.asked)
+        return sum(request.method == "PUT" for request in self.requests)
 
 
 def request_id() -> str:

@@ -25,22 +25,25 @@ from phimage.chunks.errors import StoreFailure
 from phimage.chunks.factory import open_store
 from phimage.chunks.store import Store
 from phimage.delivery.app import Delivery
-from phimage.delivery.packs import Packs
+from phimage.delivery.stream import DownloadLimits
+from phimage.delivery.zstd_cache import ZstdCache
 from phimage.errors import ServiceUnavailable, SetupError
 from phimage.formats import qemu
 from phimage.formats.limits import DiskLimits
-from phimage.gateway.app import App, PeriodicTask, new_request_id
+from phimage.gateway.app import App
 from phimage.gateway.dispatch import Dispatcher
-from phimage.gateway.freshness import STALE_SECONDS, Freshness, Source
 from phimage.gateway.openapi import document
-from phimage.gateway.origin import Origin
-from phimage.gateway.page import for_networks, once, readiness
 from phimage.gateway.rate import RateLimit
-from phimage.gateway.traffic import Traffic
+from phimage.http.asgi import new_request_id
+from phimage.http.counters import RequestCounters
+from phimage.http.freshness import STALE_SECONDS, Freshness, WatchedSource
+from phimage.http.lifespan import PeriodicTask
+from phimage.http.pages import for_networks, made_once, readiness
+from phimage.http.proxies import TrustedProxies
 from phimage.installation import open_catalog
 from phimage.metrics.family import TEXT
-from phimage.metrics.measures import Measures, of_publisher
-from phimage.metrics.shares import Place, Shares
+from phimage.metrics.process import WorkerMetrics, publisher_metrics
+from phimage.metrics.shared import MetricsSlot, SharedMetrics
 from phimage.publishing.original import IN_PLACE
 from phimage.publishing.pipeline import Pipeline
 from phimage.publishing.worker import Pace, Worker
@@ -62,7 +65,7 @@ def build_app(
     settings: Settings,
     started: Callable[[], object],
     stopping: Callable[[], bool] = lambda: False,
-    shares: Shares | None = None,
+    shares: SharedMetrics | None = None,
     propagation_seconds: float = STALE_SECONDS,
     patience_seconds: float = STALE_SECONDS,
 ) -> App[View]:
@@ -113,15 +116,20 @@ def build_app(
         downloads.close()
         database.close()
 
-    origin = Origin(settings.trusted_proxies)
-    uploads = Uploads(store, CatalogUploadAuthorizer(service), origin.address, new_request_id)
-    packs = open_packs(settings, store)
+    proxies = TrustedProxies(settings.trusted_proxies)
+    uploads = Uploads(store, CatalogUploadAuthorizer(service), proxies.client_address, new_request_id)
+    zstd_cache = open_zstd_cache(settings, store)
     downloads = Delivery(
-        store, CatalogDownloadAuthorizer(service), origin.address, new_request_id, packs, at_once=settings.max_downloads
+        store,
+        CatalogDownloadAuthorizer(service),
+        proxies.client_address,
+        new_request_id,
+        zstd_cache,
+        DownloadLimits(concurrent=settings.max_downloads),
     )
     database = catalog.database
     watch = Freshness(
-        Source(
+        WatchedSource(
             "database",
             refresh=catalog.refresh,
             lose=database.circuit.open,
@@ -131,36 +139,38 @@ def build_app(
         ),
         patience=patience_seconds,
     )
-    store_watch = Freshness(Source("store", lambda: _probe(store)), STORE_WATCH_SECONDS, STORE_PATIENCE_SECONDS)
-    traffic = Traffic()
-    measures = Measures(traffic, catalog, store_measures, watch.age, unfinished, backup_times, shares or Shares(1))
+    store_watch = Freshness(WatchedSource("store", lambda: _probe(store)), STORE_WATCH_SECONDS, STORE_PATIENCE_SECONDS)
+    counters = RequestCounters()
+    metrics = WorkerMetrics(
+        counters, catalog, dispatcher.cache, store_measures, watch.age, unfinished, backup_times, shares or SharedMetrics(1)
+    )
     checks = {
         "stopping": lambda: "the server is shutting down" if stopping() else "",
         "database": lambda: watch.reason,
         "store": lambda: store_watch.reason,
     }
     pages = {
-        "/openapi.json": once(lambda: document(actions, __version__)),
+        "/openapi.json": made_once(lambda: document(actions, __version__)),
         "/readyz": readiness(checks),
-        "/metrics": for_networks(settings.metrics_networks, TEXT, measures.text),
+        "/metrics": for_networks(settings.metrics_networks, TEXT, metrics.text),
     }
     periodic_tasks = []
     if settings.workers > 1:
-        periodic_tasks.append(PeriodicTask(MEASURES_SECONDS, measures.tell))
+        periodic_tasks.append(PeriodicTask(MEASURES_SECONDS, metrics.share))
     if rate_limit is not None and (settings.workers > 1 or settings.database):
         periodic_tasks.append(PeriodicTask(0.25, exchange_rate_uses))
     app = App(
         dispatcher,
         watch,
-        started,
-        stopped,
-        origin,
+        proxies,
         pages,
-        stopping,
-        mounts={"/images/": downloads, "/uploads/": uploads},
+        {"/images/": downloads, "/uploads/": uploads},
+        started=started,
+        stopped=stopped,
+        stopping=stopping,
         watches=(store_watch,),
         periodic_tasks=periodic_tasks,
-        traffic=traffic,
+        counters=counters,
         log_requests=settings.log_requests,
     )
     catalog.on_new_revision(app.notify_revision)
@@ -175,7 +185,7 @@ def _probe(store: Store) -> None:
         raise ServiceUnavailable(detail=str(failure)) from failure
 
 
-def run_publisher(settings: Settings, stop: threading.Event, place: Place | None = None) -> None:
+def run_publisher(settings: Settings, stop: threading.Event, place: MetricsSlot | None = None) -> None:
     """Publish in this process until `stop` is set, and write its measures to `place`. Raises SetupError, for example without
     qemu-img."""
     prime_decoders()
@@ -190,9 +200,9 @@ def run_publisher(settings: Settings, stop: threading.Event, place: Place | None
         owner = f"{socket.gethostname()}-{os.getpid()}"
         worker = Worker(catalog, store, pipeline, owner, stop, Pace(lease=settings.lease_seconds))
 
-        def write_measures(place: Place) -> None:
+        def write_measures(place: MetricsSlot) -> None:
             while True:
-                place.write(of_publisher(worker.outcomes, catalog, store_measures))
+                place.write(publisher_metrics(worker.outcomes, catalog, store_measures))
                 if stop.wait(MEASURES_SECONDS):
                     return
 
@@ -203,9 +213,9 @@ def run_publisher(settings: Settings, stop: threading.Event, place: Place | None
         catalog.database.close()
 
 
-def open_packs(settings: Settings, store: Store) -> Packs:
+def open_zstd_cache(settings: Settings, store: Store) -> ZstdCache:
     """The zstd cache of this machine."""
-    return Packs(store, settings.packs_folder, settings.zstd_cache_mb << 20)
+    return ZstdCache(store, settings.packs_folder, settings.zstd_cache_mb << 20)
 
 
 def open_pipeline(settings: Settings, store: Store) -> Pipeline:

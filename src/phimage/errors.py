@@ -35,9 +35,15 @@ from typing import Any, ClassVar
 
 
 class PhimageError(Exception):
-    """The root. `exit_code` is the exit code of a command that the error ends."""
+    """The root. When nothing catches the error, the CLI exits with `exit_code`, and a path with real statuses responds with
+    `http_status`."""
 
     exit_code: ClassVar[int] = 1
+    http_status: int = 500
+
+    def public_fields(self) -> Mapping[str, object]:
+        """The JSON fields of a response with `http_status`; empty for an error that no client may see."""
+        return {}
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle without the constructor, whose parameters are not the message."""
@@ -53,25 +59,41 @@ def _unpickled(kind: type[PhimageError], args: tuple[Any, ...], fields: dict[str
 class RequestError(PhimageError):
     """A request that cannot be answered. RetCodes are below 2000: clients retry larger ones (wire-protocol 1.3)."""
 
+    http_status = 400
     ret_code: ClassVar[int]
     form: ClassVar[str]
     meaning: ClassVar[str]
 
-    def __init__(self, subject: str = "", *, detail: str = "", fields: Mapping[str, object] | None = None) -> None:
-        """`subject` becomes part of the message; `fields` become fields of the response."""
+    def __init__(
+        self,
+        subject: str = "",
+        *,
+        detail: str = "",
+        fields: Mapping[str, object] | None = None,
+        http_status: int | None = None,
+    ) -> None:
+        """`subject` becomes part of the message; `fields` become fields of the response, `http_status` its status."""
         self.message = self.form.format(subject)
         self.detail = detail
         self.fields = dict(fields or {})
+        if http_status is not None:
+            self.http_status = http_status
         super().__init__(f"{self.message}: {detail}" if detail else self.message)
+
+    def public_fields(self) -> Mapping[str, object]:
+        """Message, detail and the given fields."""
+        return {"Message": self.message, "Detail": self.detail, **self.fields}
 
 
 class RateLimited(RequestError):
+    http_status = 429
     ret_code = 153
     form = "Request rate limited"
     meaning = "the key sent more requests than its rate allows; wait and send again"
 
 
 class MissingAction(RequestError):
+    http_status = 401
     ret_code = 160
     form = "Missing Action"
     meaning = "no Action, or a body that cannot be read"
@@ -84,24 +106,28 @@ class UnknownAction(RequestError):
 
 
 class MissingSignature(RequestError):
+    http_status = 401
     ret_code = 170
     form = "Missing signature"
     meaning = "no PublicKey or no Signature"
 
 
 class WrongSignature(RequestError):
+    http_status = 401
     ret_code = 171
     form = "Signature VerifyAC Error"
     meaning = "the signature does not fit the parameters and the private key"
 
 
 class UnknownUser(RequestError):
+    http_status = 401
     ret_code = 172
     form = "User Not Exists"
     meaning = "the PublicKey is unknown or was revoked"
 
 
 class UnknownToken(RequestError):
+    http_status = 401
     ret_code = 174
     form = "Token Not Exists"
     meaning = "SecurityToken is not known: phimage has no temporary keys"
@@ -120,6 +146,7 @@ class UnavailableParam(RequestError):
 
 
 class TooLargeParam(RequestError):
+    http_status = 413
     ret_code = 240
     form = "Params [{}] too large"
     meaning = "a parameter, a list or the whole request is over its limit"
@@ -132,24 +159,28 @@ class QuotaExceeded(RequestError):
 
 
 class UnknownProject(RequestError):
+    http_status = 404
     ret_code = 292
     form = "Project [{}] not exists"
     meaning = "the account has no such project"
 
 
 class ZoneRefused(RequestError):
+    http_status = 403
     ret_code = 293
     form = "Zone [{}] not permitted"
     meaning = "the account may not use the zone"
 
 
 class AddressRefused(RequestError):
+    http_status = 403
     ret_code = 294
     form = "IP not permitted"
     meaning = "the account may not be used from the caller's address"
 
 
 class NotPermitted(RequestError):
+    http_status = 403
     ret_code = 299
     form = "IAM permission check failed"
     meaning = "the user lacks the role, or a sub-user did not name a project"
@@ -157,6 +188,7 @@ class NotPermitted(RequestError):
 
 class ServiceUnavailable(RequestError):
     exit_code = 69
+    http_status = 503
     ret_code = 150
     form = "Service unavailable"
     meaning = "phimage cannot answer now, for example because its database is away; nothing was changed"

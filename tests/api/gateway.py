@@ -22,7 +22,7 @@ from msgspec import Struct
 from phimage.application import build_app
 from phimage.catalog.views import View
 from phimage.gateway.app import App
-from phimage.gateway.freshness import STALE_SECONDS
+from phimage.http.freshness import STALE_SECONDS
 from phimage.settings import Settings
 from tests.api.signer import DEMO, Encoding, Pair, Params, Request, signed
 from tests.delivering import Answered, answered

@@ -33,11 +33,12 @@ from phimage.errors import (
     UnknownToken,
     WrongSignature,
 )
+from phimage.http.asgi import Message
+from phimage.http.body import BodyLimits
 from phimage.model.ids import ProjectId, PublicKey
-from phimage.uploads.app import Uploads
-from phimage.uploads.authorizer import Closed, Upload, UploadAccessRequest
-from phimage.uploads.body import Limits, Message
-from tests.uploading import JOB, TICKET, Keeper, caller, request_id
+from phimage.uploads.app import UploadLimits, Uploads
+from phimage.uploads.authorizer import Upload, UploadAccessRequest, UploadClosed
+from tests.uploading import JOB, TICKET, FakeAuthorizer, caller, request_id
 
 RAW = random.Random(1).randbytes(300_000) + bytes(300_000)
 FRAME = pack(RAW)
@@ -51,12 +52,14 @@ class Reply(Struct, frozen=True):
 
 
 class Gateway:
-    """The application and a door to it."""
+    """The application with an authorizer."""
 
-    def __init__(self, store: Store | None = None, keeper: Keeper | None = None, limits: Limits | None = None) -> None:
+    def __init__(
+        self, store: Store | None = None, authorizer: FakeAuthorizer | None = None, limits: UploadLimits | None = None
+    ) -> None:
         self.store = MemoryStore() if store is None else store
-        self.keeper = keeper or Keeper()
-        self.uploads = Uploads(self.store, self.keeper, caller, request_id, limits)
+        self.authorizer = authorizer or FakeAuthorizer()
+        self.uploads = Uploads(self.store, self.authorizer, caller, request_id, limits)
         self.read = 0
 
     def ask(self, *arguments: Any, **named: Any) -> Reply:
@@ -76,7 +79,7 @@ class Gateway:
     ) -> Reply | None:
         """None without an answer. A body ends early where its pieces do not come: then the client is gone."""
         pieces = iter([(body, False)] if isinstance(body, bytes) else _pieces(body))
-        said: list[Message] = []
+        sent: list[Message] = []
 
         async def receive() -> Message:
             if between is not None:
@@ -88,7 +91,7 @@ class Gateway:
             return {"type": "http.request", "body": piece[0], "more_body": piece[1]}
 
         async def send(message: Message) -> None:
-            said.append(message)
+            sent.append(message)
 
         scope = {
             "type": "http",
@@ -98,12 +101,12 @@ class Gateway:
             "headers": [(name.lower().encode(), value.encode()) for name, value in (headers or {}).items()],
         }
         await self.uploads(scope, receive, send)
-        if not said:
+        if not sent:
             return None
-        told = {name.decode(): value.decode() for name, value in said[0]["headers"]}
-        assert int(told["content-length"]) == len(said[1]["body"])
-        assert len(told["x-ucloud-request-uuid"]) == 36
-        return Reply(said[0]["status"], told, json.loads(said[1]["body"]))
+        fields = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
+        assert int(fields["content-length"]) == len(sent[1]["body"])
+        assert len(fields["x-ucloud-request-uuid"]) == 36
+        return Reply(sent[0]["status"], fields, json.loads(sent[1]["body"]))
 
     def kept(self) -> list[str]:
         return sorted(stored.name for stored in self.store.list("uploads"))
@@ -167,7 +170,7 @@ def test_a_part_that_is_sent_twice_is_there_once(gateway: Gateway) -> None:
     assert len(gateway.kept()) == 1
 
 
-def test_nothing_is_told_before_the_store_has_it() -> None:
+def test_a_part_is_acknowledged_only_after_it_is_stored() -> None:
     order: list[str] = []
 
     def around(operation: Operation, _sent: int, call: Callable[[], Any]) -> Any:
@@ -178,9 +181,9 @@ def test_nothing_is_told_before_the_store_has_it() -> None:
     gateway = Gateway(StoreDecorator(MemoryStore(), around))
     with closing(gateway.uploads):
         gateway.ask("PUT", f"{URL}/0", RAW, told(RAW))
-        order.append("told")
+        order.append("acknowledged")
 
-    assert order[-2:] == ["put", "told"]
+    assert order[-2:] == ["put", "acknowledged"]
 
 
 # what is refused: wrong bytes never become a part
@@ -237,7 +240,7 @@ def test_a_client_that_goes_away_leaves_nothing(gateway: Gateway) -> None:
 )
 def test_other_paths_are_not_found(gateway: Gateway, path: str) -> None:
     assert gateway.ask("PUT", path, RAW, told(RAW)).status == 404
-    assert gateway.keeper.asked == []
+    assert gateway.authorizer.requests == []
 
 
 @pytest.mark.parametrize(("method", "path", "allowed"), [("POST", URL, "GET"), ("PUT", URL, "GET"), ("GET", URL + "/0", "PUT")])
@@ -248,7 +251,7 @@ def test_other_methods_are_not_allowed(gateway: Gateway, method: str, path: str,
 
 
 def test_more_than_the_upload_may_have_is_refused() -> None:
-    gateway = Gateway(keeper=Keeper(max_bytes=PART + 10))
+    gateway = Gateway(authorizer=FakeAuthorizer(max_bytes=PART + 10))
     with closing(gateway.uploads):
         for number, size, status in ((0, PART, 201), (1, 11, 413), (1, 10, 201), (2, 1, 413), (1 << 18, 1, 413)):
             data = bytes(size)
@@ -284,7 +287,7 @@ def test_a_body_without_end_is_read_up_to_a_limit_and_the_connection_closed(gate
 
 
 def test_a_body_that_does_not_come_is_given_up() -> None:
-    gateway = Gateway(limits=Limits(stall=0.01, forget=0.01))
+    gateway = Gateway(limits=UploadLimits(body=BodyLimits(stall=0.01, drain=0.01)))
 
     async def never() -> None:
         await asyncio.Event().wait()
@@ -298,7 +301,7 @@ def test_a_body_that_does_not_come_is_given_up() -> None:
 
 
 def test_only_so_many_parts_are_in_memory_and_others_are_asked_to_wait() -> None:
-    gateway = Gateway(limits=Limits(at_once=2, wait=0.01))
+    gateway = Gateway(limits=UploadLimits(concurrent=2, wait=0.01))
     replies: list[Reply | None] = []
 
     async def both() -> None:
@@ -329,7 +332,7 @@ def test_only_so_many_parts_are_in_memory_and_others_are_asked_to_wait() -> None
 
 
 def test_a_place_is_given_back_whatever_happens() -> None:
-    gateway = Gateway(limits=Limits(at_once=1, wait=0.01))
+    gateway = Gateway(limits=UploadLimits(concurrent=1, wait=0.01))
 
     async def all_of_them() -> list[int]:
         for data, headers in ((RAW[:-1], told(RAW)), ([bytes(PART), b"1"], told(RAW)), ([RAW], told(RAW))):
@@ -341,13 +344,13 @@ def test_a_place_is_given_back_whatever_happens() -> None:
         assert asyncio.run(all_of_them()) == [201]
 
 
-# the door
+# authorization
 
 REFUSALS: list[tuple[RequestError, int]] = [
     (UnknownToken(detail="it expired"), 401),
     (WrongSignature(), 401),
     (NotPermitted(), 403),
-    (NotPermitted(fields={"Reason": "expired"}), 401),
+    (NotPermitted(fields={"Reason": "expired"}, http_status=401), 401),
     (AddressRefused(), 403),
     (UnavailableParam("Expires"), 400),
     (TooLargeParam("request"), 413),
@@ -357,55 +360,55 @@ REFUSALS: list[tuple[RequestError, int]] = [
 
 
 @pytest.mark.parametrize(("error", "status"), REFUSALS, ids=range(len(REFUSALS)))
-def test_what_the_door_says_has_its_status(error: RequestError, status: int) -> None:
+def test_a_refused_request_gets_the_status_of_its_error(error: RequestError, status: int) -> None:
     def refuse(_: UploadAccessRequest) -> None:
         raise error
 
-    gateway = Gateway(keeper=Keeper(before=refuse))
+    gateway = Gateway(authorizer=FakeAuthorizer(before=refuse))
     with closing(gateway.uploads):
         for reply in (gateway.ask("PUT", f"{URL}/0", RAW, told(RAW)), gateway.ask("GET", URL)):
-            told_of = {"Message": error.message, "Detail": error.detail, **error.fields}
-            assert (reply.status, reply.fields) == (status, told_of)
+            fields = {"Message": error.message, "Detail": error.detail, **error.fields}
+            assert (reply.status, reply.fields) == (status, fields)
             assert ("retry-after" in reply.headers) == (status in (429, 503))
     assert gateway.kept() == []
 
 
-def test_a_real_ticket_that_expired_is_told_so_that_a_client_asks_for_another() -> None:
+def test_an_expired_ticket_is_401_so_that_a_client_requests_another() -> None:
     def check(asked: UploadAccessRequest) -> None:
         read_ticket(b"secret", "upload", asked.job, asked.query, now=2000)
 
-    keeper = Keeper(before=check)
-    gateway = Gateway(keeper=keeper)
+    authorizer = FakeAuthorizer(before=check)
+    gateway = Gateway(authorizer=authorizer)
     with closing(gateway.uploads):
         for expires, status in ((1999, 401), (3000, 201)):
-            keeper.ticket = make_ticket(b"secret", "upload", JOB, PublicKey("key"), ProjectId(""), expires)
-            reply = gateway.ask("PUT", f"{URL}/0", RAW, told(RAW), query=keeper.ticket)
+            authorizer.ticket = make_ticket(b"secret", "upload", JOB, PublicKey("key"), ProjectId(""), expires)
+            reply = gateway.ask("PUT", f"{URL}/0", RAW, told(RAW), query=authorizer.ticket)
             assert reply.status == status
 
 
-def test_a_job_that_takes_no_parts_says_why() -> None:
+def test_a_closed_upload_states_the_reason() -> None:
     def refuse(_: UploadAccessRequest) -> None:
-        raise Closed("the job is done")
+        raise UploadClosed("the job is done")
 
-    gateway = Gateway(keeper=Keeper(before=refuse))
+    gateway = Gateway(authorizer=FakeAuthorizer(before=refuse))
     with closing(gateway.uploads):
         reply = gateway.ask("PUT", f"{URL}/0", RAW, told(RAW))
 
     assert (reply.status, reply.fields["Detail"]) == (409, "the job is done")
 
 
-def test_a_door_that_must_wait_is_asked_again_in_a_thread() -> None:
+def test_an_authorizer_that_must_wait_is_called_again_in_a_thread() -> None:
     def wait(asked: UploadAccessRequest) -> None:
         if not asked.wait:
             raise NotCached
         with pytest.raises(RuntimeError):
             asyncio.get_running_loop()
 
-    gateway = Gateway(keeper=Keeper(before=wait))
+    gateway = Gateway(authorizer=FakeAuthorizer(before=wait))
     with closing(gateway.uploads):
         assert gateway.ask("PUT", f"{URL}/0", RAW, told(RAW)).status == 201
 
-    first, second = gateway.keeper.asked
+    first, second = gateway.authorizer.requests
     assert (first.wait, second.wait) == (False, True)
     assert (second.job, second.method, second.query, second.address) == (JOB, "PUT", TICKET, "127.0.0.1")
     assert first.request_id == second.request_id
@@ -426,7 +429,7 @@ FAILURES = [
 
 
 @pytest.mark.parametrize(("failure", "status"), FAILURES, ids=[str(status) for _, status in FAILURES])
-def test_a_store_that_fails_is_told_and_not_how_it_looks_inside(failure: StoreFailure, status: int) -> None:
+def test_a_failed_store_is_reported_without_its_details(failure: StoreFailure, status: int) -> None:
     def fail(_operation: Operation, _sent: int, _call: Callable[[], Any]) -> Any:
         raise failure
 

@@ -28,7 +28,7 @@ from phimage.chunks.manifest import load_manifest
 from phimage.chunks.memory import MemoryStore
 from phimage.chunks.store import Store
 from phimage.chunks.write import DiskWriter, write_file
-from phimage.delivery.packs import Packs
+from phimage.delivery.zstd_cache import ZstdCache
 from phimage.errors import SetupError
 from phimage.installation import open_catalog, open_operator_account, prepare
 from phimage.maintenance import gc
@@ -77,7 +77,7 @@ def small(tmp_path: Path, sqlite_template: Path) -> Iterator[Shop]:
 
 def sweep(shop: Shop) -> gc.CollectedGarbage:
     """Collect, as it will be some time later."""
-    packs = Packs(shop.store, shop.work / "packs", 0)
+    packs = ZstdCache(shop.store, shop.work / "packs", 0)
     return gc.collect_garbage(
         *(shop.catalog, shop.store, packs, shop.work, PAST),
         grace_seconds=MIN_GRACE_SECONDS,

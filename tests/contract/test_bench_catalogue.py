@@ -15,7 +15,7 @@ from phimage.actions.service import Service
 from phimage.catalog.accounts import all_accounts
 from phimage.catalog.views import Catalog
 from phimage.chunks.memory import MemoryStore
-from phimage.gateway.dispatch import Attempt, Dispatcher, Incoming
+from phimage.gateway.dispatch import Attempt, Dispatcher, RawRequest
 from phimage.installation import open_catalog
 from phimage.settings import Settings
 from tests.property.test_listing_property import Asked, State, Stored, naive_list
@@ -25,8 +25,8 @@ IMAGES = 2_000
 
 def ask(catalog: Catalog, body: str) -> dict[str, object]:
     dispatcher = Dispatcher(registry(Service(catalog=catalog, store=MemoryStore())), catalog)
-    incoming = Incoming("POST", "/", "", "application/x-www-form-urlencoded", body.encode(), "127.0.0.1", "a-request")
-    found: dict[str, object] = msgspec.json.decode(dispatcher.answer(incoming, Attempt(wait=True)).body)
+    raw = RawRequest("POST", "/", "", "application/x-www-form-urlencoded", body.encode(), "127.0.0.1", "a-request")
+    found: dict[str, object] = msgspec.json.decode(dispatcher.answer(raw, Attempt(wait=True)).body)
     return found
 
 

@@ -227,10 +227,10 @@ def test_a_store_that_fails_has_an_exit_code_for_its_reason(
     assert capsys.readouterr().err == f"phimage: collect sweeps/x: {reason}\n"
 
 
-def test_a_collection_waits_for_a_pack_that_is_being_made(data: Path) -> None:
+def test_a_collection_waits_for_a_zstd_file_that_is_being_cached(data: Path) -> None:
     (data / "packs").mkdir()
     held = locking(data / "packs/.lock")
     result = run("store", "gc", "--data-dir", data, *WAIT)
     os.close(held)
-    gave_up(result, LOCKED, f"packs in {data}/packs", "a pack is being made")
+    gave_up(result, LOCKED, f"zstd cache in {data}/packs", "a zstd file is being cached")
     assert run("store", "gc", "--data-dir", data, *WAIT).code == 0

@@ -9,7 +9,7 @@ from phimage.actions.service import Service
 from phimage.catalog.accounts import NewKey, add_account, put_key
 from phimage.catalog.views import Catalog
 from phimage.chunks.memory import MemoryStore
-from phimage.gateway.dispatch import Attempt, Dispatcher, Incoming
+from phimage.gateway.dispatch import Attempt, Dispatcher, RawRequest
 from phimage.gateway.rate import RateLimit
 from phimage.model.account import PrivateKey
 from phimage.model.ids import PublicKey
@@ -47,8 +47,8 @@ def test_a_key_keeps_its_rate_when_the_clock_steps(catalog: Catalog, step: float
     def passed() -> int:
         request = signed("GetRegion", {}, Encoding.FORM, ACME)
         kind = dict(request.headers)["Content-Type"]
-        incoming = Incoming("POST", "/", "", kind, request.body, "127.0.0.1", "a-request")
-        return sum(dispatcher.answer(incoming, Attempt(wait=True)).ret_code != RATE_LIMITED for _ in range(15))
+        raw = RawRequest("POST", "/", "", kind, request.body, "127.0.0.1", "a-request")
+        return sum(dispatcher.answer(raw, Attempt(wait=True)).ret_code != RATE_LIMITED for _ in range(15))
 
     assert passed() == 10
     clocks.step = step

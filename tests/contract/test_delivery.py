@@ -15,7 +15,7 @@ from phimage.chunks.manifest import encode
 from phimage.chunks.store import Store
 from phimage.chunks.write import Written
 from phimage.delivery.app import Delivery
-from phimage.delivery.conditions import http_date
+from phimage.http.conditions import http_date
 from tests.contract import stores
 from tests.delivering import (
     CHUNK,
@@ -24,7 +24,7 @@ from tests.delivering import (
     PUBLISHED,
     Answered,
     Client,
-    Keeper,
+    FakeAuthorizer,
     chunk_at,
     content_of,
     delivery_of,
@@ -47,13 +47,13 @@ def written(store: Store) -> Written:
 
 
 @pytest.fixture
-def keeper(written: Written) -> Keeper:
-    return Keeper(content_of(written))
+def authorizer(written: Written) -> FakeAuthorizer:
+    return FakeAuthorizer(content_of(written))
 
 
 @pytest.fixture
-def delivery(store: Store, keeper: Keeper) -> Iterator[Delivery]:
-    found = delivery_of(store, keeper)
+def delivery(store: Store, authorizer: FakeAuthorizer) -> Iterator[Delivery]:
+    found = delivery_of(store, authorizer)
     yield found
     found.close()
 
@@ -74,7 +74,7 @@ def test_every_form_is_the_same_disk(client: Client, written: Written) -> None:
 
 def test_random_ranges_are_those_of_a_file(store: Store, kind: str) -> None:
     """T15: suffix, past the end, nothing, several, If-Range, and headers that mean nothing."""
-    delivery = delivery_of(store, Keeper(content_of(write_disk(store, disk_bytes(8)))))
+    delivery = delivery_of(store, FakeAuthorizer(content_of(write_disk(store, disk_bytes(8)))))
     client = Client(delivery)
     for seed, (path, whole) in enumerate((each, client.ask(each).body) for each in (RAW, ZST, QCOW2)):
         etag = client.ask(path, method="HEAD").headers["etag"]
@@ -91,7 +91,7 @@ Wanted = list[tuple[int, int]] | None
 
 
 def random_range(some: random.Random, size: int, etag: str) -> tuple[dict[str, str], Wanted]:
-    """A header and what it means, said in two ways."""
+    """The same ranges, written in two ways."""
     if some.random() < 0.1:
         junk = ["bytes=9-5", "bytes=a-", "bytes=-", "bytes", "pages=1-2", "bytes=0-1,2", "bytes=1--2", "bytes=,"]
         return {"Range": some.choice(junk)}, None
@@ -176,7 +176,7 @@ def test_the_forms_have_different_entity_tags(client: Client) -> None:
     assert len(tags) == len(FORMS)
 
 
-def test_whoever_has_the_bytes_is_told_so(client: Client) -> None:
+def test_a_client_that_has_the_bytes_gets_not_modified(client: Client) -> None:
     for form in FORMS:
         etag = client.ask(f"/images/{IMAGE}{form}", method="HEAD").headers["etag"]
         answer = client.ask(f"/images/{IMAGE}{form}", {"If-None-Match": etag})

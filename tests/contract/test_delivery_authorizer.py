@@ -1,4 +1,4 @@
-"""Who is let in, what is refused, and how much at once: the same for every store."""
+"""Authorization, refusals and limits of downloads: the same for every store."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from phimage.chunks.errors import StoreFailure
 from phimage.chunks.memory import MemoryStore
 from phimage.chunks.write import Written
 from phimage.delivery.app import Delivery
-from phimage.delivery.authorizer import DownloadAccessRequest
+from phimage.delivery.authorizer import DownloadAccessRequest, Purged
 from phimage.delivery.disks import MAX_DISKS
-from phimage.delivery.errors import Purged
-from phimage.delivery.stream import Limits, Message
+from phimage.delivery.stream import DownloadLimits
 from phimage.errors import NotCached, NotPermitted, PhimageError, RateLimited, WrongSignature
+from phimage.http.asgi import Message
 from phimage.model.ids import ImageId, ProjectId
 from phimage.model.image_bytes import ImageBytes
 from tests.delivering import (
@@ -25,7 +25,7 @@ from tests.delivering import (
     IMAGE,
     Answered,
     Client,
-    Keeper,
+    FakeAuthorizer,
     answered,
     content_of,
     delivery_of,
@@ -39,7 +39,7 @@ RAW = f"/images/{IMAGE}.raw"
 
 
 class Counting(MemoryStore):
-    """Counts what is read, and fails as told."""
+    """Counts reads, and fails on demand."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -64,13 +64,13 @@ def written(store: Counting) -> Written:
 
 
 @pytest.fixture
-def keeper(written: Written) -> Keeper:
-    return Keeper(content_of(written))
+def authorizer(written: Written) -> FakeAuthorizer:
+    return FakeAuthorizer(content_of(written))
 
 
 @pytest.fixture
-def delivery(store: Counting, keeper: Keeper) -> Iterator[Delivery]:
-    found = delivery_of(store, keeper)
+def delivery(store: Counting, authorizer: FakeAuthorizer) -> Iterator[Delivery]:
+    found = delivery_of(store, authorizer)
     yield found
     found.close()
 
@@ -101,19 +101,19 @@ def body_of(answer: Answered) -> dict[str, object]:
         "/images/../x.raw",
     ],
 )
-def test_other_paths_are_not_found(client: Client, keeper: Keeper, path: str) -> None:
+def test_other_paths_are_not_found(client: Client, authorizer: FakeAuthorizer, path: str) -> None:
     answer = client.ask(path)
 
     assert (answer.status, body_of(answer)["Message"]) == (404, "Not found")
-    assert keeper.asked == []
+    assert authorizer.requests == []
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "PATCH"])
-def test_other_methods_are_not_allowed(client: Client, keeper: Keeper, method: str) -> None:
+def test_other_methods_are_not_allowed(client: Client, authorizer: FakeAuthorizer, method: str) -> None:
     answer = client.ask(RAW, method=method)
 
     assert (answer.status, answer.headers["allow"]) == (405, "GET, HEAD")
-    assert keeper.asked == []
+    assert authorizer.requests == []
 
 
 def test_every_answer_has_its_own_request_id(client: Client) -> None:
@@ -123,36 +123,36 @@ def test_every_answer_has_its_own_request_id(client: Client) -> None:
     assert len(set(ids)) == len(paths)
 
 
-def test_the_door_is_asked_for_the_image_with_the_query_as_it_came(client: Client, keeper: Keeper) -> None:
+def test_the_authorizer_gets_the_image_and_the_query_as_received(client: Client, authorizer: FakeAuthorizer) -> None:
     client.ask(f"/images/{IMAGE}.raw.zst", query="Ticket=a%2Bb&x")
 
-    asked = keeper.asked[0]
+    asked = authorizer.requests[0]
     assert (asked.image, asked.path, asked.query) == (IMAGE, f"/images/{IMAGE}.raw.zst", "Ticket=a%2Bb&x")
     assert "a%2Bb" not in repr(asked)
 
 
-def test_a_door_that_must_wait_is_asked_again_where_it_may(client: Client, keeper: Keeper) -> None:
+def test_an_authorizer_that_must_wait_is_called_again_in_a_thread(client: Client, authorizer: FakeAuthorizer) -> None:
     def wait(asked: DownloadAccessRequest) -> None:
         if not asked.wait:
             raise NotCached
 
-    keeper.before = wait
+    authorizer.before = wait
 
     assert client.ask(RAW).status == 200
-    assert [asked.wait for asked in keeper.asked] == [False, True]
+    assert [asked.wait for asked in authorizer.requests] == [False, True]
 
 
 @pytest.mark.parametrize(
     ("error", "status"),
-    [(WrongSignature(), 401), (NotPermitted(fields={"Reason": "expired"}), 401), (RateLimited(), 429), (Purged(IMAGE), 410)],
+    [(WrongSignature(), 401), (NotPermitted(http_status=401), 401), (RateLimited(), 429), (Purged(IMAGE), 410)],
 )
-def test_who_is_not_let_in_gets_no_byte(
-    client: Client, keeper: Keeper, store: Counting, error: PhimageError, status: int
+def test_a_refused_client_gets_no_byte(
+    client: Client, authorizer: FakeAuthorizer, store: Counting, error: PhimageError, status: int
 ) -> None:
     def refuse(_: DownloadAccessRequest) -> None:
         raise error
 
-    keeper.before = refuse
+    authorizer.before = refuse
     store.reads.clear()
 
     answer = client.ask(RAW)
@@ -163,7 +163,7 @@ def test_who_is_not_let_in_gets_no_byte(
 
 def test_an_image_without_bytes_is_not_published(store: Counting) -> None:
     waiting = ImageId("pimg-cs-waiting")
-    client = Client(delivery_of(store, Keeper(ImageBytes(waiting, ProjectId("")))))
+    client = Client(delivery_of(store, FakeAuthorizer(ImageBytes(waiting, ProjectId("")))))
 
     answer = client.ask(f"/images/{waiting}.raw")
     assert (answer.status, body_of(answer)["State"]) == (409, "Making")
@@ -197,7 +197,7 @@ def test_only_a_few_disks_stay_open(store: Counting) -> None:
     contents = [
         content_of(write_disk(store, bytes([number]) * CHUNK), ImageId(f"pimg-cs-{number}")) for number in range(MAX_DISKS + 1)
     ]
-    client = Client(delivery_of(store, Keeper(*contents)))
+    client = Client(delivery_of(store, FakeAuthorizer(*contents)))
     for content in contents:
         assert client.ask(f"/images/{content.image}.raw", method="HEAD").status == 200
     store.reads.clear()
@@ -209,8 +209,8 @@ def test_only_a_few_disks_stay_open(store: Counting) -> None:
     assert store.reads == [f"manifests/{contents[0].manifest[:2]}/{contents[0].manifest}"]
 
 
-def test_more_downloads_than_there_are_places_come_again_later(store: Counting, keeper: Keeper) -> None:
-    delivery = delivery_of(store, keeper, at_once=2)
+def test_downloads_above_the_limit_get_503(store: Counting, authorizer: FakeAuthorizer) -> None:
+    delivery = delivery_of(store, authorizer, limits=DownloadLimits(concurrent=2))
 
     async def main() -> tuple[list[Answered], Answered, Answered]:
         go, under_way = asyncio.Event(), asyncio.Semaphore(0)
@@ -246,8 +246,8 @@ def test_more_downloads_than_there_are_places_come_again_later(store: Counting, 
     delivery.close()
 
 
-def test_a_client_that_stops_reading_gives_its_place_back(store: Counting, keeper: Keeper) -> None:
-    delivery = delivery_of(store, keeper, at_once=1, limits=Limits(stall=0.05))
+def test_a_stalled_client_frees_its_place(store: Counting, authorizer: FakeAuthorizer) -> None:
+    delivery = delivery_of(store, authorizer, limits=DownloadLimits(concurrent=1, stall=0.05))
 
     async def main() -> list[Message]:
         sent: list[Message] = []
@@ -278,7 +278,7 @@ def test_what_was_sent_is_counted(client: Client, delivery: Delivery) -> None:
 
 def test_chunks_of_the_largest_size_are_delivered(store: Counting) -> None:
     disk = random.Random(7).randbytes(17 << 20)
-    delivery = delivery_of(store, Keeper(content_of(write_disk(store, disk, chunk_size=16 << 20))))
+    delivery = delivery_of(store, FakeAuthorizer(content_of(write_disk(store, disk, chunk_size=16 << 20))))
     client = Client(delivery)
 
     assert sha256_of(client.ask(RAW).body) == sha256_of(disk)

@@ -14,7 +14,7 @@ from phimage.chunks.layout import ChunkDigest, DiskDigest, chunk_name
 from phimage.chunks.manifest import build, digest_of, encode
 from phimage.chunks.memory import MemoryStore
 from phimage.chunks.read import DiskReader
-from phimage.delivery.qcow2 import MAX_CLUSTER, Qcow2
+from phimage.delivery.qcow2 import MAX_CLUSTER, Qcow2Disk
 from tests.delivering import CHUNK, sha256_of
 
 MIB = 1 << 20
@@ -38,7 +38,7 @@ def disk_of(size: int, chunk_size: int, data: dict[int, bytes]) -> DiskReader:
     return DiskReader(store, digest_of(encode(manifest)), manifest)
 
 
-def save(form: Qcow2, path: Path) -> Path:
+def save(form: Qcow2Disk, path: Path) -> Path:
     """All bytes of the file, asked for in one piece."""
     with path.open("wb") as file:
         for piece in form.pieces(0, form.size):
@@ -87,12 +87,12 @@ DISKS = {
 def test_qemu_finds_nothing_wrong_and_the_same_disk(tmp_path: Path, name: str) -> None:
     size, chunk_size, data = DISKS[name]
     reader = disk_of(size, chunk_size, data)
-    path = save(Qcow2(reader), tmp_path / "disk.qcow2")
+    path = save(Qcow2Disk(reader), tmp_path / "disk.qcow2")
 
     check(path)
-    told = json.loads(qemu_img("info", "-f", "qcow2", "--output=json", path))
-    assert told["virtual-size"] == size
-    assert told["cluster-size"] == min(chunk_size, MAX_CLUSTER)
+    info = json.loads(qemu_img("info", "-f", "qcow2", "--output=json", path))
+    assert info["virtual-size"] == size
+    assert info["cluster-size"] == min(chunk_size, MAX_CLUSTER)
     raw = tmp_path / "disk.raw"
     with raw.open("wb") as file:  # sparse: only what is there
         file.truncate(size)
@@ -107,14 +107,14 @@ def test_qemu_finds_nothing_wrong_and_the_same_disk(tmp_path: Path, name: str) -
 
 
 def test_zeros_are_not_in_the_file(tmp_path: Path) -> None:
-    form = Qcow2(disk_of(1 << 40, MIB, {5: SOME.randbytes(MIB), 1 << 19: SOME.randbytes(MIB)}))
+    form = Qcow2Disk(disk_of(1 << 40, MIB, {5: SOME.randbytes(MIB), 1 << 19: SOME.randbytes(MIB)}))
 
     assert form.size <= 10 * MIB
     assert check(save(form, tmp_path / "disk.qcow2"))["allocated-clusters"] == 2
 
 
 def test_the_largest_disk_has_tables_that_qemu_takes(tmp_path: Path) -> None:
-    path = save(Qcow2(disk_of(64 << 40, CHUNK, {(64 << 24) - 1: b"end!" * (CHUNK // 4)})), tmp_path / "disk.qcow2")
+    path = save(Qcow2Disk(disk_of(64 << 40, CHUNK, {(64 << 24) - 1: b"end!" * (CHUNK // 4)})), tmp_path / "disk.qcow2")
 
     check(path)
     assert json.loads(qemu_img("info", "-f", "qcow2", "--output=json", path))["virtual-size"] == 64 << 40
@@ -123,7 +123,7 @@ def test_the_largest_disk_has_tables_that_qemu_takes(tmp_path: Path) -> None:
 def test_more_clusters_than_one_refcount_block_counts(tmp_path: Path) -> None:
     """With clusters of 64 KiB one block counts 32,768 of them."""
     chunk = SOME.randbytes(CHUNK)
-    form = Qcow2(disk_of(33_000 * CHUNK, CHUNK, dict.fromkeys(range(33_000), chunk)))
+    form = Qcow2Disk(disk_of(33_000 * CHUNK, CHUNK, dict.fromkeys(range(33_000), chunk)))
     path = tmp_path / "disk.qcow2"
     tables = form.size - 33_000 * CHUNK
     with path.open("wb") as file:
@@ -136,7 +136,7 @@ def test_more_clusters_than_one_refcount_block_counts(tmp_path: Path) -> None:
 
 def test_a_disk_that_ends_inside_a_sector_is_filled_up(tmp_path: Path) -> None:
     content = SOME.randbytes(CHUNK + 100)
-    path = save(Qcow2(disk_of(len(content), CHUNK, {0: content[:CHUNK], 1: content[CHUNK:]})), tmp_path / "disk.qcow2")
+    path = save(Qcow2Disk(disk_of(len(content), CHUNK, {0: content[:CHUNK], 1: content[CHUNK:]})), tmp_path / "disk.qcow2")
 
     check(path)
     qemu_img("convert", "-f", "qcow2", "-O", "raw", path, tmp_path / "converted.raw")
@@ -148,9 +148,9 @@ def test_the_file_is_the_same_however_it_is_asked_for() -> None:
     for size, chunk_size, data in DISKS.values():
         if size > 100 * MIB:
             continue
-        form = Qcow2(disk_of(size, chunk_size, data))
+        form = Qcow2Disk(disk_of(size, chunk_size, data))
         whole = b"".join(piece() for piece in form.pieces(0, form.size))
-        again = Qcow2(disk_of(size, chunk_size, data))
+        again = Qcow2Disk(disk_of(size, chunk_size, data))
         for _ in range(100):
             start = some.randrange(form.size)
             stop = min(form.size, start + some.choice([1, 100, CHUNK, 3 * MIB]))

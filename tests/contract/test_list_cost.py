@@ -20,7 +20,7 @@ from phimage.catalog.revisions import Change
 from phimage.catalog.views import Catalog
 from phimage.chunks.memory import MemoryStore
 from phimage.errors import NotCached
-from phimage.gateway.dispatch import Attempt, Dispatcher, Incoming
+from phimage.gateway.dispatch import Attempt, Dispatcher, RawRequest
 from phimage.model.account import PrivateKey
 from phimage.model.ids import ProjectId, PublicKey, ZoneId
 from phimage.model.image import NO_PROJECT, Query
@@ -63,8 +63,8 @@ class Site:
         asked = {"Region": "cn-bj2", "Zone": "cn-bj2-02", "Limit": 100, **params}
         request = signed("DescribePHostImage", asked, Encoding.FORM, pair)
         kind = dict(request.headers)["Content-Type"]
-        incoming = Incoming("POST", "/", "", kind, request.body, "127.0.0.1", "a-request")
-        answer = self.dispatcher.answer(incoming, Attempt(wait=wait))
+        raw = RawRequest("POST", "/", "", kind, request.body, "127.0.0.1", "a-request")
+        answer = self.dispatcher.answer(raw, Attempt(wait=wait))
         assert answer.ret_code == 0, answer.body
         return answer.body
 
@@ -72,10 +72,10 @@ class Site:
         """The answer to a list as the event loop comes to it: what is missing is fetched as long as there is something to."""
         request = signed("DescribePHostImage", {"Region": "cn-bj2", "Zone": "cn-bj2-02", "Limit": 100}, Encoding.FORM, pair)
         kind = dict(request.headers)["Content-Type"]
-        incoming = Incoming("POST", "/", "", kind, request.body, "127.0.0.1", "a-request")
+        raw = RawRequest("POST", "/", "", kind, request.body, "127.0.0.1", "a-request")
         while True:
             try:
-                return self.dispatcher.answer(incoming, Attempt(wait=False)).body
+                return self.dispatcher.answer(raw, Attempt(wait=False)).body
             except NotCached as missing:
                 if missing.fetch is None or not await missing.fetch():
                     raise
@@ -193,4 +193,4 @@ def parts(site: Site, pair: Pair) -> list[Part]:
     """The parts of a list. No project is too small to be remembered here."""
     query = Query(project=ProjectId(site.projects[pair]), zones=(ZoneId("cn-bj2-02"),))
     assert query.project != NO_PROJECT
-    return parts_of(query, site.catalog.now(wait=True), few=0)
+    return parts_of(query, site.catalog.now(wait=True), site.dispatcher.cache, few=0)

@@ -23,8 +23,8 @@ from phimage.chunks.read import open_disk
 from phimage.chunks.scrub import ScrubProgress
 from phimage.chunks.store import Store
 from phimage.chunks.uploads import leftovers
-from phimage.delivery.frames import measure
-from phimage.delivery.packs import Packs
+from phimage.delivery.zstd_cache import ZstdCache
+from phimage.delivery.zstd_disk import measure
 from phimage.errors import SetupError
 from phimage.maintenance import gc
 from phimage.maintenance.verify import ImageFinding, find_missing, stats
@@ -52,9 +52,9 @@ def shop(catalog: Catalog, store_beside: Store, tmp_path: Path) -> Shop:
     return Shop(catalog, store_beside, tmp_path / "work")
 
 
-def sweep(shop: Shop, *, now: float = LATER, dry_run: bool = False, packs: Packs | None = None) -> gc.CollectedGarbage:
+def sweep(shop: Shop, *, now: float = LATER, dry_run: bool = False, zstd_cache: ZstdCache | None = None) -> gc.CollectedGarbage:
     """A sweep that may remove as much as it likes."""
-    return swept_if(lambda planned: None, shop, now=now, dry_run=dry_run, packs=packs)
+    return swept_if(lambda planned: None, shop, now=now, dry_run=dry_run, zstd_cache=zstd_cache)
 
 
 def sweep_confirmed(shop: Shop, confirmed: int | None, *, now: float = LATER) -> gc.CollectedGarbage:
@@ -62,12 +62,12 @@ def sweep_confirmed(shop: Shop, confirmed: int | None, *, now: float = LATER) ->
 
 
 def swept_if(
-    approve: Approve, shop: Shop, *, now: float = LATER, dry_run: bool = False, packs: Packs | None = None
+    approve: Approve, shop: Shop, *, now: float = LATER, dry_run: bool = False, zstd_cache: ZstdCache | None = None
 ) -> gc.CollectedGarbage:
     return gc.collect_garbage(
         shop.catalog,
         shop.store,
-        packs or Packs(shop.store, shop.work / "packs", 0),
+        zstd_cache or ZstdCache(shop.store, shop.work / "packs", 0),
         shop.work,
         AUTHOR,
         grace_seconds=DAY,
@@ -233,17 +233,17 @@ def test_the_database_copy_of_a_killed_backup_is_removed_after_a_week(shop: Shop
     assert [path.name for path in shop.work.iterdir()] == ["backup-new.sqlite"]
 
 
-def test_packs_of_disks_that_no_image_has_are_removed(catalog: Catalog, tmp_path: Path) -> None:
+def test_cached_files_of_disks_that_no_image_has_are_removed(catalog: Catalog, tmp_path: Path) -> None:
     shop = Shop(catalog, FolderStore(tmp_path / "store"), tmp_path / "work")
-    packs = Packs(shop.store, tmp_path / "packs", 1 << 30)
+    zstd_cache = ZstdCache(shop.store, tmp_path / "packs", 1 << 30)
     gone, stays = publish(shop, disk(tmp_path)), publish(shop, disk(tmp_path, seed=2), 2)
     for id in (gone, stays):
-        assert packs.build(measure(open_disk(shop.store, manifest_of(shop, id)), shop.store)) is not None
+        assert zstd_cache.build(measure(open_disk(shop.store, manifest_of(shop, id)), shop.store)) is not None
     withdraw(shop, gone)
 
-    assert sweep(shop, packs=packs).packs == 1
+    assert sweep(shop, zstd_cache=zstd_cache).zstd_files == 1
 
-    left = [pack.manifest for pack, good in packs.verify() if good]
+    left = [file.manifest for file, good in zstd_cache.verify() if good]
     assert left == [shop.content(stays).manifest]
 
 

@@ -25,9 +25,9 @@ from phimage.sources.retry import Retry
 from phimage.sources.source import LocalFile, PipeSource
 from phimage.upload_client import UploadResult, upload
 from phimage.uploads.app import Uploads
-from phimage.uploads.authorizer import Closed, UploadAccessRequest
+from phimage.uploads.authorizer import UploadAccessRequest, UploadClosed
 from tests.unit.sources.server import Exchange, Server, wait_for
-from tests.uploading import JOB, TICKET, CuttingProxy, Keeper, caller, disk, free_port, request_id, served
+from tests.uploading import JOB, TICKET, CuttingProxy, FakeAuthorizer, caller, disk, free_port, request_id, served
 
 QUICK = Retry(tries=4, first=0.001, max_pause=0.002, max_wait=0.002)
 WHOLE = disk(3 * PART + 12345)
@@ -35,11 +35,11 @@ WHOLE = disk(3 * PART + 12345)
 
 class Served(Struct, frozen=True):
     store: Store
-    keeper: Keeper
+    authorizer: FakeAuthorizer
     url: str
 
     def open_url(self) -> str:
-        return f"{self.url}?{self.keeper.ticket}"
+        return f"{self.url}?{self.authorizer.ticket}"
 
     def send(self, data: bytes = WHOLE, open_url: Callable[[], str] | None = None) -> UploadResult:
         return upload(PipeSource(io.BytesIO(data)), open_url or self.open_url, retry=QUICK)
@@ -50,8 +50,8 @@ class Served(Struct, frozen=True):
 
 
 @contextmanager
-def serving(keeper: Keeper | None = None, store: Store | None = None) -> Iterator[Served]:
-    found, authorizer = MemoryStore() if store is None else store, keeper or Keeper()
+def serving(authorizer: FakeAuthorizer | None = None, store: Store | None = None) -> Iterator[Served]:
+    found, authorizer = MemoryStore() if store is None else store, authorizer or FakeAuthorizer()
     with served(Uploads(found, authorizer, caller, request_id)) as url:
         yield Served(found, authorizer, url)
 
@@ -78,11 +78,11 @@ def test_a_file_arrives_as_it_is(server: Served, tmp_path: Path, size: int) -> N
 
 def test_what_is_there_is_not_sent_again_and_is_still_in_the_digest(server: Served) -> None:
     assert server.send().sent == len(WHOLE)
-    before = server.keeper.puts()
+    before = server.authorizer.puts()
 
     again = server.send()
 
-    assert (again.sent, server.keeper.puts()) == (0, before)
+    assert (again.sent, server.authorizer.puts()) == (0, before)
     assert again.digests[Algorithm.SHA256].hex == sha256(WHOLE).hexdigest()
 
 
@@ -162,16 +162,16 @@ def test_a_server_that_is_not_there_is_told(server: Served) -> None:
 
 
 def test_an_expired_ticket_is_renewed() -> None:
-    keeper = Keeper()
+    authorizer = FakeAuthorizer()
 
     def expire(_: UploadAccessRequest) -> None:
-        if keeper.puts() == 2 and keeper.ticket == TICKET:
-            keeper.ticket = "Ticket=next"
+        if authorizer.puts() == 2 and authorizer.ticket == TICKET:
+            authorizer.ticket = "Ticket=next"
 
-    keeper._before = expire
+    authorizer._before = expire
     opened: list[str] = []
 
-    with serving(keeper) as server:
+    with serving(authorizer) as server:
 
         def open_url() -> str:
             opened.append(server.open_url())
@@ -188,7 +188,7 @@ def test_a_ticket_that_is_never_good_is_told_at_once() -> None:
     with serving() as server:
         with pytest.raises(ClientError, match="Token Not Exists") as raised:
             server.send(open_url=lambda: f"{server.url}?Ticket=bad")
-        assert len(server.keeper.asked) == 2
+        assert len(server.authorizer.requests) == 2
 
     assert "Ticket=" not in str(raised.value)
 
@@ -211,7 +211,7 @@ def test_a_server_that_is_busy_is_asked_again() -> None:
         if chance.random() < 0.5:
             raise ServiceUnavailable
 
-    with serving(Keeper(before=busy)) as server:
+    with serving(FakeAuthorizer(before=busy)) as server:
         patient = Retry(tries=1000, first=0.001, max_pause=0.002, max_wait=0.002)
         upload(PipeSource(io.BytesIO(WHOLE)), server.open_url, retry=patient)
         assert server.whole() == WHOLE
@@ -227,13 +227,13 @@ def test_a_full_store_and_a_closed_upload_end_it_at_once_with_what_to_do() -> No
     with serving(store=StoreDecorator(MemoryStore(), full)) as server:  # type: ignore[arg-type]  # it gives what the call gives
         with pytest.raises(ClientError, match=r"store is full.*run the same again"):
             server.send()
-        assert server.keeper.puts() <= 3
+        assert server.authorizer.puts() <= 3
 
     def close(asked: UploadAccessRequest) -> None:
         if asked.method == "PUT":
-            raise Closed("the job is done")
+            raise UploadClosed("the job is done")
 
-    with serving(Keeper(before=close)) as server, pytest.raises(ClientError, match=r"the job is done.*HTTP 409"):
+    with serving(FakeAuthorizer(before=close)) as server, pytest.raises(ClientError, match=r"the job is done.*HTTP 409"):
         server.send()
 
 

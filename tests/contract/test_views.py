@@ -14,7 +14,6 @@ import pytest
 from sqlalchemy import Connection
 
 from phimage.catalog.accounts import ACCOUNTS, KEYS, MEMBERSHIPS, PROJECTS, USERS
-from phimage.catalog.cache import Cache, ScopeVersions
 from phimage.catalog.engine import Database
 from phimage.catalog.images import IMAGES
 from phimage.catalog.key_encryption import KeyEncryption
@@ -24,6 +23,7 @@ from phimage.catalog.views import MAX_ENTRIES, Catalog, View
 from phimage.errors import NotCached, ServiceUnavailable, SetupError
 from phimage.model.account import Key, PrivateKey, Role
 from phimage.model.ids import AccountId, ProjectId, PublicKey, Revision
+from phimage.revision_cache import RevisionCache, ScopeVersions
 from tests.conftest import Reopen, both_databases, sqlite_first
 from tests.contract.conftest import Statements
 from tests.examples import (
@@ -182,7 +182,7 @@ def test_what_one_statement_answers_is_had_without_waiting(
 ) -> None:
     monkeypatch.undo()  # SQLite is local
     expected = repr(READS[name](full.now(wait=True)))  # a private key is like no other one
-    full.facts = Cache(MAX_ENTRIES, ScopeVersions(MAX_ENTRIES))
+    full.facts = RevisionCache(MAX_ENTRIES, ScopeVersions(MAX_ENTRIES))
 
     async def fetched() -> object:
         try:

@@ -102,12 +102,12 @@ def test_downloaders_get_the_disk(store: FolderStore, serve: Serve, tmp_path: Pa
     curl("-f", "-o", tmp_path / "sums", f"{server.url}/{IMAGE}.sha256")
     subprocess.run(["sha256sum", "--check", "--strict", "sums"], cwd=tmp_path, check=True, capture_output=True)
 
-    # zstd on the way: first what is streamed, then the pack
+    # zstd on the way: first what is streamed, then the cached file
     for sent in (0, 1):
         piped = subprocess.run(f"curl -sSf {server.url}/{ZST} | zstd -d", shell=True, check=True, capture_output=True)
         assert piped.stdout == disk
-        assert server.state().counters.packs_sent == sent
-        until(lambda: server.state().counters.packs_built == 1)
+        assert server.state().counters.cached_files_sent == sent
+        until(lambda: server.state().counters.cached_files_built == 1)
 
     # qcow2
     curl("-f", "-o", tmp_path / "disk.qcow2", f"{server.url}/{IMAGE}.qcow2")
@@ -189,7 +189,7 @@ def test_a_bad_chunk_breaks_the_download_and_is_not_in_it(
     server = serve(written)
     good, got = tmp_path / "good", tmp_path / "got"
     if form == ".raw.zst":
-        curl("-f", "-r", "0-", "-o", good, f"{server.url}/{IMAGE}{form}")  # a range makes no pack
+        curl("-f", "-r", "0-", "-o", good, f"{server.url}/{IMAGE}{form}")  # a range fills no cache
     else:
         good.write_bytes(disk)
     digest = chunk_at(written, 151)

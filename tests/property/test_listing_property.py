@@ -19,6 +19,7 @@ from phimage.catalog.key_encryption import KeyEncryption
 from phimage.catalog.places import CLUSTERS, OFFERS
 from phimage.catalog.revisions import Change
 from phimage.catalog.views import Catalog, View
+from phimage.gateway.cache import GatewayCache
 from phimage.model.ids import ClusterId, ImageId, MachineTypeId, ManifestDigest, ProjectId, Revision, ZoneId
 from phimage.model.image import ImageType, Query, select, supported_types
 from phimage.model.image_bytes import ImageBytes
@@ -249,10 +250,10 @@ def sql_list(view: View, asked: Asked) -> Listed:
     return [(found.id, supported_types(found, query.zones, topology)) for found in select(images, query, topology)]
 
 
-def sql_page(view: View, asked: Asked, offset: int, limit: int, few: int) -> tuple[int, list[bytes]]:
-    """A page of what a query lists, as it is put together from remembered parts, and how many images there are."""
+def sql_page(view: View, cache: GatewayCache, asked: Asked, offset: int, limit: int, few: int) -> tuple[int, list[bytes]]:
+    """A page of what a query lists, made of cached parts, and how many images there are."""
     query, topology = query_of(asked, view), view.topology()
-    parts = parts_of(query, view, few)
+    parts = parts_of(query, view, cache, few)
     return count(parts), page(
         parts, offset, limit, lambda image: encode((image.id, supported_types(image, query.zones, topology)))
     )
@@ -269,6 +270,7 @@ def test_the_list_out_of_sql_is_the_naive_list_now_and_at_every_revision(
 ) -> None:
     with new_catalog() as catalog:
         beside = Catalog(catalog.database, KeyEncryption(MASTER_KEY, bytes))
+        cache, cache_beside = (GatewayCache(each.scope_versions) for each in (catalog, beside))
         states, held = [State()], []
         for steps in history:
             state = copy.deepcopy(states[-1])
@@ -285,15 +287,15 @@ def test_the_list_out_of_sql_is_the_naive_list_now_and_at_every_revision(
             asked = data.draw(st.sampled_from(queries))
             offset, limit, few = (data.draw(st.integers(0, limit)) for limit in (8, 8, 2))
             expected = naive_list(state, asked)
-            for view in (catalog.now(wait=True), beside.now(wait=True)):
+            for view, cached in ((catalog.now(wait=True), cache), (beside.now(wait=True), cache_beside)):
                 assert sql_list(view, asked) == expected
                 page_expected = [encode(row) for row in expected[offset : offset + limit]]
-                assert sql_page(view, asked, offset, limit, few) == (len(expected), page_expected)
+                assert sql_page(view, cached, asked, offset, limit, few) == (len(expected), page_expected)
 
         for asked in queries:
             number = data.draw(st.integers(0, len(states) - 1))
             view, of_then = data.draw(st.sampled_from(held))
             assert sql_list(catalog.at(Revision(number), wait=True), asked) == naive_list(states[number], asked)
             assert sql_list(view, asked) == naive_list(of_then, asked)
-            assert sql_page(view, asked, 1, 3, 0)[1] == [encode(row) for row in naive_list(of_then, asked)[1:4]]
+            assert sql_page(view, cache, asked, 1, 3, 0)[1] == [encode(row) for row in naive_list(of_then, asked)[1:4]]
             assert sql_list(beside.now(wait=True), asked) == naive_list(states[-1], asked)

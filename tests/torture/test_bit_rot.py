@@ -12,7 +12,7 @@ from phimage.chunks.scrub import ScrubFinding, scrub
 from phimage.chunks.store import Store
 from phimage.chunks.write import DiskWriter, Written
 from tests.contract import stores
-from tests.delivering import CHUNK, IMAGE, Answered, Client, Keeper, content_of, delivery_of
+from tests.delivering import CHUNK, IMAGE, Answered, Client, FakeAuthorizer, content_of, delivery_of
 from tests.torture.length import lengths
 
 s3 = stores.s3
@@ -32,7 +32,7 @@ class Rot:
 
     def ask(self, form: str, headers: Mapping[str, str] | None = None) -> Answered:
         """One request to an application that remembers no chunk."""
-        delivery = delivery_of(self.store, Keeper(content_of(self.written)))
+        delivery = delivery_of(self.store, FakeAuthorizer(content_of(self.written)))
         try:
             return Client(delivery).ask(f"/images/{IMAGE}{form}", headers)
         finally:

@@ -27,7 +27,7 @@ from phimage.chunks.folder import FolderStore
 from phimage.chunks.layout import MIN_GRACE_SECONDS, ManifestDigest, chunk_name, manifest_name
 from phimage.chunks.manifest import load_manifest
 from phimage.chunks.read import open_disk
-from phimage.delivery.packs import Packs
+from phimage.delivery.zstd_cache import ZstdCache
 from phimage.errors import ServiceUnavailable
 from phimage.maintenance import gc
 from phimage.model.ids import ImageId
@@ -56,7 +56,7 @@ class World:
         self.began = time.time()
         self.catalog = catalog
         self.store = FolderStore(folder / "store", now=self.clock)
-        self.packs = Packs(self.store, folder / "packs", 0)
+        self.packs = ZstdCache(self.store, folder / "packs", 0)
         pace = Pace(lease=60, look=0.02)
         self.shops = [Shop(catalog, self.store, folder / "work", pace, now=self.clock, author=EARLY) for _ in range(PUBLISHERS)]
         self.base = disk(folder, mebibytes=3).read_bytes()

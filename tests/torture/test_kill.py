@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 import pytest
 
-from phimage.application import open_packs
+from phimage.application import open_zstd_cache
 from phimage.chunks.layout import INSTALLATION, SWEEPS, chunk_name, manifest_name
 from phimage.chunks.manifest import load_manifest
 from phimage.chunks.read import open_disk
@@ -387,7 +387,7 @@ class World:
         """A month later nothing is left but what images need."""
         installation, month = self.installation, 30 * 24 * HOUR
         store, work = installation.store, installation.data / "work"
-        packs = open_packs(installation.settings, store)
+        packs = open_zstd_cache(installation.settings, store)
         gc.collect_garbage(
             *(installation.catalog, store, packs, work, command_author("CollectStore")),
             grace_seconds=HOUR,

@@ -93,13 +93,13 @@ def actions(service: Service) -> list[Action[View]]:
         # What the answer depends on besides the request: places, base images, the project's own, and the account's zones.
         name = (request, call.project, call.tenant.account.id, call.default_limit)
         scopes = (TOPOLOGY, BASE, project_scope(call.project), account_scope(call.tenant.account.id))
-        return call.view.derived(name, scopes, lambda: encoded(_page(request, call)), len)
+        return call.cache.get_or_make(name, call.view, scopes, lambda: encoded(_page(request, call)), len)
 
     def _page(request: DescribePHostImage, call: Call[View]) -> _Page:
         topology = call.view.topology()
         limit = _limit(request.limit, call.default_limit, service)
         query = query_of(request, call, topology, request.image_id)
-        parts = parts_of(query, call.view)
+        parts = parts_of(query, call.view, call.cache)
         operator = call.tenant.account.operator
         if operator:  # is told more of an image than others are, so shares nothing encoded with them
             parts = [Part(part.images, {}) for part in parts]

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from phimage.catalog.revisions import BASE, TOPOLOGY, project_scope
 from phimage.catalog.views import View
+from phimage.gateway.cache import GatewayCache
 from phimage.model.ids import ImageId
 from phimage.model.image import NO_PROJECT, Image, ImageType, Query, listed
 
@@ -34,13 +35,13 @@ class Part(Struct, frozen=True):
     encoded: dict[ImageId, bytes]
 
 
-def parts_of(query: Query, view: View, few: int = FEW) -> list[Part]:
+def parts_of(query: Query, view: View, cache: GatewayCache, few: int = FEW) -> list[Part]:
     """What a query lists, part after part."""
     parts = []
     if query.type is not ImageType.CUSTOM:
-        parts.append(_base(query, view))
+        parts.append(_base(query, view, cache))
     if query.type is not ImageType.BASE:
-        parts.append(_own(query, view, few))
+        parts.append(_own(query, view, cache, few))
     return parts
 
 
@@ -62,24 +63,29 @@ def page(parts: Sequence[Part], offset: int, limit: int, encode: Encode) -> list
     return rows
 
 
-def _base(query: Query, view: View) -> Part:
+def _base(query: Query, view: View, cache: GatewayCache) -> Part:
     asked = replace(query, project=NO_PROJECT, type=ImageType.BASE)  # whose project it is makes no difference
     scopes = (TOPOLOGY, BASE)
     images = view.base_images()
-    encoded: dict[ImageId, bytes] = view.derived(("encoded", query.zones), scopes, dict, lambda _: ROW_BYTES * len(images))
-    return view.derived(
-        asked, scopes, lambda: Part(_listed(images, asked, view), encoded), lambda part: _REFERENCE_BYTES * len(part.images)
+    key = ("encoded", query.zones)
+    encoded: dict[ImageId, bytes] = cache.get_or_make(key, view, scopes, dict, lambda _: ROW_BYTES * len(images))
+    return cache.get_or_make(
+        asked,
+        view,
+        scopes,
+        lambda: Part(_listed(images, asked, view), encoded),
+        lambda part: _REFERENCE_BYTES * len(part.images),
     )
 
 
-def _own(query: Query, view: View, few: int) -> Part:
+def _own(query: Query, view: View, cache: GatewayCache, few: int) -> Part:
     images = view.images_of(query.project)
     asked = replace(query, type=ImageType.CUSTOM, awaited=frozenset())  # a base image makes no difference
     if len(images) <= few:
         return Part(_listed(images, asked, view), {})
     scopes = (TOPOLOGY, project_scope(query.project))
-    return view.derived(
-        asked, scopes, lambda: Part(_listed(images, asked, view), {}), lambda part: ROW_BYTES * len(part.images)
+    return cache.get_or_make(
+        asked, view, scopes, lambda: Part(_listed(images, asked, view), {}), lambda part: ROW_BYTES * len(part.images)
     )
 
 

@@ -13,8 +13,8 @@ from phimage.catalog.revisions import Author, Change
 from phimage.catalog.views import Catalog, View
 from phimage.chunks.store import Store
 from phimage.delivery.ticket import make_ticket
-from phimage.gateway.freshness import STALE_SECONDS
 from phimage.gateway.registry import Call
+from phimage.http.freshness import STALE_SECONDS
 from phimage.model.ids import ImageId, JobId, RandomBytes, Revision
 
 

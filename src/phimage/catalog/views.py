@@ -12,11 +12,10 @@ from collections import deque
 from collections.abc import Callable, Hashable
 from contextlib import AbstractContextManager
 from functools import partial
-from typing import Any, TypeVar, cast
+from typing import TypeVar, cast
 
 from sqlalchemy import Connection
 
-from phimage.catalog.cache import Cache, ScopeVersions
 from phimage.catalog.engine import Database
 from phimage.catalog.image_bytes import awaited_at, image_bytes_at
 from phimage.catalog.images import images_at
@@ -43,17 +42,12 @@ from phimage.model.ids import AccountId, ImageId, ProjectId, PublicKey, Revision
 from phimage.model.image import NO_PROJECT, Image
 from phimage.model.image_bytes import ImageBytes
 from phimage.model.topology import Topology
+from phimage.revision_cache import RevisionCache, ScopeVersions
 
 Value = TypeVar("Value")
 
 MAX_ENTRIES = 8_000
 """The weight of cached records: 1 for a record, and 1 for every ten images of a list, about 6 kB."""
-MAX_ANSWERS = 32_000_000
-"""How many bytes of answers, and of their parts, a process remembers; a page of 20 images is about 7 kB."""
-MAX_REQUESTS = 8_000_000
-"""How many bytes of admitted requests a process remembers, with all that is known of them."""
-_ABOUT = 1_000
-"""Bytes that remembering something takes beside the thing itself."""
 _LEARNED_SECONDS = 10.0
 """Seconds for which a process keeps the time at which it learned of a revision."""
 
@@ -71,10 +65,8 @@ class Catalog:
         self.database = database
         self.key_encryption = key_encryption
         self._lock = threading.Lock()
-        self._scope_versions = ScopeVersions(10 * max_entries)
-        self.facts = Cache(max_entries, self._scope_versions)
-        self.answers = Cache(MAX_ANSWERS, self._scope_versions)
-        self.requests = Cache(MAX_REQUESTS, self._scope_versions)
+        self.scope_versions = ScopeVersions(10 * max_entries)
+        self.facts = RevisionCache(max_entries, self.scope_versions)
         self._listeners: list[Callable[[], object]] = []
         self._writer = RevisionWriter(database, self._committed)
         self._clock = clock
@@ -140,9 +132,9 @@ class Catalog:
             if newest <= self.head:
                 return
             if scopes is None:
-                self._scope_versions.touch_all(newest)
+                self.scope_versions.touch_all(newest)
             else:
-                self._scope_versions.update(scopes, newest)
+                self.scope_versions.update(scopes, newest)
             self.head = newest
             self._learned.append((newest, now := self._clock()))
             while self._learned[1][1] < now - _LEARNED_SECONDS:
@@ -216,31 +208,9 @@ class View:
             found = self._run(key_owner_lookup(public, catalog.key_encryption), partial(self._cache_key_owner, name))
             return None if found is None else found.key
 
-    def recall(self, request: Hashable) -> Any:
-        """What was kept of a request whose sender's account has not changed since; None otherwise."""
-        try:
-            return self._catalog.requests.get(request, self._catalog.head)
-        except NotCached:
-            return None
-
-    def keep(self, request: Hashable, value: Any, account: AccountId, size: int) -> None:
-        """Keep something of a request of so many bytes until its sender's account changes."""
-        scopes = (account_scope(account),)
-        self._catalog.requests.put(request, value, self.revision, scopes, _ABOUT + size)
-
-    def derived(
-        self, name: Hashable, scopes: tuple[str, ...], make: Callable[[], Value], size: Callable[[Value], int]
-    ) -> Value:
-        """What `make` gives, remembered under a name until one of the scopes that it depends on is touched. `size` says about
-        how many bytes it takes, or will."""
-        name = (name, self.revision) if self.pinned else name
-        scopes = () if self.pinned else scopes
-        try:
-            value: Value = self._catalog.answers.get(name, self.revision)
-        except NotCached:
-            value = make()
-            self._catalog.answers.put(name, value, self.revision, scopes, _ABOUT + size(value))
-        return value
+    def account_scope(self, account: AccountId) -> str:
+        """The scope of an account, its users, keys, projects and memberships."""
+        return account_scope(account)
 
     def _past(self, scope: str, read: Callable[[Connection], Value], known_as: str = "") -> Value:
         """A value that belongs to a scope, cached by the scope's name, or by `known_as` where a scope has several values."""

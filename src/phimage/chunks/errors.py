@@ -9,11 +9,12 @@
     ├── WrongDisk           the written bytes are not the announced disk
     └── BadUpload           parts of an upload are missing, of a wrong size or damaged
 
-RetCodes are assigned by the callers that serve requests.
+Where bytes are served, `http_status` and `public_fields` make the response. No error has a RetCode: Actions choose one.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 from phimage.errors import PhimageError
@@ -42,7 +43,16 @@ class StoreFailure(PhimageError):
         self.reason = reason
         self.detail = detail
         self.passing = passing
+        self.http_status = 507 if reason == "no space" else 503 if passing else 500
         super().__init__(f"{operation} {name}: {reason}" + (f" ({detail})" if detail else ""))
+
+    def public_fields(self) -> Mapping[str, object]:
+        """A message and a remedy. The detail is for the log alone."""
+        if self.http_status == 507:
+            return {"Message": "No space", "Detail": "the store is full; ask its operator, then send the request again"}
+        if self.passing:
+            return {"Message": "Store unavailable", "Detail": "the store did not answer; send the request again"}
+        return {"Message": "Store failed", "Detail": f"the store failed: {self.reason}; ask its operator"}
 
 
 class Lost(StoreFailure):
@@ -60,6 +70,11 @@ class BadManifest(PhimageError):
         self.reason = reason
         super().__init__(f"manifest {digest}: {reason}")
 
+    def public_fields(self) -> Mapping[str, object]:
+        """The manifest, and a remedy."""
+        detail = "its manifest cannot be used; ask the operator to verify the image"
+        return {"Message": "Image damaged", "Detail": detail, "Manifest": self.digest}
+
 
 class BadChunk(PhimageError):
     """A chunk of an image is missing, damaged or unreadable; its bytes are never delivered."""
@@ -75,6 +90,12 @@ class BadChunk(PhimageError):
         self.kind = kind
         self.reason = reason
         super().__init__(f"manifest {manifest}: chunk {index} at offset {offset} ({chunk}) is {kind}: {reason}")
+
+    def public_fields(self) -> Mapping[str, object]:
+        """The chunk, and a remedy."""
+        detail = f"chunk {self.index} at offset {self.offset} is {self.kind}; ask the operator to verify the image"
+        place = {"Chunk": self.chunk, "Index": self.index, "Offset": self.offset}
+        return {"Message": "Image damaged", "Detail": detail, **place}
 
 
 class WrongDisk(PhimageError):

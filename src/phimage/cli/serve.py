@@ -74,8 +74,8 @@ def publisher(config: Path | None, parent: int | None, measures: str | None, **f
       phimage publisher --data-dir /var/lib/phimage
       PHIMAGE_DATABASE=postgresql://phimage@db/phimage PHIMAGE_STORE=s3://images phimage publisher
     """
-    from phimage.metrics.shares import Place
+    from phimage.metrics.shared import MetricsSlot
     from phimage.processes.publishers import run_until_stopped
 
-    place = None if measures is None else Place(*map(int, measures.split(":")))
+    place = None if measures is None else MetricsSlot(*map(int, measures.split(":")))
     run_until_stopped(read_settings(config, os.environ, flags), parent, place)

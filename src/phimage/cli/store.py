@@ -43,7 +43,7 @@ def gc(settings: Settings, grace: str, dry_run: bool, remove: int | None, as_jso
       phimage store gc --grace 1h
       phimage store gc --remove 4711
     """
-    from phimage.application import open_packs
+    from phimage.application import open_zstd_cache
     from phimage.catalog import backups
     from phimage.installation import command_author, opened_store
     from phimage.maintenance import gc
@@ -56,7 +56,7 @@ def gc(settings: Settings, grace: str, dry_run: bool, remove: int | None, as_jso
         swept = gc.collect_garbage(
             catalog,
             opened,
-            open_packs(settings, opened),
+            open_zstd_cache(settings, opened),
             settings.work_folder,
             command_author("CollectStore"),
             grace_seconds=seconds,
@@ -76,8 +76,8 @@ def gc(settings: Settings, grace: str, dry_run: bool, remove: int | None, as_jso
         click.echo(f"{swept.uploads} uploads {would}removed, {swept.abandoned} {would}given up after an hour without a part")
     if swept.failed:
         click.echo(f"{swept.failed} base images that failed {would}withdrawn")
-    if swept.packs or swept.work_files:
-        click.echo(f"{swept.packs} packs and {swept.work_files} work files {would}removed")
+    if swept.zstd_files or swept.work_files:
+        click.echo(f"{swept.zstd_files} cached zstd files and {swept.work_files} work files {would}removed")
     click.echo(f"{report.live_chunks} chunks of {report.live_manifests} disks stay, and {report.young} others within the grace")
     if held:
         oldest = min(hold.revision for hold in held)

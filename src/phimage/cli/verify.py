@@ -34,7 +34,7 @@ def verify(settings: Settings, ids: tuple[str, ...], all_: bool, whole_disk: boo
       phimage image verify --all --data-dir /var/lib/phimage
       phimage image verify pimg-cs-xev4rz2k
     """
-    from phimage.application import open_packs
+    from phimage.application import open_zstd_cache
     from phimage.chunks.scrub import ScrubProgress as Scrubbed
     from phimage.installation import opened_store
     from phimage.maintenance import verify as maintenance
@@ -44,7 +44,7 @@ def verify(settings: Settings, ids: tuple[str, ...], all_: bool, whole_disk: boo
         raise click.UsageError("name images or give --all, not both")
     findings = []
     verified = chunks = 0
-    packs = []
+    damaged_files = []
     with opened_store(settings, patience()) as (catalog, store), Progress(quiet=as_json) as progress:
         images = [ImageId(id) for id in ids]
         results = maintenance.verify(catalog, store, images, whole_disk=whole_disk, quarantine=quarantine, now=time.time())
@@ -55,12 +55,12 @@ def verify(settings: Settings, ids: tuple[str, ...], all_: bool, whole_disk: boo
                 progress.at("verifying", one.bytes, share)
             else:
                 findings.append(one)
-        verified_packs = 0
-        for pack, good in open_packs(settings, store).verify(maintenance.manifests_of(catalog, images)):
-            verified_packs += pack.size
-            progress.at("zstd cache", verified_packs, None)
+        verified_cache = 0
+        for file, good in open_zstd_cache(settings, store).verify(maintenance.manifests_of(catalog, images)):
+            verified_cache += file.size
+            progress.at("zstd cache", verified_cache, None)
             if not good:
-                packs.append(pack.path.name)
+                damaged_files.append(file.path.name)
     if as_json:
         print_json(
             {
@@ -78,7 +78,7 @@ def verify(settings: Settings, ids: tuple[str, ...], all_: bool, whole_disk: boo
                     }
                     for one in findings
                 ],
-                "RemovedFiles": packs,
+                "RemovedZstdFiles": damaged_files,
             }
         )
     else:
@@ -88,7 +88,7 @@ def verify(settings: Settings, ids: tuple[str, ...], all_: bool, whole_disk: boo
                 f"chunk {found.index} at offset {found.offset} ({found.chunk})" if found.chunk else f"manifest {found.manifest}"
             )
             click.echo(f"{', '.join(one.images)}: {where} is {found.kind}: {found.reason}")
-        for name in packs:
+        for name in damaged_files:
             click.echo(f"{name} of the zstd cache is damaged: removed; it is made again from the chunks")
-        note(f"{verified} bytes in {chunks} chunks are correct, {len(findings) + len(packs)} findings")
-    sys.exit(EXIT_FINDINGS if findings or packs else 0)
+        note(f"{verified} bytes in {chunks} chunks are correct, {len(findings) + len(damaged_files)} findings")
+    sys.exit(EXIT_FINDINGS if findings or damaged_files else 0)

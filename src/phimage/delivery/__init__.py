@@ -1,1 +1,1 @@
-"""An image's bytes over HTTP: one disk in several forms, each made of verified chunks, none of them kept for it."""
+"""An image's bytes over HTTP: one disk in several forms, each computed from verified chunks while it is sent."""

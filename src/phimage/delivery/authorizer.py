@@ -1,11 +1,18 @@
-"""Who may have an image's bytes: decided by whoever opens the door to this room."""
+"""Who may download an image: the protocol of an authorizer, and its errors besides RequestError.
+
+PhimageError
+├── NotPublished        the image exists, its bytes do not yet
+└── Purged              the image was withdrawn, its bytes are gone for good
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal, Protocol
 
 from msgspec import Struct
 
+from phimage.errors import PhimageError
 from phimage.model.ids import ImageId
 from phimage.model.image_bytes import ImageBytes
 
@@ -13,9 +20,9 @@ Method = Literal["GET", "HEAD"]
 
 
 class DownloadAccessRequest(Struct, frozen=True):
-    """What is asked for, and by whom. `query` is as it came; it may hold a ticket or a signature and is never logged.
+    """A request to download an image. `query` is as received; it may hold a ticket or a signature and is never logged.
 
-    Without `wait` the door must not wait for a database: it raises NotCached instead and is asked again in a thread.
+    Without `wait` the authorizer must not block: it raises NotCached instead and is called again in a thread.
     """
 
     image: ImageId
@@ -27,15 +34,45 @@ class DownloadAccessRequest(Struct, frozen=True):
     wait: bool
 
     def __repr__(self) -> str:
-        return f"Asked({self.method} {self.path} from {self.address}, {self.request_id})"
+        return f"DownloadAccessRequest({self.method} {self.path} from {self.address}, {self.request_id})"
 
 
 class DownloadAuthorizer(Protocol):
-    """Lets requests in."""
+    """Decides who may download an image."""
 
-    def open(self, asked: DownloadAccessRequest) -> ImageBytes:
-        """What the image's bytes are. Raises RequestError, NotPublished, Purged and NotCached.
+    def authorize(self, request: DownloadAccessRequest) -> ImageBytes:
+        """The image's bytes. Raises RequestError, NotPublished, Purged and NotCached.
 
-        Called from the event loop without `wait`, and from several threads with it.
+        Called on the event loop without `wait`, and from several threads with it.
         """
         ...
+
+
+class NotPublished(PhimageError):
+    """The image has no bytes to download. `state` is the reason."""
+
+    http_status = 409
+
+    def __init__(self, image: ImageId, state: str) -> None:
+        self.image = image
+        self.state = state
+        super().__init__(f"image {image} has no bytes to download: it is {state}")
+
+    def public_fields(self) -> Mapping[str, object]:
+        """The state, and a remedy."""
+        detail = f"it is {self.state}; ask again when it is Available"
+        return {"Message": "Image not published", "Detail": detail, "State": self.state}
+
+
+class Purged(PhimageError):
+    """The image was withdrawn. Its bytes do not come back."""
+
+    http_status = 410
+
+    def __init__(self, image: ImageId) -> None:
+        self.image = image
+        super().__init__(f"image {image} was withdrawn")
+
+    def public_fields(self) -> Mapping[str, object]:
+        """A remedy."""
+        return {"Message": "Image withdrawn", "Detail": "its bytes do not come back; choose another image"}

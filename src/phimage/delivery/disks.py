@@ -1,4 +1,4 @@
-"""Open disks: the manifests that were read last, so that a client which asks for many small ranges costs one look at each."""
+"""Open disks: a cache of manifests, so that a client which reads many small ranges does not load the manifest each time."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from phimage.chunks.layout import ManifestDigest
 from phimage.chunks.manifest import encode, load_manifest
 from phimage.chunks.read import DiskReader
 from phimage.chunks.store import Store
-from phimage.delivery.frames import Frames, measure
-from phimage.delivery.qcow2 import Qcow2
-from phimage.delivery.raw import Raw
-from phimage.delivery.representation import Text
+from phimage.delivery.qcow2 import Qcow2Disk
+from phimage.delivery.representation import InMemory, RawDisk
+from phimage.delivery.zstd_disk import ZstdDisk, measure
 from phimage.lru import Lru
 
 MAX_DISKS = 8
@@ -19,56 +18,56 @@ _CACHED_BYTES = 4 << 20  # of raw chunks, for each disk
 _MAX_DIGESTS = 1_000_000  # chunks that the manifests of all open disks name together, 32 bytes each
 
 
-class Disk:
-    """One image's bytes, in all forms. Safe to use from several threads. `measured` is the zstd file once that is known."""
+class OpenDisk:
+    """One image's bytes in all forms. Thread-safe. `measured` is the zstd form once its frames are measured."""
 
     def __init__(self, store: Store, reader: DiskReader) -> None:
         self._store = store
         self._lock = threading.Lock()
         self.reader = reader
-        self.raw = Raw(reader)
-        self.qcow2 = Qcow2(reader)
-        self.measured: Frames | None = None
-        self.stored = sum(run.stop - run.first for run in reader.manifest.runs)
+        self.raw = RawDisk(reader)
+        self.qcow2 = Qcow2Disk(reader)
+        self.measured: ZstdDisk | None = None
+        self.stored_chunks = sum(run.stop - run.first for run in reader.manifest.runs)
 
-    def frames(self) -> Frames:
-        """The disk as a zstd file. Waits for the store the first time. Raises BadChunk and StoreFailure."""
+    def zstd(self) -> ZstdDisk:
+        """The zstd form. The first call blocks on the store. Raises BadChunk and StoreFailure."""
         with self._lock:
             if self.measured is None:
                 self.measured = measure(self.reader, self._store)
             return self.measured
 
-    def manifest(self) -> Text:
+    def manifest(self) -> InMemory:
         """The manifest, as it is stored."""
         digest = self.reader.digest
-        return Text(encode(self.reader.manifest), f'"{digest}"', "application/json", digest)
+        return InMemory(encode(self.reader.manifest), f'"{digest}"', "application/json", digest)
 
 
-class Disks:
-    """Remembers a few open disks."""
+class DiskCache:
+    """The disks used last, at most MAX_DISKS. Thread-safe."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._lock = threading.Lock()
-        self._disks: Lru[ManifestDigest, Disk] = Lru(_MAX_DIGESTS)
+        self._disks: Lru[ManifestDigest, OpenDisk] = Lru(_MAX_DIGESTS)
 
-    def known(self, digest: ManifestDigest) -> Disk | None:
-        """A disk that is open. Does not wait."""
+    def get(self, digest: ManifestDigest) -> OpenDisk | None:
+        """The disk if it is open. Does not block."""
         with self._lock:
             return self._disks.get(digest)
 
-    def open(self, digest: ManifestDigest) -> Disk:
-        """A disk, open or not. Waits for the store; raises BadManifest and StoreFailure."""
-        disk = self.known(digest)
+    def open(self, digest: ManifestDigest) -> OpenDisk:
+        """The disk. Blocks on the store if it is not open; raises BadManifest and StoreFailure."""
+        disk = self.get(digest)
         if disk is None:
             manifest = load_manifest(self._store, digest)
             cached = max(1, _CACHED_BYTES // manifest.chunk_size)
-            disk = Disk(self._store, DiskReader(self._store, digest, manifest, cached=cached))
+            disk = OpenDisk(self._store, DiskReader(self._store, digest, manifest, cached=cached))
             with self._lock:
-                self._disks.put(digest, disk, max(disk.stored, _MAX_DIGESTS // MAX_DISKS))
+                self._disks.put(digest, disk, max(disk.stored_chunks, _MAX_DIGESTS // MAX_DISKS))
         return disk
 
     def forget(self, digest: ManifestDigest) -> None:
-        """Read it anew the next time."""
+        """Drop a disk, so that its manifest and frames are read again."""
         with self._lock:
             self._disks.remove(digest)

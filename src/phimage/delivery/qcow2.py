@@ -1,8 +1,8 @@
-"""The disk as a qcow2 file that nobody keeps: its tables are computed when they are read, its clusters are the stored chunks.
+"""The disk as a virtual qcow2 file: its tables are computed when they are read, its clusters are the stored chunks.
 
-Version 3, without compression, backing file or snapshots. Clusters are chunks, or 2 MiB, qemu's limit, of a larger chunk. In
-the file one after another: header, refcount table, refcount blocks, L1 table, L2 tables (only those that name anything), data
-in the order of the disk. Zeros are not allocated. The disk's size is rounded up to sectors of 512 bytes: qemu counts in them.
+Version 3, without compression, backing file or snapshots. A cluster is a chunk, or 2 MiB, qemu's limit, of a larger chunk. The
+file consists of header, refcount table, refcount blocks, L1 table, non-empty L2 tables, and data in the order of the disk.
+Zeros are not allocated. The disk's size is rounded up to sectors of 512 bytes, qemu's unit.
 """
 
 from __future__ import annotations
@@ -15,21 +15,20 @@ from itertools import accumulate
 
 from phimage.chunks.frame import zeros
 from phimage.chunks.read import DiskReader
-from phimage.delivery.raw import disk_pieces
-from phimage.delivery.representation import Piece
+from phimage.delivery.representation import Piece, disk_pieces
 
 MAX_CLUSTER = 2 << 20
 _SECTOR = 512
 _ENTRY = 8  # bytes of an entry in the L1, L2 and refcount tables
 _REFCOUNT = 2  # bytes of a reference count
-_COPIED = 1 << 63  # the reference count of the cluster is one
+_COPIED = 1 << 63  # the cluster's reference count is one
 _HEADER = struct.Struct(">4sIQIIQIIQQIIQQQQII")
 _HEADER_BYTES = 104
-_REMEMBERED = 2  # clusters of tables
+_CACHED_TABLES = 2  # clusters
 
 
-class Qcow2:
-    """A disk as a qcow2 file. The tables that were read last are remembered; all are small and made again at need."""
+class Qcow2Disk:
+    """A disk as a qcow2 file. The tables read last are cached; any is quickly computed again."""
 
     media_type = "application/x-qemu-disk"
     digest = ""
@@ -54,7 +53,7 @@ class Qcow2:
         self.size = self._clusters * self._cluster
         self.etag = f'"{reader.digest}-qcow2"'
         self.piece_bytes = manifest.chunk_size
-        self._table_cluster = lru_cache(maxsize=_REMEMBERED)(self._make)
+        self._table_cluster = lru_cache(maxsize=_CACHED_TABLES)(self._make)
 
     def pieces(self, start: int, stop: int) -> Iterator[Piece]:
         """See Representation."""
@@ -71,11 +70,13 @@ class Qcow2:
         return self._table_cluster(number)[start:stop]
 
     def _data(self, start: int, stop: int) -> Iterator[Piece]:
-        """Bytes of the stored chunks put together, the last filled up to a cluster."""
+        """Bytes of the concatenated stored chunks, the last padded to a cluster."""
         size = self._manifest.chunk_size
         run = bisect_right(self._before, start // size) - 1
         while start < stop and run < len(self._manifest.runs):
-            shift = (self._manifest.runs[run].first - self._before[run]) * size  # from here to the place on the disk
+            shift = (
+                self._manifest.runs[run].first - self._before[run]
+            ) * size  # from the offset in the data to that on the disk
             ends = max(start, min(stop, self._before[run + 1] * size, self._manifest.size - shift))
             yield from disk_pieces(self._reader, start + shift, ends + shift)
             start, run = ends, run + 1
@@ -83,7 +84,7 @@ class Qcow2:
             yield partial(bytes, zeros(self._cluster)[: stop - start])
 
     def _make(self, number: int) -> bytes:
-        """A cluster before the data."""
+        """A cluster of metadata."""
         if number == 0:
             content = self._header()
         elif number < 1 + self._table_clusters:
@@ -137,7 +138,7 @@ class Qcow2:
         return _entries(entries)
 
     def _l2(self, table: int) -> bytes:
-        """Where the clusters of one table are. A chunk that is larger than a cluster has several."""
+        """One L2 table. A chunk that is larger than a cluster has several entries."""
         per_chunk = self._manifest.chunk_size // self._cluster
         first = table * self._per_table
         last = min(first + self._per_table, self._clusters_of(self._manifest.size))
@@ -152,7 +153,7 @@ class Qcow2:
         return _entries(entries)
 
     def _used_tables(self) -> list[int]:
-        """The L2 tables that name anything, in order."""
+        """The numbers of the non-empty L2 tables, in order."""
         chunks_per_table = self._per_table // (self._manifest.chunk_size // self._cluster)
         tables: list[int] = []
         for run in self._manifest.runs:
@@ -169,21 +170,21 @@ class Qcow2:
         return stored * per_chunk
 
     def _count_refcounts(self) -> tuple[int, int]:
-        """How many refcount blocks there are, and clusters of the table that names them. They count themselves, too."""
+        """The number of refcount blocks, and of clusters of the refcount table. Both also count themselves, so iterate."""
         others = 1 + self._l1_clusters + len(self._tables) + self._data_clusters
         blocks = table = 1
         while True:
             all_clusters = others + blocks + table
             needed = -(-all_clusters // (self._cluster // _REFCOUNT))
-            found = needed, self._clusters_of(needed * _ENTRY)
-            if found == (blocks, table):
-                return found
-            blocks, table = found
+            counts = needed, self._clusters_of(needed * _ENTRY)
+            if counts == (blocks, table):
+                return counts
+            blocks, table = counts
 
     def _clusters_of(self, size: int) -> int:
         return -(-size // self._cluster)
 
 
 def _entries(values: Iterator[int] | list[int]) -> bytes:
-    found = list(values)
-    return struct.pack(f">{len(found)}Q", *found)
+    entries = list(values)
+    return struct.pack(f">{len(entries)}Q", *entries)

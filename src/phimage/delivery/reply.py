@@ -1,4 +1,4 @@
-"""Which bytes of a representation are sent, and the header before them: conditions and ranges, for all forms at once."""
+"""The header of a download and the parts of its body: conditions and ranges, for every representation."""
 
 from __future__ import annotations
 
@@ -7,25 +7,24 @@ from functools import partial
 
 from msgspec import Struct
 
-from phimage.delivery.conditions import http_date, judge, range_counts
-from phimage.delivery.ranges import Range, read_ranges
 from phimage.delivery.representation import Piece, Representation, repr_digest
-from phimage.refusal import Answer, refusal
+from phimage.http.conditions import ByteRange, evaluate, http_date, range_applies, read_ranges
+from phimage.http.response import HttpError
 
 
-class Part(Struct, frozen=True):
-    """Some bytes of a body: what goes before them, and a range of the representation."""
+class BodyPart(Struct, frozen=True):
+    """Part of a body: literal bytes, then a range of the representation."""
 
     before: bytes
-    range: Range | None
+    range: ByteRange | None
 
 
 class Reply(Struct, frozen=True):
-    """A status, a header, and what the body is made of; without parts there is none."""
+    """A status, header fields, and the parts of the body; without parts there is no body."""
 
     status: int
     headers: Mapping[str, str]
-    parts: tuple[Part, ...] = ()
+    parts: tuple[BodyPart, ...] = ()
 
     def pieces(self, representation: Representation) -> Iterator[Piece]:
         """The body."""
@@ -36,56 +35,55 @@ class Reply(Struct, frozen=True):
                 yield from representation.pieces(part.range.start, part.range.stop)
 
 
-def choose(
-    representation: Representation, asked: Mapping[str, str], method: str, modified: int, filename: str, boundary: str
-) -> Reply | Answer:
-    """What to answer to a GET or HEAD. `asked` has its header fields by lower-case name, `modified` is Unix seconds, or 0.
+def choose_reply(
+    representation: Representation, headers: Mapping[str, str], method: str, modified: int, filename: str, boundary: str
+) -> Reply:
+    """The reply to a GET or HEAD. `headers` are the request's by lower-case name, `modified` is Unix seconds, 0 if unknown.
 
-    `boundary` divides the parts when there is more than one: something that nobody guesses.
+    `boundary` separates the parts of a multipart body: an unpredictable text. Raises HttpError with 412 or 416.
     """
     etag, size = representation.etag, representation.size
-    known = {"ETag": etag, "Cache-Control": "private, no-transform"}
+    fields = {"ETag": etag, "Cache-Control": "private, no-transform"}
     if modified > 0:
-        known["Last-Modified"] = http_date(modified)
-    outcome = judge(asked, etag, modified)
+        fields["Last-Modified"] = http_date(modified)
+    outcome = evaluate(headers, etag, modified)
     if outcome == "failed":
-        return refusal(
-            412, "Precondition failed", "the image's bytes are not those that the request is about", headers={"ETag": etag}
-        )
+        detail = "the image's bytes are not those of the precondition; read its ETag again"
+        raise HttpError(412, "Precondition failed", detail, headers={"ETag": etag})
     if outcome == "not modified":
-        return Reply(304, known)
-    known |= {"Accept-Ranges": "bytes", "Content-Disposition": f'attachment; filename="{filename}"'}
+        return Reply(304, fields)
+    fields |= {"Accept-Ranges": "bytes", "Content-Disposition": f'attachment; filename="{filename}"'}
     if representation.digest:
-        known["Repr-Digest"] = repr_digest(representation.digest)
+        fields["Repr-Digest"] = repr_digest(representation.digest)
     ranges = None
-    if method == "GET" and "range" in asked and range_counts(asked, etag, modified):
-        ranges = read_ranges(asked["range"], size)
+    if method == "GET" and "range" in headers and range_applies(headers, etag, modified):
+        ranges = read_ranges(headers["range"], size)
     if ranges is None:
-        told = {"Content-Type": representation.media_type, "Content-Length": str(size)}
-        return Reply(200, {**known, **told}, (Part(b"", Range(0, size)),))
+        entity = {"Content-Type": representation.media_type, "Content-Length": str(size)}
+        return Reply(200, {**fields, **entity}, (BodyPart(b"", ByteRange(0, size)),))
     if not ranges:
-        beyond = {"Content-Range": f"bytes */{size}", "ETag": etag}
-        return refusal(416, "Range not satisfiable", f"there are {size} bytes", headers=beyond)
+        headers = {"Content-Range": f"bytes */{size}", "ETag": etag}
+        raise HttpError(416, "Range not satisfiable", f"there are {size} bytes; ask for a range within them", headers=headers)
     if len(ranges) == 1:
-        told = {
+        entity = {
             "Content-Type": representation.media_type,
             "Content-Length": str(ranges[0].length),
             "Content-Range": _content_range(ranges[0], size),
         }
-        return Reply(206, {**known, **told}, (Part(b"", ranges[0]),))
-    parts = tuple(_parts(ranges, size, representation.media_type, boundary))
+        return Reply(206, {**fields, **entity}, (BodyPart(b"", ranges[0]),))
+    parts = tuple(_multipart(ranges, size, representation.media_type, boundary))
     length = sum(len(part.before) + (part.range.length if part.range else 0) for part in parts)
-    told = {"Content-Type": f"multipart/byteranges; boundary={boundary}", "Content-Length": str(length)}
-    return Reply(206, {**known, **told}, parts)
+    entity = {"Content-Type": f"multipart/byteranges; boundary={boundary}", "Content-Length": str(length)}
+    return Reply(206, {**fields, **entity}, parts)
 
 
-def _parts(ranges: tuple[Range, ...], size: int, media_type: str, boundary: str) -> Iterator[Part]:
+def _multipart(ranges: tuple[ByteRange, ...], size: int, media_type: str, boundary: str) -> Iterator[BodyPart]:
     for number, range in enumerate(ranges):
         line = "" if number == 0 else "\r\n"
         before = f"{line}--{boundary}\r\nContent-Type: {media_type}\r\nContent-Range: {_content_range(range, size)}\r\n\r\n"
-        yield Part(before.encode("ascii"), range)
-    yield Part(f"\r\n--{boundary}--\r\n".encode("ascii"), None)
+        yield BodyPart(before.encode("ascii"), range)
+    yield BodyPart(f"\r\n--{boundary}--\r\n".encode("ascii"), None)
 
 
-def _content_range(range: Range, size: int) -> str:
+def _content_range(range: ByteRange, size: int) -> str:
     return f"bytes {range.start}-{range.stop - 1}/{size}"

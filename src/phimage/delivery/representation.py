@@ -1,4 +1,4 @@
-"""A form of a disk, as HTTP sees it. Ranges, conditions and sending are written once, over this."""
+"""The forms of a disk as HTTP sees them. Ranges, conditions and sending are written once, for any Representation."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Protocol
 
+from phimage.chunks.read import DiskReader
+
 Piece = Callable[[], bytes]
-"""Makes some bytes. May be called in any thread, and waits for the store there."""
+"""Makes some bytes of a body. May be called in any thread; blocks until the store has answered."""
 
 
 class Representation(Protocol):
-    """Bytes that never change, of a size that is known before the first of them."""
+    """Immutable bytes whose size is known before the first of them is made."""
 
     @property
     def size(self) -> int:
@@ -20,11 +22,11 @@ class Representation(Protocol):
 
     @property
     def etag(self) -> str:
-        """A strong entity tag: other bytes have another one."""
+        """A strong entity tag: different bytes have different tags."""
 
     @property
     def digest(self) -> str:
-        """The SHA-256 of all bytes in hexadecimal, empty if nobody knows."""
+        """The SHA-256 of all bytes in hexadecimal, empty if unknown."""
 
     @property
     def media_type(self) -> str:
@@ -32,16 +34,16 @@ class Representation(Protocol):
 
     @property
     def piece_bytes(self) -> int:
-        """How large a piece can be; at least one."""
+        """The maximum size of a piece; at least one."""
 
     def pieces(self, start: int, stop: int) -> Iterator[Piece]:
-        """The bytes from `start` until before `stop`, in order and in pieces. Does not wait.
+        """The bytes from `start` until before `stop`, in order, as pieces. Does not block.
 
-        A piece raises BadChunk or StoreFailure instead of giving a byte that is not verified.
+        A piece raises BadChunk or StoreFailure rather than return an unverified byte.
         """
 
 
-class Text:
+class InMemory:
     """A small representation that is in memory."""
 
     def __init__(self, content: bytes, etag: str, media_type: str, digest: str = "") -> None:
@@ -61,6 +63,35 @@ class Text:
         yield partial(bytes, self._content[start:stop])
 
 
+class RawDisk:
+    """A disk as it is."""
+
+    media_type = "application/octet-stream"
+
+    def __init__(self, reader: DiskReader) -> None:
+        self._reader = reader
+        self.size = reader.manifest.size
+        self.digest: str = reader.manifest.sha256
+        self.etag = f'"{self.digest}"'
+        self.piece_bytes = reader.manifest.chunk_size
+
+    def pieces(self, start: int, stop: int) -> Iterator[Piece]:
+        """See Representation."""
+        return disk_pieces(self._reader, start, stop)
+
+
+def disk_pieces(reader: DiskReader, start: int, stop: int) -> Iterator[Piece]:
+    """The bytes of a disk, chunk by chunk. Parts of chunks are read through the reader's cache, so that many small ranges load
+    a chunk once."""
+    size = reader.manifest.chunk_size
+    while start < stop:
+        index = start // size
+        end = min(stop, (index + 1) * size)
+        whole = end - start == reader.manifest.length(index)
+        yield partial(reader.chunk, index) if whole else partial(reader.read, start, end - start)
+        start = end
+
+
 def repr_digest(digest: str) -> str:
-    """The Repr-Digest header of a SHA-256 in hexadecimal (RFC 9530)."""
+    """The Repr-Digest header field of a SHA-256 in hexadecimal (RFC 9530)."""
     return f"sha-256=:{base64.b64encode(bytes.fromhex(digest)).decode('ascii')}:"

@@ -1,93 +1,91 @@
-"""A body on its way to a client: pieces made a little ahead in shared threads, sent one by one, given up when nobody reads.
+"""Streaming a body: shared threads prefetch its pieces, the event loop sends them one by one and stops for a stalled client.
 
-A body that cannot be finished is ended without its last bytes. Since its length was announced, the client sees that it is
-short: the server closes the connection.
+A body that fails midway ends without its last bytes. Content-Length was sent before, so the server closes the connection and
+the client sees that the body is short.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from enum import Enum
-from typing import Any
 
 from msgspec import Struct
 
 from phimage.delivery.representation import Piece
-
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
+from phimage.http.asgi import Receive, Send
 
 _SEND_BYTES = 1 << 20
 
 
-class Limits(Struct, frozen=True):
-    """What one process gives to downloads."""
+class DownloadLimits(Struct, frozen=True):
+    """The resources of downloads in one process."""
 
-    threads: int = 8  # that read, decompress and verify, for all downloads together
-    ahead_bytes: int = 2 << 20  # made ahead for each download, at least one chunk
-    stall: float = 60.0  # seconds that a client has for reading 1 MiB
+    concurrent: int = 64  # downloads that are sent at the same time; more get 503
+    threads: int = 8  # which read, decompress and verify for all downloads together
+    prefetch_bytes: int = 2 << 20  # for each download; at least one chunk
+    stall: float = 60.0  # seconds that a client has to read 1 MiB
 
 
 class End(Enum):
-    """How sending ended."""
+    """How a body ended."""
 
     WHOLE = "whole"
     STALLED = "stalled"
     LEFT = "left"
 
 
-class Body:
-    """The pieces of one body, in order, some of them being made already."""
+class BodyStream:
+    """The pieces of one body, in order, a few of them prefetched."""
 
     def __init__(self, pieces: Iterator[Piece], threads: ThreadPoolExecutor, prefetch: int) -> None:
+        """`prefetch`: the number of pieces."""
         self._pieces = pieces
         self._threads = threads
-        self._ahead = prefetch
-        self._coming: deque[asyncio.Future[bytes]] = deque()
+        self._prefetch = prefetch
+        self._futures: deque[asyncio.Future[bytes]] = deque()
         self._first: bytes | None = None
 
     async def prepare(self) -> None:
-        """Make the first piece. Raises what the piece raises, and then nothing was sent yet."""
+        """Make the first piece, before anything is sent. Raises what the piece raises."""
         self._first = await self._next()
 
     async def next(self) -> tuple[bytes, bool]:
-        """The next piece, and whether there are more after it."""
+        """The next piece, and whether more follow."""
         data, self._first = self._first, None
         if data is None:
             data = await self._next()
-        return data, bool(self._coming)
+        return data, bool(self._futures)
 
     def close(self) -> None:
-        """Make no more of it."""
-        for future in self._coming:
+        """Cancel the prefetched pieces."""
+        for future in self._futures:
             future.cancel()
-        self._coming.clear()
+        self._futures.clear()
 
     async def _next(self) -> bytes:
         self._fill()
-        if not self._coming:
+        if not self._futures:
             return b""
-        data = await self._coming.popleft()
+        data = await self._futures.popleft()
         self._fill()
         return data
 
     def _fill(self) -> None:
         loop = asyncio.get_running_loop()
-        while len(self._coming) < self._ahead and (piece := next(self._pieces, None)) is not None:
+        while len(self._futures) < self._prefetch and (piece := next(self._pieces, None)) is not None:
             future = loop.run_in_executor(self._threads, piece)
-            future.add_done_callback(_hear)
-            self._coming.append(future)
+            future.add_done_callback(_retrieve_exception)
+            self._futures.append(future)
 
 
-async def send_body(body: Body, receive: Receive, send: Send, stall: float, sent: Callable[[int], object]) -> End:
-    """Send a body whose start was announced. `sent` hears of every piece. Raises what a piece raises.
+async def send_body(body: BodyStream, receive: Receive, send: Send, stall: float, sent: Callable[[int], object]) -> End:
+    """Send a body after its header. Calls `sent` with the size of each message. Raises what a piece raises.
 
-    Whoever gets anything but `WHOLE`, or an exception, must not send anything more.
+    After any result but `WHOLE`, or an exception, the caller must not send anything more.
     """
     left = False
 
@@ -96,7 +94,7 @@ async def send_body(body: Body, receive: Receive, send: Send, stall: float, sent
         while (await receive())["type"] != "http.disconnect":
             pass
         left = True
-        with suppress(RuntimeError):  # it ends already
+        with suppress(RuntimeError):  # the timeout has ended
             ending.reschedule(asyncio.get_running_loop().time())
 
     loop = asyncio.get_running_loop()
@@ -124,7 +122,7 @@ async def send_body(body: Body, receive: Receive, send: Send, stall: float, sent
 
 
 def _parts(data: bytes) -> Iterator[tuple[bytes, bool]]:
-    """What is handed to the server at once, and whether it is the last: a slow client is to show that it reads."""
+    """The messages of a piece, each with whether it is the last. Kept small: a slow client must show that it reads."""
     if len(data) <= _SEND_BYTES:
         yield data, True
         return
@@ -132,7 +130,7 @@ def _parts(data: bytes) -> Iterator[tuple[bytes, bool]]:
         yield data[at : at + _SEND_BYTES], at + _SEND_BYTES >= len(data)
 
 
-def _hear(future: asyncio.Future[bytes]) -> None:
-    """Nobody may be waiting for it any more; then its error is nobody's news."""
+def _retrieve_exception(future: asyncio.Future[bytes]) -> None:
+    """Retrieve an abandoned piece's exception so that asyncio does not log it."""
     if not future.cancelled():
         future.exception()

@@ -1,6 +1,6 @@
-"""Tickets: leave for one image or one upload until a time, carried in the query of a URL. Nothing is kept of them.
+"""Tickets: permission to download one image or send one upload until a time, in the query of a URL. The server stores none.
 
-The HMAC covers the purpose, the subject, and every field as it is written, so that no ticket is good for anything else.
+An HMAC covers the purpose, the subject and every field, so a ticket is valid for nothing else.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _MAX_FIELDS = 32
 
 
 class Ticket(Struct, frozen=True):
-    """What a good ticket says: which key asked for it, in which project, and until when it is good, in Unix seconds."""
+    """The fields of a valid ticket: the key that requested it, the project, and the expiry in Unix seconds."""
 
     public_key: PublicKey
     project: ProjectId
@@ -32,42 +32,43 @@ class Ticket(Struct, frozen=True):
 
 
 def make_ticket(secret: bytes, purpose: Purpose, subject: str, public_key: PublicKey, project: ProjectId, expires: int) -> str:
-    """The query of a URL. `subject` is an image's id for a download, a job's for an upload."""
+    """The query of a URL. `subject` is an image id for a download, a job id for an upload."""
     signed = _mac(secret, purpose, subject, str(expires), project, public_key)
     return urlencode({"Expires": expires, "ProjectId": project, "PublicKey": public_key, "Ticket": signed})
 
 
 def read_ticket(secret: bytes, purpose: Purpose, subject: str, query: str, now: float) -> Ticket:
-    """The ticket in a query. Raises NotPermitted, whose field `Reason` says `expired`, `altered` or `malformed`."""
+    """The ticket in a query. Raises NotPermitted whose field `Reason` is `expired`, `altered` or `malformed`, with status 401:
+    another ticket may be valid."""
     fields = _read_fields(query)
     expected = _mac(secret, purpose, subject, fields["Expires"], fields["ProjectId"], fields["PublicKey"])
     if not hmac.compare_digest(expected.encode("ascii"), fields["Ticket"].encode("utf-8", "surrogatepass")):
-        raise _refused("altered", "the address was changed, or is for something else; ask for a new one")
+        raise _refused("altered", "the URL was changed, or is for something else; request a new one")
     expires = int(fields["Expires"])
     if now >= expires:
-        raise _refused("expired", "the address no longer works; ask for a new one")
+        raise _refused("expired", "the URL has expired; request a new one")
     return Ticket(PublicKey(fields["PublicKey"]), ProjectId(fields["ProjectId"]), expires)
 
 
 def _read_fields(query: str) -> dict[str, str]:
-    """Our fields, each there exactly once. Others are nobody's business here."""
+    """The fields of a ticket, each exactly once. Other fields are ignored."""
     try:
         if len(query) > _MAX_CHARACTERS:
             raise ValueError
         pairs = parse_qsl(query, keep_blank_values=True, max_num_fields=_MAX_FIELDS)
     except ValueError:
         pairs = []
-    ours = [(name, value) for name, value in pairs if name in _FIELDS]
-    if sorted(name for name, _ in ours) != sorted(_FIELDS):
-        raise _refused("malformed", f"the address has not each of {', '.join(_FIELDS)} once; use it as it was given")
-    return dict(ours)
+    present = [(name, value) for name, value in pairs if name in _FIELDS]
+    if sorted(name for name, _ in present) != sorted(_FIELDS):
+        raise _refused("malformed", f"the URL must have each of {', '.join(_FIELDS)} once; use it exactly as it was given")
+    return dict(present)
 
 
 def _mac(secret: bytes, purpose: Purpose, subject: str, expires: str, project: str, public_key: str) -> str:
-    # JSON keeps the fields apart, whatever is in them
-    said = msgspec.json.encode(["phimage-ticket-1", purpose, subject, expires, project, public_key])
-    return hmac.new(secret, said, "sha256").hexdigest()
+    # JSON separates the fields unambiguously
+    message = msgspec.json.encode(["phimage-ticket-1", purpose, subject, expires, project, public_key])
+    return hmac.new(secret, message, "sha256").hexdigest()
 
 
 def _refused(reason: Reason, detail: str) -> NotPermitted:
-    return NotPermitted(detail=detail, fields={"Reason": reason})
+    return NotPermitted(detail=detail, fields={"Reason": reason}, http_status=401)

@@ -1,1 +1,1 @@
-"""The UCloud protocol: how a request becomes an Action and an answer becomes bytes. Nothing here knows what an image is."""
+"""The UCloud protocol: a request becomes an Action, its result becomes a response. It does not depend on images."""

@@ -1,4 +1,4 @@
-"""Who is calling, and may they: the checks between a request and its Action, in their order (wire-protocol B5)."""
+"""Authentication and authorization, in the order of wire-protocol B5."""
 
 from __future__ import annotations
 
@@ -26,36 +26,37 @@ Caller = tuple[Tenant, User, PublicKey]
 def authenticate(params: Params, view: Present, *, explain: bool = False) -> Caller:
     """The caller, by key and signature. Raises MissingSignature, UnknownUser, WrongSignature, UnknownToken, in that order.
 
-    With `explain` the message of WrongSignature tells what was likely signed differently.
+    With `explain` the message of WrongSignature contains the diagnosis of the signature doctor.
     """
     public, signature = params.get("PublicKey"), params.get("Signature")
     if not (isinstance(public, str) and public and isinstance(signature, str) and signature):
         raise MissingSignature
-    found = view.key(PublicKey(public))
-    tenant = view.tenant(found[0].account) if found else None
-    user = tenant.users.get(found[0].user) if found and tenant else None
-    if found is None or tenant is None or user is None:
+    opened = view.key(PublicKey(public))
+    tenant = view.tenant(opened[0].account) if opened else None
+    user = tenant.users.get(opened[0].user) if opened and tenant else None
+    if opened is None or tenant is None or user is None:
         raise UnknownUser
-    if not verify(params, signature, found[1]):
+    key, private = opened
+    if not verify(params, signature, private):
         wrong = WrongSignature()
         if explain:
-            wrong.message += f": {diagnose(params, signature, found[1]).text()}"
+            wrong.message += f": {diagnose(params, signature, private).text()}"
         raise wrong
     if params.get("SecurityToken"):
         raise UnknownToken
-    return tenant, user, found[0].id
+    return tenant, user, key.id
 
 
 def check_address(tenant: Tenant, address: str) -> None:
     """Raises AddressRefused when the account may not be used from an address."""
     if not tenant.account.may_call_from(address):
-        raise AddressRefused(detail=f"calls from {address} are not allowed for this account")
+        raise AddressRefused(detail=f"calls from {address} are not allowed for this account; ask its operator to allow them")
 
 
 def authorize(action: Action[View], params: Params, tenant: Tenant, user: User) -> ProjectId:
-    """The project that a request is about. Raises UnknownProject or NotPermitted.
+    """The project of a request, in which the user has the Action's right. Raises UnknownProject or NotPermitted.
 
-    A project of another account is as unknown as one that never was.
+    The error for a project of another account is the same as for one that does not exist.
     """
     if action.right is Right.OPERATE and not tenant.account.operator:
         raise NotPermitted(detail=f"{action.name} needs a key of the operator account")
@@ -73,6 +74,6 @@ def authorize(action: Action[View], params: Params, tenant: Tenant, user: User) 
         if project is None:
             raise UnknownProject
     if tenant.right(user, project.id) < action.right:
-        wanted = "editor" if action.right is Right.CHANGE else "viewer"
-        raise NotPermitted(detail=f"{action.name} needs the role {wanted} in project {project.id}")
+        role = "editor" if action.right is Right.CHANGE else "viewer"
+        raise NotPermitted(detail=f"{action.name} needs the role {role} in project {project.id}")
     return project.id

@@ -1,4 +1,4 @@
-"""One request, from its parts to the bytes of its answer."""
+"""The dispatcher: one request, from its bytes to the bytes of its response."""
 
 from __future__ import annotations
 
@@ -19,44 +19,51 @@ from phimage.errors import (
     UnavailableParam,
     UnknownAction,
 )
-from phimage.gateway import envelope
 from phimage.gateway.access import authenticate, authorize, check_address
+from phimage.gateway.cache import GatewayCache
 from phimage.gateway.decode import decode
+from phimage.gateway.envelope import RawResponse, failure, success
 from phimage.gateway.params import Params, read_params
 from phimage.gateway.path import Pin, read_path
 from phimage.gateway.rate import RateLimit
 from phimage.gateway.registry import SMALL_BODY, Action, Call, Present, Registry
 from phimage.model.account import Tenant, User
 from phimage.model.ids import ProjectId, PublicKey, Revision
+from phimage.revision_cache import ScopeVersions
 
 log = structlog.get_logger()
 
 View = TypeVar("View", bound=Present)
-Seen = TypeVar("Seen", bound=Present, covariant=True)
+AnyView = TypeVar("AnyView", bound=Present, covariant=True)
 
 
-class Views(Protocol[Seen]):
-    """Where views of the catalogue come from. With `wait=False` a view raises NotCached instead of reading."""
+class Views(Protocol[AnyView]):
+    """The catalogue as a source of views. With `wait=False` a view raises NotCached instead of reading."""
 
-    def now(self, *, wait: bool) -> Seen:
-        """The newest revision."""
+    @property
+    def scope_versions(self) -> ScopeVersions:
+        """The last change of each scope."""
         ...
 
-    def at(self, revision: Revision, *, wait: bool) -> Seen:
-        """A past revision."""
+    def now(self, *, wait: bool) -> AnyView:
+        """A view of the newest revision."""
+        ...
+
+    def at(self, revision: Revision, *, wait: bool) -> AnyView:
+        """A view of a past revision."""
         ...
 
     def revision_at(self, time: int) -> Revision:
-        """The newest revision at a time, in microseconds since 1970. It reads."""
+        """The newest revision at a time, in microseconds since 1970. Reads the database."""
         ...
 
 
-MAX_KEPT = 4096
-"""Longest body and query, in bytes, of a request that is remembered as admitted."""
+MAX_CACHED_REQUEST = 4096
+"""The maximum length of body and query together of a request that is cached, in bytes."""
 
 
-class Incoming(Struct, frozen=True):
-    """A request as it came. `body` is whole; `address` is the caller's and `base_url` gives ours, as trusted proxies say."""
+class RawRequest(Struct, frozen=True):
+    """A request as received, with its whole body. `address` is the client's; `base_url` returns the URL that it used."""
 
     method: str
     path: str
@@ -68,24 +75,11 @@ class Incoming(Struct, frozen=True):
     base_url: Callable[[], str] = str
 
 
-class Answer(Struct, frozen=True):
-    """What goes back at HTTP 200. `revision` is the one that the answer reflects; None when it came to none.
-
-    `action` is empty when the request named none that there is.
-    """
-
-    body: bytes
-    ret_code: int
-    revision: Revision | None
-    headers: dict[str, str] = {}
-    action: str = ""
-
-
 class Attempt(Struct):
-    """How far a request has come: it may be tried again where it can wait, and again when there is news.
+    """The state of a request between attempts to answer it.
 
     `wait`: it may read the database. `patient`: it may raise LongPoll. `counted`: it was counted against the rate of its key.
-    `params`: its parameters, once they were read.
+    `params`: its parameters, once they are read.
     """
 
     wait: bool = False
@@ -95,7 +89,7 @@ class Attempt(Struct):
 
 
 class _Admitted(Struct, Generic[View], frozen=True):
-    """A request that passed the checks: the Action, its typed request, and who is calling about which project."""
+    """A request that passed all checks: its Action, its typed request, its caller and its project."""
 
     action: Action[View]
     request: Struct
@@ -106,7 +100,7 @@ class _Admitted(Struct, Generic[View], frozen=True):
 
 
 class Dispatcher(Generic[View]):
-    """Answers requests. Never raises anything but NotCached and LongPoll."""
+    """Answers requests. Thread-safe. Raises nothing but NotCached and LongPoll."""
 
     def __init__(
         self,
@@ -118,43 +112,44 @@ class Dispatcher(Generic[View]):
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`clock` dates changes; `monotonic` measures rates, so that a clock that steps neither refuses nor admits requests."""
+        """`clock` dates changes; `monotonic` measures rates, so that a clock step neither refuses nor admits requests."""
         self.registry = registry
+        self.cache = GatewayCache(views.scope_versions)
         self._views = views
         self._rate_limit = rate_limit
         self._explain_signatures = explain_signatures
         self._clock = clock
         self._monotonic = monotonic
 
-    def answer(self, incoming: Incoming, attempt: Attempt) -> Answer:
-        """The answer to a request. Raises NotCached or LongPoll as the attempt allows."""
+    def answer(self, raw: RawRequest, attempt: Attempt) -> RawResponse:
+        """The response to a request. Raises NotCached or LongPoll if the attempt allows it."""
         name = ""
         view: View | None = None
         try:
             view = self._views.now(wait=attempt.wait)
-            # A request of the very same bytes was admitted and its sender's account has not changed since: its signature is as
-            # good as it was. The protocol signs no time, so clients may send a request again.
-            admitted: _Admitted[View] | None = view.recall(_bytes_of(incoming))
+            # Identical bytes were admitted and the caller's account is unchanged, so the signature is still valid: the
+            # protocol signs no time, and clients may repeat a request.
+            admitted: _Admitted[View] | None = self.cache.get_request(_cache_key(raw), view.revision)
             if admitted is not None:
                 name = admitted.action.name
-                self._check_each_time(admitted.tenant, admitted.key, incoming, attempt)
+                self._check_each_time(admitted.tenant, admitted.key, raw, attempt)
             else:
                 if attempt.params is None:
-                    attempt.params = read_params(incoming.method, incoming.content_type, incoming.query, incoming.body)
+                    attempt.params = read_params(raw.method, raw.content_type, raw.query, raw.body)
                 name = _action_name(attempt.params)
-                admitted = self._admit(name, attempt.params, view, incoming, attempt)
-            pin = read_path(incoming.path)  # not before: who has no key is told nothing and costs no reading
+                admitted = self._admit(name, attempt.params, view, raw, attempt)
+            pin = read_path(raw.path)  # after authentication: an unknown caller gets no other error and causes no reads
             view = self._view(pin, view)
-            return self._run(admitted, pin, view, incoming, attempt)
+            return self._run(admitted, pin, view, raw, attempt)
         except RequestError as error:
             revision = view.revision if view else None
-            return Answer(envelope.failure(name, error), error.ret_code, revision, action=self._known(name))
+            return RawResponse(failure(name, error), error.ret_code, revision, action=self._known(name))
         except (NotCached, LongPoll):
             raise
         except Exception:
-            log.exception("request.failed", action=name, request_id=incoming.request_id)
+            log.exception("request.failed", action=name, request_id=raw.request_id)
             defect = ServiceUnavailable(detail="an error inside phimage; its log has the request id")
-            return Answer(envelope.failure(name, defect), defect.ret_code, None, action=self._known(name))
+            return RawResponse(failure(name, defect), defect.ret_code, None, action=self._known(name))
 
     def _known(self, name: str) -> str:
         return name if self.registry.get(name) else ""
@@ -172,32 +167,33 @@ class Dispatcher(Generic[View]):
             raise UnavailableParam("rev", detail=f"the newest revision is {now.revision}")
         return self._views.at(pin.revision, wait=True)
 
-    def _admit(self, name: str, params: Params, view: View, incoming: Incoming, attempt: Attempt) -> _Admitted[View]:
-        """Every check that the catalogue is not asked for, in the order of wire-protocol B5."""
+    def _admit(self, name: str, params: Params, view: View, raw: RawRequest, attempt: Attempt) -> _Admitted[View]:
+        """All checks that need no catalogue data but the account, in the order of wire-protocol B5."""
         tenant, user, key = authenticate(params, view, explain=self._explain_signatures)
-        self._check_each_time(tenant, key, incoming, attempt)
+        self._check_each_time(tenant, key, raw, attempt)
         action = self.registry.get(name)
         if action is None:
             raise UnknownAction(name)
-        if len(incoming.body) > action.max_body:
+        if len(raw.body) > action.max_body:
             raise TooLargeParam("request", detail=f"at most {action.max_body} bytes for {name}")
         project = authorize(action, params, tenant, user)
         admitted = _Admitted(action, decode(action.request, params, action.needs), tenant, user, key, project)
-        if len(incoming.body) + len(incoming.query) <= MAX_KEPT and not action.changes:
-            view.keep(_bytes_of(incoming), admitted, tenant.account.id, len(incoming.body) + len(incoming.query))
+        size = len(raw.body) + len(raw.query)
+        if size <= MAX_CACHED_REQUEST and not action.changes:
+            self.cache.put_request(_cache_key(raw), admitted, view.revision, view.account_scope(tenant.account.id), size)
         return admitted
 
-    def _check_each_time(self, tenant: Tenant, key: PublicKey, incoming: Incoming, attempt: Attempt) -> None:
-        check_address(tenant, incoming.address)
+    def _check_each_time(self, tenant: Tenant, key: PublicKey, raw: RawRequest, attempt: Attempt) -> None:
+        check_address(tenant, raw.address)
         if self._rate_limit is not None and not attempt.counted:
             self._rate_limit.spend(key, self._monotonic())
             attempt.counted = True
 
-    def _run(self, admitted: _Admitted[View], pin: Pin, view: View, incoming: Incoming, attempt: Attempt) -> Answer:
+    def _run(self, admitted: _Admitted[View], pin: Pin, view: View, raw: RawRequest, attempt: Attempt) -> RawResponse:
         action = admitted.action
         if action.changes:
             if pin.pinned:
-                raise UnavailableParam("rev", detail=f"{action.name} changes the catalogue, which cannot be done in the past")
+                raise UnavailableParam("rev", detail=f"{action.name} changes the present: send it to a path without rev or at")
             view.may_wait()
         headers: dict[str, str] = {}
         call = Call(
@@ -206,25 +202,26 @@ class Dispatcher(Generic[View]):
             user=admitted.user,
             key=admitted.key,
             project=admitted.project,
-            address=incoming.address,
-            request_id=incoming.request_id,
+            address=raw.address,
+            request_id=raw.request_id,
             action=action.name,
             time=self._clock(),
             default_limit=pin.limit,
             patient=attempt.patient,
             headers=headers,
-            base_url=incoming.base_url,
+            cache=self.cache,
+            base_url=raw.base_url,
         )
-        body = envelope.success(action.name, action.answer(admitted.request, call))
-        return Answer(body, 0, view.revision, headers, action.name)
+        body = success(action.name, action.answer(admitted.request, call))
+        return RawResponse(body, 0, view.revision, headers, action.name)
 
 
-def _bytes_of(incoming: Incoming) -> Hashable:
-    return incoming.method, incoming.content_type, incoming.query, incoming.body
+def _cache_key(raw: RawRequest) -> Hashable:
+    return raw.method, raw.content_type, raw.query, raw.body
 
 
 def max_body(registry: Registry[View], query: str) -> int:
-    """Most bytes to read of a body. The query may name an Action that takes more; whether it may is decided later."""
+    """The maximum body to read, in bytes. The query may name an Action with a larger one; `answer` checks that it is true."""
     if "Action=" not in query:
         return SMALL_BODY
     name = query.rpartition("Action=")[2].partition("&")[0]

@@ -1,6 +1,6 @@
 """The signature doctor: why a signature is not the expected one.
 
-It repeats the mistakes that signers make, one at a time, until one of them gives the signature that was sent. It never
+It repeats the common mistakes of signers, one at a time, until one of them yields the signature that was sent. It never
 shows the private key, and masks parameters that look like secrets.
 """
 
@@ -8,35 +8,40 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 from collections.abc import Callable, Iterator
 from urllib.parse import quote, quote_plus
 
 from msgspec import Struct
 
 from phimage.gateway.params import Number, Params, Value
-from phimage.gateway.redact import MASK, redacted
 from phimage.gateway.signature import SIGNATURE, canonical, canonical_value, sign
 from phimage.model.account import PrivateKey
 
+MASK = "***"
+
+# Real clients send secrets as parameters: `ucloud api --private-key ...` puts the key into the body.
+_SECRET = re.compile(r"private[-_.]?key|password|passwd|secret|token|credential", re.IGNORECASE)
+
 
 class Diagnosis(Struct, frozen=True):
-    """`canonical` is what the server signs, with the private key masked; `likely` is what the caller did instead."""
+    """`canonical` is the text that the server signs, with the private key masked; `likely` is the caller's mistake."""
 
     canonical: str
     likely: str
 
     def text(self) -> str:
-        """Both in a sentence."""
+        """Both as one line of text."""
         return f"signed here: {self.canonical}; likely difference: {self.likely}"
 
 
-UNKNOWN = "none of the usual mistakes: most likely the private key is another one, or a value changed on its way"
+UNKNOWN = "no common mistake: check that the private key belongs to the public key and that no value changed on its way"
 
 Mistake = tuple[str, Callable[[], str]]
 
 
 def diagnose(params: Params, signature: str, key: PrivateKey) -> Diagnosis:
-    """What a signer that sent `signature` for these parameters likely did."""
+    """The likely mistake of the signer that sent `signature` for these parameters."""
     shown = canonical(redacted(params)) + MASK
     for what, attempt in _mistakes(params, key):
         if hmac.compare_digest(attempt().encode(), signature.encode()):
@@ -44,16 +49,34 @@ def diagnose(params: Params, signature: str, key: PrivateKey) -> Diagnosis:
     return Diagnosis(shown, UNKNOWN)
 
 
+def is_secret(name: str) -> bool:
+    """Whether the value of a parameter of this name may be a secret."""
+    return _SECRET.search(name) is not None
+
+
+def redacted(params: Params) -> dict[str, Value]:
+    """The parameters with secrets masked, at every depth."""
+    return {name: MASK if is_secret(name) else _redacted(value) for name, value in params.items()}
+
+
+def _redacted(value: Value) -> Value:
+    if isinstance(value, dict):
+        return redacted(value)
+    if isinstance(value, list):
+        return [_redacted(item) for item in value]
+    return value
+
+
 def _mistakes(params: Params, key: PrivateKey) -> Iterator[Mistake]:
     secret = key.reveal()
     signed = {name: value for name, value in params.items() if name != SIGNATURE}
     text = canonical(signed)
 
-    yield "none, it is the right signature", lambda: sign(params, key)
+    yield "none: the signature is right", lambda: sign(params, key)
     yield "wrong key: the private key has white space around it", lambda: _sha1(text + secret + "\n")
     yield "wrong key: the private key was not appended", lambda: _sha1(text)
     yield "wrong key: the public key was used as the private key", lambda: _sha1(text + str(signed.get("PublicKey", "")))
-    yield "the private key was put before the parameters, not after", lambda: _sha1(secret + text)
+    yield "the private key was put before the parameters: it is expected after them", lambda: _sha1(secret + text)
     yield "upper-case hexadecimal digits: lower case is expected", lambda: _sha1(text + secret).upper()
     yield "another hash: SHA-1 is expected, SHA-256 was used", lambda: hashlib.sha256((text + secret).encode()).hexdigest()
     yield (
@@ -65,14 +88,14 @@ def _mistakes(params: Params, key: PrivateKey) -> Iterator[Mistake]:
         lambda: hmac.digest(secret.encode(), text.encode(), "sha1").hex(),
     )
     yield (
-        "order: the parameters were sorted without regard to case",
+        "order: the parameters were sorted without regard to case: upper case is expected before lower case",
         lambda: _sha1(_joined(signed, sorted(signed, key=str.lower)) + secret),
     )
     yield (
-        "order: indices were sorted as numbers, 2 before 10",
+        "order: indices were sorted as numbers, 2 before 10: they are expected sorted as text",
         lambda: _sha1(_joined(signed, sorted(signed, key=_natural)) + secret),
     )
-    yield "order: the parameters were not sorted by name", lambda: _sha1(_joined(signed, list(signed)) + secret)
+    yield "order: the parameters were not sorted by name: sort them", lambda: _sha1(_joined(signed, list(signed)) + secret)
     yield from _value_mistakes(signed, secret)
     yield from _left_out(signed, secret)
 

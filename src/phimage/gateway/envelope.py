@@ -1,35 +1,50 @@
-"""The answer: one JSON object at HTTP 200 (wire-protocol 1.2)."""
+"""The bytes of a response: one JSON object at HTTP 200 (wire-protocol 1.2)."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
 from phimage.errors import RequestError
+from phimage.model.ids import Revision
+
+
+class RawResponse(Struct, frozen=True):
+    """A response at HTTP 200. `revision` is the one that it reflects, None when no catalogue was read.
+
+    `action` is empty for a request without a known Action.
+    """
+
+    body: bytes
+    ret_code: int
+    revision: Revision | None
+    headers: dict[str, str] = {}
+    action: str = ""
 
 
 class Encoded(bytes):
-    """The fields of an answer, as JSON."""
+    """The fields of an Action's response, as JSON."""
 
 
 _encoder = msgspec.json.Encoder(order=None)
 
 
-def encoded(answer: msgspec.Struct) -> Encoded:
-    """An answer encoded ahead, so that it can be remembered and sent again."""
-    return Encoded(_encoder.encode(answer))
+def encoded(response: Struct) -> Encoded:
+    """An Action's response encoded in advance, so that it can be cached."""
+    return Encoded(_encoder.encode(response))
 
 
-def success(action: str, answer: msgspec.Struct | Encoded) -> bytes:
-    """The bytes of a good answer: RetCode 0, the Action's name with `Response`, then the answer's own fields."""
-    fields = answer if isinstance(answer, bytes) else _encoder.encode(answer)
+def success(action: str, response: Struct | Encoded) -> bytes:
+    """A successful response: RetCode 0, the Action's name with the suffix `Response`, then the response's own fields."""
+    fields = response if isinstance(response, bytes) else _encoder.encode(response)
     start = b'{"RetCode":0,"Action":"%sResponse"' % action.encode("ascii")
     return start + (b"}" if fields == b"{}" else b"," + fields[1:])
 
 
 def failure(action: str, error: RequestError) -> bytes:
-    """The bytes of an error. `Detail` helps a person; clients ignore it. No Action is named before it is known."""
+    """The response to a failed request. Clients ignore `Detail`, which is for people. An unknown Action is left out."""
     fields: dict[str, Any] = {"RetCode": error.ret_code}
     if action:
         fields["Action"] = f"{action}Response"

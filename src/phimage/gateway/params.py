@@ -1,7 +1,7 @@
 """The parameters of a request, verbatim (wire-protocol 1.1 and 2.3).
 
-A form or a query gives text. JSON gives values; its numbers are kept as the decimal text that the signature covers and never
-pass through a binary float.
+Values of a form or a query are text. JSON numbers stay the decimal text that the signature covers and never become binary
+floats.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _JSON = "application/json"
 def read_params(method: str, content_type: str, query: str, body: bytes) -> dict[str, Value]:
     """The parameters of a request: from the body of a POST that has one, else from the query (wire-protocol 1.1, B19).
 
-    Raises MissingAction when they cannot be read, UnavailableParam for a name that comes twice, TooLargeParam for too many.
+    Raises MissingAction for malformed ones, UnavailableParam for a repeated name, TooLargeParam for too many.
     """
     if method != "POST" or not body:
         return _read_form(query)
@@ -67,7 +67,7 @@ def _read_form(text: str) -> dict[str, Value]:
 
 def _read_json(body: bytes) -> dict[str, Value]:
     try:
-        found = json.loads(
+        params = json.loads(
             _text(body),
             parse_int=_number,
             parse_float=_number,
@@ -78,30 +78,30 @@ def _read_json(body: bytes) -> dict[str, Value]:
         raise TooLargeParam("request", detail="JSON nested too deeply") from None
     except ValueError as error:
         raise MissingAction(detail=f"the body is not JSON: {error}") from None
-    if not isinstance(found, dict):
+    if not isinstance(params, dict):
         raise MissingAction(detail="the body is not a JSON object")
     if body.count(b"[") + body.count(b"{") > MAX_DEPTH:
-        _refuse_depth(found, MAX_DEPTH)
+        _refuse_depth(params, MAX_DEPTH)
     if _SURROGATE.search(body):
-        _refuse_half_characters(found)
-    if len(found) > MAX_PARAMS:
+        _refuse_half_characters(params)
+    if len(params) > MAX_PARAMS:
         raise TooLargeParam("request", detail=f"at most {MAX_PARAMS} parameters")
-    return found
+    return params
 
 
 def _object(pairs: list[tuple[str, Value]]) -> dict[str, Value]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
         _refuse_repeated([name for name, _ in pairs])
-    return found
+    return fields
 
 
 def _refuse_repeated(names: list[str]) -> None:
     seen: set[str] = set()
     for name in names:
         if name in seen:
-            told = name.encode("utf-8", "replace").decode("utf-8")  # it may have half of a surrogate pair
-            raise UnavailableParam(told, detail="given twice")
+            printable = name.encode("utf-8", "replace").decode("utf-8")  # it may have half of a surrogate pair
+            raise UnavailableParam(printable, detail="given twice")
         seen.add(name)
 
 
@@ -110,7 +110,7 @@ def _refuse_constant(text: str) -> Value:
 
 
 def _refuse_depth(value: Value, left: int) -> None:
-    """Refuse what is nested more deeply than any client nests: what signs and reads it works by recursion."""
+    """Refuse values nested more deeply than those of any client: signing and decoding are recursive."""
     if left == 0 and isinstance(value, list | dict):
         raise TooLargeParam("request", detail=f"JSON nested more than {MAX_DEPTH} deep")
     for inner in value if isinstance(value, list) else value.values() if isinstance(value, dict) else ():
@@ -120,10 +120,10 @@ def _refuse_depth(value: Value, left: int) -> None:
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
-def _refuse_half_characters(found: dict[str, Value]) -> None:
-    """Refuse text that UTF-8 cannot carry: half of a surrogate pair, written as an escape."""
+def _refuse_half_characters(params: dict[str, Value]) -> None:
+    """Refuse half of a surrogate pair, written as an escape: UTF-8 cannot encode it."""
     try:
-        json.dumps(found, ensure_ascii=False).encode("utf-8")
+        json.dumps(params, ensure_ascii=False).encode("utf-8")
     except UnicodeEncodeError:
         raise MissingAction(detail="the body has half of a surrogate pair") from None
 

@@ -1,7 +1,7 @@
-"""What the path of a request says: which catalogue to answer from, and how long a list is by default.
+"""The path of a request: the pinned revision or time of the catalogue, and the default length of lists.
 
-Clients keep the path of their base URL and do not sign it, so `https://host/rev/8123/` pins a whole catalogue and
-`https://host/limit/1000/` lengthens the lists of clients that never page. Any other segment is part of a base path.
+Clients keep the path of their base URL and do not sign it, so `https://host/rev/8123/` pins the whole catalogue and
+`https://host/limit/1000/` lengthens the lists of clients that never page. All other segments are part of a base path.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from phimage.model.ids import Revision
 
 
 class Pin(Struct, frozen=True):
-    """At most one of `revision` and `time` (microseconds since 1970) is given; neither means the present."""
+    """At most one of `revision` and `time` (microseconds since 1970) is set; neither means the present."""
 
     revision: Revision | None = None
     time: int | None = None
@@ -24,13 +24,13 @@ class Pin(Struct, frozen=True):
 
     @property
     def pinned(self) -> bool:
-        """Whether a past catalogue was asked for."""
+        """Whether a past catalogue is requested."""
         return self.revision is not None or self.time is not None
 
 
 @lru_cache(maxsize=1024)
 def read_path(path: str) -> Pin:
-    """What a path asks for. Raises UnavailableParam naming the segment."""
+    """The pin in a path. Raises UnavailableParam with the name of the malformed segment."""
     revision, time, limit = None, None, None
     segments = path.strip("/").split("/")
     for word, value in zip(segments, [*segments[1:], ""], strict=True):
@@ -48,7 +48,7 @@ def read_path(path: str) -> Pin:
 
 def _once(word: str, *given: int | None) -> None:
     if any(value is not None for value in given):
-        raise UnavailableParam(word, detail="the path says it twice")
+        raise UnavailableParam(word, detail="the path has it twice; give it once, and only one of rev and at")
 
 
 def _number(word: str, text: str) -> int:

@@ -1,10 +1,10 @@
-"""How many requests a key may send: a token bucket per key, shared by server processes through what they report.
+"""The rate limit: a token bucket for each key, shared by server processes through reports.
 
-A bucket holds `burst` requests and fills with `rate` a second. Processes tell each other a few times a second what they
-let through, so that N of them together keep the rate on average; until the next report each may let through what its own
-bucket holds, so at most N bursts pass at once.
+A bucket holds `burst` requests and refills with `rate` a second. Processes report a few times a second how many requests they
+admitted, so N processes together keep the rate on average; between reports each may admit what its own bucket holds, so at
+most N bursts pass at once.
 
-All times here are of one monotonic clock of this process. No process compares a time of another: a process counts as gone when
+All times are of this process's monotonic clock. Times of different processes are never compared: a process counts as gone when
 its report has not changed for FORGET_SECONDS.
 """
 
@@ -23,7 +23,7 @@ MAX_KEYS = 100_000
 FORGET_SECONDS = 60.0
 
 Used = Mapping[PublicKey, int]
-"""How many requests of each key a process let through, ever."""
+"""The number of requests that a process admitted since its start, by key."""
 
 
 class _Bucket:
@@ -36,14 +36,14 @@ class _Bucket:
 
 
 class _Report(Struct):
-    """What another process reported last, and since when it reports the same."""
+    """The last report of another process, and since when it is unchanged."""
 
     used: Used
     since: float
 
 
 class RateLimit:
-    """The buckets of one process. Safe to use from several threads."""
+    """The buckets of one process. Thread-safe."""
 
     def __init__(self, rate: float, burst: int) -> None:
         self._rate = rate
@@ -53,7 +53,7 @@ class RateLimit:
         self._reports: dict[str, _Report] = {}
 
     def spend(self, key: PublicKey, now: float) -> None:
-        """Let one request through. Raises RateLimited when the key has spent its rate."""
+        """Admit one request. Raises RateLimited when the bucket of the key is empty."""
         with self._lock:
             bucket = self._buckets.get(key)
             if bucket is None:
@@ -66,39 +66,38 @@ class RateLimit:
             bucket.used += 1
 
     def used(self) -> dict[PublicKey, int]:
-        """How many requests of each key this process let through, ever."""
+        """The number of requests that this process admitted since its start, by key."""
         with self._lock:
             return {key: bucket.used for key, bucket in self._buckets.items()}
 
     def learn(self, reports: Mapping[str, Used], now: float) -> None:
-        """Take what the other processes let through since the last call out of the buckets. `reports` are by process.
+        """Take the requests that other processes admitted since the previous call out of the buckets. `reports` are by process.
 
-        The first report of a process only says where it starts: what it let through before is spent and over. One thread at a
-        time may call this and `gone`.
+        The first report of a process is a baseline and takes nothing. Not thread-safe together with `gone`.
         """
-        news: Counter[PublicKey] = Counter()
+        spent: Counter[PublicKey] = Counter()
         known = {}
         for process, used in reports.items():
             last = self._reports.get(process)
             if last is not None and last.used != used:
-                news.update({key: max(0, count - last.used.get(key, 0)) for key, count in used.items()})
+                spent.update({key: max(0, count - last.used.get(key, 0)) for key, count in used.items()})
             known[process] = last if last is not None and last.used == used else _Report(used, now)
         self._reports = known
         with self._lock:
-            for key, spent in news.items():
+            for key, count in spent.items():
                 bucket = self._buckets.get(key)
                 if bucket is not None:
                     self._fill(bucket, now)
-                    bucket.tokens = max(bucket.tokens - spent, -float(self._burst))
+                    bucket.tokens = max(bucket.tokens - count, -float(self._burst))
             if len(self._buckets) > MAX_KEYS:
                 self._forget_full(now)
 
     def gone(self, now: float) -> list[str]:
-        """The processes whose reports can be removed. One that is only idle reports again, and nothing is lost."""
+        """The processes whose reports can be removed. An idle process reports again, and nothing is lost."""
         return [process for process, last in self._reports.items() if now - last.since > FORGET_SECONDS]
 
     def _forget_full(self, now: float) -> None:
-        """Remove full buckets: a new one is the same."""
+        """Remove full buckets: a new bucket is full."""
         for bucket in self._buckets.values():
             self._fill(bucket, now)
         full = [key for key, bucket in self._buckets.items() if bucket.tokens >= self._burst]

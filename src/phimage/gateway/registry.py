@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Generic, Protocol, TypeVar
 
 from msgspec import Struct
 
+from phimage.gateway.cache import GatewayCache
 from phimage.gateway.envelope import Encoded
 from phimage.model.account import Key, PrivateKey, Right, Tenant, User
 from phimage.model.ids import AccountId, ProjectId, PublicKey, Revision
@@ -35,12 +36,8 @@ class Present(Protocol):
         """An account as it is now."""
         ...
 
-    def recall(self, request: Hashable) -> Any:
-        """What was kept of a request whose sender's account has not changed since; None otherwise."""
-        ...
-
-    def keep(self, request: Hashable, value: Any, account: AccountId, size: int) -> None:
-        """Keep something of a request of so many bytes until its sender's account changes."""
+    def account_scope(self, account: AccountId) -> str:
+        """The scope of an account, its users, keys, projects and memberships."""
         ...
 
 
@@ -50,8 +47,8 @@ View = TypeVar("View", bound=Present)
 class Call(Struct, Generic[View], frozen=True):
     """Everything about a request but its own parameters. `time` is Unix seconds; `default_limit` comes from the path.
 
-    `patient` says that the caller can still wait for news; `headers` are put beside the answer; `base_url` gives the
-    address at which the caller found this server.
+    `patient` says that the caller can still wait for news; `headers` are put beside the answer; `cache` keeps responses
+    and their parts; `base_url` gives the address at which the caller found this server.
     """
 
     view: View
@@ -66,6 +63,7 @@ class Call(Struct, Generic[View], frozen=True):
     default_limit: int | None
     patient: bool
     headers: dict[str, str]
+    cache: GatewayCache
     base_url: Callable[[], str] = str
 
     @property

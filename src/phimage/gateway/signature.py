@@ -12,12 +12,12 @@ SIGNATURE = "Signature"
 
 
 def canonical(params: Params) -> str:
-    """What is signed, without the private key: every parameter but the signature, as name and value, sorted by name."""
+    """The signed text without the private key: name and value of every parameter but the signature, sorted by name."""
     return "".join(f"{name}{canonical_value(params[name])}" for name in sorted(params) if name != SIGNATURE)
 
 
 def canonical_value(value: Value) -> str:
-    """A value as it is signed: text verbatim, lists and objects run together, null as nothing."""
+    """A value in the signed text: text verbatim, lists and objects concatenated, null empty."""
     if isinstance(value, str):
         return value
     if value is True:
@@ -34,7 +34,7 @@ def canonical_value(value: Value) -> str:
 def sign(params: Params, key: PrivateKey) -> str:
     """The signature of parameters: 40 lower-case hexadecimal digits."""
     text = canonical(params) + key.reveal()
-    return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()  # the protocol's choice, not ours
+    return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()  # the protocol demands SHA-1
 
 
 def verify(params: Params, signature: str, key: PrivateKey) -> bool:

@@ -1,1 +1,1 @@
-"""What an installation tells of its health: the measures of all its worker processes, for Prometheus."""
+"""The metrics of an installation, of all its processes together, for Prometheus."""

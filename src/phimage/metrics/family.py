@@ -1,4 +1,4 @@
-"""Families of measures, as Prometheus calls them, and how those of several processes become one."""
+"""Metric families, as Prometheus calls them, and how those of several processes are merged."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Literal
 from msgspec import Struct
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
-"""Content-Type of measures as Prometheus reads them."""
+"""The Content-Type of the text format."""
 
 Kind = Literal["counter", "gauge", "histogram"]
 
 
 class Sample(Struct, frozen=True):
-    """One measure. Of a histogram `value` is the sum of what was observed and `buckets` how many fell into each."""
+    """One value. For a histogram, `value` is the sum of the observations and `buckets` has the count of each bucket."""
 
     labels: tuple[str, ...]
     value: float
@@ -22,7 +22,7 @@ class Sample(Struct, frozen=True):
 
 
 class Family(Struct, frozen=True):
-    """Measures of one name, told apart by labels. `bounds` are a histogram's, without the last, which is infinite."""
+    """Samples of one name, distinguished by labels. `bounds` are those of a histogram, without the infinite last one."""
 
     name: str
     kind: Kind
@@ -33,7 +33,7 @@ class Family(Struct, frozen=True):
 
 
 def counter(name: str, help: str, value: float) -> Family:
-    """A count without labels."""
+    """A counter without labels."""
     return Family(name, "counter", help, (), (Sample((), value),))
 
 
@@ -43,18 +43,18 @@ def gauge(name: str, help: str, value: float) -> Family:
 
 
 def merge(processes: Iterable[Iterable[Family]]) -> list[Family]:
-    """The families of several processes as one installation's: counters and histograms add up, of gauges the largest counts."""
-    found: dict[str, Family] = {}
+    """The families of several processes merged: the sums of counters and histograms, the maximum of gauges."""
+    families: dict[str, Family] = {}
     samples: dict[str, dict[tuple[str, ...], Sample]] = {}
     for family in (family for process in processes for family in process):
-        found.setdefault(family.name, family)
+        families.setdefault(family.name, family)
         known = samples.setdefault(family.name, {})
         for sample in family.samples:
             before = known.get(sample.labels)
             known[sample.labels] = sample if before is None else _both(family.kind, before, sample)
     return [
         Family(family.name, family.kind, family.help, family.labels, tuple(samples[name].values()), family.bounds)
-        for name, family in found.items()
+        for name, family in families.items()
     ]
 
 

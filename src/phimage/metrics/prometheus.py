@@ -1,4 +1,4 @@
-"""Families as the text that Prometheus reads."""
+"""Families in the text format of Prometheus."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from phimage.metrics.family import Family, Sample
 
 
 def text(families: Iterable[Family]) -> bytes:
-    """The text."""
+    """The families in the text format."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Once([_metric(family) for family in families]))
+    registry.register(_FixedCollector([_metric(family) for family in families]))
     return generate_latest(registry)
 
 
-class _Once(Collector):
+class _FixedCollector(Collector):
     def __init__(self, metrics: list[Metric]) -> None:
         self._metrics = metrics
 
     def collect(self) -> Iterator[Metric]:
-        """What the registry asks for."""
+        """See Collector."""
         yield from self._metrics
 
 
@@ -35,12 +35,12 @@ def _metric(family: Family) -> Metric:
         for sample in family.samples:
             histogram.add_metric(sample.labels, _buckets(family, sample), sample.value)
         return histogram
-    made = (CounterMetricFamily if family.kind == "counter" else GaugeMetricFamily)(
+    metric = (CounterMetricFamily if family.kind == "counter" else GaugeMetricFamily)(
         family.name, family.help, labels=family.labels
     )
     for sample in family.samples:
-        made.add_metric(sample.labels, sample.value)
-    return made
+        metric.add_metric(sample.labels, sample.value)
+    return metric
 
 
 def _buckets(family: Family, sample: Sample) -> list[tuple[str, int]]:

@@ -14,7 +14,7 @@ import time
 
 import structlog
 
-from phimage.metrics.shares import Place, Shares
+from phimage.metrics.shared import MetricsSlot, SharedMetrics
 from phimage.processes.runtime import configure_log, die_with_parent, return_freed_memory
 from phimage.settings import Settings, as_variables
 
@@ -28,8 +28,8 @@ MAX_RESTART_PAUSE = 30.0
 class Publishers:
     """Supervises the publisher processes. `start` may be called once, `stop` at the end."""
 
-    def __init__(self, settings: Settings, shares: Shares) -> None:
-        """Each publisher writes its measures to its own part of `shares`."""
+    def __init__(self, settings: Settings, shares: SharedMetrics) -> None:
+        """Each publisher writes its measures to its own slot of `shares`."""
         self._settings = settings
         self._shares = shares
         self._stopping = threading.Event()
@@ -52,7 +52,7 @@ class Publishers:
         pause = 1.0
         while not self._stopping.is_set():
             began = time.monotonic()
-            process = self._run(self._shares.place(number))
+            process = self._run(self._shares.further_slot(number))
             while process.poll() is None and not self._stopping.wait(0.1):
                 pass
             if self._stopping.is_set():
@@ -62,12 +62,12 @@ class Publishers:
             pause = 1.0 if time.monotonic() - began > MAX_RESTART_PAUSE else min(2 * pause, MAX_RESTART_PAUSE)
             self._stopping.wait(pause)
 
-    def _run(self, place: Place) -> subprocess.Popen[bytes]:
+    def _run(self, place: MetricsSlot) -> subprocess.Popen[bytes]:
         environment = {name: value for name, value in os.environ.items() if name != "PHIMAGE_CONFIG"}
         return subprocess.Popen(  # noqa: S603  this program
             [
                 *(sys.executable, "-m", "phimage", "publisher"),
-                *("--parent", str(os.getpid()), "--measures", f"{place.file}:{place.part}"),
+                *("--parent", str(os.getpid()), "--measures", f"{place.file}:{place.slot}"),
             ],
             pass_fds=[place.file],
             env={**environment, **as_variables(self._settings)},
@@ -85,7 +85,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def run_until_stopped(settings: Settings, parent: int | None, place: Place | None) -> None:
+def run_until_stopped(settings: Settings, parent: int | None, place: MetricsSlot | None) -> None:
     """Publish in this process until SIGINT or SIGTERM, or until its parent ends. Raises SetupError."""
     if parent is not None:
         die_with_parent(parent)  # before the slow imports

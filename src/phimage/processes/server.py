@@ -21,7 +21,7 @@ from phimage.application import build_app
 from phimage.catalog.views import View
 from phimage.errors import SetupError
 from phimage.gateway.app import App
-from phimage.metrics.shares import Shares
+from phimage.metrics.shared import SharedMetrics
 from phimage.processes.publishers import Publishers
 from phimage.processes.runtime import configure_log, die_with_parent, return_freed_memory, tune_garbage_collector
 from phimage.settings import Settings
@@ -84,7 +84,7 @@ def _serve(settings: Settings, port: int, on_ready: Callable[[str], bool]) -> No
             # Not by a signal: its handler takes a lock that the main thread may hold when it begins to wait.
             interrupt()
 
-    shares = Shares(settings.workers, settings.publishers)
+    shares = SharedMetrics(settings.workers, settings.publishers)
     publishers = Publishers(settings, shares)
     is_calling = threading.Event()
     caller = threading.Thread(target=call_when_ready, daemon=True)
@@ -113,7 +113,7 @@ def _connects(address: tuple[str, int]) -> bool:
     return True
 
 
-def _worker(settings: Settings, ready_out: int, stopping: mmap, shares: Shares, parent: int) -> App[View]:
+def _worker(settings: Settings, ready_out: int, stopping: mmap, shares: SharedMetrics, parent: int) -> App[View]:
     """The application of a worker process. Writes a byte to `ready_out` when it accepts requests."""
     die_with_parent(parent)  # or it would answer beside the next server
     return_freed_memory()

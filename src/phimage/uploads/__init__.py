@@ -1,1 +1,1 @@
-"""Uploads over HTTP: parts of a file are put one by one, and what has come is told, so that a broken upload goes on."""
+"""Uploads over HTTP: a file arrives in parts, and the parts that have arrived can be listed, so that a client can resume."""

@@ -1,13 +1,13 @@
-"""Uploads as an ASGI application. Its order for a part:
+"""Uploads as an ASGI application. The steps of a request for a part:
 
 1. path and method, else 404 and 405
-2. the door: who asks, and for which job
-3. what the header announces: number, digest, coding, length
-4. a place: only so many parts are in memory at once
-5. the body, up to its limit
+2. authorizer: may this client send parts of this upload
+3. header: number, digest, coding, length
+4. the limit of parts in memory, else 503
+5. body, up to its limit
 6. in a thread: its digest, its frame, and into the store; only then 201
 
-Who is refused before the body was read has it read and forgotten, so that the connection can be used again.
+A refused request's body is drained, so that the connection can be used again.
 """
 
 from __future__ import annotations
@@ -19,25 +19,33 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 
 import structlog
+from msgspec import Struct
 from msgspec.structs import replace
 
 from phimage.chunks.errors import StoreFailure
 from phimage.chunks.frame import Damaged
 from phimage.chunks.store import Store
 from phimage.chunks.uploads import MAX_FRAME, PART, check_frame, check_job, contiguous, pack_part, parts, put_part
-from phimage.errors import NotCached, RequestError
+from phimage.errors import NotCached, PhimageError
+from phimage.http.asgi import Exchange, Message, Receive, Send
+from phimage.http.body import BodyLimits, BodyTooLong, BodyTooSlow, ClientGone, RequestBody
+from phimage.http.response import HttpError, JsonResponse, error_response
 from phimage.model.ids import JobId
-from phimage.refusal import Answer, again_later, of_request_error, refusal
-from phimage.uploads.announced import Announced, read_announced
-from phimage.uploads.answer import Refused, of_store_failure
-from phimage.uploads.authorizer import Closed, Method, Upload, UploadAccessRequest, UploadAuthorizer
-from phimage.uploads.body import Body, Gone, Limits, Message, Receive, Send, TooLong, TooSlow
-from phimage.uploads.digest import WrongDigest, check_content
+from phimage.uploads.authorizer import Method, Upload, UploadAccessRequest, UploadAuthorizer
+from phimage.uploads.part import BadContentDigest, PartHeader, check_content, part_too_large, read_part_header
 
 log = structlog.get_logger()
 
 _PATH = re.compile(r"/uploads/([^/]+)(?:/(0|[1-9][0-9]{0,6}))?", re.ASCII)
-_THREADS_BESIDE = 2  # for doors and listings, which must not wait for parts
+_EXTRA_THREADS = 2  # for authorizing and listing, which must not wait for parts
+
+
+class UploadLimits(Struct, frozen=True):
+    """The resources of uploads in one process."""
+
+    concurrent: int = 3  # parts in memory; each takes up to four times its size for a moment
+    wait: float = 10.0  # seconds for one of these places
+    body: BodyLimits = BodyLimits(stall=30.0, total=900.0, drain=10.0)  # in total: 16 MiB at 150 kbit/s
 
 
 class Uploads:
@@ -47,132 +55,114 @@ class Uploads:
         self,
         store: Store,
         authorizer: UploadAuthorizer,
-        address: Callable[[Message], str],
+        client_address: Callable[[Message], str],
         new_request_id: Callable[[], str],
-        limits: Limits | None = None,
+        limits: UploadLimits | None = None,
     ) -> None:
-        """`address` tells the caller's from a scope of ASGI."""
+        """`client_address` reads the client's address from an ASGI scope."""
         self._store = store
         self._authorizer = authorizer
-        self._address = address
+        self._client_address = client_address
         self._new_request_id = new_request_id
-        self._limits = limits or Limits()
-        self._places = asyncio.Semaphore(self._limits.at_once)
-        self._threads = ThreadPoolExecutor(self._limits.at_once + _THREADS_BESIDE, thread_name_prefix="upload")
+        self._limits = limits or UploadLimits()
+        self._places = asyncio.Semaphore(self._limits.concurrent)
+        self._threads = ThreadPoolExecutor(self._limits.concurrent + _EXTRA_THREADS, thread_name_prefix="upload")
 
     def close(self) -> None:
-        """Wait until the parts that came are kept, and end the threads. No request after it."""
+        """Wait until the received parts are stored, and end the threads. No request may follow."""
         self._threads.shutdown()
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        request_id = self._new_request_id()
-        body = Body(receive, self._limits)
+        exchange = Exchange(scope, receive, send, self._new_request_id())
+        body = RequestBody(receive, self._limits.body)
         try:
             try:
-                answer = await self._answer(scope, body, request_id)
-            except Refused as refused:
-                answer = refused.answer
-            ended = await body.forget(MAX_FRAME)
-        except Gone:
+                response = await self._answer(exchange, body)
+            except PhimageError as error:
+                if isinstance(error, StoreFailure):
+                    log.warning("upload.failed", reason=str(error))
+                response = error_response(error)
+            connection_is_usable = await body.drain(MAX_FRAME)
+        except ClientGone:
             return
-        if not ended:
-            answer = replace(answer, headers={**answer.headers, "Connection": "close"})
-        await _respond(send, answer, request_id)
+        if not connection_is_usable:
+            response = replace(response, headers={**response.headers, "Connection": "close"})
+        await exchange.respond(response)
 
-    async def _answer(self, scope: Message, body: Body, request_id: str) -> Answer:
-        found = _PATH.fullmatch(scope["path"])
-        job = check_job(found[1]) if found else None
-        if found is None or job is None:
-            raise Refused(refusal(404, "Not found", "parts are put to /uploads/<job>/<number>; numbers begin with 0"))
-        allowed: Method = "GET" if found[2] is None else "PUT"
-        if scope["method"] != allowed:
-            raise Refused(refusal(405, "Method not allowed", f"only {allowed} is answered here", headers={"Allow": allowed}))
-        query = scope["query_string"].decode("utf-8", "replace")
-        upload = await self._open(UploadAccessRequest(job, allowed, query, self._address(scope), request_id, wait=False))
-        if found[2] is None:
-            return await self._in_thread(lambda: self._tell(upload.job))
-        announced = read_announced(int(found[2]), scope["headers"])
-        if announced.number * PART >= upload.max_bytes:
-            raise Refused(_too_large(upload))
+    async def _answer(self, exchange: Exchange, body: RequestBody) -> JsonResponse:
+        match = _PATH.fullmatch(exchange.scope["path"])
+        job = check_job(match[1]) if match else None
+        if match is None or job is None:
+            raise HttpError(404, "Not found", "PUT parts to /uploads/<job>/<number>; numbers begin with 0")
+        method: Method = "GET" if match[2] is None else "PUT"
+        if exchange.method != method:
+            raise HttpError(405, "Method not allowed", f"send {method}", headers={"Allow": method})
+        address = self._client_address(exchange.scope)
+        upload = await self._authorize(
+            UploadAccessRequest(job, method, exchange.query, address, exchange.request_id, wait=False)
+        )
+        if match[2] is None:
+            return await self._in_thread(lambda: self._list(upload.job))
+        header = read_part_header(int(match[2]), exchange.header_fields())
+        if header.number * PART >= upload.max_bytes:
+            raise _upload_too_large(upload)
         async with self._place():
-            content = await _read(body, announced)
-            return await self._in_thread(lambda: self._keep(upload, announced, content))
+            content = await _read(body, header)
+            return await self._in_thread(lambda: self._store_part(upload, header, content))
 
-    async def _open(self, asked: UploadAccessRequest) -> Upload:
+    async def _authorize(self, request: UploadAccessRequest) -> Upload:
         try:
-            try:
-                return self._authorizer.open(asked)
-            except NotCached:
-                loop = asyncio.get_running_loop()
-                return await loop.run_in_executor(self._threads, self._authorizer.open, replace(asked, wait=True))
-        except RequestError as error:
-            raise Refused(of_request_error(error)) from None
-        except Closed as closed:
-            raise Refused(refusal(409, "Upload closed", str(closed))) from None
+            return self._authorizer.authorize(request)
+        except NotCached:
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._threads, self._authorizer.authorize, replace(request, wait=True))
 
     @asynccontextmanager
     async def _place(self) -> AsyncIterator[None]:
-        """A place among the parts that are in memory."""
+        """A place among the parts in memory. Raises HttpError when none becomes free in time."""
         try:
             async with asyncio.timeout(self._limits.wait):
                 await self._places.acquire()
         except TimeoutError:
-            raise Refused(again_later("Too many uploads", "other parts are being received; send this one again")) from None
+            raise HttpError(503, "Too many uploads", "other parts are being received; send this one again") from None
         try:
             yield
         finally:
             self._places.release()
 
-    async def _in_thread(self, work: Callable[[], Answer]) -> Answer:
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, work)
-        except StoreFailure as failure:
-            log.warning("upload.failed", reason=str(failure))
-            return of_store_failure(failure)
+    async def _in_thread(self, work: Callable[[], JsonResponse]) -> JsonResponse:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
-    def _tell(self, job: JobId) -> Answer:
-        """What has come."""
-        found = parts(self._store, job)
-        told = [{"Part": part.number, "Size": part.size, "Sha256": part.digest} for part in found]
-        return Answer(200, {"PartSize": PART, "Parts": told, "Size": contiguous(found)})
+    def _list(self, job: JobId) -> JsonResponse:
+        """The parts that are stored."""
+        stored = parts(self._store, job)
+        rows = [{"Part": part.number, "Size": part.size, "Sha256": part.digest} for part in stored]
+        return JsonResponse(200, {"PartSize": PART, "Parts": rows, "Size": contiguous(stored)})
 
-    def _keep(self, upload: Upload, announced: Announced, content: bytes) -> Answer:
-        """Put a part into the store, if it is what its header announced."""
+    def _store_part(self, upload: Upload, header: PartHeader, content: bytes) -> JsonResponse:
+        """Verify a part against its header and put it into the store. Raises HttpError and StoreFailure."""
         try:
-            check_content(content, announced.digest)
-            packed = check_frame(content) if announced.zstd else pack_part(content, announced.digest)
-        except WrongDigest as error:
-            return refusal(400, "Wrong digest", str(error))
+            check_content(content, header.digest)
+            packed = check_frame(content) if header.zstd else pack_part(content, header.digest)
+        except BadContentDigest as error:
+            raise HttpError(400, "Wrong digest", str(error)) from None
         except Damaged as error:
-            return refusal(400, "Wrong part", str(error))
-        if announced.number * PART + packed.size > upload.max_bytes:
-            return _too_large(upload)
-        part = put_part(self._store, upload.job, announced.number, packed)
-        return Answer(201, {"Part": part.number, "Size": part.size})
+            raise HttpError(400, "Wrong part", str(error)) from None
+        if header.number * PART + packed.size > upload.max_bytes:
+            raise _upload_too_large(upload)
+        part = put_part(self._store, upload.job, header.number, packed)
+        return JsonResponse(201, {"Part": part.number, "Size": part.size})
 
 
-async def _read(body: Body, announced: Announced) -> bytes:
+async def _read(body: RequestBody, header: PartHeader) -> bytes:
     try:
-        return await body.read(announced.max_size)
-    except TooLong:
-        raise Refused(refusal(413, "Part too large", f"a part has at most {PART} bytes, a frame {MAX_FRAME}")) from None
-    except TooSlow:
-        raise Refused(refusal(408, "Part too slow", "its bytes did not come in time; send it again")) from None
+        return await body.read(header.max_size)
+    except BodyTooLong:
+        raise part_too_large() from None
+    except BodyTooSlow:
+        raise HttpError(408, "Part too slow", "its bytes did not arrive in time; send it again") from None
 
 
-def _too_large(upload: Upload) -> Answer:
-    return refusal(413, "Upload too large", f"this upload may have {upload.max_bytes} bytes in all")
-
-
-async def _respond(send: Send, answer: Answer, request_id: str) -> None:
-    body = answer.body
-    headers = {
-        "Content-Type": "application/json",
-        "Content-Length": str(len(body)),
-        "X-UCLOUD-REQUEST-UUID": request_id,
-        **answer.headers,
-    }
-    told = [(name.lower().encode("ascii"), value.encode("ascii")) for name, value in headers.items()]
-    await send({"type": "http.response.start", "status": answer.status, "headers": told})
-    await send({"type": "http.response.body", "body": body})
+def _upload_too_large(upload: Upload) -> HttpError:
+    return HttpError(413, "Upload too large", f"this upload may have {upload.max_bytes} bytes in all; publish a smaller file")

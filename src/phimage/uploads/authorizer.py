@@ -1,7 +1,8 @@
-"""Who may put parts, and how many bytes: decided by whoever opens the door to this room."""
+"""Who may upload parts, and how many bytes: the protocol of an authorizer."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal, Protocol
 
 from msgspec import Struct
@@ -13,9 +14,9 @@ Method = Literal["GET", "PUT"]
 
 
 class UploadAccessRequest(Struct, frozen=True):
-    """What is asked of an upload, and by whom. `query` is as it came; it holds the ticket and is never logged.
+    """A request to an upload. `query` is as received; it holds the ticket and is never logged.
 
-    Without `wait` the door must not wait for a database: it raises NotCached instead and is asked again in a thread.
+    Without `wait` the authorizer must not block: it raises NotCached instead and is called again in a thread.
     """
 
     job: JobId
@@ -26,26 +27,32 @@ class UploadAccessRequest(Struct, frozen=True):
     wait: bool
 
     def __repr__(self) -> str:
-        return f"Asked({self.method} {self.job} from {self.address}, {self.request_id})"
+        return f"UploadAccessRequest({self.method} {self.job} from {self.address}, {self.request_id})"
 
 
 class Upload(Struct, frozen=True):
-    """An upload that takes parts. All of them together have at most so many bytes."""
+    """An upload that accepts parts, of at most `max_bytes` together."""
 
     job: JobId
     max_bytes: int
 
 
-class Closed(PhimageError):
-    """The job no longer takes parts, or never did. The text says why."""
+class UploadClosed(PhimageError):
+    """The job accepts no parts. The text is the reason."""
+
+    http_status = 409
+
+    def public_fields(self) -> Mapping[str, object]:
+        """The reason."""
+        return {"Message": "Upload closed", "Detail": str(self)}
 
 
 class UploadAuthorizer(Protocol):
-    """Lets requests in."""
+    """Decides who may upload."""
 
-    def open(self, asked: UploadAccessRequest) -> Upload:
-        """The upload. Raises RequestError (a ticket that is expired, altered, or not for this job), Closed and NotCached.
+    def authorize(self, request: UploadAccessRequest) -> Upload:
+        """The upload. Raises RequestError (a ticket that is expired, altered or for another job), UploadClosed and NotCached.
 
-        Called from the event loop without `wait`, and from several threads with it.
+        Called on the event loop without `wait`, and from several threads with it.
         """
         ...

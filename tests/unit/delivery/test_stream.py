@@ -9,7 +9,8 @@ from functools import partial
 import pytest
 
 from phimage.delivery.representation import Piece
-from phimage.delivery.stream import Body, End, Message, send_body
+from phimage.delivery.stream import BodyStream, End, send_body
+from phimage.http.asgi import Message
 
 
 @pytest.fixture
@@ -45,12 +46,12 @@ class Wire:
 
 
 def run(
-    pieces: Iterator[Piece], threads: ThreadPoolExecutor, wire: Callable[[], Wire] = Wire, stall: float = 60, ahead: int = 3
+    pieces: Iterator[Piece], threads: ThreadPoolExecutor, wire: Callable[[], Wire] = Wire, stall: float = 60, prefetch: int = 3
 ) -> tuple[Wire, End, int]:
     async def main() -> tuple[Wire, End, int]:
         client = wire()
         sent: list[int] = []
-        body = Body(pieces, threads, ahead)
+        body = BodyStream(pieces, threads, prefetch)
         await body.prepare()
         try:
             end = await send_body(body, client.receive, client.send, stall, sent.append)
@@ -102,14 +103,14 @@ def test_a_client_that_leaves_is_noticed_while_it_is_being_sent_something(thread
     assert (sent, len(wire.got)) == (2, 3)
 
 
-def test_only_a_few_pieces_are_made_ahead(threads: ThreadPoolExecutor) -> None:
+def test_only_a_few_pieces_are_prefetched(threads: ThreadPoolExecutor) -> None:
     made = []
 
     def make(number: int) -> bytes:
         made.append(number)
         return b"x"
 
-    _, end, _ = run((partial(make, number) for number in range(100)), threads, lambda: Wire(reads=5), stall=0.05, ahead=3)
+    _, end, _ = run((partial(make, number) for number in range(100)), threads, lambda: Wire(reads=5), stall=0.05, prefetch=3)
 
     assert end is End.STALLED
     assert len(made) <= 5 + 1 + 3
@@ -137,7 +138,7 @@ def test_a_first_piece_that_fails_is_known_before_anything_is_sent(threads: Thre
 
     async def main() -> None:
         with pytest.raises(ValueError, match="bad"):
-            await Body(iter([fail]), threads, 2).prepare()
+            await BodyStream(iter([fail]), threads, 2).prepare()
 
     asyncio.run(main())
 
@@ -157,7 +158,7 @@ def test_threads_are_shared_by_all_bodies(threads: ThreadPoolExecutor) -> None:
 
     async def one() -> End:
         client = Wire()
-        body = Body(iter([make] * 20), threads, 3)
+        body = BodyStream(iter([make] * 20), threads, 3)
         await body.prepare()
         return await send_body(body, client.receive, client.send, 60, lambda _: None)
 

@@ -84,6 +84,6 @@ def test_booleans_signed_in_the_words_of_a_language_are_named(true: str, words: 
 
 def test_neither_the_private_key_nor_a_secret_parameter_is_shown() -> None:
     params: dict[str, Value] = {"Action": "A", "private-key": "sk-very-secret", "Password": "hunter2", "Deep": {"Token": "t0k"}}
-    told = diagnose(params, "0" * 40, KEY).text()
-    assert not any(secret in told for secret in (SECRET, "sk-very-secret", "hunter2", "t0k"))
-    assert "private-key***" in told
+    text = diagnose(params, "0" * 40, KEY).text()
+    assert not any(secret in text for secret in (SECRET, "sk-very-secret", "hunter2", "t0k"))
+    assert "private-key***" in text

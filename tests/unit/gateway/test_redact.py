@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from phimage.gateway.redact import MASK, is_secret, redacted
+from phimage.gateway.doctor import MASK, is_secret, redacted
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,89 @@
+"""The dispatcher on the event loop: when a request waits for the database, and when for a new revision."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Executor
+from typing import Generic
+
+from phimage.errors import LongPoll, NotCached, ServiceUnavailable
+from phimage.gateway.dispatch import Attempt, Dispatcher, RawRequest, View
+from phimage.gateway.envelope import RawResponse
+
+MAX_FETCHES = 4
+"""Fetches for one request before it goes to a thread. A list needs two."""
+STOPPING_SECONDS = 0.25
+"""Seconds between checks whether the server stops."""
+
+
+class AsyncDispatcher(Generic[View]):
+    """Answers a request from caches and single statements on the event loop if possible, else in a thread.
+
+    An Action that raises LongPoll is tried again at each new revision, until its time is over or the server stops.
+    """
+
+    def __init__(self, dispatcher: Dispatcher[View], threads: Executor, stopping: Callable[[], bool]) -> None:
+        """`threads` run the attempts that block; `stopping` returns whether the server is about to stop."""
+        self._dispatcher = dispatcher
+        self._threads = threads
+        self._stopping = stopping
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._new_revision = asyncio.Event()
+
+    async def answer(self, raw: RawRequest) -> RawResponse:
+        """The response to a request."""
+        attempt = Attempt()
+        deadline: float | None = None
+        while True:
+            new_revision = self._new_revision  # before the attempt, so that no revision is missed after it
+            try:
+                return await self._try(raw, attempt)
+            except LongPoll as long_poll:
+                deadline = deadline or asyncio.get_running_loop().time() + long_poll.seconds
+                try:
+                    async with asyncio.timeout_at(deadline):
+                        await new_revision.wait()
+                except TimeoutError:
+                    attempt.patient = False
+                if self._stopping():
+                    attempt.patient = False
+
+    def notify_revision(self) -> None:
+        """Wake the requests that wait for a new revision. Can be called from any thread."""
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._wake)
+
+    async def run(self) -> None:
+        """Accept notifications, and wake all waiting requests when the server stops. Runs until cancelled."""
+        self._loop = asyncio.get_running_loop()
+        try:
+            while True:
+                await asyncio.sleep(STOPPING_SECONDS)
+                if self._stopping():
+                    self._wake()
+        finally:
+            self._loop = None
+
+    async def _try(self, raw: RawRequest, attempt: Attempt) -> RawResponse:
+        attempt.wait = False
+        for _ in range(MAX_FETCHES):
+            try:
+                return self._dispatcher.answer(raw, attempt)
+            except NotCached as missing:
+                fetch = missing.fetch
+            if fetch is None or not await _fetched(fetch):
+                break
+        attempt.wait = True
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._dispatcher.answer, raw, attempt)
+
+    def _wake(self) -> None:
+        self._new_revision, old = asyncio.Event(), self._new_revision
+        old.set()
+
+
+async def _fetched(fetch: Callable[[], Awaitable[bool]]) -> bool:
+    try:
+        return await fetch()
+    except (NotCached, ServiceUnavailable):  # the attempt in a thread meets the same error and answers with it
+        return False

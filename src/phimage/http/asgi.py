@@ -1,0 +1,115 @@
+"""The ASGI interface: message types, one request with the way back to its client, and request ids."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, MutableMapping
+from typing import Any
+
+from phimage.http.response import JsonResponse
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[Message, Receive, Send], Awaitable[None]]
+
+HeaderFields = Iterable[tuple[bytes, bytes]]
+"""Header fields as ASGI has them: lower-case names."""
+
+REQUEST_ID = b"x-ucloud-request-uuid"
+_PATHSEND = "http.response.pathsend"
+_IDS_AT_ONCE = 256
+
+
+async def send_response(
+    send: Send,
+    status: int,
+    body: bytes,
+    request_id: str,
+    extra: HeaderFields = (),
+    content_type: bytes = b"application/json",
+) -> None:
+    """Send a whole response, with `extra` header fields."""
+    headers = [
+        (b"content-type", content_type),
+        (b"content-length", b"%d" % len(body)),
+        (REQUEST_ID, request_id.encode("ascii")),
+        *extra,
+    ]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+class Exchange:
+    """One request and the way back to its client. Every response carries the request id."""
+
+    def __init__(self, scope: Message, receive: Receive, send: Send, request_id: str) -> None:
+        self.scope = scope
+        self.receive = receive
+        self.send = send
+        self.request_id = request_id
+
+    @property
+    def method(self) -> str:
+        """The request method."""
+        method: str = self.scope["method"]
+        return method
+
+    @property
+    def query(self) -> str:
+        """The query, still percent-encoded."""
+        query: bytes = self.scope["query_string"]
+        return query.decode("utf-8", "replace")
+
+    @property
+    def sends_files(self) -> bool:
+        """Whether the server can send a file by its path."""
+        return _PATHSEND in self.scope.get("extensions", {})
+
+    def header_fields(self) -> Mapping[str, str]:
+        """The header fields by lower-case name. Lines of one field become one list (RFC 9110, 5.3)."""
+        fields: dict[str, str] = {}
+        for name, value in self.scope["headers"]:
+            key, text = name.decode("latin-1").lower(), value.decode("latin-1").strip()
+            fields[key] = f"{fields[key]}, {text}" if key in fields else text
+        return fields
+
+    async def respond(self, response: JsonResponse) -> None:
+        """Send a whole JSON response; to HEAD, without its body."""
+        body = response.body
+        fixed = {"Content-Type": "application/json", "Content-Length": str(len(body))}
+        await self.start(response.status, {**fixed, **response.headers})
+        await self.end(b"" if self.method == "HEAD" else body)
+
+    async def start(self, status: int, headers: Mapping[str, str]) -> None:
+        """Send the status and the header."""
+        fields = [(name.lower().encode("ascii"), value.encode("latin-1")) for name, value in headers.items()]
+        fields.append((REQUEST_ID, self.request_id.encode("ascii")))
+        await self.send({"type": "http.response.start", "status": status, "headers": fields})
+
+    async def end(self, body: bytes = b"") -> None:
+        """Send a body that is in memory, and end the response."""
+        await self.send({"type": "http.response.body", "body": body})
+
+    async def send_file(self, path: str) -> None:
+        """Hand a file to the server, which sends it after this returned and does not report the end."""
+        await self.send({"type": _PATHSEND, "path": path})
+
+
+def new_request_id() -> str:
+    """A random UUID, version 4. Takes a third of the time of `uuid.uuid4`."""
+    return _uuid(secrets.token_hex(16))
+
+
+def request_ids() -> Iterator[str]:
+    """Request ids without end.
+
+    Draws randomness for many at a time: the system call releases the GIL, and a busy process waits to get it back.
+    """
+    while True:
+        digits = secrets.token_hex(16 * _IDS_AT_ONCE)
+        yield from (_uuid(digits[start : start + 32]) for start in range(0, len(digits), 32))
+
+
+def _uuid(digits: str) -> str:
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{'89ab'[int(digits[16], 16) & 3]}{digits[17:20]}-{digits[20:]}"

@@ -1,0 +1,104 @@
+"""The body of a request: read within limits of bytes and time, or drained."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from io import BytesIO
+
+from msgspec import Struct
+
+from phimage.http.asgi import Message, Receive
+
+
+class BodyLimits(Struct, frozen=True):
+    """How long a body may take, in seconds."""
+
+    stall: float | None = None  # without a byte; a pause of half of it is always allowed
+    total: float | None = None
+    drain: float | None = None  # for a body that is read only to keep the connection
+
+
+class BodyTooLong(Exception):
+    """Not an error of phimage: the body is larger than its limit."""
+
+
+class BodyTooSlow(Exception):
+    """Not an error of phimage: the body did not arrive in time."""
+
+
+class ClientGone(Exception):
+    """Not an error of phimage: the client closed the connection and reads no response."""
+
+
+class RequestBody:
+    """A body that is still to be received."""
+
+    def __init__(self, receive: Receive, limits: BodyLimits = BodyLimits()) -> None:  # noqa: B008 - it is frozen
+        self._receive = receive
+        self._limits = limits
+        self._ended = False
+
+    async def read(self, max_size: int) -> bytes:
+        """The whole body. Holds at most `max_size` bytes. Raises BodyTooLong, BodyTooSlow and ClientGone."""
+        if self._limits.stall is None:
+            return await self._read(max_size, _nothing)
+        try:
+            return await self._read_in_time(max_size, self._limits.stall, self._limits.total or float("inf"))
+        except TimeoutError:
+            raise BodyTooSlow from None
+
+    async def drain(self, max_size: int) -> bool:
+        """Read and discard the rest, if it is not more than `max_size` bytes. Returns whether the connection is usable.
+
+        Raises ClientGone.
+        """
+        size = 0
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._limits.drain):
+                while not self._ended and size <= max_size:
+                    size += len(self._piece(await self._receive()))
+        return self._ended
+
+    async def _read_in_time(self, max_size: int, stall: float, total: float) -> bytes:
+        now = asyncio.get_running_loop().time
+        ends = now() + total
+        async with asyncio.timeout(min(stall, total)) as timeout:
+
+            def extend() -> None:
+                # Not at each piece: a body has a thousand of them.
+                if (timeout.when() or 0.0) - now() < stall / 2:
+                    timeout.reschedule(min(now() + stall, ends))
+
+            return await self._read(max_size, extend)
+
+    async def _read(self, max_size: int, at_each: Callable[[], object]) -> bytes:
+        piece = self._piece(await self._receive())
+        if len(piece) > max_size:
+            raise BodyTooLong
+        if self._has_ended():
+            return piece
+        content = BytesIO()  # returns its bytes without a second copy
+        content.write(piece)
+        while not self._has_ended():
+            at_each()
+            piece = self._piece(await self._receive())
+            if content.tell() + len(piece) > max_size:
+                raise BodyTooLong
+            content.write(piece)
+        return content.getvalue()
+
+    def _piece(self, message: Message) -> bytes:
+        if message["type"] != "http.request":
+            raise ClientGone
+        self._ended = not message.get("more_body", False)
+        piece: bytes = message.get("body", b"")
+        return piece
+
+    def _has_ended(self) -> bool:
+        return self._ended
+
+
+def _nothing() -> None:
+    pass

@@ -1,0 +1,164 @@
+"""The metrics of one process, a worker of a server or a publisher, collected from the objects that count."""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Callable, Iterable, Mapping
+from itertools import chain
+from pathlib import Path
+
+import msgspec
+
+from phimage.catalog.backups import BackupTimes
+from phimage.catalog.engine import Database
+from phimage.catalog.views import Catalog
+from phimage.chunks.decorators import StoreMeasures
+from phimage.errors import ServiceUnavailable
+from phimage.gateway.cache import GatewayCache
+from phimage.http.counters import BOUNDS, RequestCounters
+from phimage.metrics.family import Family, Sample, counter, gauge, merge
+from phimage.metrics.shared import SharedMetrics
+
+_PAGE_BYTES = resource.getpagesize()
+_families = msgspec.msgpack.Decoder(list[Family])
+
+
+class WorkerMetrics:
+    """The metrics of a worker, which it shares with the others, and those of all together."""
+
+    def __init__(
+        self,
+        counters: RequestCounters,
+        catalog: Catalog,
+        cache: GatewayCache,
+        store: StoreMeasures,
+        age: Callable[[], float],
+        unfinished_jobs: Callable[[], int],
+        backup_times: Callable[[], BackupTimes],
+        shared: SharedMetrics,
+    ) -> None:
+        self._counters = counters
+        self._catalog = catalog
+        self._cache = cache
+        self._store = store
+        self._age = age
+        self._unfinished_jobs = unfinished_jobs
+        self._backup_times = backup_times
+        self._shared = shared
+        self._slot = shared.take()
+
+    def share(self) -> None:
+        """Write this worker's metrics, as of now, for the other workers."""
+        self._shared.write(self._slot, msgspec.msgpack.encode(self._own()))
+
+    def text(self) -> bytes:
+        """The metrics of all workers and of the publishers beside them, in the text format of Prometheus.
+
+        Those of jobs and backups are read from the database, and left out while it is away.
+        """
+        from phimage.metrics.prometheus import text  # imported here: slow to import, and rarely needed
+
+        others = [_families.decode(data) for data in self._shared.others(self._slot)]
+        publishers = [_families.decode(data) for data in self._shared.further()]
+        counts = [
+            gauge("phimage_workers", "Workers whose metrics these are", 1 + len(others)),
+            gauge("phimage_publishers", "Publishers beside them whose metrics these are", len(publishers)),
+        ]
+        return text([*merge([self._own(), *others, *publishers]), *counts, *self._jobs(), *self._backups()])
+
+    def _own(self) -> list[Family]:
+        database = self._catalog.database
+        parts = _requests(self._counters), self._caches(), _database(database), self._knowledge()
+        return list(chain(*parts, _store(self._store), _process()))
+
+    def _caches(self) -> Iterable[Family]:
+        caches = {"facts": self._catalog.facts, "answers": self._cache.responses, "requests": self._cache.requests}
+        hits = ((name, each.hits) for name, each in caches.items())
+        yield _by("phimage_memory_hits", "Lookups that a cache answered", "memory", hits)
+        misses = ((name, each.misses) for name, each in caches.items())
+        yield _by("phimage_memory_misses", "Lookups of what was not cached, or stale", "memory", misses)
+
+    def _knowledge(self) -> Iterable[Family]:
+        away = float(self._catalog.database.circuit.is_open)
+        yield gauge("phimage_database_away", "1 while the database counts as away", away)
+        yield gauge(
+            "phimage_knowledge_age_seconds",
+            "Seconds since a worker last knew the newest revision; the largest",
+            self._age(),
+        )
+        yield gauge("phimage_revision", "The newest revision that a worker knows", self._catalog.head)
+
+    def _jobs(self) -> Iterable[Family]:
+        try:
+            yield gauge("phimage_jobs_unfinished", "Jobs that have not ended", self._unfinished_jobs())
+        except ServiceUnavailable:
+            return
+
+    def _backups(self) -> Iterable[Family]:
+        try:
+            times = self._backup_times()
+        except ServiceUnavailable:
+            return
+        yield gauge("phimage_backup_timestamp_seconds", "When the newest backup was made; 0 for never", times.finished)
+        yield gauge(
+            "phimage_backup_verified_timestamp_seconds",
+            "When a backup was last verified or drilled; 0 for never",
+            times.verified,
+        )
+
+
+def publisher_metrics(jobs: Mapping[str, int], catalog: Catalog, store: StoreMeasures) -> bytes:
+    """The metrics of a publisher, for the workers beside it. `jobs` counts the jobs that ended, by outcome."""
+    ended = _by("phimage_jobs_ended", "Jobs that publishers ended or gave back", "outcome", jobs.items())
+    return msgspec.msgpack.encode([ended, *_database(catalog.database), *_store(store), *_process()])
+
+
+def _requests(counters: RequestCounters) -> Iterable[Family]:
+    requests = tuple(Sample((action, str(code)), count) for (action, code), count in list(counters.requests.items()))
+    yield Family(
+        "phimage_requests",
+        "counter",
+        "Answered requests; those without a known Action count as none",
+        ("action", "ret_code"),
+        requests,
+    )
+    latencies = tuple(
+        Sample((action,), latency.seconds, tuple(latency.buckets)) for action, latency in list(counters.latencies.items())
+    )
+    yield Family(
+        "phimage_request_seconds",
+        "histogram",
+        "Seconds from the header of a request to its response",
+        ("action",),
+        latencies,
+        BOUNDS,
+    )
+    yield counter("phimage_received_bytes", "Bytes of queries and bodies", counters.bytes_in)
+    yield counter("phimage_sent_bytes", "Bytes of the bodies of responses", counters.bytes_out)
+
+
+def _database(database: Database) -> Iterable[Family]:
+    calls = list(database.calls.items())
+    yield _by("phimage_database_calls", "Transactions and inquiries", "kind", ((name, one.count) for name, one in calls))
+    yield _by("phimage_database_failures", "Those that failed", "kind", ((name, one.failures) for name, one in calls))
+    yield _by("phimage_database_seconds", "Seconds inside them", "kind", ((name, one.seconds) for name, one in calls))
+
+
+def _store(measures: StoreMeasures) -> Iterable[Family]:
+    calls = list(measures.items())
+    yield _by("phimage_store_calls", "Calls of the store of bytes", "operation", ((name, one.calls) for name, one in calls))
+    yield _by("phimage_store_failures", "Calls that failed", "operation", ((name, one.failures) for name, one in calls))
+    yield _by("phimage_store_seconds", "Seconds of calls", "operation", ((name, one.seconds) for name, one in calls))
+    yield _by("phimage_store_sent_bytes", "Bytes written", "operation", ((name, one.bytes_sent) for name, one in calls))
+    yield _by("phimage_store_received_bytes", "Bytes read", "operation", ((name, one.bytes_received) for name, one in calls))
+
+
+def _process() -> Iterable[Family]:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    resident = int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE_BYTES
+    yield counter("phimage_cpu_seconds", "Seconds of processor time", used.ru_utime + used.ru_stime)
+    yield gauge("phimage_resident_bytes", "Resident memory of a process; the largest", resident)
+
+
+def _by(name: str, help: str, label: str, values: Iterable[tuple[str, float]]) -> Family:
+    return Family(name, "counter", help, (label,), tuple(Sample((key,), value) for key, value in values))
