@@ -37,7 +37,7 @@ class Site:
 
     def __init__(self, catalog: Catalog) -> None:
         self.catalog = catalog
-        self.dispatcher = Dispatcher(registry(Service(catalog=catalog, store=MemoryStore())), catalog)
+        self.dispatcher = Dispatcher(registry(), catalog, Service(catalog=catalog, store=MemoryStore()))
         with catalog.change(author()) as change:
             REGIONS.put(change, region())
             ZONES.put(change, zone())

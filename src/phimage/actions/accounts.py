@@ -9,14 +9,12 @@ import msgspec
 from msgspec import Meta, Struct
 
 from phimage.actions.keys import NewKeyResponse
-from phimage.actions.operator import AccountParam, Line, operator_action, tenant_of
-from phimage.actions.params import Empty
-from phimage.actions.service import Service
+from phimage.actions.params import AccountParam, Empty, Line, tenant_of
+from phimage.actions.service import Call
 from phimage.catalog.accounts import ACCOUNTS, add_account, add_key, all_accounts
-from phimage.catalog.views import View
 from phimage.errors import UnavailableParam
-from phimage.gateway.registry import Action, Call
-from phimage.model.account import Account
+from phimage.gateway.registry import Action
+from phimage.model.account import Account, Right
 from phimage.model.ids import ZoneId
 from phimage.model.topology import Topology
 
@@ -81,66 +79,55 @@ class ListAccountsResponse(Struct, rename="pascal", frozen=True, kw_only=True):
     account_set: Annotated[tuple[AccountSet, ...], Meta(description="the accounts")]
 
 
-def actions(service: Service) -> list[Action[View]]:
-    """The Actions of this file."""
+def create_account(request: CreateAccount, call: Call) -> CreateAccountResponse:
+    account = Account(
+        id=request.account,
+        operator=request.operator,
+        company=request.company,
+        email=request.email,
+        zones=_zones(request.zone_limit, call.view.topology()),
+        networks=_networks(request.network_limit),
+        created=int(call.time),
+    )
+    with call.service.change(call) as change:
+        if ACCOUNTS.find(change.connection, account.id) is not None:
+            raise UnavailableParam("Account", detail=f"there is an account {account.id} already")
+        user, project = add_account(change, account, call.service.random)
+        key = add_key(change, user, call.service.catalog.key_encryption, call.service.random)
+    return CreateAccountResponse(
+        account=account.id,
+        user=user.name,
+        user_id=user.id,
+        project_id=project.id,
+        public_key=key.public,
+        private_key=key.private.reveal(),
+    )
 
-    def create_account(request: CreateAccount, call: Call[View]) -> CreateAccountResponse:
-        account = Account(
-            id=request.account,
-            operator=request.operator,
-            company=request.company,
-            email=request.email,
-            zones=_zones(request.zone_limit, call.view.topology()),
-            networks=_networks(request.network_limit),
-            created=int(call.time),
+
+def modify_account(request: ModifyAccount, call: Call) -> Empty:
+    zones = _zones(request.zone_limit, call.view.topology())
+    networks = _networks(request.network_limit)
+    with call.service.change(call) as change:
+        before = tenant_of(change.connection, request.account).account
+        if before.operator and networks and not msgspec.structs.replace(before, networks=networks).may_call_from(call.address):
+            raise UnavailableParam("NetworkLimit", detail=f"it would shut out this very call, from {call.address}")
+        after = msgspec.structs.replace(
+            before,
+            company=before.company if request.company is None else request.company,
+            email=before.email if request.email is None else request.email,
+            zones=() if request.any_zone else zones or before.zones,
+            networks=() if request.any_network else networks or before.networks,
         )
-        with service.change(call) as change:
-            if ACCOUNTS.find(change.connection, account.id) is not None:
-                raise UnavailableParam("Account", detail=f"there is an account {account.id} already")
-            user, project = add_account(change, account, service.random)
-            key = add_key(change, user, service.catalog.key_encryption, service.random)
-        return CreateAccountResponse(
-            account=account.id,
-            user=user.name,
-            user_id=user.id,
-            project_id=project.id,
-            public_key=key.public,
-            private_key=key.private.reveal(),
-        )
+        if after.id == call.caller.account.id and not after.may_call_from(call.address):
+            raise UnavailableParam("NetworkLimit", detail=f"it would shut out this very call, from {call.address}")
+        ACCOUNTS.put(change, after)
+    return Empty()
 
-    def modify_account(request: ModifyAccount, call: Call[View]) -> Empty:
-        zones = _zones(request.zone_limit, call.view.topology())
-        networks = _networks(request.network_limit)
-        with service.change(call) as change:
-            before = tenant_of(change.connection, request.account).account
-            if (
-                before.operator
-                and networks
-                and not msgspec.structs.replace(before, networks=networks).may_call_from(call.address)
-            ):
-                raise UnavailableParam("NetworkLimit", detail=f"it would shut out this very call, from {call.address}")
-            after = msgspec.structs.replace(
-                before,
-                company=before.company if request.company is None else request.company,
-                email=before.email if request.email is None else request.email,
-                zones=() if request.any_zone else zones or before.zones,
-                networks=() if request.any_network else networks or before.networks,
-            )
-            if after.id == call.tenant.account.id and not after.may_call_from(call.address):
-                raise UnavailableParam("NetworkLimit", detail=f"it would shut out this very call, from {call.address}")
-            ACCOUNTS.put(change, after)
-        return Empty()
 
-    def list_accounts(request: ListAccounts, call: Call[View]) -> ListAccountsResponse:
-        call.view.may_wait()
-        with service.catalog.database.read() as connection:
-            return ListAccountsResponse(account_set=tuple(_account_set(found) for found in all_accounts(connection)))
-
-    return [
-        operator_action(CreateAccount, CreateAccountResponse, create_account, changes=True),
-        operator_action(ModifyAccount, Empty, modify_account, changes=True),
-        operator_action(ListAccounts, ListAccountsResponse, list_accounts, changes=False),
-    ]
+def list_accounts(request: ListAccounts, call: Call) -> ListAccountsResponse:
+    call.view.may_wait()
+    with call.service.catalog.database.read() as connection:
+        return ListAccountsResponse(account_set=tuple(_account_set(found) for found in all_accounts(connection)))
 
 
 def _zones(zones: tuple[ZoneId, ...], topology: Topology) -> tuple[ZoneId, ...]:
@@ -170,3 +157,10 @@ def _account_set(account: Account) -> AccountSet:
         network_limit=account.networks,
         create_time=account.created,
     )
+
+
+ACTIONS = (
+    Action(CreateAccount, CreateAccountResponse, create_account, Right.OPERATE, changes=True),
+    Action(ModifyAccount, Empty, modify_account, Right.OPERATE, changes=True),
+    Action(ListAccounts, ListAccountsResponse, list_accounts, Right.OPERATE),
+)

@@ -36,14 +36,7 @@ class DownloadPHostImage(Struct, rename="pascal", frozen=True, kw_only=True):
     image_id: ImageId
 
 
-_SIGNED = Action[View](
-    name="DownloadPHostImage",
-    request=DownloadPHostImage,
-    response=DownloadPHostImage,
-    answer=lambda request, call: request,
-    right=Right.READ,
-    project=True,
-)
+_SIGNED = Action[View, Service](DownloadPHostImage, DownloadPHostImage, lambda request, call: request, Right.READ, project=True)
 
 
 class CatalogDownloadAuthorizer:
@@ -74,12 +67,12 @@ class CatalogDownloadAuthorizer:
 
     def _signed(self, asked: downloads.DownloadAccessRequest, view: View) -> tuple[Tenant, ProjectId]:
         params = read_params("GET", "", asked.query, b"")
-        tenant, user, _ = authenticate(params, view)
-        check_address(tenant, asked.address)
+        caller = authenticate(params, view)
+        check_address(caller, asked.address)
         for name, wanted in (("Action", _SIGNED.name), ("ImageId", asked.image)):
             if params.get(name) != wanted:
                 raise UnavailableParam(name, detail=f"a signed download signs {name}={wanted}")
-        return tenant, authorize(_SIGNED, params, tenant, user)
+        return caller.tenant, authorize(_SIGNED, params, caller)
 
 
 class CatalogUploadAuthorizer:

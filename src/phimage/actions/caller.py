@@ -6,9 +6,8 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from phimage.actions.service import Service
-from phimage.catalog.views import View
-from phimage.gateway.registry import Action, Call
+from phimage.actions.service import Call
+from phimage.gateway.registry import Action
 from phimage.model.account import Right
 
 
@@ -69,44 +68,37 @@ class GetUserInfoResponse(Struct, rename="pascal", frozen=True, kw_only=True):
     data_set: Annotated[tuple[UserInfo, ...], Meta(description="the caller, as the only element")]
 
 
-def actions(service: Service) -> list[Action[View]]:
-    """The Actions about the caller."""
-
-    def get_project_list(request: GetProjectList, call: Call[View]) -> GetProjectListResponse:
-        home = call.tenant
-        projects = tuple(
-            ProjectRow(
-                project_id=project.id,
-                project_name=project.name,
-                create_time=project.created,
-                is_default=project.default,
-                resource_count=len(call.view.images_of(project.id)),
-                member_count=home.members(project.id),
-            )
-            for project in home.projects.values()
-            if home.right(call.user, project.id) >= Right.READ
+def get_project_list(request: GetProjectList, call: Call) -> GetProjectListResponse:
+    home = call.caller.tenant
+    projects = tuple(
+        ProjectRow(
+            project_id=project.id,
+            project_name=project.name,
+            create_time=project.created,
+            is_default=project.default,
+            resource_count=len(call.view.images_of(project.id)),
+            member_count=home.members(project.id),
         )
-        return GetProjectListResponse(project_count=len(projects), project_set=projects)
+        for project in home.projects.values()
+        if home.right(call.caller.user, project.id) >= Right.READ
+    )
+    return GetProjectListResponse(project_count=len(projects), project_set=projects)
 
-    def get_user_info(request: GetUserInfo, call: Call[View]) -> GetUserInfoResponse:
-        account, user = call.tenant.account, call.user
-        row = UserInfo(
-            admin=int(user.main),
-            administrator=account.email,
-            company_name=account.company or account.id,
-            user_email=user.email or account.email,
-            user_id=user.id,
-            user_name=user.name,
-        )
-        return GetUserInfoResponse(data_set=(row,))
 
-    return [
-        Action(
-            name="GetProjectList",
-            request=GetProjectList,
-            response=GetProjectListResponse,
-            answer=get_project_list,
-            right=Right.KEY,
-        ),
-        Action(name="GetUserInfo", request=GetUserInfo, response=GetUserInfoResponse, answer=get_user_info, right=Right.KEY),
-    ]
+def get_user_info(request: GetUserInfo, call: Call) -> GetUserInfoResponse:
+    account, user = call.caller.account, call.caller.user
+    row = UserInfo(
+        admin=int(user.main),
+        administrator=account.email,
+        company_name=account.company or account.id,
+        user_email=user.email or account.email,
+        user_id=user.id,
+        user_name=user.name,
+    )
+    return GetUserInfoResponse(data_set=(row,))
+
+
+ACTIONS = (
+    Action(GetProjectList, GetProjectListResponse, get_project_list, Right.KEY),
+    Action(GetUserInfo, GetUserInfoResponse, get_user_info, Right.KEY),
+)

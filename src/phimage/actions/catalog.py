@@ -7,16 +7,15 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from phimage.actions.operator import operator_action
 from phimage.actions.restore import hold, is_stored
-from phimage.actions.service import Service
-from phimage.catalog.views import View
+from phimage.actions.service import Call, Service
 from phimage.catalog_file.export import export
 from phimage.catalog_file.past import manifests_of_returning
 from phimage.catalog_file.plan import Kept, Plan, carry_out, plan, plan_of
 from phimage.catalog_file.read import Reading, read
 from phimage.errors import UnavailableParam
-from phimage.gateway.registry import Action, Call
+from phimage.gateway.registry import Action
+from phimage.model.account import Right
 from phimage.model.image import NO_PROJECT
 
 MAX_CATALOG = 8 * 1024 * 1024
@@ -110,41 +109,35 @@ class ExportCatalogResponse(Struct, rename="pascal", frozen=True, kw_only=True):
     catalog: Annotated[str, Meta(description="the text of the YAML")]
 
 
-def actions(service: Service) -> list[Action[View]]:
-    """The Actions of this file."""
+def plan_catalog(request: PlanCatalog, call: Call) -> PlanCatalogResponse:
+    if call.view.pinned:
+        raise UnavailableParam("rev", detail="a plan is made against the newest revision, which is what apply changes")
+    call.view.may_wait()
+    with call.service.catalog.database.read() as connection:
+        found = plan(connection, call.view.revision, request.catalog, request.prune, partial(is_stored, call.service))
+    return _on_wire(_good(found), call.view.revision)
 
-    def plan_catalog(request: PlanCatalog, call: Call[View]) -> PlanCatalogResponse:
-        if call.view.pinned:
-            raise UnavailableParam("rev", detail="a plan is made against the newest revision, which is what apply changes")
-        call.view.may_wait()
-        with service.catalog.database.read() as connection:
-            found = plan(connection, call.view.revision, request.catalog, request.prune, partial(is_stored, service))
-        return _on_wire(_good(found), call.view.revision)
 
-    def apply_catalog(request: ApplyCatalog, call: Call[View]) -> PlanCatalogResponse:
-        reading = read(request.catalog)
-        held = hold(service, _returning(reading))
-        with service.change(call) as change:
-            made = _good(plan_of(change.connection, change.parent, reading, request.prune, held.has))
-            _check_withdrawals(made, request.withdraw)
-            held.check(service.now())
-            carry_out(change, made, service.random)
-        return _on_wire(made, change.number if change.records else change.parent)
+def apply_catalog(request: ApplyCatalog, call: Call) -> PlanCatalogResponse:
+    reading = read(request.catalog)
+    held = hold(call.service, _returning(reading, call.service))
+    with call.service.change(call) as change:
+        made = _good(plan_of(change.connection, change.parent, reading, request.prune, held.has))
+        _check_withdrawals(made, request.withdraw)
+        held.check(call.service.now())
+        carry_out(change, made, call.service.random)
+    return _on_wire(made, change.number if change.records else change.parent)
 
-    def _returning(reading: Reading) -> list[str]:
-        """The manifests of withdrawn images that a file names again."""
-        with service.catalog.database.read() as connection:
-            return manifests_of_returning(connection, reading.document)
 
-    def export_catalog(request: ExportCatalog, call: Call[View]) -> ExportCatalogResponse:
-        text = export(call.view.topology(), call.view.base_images(), call.view.image_bytes_of(NO_PROJECT))
-        return ExportCatalogResponse(revision=call.view.revision, catalog=text)
+def _returning(reading: Reading, service: Service) -> list[str]:
+    """The manifests of withdrawn images that a file names again."""
+    with service.catalog.database.read() as connection:
+        return manifests_of_returning(connection, reading.document)
 
-    return [
-        operator_action(PlanCatalog, PlanCatalogResponse, plan_catalog, changes=False, max_body=MAX_CATALOG),
-        operator_action(ApplyCatalog, PlanCatalogResponse, apply_catalog, changes=True, max_body=MAX_CATALOG),
-        operator_action(ExportCatalog, ExportCatalogResponse, export_catalog, changes=False),
-    ]
+
+def export_catalog(request: ExportCatalog, call: Call) -> ExportCatalogResponse:
+    text = export(call.view.topology(), call.view.base_images(), call.view.image_bytes_of(NO_PROJECT))
+    return ExportCatalogResponse(revision=call.view.revision, catalog=text)
 
 
 def _good(made: Plan) -> Plan:
@@ -197,3 +190,10 @@ def _on_wire(made: Plan, revision: int) -> PlanCatalogResponse:
 
 def _kept(things: tuple[Kept, ...]) -> tuple[KeptSet, ...]:
     return tuple(KeptSet(noun=kept.noun, id=kept.id, title=kept.title) for kept in things)
+
+
+ACTIONS = (
+    Action(PlanCatalog, PlanCatalogResponse, plan_catalog, Right.OPERATE, max_body=MAX_CATALOG),
+    Action(ApplyCatalog, PlanCatalogResponse, apply_catalog, Right.OPERATE, changes=True, max_body=MAX_CATALOG),
+    Action(ExportCatalog, ExportCatalogResponse, export_catalog, Right.OPERATE),
+)

@@ -7,9 +7,8 @@ from typing import Annotated
 from msgspec import Meta, Struct, field
 
 from phimage.actions.images import ImageIdParam, PHostImageSet, on_wire, visible_image
-from phimage.actions.service import Service
-from phimage.catalog.views import View
-from phimage.gateway.registry import Action, Call
+from phimage.actions.service import Call
+from phimage.gateway.registry import Action
 from phimage.model.account import Right
 from phimage.model.ids import MachineTypeId
 from phimage.model.image import Image
@@ -71,33 +70,19 @@ class GetPHostImageResponse(Struct, rename="pascal", frozen=True, kw_only=True):
     origin: Annotated[OriginSet | None, Meta(description="where they came from; only the operator is told")] = None
 
 
-def actions(service: Service) -> list[Action[View]]:
-    """The Actions of this file."""
-
-    def get(request: GetPHostImage, call: Call[View]) -> GetPHostImageResponse:
-        topology = call.view.topology()
-        image = visible_image(request.image_id, call)
-        content = call.view.image_bytes_of(image.project).get(image.id)
-        return GetPHostImageResponse(
-            image=on_wire(image, image.zones, topology),
-            family=image.family,
-            deprecated=image.deprecated,
-            zones=image.zones,
-            runs=tuple(_runs(image, kind, topology) for kind in sorted(image.support)),
-            disk=_disk(content) if content and content.stored else None,
-            origin=_origin(content) if content and call.tenant.account.operator else None,
-        )
-
-    return [
-        Action(
-            name="GetPHostImage",
-            request=GetPHostImage,
-            response=GetPHostImageResponse,
-            answer=get,
-            right=Right.READ,
-            project=True,
-        ),
-    ]
+def get_phost_image(request: GetPHostImage, call: Call) -> GetPHostImageResponse:
+    topology = call.view.topology()
+    image = visible_image(request.image_id, call)
+    content = call.view.image_bytes_of(image.project).get(image.id)
+    return GetPHostImageResponse(
+        image=on_wire(image, image.zones, topology),
+        family=image.family,
+        deprecated=image.deprecated,
+        zones=image.zones,
+        runs=tuple(_runs(image, kind, topology) for kind in sorted(image.support)),
+        disk=_disk(content) if content and content.stored else None,
+        origin=_origin(content) if content and call.caller.account.operator else None,
+    )
 
 
 def _runs(image: Image, kind: MachineTypeId, topology: Topology) -> Runs:
@@ -131,3 +116,6 @@ def _origin(content: ImageBytes) -> OriginSet:
         failure=content.failure,
         findings=content.findings,
     )
+
+
+ACTIONS = (Action(GetPHostImage, GetPHostImageResponse, get_phost_image, Right.READ, project=True),)

@@ -7,10 +7,9 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from phimage.actions.images import ImageIdParam, visible_image
-from phimage.actions.service import Service
-from phimage.catalog.views import View
+from phimage.actions.service import Call
 from phimage.errors import UnavailableParam
-from phimage.gateway.registry import Action, Call
+from phimage.gateway.registry import Action
 from phimage.model.account import Right
 from phimage.model.image import Image, State
 from phimage.model.image_bytes import ImageBytes
@@ -38,44 +37,35 @@ class GetPHostImageDownloadUrlResponse(Struct, rename="pascal", frozen=True, kw_
     expire_time: Annotated[int, Meta(description="until when the addresses work, Unix seconds")]
 
 
-def actions(service: Service) -> list[Action[View]]:
-    """The Actions of this file."""
+def get_phost_image_download_url(request: GetPHostImageDownloadUrl, call: Call) -> GetPHostImageDownloadUrlResponse:
+    content = downloadable(visible_image(request.image_id, call), call)
+    expires = int(call.time) + request.seconds
 
-    def download_url(request: GetPHostImageDownloadUrl, call: Call[View]) -> GetPHostImageDownloadUrlResponse:
-        content = downloadable(visible_image(request.image_id, call), call)
-        expires = int(call.time) + request.seconds
+    def url(form: str) -> str:
+        return call.service.download_url(content.image, form, call, expires)
 
-        def url(form: str) -> str:
-            return service.download_url(content.image, form, call, expires)
-
-        return GetPHostImageDownloadUrlResponse(
-            raw_url=url(".raw"),
-            zstd_url=url(".raw.zst"),
-            qcow2_url=url(".qcow2"),
-            sha256_url=url(".sha256"),
-            manifest_url=url("/manifest"),
-            digest=f"sha256:{content.sha256}",
-            disk_size=content.size,
-            expire_time=expires,
-        )
-
-    return [
-        Action(
-            name="GetPHostImageDownloadUrl",
-            request=GetPHostImageDownloadUrl,
-            response=GetPHostImageDownloadUrlResponse,
-            answer=download_url,
-            right=Right.READ,
-            project=True,
-        )
-    ]
+    return GetPHostImageDownloadUrlResponse(
+        raw_url=url(".raw"),
+        zstd_url=url(".raw.zst"),
+        qcow2_url=url(".qcow2"),
+        sha256_url=url(".sha256"),
+        manifest_url=url("/manifest"),
+        digest=f"sha256:{content.sha256}",
+        disk_size=content.size,
+        expire_time=expires,
+    )
 
 
-def downloadable(image: Image, call: Call[View]) -> ImageBytes:
+def downloadable(image: Image, call: Call) -> ImageBytes:
     """The bytes of an image that may be handed out. Raises UnavailableParam when there are none, or not for this caller."""
     content = call.view.image_bytes_of(image.project).get(image.id)
     if content is None or not content.stored:
         raise UnavailableParam("ImageId", detail=f"the image has no bytes to download; it is {image.state.value}")
-    if image.state is not State.AVAILABLE and not call.tenant.account.operator:
+    if image.state is not State.AVAILABLE and not call.caller.account.operator:
         raise UnavailableParam("ImageId", detail=f"the image is {image.state.value}")
     return content
+
+
+ACTIONS = (
+    Action(GetPHostImageDownloadUrl, GetPHostImageDownloadUrlResponse, get_phost_image_download_url, Right.READ, project=True),
+)

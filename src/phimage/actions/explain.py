@@ -6,12 +6,11 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from phimage.actions.images import ClusterParam, ImageIdParam, MachineTypeParam, query_of, scope
-from phimage.actions.params import RegionParam, ZoneParam
-from phimage.actions.service import Service
+from phimage.actions.images import ClusterParam, ImageIdParam, ListZoneParam, MachineTypeParam, query_of, scope
+from phimage.actions.params import RegionParam
+from phimage.actions.service import Call
 from phimage.catalog.images import find_image
-from phimage.catalog.views import View
-from phimage.gateway.registry import Action, Call
+from phimage.gateway.registry import Action
 from phimage.model.account import Right
 from phimage.model.explain import explain
 from phimage.model.image import Image, ImageType
@@ -21,7 +20,7 @@ class ExplainPHostImage(Struct, rename="pascal", frozen=True, kw_only=True):
     """Say whether DescribePHostImage lists an image, at which position, and if not, every reason and what would change it."""
 
     region: RegionParam
-    zone: ZoneParam | None = None
+    zone: ListZoneParam | None = None
     image_id: ImageIdParam
     image_type: Annotated[ImageType | None, Meta(description="as in the list")] = None
     machine_type: MachineTypeParam | None = None
@@ -47,44 +46,33 @@ class ExplainPHostImageResponse(Struct, rename="pascal", frozen=True, kw_only=Tr
     notes: Annotated[tuple[str, ...], Meta(description="what else to know, also of a listed image")]
 
 
-def actions(service: Service) -> list[Action[View]]:
-    """The Actions of this file."""
+def explain_phost_image(request: ExplainPHostImage, call: Call) -> ExplainPHostImageResponse:
+    topology = call.view.topology()
+    query = query_of(request, call, topology)
+    images = scope(query, call.view)
+    found = _known(request, call)
+    told = explain(request.image_id, found, images, query, topology)
+    return ExplainPHostImageResponse(
+        image_id=request.image_id,
+        listed=told.listed,
+        position=told.position,
+        total_count=told.total,
+        reason_set=tuple(ReasonSet(rule=r.rule, reason=r.why, remedy=r.remedy) for r in told.reasons),
+        notes=told.notes,
+    )
 
-    def explain_image(request: ExplainPHostImage, call: Call[View]) -> ExplainPHostImageResponse:
-        topology = call.view.topology()
-        query = query_of(request, call, topology)
-        images = scope(query, call.view)
-        found = _known(request, call)
-        told = explain(request.image_id, found, images, query, topology)
-        return ExplainPHostImageResponse(
-            image_id=request.image_id,
-            listed=told.listed,
-            position=told.position,
-            total_count=told.total,
-            reason_set=tuple(ReasonSet(rule=r.rule, reason=r.why, remedy=r.remedy) for r in told.reasons),
-            notes=told.notes,
-        )
 
-    def _known(request: ExplainPHostImage, call: Call[View]) -> Image | None:
-        """The image, if the caller may know of it: the operator may know of all."""
-        for images in (call.view.base_images(), call.view.images_of(call.project)):
-            for image in images:
-                if image.id == request.image_id:
-                    return image
-        if not call.tenant.account.operator:
-            return None
-        call.view.may_wait()
-        with service.catalog.database.read() as connection:
-            return find_image(connection, call.view.revision, request.image_id)
+def _known(request: ExplainPHostImage, call: Call) -> Image | None:
+    """The image, if the caller may know of it: the operator may know of all."""
+    for images in (call.view.base_images(), call.view.images_of(call.project)):
+        for image in images:
+            if image.id == request.image_id:
+                return image
+    if not call.caller.account.operator:
+        return None
+    call.view.may_wait()
+    with call.service.catalog.database.read() as connection:
+        return find_image(connection, call.view.revision, request.image_id)
 
-    return [
-        Action(
-            name="ExplainPHostImage",
-            request=ExplainPHostImage,
-            response=ExplainPHostImageResponse,
-            answer=explain_image,
-            right=Right.READ,
-            project=True,
-            needs=frozenset({"zone"} if service.require_zone else ()),
-        )
-    ]
+
+ACTIONS = (Action(ExplainPHostImage, ExplainPHostImageResponse, explain_phost_image, Right.READ, project=True),)

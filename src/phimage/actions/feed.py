@@ -6,12 +6,11 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from phimage.actions.operator import rfc3339
-from phimage.actions.service import Service
+from phimage.actions.params import rfc3339
+from phimage.actions.service import Call
 from phimage.catalog.revisions import BASE, log, project_scope
-from phimage.catalog.views import View
 from phimage.errors import LongPoll
-from phimage.gateway.registry import Action, Call
+from phimage.gateway.registry import Action
 from phimage.model.account import Right
 from phimage.model.ids import Revision
 from phimage.model.image import ImageType
@@ -46,53 +45,43 @@ class ListPHostImageChangesResponse(Struct, rename="pascal", frozen=True, kw_onl
     change_set: Annotated[tuple[ImageChange, ...], Meta(description="the changes")]
 
 
-def actions(service: Service) -> list[Action[View]]:
-    """The Actions of this file."""
+def list_phost_image_changes(request: ListPHostImageChanges, call: Call) -> ListPHostImageChangesResponse:
+    newest = call.view.revision
+    if request.after < newest:
+        call.view.may_wait()
+        answer = _changes(request, call, newest)
+    else:
+        answer = ListPHostImageChangesResponse(next=newest, newest=newest, change_set=())
+    if not answer.change_set and answer.next == newest and request.wait and call.patient and not call.view.pinned:
+        raise LongPoll(request.wait)
+    return answer
 
-    def list_changes(request: ListPHostImageChanges, call: Call[View]) -> ListPHostImageChangesResponse:
-        newest = call.view.revision
-        if request.after < newest:
-            call.view.may_wait()
-            answer = _changes(request, call, newest)
-        else:
-            answer = ListPHostImageChangesResponse(next=newest, newest=newest, change_set=())
-        if not answer.change_set and answer.next == newest and request.wait and call.patient and not call.view.pinned:
-            raise LongPoll(request.wait)
-        return answer
 
-    def _changes(request: ListPHostImageChanges, call: Call[View], newest: Revision) -> ListPHostImageChangesResponse:
-        visible = {BASE: ImageType.BASE, project_scope(call.project): ImageType.CUSTOM}
-        with service.catalog.database.read() as connection:
-            records = log(
-                connection,
-                after=Revision(request.after),
-                before=Revision(newest + 1),
-                limit=request.limit,
-                newest_first=False,
-                scopes=tuple(visible),
-            )
-        changes = tuple(
-            ImageChange(
-                revision=record.number,
-                time=rfc3339(record.time),
-                image_id=change.id,
-                image_type=visible[change.scope].value,
-                change=change.verb,
-            )
-            for record in records
-            for change in record.changes
-            if change.scope in visible
+def _changes(request: ListPHostImageChanges, call: Call, newest: Revision) -> ListPHostImageChangesResponse:
+    visible = {BASE: ImageType.BASE, project_scope(call.project): ImageType.CUSTOM}
+    with call.service.catalog.database.read() as connection:
+        records = log(
+            connection,
+            after=Revision(request.after),
+            before=Revision(newest + 1),
+            limit=request.limit,
+            newest_first=False,
+            scopes=tuple(visible),
         )
-        seen = records[-1].number if len(records) == request.limit else newest
-        return ListPHostImageChangesResponse(next=seen, newest=newest, change_set=changes)
-
-    return [
-        Action(
-            name="ListPHostImageChanges",
-            request=ListPHostImageChanges,
-            response=ListPHostImageChangesResponse,
-            answer=list_changes,
-            right=Right.READ,
-            project=True,
+    changes = tuple(
+        ImageChange(
+            revision=record.number,
+            time=rfc3339(record.time),
+            image_id=change.id,
+            image_type=visible[change.scope].value,
+            change=change.verb,
         )
-    ]
+        for record in records
+        for change in record.changes
+        if change.scope in visible
+    )
+    seen = records[-1].number if len(records) == request.limit else newest
+    return ListPHostImageChangesResponse(next=seen, newest=newest, change_set=changes)
+
+
+ACTIONS = (Action(ListPHostImageChanges, ListPHostImageChangesResponse, list_phost_image_changes, Right.READ, project=True),)

@@ -9,19 +9,21 @@ from msgspec import Meta, Raw, Struct
 from msgspec.structs import replace
 
 from phimage.actions.listing import Part, count, page, parts_of
-from phimage.actions.params import LimitParam, OffsetParam, RegionParam, ZoneParam, check_zone_allowed, zones_asked
-from phimage.actions.service import Service
+from phimage.actions.params import RegionParam, ZoneParam, check_zone_allowed, zones_asked
+from phimage.actions.service import Call
 from phimage.catalog.revisions import BASE, TOPOLOGY, account_scope, project_scope
 from phimage.catalog.views import View
 from phimage.errors import UnavailableParam
+from phimage.fields import by_setting
 from phimage.gateway.envelope import Encoded, encoded
-from phimage.gateway.registry import Action, Call
+from phimage.gateway.registry import Action
 from phimage.model.account import Right
 from phimage.model.ids import ClusterId, ImageId, MachineTypeId, RegionId, ZoneId
 from phimage.model.image import Image, ImageType, Query, State, newer, select, supported_types
 from phimage.model.topology import Topology
 
 ImageIdParam = Annotated[ImageId, Meta(max_length=64, description="image id, such as pimg-cs-xev4rz")]
+ListZoneParam = Annotated[ZoneParam, Meta(extra=by_setting(required="require_zone"))]
 MachineTypeParam = Annotated[
     MachineTypeId, Meta(max_length=64, description="machine type of the zone, such as DB-2: only images that it can run")
 ]
@@ -44,11 +46,21 @@ class DescribePHostImage(Struct, rename="pascal", frozen=True, kw_only=True):
     """List the images that machines of a zone can run."""
 
     region: RegionParam
-    zone: ZoneParam | None = None
-    image_type: Annotated[ImageType | None, Meta(description="Base or Custom; absent means both")] = None
+    zone: ListZoneParam | None = None
+    image_type: Annotated[ImageType, Meta(description="Base or Custom; absent means both")] | None = None
     image_id: Annotated[tuple[ImageIdParam, ...], Meta(description="only these images; unknown ids are left out")] = ()
-    offset: OffsetParam = 0
-    limit: LimitParam | None = None
+    offset: Annotated[int, Meta(ge=0, le=2_147_483_647, description="images to skip")] = 0
+    limit: (
+        Annotated[
+            int,
+            Meta(
+                ge=0,
+                description="max images of the page; 0 returns the count alone",
+                extra=by_setting(max="max_limit", default="default_limit"),
+            ),
+        ]
+        | None
+    ) = None
     machine_type: MachineTypeParam | None = None
     cluster: ClusterParam | None = None
 
@@ -83,62 +95,53 @@ class _Page(Struct, rename="pascal", frozen=True, kw_only=True):
     image_set: list[Raw]
 
 
-def actions(service: Service) -> list[Action[View]]:
-    """The Actions about images."""
-
-    def describe(request: DescribePHostImage, call: Call[View]) -> Encoded:
-        if call.view.pinned:
-            _tell_newer(request, call)
-            return encoded(_page(request, call))
-        # What the answer depends on besides the request: places, base images, the project's own, and the account's zones.
-        name = (request, call.project, call.tenant.account.id, call.default_limit)
-        scopes = (TOPOLOGY, BASE, project_scope(call.project), account_scope(call.tenant.account.id))
-        return call.view.derived(name, scopes, lambda: encoded(_page(request, call)), len)
-
-    def _page(request: DescribePHostImage, call: Call[View]) -> _Page:
-        topology = call.view.topology()
-        limit = _limit(request.limit, call.default_limit, service)
-        query = query_of(request, call, topology, request.image_id)
-        parts = parts_of(query, call.view)
-        operator = call.tenant.account.operator
-        if operator:  # is told more of an image than others are, so shares nothing encoded with them
-            parts = [Part(part.images, {}) for part in parts]
-
-        def encode(image: Image) -> bytes:
-            return encoded(on_wire(_explained(image, call.view) if operator else image, query.zones, topology))
-
-        rows = page(parts, request.offset, limit, encode)
-        return _Page(total_count=count(parts), image_set=[Raw(row) for row in rows])
-
-    def _tell_newer(request: DescribePHostImage, call: Call[View]) -> None:
-        query = query_of(request, call, call.view.topology(), request.image_id)
-        then, today = (
-            select(scope(query, view), replace(query, awaited=view.awaited()), view.topology())
-            for view in (call.view, service.catalog.now(wait=True))
-        )
-        hidden = newer(then, today)
-        if hidden:
-            call.headers[NEWER_HEADER] = ", ".join(f"{family}={image}" for family, image in hidden[:MAX_NEWER])
-
-    return [
-        Action(
-            name="DescribePHostImage",
-            request=DescribePHostImage,
-            response=DescribePHostImageResponse,
-            answer=describe,
-            right=Right.READ,
-            project=True,
-            needs=frozenset({"zone"} if service.require_zone else ()),
-        ),
-    ]
+def describe_phost_image(request: DescribePHostImage, call: Call) -> Encoded:
+    if call.view.pinned:
+        _tell_newer(request, call)
+        return encoded(_page(request, call))
+    # What the answer depends on besides the request: places, base images, the project's own, and the account's zones.
+    name = (request, call.project, call.caller.account.id, call.default_limit)
+    scopes = (TOPOLOGY, BASE, project_scope(call.project), account_scope(call.caller.account.id))
+    return call.view.derived(name, scopes, lambda: encoded(_page(request, call)), len)
 
 
-def _limit(asked: int | None, by_path: int | None, service: Service) -> int:
-    """Most images of a page. Never clamped: clients count pages by the Limit that they asked for (wire-protocol B7)."""
-    limit = asked if asked is not None else by_path if by_path is not None else service.default_limit
-    if limit > service.max_limit:
-        raise UnavailableParam("Limit", detail=f"expected a number from 0 to {service.max_limit}")
-    return limit
+def _page(request: DescribePHostImage, call: Call) -> _Page:
+    topology = call.view.topology()
+    limit = _limit(request.limit, call)
+    query = query_of(request, call, topology, request.image_id)
+    parts = parts_of(query, call.view)
+    operator = call.caller.account.operator
+    if operator:  # is told more of an image than others are, so shares nothing encoded with them
+        parts = [Part(part.images, {}) for part in parts]
+
+    def encode(image: Image) -> bytes:
+        return encoded(on_wire(_explained(image, call.view) if operator else image, query.zones, topology))
+
+    rows = page(parts, request.offset, limit, encode)
+    return _Page(total_count=count(parts), image_set=[Raw(row) for row in rows])
+
+
+def _tell_newer(request: DescribePHostImage, call: Call) -> None:
+    query = query_of(request, call, call.view.topology(), request.image_id)
+    then, today = (
+        select(scope(query, view), replace(query, awaited=view.awaited()), view.topology())
+        for view in (call.view, call.service.catalog.now(wait=True))
+    )
+    hidden = newer(then, today)
+    if hidden:
+        call.headers[NEWER_HEADER] = ", ".join(f"{family}={image}" for family, image in hidden[:MAX_NEWER])
+
+
+def _limit(requested: int | None, call: Call) -> int:
+    """Max images of a page: Limit, or the one of the path. Never clamped: clients count pages by Limit (wire-protocol B7)."""
+    lists = call.service.lists
+    if requested is not None:
+        return requested
+    if call.default_limit is None:
+        return lists.default_limit
+    if call.default_limit > lists.max_limit:
+        raise UnavailableParam("Limit", detail=f"expected a whole number from 0 to {lists.max_limit}")
+    return call.default_limit
 
 
 class Filters(Protocol):
@@ -156,16 +159,16 @@ class Filters(Protocol):
     def cluster(self) -> ClusterId | None: ...  # noqa: D102
 
 
-def query_of(request: Filters, call: Call[View], topology: Topology, ids: Iterable[ImageId] = ()) -> Query:
+def query_of(request: Filters, call: Call, topology: Topology, ids: Iterable[ImageId] = ()) -> Query:
     """What a request asks for. Raises UnavailableParam for names that are not known in the zone, then ZoneRefused."""
-    zones = zones_asked(request.region, request.zone, call.tenant, topology)
+    zones = zones_asked(request.region, request.zone, call.caller.tenant, topology)
     if request.cluster is not None and request.cluster not in topology.clusters:
         raise UnavailableParam("Cluster", detail=f"there are {', '.join(topology.clusters)}")
     kind = request.machine_type
     if kind is not None and not any(kind in topology.offered.get(zone, {}) for zone in zones):
         offered = sorted({name for zone in zones for name in topology.offered.get(zone, {})})
         raise UnavailableParam("MachineType", detail=f"offered here: {', '.join(offered) or 'none'}")
-    check_zone_allowed(zones, call.tenant)
+    check_zone_allowed(zones, call.caller.tenant)
     return Query(
         project=call.project,
         zones=zones,
@@ -174,7 +177,7 @@ def query_of(request: Filters, call: Call[View], topology: Topology, ids: Iterab
         machine_type=kind,
         cluster=request.cluster,
         awaited=frozenset() if request.image_type is ImageType.CUSTOM else call.view.awaited(),
-        operator=call.tenant.account.operator,
+        operator=call.caller.account.operator,
     )
 
 
@@ -185,7 +188,7 @@ def scope(query: Query, view: View) -> tuple[Image, ...]:
     return base + custom
 
 
-def visible_image(id: ImageId, call: Call[View]) -> Image:
+def visible_image(id: ImageId, call: Call) -> Image:
     """An image that the caller's project can see. Raises UnavailableParam, the same for absent and for another's."""
     for images in (call.view.base_images(), call.view.images_of(call.project)):
         for image in images:
@@ -219,3 +222,6 @@ def _explained(image: Image, view: View) -> Image:
     if content is None or not content.failure:
         return image
     return replace(image, description=f"{image.description} [not published: {content.failure}]".lstrip())
+
+
+ACTIONS = (Action(DescribePHostImage, DescribePHostImageResponse, describe_phost_image, Right.READ, project=True),)

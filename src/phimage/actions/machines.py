@@ -10,11 +10,10 @@ from typing import Annotated
 
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
-from phimage.actions.params import ZoneParam, check_zone_allowed, zones_asked
-from phimage.actions.service import Service
-from phimage.catalog.views import View
+from phimage.actions.params import RegionParam, ZoneParam, check_zone_allowed, zones_asked
+from phimage.actions.service import Call
 from phimage.errors import UnavailableParam
-from phimage.gateway.registry import Action, Call
+from phimage.gateway.registry import Action
 from phimage.model.account import Right
 from phimage.model.ids import MachineTypeId, RegionId, ZoneId
 from phimage.model.machine import Disk, MachineType, Offer
@@ -34,6 +33,8 @@ class DescribePHostMachineType(Struct, rename="pascal", frozen=True, kw_only=Tru
 
 class DescribeBaremetalMachineType(DescribePHostMachineType, rename="pascal", frozen=True, kw_only=True):
     """List the machine types with cloud disks and their stock, a row per zone and cluster."""
+
+    region: RegionParam
 
 
 class CPUSet(Struct, rename="pascal", frozen=True, kw_only=True):
@@ -112,53 +113,34 @@ class DescribePHostMachineTypeResponse(Struct, rename="pascal", frozen=True, kw_
     machine_types: Annotated[tuple[MachineTypeSet, ...], Meta(description="a row per machine type, zone and cluster")]
 
 
-def actions(service: Service) -> list[Action[View]]:
-    """The Actions about machine types."""
-
-    def describe(request: DescribePHostMachineType, call: Call[View]) -> DescribePHostMachineTypeResponse:
-        topology = call.view.topology()
-        zones = _zones(request, call, topology)
-        wanted = "CloudDisk" if isinstance(request, DescribeBaremetalMachineType) else "LocalDisk"
-        kinds = topology.machine_types
-        if request.type is not None and request.type not in kinds:
-            raise UnavailableParam("Type", detail=f"there are {', '.join(kinds) or 'none'}")
-        check_zone_allowed((request.zone,) if request.zone else (), call.tenant)
-        v2 = request.api_version.lower() == "v2"
-        return DescribePHostMachineTypeResponse(
-            machine_types=tuple(
-                _row(kinds[offer.machine_type], offer, topology, v2=v2)
-                for offer in topology.offers
-                if offer.zone in zones
-                and kinds[offer.machine_type].disk_class == wanted
-                and (request.type is None or offer.machine_type == request.type)
-            )
+def describe_machine_types(request: DescribePHostMachineType, call: Call) -> DescribePHostMachineTypeResponse:
+    topology = call.view.topology()
+    zones = _zones(request, call, topology)
+    wanted = "CloudDisk" if isinstance(request, DescribeBaremetalMachineType) else "LocalDisk"
+    kinds = topology.machine_types
+    if request.type is not None and request.type not in kinds:
+        raise UnavailableParam("Type", detail=f"there are {', '.join(kinds) or 'none'}")
+    check_zone_allowed((request.zone,) if request.zone else (), call.caller.tenant)
+    v2 = request.api_version.lower() == "v2"
+    return DescribePHostMachineTypeResponse(
+        machine_types=tuple(
+            _row(kinds[offer.machine_type], offer, topology, v2=v2)
+            for offer in topology.offers
+            if offer.zone in zones
+            and kinds[offer.machine_type].disk_class == wanted
+            and (request.type is None or offer.machine_type == request.type)
         )
-
-    return [
-        Action(
-            name=request.__name__,
-            request=request,
-            response=DescribePHostMachineTypeResponse,
-            answer=describe,
-            right=Right.READ,
-            project=True,
-            needs=needs,
-        )
-        for request, needs in (
-            (DescribePHostMachineType, frozenset[str]()),
-            (DescribeBaremetalMachineType, frozenset({"region"})),
-        )
-    ]
+    )
 
 
-def _zones(request: DescribePHostMachineType, call: Call[View], topology: Topology) -> frozenset[ZoneId]:
+def _zones(request: DescribePHostMachineType, call: Call, topology: Topology) -> frozenset[ZoneId]:
     if request.region is not None:
-        return frozenset(zones_asked(request.region, request.zone, call.tenant, topology))
+        return frozenset(zones_asked(request.region, request.zone, call.caller.tenant, topology))
     if request.zone is not None:
         if request.zone not in topology.zones:
             raise UnavailableParam("Zone")
         return frozenset({request.zone})
-    return frozenset(zone for zone in topology.zones if call.tenant.account.may_use_zone(zone))
+    return frozenset(zone for zone in topology.zones if call.caller.account.may_use_zone(zone))
 
 
 def _row(kind: MachineType, offer: Offer, topology: Topology, *, v2: bool) -> MachineTypeSet:
@@ -213,3 +195,9 @@ def _disk(disk: Disk, kind: MachineType, *, v2: bool) -> DiskSet:
 
 def _stock(offer: Offer) -> str:
     return "Available" if offer.stock > 0 else "SoldOut"
+
+
+ACTIONS = tuple(
+    Action(request, DescribePHostMachineTypeResponse, describe_machine_types, Right.READ, project=True)
+    for request in (DescribePHostMachineType, DescribeBaremetalMachineType)
+)

@@ -6,9 +6,8 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from phimage.actions.service import Service
-from phimage.catalog.views import View
-from phimage.gateway.registry import Action, Call
+from phimage.actions.service import Call
+from phimage.gateway.registry import Action
 from phimage.model.account import Right
 
 
@@ -68,52 +67,50 @@ class ListZonesResponse(Struct, rename="pascal", frozen=True, kw_only=True):
     zones: Annotated[tuple[ZoneItem, ...], Meta(description="a row per zone")]
 
 
-def actions(service: Service) -> list[Action[View]]:
-    """The Actions about places. They take no parameters: clients send Region and ProjectId to all of them."""
-
-    def get_region(request: GetRegion, call: Call[View]) -> GetRegionResponse:
-        topology = call.view.topology()
-        default = next((region.id for region in topology.regions.values() if region.default), None)
-        found = [
-            (region, zone)
-            for region in topology.regions.values()
-            for zone in topology.zones_of(region.id)
-            if call.tenant.account.may_use_zone(zone)
-        ]
-        # Clients start in the one row that says so; an account that may not use the default region starts elsewhere.
-        start = next((row for row in found if row[0].id == default), found[0] if found else None)
-        return GetRegionResponse(
-            regions=tuple(
-                RegionRow(
-                    region_id=region.number,
-                    region_name=region.name_zh,
-                    is_default=(region, zone) == start,
-                    region=region.id,
-                    zone=zone,
-                )
-                for region, zone in found
-            )
-        )
-
-    def list_regions(request: ListRegions, call: Call[View]) -> ListRegionsResponse:
-        regions = call.view.topology().regions.values()
-        return ListRegionsResponse(
-            regions=tuple(RegionItem(region=region.id, region_name=region.name_zh) for region in regions)
-        )
-
-    def list_zones(request: ListZones, call: Call[View]) -> ListZonesResponse:
-        topology = call.view.topology()
-        zones = (topology.zones[zone] for region in topology.regions for zone in topology.zones_of(region))
-        return ListZonesResponse(
-            zones=tuple(
-                ZoneItem(region=zone.region, zone=zone.id, zone_name=zone.name_zh)
-                for zone in zones
-                if call.tenant.account.may_use_zone(zone.id)
-            )
-        )
-
-    return [
-        Action(name="GetRegion", request=GetRegion, response=GetRegionResponse, answer=get_region, right=Right.KEY),
-        Action(name="ListRegions", request=ListRegions, response=ListRegionsResponse, answer=list_regions, right=Right.KEY),
-        Action(name="ListZones", request=ListZones, response=ListZonesResponse, answer=list_zones, right=Right.KEY),
+def get_region(request: GetRegion, call: Call) -> GetRegionResponse:
+    topology = call.view.topology()
+    default = next((region.id for region in topology.regions.values() if region.default), None)
+    found = [
+        (region, zone)
+        for region in topology.regions.values()
+        for zone in topology.zones_of(region.id)
+        if call.caller.account.may_use_zone(zone)
     ]
+    # Clients start in the one row that says so; an account that may not use the default region starts elsewhere.
+    start = next((row for row in found if row[0].id == default), found[0] if found else None)
+    return GetRegionResponse(
+        regions=tuple(
+            RegionRow(
+                region_id=region.number,
+                region_name=region.name_zh,
+                is_default=(region, zone) == start,
+                region=region.id,
+                zone=zone,
+            )
+            for region, zone in found
+        )
+    )
+
+
+def list_regions(request: ListRegions, call: Call) -> ListRegionsResponse:
+    regions = call.view.topology().regions.values()
+    return ListRegionsResponse(regions=tuple(RegionItem(region=region.id, region_name=region.name_zh) for region in regions))
+
+
+def list_zones(request: ListZones, call: Call) -> ListZonesResponse:
+    topology = call.view.topology()
+    zones = (topology.zones[zone] for region in topology.regions for zone in topology.zones_of(region))
+    return ListZonesResponse(
+        zones=tuple(
+            ZoneItem(region=zone.region, zone=zone.id, zone_name=zone.name_zh)
+            for zone in zones
+            if call.caller.account.may_use_zone(zone.id)
+        )
+    )
+
+
+ACTIONS = (
+    Action(GetRegion, GetRegionResponse, get_region, Right.KEY),
+    Action(ListRegions, ListRegionsResponse, list_regions, Right.KEY),
+    Action(ListZones, ListZonesResponse, list_zones, Right.KEY),
+)

@@ -6,18 +6,17 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from phimage.actions.operator import operator_action
-from phimage.actions.service import Service
+from phimage.actions.service import Call, Service
 from phimage.catalog import jobs
 from phimage.catalog.accounts import PROJECTS
 from phimage.catalog.image_bytes import expect_image_bytes, known_since, left_of
 from phimage.catalog.images import IMAGES, once_given
 from phimage.catalog.revisions import Change
-from phimage.catalog.views import View
 from phimage.errors import MissingParam, QuotaExceeded, ServiceUnavailable, TooLargeParam, UnavailableParam
 from phimage.formats.examine import STATED
 from phimage.formats.kinds import KINDS
-from phimage.gateway.registry import Action, Call
+from phimage.gateway.registry import Action
+from phimage.model.account import Right
 from phimage.model.ids import ClusterId, ImageId, MachineTypeId, ProjectId, Revision, ZoneId, new_image_id, new_job_id
 from phimage.model.image import NO_PROJECT, Image, ImageType, State
 from phimage.model.job import Job, JobState, Origin, new_job
@@ -81,38 +80,32 @@ class PublishPHostImageResponse(Struct, rename="pascal", frozen=True, kw_only=Tr
     upload_url: Annotated[str, Meta(description="where parts are put (PUT .../0, .../1, ...); empty when none are awaited")]
 
 
-def actions(service: Service) -> list[Action[View]]:
-    """The Actions of this file."""
+def publish_phost_image(request: PublishPHostImage, call: Call) -> PublishPHostImageResponse:
+    _check_origin(request)
+    project = _project(request)
+    _check_room(call.service, request.size)
+    support = support_of(request.support, request.zone, call.view.topology())
+    with call.service.change(call) as change:
+        before = _asked_before(change, request.token)
+        if before is not None:
+            return _answer(before, known_since(change.connection, before.image), call)
+        if project and PROJECTS.find(change.connection, project) is None:
+            raise UnavailableParam("ProjectId", detail=f"there is no project {project}")
+        _check_quota(change, project, request.size)
+        image = ImageId(new_image_id(call.service.random))
+        if once_given(change.connection, [image]):
+            raise ServiceUnavailable(detail="a new id was given before; try again")
+        IMAGES.add_all(change, [_image(image, request, project, support, int(call.time))])
+        job = _job(image, request, project, call)
+        expect_image_bytes(change, job)
+    return _answer(job, change.number, call)
 
-    def publish(request: PublishPHostImage, call: Call[View]) -> PublishPHostImageResponse:
-        _check_origin(request)
-        project = _project(request)
-        _check_room(service, request.size)
-        support = support_of(request.support, request.zone, call.view.topology())
-        with service.change(call) as change:
-            before = _asked_before(change, request.token)
-            if before is not None:
-                return _answer(before, known_since(change.connection, before.image), call)
-            if project and PROJECTS.find(change.connection, project) is None:
-                raise UnavailableParam("ProjectId", detail=f"there is no project {project}")
-            _check_quota(change, project, request.size)
-            image = ImageId(new_image_id(service.random))
-            if once_given(change.connection, [image]):
-                raise ServiceUnavailable(detail="a new id was given before; try again")
-            IMAGES.add_all(change, [_image(image, request, project, support, int(call.time))])
-            job = _job(image, request, project, call, service)
-            expect_image_bytes(change, job)
-        return _answer(job, change.number, call)
 
-    def _answer(job: Job, revision: Revision, call: Call[View]) -> PublishPHostImageResponse:
-        state = job.state if job.unfinished or service.is_everywhere(revision) else JobState.RUNNING
-        waits = job.state is JobState.WAITING
-        url = service.upload_url(job.id, call, int(call.time) + UPLOAD_SECONDS) if waits else ""
-        return PublishPHostImageResponse(image_id=job.image, job_id=job.id, state=state.value, upload_url=url)
-
-    return [
-        operator_action(PublishPHostImage, PublishPHostImageResponse, publish, changes=True),
-    ]
+def _answer(job: Job, revision: Revision, call: Call) -> PublishPHostImageResponse:
+    state = job.state if job.unfinished or call.service.is_everywhere(revision) else JobState.RUNNING
+    waits = job.state is JobState.WAITING
+    url = call.service.upload_url(job.id, call, int(call.time) + UPLOAD_SECONDS) if waits else ""
+    return PublishPHostImageResponse(image_id=job.image, job_id=job.id, state=state.value, upload_url=url)
 
 
 def support_of(
@@ -228,9 +221,9 @@ def _image(
     )
 
 
-def _job(image: ImageId, request: PublishPHostImage, project: ProjectId, call: Call[View], service: Service) -> Job:
+def _job(image: ImageId, request: PublishPHostImage, project: ProjectId, call: Call) -> Job:
     return new_job(
-        id=new_job_id(service.random),
+        id=new_job_id(call.service.random),
         image=image,
         origin=Origin(
             url=request.url,
@@ -243,7 +236,10 @@ def _job(image: ImageId, request: PublishPHostImage, project: ProjectId, call: C
         ),
         created=call.time,
         project=project,
-        actor=call.actor,
+        actor=call.caller.actor,
         token=request.token,
         reserved=request.size,
     )
+
+
+ACTIONS = (Action(PublishPHostImage, PublishPHostImageResponse, publish_phost_image, Right.OPERATE, changes=True),)

@@ -6,14 +6,13 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from phimage.actions.operator import operator_action
 from phimage.actions.params import Empty
-from phimage.actions.service import Service
+from phimage.actions.service import Call
 from phimage.catalog.accounts import PROJECTS
 from phimage.catalog.image_bytes import QUOTAS, find_quota, use_of
-from phimage.catalog.views import View
 from phimage.errors import UnavailableParam
-from phimage.gateway.registry import Action, Call
+from phimage.gateway.registry import Action
+from phimage.model.account import Right
 from phimage.model.ids import ProjectId
 from phimage.model.image import NO_PROJECT
 from phimage.model.quota import Quota
@@ -50,34 +49,33 @@ class ListQuotasResponse(Struct, rename="pascal", frozen=True, kw_only=True):
     quota_set: Annotated[tuple[QuotaSet, ...], Meta(description="the quotas")]
 
 
-def actions(service: Service) -> list[Action[View]]:
-    """The Actions of this file."""
+def set_quota(request: SetQuota, call: Call) -> Empty:
+    project = NO_PROJECT if request.project == BASE else ProjectId(request.project)
+    with call.service.change(call) as change:
+        if project and PROJECTS.find(change.connection, project) is None:
+            raise UnavailableParam("Project", detail=f"there is no project {project}")
+        before = find_quota(change.connection, project)
+        if request.limit is not None:
+            QUOTAS.put(change, Quota(project, request.limit))
+        elif before is not None:
+            QUOTAS.withdraw(change, before)
+    return Empty()
 
-    def set_quota(request: SetQuota, call: Call[View]) -> Empty:
-        project = NO_PROJECT if request.project == BASE else ProjectId(request.project)
-        with service.change(call) as change:
-            if project and PROJECTS.find(change.connection, project) is None:
-                raise UnavailableParam("Project", detail=f"there is no project {project}")
-            before = find_quota(change.connection, project)
-            if request.limit is not None:
-                QUOTAS.put(change, Quota(project, request.limit))
-            elif before is not None:
-                QUOTAS.withdraw(change, before)
-        return Empty()
 
-    def list_quotas(request: ListQuotas, call: Call[View]) -> ListQuotasResponse:
-        call.view.may_wait()
-        with service.catalog.database.read() as connection:
-            found = sorted(QUOTAS.live(connection), key=lambda quota: quota.project)
-            uses = [use_of(connection, quota.project) for quota in found]
-        return ListQuotasResponse(
-            quota_set=tuple(
-                QuotaSet(project=quota.project or BASE, limit=quota.max_bytes, published=use.published, reserved=use.reserved)
-                for quota, use in zip(found, uses, strict=True)
-            )
+def list_quotas(request: ListQuotas, call: Call) -> ListQuotasResponse:
+    call.view.may_wait()
+    with call.service.catalog.database.read() as connection:
+        found = sorted(QUOTAS.live(connection), key=lambda quota: quota.project)
+        uses = [use_of(connection, quota.project) for quota in found]
+    return ListQuotasResponse(
+        quota_set=tuple(
+            QuotaSet(project=quota.project or BASE, limit=quota.max_bytes, published=use.published, reserved=use.reserved)
+            for quota, use in zip(found, uses, strict=True)
         )
+    )
 
-    return [
-        operator_action(SetQuota, Empty, set_quota, changes=True),
-        operator_action(ListQuotas, ListQuotasResponse, list_quotas, changes=False),
-    ]
+
+ACTIONS = (
+    Action(SetQuota, Empty, set_quota, Right.OPERATE, changes=True),
+    Action(ListQuotas, ListQuotasResponse, list_quotas, Right.OPERATE),
+)

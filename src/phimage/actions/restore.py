@@ -9,20 +9,19 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from phimage.actions.images import ImageIdParam
-from phimage.actions.operator import operator_action
-from phimage.actions.service import Service
+from phimage.actions.service import Call, Service
 from phimage.catalog.accounts import PROJECTS
 from phimage.catalog.engine import Connection
 from phimage.catalog.image_bytes import last_image_bytes, restore_image_bytes
 from phimage.catalog.images import IMAGES, last_images
 from phimage.catalog.places import ZONES
 from phimage.catalog.revisions import Change
-from phimage.catalog.views import View
 from phimage.chunks.errors import BadManifest, StoreFailure
 from phimage.chunks.gc_guard import renew
 from phimage.chunks.layout import ManifestDigest, manifest_name
 from phimage.errors import ServiceUnavailable, UnavailableParam
-from phimage.gateway.registry import Action, Call
+from phimage.gateway.registry import Action
+from phimage.model.account import Right
 from phimage.model.ids import ImageId
 from phimage.model.image import Image
 from phimage.model.image_bytes import ImageBytes
@@ -88,24 +87,19 @@ def is_stored(service: Service, manifest: str) -> bool:
         raise ServiceUnavailable(detail=str(failure)) from failure
 
 
-def actions(service: Service) -> list[Action[View]]:
-    """The Actions of this file."""
-
-    def restore(request: RestorePHostImage, call: Call[View]) -> RestorePHostImageResponse:
-        with service.catalog.database.read() as connection:
-            _, content = _withdrawn(connection, request.image_id)
-        held = hold(service, [content.manifest] if content else [])
-        with service.change(call) as change:
-            image, content = _withdrawn(change.connection, request.image_id)
-            if content is not None and not held.has(content.manifest):
-                raise _refused(f"the bytes of {image.id} were collected: publish them again, as a new image")
-            _check_places(change, image)
-            held.check(service.now())
-            IMAGES.add_all(change, [image])
-            restore_image_bytes(change, [content] if content else [])
-        return RestorePHostImageResponse(image_id=image.id, revision=change.number)
-
-    return [operator_action(RestorePHostImage, RestorePHostImageResponse, restore, changes=True)]
+def restore_phost_image(request: RestorePHostImage, call: Call) -> RestorePHostImageResponse:
+    with call.service.catalog.database.read() as connection:
+        _, content = _withdrawn(connection, request.image_id)
+    held = hold(call.service, [content.manifest] if content else [])
+    with call.service.change(call) as change:
+        image, content = _withdrawn(change.connection, request.image_id)
+        if content is not None and not held.has(content.manifest):
+            raise _refused(f"the bytes of {image.id} were collected: publish them again, as a new image")
+        _check_places(change, image)
+        held.check(call.service.now())
+        IMAGES.add_all(change, [image])
+        restore_image_bytes(change, [content] if content else [])
+    return RestorePHostImageResponse(image_id=image.id, revision=change.number)
 
 
 def _withdrawn(connection: Connection, id: ImageId) -> tuple[Image, ImageBytes | None]:
@@ -132,3 +126,6 @@ def _check_places(change: Change, image: Image) -> None:
 
 def _refused(detail: str) -> UnavailableParam:
     return UnavailableParam("ImageId", detail=detail)
+
+
+ACTIONS = (Action(RestorePHostImage, RestorePHostImageResponse, restore_phost_image, Right.OPERATE, changes=True),)

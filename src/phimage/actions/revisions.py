@@ -6,11 +6,11 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from phimage.actions.operator import operator_action, rfc3339
-from phimage.actions.service import Service
+from phimage.actions.params import rfc3339
+from phimage.actions.service import Call
 from phimage.catalog.revisions import RevisionRecord, log
-from phimage.catalog.views import View
-from phimage.gateway.registry import Action, Call
+from phimage.gateway.registry import Action
+from phimage.model.account import Right
 from phimage.model.ids import Revision
 
 MOST = 2**63 - 1
@@ -52,25 +52,20 @@ class ListRevisionsResponse(Struct, rename="pascal", frozen=True, kw_only=True):
     revision_set: Annotated[tuple[RevisionSet, ...], Meta(description="the page")]
 
 
-def actions(service: Service) -> list[Action[View]]:
-    """The Actions about revisions."""
-
-    def list_revisions(request: ListRevisions, call: Call[View]) -> ListRevisionsResponse:
-        call.view.may_wait()
-        before = call.view.revision + 1
-        if request.before is not None:
-            before = min(before, request.before)
-        with service.catalog.database.read() as connection:
-            records = log(
-                connection,
-                after=Revision(request.after or 0),
-                before=Revision(before),
-                limit=request.limit,
-                newest_first=request.after is None,
-            )
-        return ListRevisionsResponse(newest=service.catalog.head, revision_set=tuple(_on_wire(record) for record in records))
-
-    return [operator_action(ListRevisions, ListRevisionsResponse, list_revisions, changes=False)]
+def list_revisions(request: ListRevisions, call: Call) -> ListRevisionsResponse:
+    call.view.may_wait()
+    before = call.view.revision + 1
+    if request.before is not None:
+        before = min(before, request.before)
+    with call.service.catalog.database.read() as connection:
+        records = log(
+            connection,
+            after=Revision(request.after or 0),
+            before=Revision(before),
+            limit=request.limit,
+            newest_first=request.after is None,
+        )
+    return ListRevisionsResponse(newest=call.service.catalog.head, revision_set=tuple(_on_wire(record) for record in records))
 
 
 def _on_wire(record: RevisionRecord) -> RevisionSet:
@@ -83,3 +78,6 @@ def _on_wire(record: RevisionRecord) -> RevisionSet:
         action=record.action,
         changes=tuple(Touched(noun=change.noun, id=change.id, verb=change.verb) for change in record.changes),
     )
+
+
+ACTIONS = (Action(ListRevisions, ListRevisionsResponse, list_revisions, Right.OPERATE),)

@@ -10,15 +10,13 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from phimage.actions.images import ImageIdParam
-from phimage.actions.operator import operator_action
 from phimage.actions.params import RegionParam, ZoneParam, check_zone_allowed, zones_asked
-from phimage.actions.service import Service
+from phimage.actions.service import Call
 from phimage.catalog.image_bytes import withdraw_image_bytes
 from phimage.catalog.images import IMAGES
 from phimage.catalog.revisions import Change
-from phimage.catalog.views import View
 from phimage.errors import UnavailableParam
-from phimage.gateway.registry import Action, Call
+from phimage.gateway.registry import Action
 from phimage.model.account import Right
 from phimage.model.ids import ImageId
 from phimage.model.image import Image, ImageType
@@ -44,38 +42,23 @@ class WithdrawnResponse(Struct, rename="pascal", frozen=True, kw_only=True):
     image_id: Annotated[str, Meta(description="image id")]
 
 
-def actions(service: Service) -> list[Action[View]]:
-    """The Actions of this file."""
+def withdraw_phost_image(request: WithdrawPHostImage, call: Call) -> WithdrawnResponse:
+    with call.service.change(call) as change:
+        image = IMAGES.find(change.connection, request.image_id)
+        if image is None:
+            raise _unavailable(request.image_id)
+        _withdraw(change, image)
+    return WithdrawnResponse(image_id=request.image_id)
 
-    def withdraw(request: WithdrawPHostImage, call: Call[View]) -> WithdrawnResponse:
-        with service.change(call) as change:
-            image = IMAGES.find(change.connection, request.image_id)
-            if image is None:
-                raise _unavailable(request.image_id)
-            _withdraw(change, image)
-        return WithdrawnResponse(image_id=request.image_id)
 
-    def terminate(request: TerminatePHostImage, call: Call[View]) -> WithdrawnResponse:
-        check_zone_allowed(zones_asked(request.region, request.zone, call.tenant, call.view.topology()), call.tenant)
-        with service.change(call) as change:
-            image = IMAGES.find(change.connection, request.image_id)
-            if image is None or image.type is not ImageType.CUSTOM or image.project != call.project:
-                raise _unavailable(request.image_id)
-            _withdraw(change, image)
-        return WithdrawnResponse(image_id=request.image_id)
-
-    return [
-        operator_action(WithdrawPHostImage, WithdrawnResponse, withdraw, changes=True),
-        Action(
-            name="TerminatePHostImage",
-            request=TerminatePHostImage,
-            response=WithdrawnResponse,
-            answer=terminate,
-            right=Right.CHANGE,
-            project=True,
-            changes=True,
-        ),
-    ]
+def terminate_phost_image(request: TerminatePHostImage, call: Call) -> WithdrawnResponse:
+    check_zone_allowed(zones_asked(request.region, request.zone, call.caller.tenant, call.view.topology()), call.caller.tenant)
+    with call.service.change(call) as change:
+        image = IMAGES.find(change.connection, request.image_id)
+        if image is None or image.type is not ImageType.CUSTOM or image.project != call.project:
+            raise _unavailable(request.image_id)
+        _withdraw(change, image)
+    return WithdrawnResponse(image_id=request.image_id)
 
 
 def _withdraw(change: Change, image: Image) -> None:
@@ -86,3 +69,9 @@ def _withdraw(change: Change, image: Image) -> None:
 def _unavailable(image: ImageId) -> UnavailableParam:
     """The same for an image that never was, one that is gone, and another project's (wire-protocol B4)."""
     return UnavailableParam("ImageId", detail=f"there is no image {image} that could be taken away")
+
+
+ACTIONS = (
+    Action(WithdrawPHostImage, WithdrawnResponse, withdraw_phost_image, Right.OPERATE, changes=True),
+    Action(TerminatePHostImage, WithdrawnResponse, terminate_phost_image, Right.CHANGE, project=True, changes=True),
+)

@@ -14,7 +14,7 @@ from phimage.cli.profile import Connect, connecting
 from phimage.errors import ClientError, Refused
 
 if TYPE_CHECKING:
-    from phimage.gateway.describe import Row
+    from phimage.gateway.describe import FieldText
 
 OURS = ("Action", "PublicKey", "Signature")
 """Parameters that the command makes itself."""
@@ -93,41 +93,49 @@ def _value(text: str) -> str:
 
 
 def _list_actions(*, as_json: bool) -> None:
-    from phimage.actions import described
-    from phimage.gateway.describe import first_sentence, who
+    from phimage.actions import registry
+    from phimage.gateway.describe import first_sentence, required_role
 
-    actions = sorted(described(), key=lambda action: action.name)
+    actions = sorted(registry(), key=lambda action: action.name)
     if as_json:
         print_json(
             [
-                {"Action": found.name, "Summary": first_sentence(found.summary), "Who": who(found), "Changes": found.changes}
+                {
+                    "Action": found.name,
+                    "Summary": first_sentence(found.summary),
+                    "Who": required_role(found),
+                    "Changes": found.changes,
+                }
                 for found in actions
             ]
         )
         return
     print_table(
         ("ACTION", "WHO MAY CALL IT", "WHAT IT IS FOR"),
-        ((found.name, who(found), first_sentence(found.summary)) for found in actions),
+        ((found.name, required_role(found), first_sentence(found.summary)) for found in actions),
     )
 
 
 def _describe(name: str, *, as_json: bool) -> None:
-    from phimage.actions import described
+    from phimage.actions import registry
+    from phimage.fields import nested_records
     from phimage.gateway import describe
 
-    action = described().get(name)
+    actions = registry()
+    action = actions.get(name)
     if action is None:
         raise ClientError(f"there is no Action {name}; `phimage api` lists them all")
-    takes = [_row(row, "Needed", row.required) for row in describe.parameters(action)]
-    records = [action.response, *describe.nested(action.response)]
-    answers = {kind.__name__: [_row(row, "Always", row.always) for row in describe.rows_of(kind)] for kind in records}
+    takes = [_row(row, "Needed", row.required) for row in describe.parameters(action, actions.settings)]
+    records = [action.response, *nested_records(action.response)]
+    answers = {kind.__name__: [_row(row, "Always", row.always) for row in describe.field_texts(kind)] for kind in records}
     if as_json:
         print_json(
-            {"Action": name, "Summary": action.summary, "Who": describe.who(action)} | {"Takes": takes, "Answers": answers}
+            {"Action": name, "Summary": action.summary, "Who": describe.required_role(action)}
+            | {"Takes": takes, "Answers": answers}
         )
         return
     click.echo(f"{name}: {' '.join(action.summary.split())}")
-    click.echo(f"Who may call it: {describe.who(action)}." + (" It changes the catalogue." if action.changes else ""))
+    click.echo(f"Who may call it: {describe.required_role(action)}." + (" It changes the catalogue." if action.changes else ""))
     click.echo("\nIt takes")
     _print_rows(takes, empty="no parameters")
     for position, (kind, rows) in enumerate(answers.items()):
@@ -135,8 +143,8 @@ def _describe(name: str, *, as_json: bool) -> None:
         _print_rows(rows, empty="nothing but RetCode and Action")
 
 
-def _row(row: Row, word: str, value: bool) -> dict[str, Any]:
-    return {"Name": row.name, "Type": row.kind, word: value, "Limits": row.limits, "Description": row.description}
+def _row(row: FieldText, word: str, value: bool) -> dict[str, Any]:
+    return {"Name": row.name, "Type": row.type_name, word: value, "Limits": row.limits, "Description": row.description}
 
 
 def _print_rows(rows: list[dict[str, Any]], *, empty: str) -> None:

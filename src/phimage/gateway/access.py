@@ -1,4 +1,4 @@
-"""Who is calling, and may they: the checks between a request and its Action, in their order (wire-protocol B5)."""
+"""Authentication and authorization of requests, in the order of wire-protocol B5."""
 
 from __future__ import annotations
 
@@ -13,54 +13,54 @@ from phimage.errors import (
 )
 from phimage.gateway.doctor import diagnose
 from phimage.gateway.params import Params
-from phimage.gateway.registry import Action, Present, View
+from phimage.gateway.registry import AnyAction, Caller, Present
 from phimage.gateway.signature import verify
-from phimage.model.account import Right, Tenant, User
+from phimage.model.account import Right
 from phimage.model.ids import ProjectId, PublicKey
 
 NO_PROJECT = ProjectId("")
-
-Caller = tuple[Tenant, User, PublicKey]
 
 
 def authenticate(params: Params, view: Present, *, explain: bool = False) -> Caller:
     """The caller, by key and signature. Raises MissingSignature, UnknownUser, WrongSignature, UnknownToken, in that order.
 
-    With `explain` the message of WrongSignature tells what was likely signed differently.
+    The only function that reads a signature. With `explain`, the message of WrongSignature names the likely mistake.
     """
     public, signature = params.get("PublicKey"), params.get("Signature")
     if not (isinstance(public, str) and public and isinstance(signature, str) and signature):
         raise MissingSignature
-    found = view.key(PublicKey(public))
-    tenant = view.tenant(found[0].account) if found else None
-    user = tenant.users.get(found[0].user) if found and tenant else None
-    if found is None or tenant is None or user is None:
+    pair = view.key(PublicKey(public))
+    tenant = view.tenant(pair[0].account) if pair else None
+    user = tenant.users.get(pair[0].user) if pair and tenant else None
+    if pair is None or tenant is None or user is None:
         raise UnknownUser
-    if not verify(params, signature, found[1]):
+    key, private_key = pair
+    if not verify(params, signature, private_key):
         wrong = WrongSignature()
         if explain:
-            wrong.message += f": {diagnose(params, signature, found[1]).text()}"
+            wrong.message += f": {diagnose(params, signature, private_key).text()}"
         raise wrong
     if params.get("SecurityToken"):
         raise UnknownToken
-    return tenant, user, found[0].id
+    return Caller(tenant, user, key.id)
 
 
-def check_address(tenant: Tenant, address: str) -> None:
-    """Raises AddressRefused when the account may not be used from an address."""
-    if not tenant.account.may_call_from(address):
-        raise AddressRefused(detail=f"calls from {address} are not allowed for this account")
+def check_address(caller: Caller, address: str) -> None:
+    """Raises AddressRefused when the account does not allow calls from an address."""
+    if not caller.account.may_call_from(address):
+        raise AddressRefused(detail=f"the account does not allow calls from {address}")
 
 
-def authorize(action: Action[View], params: Params, tenant: Tenant, user: User) -> ProjectId:
-    """The project that a request is about. Raises UnknownProject or NotPermitted.
+def authorize(action: AnyAction, params: Params, caller: Caller) -> ProjectId:
+    """The project of a request, NO_PROJECT for an Action without one. Raises UnknownProject or NotPermitted.
 
-    A project of another account is as unknown as one that never was.
+    A project of another account raises the same error as a project that does not exist.
     """
-    if action.right is Right.OPERATE and not tenant.account.operator:
+    if action.right is Right.OPERATE and not caller.account.operator:
         raise NotPermitted(detail=f"{action.name} needs a key of the operator account")
     if not action.project:
         return NO_PROJECT
+    tenant, user = caller.tenant, caller.user
     given = params.get("ProjectId")
     if given:
         project = tenant.projects.get(ProjectId(given)) if isinstance(given, str) else None
@@ -73,6 +73,6 @@ def authorize(action: Action[View], params: Params, tenant: Tenant, user: User) 
         if project is None:
             raise UnknownProject
     if tenant.right(user, project.id) < action.right:
-        wanted = "editor" if action.right is Right.CHANGE else "viewer"
-        raise NotPermitted(detail=f"{action.name} needs the role {wanted} in project {project.id}")
+        role = "editor" if action.right is Right.CHANGE else "viewer"
+        raise NotPermitted(detail=f"{action.name} needs the role {role} in project {project.id}")
     return project.id

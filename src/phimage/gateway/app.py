@@ -19,7 +19,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
-from typing import Generic
+from typing import Any, Generic
 
 import structlog
 from msgspec import Struct
@@ -72,7 +72,7 @@ class App(Generic[View]):
 
     def __init__(
         self,
-        dispatcher: Dispatcher[View],
+        dispatcher: Dispatcher[View, Any],
         watch: Freshness,
         started: Callable[[], object] = lambda: None,
         stopped: Callable[[], object] = lambda: None,

@@ -25,13 +25,13 @@ from phimage.gateway.decode import decode
 from phimage.gateway.params import Params, read_params
 from phimage.gateway.path import Pin, read_path
 from phimage.gateway.rate import RateLimit
-from phimage.gateway.registry import SMALL_BODY, Action, Call, Present, Registry
-from phimage.model.account import Tenant, User
-from phimage.model.ids import ProjectId, PublicKey, Revision
+from phimage.gateway.registry import SMALL_BODY, Action, AnyRegistry, Call, Caller, Present, Registry
+from phimage.model.ids import ProjectId, Revision
 
 log = structlog.get_logger()
 
 View = TypeVar("View", bound=Present)
+Service = TypeVar("Service")
 Seen = TypeVar("Seen", bound=Present, covariant=True)
 
 
@@ -94,24 +94,23 @@ class Attempt(Struct):
     params: Params | None = None
 
 
-class _Admitted(Struct, Generic[View], frozen=True):
-    """A request that passed the checks: the Action, its typed request, and who is calling about which project."""
+class _Admitted(Struct, Generic[View, Service], frozen=True):
+    """A request that passed the checks: the Action, its typed request, the caller and the project."""
 
-    action: Action[View]
+    action: Action[View, Service]
     request: Struct
-    tenant: Tenant
-    user: User
-    key: PublicKey
+    caller: Caller
     project: ProjectId
 
 
-class Dispatcher(Generic[View]):
+class Dispatcher(Generic[View, Service]):
     """Answers requests. Never raises anything but NotCached and LongPoll."""
 
     def __init__(
         self,
-        registry: Registry[View],
+        registry: Registry[View, Service],
         views: Views[View],
+        service: Service,
         rate_limit: RateLimit | None = None,
         *,
         explain_signatures: bool = False,
@@ -121,6 +120,7 @@ class Dispatcher(Generic[View]):
         """`clock` dates changes; `monotonic` measures rates, so that a clock that steps neither refuses nor admits requests."""
         self.registry = registry
         self._views = views
+        self._service = service
         self._rate_limit = rate_limit
         self._explain_signatures = explain_signatures
         self._clock = clock
@@ -134,10 +134,10 @@ class Dispatcher(Generic[View]):
             view = self._views.now(wait=attempt.wait)
             # A request of the very same bytes was admitted and its sender's account has not changed since: its signature is as
             # good as it was. The protocol signs no time, so clients may send a request again.
-            admitted: _Admitted[View] | None = view.recall(_bytes_of(incoming))
+            admitted: _Admitted[View, Service] | None = view.recall(_bytes_of(incoming))
             if admitted is not None:
                 name = admitted.action.name
-                self._check_each_time(admitted.tenant, admitted.key, incoming, attempt)
+                self._check_each_time(admitted.caller, incoming, attempt)
             else:
                 if attempt.params is None:
                     attempt.params = read_params(incoming.method, incoming.content_type, incoming.query, incoming.body)
@@ -172,28 +172,28 @@ class Dispatcher(Generic[View]):
             raise UnavailableParam("rev", detail=f"the newest revision is {now.revision}")
         return self._views.at(pin.revision, wait=True)
 
-    def _admit(self, name: str, params: Params, view: View, incoming: Incoming, attempt: Attempt) -> _Admitted[View]:
+    def _admit(self, name: str, params: Params, view: View, incoming: Incoming, attempt: Attempt) -> _Admitted[View, Service]:
         """Every check that the catalogue is not asked for, in the order of wire-protocol B5."""
-        tenant, user, key = authenticate(params, view, explain=self._explain_signatures)
-        self._check_each_time(tenant, key, incoming, attempt)
+        caller = authenticate(params, view, explain=self._explain_signatures)
+        self._check_each_time(caller, incoming, attempt)
         action = self.registry.get(name)
         if action is None:
             raise UnknownAction(name)
         if len(incoming.body) > action.max_body:
             raise TooLargeParam("request", detail=f"at most {action.max_body} bytes for {name}")
-        project = authorize(action, params, tenant, user)
-        admitted = _Admitted(action, decode(action.request, params, action.needs), tenant, user, key, project)
+        project = authorize(action, params, caller)
+        admitted = _Admitted(action, decode(action.request, params, self.registry.settings), caller, project)
         if len(incoming.body) + len(incoming.query) <= MAX_KEPT and not action.changes:
-            view.keep(_bytes_of(incoming), admitted, tenant.account.id, len(incoming.body) + len(incoming.query))
+            view.keep(_bytes_of(incoming), admitted, caller.account.id, len(incoming.body) + len(incoming.query))
         return admitted
 
-    def _check_each_time(self, tenant: Tenant, key: PublicKey, incoming: Incoming, attempt: Attempt) -> None:
-        check_address(tenant, incoming.address)
+    def _check_each_time(self, caller: Caller, incoming: Incoming, attempt: Attempt) -> None:
+        check_address(caller, incoming.address)
         if self._rate_limit is not None and not attempt.counted:
-            self._rate_limit.spend(key, self._monotonic())
+            self._rate_limit.spend(caller.key, self._monotonic())
             attempt.counted = True
 
-    def _run(self, admitted: _Admitted[View], pin: Pin, view: View, incoming: Incoming, attempt: Attempt) -> Answer:
+    def _run(self, admitted: _Admitted[View, Service], pin: Pin, view: View, incoming: Incoming, attempt: Attempt) -> Answer:
         action = admitted.action
         if action.changes:
             if pin.pinned:
@@ -202,9 +202,8 @@ class Dispatcher(Generic[View]):
         headers: dict[str, str] = {}
         call = Call(
             view=view,
-            tenant=admitted.tenant,
-            user=admitted.user,
-            key=admitted.key,
+            service=self._service,
+            caller=admitted.caller,
             project=admitted.project,
             address=incoming.address,
             request_id=incoming.request_id,
@@ -215,7 +214,7 @@ class Dispatcher(Generic[View]):
             headers=headers,
             base_url=incoming.base_url,
         )
-        body = envelope.success(action.name, action.answer(admitted.request, call))
+        body = envelope.success(action.name, action.handler(admitted.request, call))
         return Answer(body, 0, view.revision, headers, action.name)
 
 
@@ -223,7 +222,7 @@ def _bytes_of(incoming: Incoming) -> Hashable:
     return incoming.method, incoming.content_type, incoming.query, incoming.body
 
 
-def max_body(registry: Registry[View], query: str) -> int:
+def max_body(registry: AnyRegistry, query: str) -> int:
     """Most bytes to read of a body. The query may name an Action that takes more; whether it may is decided later."""
     if "Action=" not in query:
         return SMALL_BODY

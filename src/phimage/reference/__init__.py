@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 
 from phimage import __version__
-from phimage.actions import described
+from phimage.actions import registry
 from phimage.gateway.openapi import document
 from phimage.reference.actions import actions_page, roles_page
 from phimage.reference.commands import commands_page
@@ -34,7 +34,7 @@ Made from the code by `make docs`; a test holds it against the code.
 
 def pages() -> dict[str, str]:
     """The text of every page, by file name."""
-    actions = described()
+    actions = registry()
     made = {
         "README.md": INDEX,
         "actions.md": actions_page(actions),

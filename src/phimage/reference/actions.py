@@ -6,10 +6,11 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
-from phimage.gateway.describe import Row, first_sentence, nested, parameters, rows_of, who
-from phimage.gateway.registry import SMALL_BODY, Action, Registry, View
+from phimage.fields import nested_records
+from phimage.gateway.describe import FieldText, field_texts, first_sentence, parameters, required_role
+from phimage.gateway.registry import SMALL_BODY, AnyAction, AnyRegistry
 from phimage.model.account import Right
-from phimage.reference.markdown import code, kind, limits, link, prose, table, title
+from phimage.reference.markdown import code, limits, link, prose, table, title, type_of
 
 ACTIONS = f"""\
 # Actions
@@ -53,20 +54,24 @@ COLUMNS = ("any key", "viewer", "editor", "main user", "operator account")
 YES, NO = "yes", "no"
 
 
-def actions_page(registry: Registry[View]) -> str:
+def actions_page(registry: AnyRegistry) -> str:
     """Every Action with its parameters and its answer, then the records that answers are made of."""
     actions = list(registry)
     overview = table(
         ("Action", "Who may call it", "Changes", "What it is for"),
-        ((link(a.name), who(a), YES if a.changes else "", first_sentence(a.summary)) for a in actions),
+        ((link(a.name), required_role(a), YES if a.changes else "", first_sentence(a.summary)) for a in actions),
     )
-    records = dict.fromkeys(record for action in actions for record in nested(action.response))
-    parts = [ACTIONS + overview, *map(_action, actions), "## Records\n\nWhat answers are made of.\n"]
+    records = dict.fromkeys(record for action in actions for record in nested_records(action.response))
+    parts = [
+        ACTIONS + overview,
+        *(_action(action, registry.settings) for action in actions),
+        "## Records\n\nWhat answers are made of.\n",
+    ]
     parts += [f"### {title(record)}\n\n{prose(record)}\n\n{_answer(record)}" for record in sorted(records, key=title)]
     return "\n".join(parts)
 
 
-def roles_page(registry: Registry[View]) -> str:
+def roles_page(registry: AnyRegistry) -> str:
     """The table of roles and Actions."""
     return ROLES + table(
         ("Action", *COLUMNS),
@@ -74,7 +79,7 @@ def roles_page(registry: Registry[View]) -> str:
     )
 
 
-def may(role: str, action: Action[View]) -> bool:
+def may(role: str, action: AnyAction) -> bool:
     """Whether a role may call an Action."""
     if action.right is Right.OPERATE:
         return role == "operator account"
@@ -82,8 +87,8 @@ def may(role: str, action: Action[View]) -> bool:
     return COLUMNS.index(role) >= COLUMNS.index(minimum)
 
 
-def _action(action: Action[View]) -> str:
-    facts = [f"Who may call it: {who(action)}."]
+def _action(action: AnyAction, settings: Struct) -> str:
+    facts = [f"Who may call it: {required_role(action)}."]
     if action.changes:
         facts.append("It changes the catalogue, so a pinned path refuses it.")
     if action.max_body != SMALL_BODY:
@@ -92,15 +97,15 @@ def _action(action: Action[View]) -> str:
         )
     return (
         f"## {action.name}\n\n{prose(action.request)}\n\n{' '.join(facts)}\n\n"
-        f"Parameters:\n\n{_parameters(parameters(action))}\n"
+        f"Parameters:\n\n{_parameters(parameters(action, settings))}\n"
         f"Answer: {prose(action.response)}\n\n{_answer(action.response)}"
     )
 
 
-def _parameters(rows: Iterable[Row]) -> str:
+def _parameters(rows: Iterable[FieldText]) -> str:
     return table(
         ("Name", "Type", "Required", "Default", "Limits", "What it is"),
-        ((code(r.name), kind(r), YES if r.required else "", code(r.default), limits(r), r.description) for r in rows),
+        ((code(r.name), type_of(r), YES if r.required else "", code(r.default), limits(r), r.description) for r in rows),
         empty="None of its own.",
     )
 
@@ -108,6 +113,6 @@ def _parameters(rows: Iterable[Row]) -> str:
 def _answer(record: type[Struct]) -> str:
     return table(
         ("Name", "Type", "Always there", "What it is"),
-        ((code(row.name), kind(row), YES if row.always else NO, row.description) for row in rows_of(record)),
+        ((code(row.name), type_of(row), YES if row.always else NO, row.description) for row in field_texts(record)),
         empty="Nothing but `RetCode` and `Action`.",
     )

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 
-from phimage.gateway.describe import Row
+from phimage.gateway.describe import FieldText
 
 _PATTERN = re.compile(r"like (\S+)")
 
@@ -35,9 +35,9 @@ def anchor(heading: str) -> str:
     return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 
-def kind(row: Row) -> str:
-    """The type of a field; a record links to its own table."""
-    return row.kind.replace(row.parts.__name__, link(title(row.parts))) if row.parts else row.kind
+def type_of(field: FieldText) -> str:
+    """The type of a field; the name of a record links to its table."""
+    return field.type_name.replace(field.record.__name__, link(title(field.record))) if field.record else field.type_name
 
 
 def title(record: type[Struct]) -> str:
@@ -45,9 +45,9 @@ def title(record: type[Struct]) -> str:
     return record.__name__.removesuffix("Doc")
 
 
-def limits(row: Row) -> str:
+def limits(field: FieldText) -> str:
     """The limits of a field."""
-    return _PATTERN.sub(lambda found: f"like {code(found.group(1))}", row.limits)
+    return _PATTERN.sub(lambda match: f"like {code(match.group(1))}", field.limits)
 
 
 def prose(record: type[Struct]) -> str:

@@ -6,8 +6,9 @@ from msgspec import Struct
 
 from phimage.catalog_file.document import Document
 from phimage.errors import REQUEST_ERRORS
-from phimage.gateway.describe import nested, rows_of
-from phimage.reference.markdown import code, kind, limits, prose, table, title
+from phimage.fields import nested_records
+from phimage.gateway.describe import field_texts
+from phimage.reference.markdown import code, limits, prose, table, title, type_of
 from phimage.settings import Settings
 
 ERRORS = """\
@@ -91,22 +92,29 @@ def settings_page() -> str:
     return SETTINGS + table(
         ("Key", "Variable", "Type", "Default", "Limits", "What it is"),
         (
-            (code(row.name), code(f"PHIMAGE_{row.name.upper()}"), row.kind, code(row.default), limits(row), row.description)
-            for row in rows_of(Settings)
+            (
+                code(row.name),
+                code(f"PHIMAGE_{row.name.upper()}"),
+                row.type_name,
+                code(row.default),
+                limits(row),
+                row.description,
+            )
+            for row in field_texts(Settings)
         ),
     )
 
 
 def catalog_page() -> str:
     """Every field of the catalogue file."""
-    records: list[type[Struct]] = [Document, *nested(Document)]
+    records: list[type[Struct]] = [Document, *nested_records(Document)]
     return CATALOG + "\n".join(map(_record, records))
 
 
 def _record(record: type[Struct]) -> str:
     rows = (
-        (code(row.name), kind(row), "yes" if row.required else "", code(row.default), limits(row), row.description)
-        for row in rows_of(record)
+        (code(row.name), type_of(row), "yes" if row.required else "", code(row.default), limits(row), row.description)
+        for row in field_texts(record)
     )
     fields = table(("Field", "Type", "Required", "Default", "Limits", "What it is"), rows)
     return f"## {title(record)}\n\n{prose(record)}\n\n{fields}"
