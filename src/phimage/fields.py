@@ -91,8 +91,13 @@ def fields_of(record: type[Struct], settings: Struct | None = None) -> tuple[Fie
     )
 
 
+def shared_values(record: Struct, other: type[Struct]) -> dict[str, Any]:
+    """The values of a record's fields that another record type has under the same name."""
+    return {name: getattr(record, name) for name in record.__struct_fields__ if name in other.__struct_fields__}
+
+
 def nested_records(record: type[Struct]) -> list[type[Struct]]:
-    """The records that a record is made of, each once, in the order of the fields."""
+    """The records inside a record, each once, in the order of the fields."""
     nested: dict[type[Struct], None] = {}
     for field in fields_of(record):
         inner = field.type.innermost.record

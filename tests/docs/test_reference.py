@@ -115,5 +115,5 @@ def test_the_example_of_a_catalogue_file_is_a_good_one(catalog: Catalog) -> None
     with catalog.database.read() as connection:
         made = plan(connection, Revision(0), found[1], prune=False)
 
-    assert made.mistakes == ()
+    assert made.errors == ()
     assert {difference.noun for difference in made.differences} >= {"cluster", "region", "zone", "machine_type", "image"}

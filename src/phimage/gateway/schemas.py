@@ -68,7 +68,7 @@ def _failure() -> Schema:
             "Action": {"type": "string", "description": "the Action followed by Response; absent when the request named none"},
             "Message": {"type": "string", "description": "the error; its wording is stable, so programs may compare it"},
             "Detail": {"type": "string", "description": "the reason and the remedy, for people"},
-            "Mistakes": {
+            "Errors": {
                 "type": "array",
                 "description": "every error in a catalogue file, from PlanCatalog and ApplyCatalog",
                 "items": {
