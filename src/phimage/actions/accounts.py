@@ -1,4 +1,4 @@
-"""Accounts: opening them and limiting them, for the operator."""
+"""Accounts, for the operator."""
 
 from __future__ import annotations
 
@@ -26,26 +26,26 @@ NetworksParam = Annotated[
 
 
 class CreateAccount(Struct, rename="pascal", frozen=True, kw_only=True):
-    """Open an account with a main user, a default project and a first key."""
+    """Create an account with a main user, a default project and an access key."""
 
     account: AccountParam
     company: Annotated[Line, Meta(description="name of the company")] = ""
-    email: Annotated[Line, Meta(description="address of the main user")] = ""
+    email: Annotated[Line, Meta(description="email address of the main user")] = ""
     zone_limit: ZonesParam = ()
     network_limit: NetworksParam = ()
-    operator: Annotated[bool, Meta(description="whether the account runs the cloud")] = False
+    operator: Annotated[bool, Meta(description="whether it is an operator account, which may call every Action")] = False
 
 
 class ModifyAccount(Struct, rename="pascal", frozen=True, kw_only=True):
-    """Change what an account is limited to; what is not given stays as it is."""
+    """Change an account. Absent parameters leave the account as it is."""
 
     account: AccountParam
     company: Annotated[Line, Meta(description="name of the company")] | None = None
-    email: Annotated[Line, Meta(description="address of the main user")] | None = None
+    email: Annotated[Line, Meta(description="email address of the main user")] | None = None
     zone_limit: ZonesParam = ()
-    any_zone: Annotated[bool, Meta(description="lift the limit to zones")] = False
+    any_zone: Annotated[bool, Meta(description="remove the limit to zones")] = False
     network_limit: NetworksParam = ()
-    any_network: Annotated[bool, Meta(description="lift the limit to networks")] = False
+    any_network: Annotated[bool, Meta(description="remove the limit to networks")] = False
 
 
 class ListAccounts(Struct, rename="pascal", frozen=True, kw_only=True):
@@ -57,13 +57,11 @@ class AccountSet(Struct, rename="pascal", frozen=True, kw_only=True):
 
     account: Annotated[str, Meta(description="name of the account")]
     company: Annotated[str, Meta(description="name of the company")]
-    email: Annotated[str, Meta(description="address of the main user")]
-    operator: Annotated[bool, Meta(description="whether the account runs the cloud")]
-    zone_limit: Annotated[tuple[str, ...], Meta(description="the only zones that it may use; empty means every zone")]
-    network_limit: Annotated[
-        tuple[str, ...], Meta(description="the only networks that its keys work from; empty means everywhere")
-    ]
-    create_time: Annotated[int, Meta(description="when it was opened, Unix seconds")]
+    email: Annotated[str, Meta(description="email address of the main user")]
+    operator: Annotated[bool, Meta(description="whether it is an operator account, which may call every Action")]
+    zone_limit: Annotated[tuple[str, ...], Meta(description="the only zones that it may use; empty for every zone")]
+    network_limit: Annotated[tuple[str, ...], Meta(description="the only networks that its keys work from; empty for any")]
+    create_time: Annotated[int, Meta(description="creation time, Unix seconds")]
 
 
 class CreateAccountResponse(NewKeyResponse, rename="pascal", frozen=True, kw_only=True):
@@ -91,7 +89,7 @@ def create_account(request: CreateAccount, call: Call) -> CreateAccountResponse:
     )
     with call.service.change(call) as change:
         if ACCOUNTS.find(change.connection, account.id) is not None:
-            raise UnavailableParam("Account", detail=f"there is an account {account.id} already")
+            raise UnavailableParam("Account", detail=f"there is already an account {account.id}")
         user, project = add_account(change, account, call.service.random)
         key = add_key(change, user, call.service.catalog.key_encryption, call.service.random)
     return CreateAccountResponse(
@@ -110,7 +108,7 @@ def modify_account(request: ModifyAccount, call: Call) -> Empty:
     with call.service.change(call) as change:
         before = tenant_of(change.connection, request.account).account
         if before.operator and networks and not msgspec.structs.replace(before, networks=networks).may_call_from(call.address):
-            raise UnavailableParam("NetworkLimit", detail=f"it would shut out this very call, from {call.address}")
+            raise _shut_out(call.address)
         after = msgspec.structs.replace(
             before,
             company=before.company if request.company is None else request.company,
@@ -119,7 +117,7 @@ def modify_account(request: ModifyAccount, call: Call) -> Empty:
             networks=() if request.any_network else networks or before.networks,
         )
         if after.id == call.caller.account.id and not after.may_call_from(call.address):
-            raise UnavailableParam("NetworkLimit", detail=f"it would shut out this very call, from {call.address}")
+            raise _shut_out(call.address)
         ACCOUNTS.put(change, after)
     return Empty()
 
@@ -127,7 +125,11 @@ def modify_account(request: ModifyAccount, call: Call) -> Empty:
 def list_accounts(request: ListAccounts, call: Call) -> ListAccountsResponse:
     call.view.may_wait()
     with call.service.catalog.database.read() as connection:
-        return ListAccountsResponse(account_set=tuple(_account_set(found) for found in all_accounts(connection)))
+        return ListAccountsResponse(account_set=tuple(map(_account_set, all_accounts(connection))))
+
+
+def _shut_out(address: str) -> UnavailableParam:
+    return UnavailableParam("NetworkLimit", detail=f"the limit excludes {address}, the address of this call: include it")
 
 
 def _zones(zones: tuple[ZoneId, ...], topology: Topology) -> tuple[ZoneId, ...]:
@@ -138,13 +140,13 @@ def _zones(zones: tuple[ZoneId, ...], topology: Topology) -> tuple[ZoneId, ...]:
 
 
 def _networks(networks: tuple[str, ...]) -> tuple[str, ...]:
-    found = set()
+    canonical = set()
     for network in networks:
         try:
-            found.add(str(ipaddress.ip_network(network)))
+            canonical.add(str(ipaddress.ip_network(network)))
         except ValueError as error:
-            raise UnavailableParam("NetworkLimit", detail=str(error)) from None
-    return tuple(sorted(found))
+            raise UnavailableParam("NetworkLimit", detail=f"{error}; expected a network such as 192.0.2.0/24") from None
+    return tuple(sorted(canonical))
 
 
 def _account_set(account: Account) -> AccountSet:

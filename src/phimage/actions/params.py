@@ -18,13 +18,14 @@ RegionParam = Annotated[RegionId, Meta(description="region, such as cn-bj2")]
 ZoneParam = Annotated[ZoneId, Meta(description="availability zone of the region, such as cn-bj2-02")]
 Line = Annotated[str, Meta(max_length=255)]
 AccountParam = Annotated[
-    AccountId, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$", description="name of the account: letters, digits, . _ -")
+    AccountId,
+    Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$", description="name of the account: letters, digits, . _ -"),
 ]
 UserParam = Annotated[
     str,
     Meta(
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._@-]{0,62}$",
-        description="name of the user in the account; the main user is called main",
+        description="name of the user in the account; the main user is main",
     ),
 ]
 

@@ -12,7 +12,7 @@ from phimage.model.account import Right
 
 
 class GetRegion(Struct, rename="pascal", frozen=True):
-    """List the regions and zones that the account may use, a row per zone."""
+    """List the regions and zones that the account may use, a row for each zone."""
 
 
 class RegionRow(Struct, rename="pascal", frozen=True, kw_only=True):
@@ -20,8 +20,8 @@ class RegionRow(Struct, rename="pascal", frozen=True, kw_only=True):
 
     region_id: Annotated[int, Meta(description="number of the region, the same for all its zones")]
     region_name: Annotated[str, Meta(description="name of the region, for people")]
-    is_default: Annotated[bool, Meta(description="true in exactly one row")]
-    bit_maps: Annotated[str, Meta(description="always empty; clients expect the field")] = ""
+    is_default: Annotated[bool, Meta(description="whether clients start in this zone; true in exactly one row")]
+    bit_maps: Annotated[str, Meta(description="always empty; clients require the field")] = ""
     region: Annotated[str, Meta(description="region, such as cn-bj2")]
     zone: Annotated[str, Meta(description="availability zone, such as cn-bj2-02")]
 
@@ -29,11 +29,11 @@ class RegionRow(Struct, rename="pascal", frozen=True, kw_only=True):
 class GetRegionResponse(Struct, rename="pascal", frozen=True, kw_only=True):
     """Regions in the order of their numbers, zones by name."""
 
-    regions: Annotated[tuple[RegionRow, ...], Meta(description="a row per zone")]
+    regions: Annotated[tuple[RegionRow, ...], Meta(description="a row for each zone")]
 
 
 class ListRegions(Struct, rename="pascal", frozen=True):
-    """List the regions. The shape of the answer is not verified against a public sample."""
+    """List the regions. The format of the response is not verified against a public sample."""
 
 
 class RegionItem(Struct, rename="pascal", frozen=True, kw_only=True):
@@ -46,11 +46,11 @@ class RegionItem(Struct, rename="pascal", frozen=True, kw_only=True):
 class ListRegionsResponse(Struct, rename="pascal", frozen=True, kw_only=True):
     """Regions in the order of their numbers."""
 
-    regions: Annotated[tuple[RegionItem, ...], Meta(description="a row per region")]
+    regions: Annotated[tuple[RegionItem, ...], Meta(description="a row for each region")]
 
 
 class ListZones(Struct, rename="pascal", frozen=True):
-    """List the zones that the account may use. The shape of the answer is not verified against a public sample."""
+    """List the zones that the account may use. The format of the response is not verified against a public sample."""
 
 
 class ZoneItem(Struct, rename="pascal", frozen=True, kw_only=True):
@@ -64,20 +64,20 @@ class ZoneItem(Struct, rename="pascal", frozen=True, kw_only=True):
 class ListZonesResponse(Struct, rename="pascal", frozen=True, kw_only=True):
     """Zones in the order of their regions."""
 
-    zones: Annotated[tuple[ZoneItem, ...], Meta(description="a row per zone")]
+    zones: Annotated[tuple[ZoneItem, ...], Meta(description="a row for each zone")]
 
 
 def get_region(request: GetRegion, call: Call) -> GetRegionResponse:
     topology = call.view.topology()
     default = next((region.id for region in topology.regions.values() if region.default), None)
-    found = [
+    rows = [
         (region, zone)
         for region in topology.regions.values()
         for zone in topology.zones_of(region.id)
         if call.caller.account.may_use_zone(zone)
     ]
-    # Clients start in the one row that says so; an account that may not use the default region starts elsewhere.
-    start = next((row for row in found if row[0].id == default), found[0] if found else None)
+    # Exactly one row is the default, also for an account that may not use the default region.
+    start = next((row for row in rows if row[0].id == default), rows[0] if rows else None)
     return GetRegionResponse(
         regions=tuple(
             RegionRow(
@@ -87,7 +87,7 @@ def get_region(request: GetRegion, call: Call) -> GetRegionResponse:
                 region=region.id,
                 zone=zone,
             )
-            for region, zone in found
+            for region, zone in rows
         )
     )
 

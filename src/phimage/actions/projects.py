@@ -26,22 +26,22 @@ class CreateProject(Struct, rename="pascal", frozen=True, kw_only=True):
 
 
 class ListProjects(Struct, rename="pascal", frozen=True, kw_only=True):
-    """List the projects of an account with their members."""
+    """List the projects of an account and their members."""
 
     account: AccountParam
 
 
 class SetProjectMember(Struct, rename="pascal", frozen=True, kw_only=True):
-    """Make a sub-user a member of a project, or change its role there."""
+    """Add a sub-user to a project, or change its role there."""
 
     account: AccountParam
     project_id: ProjectParam
     user: UserParam
-    role: Annotated[Role, Meta(description="viewer lists, editor also changes custom images")]
+    role: Annotated[Role, Meta(description="viewer: may list and download images; editor: may also change custom images")]
 
 
 class RemoveProjectMember(Struct, rename="pascal", frozen=True, kw_only=True):
-    """Take a sub-user out of a project."""
+    """Remove a sub-user from a project."""
 
     account: AccountParam
     project_id: ProjectParam
@@ -49,19 +49,19 @@ class RemoveProjectMember(Struct, rename="pascal", frozen=True, kw_only=True):
 
 
 class RemoveProject(Struct, rename="pascal", frozen=True, kw_only=True):
-    """Take a project out of an account. It must have no custom images, and must not be the default one."""
+    """Remove a project that has no custom images. The default project cannot be removed."""
 
     account: AccountParam
     project_id: ProjectParam
 
 
 class ProjectInfo(Struct, rename="pascal", frozen=True, kw_only=True):
-    """A project as the operator sees it."""
+    """A project and its members."""
 
     project_id: Annotated[str, Meta(description="project id")]
     project_name: Annotated[str, Meta(description="name of the project, for people")]
-    is_default: Annotated[bool, Meta(description="whether a request of the main user without ProjectId means it")]
-    members: Annotated[dict[str, str], Meta(description="role by user")]
+    is_default: Annotated[bool, Meta(description="whether it is the default project, which main users need not name")]
+    members: Annotated[dict[str, str], Meta(description="role by name of the user")]
 
 
 class CreateProjectResponse(Struct, rename="pascal", frozen=True, kw_only=True):
@@ -86,27 +86,27 @@ def create_project(request: CreateProject, call: Call) -> CreateProjectResponse:
 def list_projects(request: ListProjects, call: Call) -> ListProjectsResponse:
     call.view.may_wait()
     with call.service.catalog.database.read() as connection:
-        family = tenant_of(connection, request.account)
+        tenant = tenant_of(connection, request.account)
     return ListProjectsResponse(
         project_set=tuple(
             ProjectInfo(
                 project_id=project.id,
                 project_name=project.name,
                 is_default=project.default,
-                members={family.users[user].name: role.value for (of, user), role in family.roles.items() if of == project.id},
+                members={tenant.users[user].name: role.value for (of, user), role in tenant.roles.items() if of == project.id},
             )
-            for project in family.projects.values()
+            for project in tenant.projects.values()
         )
     )
 
 
 def set_project_member(request: SetProjectMember, call: Call) -> Empty:
     with call.service.change(call) as change:
-        family = tenant_of(change.connection, request.account)
-        user = user_of(family, request.user)
+        tenant = tenant_of(change.connection, request.account)
+        user = user_of(tenant, request.user)
         if user.main:
-            raise UnavailableParam("User", detail="the main user sees all projects and needs no role")
-        if request.project_id not in family.projects:
+            raise UnavailableParam("User", detail="the main user may do everything in every project and has no role")
+        if request.project_id not in tenant.projects:
             raise UnavailableParam("ProjectId", detail=f"account {request.account} has no such project")
         accounts.MEMBERSHIPS.put(change, Membership(request.project_id, user.id, request.account, request.role))
     return Empty()
@@ -114,12 +114,12 @@ def set_project_member(request: SetProjectMember, call: Call) -> Empty:
 
 def remove_project_member(request: RemoveProjectMember, call: Call) -> Empty:
     with call.service.change(call) as change:
-        family = tenant_of(change.connection, request.account)
-        user = user_of(family, request.user)
-        found = accounts.MEMBERSHIPS.find(change.connection, request.project_id, user.id)
-        if found is None or found.account != request.account:
+        tenant = tenant_of(change.connection, request.account)
+        user = user_of(tenant, request.user)
+        membership = accounts.MEMBERSHIPS.find(change.connection, request.project_id, user.id)
+        if membership is None or membership.account != request.account:
             raise UnavailableParam("User", detail=f"{request.user} is not a member of {request.project_id}")
-        accounts.MEMBERSHIPS.withdraw(change, found)
+        accounts.MEMBERSHIPS.withdraw(change, membership)
     return Empty()
 
 
@@ -129,10 +129,10 @@ def remove_project(request: RemoveProject, call: Call) -> Empty:
         if project is None:
             raise UnavailableParam("ProjectId", detail=f"account {request.account} has no such project")
         if project.default:
-            raise UnavailableParam("ProjectId", detail="an account cannot be without its default project")
+            raise UnavailableParam("ProjectId", detail="the default project of an account cannot be removed")
         images = len(images_at(change.connection, change.parent, project.id))
         if images:
-            raise UnavailableParam("ProjectId", detail=f"the project has {images} custom images")
+            raise UnavailableParam("ProjectId", detail=f"the project has {images} custom images: terminate them first")
         accounts.remove_project(change, project)
     return Empty()
 

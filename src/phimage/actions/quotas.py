@@ -1,4 +1,4 @@
-"""Quotas, for the operator: how many bytes the images of a project may have."""
+"""Quotas on the bytes of a project's images, for the operator."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ from phimage.model.image import NO_PROJECT
 from phimage.model.quota import Quota
 
 BASE = "Base"
-"""Stands for the base images, which belong to no project."""
+"""The value of Project for the base images, which belong to no project."""
 
 QuotaProjectParam = Annotated[str, Meta(max_length=64, description="id of the project, or Base for the base images")]
 
 
 class SetQuota(Struct, rename="pascal", frozen=True, kw_only=True):
-    """Limit the bytes of a project's images, or lift the limit. What is there already stays."""
+    """Set or remove the quota of a project. Published images stay, even above the quota."""
 
     project: QuotaProjectParam
-    limit: Annotated[int, Meta(ge=0, le=1 << 60, description="max bytes of raw disks; absent lifts the limit")] | None = None
+    limit: Annotated[int, Meta(ge=0, le=1 << 60, description="max bytes of raw disks; absent removes the quota")] | None = None
 
 
 class ListQuotas(Struct, rename="pascal", frozen=True, kw_only=True):
-    """List the quotas with what is used of them."""
+    """List the quotas and their use."""
 
 
 class QuotaSet(Struct, rename="pascal", frozen=True, kw_only=True):
-    """A quota. All figures are bytes of raw disks."""
+    """A quota. All numbers are bytes of raw disks."""
 
     project: Annotated[str, Meta(description="id of the project, or Base")]
-    limit: Annotated[int, Meta(description="the limit")]
-    published: Annotated[int, Meta(description="of images that have their bytes")]
-    reserved: Annotated[int, Meta(description="of images that are being published")]
+    limit: Annotated[int, Meta(description="max bytes")]
+    published: Annotated[int, Meta(description="bytes of published images")]
+    reserved: Annotated[int, Meta(description="bytes reserved for images that are being published")]
 
 
 class ListQuotasResponse(Struct, rename="pascal", frozen=True, kw_only=True):
@@ -65,12 +65,12 @@ def set_quota(request: SetQuota, call: Call) -> Empty:
 def list_quotas(request: ListQuotas, call: Call) -> ListQuotasResponse:
     call.view.may_wait()
     with call.service.catalog.database.read() as connection:
-        found = sorted(QUOTAS.live(connection), key=lambda quota: quota.project)
-        uses = [use_of(connection, quota.project) for quota in found]
+        quotas = sorted(QUOTAS.live(connection), key=lambda quota: quota.project)
+        uses = [use_of(connection, quota.project) for quota in quotas]
     return ListQuotasResponse(
         quota_set=tuple(
             QuotaSet(project=quota.project or BASE, limit=quota.max_bytes, published=use.published, reserved=use.reserved)
-            for quota, use in zip(found, uses, strict=True)
+            for quota, use in zip(quotas, uses, strict=True)
         )
     )
 

@@ -1,6 +1,7 @@
-"""Taking images away: the operator any, a project its own.
+"""Withdrawing images: an operator any image, a project its own.
 
-The image is gone at once, for lists and for downloads. Its bytes go with a later collection, unless another image needs them.
+The image disappears from lists and downloads at once. A later garbage collection removes its bytes, unless another image needs
+them.
 """
 
 from __future__ import annotations
@@ -23,13 +24,13 @@ from phimage.model.image import Image, ImageType
 
 
 class WithdrawPHostImage(Struct, rename="pascal", frozen=True, kw_only=True):
-    """Withdraw an image, base or custom, and stop its publication if that goes on. Its id is never given to another image."""
+    """Withdraw a base or custom image, and cancel its publication. The id is never reused for another image."""
 
     image_id: ImageIdParam
 
 
 class TerminatePHostImage(Struct, rename="pascal", frozen=True, kw_only=True):
-    """Remove a custom image of the project."""
+    """Withdraw a custom image of the project."""
 
     region: RegionParam
     zone: ZoneParam
@@ -37,7 +38,7 @@ class TerminatePHostImage(Struct, rename="pascal", frozen=True, kw_only=True):
 
 
 class WithdrawnResponse(Struct, rename="pascal", frozen=True, kw_only=True):
-    """The image that is gone."""
+    """The withdrawn image."""
 
     image_id: Annotated[str, Meta(description="image id")]
 
@@ -67,8 +68,8 @@ def _withdraw(change: Change, image: Image) -> None:
 
 
 def _unavailable(image: ImageId) -> UnavailableParam:
-    """The same for an image that never was, one that is gone, and another project's (wire-protocol B4)."""
-    return UnavailableParam("ImageId", detail=f"there is no image {image} that could be taken away")
+    """The same error for an unknown image, a withdrawn one and one of another project (wire-protocol B4)."""
+    return UnavailableParam("ImageId", detail=f"there is no image {image} to withdraw")
 
 
 ACTIONS = (
