@@ -44,7 +44,7 @@ def decode(kind: type[Request], params: Params, settings: msgspec.Struct | None 
     return kind(**{reader.attribute: reader.read(given[reader.attribute]) for reader in readers if reader.attribute in given})
 
 
-class Reader(msgspec.Struct, frozen=True):
+class ParamReader(msgspec.Struct, frozen=True):
     """Reads one parameter: `convert` turns the text of one value into the value; `many`: the parameter is a list."""
 
     attribute: str
@@ -84,15 +84,15 @@ def _text(name: str, value: Value) -> str:
 
 
 @cache
-def readers_of(kind: type[msgspec.Struct], settings: msgspec.Struct | None = None) -> tuple[Reader, ...]:
+def readers_of(kind: type[msgspec.Struct], settings: msgspec.Struct | None = None) -> tuple[ParamReader, ...]:
     """The readers of a request type's parameters."""
     return tuple(map(_reader, fields_of(kind, settings)))
 
 
-def _reader(field: Field) -> Reader:
+def _reader(field: Field) -> ParamReader:
     many = field.type.shape == "list"
     one = field.type.item if many and field.type.item else field.type
-    return Reader(field.attribute, field.name, field.required, many, _CONVERTERS[one.shape](one))
+    return ParamReader(field.attribute, field.name, field.required, many, _CONVERTERS[one.shape](one))
 
 
 def _integer(type_: ValueType) -> Callable[[str, str], int]:
