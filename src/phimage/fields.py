@@ -92,7 +92,7 @@ def fields_of(record: type[Struct], settings: Struct | None = None) -> tuple[Fie
 
 
 def shared_values(record: Struct, other: type[Struct]) -> dict[str, Any]:
-    """The values of a record's fields that another record type has under the same name."""
+    """The values of the fields that a record shares by name with another record type."""
     return {name: getattr(record, name) for name in record.__struct_fields__ if name in other.__struct_fields__}
 
 

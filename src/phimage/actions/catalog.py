@@ -69,8 +69,8 @@ class DifferenceSet(Struct, rename="pascal", frozen=True, kw_only=True):
     fields: Annotated[
         tuple[FieldSet, ...],
         Meta(
-            description="the fields that change; none for what is added or withdrawn. Those of a restored image compare "
-            "with its last state; `bytes` says what becomes of its bytes: restored, from its source, or none"
+            description="the changed fields; none for an added or withdrawn record. Those of a restored image compare with its "
+            "last state; the field `bytes` says whether its bytes are restored, fetched from its source, or none"
         ),
     ]
 

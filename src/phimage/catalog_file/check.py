@@ -80,8 +80,8 @@ class _Checker:
     def numbers(self) -> None:
         """Region numbers are unique."""
         document = self._document
-        here = {doc.id for doc in document.regions}
-        owners = {region.number: region.id for region in self._kept.regions.values() if region.id not in here}
+        listed = {doc.id for doc in document.regions}
+        owners = {region.number: region.id for region in self._kept.regions.values() if region.id not in listed}
         for at, doc in enumerate(document.regions):
             path = ("regions", at, "number")
             if path in self._parsed.undecoded:
@@ -130,9 +130,9 @@ class _Checker:
     def zones(self) -> None:
         """A zone that has custom images is neither withdrawn nor moved."""
         if self._prune and "regions" not in self._hidden:
-            for gone in sorted(set(self._catalog.places.zones) - self._listed):
+            for withdrawn in sorted(set(self._catalog.places.zones) - self._listed):
                 self._check_zone_stays(
-                    gone, "be withdrawn", ("regions",), sum(gone in image.zones for image in self._catalog.spared)
+                    withdrawn, "be withdrawn", ("regions",), sum(withdrawn in image.zones for image in self._catalog.spared)
                 )
         for path, id, region in self._zones():
             before = self._catalog.places.zones.get(ZoneId(id))
@@ -162,8 +162,8 @@ class _Checker:
     def _one_default(self, noun: str, section: str, listed: list[tuple[str, bool]], kept: Mapping[str, bool]) -> None:
         if section in self._hidden or any(path[0] == section and path[-1] == "default" for path in self._parsed.undecoded):
             return
-        here = {id for id, _ in listed}
-        elsewhere = [id for id, default in kept.items() if default and id not in here]
+        ids = {id for id, _ in listed}
+        elsewhere = [id for id, default in kept.items() if default and id not in ids]
         defaults = [id for id, default in listed if default] + elsewhere
         if not defaults and (listed or kept):
             self._report((section,), f"no {noun} is the default; expected default: true in one of them")

@@ -108,7 +108,7 @@ class _Composer:
         elif isinstance(event, yaml.AliasEvent):
             self._attach(self._named(event.anchor or "", line, column))
         elif isinstance(event, yaml.DocumentStartEvent) and self.roots:
-            self._stop(line, column, "a second document begins here; expected one")
+            self._stop(line, column, "a second YAML document begins here; expected one")
 
     def _attach(self, node: Node) -> tuple[Path, bool]:
         """Add a node to the open list or mapping. Returns its path, and whether it is skipped."""

@@ -1,4 +1,4 @@
-"""Actions and records in words for people: the text of the reference pages and of `phimage api --describe`."""
+"""Actions and records as text for the reference pages and `phimage api --describe`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from phimage.model.account import Right
 
 
 class FieldText(Struct, frozen=True):
-    """A field of a record in words. `always`: a response never leaves the field out. `record` is the record in its value."""
+    """A field of a record as text. `always`: a response never omits the field. `record` is the record in its value."""
 
     name: str
     type_name: str
@@ -33,7 +33,7 @@ ROLES = {
     Right.CHANGE: "editor of the project",
     Right.OPERATE: "operator account",
 }
-"""The least privileged role with a right, in words."""
+"""The least privileged role that has a right."""
 
 
 PROJECT = FieldText(

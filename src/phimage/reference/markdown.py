@@ -1,4 +1,4 @@
-"""The little Markdown that the reference pages need."""
+"""Markdown for the reference pages."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _PATTERN = re.compile(r"like (\S+)")
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, empty: str = "None.") -> str:
-    """A table, or what to say when there is no row."""
+    """A table, or the text for an empty one."""
     lines = [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in rows]
     if not lines:
         return f"{empty}\n"
@@ -21,7 +21,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, empty: str =
 
 
 def code(text: str) -> str:
-    """Text as it is written in a program; nothing stays nothing."""
+    """Text as inline code; empty text stays empty."""
     return f"`{text}`" if text else ""
 
 
@@ -41,7 +41,7 @@ def type_of(field: FieldText) -> str:
 
 
 def title(record: type[Struct]) -> str:
-    """What people call a record."""
+    """The title of a record: its class name without `Doc`."""
     return record.__name__.removesuffix("Doc")
 
 
@@ -51,6 +51,6 @@ def limits(field: FieldText) -> str:
 
 
 def prose(record: type[Struct]) -> str:
-    """The docstring of a record, a line for each paragraph."""
+    """The docstring of a record, one line a paragraph."""
     paragraphs = (record.__doc__ or "").split("\n\n")
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)

@@ -318,7 +318,7 @@ def test_control_characters_of_a_name_never_reach_a_terminal() -> None:
 def test_a_second_document_is_an_error() -> None:
     error = only("phimage: 1\n---\nphimage: 1\n")
 
-    assert (error.line, error.message) == (2, "a second document begins here; expected one")
+    assert (error.line, error.message) == (2, "a second YAML document begins here; expected one")
 
 
 def test_tags_are_refused_and_nothing_is_constructed() -> None:
