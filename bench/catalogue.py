@@ -23,7 +23,7 @@ from phimage.catalog.accounts import ACCOUNTS, KEYS, PROJECTS, USERS
 from phimage.catalog.images import IMAGES
 from phimage.catalog.revisions import Change
 from phimage.catalog.views import Catalog
-from phimage.catalog_file.plan import carry_out, plan
+from phimage.catalog_file.plan import apply_plan, plan
 from phimage.installation import command_author, open_catalog, prepare
 from phimage.model.account import Account, Key, PrivateKey, Project, User
 from phimage.model.ids import AccountId, ImageId, ProjectId, PublicKey, RegionId, UserId, ZoneId
@@ -77,7 +77,7 @@ def fill(settings: Settings, images: int) -> None:
     catalog = open_catalog(settings)
     try:
         with catalog.change(command_author("ApplyCatalog")) as change:
-            carry_out(change, plan(change.connection, change.parent, catalog_file.starter(), prune=False))
+            apply_plan(change, plan(change.connection, change.parent, catalog_file.starter(), prune=False))
         topology, starter = catalog.now(wait=True).topology(), catalog.now(wait=True).base_images()
         random = Random(SEED)
         _write(catalog, (_more_base(starter, BASE_IMAGES - len(starter)),), IMAGES.add_all)

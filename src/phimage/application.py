@@ -16,7 +16,7 @@ from msgspec import Struct
 from phimage import __version__, ownership
 from phimage.actions import registry
 from phimage.actions.authorizers import CatalogDownloadAuthorizer, CatalogUploadAuthorizer
-from phimage.actions.service import Service
+from phimage.actions.service import ListSettings, Service
 from phimage.catalog import backups, jobs
 from phimage.catalog.accounts import exchange_rates
 from phimage.catalog.views import View
@@ -86,9 +86,7 @@ def build_app(
         max_original=settings.max_original_gb << 30,
         reserve=settings.min_free_mb << 20,
         public_url=settings.public_url.rstrip("/"),
-        require_zone=settings.require_zone,
-        default_limit=settings.default_limit,
-        max_limit=settings.max_limit,
+        lists=ListSettings(settings.require_zone, settings.default_limit, settings.max_limit),
         propagation_seconds=propagation_seconds,
     )
     rate_limit = RateLimit(settings.rate, settings.burst) if settings.rate else None
@@ -108,8 +106,8 @@ def build_app(
         with catalog.database.read() as connection:
             return backups.times(connection)
 
-    actions = registry(service)
-    dispatcher = Dispatcher(actions, catalog, rate_limit, explain_signatures=settings.explain_signatures)
+    actions = registry(service.lists)
+    dispatcher = Dispatcher(actions, catalog, service, rate_limit, explain_signatures=settings.explain_signatures)
 
     def stopped() -> None:
         uploads.close()

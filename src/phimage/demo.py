@@ -13,7 +13,7 @@ from phimage.catalog.accounts import ACCOUNTS, PROJECTS, NewKey, add_user, put_k
 from phimage.catalog.images import IMAGES
 from phimage.catalog.revisions import Change
 from phimage.catalog.views import Catalog
-from phimage.catalog_file.plan import carry_out, plan
+from phimage.catalog_file.plan import apply_plan, plan
 from phimage.client import Client
 from phimage.errors import Refused, SetupError
 from phimage.installation import command_author, open_catalog, prepare
@@ -56,7 +56,7 @@ def fill(settings: Settings) -> None:
     catalog = open_catalog(settings)
     try:
         with catalog.change(command_author("ApplyCatalog")) as change:
-            carry_out(change, plan(change.connection, change.parent, catalog_file.starter(), prune=False))
+            apply_plan(change, plan(change.connection, change.parent, catalog_file.starter(), prune=False))
         with catalog.change(command_author("Demo")) as change:
             if ACCOUNTS.find(change.connection, ACCOUNT) is None:
                 _create_account(change, catalog)

@@ -1,23 +1,7 @@
 """All errors that phimage raises deliberately.
 
     PhimageError
-    ├── RequestError            a request that cannot be answered; the caller gets it at HTTP 200
-    │   ├── ServiceUnavailable      150
-    │   ├── RateLimited             153
-    │   ├── MissingAction           160
-    │   ├── UnknownAction           161
-    │   ├── MissingSignature        170
-    │   ├── WrongSignature          171
-    │   ├── UnknownUser             172
-    │   ├── UnknownToken            174
-    │   ├── MissingParam            220
-    │   ├── UnavailableParam        230
-    │   ├── TooLargeParam           240
-    │   ├── QuotaExceeded           241
-    │   ├── UnknownProject          292
-    │   ├── ZoneRefused             293
-    │   ├── AddressRefused          294
-    │   └── NotPermitted            299
+    ├── RequestError                a request fails: one class for each RetCode, answered at HTTP 200
     ├── SetupError                  the installation or its settings are wrong; the operator gets it
     └── ClientError                 a command of the CLI failed
         ├── Unreachable                 the server, the database or the store does not answer
@@ -247,21 +231,5 @@ class LongPoll(Exception):
         super().__init__(seconds)
 
 
-REQUEST_ERRORS: tuple[type[RequestError], ...] = (
-    ServiceUnavailable,
-    RateLimited,
-    MissingAction,
-    UnknownAction,
-    MissingSignature,
-    WrongSignature,
-    UnknownUser,
-    UnknownToken,
-    MissingParam,
-    UnavailableParam,
-    TooLargeParam,
-    QuotaExceeded,
-    UnknownProject,
-    ZoneRefused,
-    AddressRefused,
-    NotPermitted,
-)
+REQUEST_ERRORS = tuple(sorted(RequestError.__subclasses__(), key=lambda error: error.ret_code))
+"""Every kind of RequestError, by RetCode."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from phimage.actions.restore import hold
+from phimage.actions.restore import refresh
 from phimage.actions.service import Service
 from phimage.catalog.accounts import PROJECTS
 from phimage.catalog.places import ZONES
@@ -198,12 +198,12 @@ def test_a_custom_image_that_its_project_removed_can_be_restored_and_one_without
 @pytest.mark.parametrize(
     ("case", "told"),
     [
-        ("never there", "there never was an image"),
+        ("never there", "there was never an image"),
         ("not withdrawn", "is not withdrawn: it is Available"),
-        ("collected", "were collected: publish them again"),
-        ("without its first bytes", "before its bytes were whole"),
+        ("collected", "publish them again as a new image"),
+        ("without its first bytes", "before it was published"),
         ("its project is gone", "its project org-a was removed"),
-        ("its zone is gone", "placed in north-b, withdrawn since"),
+        ("its zone is gone", "zone north-b was withdrawn"),
     ],
 )
 def test_what_cannot_be_restored_is_refused_with_the_reason(case: str, told: str, shop: Shop, tmp_path: Path) -> None:
@@ -272,11 +272,11 @@ def test_bytes_that_are_held_outlive_a_collection_until_they_are_registered(shop
     service = Service(catalog=shop.catalog, store=shop.store)
     make_old(tmp_path / "shop" / "store")
 
-    held = hold(service, [content.manifest])
+    held = refresh(service, [content.manifest])
     collect_garbage(shop.store, list, now=time.time(), grace_seconds=MIN_GRACE_SECONDS)
     assert held.has(content.manifest)
-    assert hold(service, [content.manifest]).has(content.manifest), "it is all there"
+    assert refresh(service, [content.manifest]).has(content.manifest), "it is all there"
 
     make_old(tmp_path / "shop" / "store")
     collect_garbage(shop.store, list, now=time.time(), grace_seconds=MIN_GRACE_SECONDS)
-    assert not hold(service, [content.manifest]).has(content.manifest), "without a hold the same collection takes it"
+    assert not refresh(service, [content.manifest]).has(content.manifest), "without a hold the same collection takes it"

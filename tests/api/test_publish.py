@@ -62,7 +62,7 @@ SHA = "sha256:" + "5" * 64
     ],
     ids=str,
 )
-def test_a_mistake_names_its_parameter_and_begins_nothing(
+def test_an_error_names_its_parameter_and_publishes_nothing(
     given: dict[str, Any], code: int, name: str, shared_shop: Shop
 ) -> None:
     params = {name: value for name, value in {**TRUSTED, **given}.items() if value is not None}
@@ -76,12 +76,12 @@ def test_a_mistake_names_its_parameter_and_begins_nothing(
     assert "secret" not in str(reply.fields)
 
 
-def test_a_mistake_says_what_would_be_right(shared_shop: Shop) -> None:
-    told = {
-        "Far": "none of its zones offers Far; to say so anyway name a cluster too",
+def test_an_error_names_the_remedy(shared_shop: Shop) -> None:
+    details = {
+        "Far": "none of its zones offers Far; name a cluster to override this",
         "Both:100G": "there is no cluster 100G; there are 10G, 1G, 25G",
     }
-    for support, detail in told.items():
+    for support, detail in details.items():
         assert shared_shop.ask("PublishPHostImage", {**TRUSTED, "Support": [support]}).fields["Detail"] == detail
 
 
@@ -172,7 +172,7 @@ def test_an_upload_url_can_be_had_again_until_the_upload_is_complete(shop: Shop,
     shop.well("CompletePHostImageUpload", {**image, "Size": len(data)})
 
     refused = shop.ask("GetPHostImageUploadUrl", image)
-    assert (refused.ret_code, refused.fields["Detail"]) == (230, "no upload is awaited: its publication is Queued")
+    assert (refused.ret_code, refused.fields["Detail"]) == (230, "its publication is Queued and takes no upload")
     assert shop.put(new["UploadUrl"], data).status == 409
 
 
@@ -291,7 +291,7 @@ def test_what_has_no_room_in_the_quota_is_refused_with_what_is_left(shop: Shop) 
     refused = shop.ask("PublishPHostImage", {**TRUSTED, "Size": 6 * MIB})
 
     assert (refused.ret_code, "Base" in refused.message) == (241, True)
-    assert refused.fields["Detail"] == f"{4 * MIB} bytes are left of it"
+    assert refused.fields["Detail"] == f"{4 * MIB} bytes are left: raise the quota or withdraw images"
     assert shop.ask("PublishPHostImage", {**TRUSTED, "ImageType": "Custom", "ProjectId": "org-a"}).ret_code == 0
     shop.well("PublishPHostImage", {**TRUSTED, "Size": 4 * MIB})
     assert shop.ask("PublishPHostImage", TRUSTED).ret_code == 241  # nothing is left, whatever its size

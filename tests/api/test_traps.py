@@ -8,7 +8,7 @@ import re
 
 import pytest
 
-from phimage.actions import described
+from phimage.actions import registry
 from phimage.errors import REQUEST_ERRORS
 from phimage.gateway.decode import readers_of
 from tests.api import small
@@ -407,8 +407,9 @@ def test_t29_create_time_of_hosts_is_an_integer_though_that_of_images_is_text(ga
 
 def _parameters(action: str) -> set[str] | None:
     """The parameters of an Action; None if there is no such Action."""
-    found = described().get(action)
-    return None if found is None else {reader.name for reader in readers_of(found.request)}
+    actions = registry()
+    known = actions.get(action)
+    return None if known is None else {reader.name for reader in readers_of(known.request, actions.settings)}
 
 
 def test_t30_there_is_no_nonce_so_that_the_same_bytes_work_again(gateway: Gateway) -> None:

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from phimage.actions import described
+from phimage.actions import registry
 from tests.api_described.served import Served
 from tests.e2e.process import Phimage
 
@@ -106,7 +106,7 @@ def test_names_of_parameters_cannot_get_in_the_way(served: Served) -> None:
 def test_without_an_action_it_lists_them_all_without_a_key_or_a_server(served: Served) -> None:
     alone = Phimage(served.phimage.home)
 
-    assert {row["Action"] for row in alone.json("api")} == {action.name for action in described()}
+    assert {row["Action"] for row in alone.json("api")} == {action.name for action in registry()}
     assert "List the images that machines of a zone can run." in alone.well("api")
 
 

@@ -12,22 +12,21 @@ from openapi_schema_validator import OAS31Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from phimage import __version__
-from phimage.actions import described
-from phimage.catalog.views import View
+from phimage.actions import registry
 from phimage.errors import REQUEST_ERRORS
-from phimage.gateway.describe import nested
+from phimage.fields import nested_records
 from phimage.gateway.openapi import document
-from phimage.gateway.registry import Action
+from phimage.gateway.registry import AnyAction
 from tests.api_described.samples import Params, samples
 from tests.api_described.served import Served
 
-ACTIONS = list(described())
+ACTIONS = list(registry())
 FORM = "application/x-www-form-urlencoded"
 
 
 @pytest.fixture(scope="module")
 def openapi() -> Any:
-    return json.loads(document(described(), __version__))
+    return json.loads(document(registry(), __version__))
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +52,7 @@ def test_a_server_answers_it(served: Served) -> None:
     answer = urllib3.request("GET", f"{served.url}/openapi.json")
 
     assert (answer.status, answer.headers["content-type"]) == (200, "application/json")
-    assert answer.data == document(described(), __version__)
+    assert answer.data == document(registry(), __version__)
 
 
 def test_every_action_has_a_path_for_each_way_to_call_it(openapi: Any) -> None:
@@ -65,7 +64,7 @@ def test_every_action_has_a_path_for_each_way_to_call_it(openapi: Any) -> None:
 
 
 @pytest.mark.parametrize("action", ACTIONS, ids=lambda action: action.name)
-def test_a_request_has_its_action_its_key_and_its_signature(action: Action[View], openapi: Any) -> None:
+def test_a_request_has_its_action_its_key_and_its_signature(action: AnyAction, openapi: Any) -> None:
     schemas = openapi["components"]["schemas"]
     for name in (action.name, f"{action.name}Form"):
         properties = schemas[name]["properties"]
@@ -80,7 +79,7 @@ def test_a_request_has_its_action_its_key_and_its_signature(action: Action[View]
 
 
 def test_no_two_records_have_the_same_name() -> None:
-    records = {record for action in ACTIONS for record in (action.request, action.response, *nested(action.response))}
+    records = {record for action in ACTIONS for record in (action.request, action.response, *nested_records(action.response))}
     names = Counter(record.__name__ for record in records)
     assert [name for name, count in names.items() if count > 1] == []
 
@@ -112,7 +111,7 @@ def test_every_action_has_a_sample(good: dict[str, Params]) -> None:
 
 @pytest.mark.parametrize("action", ACTIONS, ids=lambda action: action.name)
 def test_a_good_answer_is_as_described_and_not_an_error(
-    action: Action[View], good: dict[str, Params], served: Served, openapi: Any
+    action: AnyAction, good: dict[str, Params], served: Served, openapi: Any
 ) -> None:
     with served.client(path=f"/{action.name}") as client:
         answer = client.call(action.name, **good[action.name]).fields

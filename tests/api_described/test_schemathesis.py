@@ -25,7 +25,7 @@ from schemathesis.specs.openapi.checks import (
 )
 from schemathesis.specs.openapi.schemas import OpenApiSchema
 
-from phimage.actions import described
+from phimage.actions import registry
 from phimage.errors import RequestError, ServiceUnavailable
 from phimage.gateway.params import read_params
 from phimage.gateway.signature import SIGNATURE, sign
@@ -94,7 +94,7 @@ def description(served: Served) -> OpenApiSchema:
 def _kinds() -> Iterator[ParameterSet]:
     """Every Action with each method and mode: one of the four in `make test`, by turns from Action to Action."""
     kinds = [(method, mode) for method in ("post", "get") for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)]
-    for number, action in enumerate(described()):
+    for number, action in enumerate(registry()):
         for place, (method, mode) in enumerate(kinds):
             marks = () if place == number % len(kinds) else pytest.mark.more
             yield pytest.param(action.name, method, mode, marks=marks, id=f"{action.name}-{method}-{mode.value}")

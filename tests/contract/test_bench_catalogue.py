@@ -24,7 +24,7 @@ IMAGES = 2_000
 
 
 def ask(catalog: Catalog, body: str) -> dict[str, object]:
-    dispatcher = Dispatcher(registry(Service(catalog=catalog, store=MemoryStore())), catalog)
+    dispatcher = Dispatcher(registry(), catalog, Service(catalog=catalog, store=MemoryStore()))
     raw = RawRequest("POST", "/", "", "application/x-www-form-urlencoded", body.encode(), "127.0.0.1", "a-request")
     found: dict[str, object] = msgspec.json.decode(dispatcher.answer(raw, Attempt(wait=True)).body)
     return found

@@ -12,8 +12,8 @@ from phimage.catalog.images import IMAGES, images_of_file
 from phimage.catalog.revisions import Author, head, log
 from phimage.catalog.views import Catalog
 from phimage.catalog_file.difference import FieldChange
-from phimage.catalog_file.past import Stored, manifests_of_returning, nothing_stored
-from phimage.catalog_file.plan import Plan, carry_out, plan
+from phimage.catalog_file.history import IsStored, nothing_stored, restorable_manifests
+from phimage.catalog_file.plan import Plan, apply_plan, plan
 from phimage.catalog_file.read import read
 from phimage.chunks.memory import MemoryStore
 from phimage.errors import QuotaExceeded
@@ -36,15 +36,15 @@ def author(action: str = "ApplyCatalog") -> Author:
     return Author("operator/main key", "127.0.0.1", "request", action, 1.0)
 
 
-def apply(catalog: Catalog, text: str, *, prune: bool = False, stored: Stored = nothing_stored) -> Plan:
+def apply(catalog: Catalog, text: str, *, prune: bool = False, stored: IsStored = nothing_stored) -> Plan:
     with catalog.change(author()) as change:
         made = plan(change.connection, change.parent, text, prune, stored)
-        assert made.mistakes == ()
-        carry_out(change, made)
+        assert made.errors == ()
+        apply_plan(change, made)
     return made
 
 
-def planned(catalog: Catalog, text: str, *, prune: bool = False, stored: Stored = nothing_stored) -> Plan:
+def planned(catalog: Catalog, text: str, *, prune: bool = False, stored: IsStored = nothing_stored) -> Plan:
     with catalog.database.read() as connection:
         return plan(connection, head(connection), text, prune, stored)
 
@@ -241,10 +241,10 @@ def test_an_id_never_gets_other_bytes_than_it_had(meanwhile: str, catalog: Catal
     if meanwhile == "back without bytes":
         apply(catalog, SIZED)
 
-    told = [one.message for one in planned(catalog, with_source("2" * 64)).mistakes]
+    told = [one.message for one in planned(catalog, with_source("2" * 64)).errors]
 
-    assert told == ["this id had other bytes, and an id never changes its meaning: publish these under a new id"]
-    assert planned(catalog, with_source("1" * 64)).mistakes == ()
+    assert told == ["this id had other bytes, and ids are never reused: publish these under a new id"]
+    assert planned(catalog, with_source("1" * 64)).errors == ()
 
 
 def test_bytes_that_come_back_need_room_in_the_quota(catalog: Catalog) -> None:
@@ -260,16 +260,16 @@ def test_bytes_that_come_back_need_room_in_the_quota(catalog: Catalog) -> None:
     assert ids(catalog) == set()
 
 
-def test_the_manifests_of_returning_images_are_those_of_withdrawn_ones_that_the_file_names(catalog: Catalog) -> None:
+def test_the_restorable_manifests_images_are_those_of_withdrawn_ones_that_the_file_names(catalog: Catalog) -> None:
     apply(catalog, SIZED)
     give_bytes(catalog, bytes_of())
     with catalog.database.read() as connection:
-        assert manifests_of_returning(connection, read(SIZED).document) == [], "it is not withdrawn"
+        assert restorable_manifests(connection, read(SIZED).document) == [], "it is not withdrawn"
     withdraw(catalog)
     with catalog.database.read() as connection:
-        assert manifests_of_returning(connection, read(SIZED).document) == ["a" * 64]
-        assert manifests_of_returning(connection, read(PLACES).document) == []
-        assert manifests_of_returning(connection, None) == []
+        assert restorable_manifests(connection, read(SIZED).document) == ["a" * 64]
+        assert restorable_manifests(connection, read(PLACES).document) == []
+        assert restorable_manifests(connection, None) == []
 
 
 def test_real_bytes_of_an_image_that_comes_back_are_the_same(catalog: Catalog, tmp_path: Path) -> None:

@@ -11,9 +11,9 @@ from phimage.catalog.revisions import Author, ChangeRecord, head, log
 from phimage.catalog.views import Catalog
 from phimage.catalog_file import starter
 from phimage.catalog_file.difference import Difference, FieldChange
+from phimage.catalog_file.errors import FileError
 from phimage.catalog_file.export import export
-from phimage.catalog_file.mistake import Mistake
-from phimage.catalog_file.plan import Kept, Plan, carry_out, plan
+from phimage.catalog_file.plan import KeptRecord, Plan, apply_plan, plan
 from phimage.model.ids import ImageId, MachineTypeId, Revision, ZoneId
 from phimage.model.image import ImageType
 from tests.examples import image
@@ -82,8 +82,8 @@ def planned(catalog: Catalog, text: str, *, prune: bool = False) -> Plan:
 def apply(catalog: Catalog, text: str, *, prune: bool = False) -> Plan:
     with catalog.change(author()) as change:
         made = plan(change.connection, Revision(change.number - 1), text, prune)
-        assert made.mistakes == ()
-        carry_out(change, made)
+        assert made.errors == ()
+        apply_plan(change, made)
     return made
 
 
@@ -126,7 +126,7 @@ def named(differences: tuple[Difference, ...]) -> list[str]:
 def test_into_an_empty_catalogue_everything_is_added(catalog: Catalog) -> None:
     made = planned(catalog, FILE)
 
-    assert made.mistakes == ()
+    assert made.errors == ()
     assert made.kept == ()
     assert named(made.differences) == [
         "added cluster 10G",
@@ -236,7 +236,7 @@ def test_what_the_file_does_not_name_is_kept_and_told(catalog: Catalog) -> None:
 
     made = planned(catalog, without(without(FILE, "  - id: pimg-cs-second"), "      - {id: cn-bj2-05", "  - id: cn-sh2"))
 
-    assert made == Plan(kept=(Kept("zone", "cn-bj2-05", "Zone E"), Kept("image", "pimg-cs-second", "CentOS 8.10")))
+    assert made == Plan(kept=(KeptRecord("zone", "cn-bj2-05", "Zone E"), KeptRecord("image", "pimg-cs-second", "CentOS 8.10")))
 
 
 def test_an_empty_file_keeps_everything(catalog: Catalog) -> None:
@@ -311,21 +311,21 @@ def test_a_zone_moves_to_another_region(catalog: Catalog) -> None:
     assert catalog.now(wait=True).topology().zones[ZoneId("cn-bj2-05")].region == "cn-sh2"
 
 
-def test_where_there_are_mistakes_there_are_no_differences(catalog: Catalog) -> None:
+def test_where_there_are_errors_there_are_no_differences(catalog: Catalog) -> None:
     made = planned(catalog, changed(("zones: [cn-bj2-02]\n", "zones: [cn-bj2-99]\n"), ("version: 8.10", "size: 1")))
 
     assert made.differences == ()
     assert made.kept == ()
-    assert [(one.line, one.field) for one in made.mistakes] == [(46, "images[1].size"), (48, "images[1].zones[0]")]
+    assert [(one.line, one.field) for one in made.errors] == [(46, "images[1].size"), (48, "images[1].zones[0]")]
 
 
-def test_text_that_is_no_catalogue_is_only_mistakes(catalog: Catalog) -> None:
-    assert planned(catalog, "[").mistakes[0].message.startswith("this is not YAML")
+def test_text_that_is_no_catalogue_is_only_errors(catalog: Catalog) -> None:
+    assert planned(catalog, "[").errors[0].message.startswith("this is not YAML")
 
 
-def test_a_plan_with_mistakes_is_never_carried_out(catalog: Catalog) -> None:
-    with pytest.raises(ValueError, match="mistakes"), catalog.change(author()) as change:
-        carry_out(change, Plan(mistakes=(Mistake(1, 1, "", "wrong"),)))
+def test_a_plan_with_errors_is_never_carried_out(catalog: Catalog) -> None:
+    with pytest.raises(ValueError, match="errors"), catalog.change(author()) as change:
+        apply_plan(change, Plan(errors=(FileError(1, 1, "", "wrong"),)))
 
     assert catalog.refresh() == 0
 
@@ -336,15 +336,15 @@ def test_custom_images_are_never_seen_and_never_touched(catalog: Catalog) -> Non
 
     assert planned(catalog, FILE, prune=True) == Plan()
     assert "pimg-cs-mine" not in exported(catalog)
-    assert planned(catalog, without(FILE, "images:"), prune=True).mistakes == ()
+    assert planned(catalog, without(FILE, "images:"), prune=True).errors == ()
     assert all(one.id != "pimg-cs-mine" for one in planned(catalog, without(FILE, "images:"), prune=True).differences)
 
 
 def test_the_id_of_a_custom_image_cannot_be_published(catalog: Catalog) -> None:
     capture(catalog, "pimg-cs-second", "cn-bj2-02")
 
-    assert [(one.line, one.field, one.message) for one in planned(catalog, FILE).mistakes] == [
-        (40, "images[1].id", "this is or was the id of a custom image; ids are never used again")
+    assert [(one.line, one.field, one.message) for one in planned(catalog, FILE).errors] == [
+        (40, "images[1].id", "this is or was the id of a custom image; choose another one")
     ]
 
 
@@ -366,8 +366,8 @@ def test_a_zone_with_custom_images_is_neither_withdrawn_nor_moved(catalog: Catal
 
     pruned = planned(catalog, without(FILE, "  - id: cn-sh2", "machine_types"), prune=True)
 
-    assert [one.message for one in pruned.mistakes] == ["zone cn-sh2-01 cannot be withdrawn: 2 custom images are in it"]
-    assert [(one.line, one.message) for one in planned(catalog, moved).mistakes] == [
+    assert [one.message for one in pruned.errors] == ["zone cn-sh2-01 cannot be withdrawn: 2 custom images are in it"]
+    assert [(one.line, one.message) for one in planned(catalog, moved).errors] == [
         (17, "zone cn-bj2-05 cannot move from region cn-bj2: 1 custom image is in it")
     ]
 

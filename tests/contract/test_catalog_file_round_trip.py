@@ -11,7 +11,7 @@ from phimage.catalog.places import CLUSTERS, MACHINE_TYPES, OFFERS, REGIONS, ZON
 from phimage.catalog.revisions import Author, Change, _write_log
 from phimage.catalog.views import Catalog
 from phimage.catalog_file.export import export
-from phimage.catalog_file.plan import Plan, carry_out, plan
+from phimage.catalog_file.plan import Plan, apply_plan, plan
 from phimage.model.ids import Revision
 from phimage.model.topology import topology
 from tests.examples import cluster, image, machine_type, offer, region, zone
@@ -77,7 +77,7 @@ def test_what_was_applied_with_pruning_is_what_the_file_says(catalog: Catalog, b
             following = Change(change.connection, author(), change.number)
             text = export(*after)
             made = plan(change.connection, change.number, text, prune=True)
-            carry_out(following, made)
+            apply_plan(following, made)
             write_log(following)
 
             assert exported(following) == text
@@ -104,11 +104,11 @@ def test_of_a_large_catalogue_only_what_changes_is_written(catalog: Catalog, cou
     images = [image(f"pimg-cs-n{number:05}", zones=zones, support=support) for number in range(count)]
     text = export(places, images)
     with catalog.change(author()) as change:
-        carry_out(change, plan(change.connection, Revision(0), text, prune=False))
+        apply_plan(change, plan(change.connection, Revision(0), text, prune=False))
 
     with catalog.database.read() as connection:
         assert plan(connection, Revision(1), text, prune=True) == Plan()
 
     with catalog.change(author()) as change:
-        carry_out(change, plan(change.connection, Revision(1), text.replace("size: 20", "size: 21", 1), prune=False))
+        apply_plan(change, plan(change.connection, Revision(1), text.replace("size: 20", "size: 21", 1), prune=False))
         assert [(one.verb, one.noun) for one in change.records] == [("changed", "image")]

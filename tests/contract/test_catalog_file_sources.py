@@ -17,7 +17,7 @@ from phimage.catalog.places import topology_at
 from phimage.catalog.revisions import Author, head
 from phimage.catalog.views import Catalog
 from phimage.catalog_file.export import export
-from phimage.catalog_file.plan import Plan, carry_out, plan
+from phimage.catalog_file.plan import Plan, apply_plan, plan
 from phimage.chunks.memory import MemoryStore
 from phimage.model.ids import ImageId
 from phimage.model.image import NO_PROJECT, State
@@ -97,12 +97,12 @@ def planned(catalog: Catalog, text: str, *, prune: bool = False) -> Plan:
 
 
 def apply(catalog: Catalog, text: str, *, prune: bool = False) -> list[str]:
-    """Apply a file without mistakes. Returns what changed."""
+    """Apply a file without errors. Returns what changed."""
     author = Author("operator/main key", "127.0.0.1", "request", "ApplyCatalog", float(next(TIMES)))
     with catalog.change(author) as change:
         made = plan(change.connection, change.parent, text, prune)
-        assert made.mistakes == ()
-        carry_out(change, made)
+        assert made.errors == ()
+        apply_plan(change, made)
     return named(made)
 
 
@@ -121,10 +121,10 @@ def unfinished(catalog: Catalog) -> list[Job]:
         return jobs.all_unfinished(connection)
 
 
-def mistakes(catalog: Catalog, text: str) -> list[tuple[str, str, str]]:
+def errors(catalog: Catalog, text: str) -> list[tuple[str, str, str]]:
     """Each with the text of its line."""
     lines = text.splitlines()
-    return [(lines[one.line - 1].strip(), one.field, one.message) for one in planned(catalog, text).mistakes]
+    return [(lines[one.line - 1].strip(), one.field, one.message) for one in planned(catalog, text).errors]
 
 
 # a new image
@@ -294,23 +294,23 @@ def test_an_uploaded_image_is_exported_without_a_source_and_without_a_family(sho
         text = exported(shop.catalog)
         assert "source:" not in text
         made = planned(shop.catalog, text)
-        assert (made.mistakes, made.differences) == ((), ())
+        assert (made.errors, made.differences) == ((), ())
         if unfinished(shop.catalog):
             assert shop.work_once().error == ""
 
 
-# mistakes
+# errors
 
 
-def test_other_bytes_for_an_image_that_has_its_own_are_a_mistake(shop: Shop, site: Site) -> None:
+def test_other_bytes_for_an_image_that_has_its_own_are_an_error(shop: Shop, site: Site) -> None:
     apply(shop.catalog, site.file())
     shop.work_once()
     text = site.file(sha256=OTHER)
-    assert mistakes(shop.catalog, text) == [
+    assert errors(shop.catalog, text) == [
         (
             f"source: {site.url}",
             "images[0].source",
-            "the bytes of this image are here and never change: publish others under a new id",
+            "this image is published and its bytes never change: publish others under a new id",
         )
     ]
 
@@ -319,7 +319,7 @@ def test_other_bytes_for_an_image_that_has_its_own_are_a_mistake(shop: Shop, sit
     ("lines", "line", "field", "message"),
     [
         (["source: https://a.example/x"], "source: https://a.example/x", "source", "expected sha256 beside it"),
-        ([f"sha256: {OTHER}"], f"sha256: {OTHER}", "sha256", "no source is given"),
+        ([f"sha256: {OTHER}"], f"sha256: {OTHER}", "sha256", "add the source too"),
         (["source: https://a.example/x", "sha256: ABC"], "sha256: ABC", "sha256", "expected"),
         (["source: ftp://a.example/x", f"sha256: {OTHER}"], "source: ftp://a.example/x", "source", "ftp"),
         (["source: http://u:p@a.example/x", f"sha256: {OTHER}"], "source: http://u:p@a.example/x", "source", ""),
@@ -327,14 +327,14 @@ def test_other_bytes_for_an_image_that_has_its_own_are_a_mistake(shop: Shop, sit
             ["source: https://a.example/x", f"sha256: {OTHER}", "state: Making"],
             "state: Making",
             "state",
-            "expected the state that the image gets with its bytes",
+            "expected the state after publication",
         ),
     ],
 )
-def test_a_source_that_cannot_be_is_a_mistake_with_its_line(
+def test_a_source_that_cannot_be_is_an_error_with_its_line(
     lines: list[str], line: str, field: str, message: str, catalog: Catalog
 ) -> None:
-    found = mistakes(catalog, FILE + "".join(f"    {one}\n" for one in lines))
+    found = errors(catalog, FILE + "".join(f"    {one}\n" for one in lines))
     assert [(where, name) for where, name, _ in found] == [(line, f"images[0].{field}")]
     assert message in found[0][2]
     assert "u:p" not in found[0][2]

@@ -41,8 +41,8 @@ def test_a_key_keeps_its_rate_when_the_clock_steps(catalog: Catalog, step: float
         put_key(change, user, catalog.key_encryption, NewKey(PublicKey(ACME.public), PrivateKey(ACME.private)))
     clocks = Clocks()
     limit = RateLimit(rate=1, burst=10)
-    actions = registry(Service(catalog=catalog, store=MemoryStore()))
-    dispatcher = Dispatcher(actions, catalog, limit, clock=clocks.wall, monotonic=clocks.monotonic)
+    service = Service(catalog=catalog, store=MemoryStore())
+    dispatcher = Dispatcher(registry(), catalog, service, limit, clock=clocks.wall, monotonic=clocks.monotonic)
 
     def passed() -> int:
         request = signed("GetRegion", {}, Encoding.FORM, ACME)

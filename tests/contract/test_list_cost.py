@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from phimage.actions import registry
-from phimage.actions.listing import Part, parts_of
+from phimage.actions.listing import ListSection, sections_of
 from phimage.actions.service import Service
 from phimage.catalog.accounts import ACCOUNTS, NewKey, add_account, put_key
 from phimage.catalog.images import IMAGES
@@ -37,7 +37,7 @@ class Site:
 
     def __init__(self, catalog: Catalog) -> None:
         self.catalog = catalog
-        self.dispatcher = Dispatcher(registry(Service(catalog=catalog, store=MemoryStore())), catalog)
+        self.dispatcher = Dispatcher(registry(), catalog, Service(catalog=catalog, store=MemoryStore()))
         with catalog.change(author()) as change:
             REGIONS.put(change, region())
             ZONES.put(change, zone())
@@ -171,26 +171,26 @@ def test_what_everybody_sees_changes_for_everybody(site: Site, apply: Callable[[
 
 
 def test_projects_share_what_they_list_of_the_base_images(site: Site) -> None:
-    (base, own), (same, other) = (parts(site, pair) for pair in (ACME, RIVAL))
+    (base, own), (same, other) = (sections(site, pair) for pair in (ACME, RIVAL))
     assert base is same
     assert own is not other
 
 
-def test_a_change_in_a_project_leaves_the_parts_of_others_as_they_are(site: Site) -> None:
-    base, own = parts(site, ACME)
+def test_a_change_in_a_project_leaves_the_sections_of_others_as_they_are(site: Site) -> None:
+    base, own = sections(site, ACME)
 
     site.change(lambda change: IMAGES.put(change, image("pimg-rival-07", project=site.projects[RIVAL], name="changed")))
-    assert parts(site, ACME) == [base, own]
-    assert parts(site, ACME)[1] is own
+    assert sections(site, ACME) == [base, own]
+    assert sections(site, ACME)[1] is own
 
     site.change(lambda change: IMAGES.put(change, image("pimg-b01", name="changed")))
-    again = parts(site, ACME)
+    again = sections(site, ACME)
     assert again[0] is not base
     assert again[1] is own
 
 
-def parts(site: Site, pair: Pair) -> list[Part]:
-    """The parts of a list. No project is too small to be remembered here."""
+def sections(site: Site, pair: Pair) -> list[ListSection]:
+    """The sections of a list. No project is too small for the cache here."""
     query = Query(project=ProjectId(site.projects[pair]), zones=(ZoneId("cn-bj2-02"),))
     assert query.project != NO_PROJECT
-    return parts_of(query, site.catalog.now(wait=True), site.dispatcher.cache, few=0)
+    return sections_of(query, site.catalog.now(wait=True), site.dispatcher.cache, few=0)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import pytest
 
-from phimage.actions import described
+from phimage.actions import registry
 from phimage.client import Client
 from phimage.errors import NotPermitted, Refused
 from tests.api_described.samples import PLACE, Params, project_of, samples, waiting
@@ -61,10 +61,10 @@ def callers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callers]:
 
 def test_the_table_has_every_action_and_every_role() -> None:
     table = cells()
-    assert {action for action, _, _ in table} == {action.name for action in described()}
+    assert {action for action, _, _ in table} == {action.name for action in registry()}
     assert {role for _, role, _ in table} == {"any key", "viewer", "editor", "main user", "operator account"}
     assert {said for _, _, said in table} == {"yes", "no"}
-    assert len(table) == 5 * len(list(described()))
+    assert len(table) == 5 * len(list(registry()))
 
 
 @pytest.mark.parametrize(("action", "role", "said"), cells(), ids=lambda word: word)

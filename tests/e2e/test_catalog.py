@@ -206,7 +206,7 @@ images:
 
 
 @on_sqlite
-def test_a_broken_file_is_told_with_every_mistake_and_where_and_nothing_is_changed(
+def test_a_broken_file_is_told_with_every_error_and_where_and_nothing_is_changed(
     installation: Installation, tmp_path: Path
 ) -> None:
     cli, file = installation.phimage, tmp_path / "broken.yaml"
@@ -215,10 +215,10 @@ def test_a_broken_file_is_told_with_every_mistake_and_where_and_nothing_is_chang
     for command in (("plan",), ("apply",), ("apply", "--prune"), ("plan", "--json")):
         result = cli.run("catalog", *command, str(file))
         assert (result.code, result.out) == (1, "")
-        *mistakes, last = result.err.splitlines()
-        assert last == f"phimage: {len(mistakes)} mistakes in {file}; nothing was changed"
-        places = [mistake.removeprefix(f"{file}:").split(": ")[:2] for mistake in mistakes if mistake.startswith(f"{file}:")]
-        assert len(places) == len(mistakes) == 8
+        *errors, last = result.err.splitlines()
+        assert last == f"phimage: {len(errors)} errors in {file}; nothing was changed"
+        places = [error.removeprefix(f"{file}:").split(": ")[:2] for error in errors if error.startswith(f"{file}:")]
+        assert len(places) == len(errors) == 8
         assert places == [
             ["18:11", "images[0].size"],
             ["20:13", "images[0].zones[0]"],
@@ -239,7 +239,7 @@ def test_a_broken_file_is_told_with_every_mistake_and_where_and_nothing_is_chang
         (b"", "is empty; `phimage catalog starter` prints a catalogue to begin with"),
         (b"\xff\xfe", "is not UTF-8: byte 0"),
         (b"phimage: [1\n", ":2:1: this is not YAML: "),
-        (b"images: []\n", ":1:1: phimage: missing; expected format of this file: 1"),
+        (b"images: []\n", ":1:1: phimage: missing; expected version of the file format: 1"),
         (None, "cannot be read: No such file or directory"),
     ],
 )
@@ -256,11 +256,11 @@ def test_a_file_that_is_none_is_told_by_its_name(
 
 
 @on_sqlite
-def test_standard_input_is_called_so_in_mistakes(installation: Installation) -> None:
+def test_standard_input_is_called_so_in_errors(installation: Installation) -> None:
     result = installation.phimage.run("catalog", "plan", "-", text="phimage: 2\n")
     assert result.code == 1
     assert result.err == (
-        'standard input:1:10: phimage: expected 1; found "2"\nphimage: 1 mistake in standard input; nothing was changed\n'
+        'standard input:1:10: phimage: expected 1; found "2"\nphimage: 1 error in standard input; nothing was changed\n'
     )
 
 

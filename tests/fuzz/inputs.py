@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TypeVar
 from urllib.parse import quote_plus
 
-from phimage.actions import described
+from phimage.actions import registry
 from phimage.gateway.decode import readers_of
 from phimage.model.account import Right
 from tests.api.recording import parse
@@ -18,9 +18,9 @@ from tests.fuzz.target import OPERATOR, UNSIGNED, seeds
 
 Option = TypeVar("Option")
 
-_REGISTRY = described()
+_REGISTRY = registry()
 OPERATORS = {action.name for action in _REGISTRY if action.right is Right.OPERATE}
-ACTIONS = {action.name: [reader.name for reader in readers_of(action.request)] for action in _REGISTRY}
+ACTIONS = {action.name: [reader.name for reader in readers_of(action.request, _REGISTRY.settings)] for action in _REGISTRY}
 _PLACE = [("Region", "cn-bj2"), ("Zone", "cn-bj2-02")]
 _ACTIONS = [*sorted(ACTIONS), *["DescribePHostImage"] * len(ACTIONS)]
 SEEDS = list(seeds().values())

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from phimage.actions.listing import count, page, parts_of
+from phimage.actions.listing import count, page, sections_of
 from phimage.catalog.image_bytes import IMAGE_BYTES
 from phimage.catalog.images import IMAGES
 from phimage.catalog.key_encryption import KeyEncryption
@@ -253,7 +253,7 @@ def sql_list(view: View, asked: Asked) -> Listed:
 def sql_page(view: View, cache: GatewayCache, asked: Asked, offset: int, limit: int, few: int) -> tuple[int, list[bytes]]:
     """A page of what a query lists, made of cached parts, and how many images there are."""
     query, topology = query_of(asked, view), view.topology()
-    parts = parts_of(query, view, cache, few)
+    parts = sections_of(query, view, cache, few)
     return count(parts), page(
         parts, offset, limit, lambda image: encode((image.id, supported_types(image, query.zones, topology)))
     )

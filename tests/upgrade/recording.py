@@ -18,11 +18,11 @@ VOLATILE = frozenset({"ExpireTime", "UploadUrl"})
 """Fields whose value depends on the time of the request. A mask takes their place."""
 FOLLOWED = frozenset({"RawUrl", "ZstdUrl", "Qcow2Url", "Sha256Url", "ManifestUrl"})
 """Download URLs. They depend on the time too, so the status and SHA-256 of each download take their place."""
-PROSE = frozenset({"Detail", "Error", "Reason", "Remedy", "Notes", "Mistakes"})
+PROSE = frozenset({"Detail", "Error", "Reason", "Remedy", "Notes", "Mistakes", "Errors"})
 """Sentences for people, which a release may reword; masked. `Message` is compared, because programs compare it."""
 MAPS = frozenset({"Roles", "Members"})
 """Objects whose keys are data, so that an additional key is a change."""
-RENAMED: Mapping[str, str] = {"Whose": "Project", "Most": "Limit"}
+RENAMED: Mapping[str, str] = {"Whose": "Project", "Most": "Limit", "Mistakes": "Errors"}
 """Fields of phimage's own Actions that a later release renamed: old name to new name. UCloud's fields keep theirs."""
 RENAMED_VALUES = frozenset(
     {("Roles", "operator", "editor"), ("Members", "operator", "editor"), ("Noun", "content", "image_bytes")}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from phimage.actions import described
+from phimage.actions import registry
 from tests.upgrade.kept import Kept
 from tests.upgrade.make import make
 
@@ -16,7 +16,7 @@ def test_this_program_can_leave_data_that_covers_every_action_that_reads(tmp_pat
     make(tmp_path / "now")
     kept = Kept(tmp_path / "now")
     answered = {exchange.response["Fields"]["Action"] for exchange in kept.exchanges if _is_good(exchange.response)}
-    reading = {f"{action.name}Response" for action in described() if not action.changes}
+    reading = {f"{action.name}Response" for action in registry() if not action.changes}
     assert reading <= answered
     assert len(kept.exchanges) >= 200
     assert kept.about.revision >= 20

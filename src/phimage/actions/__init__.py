@@ -1,8 +1,6 @@
-"""Every Action of phimage: one file per noun, with the request and answer types and the functions that answer them."""
+"""Every Action of phimage: one file per noun, with the request and response types and the handlers."""
 
 from __future__ import annotations
-
-from typing import cast
 
 from phimage.actions import (
     accounts,
@@ -25,21 +23,33 @@ from phimage.actions import (
     users,
     withdraw,
 )
-from phimage.actions.service import Service
-from phimage.catalog.views import Catalog, View
-from phimage.chunks.memory import MemoryStore
+from phimage.actions.service import DEFAULTS, ListSettings, Service
+from phimage.catalog.views import View
 from phimage.gateway.registry import Registry
 
+ACTIONS = (
+    *images.ACTIONS,
+    *details.ACTIONS,
+    *explain.ACTIONS,
+    *feed.ACTIONS,
+    *downloads.ACTIONS,
+    *withdraw.ACTIONS,
+    *restore.ACTIONS,
+    *machines.ACTIONS,
+    *places.ACTIONS,
+    *caller.ACTIONS,
+    *catalog.ACTIONS,
+    *publish.ACTIONS,
+    *uploading.ACTIONS,
+    *quotas.ACTIONS,
+    *revisions.ACTIONS,
+    *accounts.ACTIONS,
+    *users.ACTIONS,
+    *projects.ACTIONS,
+    *keys.ACTIONS,
+)
 
-def registry(service: Service) -> Registry[View]:
-    """All Actions, answering from a service's catalogue."""
-    nouns = (
-        *(images, details, explain, feed, downloads, withdraw, restore, machines, places, caller),
-        *(catalog, publish, uploading, quotas, revisions, accounts, users, projects, keys),
-    )
-    return Registry(action for noun in nouns for action in noun.actions(service))
 
-
-def described() -> Registry[View]:
-    """All Actions with the settings of a new installation, to be described. There is no catalogue: they cannot be called."""
-    return registry(Service(catalog=cast("Catalog", None), store=MemoryStore()))
+def registry(settings: ListSettings = DEFAULTS) -> Registry[View, Service]:
+    """All Actions, as an installation with these settings has them; by default a new one."""
+    return Registry(ACTIONS, settings)

@@ -1,4 +1,4 @@
-"""Accounts: opening them and limiting them, for the operator."""
+"""Accounts, for the operator."""
 
 from __future__ import annotations
 
@@ -9,14 +9,12 @@ import msgspec
 from msgspec import Meta, Struct
 
 from phimage.actions.keys import NewKeyResponse
-from phimage.actions.operator import AccountParam, Line, operator_action, tenant_of
-from phimage.actions.params import Empty
-from phimage.actions.service import Service
+from phimage.actions.params import AccountParam, Empty, Line, tenant_of
+from phimage.actions.service import Call
 from phimage.catalog.accounts import ACCOUNTS, add_account, add_key, all_accounts
-from phimage.catalog.views import View
 from phimage.errors import UnavailableParam
-from phimage.gateway.registry import Action, Call
-from phimage.model.account import Account
+from phimage.gateway.registry import Action
+from phimage.model.account import Account, Right
 from phimage.model.ids import ZoneId
 from phimage.model.topology import Topology
 
@@ -28,26 +26,26 @@ NetworksParam = Annotated[
 
 
 class CreateAccount(Struct, rename="pascal", frozen=True, kw_only=True):
-    """Open an account with a main user, a default project and a first key."""
+    """Create an account with a main user, a default project and an access key."""
 
     account: AccountParam
     company: Annotated[Line, Meta(description="name of the company")] = ""
-    email: Annotated[Line, Meta(description="address of the main user")] = ""
+    email: Annotated[Line, Meta(description="email address of the main user")] = ""
     zone_limit: ZonesParam = ()
     network_limit: NetworksParam = ()
-    operator: Annotated[bool, Meta(description="whether the account runs the cloud")] = False
+    operator: Annotated[bool, Meta(description="whether it is an operator account, which may call every Action")] = False
 
 
 class ModifyAccount(Struct, rename="pascal", frozen=True, kw_only=True):
-    """Change what an account is limited to; what is not given stays as it is."""
+    """Change an account. Absent parameters leave the account as it is."""
 
     account: AccountParam
     company: Annotated[Line, Meta(description="name of the company")] | None = None
-    email: Annotated[Line, Meta(description="address of the main user")] | None = None
+    email: Annotated[Line, Meta(description="email address of the main user")] | None = None
     zone_limit: ZonesParam = ()
-    any_zone: Annotated[bool, Meta(description="lift the limit to zones")] = False
+    any_zone: Annotated[bool, Meta(description="remove the limit to zones")] = False
     network_limit: NetworksParam = ()
-    any_network: Annotated[bool, Meta(description="lift the limit to networks")] = False
+    any_network: Annotated[bool, Meta(description="remove the limit to networks")] = False
 
 
 class ListAccounts(Struct, rename="pascal", frozen=True, kw_only=True):
@@ -59,13 +57,11 @@ class AccountSet(Struct, rename="pascal", frozen=True, kw_only=True):
 
     account: Annotated[str, Meta(description="name of the account")]
     company: Annotated[str, Meta(description="name of the company")]
-    email: Annotated[str, Meta(description="address of the main user")]
-    operator: Annotated[bool, Meta(description="whether the account runs the cloud")]
-    zone_limit: Annotated[tuple[str, ...], Meta(description="the only zones that it may use; empty means every zone")]
-    network_limit: Annotated[
-        tuple[str, ...], Meta(description="the only networks that its keys work from; empty means everywhere")
-    ]
-    create_time: Annotated[int, Meta(description="when it was opened, Unix seconds")]
+    email: Annotated[str, Meta(description="email address of the main user")]
+    operator: Annotated[bool, Meta(description="whether it is an operator account, which may call every Action")]
+    zone_limit: Annotated[tuple[str, ...], Meta(description="the only zones that it may use; empty for every zone")]
+    network_limit: Annotated[tuple[str, ...], Meta(description="the only networks that its keys work from; empty for any")]
+    create_time: Annotated[int, Meta(description="creation time, Unix seconds")]
 
 
 class CreateAccountResponse(NewKeyResponse, rename="pascal", frozen=True, kw_only=True):
@@ -81,66 +77,59 @@ class ListAccountsResponse(Struct, rename="pascal", frozen=True, kw_only=True):
     account_set: Annotated[tuple[AccountSet, ...], Meta(description="the accounts")]
 
 
-def actions(service: Service) -> list[Action[View]]:
-    """The Actions of this file."""
+def create_account(request: CreateAccount, call: Call) -> CreateAccountResponse:
+    account = Account(
+        id=request.account,
+        operator=request.operator,
+        company=request.company,
+        email=request.email,
+        zones=_zones(request.zone_limit, call.view.topology()),
+        networks=_networks(request.network_limit),
+        created=int(call.time),
+    )
+    with call.service.change(call) as change:
+        if ACCOUNTS.find(change.connection, account.id) is not None:
+            raise UnavailableParam("Account", detail=f"there is already an account {account.id}")
+        user, project = add_account(change, account, call.service.random)
+        key = add_key(change, user, call.service.catalog.key_encryption, call.service.random)
+    return CreateAccountResponse(
+        account=account.id,
+        user=user.name,
+        user_id=user.id,
+        project_id=project.id,
+        public_key=key.public,
+        private_key=key.private.reveal(),
+    )
 
-    def create_account(request: CreateAccount, call: Call[View]) -> CreateAccountResponse:
-        account = Account(
-            id=request.account,
-            operator=request.operator,
-            company=request.company,
-            email=request.email,
-            zones=_zones(request.zone_limit, call.view.topology()),
-            networks=_networks(request.network_limit),
-            created=int(call.time),
+
+def modify_account(request: ModifyAccount, call: Call) -> Empty:
+    zones = _zones(request.zone_limit, call.view.topology())
+    networks = _networks(request.network_limit)
+    with call.service.change(call) as change:
+        before = tenant_of(change.connection, request.account).account
+        if before.operator and networks and not msgspec.structs.replace(before, networks=networks).may_call_from(call.address):
+            raise _shut_out(call.address)
+        after = msgspec.structs.replace(
+            before,
+            company=before.company if request.company is None else request.company,
+            email=before.email if request.email is None else request.email,
+            zones=() if request.any_zone else zones or before.zones,
+            networks=() if request.any_network else networks or before.networks,
         )
-        with service.change(call) as change:
-            if ACCOUNTS.find(change.connection, account.id) is not None:
-                raise UnavailableParam("Account", detail=f"there is an account {account.id} already")
-            user, project = add_account(change, account, service.random)
-            key = add_key(change, user, service.catalog.key_encryption, service.random)
-        return CreateAccountResponse(
-            account=account.id,
-            user=user.name,
-            user_id=user.id,
-            project_id=project.id,
-            public_key=key.public,
-            private_key=key.private.reveal(),
-        )
+        if after.id == call.caller.account.id and not after.may_call_from(call.address):
+            raise _shut_out(call.address)
+        ACCOUNTS.put(change, after)
+    return Empty()
 
-    def modify_account(request: ModifyAccount, call: Call[View]) -> Empty:
-        zones = _zones(request.zone_limit, call.view.topology())
-        networks = _networks(request.network_limit)
-        with service.change(call) as change:
-            before = tenant_of(change.connection, request.account).account
-            if (
-                before.operator
-                and networks
-                and not msgspec.structs.replace(before, networks=networks).may_call_from(call.address)
-            ):
-                raise UnavailableParam("NetworkLimit", detail=f"it would shut out this very call, from {call.address}")
-            after = msgspec.structs.replace(
-                before,
-                company=before.company if request.company is None else request.company,
-                email=before.email if request.email is None else request.email,
-                zones=() if request.any_zone else zones or before.zones,
-                networks=() if request.any_network else networks or before.networks,
-            )
-            if after.id == call.tenant.account.id and not after.may_call_from(call.address):
-                raise UnavailableParam("NetworkLimit", detail=f"it would shut out this very call, from {call.address}")
-            ACCOUNTS.put(change, after)
-        return Empty()
 
-    def list_accounts(request: ListAccounts, call: Call[View]) -> ListAccountsResponse:
-        call.view.may_wait()
-        with service.catalog.database.read() as connection:
-            return ListAccountsResponse(account_set=tuple(_account_set(found) for found in all_accounts(connection)))
+def list_accounts(request: ListAccounts, call: Call) -> ListAccountsResponse:
+    call.view.may_wait()
+    with call.service.catalog.database.read() as connection:
+        return ListAccountsResponse(account_set=tuple(map(_account_set, all_accounts(connection))))
 
-    return [
-        operator_action(CreateAccount, CreateAccountResponse, create_account, changes=True),
-        operator_action(ModifyAccount, Empty, modify_account, changes=True),
-        operator_action(ListAccounts, ListAccountsResponse, list_accounts, changes=False),
-    ]
+
+def _shut_out(address: str) -> UnavailableParam:
+    return UnavailableParam("NetworkLimit", detail=f"the limit excludes {address}, the address of this call: include it")
 
 
 def _zones(zones: tuple[ZoneId, ...], topology: Topology) -> tuple[ZoneId, ...]:
@@ -151,13 +140,13 @@ def _zones(zones: tuple[ZoneId, ...], topology: Topology) -> tuple[ZoneId, ...]:
 
 
 def _networks(networks: tuple[str, ...]) -> tuple[str, ...]:
-    found = set()
+    canonical = set()
     for network in networks:
         try:
-            found.add(str(ipaddress.ip_network(network)))
+            canonical.add(str(ipaddress.ip_network(network)))
         except ValueError as error:
-            raise UnavailableParam("NetworkLimit", detail=str(error)) from None
-    return tuple(sorted(found))
+            raise UnavailableParam("NetworkLimit", detail=f"{error}; expected a network such as 192.0.2.0/24") from None
+    return tuple(sorted(canonical))
 
 
 def _account_set(account: Account) -> AccountSet:
@@ -170,3 +159,10 @@ def _account_set(account: Account) -> AccountSet:
         network_limit=account.networks,
         create_time=account.created,
     )
+
+
+ACTIONS = (
+    Action(CreateAccount, CreateAccountResponse, create_account, Right.OPERATE, changes=True),
+    Action(ModifyAccount, Empty, modify_account, Right.OPERATE, changes=True),
+    Action(ListAccounts, ListAccountsResponse, list_accounts, Right.OPERATE),
+)

@@ -34,14 +34,7 @@ class DownloadPHostImage(Struct, rename="pascal", frozen=True, kw_only=True):
     image_id: ImageId
 
 
-_SIGNED = Action[View](
-    name="DownloadPHostImage",
-    request=DownloadPHostImage,
-    response=DownloadPHostImage,
-    answer=lambda request, call: request,
-    right=Right.READ,
-    project=True,
-)
+_SIGNED = Action[View, Service](DownloadPHostImage, DownloadPHostImage, lambda request, call: request, Right.READ, project=True)
 
 
 class CatalogDownloadAuthorizer:
@@ -73,12 +66,12 @@ class CatalogDownloadAuthorizer:
 
     def _signer(self, request: DownloadAccessRequest, view: View) -> tuple[Tenant, ProjectId]:
         params = read_params("GET", "", request.query, b"")
-        tenant, user, _ = authenticate(params, view)
-        check_address(tenant, request.address)
+        caller = authenticate(params, view)
+        check_address(caller, request.address)
         for name, expected, status in (("Action", _SIGNED.name, 400), ("ImageId", request.image, 404)):
             if params.get(name) != expected:
                 raise UnavailableParam(name, detail=f"a signed download signs {name}={expected}", http_status=status)
-        return tenant, authorize(_SIGNED, params, tenant, user)
+        return caller.tenant, authorize(_SIGNED, params, caller)
 
 
 class CatalogUploadAuthorizer:

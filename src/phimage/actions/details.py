@@ -1,4 +1,4 @@
-"""One image whole: where it is placed, what runs it, what its bytes are."""
+"""The details of one image: its zones, its machine types and its bytes."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from typing import Annotated
 from msgspec import Meta, Struct, field
 
 from phimage.actions.images import ImageIdParam, PHostImageSet, on_wire, visible_image
-from phimage.actions.service import Service
-from phimage.catalog.views import View
-from phimage.gateway.registry import Action, Call
+from phimage.actions.service import Call
+from phimage.gateway.registry import Action
 from phimage.model.account import Right
 from phimage.model.ids import MachineTypeId
 from phimage.model.image import Image
@@ -19,100 +18,86 @@ from phimage.sources.url import shown
 
 
 class GetPHostImage(Struct, rename="pascal", frozen=True, kw_only=True):
-    """Show one image whole: where it is placed and which machine types run it on which clusters."""
+    """Show the details of one image: its zones, its machine types with their clusters, and its bytes."""
 
     image_id: ImageIdParam
 
 
-class Runs(Struct, rename="pascal", frozen=True, kw_only=True):
+class SupportSet(Struct, rename="pascal", frozen=True, kw_only=True):
     """A machine type that can run an image."""
 
-    machine_type: Annotated[str, Meta(description="machine type")]
-    clusters: Annotated[tuple[str, ...], Meta(description="the clusters on which it can")]
-    zones: Annotated[tuple[str, ...], Meta(description="zones of the image that offer the machine type on one of them")]
+    machine_type: Annotated[str, Meta(description="name of the machine type")]
+    clusters: Annotated[tuple[str, ...], Meta(description="clusters on which it can run the image")]
+    zones: Annotated[tuple[str, ...], Meta(description="zones of the image that offer it on one of these clusters")]
 
 
 class ImageDiskSet(Struct, rename="pascal", frozen=True, kw_only=True):
-    """The bytes of an image, and what is known of them. What is not known is empty."""
+    """The disk of a published image. Unknown fields are empty."""
 
     digest: Annotated[str, Meta(description="sha256:<hex> of the raw disk")]
-    size: Annotated[int, Meta(description="bytes of the raw disk")]
-    publish_time: Annotated[int, Meta(description="when they were whole and verified, Unix seconds")]
+    size: Annotated[int, Meta(description="size of the raw disk in bytes")]
+    publish_time: Annotated[int, Meta(description="time of publication, Unix seconds")]
     table: Annotated[str, Meta(description="partition table: gpt or mbr")]
-    boot: Annotated[tuple[str, ...], Meta(description="how it boots: bios, uefi")]
-    system: Annotated[str, Meta(description="operating system, as its os-release names it")]
-    architecture: Annotated[str, Meta(description="such as x86_64")]
-    kernels: Annotated[tuple[str, ...], Meta(description="versions of its kernels")]
+    boot: Annotated[tuple[str, ...], Meta(description="supported firmware: bios, uefi")]
+    system: Annotated[str, Meta(description="operating system, PRETTY_NAME of its os-release")]
+    architecture: Annotated[str, Meta(description="processor architecture, such as x86_64")]
+    kernels: Annotated[tuple[str, ...], Meta(description="versions of the installed kernels")]
 
 
 class OriginSet(Struct, rename="pascal", frozen=True, kw_only=True):
-    """Where the bytes of an image came from, or are to come from."""
+    """The origin of an image's bytes."""
 
-    source: Annotated[str, Meta(description="URL, or uploaded")]
-    digest: Annotated[str, Meta(description="of the original file")]
-    digest_origin: Annotated[str, Meta(description="why that digest is believed")]
-    format: Annotated[str, Meta(description="what the original was: raw, qcow2, ...")]
-    override: Annotated[tuple[str, ...], Meta(description="findings that the operator took the blame for")]
-    failure: Annotated[str, Meta(description="why the image did not get its bytes")]
-    findings: Annotated[tuple[str, ...], Meta(description="what the inspection remarked, as id: text")]
+    source: Annotated[str, Meta(description="URL of the original file, or uploaded")]
+    digest: Annotated[str, Meta(description="digest of the original file")]
+    digest_origin: Annotated[str, Meta(description="where the digest comes from")]
+    format: Annotated[str, Meta(description="format of the original file: raw, qcow2, ...")]
+    override: Annotated[tuple[str, ...], Meta(description="ids of findings that the operator overrode")]
+    failure: Annotated[str, Meta(description="why the publication failed; empty unless it failed")]
+    findings: Annotated[tuple[str, ...], Meta(description="findings of the inspection, each as id: text")]
 
 
 class GetPHostImageResponse(Struct, rename="pascal", frozen=True, kw_only=True):
-    """One image whole."""
+    """The details of an image."""
 
-    image: Annotated[PHostImageSet, Meta(description="as in lists; Support is that of all its zones")]
-    family: Annotated[str, Meta(description="what stays the same from version to version")]
-    deprecated: Annotated[bool, Meta(description="no longer listed, answers when asked for by its id")]
-    zones: Annotated[tuple[str, ...], Meta(description="where it is placed")]
-    runs: Annotated[tuple[Runs, ...], Meta(description="what it supports, whether offered now or not")] = field(
+    image: Annotated[PHostImageSet, Meta(description="the image as in lists, with the Support of all its zones")]
+    family: Annotated[str, Meta(description="name that all versions of an image share; empty for none")]
+    deprecated: Annotated[bool, Meta(description="no longer listed, but still found by its id")]
+    zones: Annotated[tuple[str, ...], Meta(description="zones where the image is available")]
+    runs: Annotated[tuple[SupportSet, ...], Meta(description="machine types that can run it, offered or not")] = field(
         default_factory=tuple
     )
-    disk: Annotated[ImageDiskSet | None, Meta(description="its bytes; null when it has none")] = None
-    origin: Annotated[OriginSet | None, Meta(description="where they came from; only the operator is told")] = None
+    disk: Annotated[ImageDiskSet | None, Meta(description="its disk; null before publication")] = None
+    origin: Annotated[OriginSet | None, Meta(description="origin of its bytes; null for tenants")] = None
 
 
-def actions(service: Service) -> list[Action[View]]:
-    """The Actions of this file."""
-
-    def get(request: GetPHostImage, call: Call[View]) -> GetPHostImageResponse:
-        topology = call.view.topology()
-        image = visible_image(request.image_id, call)
-        content = call.view.image_bytes_of(image.project).get(image.id)
-        return GetPHostImageResponse(
-            image=on_wire(image, image.zones, topology),
-            family=image.family,
-            deprecated=image.deprecated,
-            zones=image.zones,
-            runs=tuple(_runs(image, kind, topology) for kind in sorted(image.support)),
-            disk=_disk(content) if content and content.stored else None,
-            origin=_origin(content) if content and call.tenant.account.operator else None,
-        )
-
-    return [
-        Action(
-            name="GetPHostImage",
-            request=GetPHostImage,
-            response=GetPHostImageResponse,
-            answer=get,
-            right=Right.READ,
-            project=True,
-        ),
-    ]
+def get_phost_image(request: GetPHostImage, call: Call) -> GetPHostImageResponse:
+    topology = call.view.topology()
+    image = visible_image(request.image_id, call)
+    image_bytes = call.view.image_bytes_of(image.project).get(image.id)
+    return GetPHostImageResponse(
+        image=on_wire(image, image.zones, topology),
+        family=image.family,
+        deprecated=image.deprecated,
+        zones=image.zones,
+        runs=tuple(_runs(image, kind, topology) for kind in sorted(image.support)),
+        disk=_disk(image_bytes) if image_bytes and image_bytes.stored else None,
+        origin=_origin(image_bytes) if image_bytes and call.caller.account.operator else None,
+    )
 
 
-def _runs(image: Image, kind: MachineTypeId, topology: Topology) -> Runs:
+def _runs(image: Image, kind: MachineTypeId, topology: Topology) -> SupportSet:
     clusters = image.support[kind]
     zones = (zone for zone in image.zones if topology.offered.get(zone, {}).get(kind, frozenset()).intersection(clusters))
-    return Runs(machine_type=kind, clusters=clusters, zones=tuple(zones))
+    return SupportSet(machine_type=kind, clusters=clusters, zones=tuple(zones))
 
 
-def _disk(content: ImageBytes) -> ImageDiskSet:
-    facts = content.facts
+def _disk(image_bytes: ImageBytes) -> ImageDiskSet:
+    facts = image_bytes.facts
     system = facts.system
     return ImageDiskSet(
-        digest=f"sha256:{content.sha256}",
-        size=content.size,
-        publish_time=content.published,
+        digest=f"sha256:{image_bytes.sha256}",
+        size=image_bytes.size,
+        publish_time=image_bytes.published,
         table=facts.table.type if facts.table else "",
         boot=facts.boot or (),
         system=system.pretty_name if system else "",
@@ -121,13 +106,16 @@ def _disk(content: ImageBytes) -> ImageDiskSet:
     )
 
 
-def _origin(content: ImageBytes) -> OriginSet:
+def _origin(image_bytes: ImageBytes) -> OriginSet:
     return OriginSet(
-        source=shown(content.source) if content.source else "uploaded",
-        digest=content.source_digest,
-        digest_origin=content.digest_origin,
-        format=content.format,
-        override=content.overrides,
-        failure=content.failure,
-        findings=content.findings,
+        source=shown(image_bytes.source) if image_bytes.source else "uploaded",
+        digest=image_bytes.source_digest,
+        digest_origin=image_bytes.digest_origin,
+        format=image_bytes.format,
+        override=image_bytes.overrides,
+        failure=image_bytes.failure,
+        findings=image_bytes.findings,
     )
+
+
+ACTIONS = (Action(GetPHostImage, GetPHostImageResponse, get_phost_image, Right.READ, project=True),)

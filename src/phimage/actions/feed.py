@@ -1,4 +1,4 @@
-"""The change feed: what happened to the images that a project can see, revision by revision."""
+"""The change feed: changes of the images that a project can see, by revision."""
 
 from __future__ import annotations
 
@@ -6,93 +6,82 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from phimage.actions.operator import rfc3339
-from phimage.actions.service import Service
+from phimage.actions.params import rfc3339
+from phimage.actions.service import Call
 from phimage.catalog.revisions import BASE, log, project_scope
-from phimage.catalog.views import View
 from phimage.errors import LongPoll
-from phimage.gateway.registry import Action, Call
+from phimage.gateway.registry import Action
 from phimage.model.account import Right
 from phimage.model.ids import Revision
 from phimage.model.image import ImageType
 
-LONGEST_WAIT = 25
-"""Seconds. Clients give up from 30 seconds on."""
+MAX_WAIT = 25
+"""Max seconds of a long poll. Clients time out after 30 seconds or more."""
 
 
 class ListPHostImageChanges(Struct, rename="pascal", frozen=True, kw_only=True):
-    """List what happened to the images that the project can see after a revision, or wait until something does."""
+    """List the changes of the images that the project can see after a revision, or wait for the next change."""
 
-    after: Annotated[int, Meta(ge=0, description="the revision up to which the caller knows; Next of the answer before")] = 0
-    limit: Annotated[int, Meta(ge=1, le=1000, description="most revisions to answer")] = 100
-    wait: Annotated[int, Meta(ge=0, le=LONGEST_WAIT, description="seconds to wait when nothing happened yet")] = 0
+    after: Annotated[int, Meta(ge=0, description="list changes after this revision: Next of the previous response")] = 0
+    limit: Annotated[int, Meta(ge=1, le=1000, description="max revisions to list")] = 100
+    wait: Annotated[int, Meta(ge=0, le=MAX_WAIT, description="max seconds to wait for a change if there is none yet")] = 0
 
 
 class ImageChange(Struct, rename="pascal", frozen=True, kw_only=True):
-    """One image, changed by one revision."""
+    """A change of one image by one revision."""
 
     revision: Annotated[int, Meta(description="the revision that changed it")]
-    time: Annotated[str, Meta(description="when: RFC 3339, UTC")]
+    time: Annotated[str, Meta(description="time of the change, RFC 3339 in UTC")]
     image_id: Annotated[str, Meta(description="image id")]
     image_type: Annotated[str, Meta(description="Base or Custom")]
     change: Annotated[str, Meta(description="added, changed or withdrawn")]
 
 
 class ListPHostImageChangesResponse(Struct, rename="pascal", frozen=True, kw_only=True):
-    """Changes, oldest first. Asking again with After=Next misses nothing and repeats nothing."""
+    """Changes, oldest first. Repeating the request with After=Next misses and repeats no change."""
 
-    next: Annotated[int, Meta(description="the revision up to which this answer tells; After of the next call")]
-    newest: Annotated[int, Meta(description="the newest revision there is")]
+    next: Annotated[int, Meta(description="the last revision of this response: After of the next request")]
+    newest: Annotated[int, Meta(description="the newest revision of the catalogue")]
     change_set: Annotated[tuple[ImageChange, ...], Meta(description="the changes")]
 
 
-def actions(service: Service) -> list[Action[View]]:
-    """The Actions of this file."""
+def list_phost_image_changes(request: ListPHostImageChanges, call: Call) -> ListPHostImageChangesResponse:
+    newest = call.view.revision
+    if request.after < newest:
+        call.view.may_wait()
+        response = _changes(request, call, newest)
+    else:
+        response = ListPHostImageChangesResponse(next=newest, newest=newest, change_set=())
+    if not response.change_set and response.next == newest and request.wait and call.patient and not call.view.pinned:
+        raise LongPoll(request.wait)
+    return response
 
-    def list_changes(request: ListPHostImageChanges, call: Call[View]) -> ListPHostImageChangesResponse:
-        newest = call.view.revision
-        if request.after < newest:
-            call.view.may_wait()
-            answer = _changes(request, call, newest)
-        else:
-            answer = ListPHostImageChangesResponse(next=newest, newest=newest, change_set=())
-        if not answer.change_set and answer.next == newest and request.wait and call.patient and not call.view.pinned:
-            raise LongPoll(request.wait)
-        return answer
 
-    def _changes(request: ListPHostImageChanges, call: Call[View], newest: Revision) -> ListPHostImageChangesResponse:
-        visible = {BASE: ImageType.BASE, project_scope(call.project): ImageType.CUSTOM}
-        with service.catalog.database.read() as connection:
-            records = log(
-                connection,
-                after=Revision(request.after),
-                before=Revision(newest + 1),
-                limit=request.limit,
-                newest_first=False,
-                scopes=tuple(visible),
-            )
-        changes = tuple(
-            ImageChange(
-                revision=record.number,
-                time=rfc3339(record.time),
-                image_id=change.id,
-                image_type=visible[change.scope].value,
-                change=change.verb,
-            )
-            for record in records
-            for change in record.changes
-            if change.scope in visible
+def _changes(request: ListPHostImageChanges, call: Call, newest: Revision) -> ListPHostImageChangesResponse:
+    visible = {BASE: ImageType.BASE, project_scope(call.project): ImageType.CUSTOM}
+    with call.service.catalog.database.read() as connection:
+        records = log(
+            connection,
+            after=Revision(request.after),
+            before=Revision(newest + 1),
+            limit=request.limit,
+            newest_first=False,
+            scopes=tuple(visible),
         )
-        seen = records[-1].number if len(records) == request.limit else newest
-        return ListPHostImageChangesResponse(next=seen, newest=newest, change_set=changes)
-
-    return [
-        Action(
-            name="ListPHostImageChanges",
-            request=ListPHostImageChanges,
-            response=ListPHostImageChangesResponse,
-            answer=list_changes,
-            right=Right.READ,
-            project=True,
+    changes = tuple(
+        ImageChange(
+            revision=record.number,
+            time=rfc3339(record.time),
+            image_id=change.id,
+            image_type=visible[change.scope].value,
+            change=change.verb,
         )
-    ]
+        for record in records
+        for change in record.changes
+        if change.scope in visible
+    )
+    last = records[-1].number if len(records) == request.limit else newest
+    return ListPHostImageChangesResponse(next=last, newest=newest, change_set=changes)
+
+
+ACTIONS = (Action(ListPHostImageChanges, ListPHostImageChangesResponse, list_phost_image_changes, Right.READ, project=True),)

@@ -6,51 +6,49 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from phimage.actions.operator import AccountParam, UserParam, operator_action, tenant_of, user_of
-from phimage.actions.params import Empty
-from phimage.actions.service import Service
+from phimage.actions.params import AccountParam, Empty, UserParam, tenant_of, user_of
+from phimage.actions.service import Call
 from phimage.catalog.accounts import KEYS, NewKey, add_key, find_key, keys_of
-from phimage.catalog.views import View
 from phimage.errors import UnavailableParam
-from phimage.gateway.registry import Action, Call
-from phimage.model.account import User
+from phimage.gateway.registry import Action
+from phimage.model.account import Right, User
 from phimage.model.ids import PublicKey
 
 
 class CreateAccessKey(Struct, rename="pascal", frozen=True, kw_only=True):
-    """Give a user one more key. The private key is answered this once."""
+    """Create an access key for a user. Only this response has the private key."""
 
     account: AccountParam
     user: UserParam = "main"
 
 
 class ListAccessKeys(Struct, rename="pascal", frozen=True, kw_only=True):
-    """List the keys of an account that work."""
+    """List the valid keys of an account."""
 
     account: AccountParam
 
 
 class RevokeAccessKey(Struct, rename="pascal", frozen=True, kw_only=True):
-    """Make a key work no longer, at once."""
+    """Revoke a key. It stops working at once."""
 
     access_key: Annotated[PublicKey, Meta(max_length=255, description="the public key to revoke")]
 
 
 class KeySet(Struct, rename="pascal", frozen=True, kw_only=True):
-    """A key, without its private half."""
+    """A key, without the private key."""
 
     access_key: Annotated[str, Meta(description="the public key")]
     user: Annotated[str, Meta(description="user of the key")]
-    create_time: Annotated[int, Meta(description="when it was made, Unix seconds")]
+    create_time: Annotated[int, Meta(description="creation time, Unix seconds")]
 
 
 class NewKeyResponse(Struct, rename="pascal", frozen=True, kw_only=True):
-    """A new key. `PrivateKey` cannot be shown again."""
+    """A new key. `PrivateKey` cannot be retrieved again."""
 
     account: Annotated[str, Meta(description="account of the key")]
     user: Annotated[str, Meta(description="user of the key")]
-    public_key: Annotated[str, Meta(description="the public half: PublicKey of requests")]
-    private_key: Annotated[str, Meta(description="the private half, to sign with")]
+    public_key: Annotated[str, Meta(description="the public key, the parameter PublicKey of requests")]
+    private_key: Annotated[str, Meta(description="the private key, which signs requests")]
 
 
 class ListAccessKeysResponse(Struct, rename="pascal", frozen=True, kw_only=True):
@@ -59,40 +57,40 @@ class ListAccessKeysResponse(Struct, rename="pascal", frozen=True, kw_only=True)
     key_set: Annotated[tuple[KeySet, ...], Meta(description="the keys")]
 
 
-def actions(service: Service) -> list[Action[View]]:
-    """The Actions of this file."""
+def create_access_key(request: CreateAccessKey, call: Call) -> NewKeyResponse:
+    with call.service.change(call) as change:
+        user = user_of(tenant_of(change.connection, request.account), request.user)
+        key = add_key(change, user, call.service.catalog.key_encryption, call.service.random)
+    return _new_key(user, key)
 
-    def create_key(request: CreateAccessKey, call: Call[View]) -> NewKeyResponse:
-        with service.change(call) as change:
-            user = user_of(tenant_of(change.connection, request.account), request.user)
-            key = add_key(change, user, service.catalog.key_encryption, service.random)
-        return _new_key(user, key)
 
-    def list_keys(request: ListAccessKeys, call: Call[View]) -> ListAccessKeysResponse:
-        call.view.may_wait()
-        with service.catalog.database.read() as connection:
-            family = tenant_of(connection, request.account)
-            keys = keys_of(connection, request.account)
-        return ListAccessKeysResponse(
-            key_set=tuple(KeySet(access_key=key.id, user=family.users[key.user].name, create_time=key.created) for key in keys)
-        )
+def list_access_keys(request: ListAccessKeys, call: Call) -> ListAccessKeysResponse:
+    call.view.may_wait()
+    with call.service.catalog.database.read() as connection:
+        tenant = tenant_of(connection, request.account)
+        keys = keys_of(connection, request.account)
+    return ListAccessKeysResponse(
+        key_set=tuple(KeySet(access_key=key.id, user=tenant.users[key.user].name, create_time=key.created) for key in keys)
+    )
 
-    def revoke_key(request: RevokeAccessKey, call: Call[View]) -> Empty:
-        if request.access_key == call.key:
-            raise UnavailableParam("AccessKey", detail="a key cannot revoke itself: use another key of the operator")
-        with service.change(call) as change:
-            found = find_key(change.connection, request.access_key)
-            if found is None:
-                raise UnavailableParam("AccessKey", detail="there is no such key, or it was revoked before")
-            KEYS.withdraw(change, found)
-        return Empty()
 
-    return [
-        operator_action(CreateAccessKey, NewKeyResponse, create_key, changes=True),
-        operator_action(ListAccessKeys, ListAccessKeysResponse, list_keys, changes=False),
-        operator_action(RevokeAccessKey, Empty, revoke_key, changes=True),
-    ]
+def revoke_access_key(request: RevokeAccessKey, call: Call) -> Empty:
+    if request.access_key == call.caller.key:
+        raise UnavailableParam("AccessKey", detail="a key cannot revoke itself: use another key of an operator account")
+    with call.service.change(call) as change:
+        key = find_key(change.connection, request.access_key)
+        if key is None:
+            raise UnavailableParam("AccessKey", detail="there is no such key, or it is already revoked")
+        KEYS.withdraw(change, key)
+    return Empty()
 
 
 def _new_key(user: User, key: NewKey) -> NewKeyResponse:
     return NewKeyResponse(account=user.account, user=user.name, public_key=key.public, private_key=key.private.reveal())
+
+
+ACTIONS = (
+    Action(CreateAccessKey, NewKeyResponse, create_access_key, Right.OPERATE, changes=True),
+    Action(ListAccessKeys, ListAccessKeysResponse, list_access_keys, Right.OPERATE),
+    Action(RevokeAccessKey, Empty, revoke_access_key, Right.OPERATE, changes=True),
+)

@@ -1,9 +1,8 @@
-"""A page of images, put together from what is remembered.
+"""A page of images, assembled from cached sections.
 
-A list is the base images that meet a query, then the project's own that do (wire-protocol B8). The first part is the same for
-every project that asks the same, and is remembered until a place or a base image changes; the second until a place or an
-image of the project does. So a project that asks for the first time costs its own images alone, and every page of a long
-list costs the same.
+A list is the base images that match a query, then the custom images of the project that do (wire-protocol B8). The first
+section is shared by all projects and cached until a place or a base image changes; the second until a place or an image of the
+project changes. So a cold project costs its own images only, and every page of a long list costs the same.
 """
 
 from __future__ import annotations
@@ -20,76 +19,76 @@ from phimage.model.ids import ImageId
 from phimage.model.image import NO_PROJECT, Image, ImageType, Query, listed
 
 FEW = 50
-"""Up to so many images of a project it is cheaper to look at them again than to remember which of them were listed."""
+"""Up to this many images of a project, filtering again is cheaper than caching the result."""
 ROW_BYTES = 500
-"""About what an encoded image takes."""
+"""Approximate size of an encoded image."""
 _REFERENCE_BYTES = 8
 
 Encode = Callable[[Image], bytes]
 
 
-class Part(Struct, frozen=True):
-    """The images of one owner that a query lists, in order, and those of them that were encoded so far, for these zones."""
+class ListSection(Struct, frozen=True):
+    """The listed images of one owner, in order, and the encoded form of those that a page needed before."""
 
     images: Sequence[Image]
     encoded: dict[ImageId, bytes]
 
 
-def parts_of(query: Query, view: View, cache: GatewayCache, few: int = FEW) -> list[Part]:
-    """What a query lists, part after part."""
-    parts = []
+def sections_of(query: Query, view: View, cache: GatewayCache, few: int = FEW) -> list[ListSection]:
+    """The sections of a list, in order."""
+    sections = []
     if query.type is not ImageType.CUSTOM:
-        parts.append(_base(query, view, cache))
+        sections.append(_base(query, view, cache))
     if query.type is not ImageType.BASE:
-        parts.append(_own(query, view, cache, few))
-    return parts
+        sections.append(_own(query, view, cache, few))
+    return sections
 
 
-def count(parts: Sequence[Part]) -> int:
-    """How many images the parts have together."""
-    return sum(len(part.images) for part in parts)
+def count(sections: Sequence[ListSection]) -> int:
+    """The number of images in all sections."""
+    return sum(len(section.images) for section in sections)
 
 
-def page(parts: Sequence[Part], offset: int, limit: int, encode: Encode) -> list[bytes]:
-    """The images from `offset` on, at most `limit`, encoded."""
+def page(sections: Sequence[ListSection], offset: int, limit: int, encode: Encode) -> list[bytes]:
+    """At most `limit` encoded images, from `offset` on."""
     rows: list[bytes] = []
-    for part in parts:
-        for image in part.images[offset : offset + limit - len(rows)]:
-            row = part.encoded.get(image.id)
+    for section in sections:
+        for image in section.images[offset : offset + limit - len(rows)]:
+            row = section.encoded.get(image.id)
             if row is None:
-                row = part.encoded[image.id] = encode(image)
+                row = section.encoded[image.id] = encode(image)
             rows.append(row)
-        offset = max(0, offset - len(part.images))
+        offset = max(0, offset - len(section.images))
     return rows
 
 
-def _base(query: Query, view: View, cache: GatewayCache) -> Part:
-    asked = replace(query, project=NO_PROJECT, type=ImageType.BASE)  # whose project it is makes no difference
+def _base(query: Query, view: View, cache: GatewayCache) -> ListSection:
+    shared = replace(query, project=NO_PROJECT, type=ImageType.BASE)  # the same for every project
     scopes = (TOPOLOGY, BASE)
     images = view.base_images()
     key = ("encoded", query.zones)
     encoded: dict[ImageId, bytes] = cache.get_or_make(key, view, scopes, dict, lambda _: ROW_BYTES * len(images))
     return cache.get_or_make(
-        asked,
+        shared,
         view,
         scopes,
-        lambda: Part(_listed(images, asked, view), encoded),
-        lambda part: _REFERENCE_BYTES * len(part.images),
+        lambda: ListSection(_listed(images, shared, view), encoded),
+        lambda section: _REFERENCE_BYTES * len(section.images),
     )
 
 
-def _own(query: Query, view: View, cache: GatewayCache, few: int) -> Part:
+def _own(query: Query, view: View, cache: GatewayCache, few: int) -> ListSection:
     images = view.images_of(query.project)
-    asked = replace(query, type=ImageType.CUSTOM, awaited=frozenset())  # a base image makes no difference
+    own = replace(query, type=ImageType.CUSTOM, awaited=frozenset())  # base images do not matter
     if len(images) <= few:
-        return Part(_listed(images, asked, view), {})
+        return ListSection(_listed(images, own, view), {})
     scopes = (TOPOLOGY, project_scope(query.project))
     return cache.get_or_make(
-        asked, view, scopes, lambda: Part(_listed(images, asked, view), {}), lambda part: ROW_BYTES * len(part.images)
+        own, view, scopes, lambda: ListSection(_listed(images, own, view), {}), lambda section: ROW_BYTES * len(section.images)
     )
 
 
 def _listed(images: Sequence[Image], query: Query, view: View) -> tuple[Image, ...]:
-    """Those that a query lists. They come in the order of lists and stay in it."""
+    """The images that a query lists, in the given order."""
     topology = view.topology()
     return tuple(image for image in images if listed(image, query, topology))

@@ -1,7 +1,7 @@
-"""Machine types, in the two models that clients decode (wire-protocol 6.7).
+"""Machine types in the two formats that clients decode (wire-protocol 6.7).
 
-Without `APIVersion=v2` some clients decode an old model and some a new one, so the answer is a superset that each of them
-reads: no Components, no Price, the stock both for the row and in Clusters, the clock as text and as a number.
+Without `APIVersion=v2`, some clients decode the old format and some the new one, so the response is a superset for both: no
+Components, no Price, stock in the row and in Clusters, clock frequency as text and as a number.
 """
 
 from __future__ import annotations
@@ -10,64 +10,61 @@ from typing import Annotated
 
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
-from phimage.actions.params import ZoneParam, check_zone_allowed, zones_asked
-from phimage.actions.service import Service
-from phimage.catalog.views import View
+from phimage.actions.params import RegionParam, ZoneParam, check_zone_allowed, zones_asked
+from phimage.actions.service import Call
 from phimage.errors import UnavailableParam
-from phimage.gateway.registry import Action, Call
+from phimage.gateway.registry import Action
 from phimage.model.account import Right
 from phimage.model.ids import MachineTypeId, RegionId, ZoneId
 from phimage.model.topology import DiskGroup, MachineType, Offer, Topology
 
 
 class DescribePHostMachineType(Struct, rename="pascal", frozen=True, kw_only=True):
-    """List the machine types with local disks and their stock, a row per zone and cluster."""
+    """List the machine types with local disks, with a row for each zone and cluster that offers one."""
 
-    region: Annotated[RegionId | None, Meta(description="region; absent means every region")] = None
+    region: Annotated[RegionId | None, Meta(description="region, such as cn-bj2; absent means every region")] = None
     zone: ZoneParam | None = None
-    type: Annotated[MachineTypeId, Meta(max_length=64, description="only this machine type")] | None = None
-    api_version: Annotated[str, Meta(max_length=8, description="v2 for the new model alone")] = field(
+    type: Annotated[MachineTypeId, Meta(max_length=64, description="name of a machine type: list it alone")] | None = None
+    api_version: Annotated[str, Meta(max_length=8, description="v2 for the new format alone")] = field(
         default="", name="APIVersion"
     )
 
 
 class DescribeBaremetalMachineType(DescribePHostMachineType, rename="pascal", frozen=True, kw_only=True):
-    """List the machine types with cloud disks and their stock, a row per zone and cluster."""
+    """List the machine types with cloud disks, with a row for each zone and cluster that offers one."""
+
+    region: RegionParam
 
 
 class CPUSet(Struct, rename="pascal", frozen=True, kw_only=True):
     """Processors. `Frequence` is the old name of `Frequency`, and a number."""
 
     model: Annotated[str, Meta(description="model of the processor")]
-    frequency: Annotated[str, Meta(description="clock in GHz")]
-    frequence: Annotated[float | UnsetType, Meta(description="the same as a number; not with v2")] = UNSET
+    frequency: Annotated[str, Meta(description="clock frequency in GHz")]
+    frequence: Annotated[float | UnsetType, Meta(description="clock frequency in GHz as a number; absent with v2")] = UNSET
     count: Annotated[int, Meta(description="number of sockets")]
     core_count: Annotated[int, Meta(description="number of logical cores of all sockets together")]
 
 
 class DiskSet(Struct, frozen=True, kw_only=True):
-    """Equal disks. Two clients ignore the case of names, so `IoCap` and `IOCap` always agree."""
+    """A group of equal disks. Two clients ignore the case of names, so `IoCap` and `IOCap` are always equal."""
 
-    space: Annotated[int, Meta(description="GB of one disk")] = field(name="Space")
-    name: Annotated[str, Meta(description="sys or data")] = field(name="Name")
+    space: Annotated[int, Meta(description="capacity of one disk in GB")] = field(name="Space")
+    name: Annotated[str, Meta(description="use of the disks: sys (operating system) or data")] = field(name="Name")
     io_cap: Annotated[int, Meta(description="IO limit of one disk; 0 for none")] = field(name="IoCap")
-    number: Annotated[int, Meta(description="how many disks")] = field(name="Number")
-    unit_size: Annotated[int, Meta(description="GB of one disk")] = field(name="UnitSize")
-    raid_level: Annotated[int, Meta(description="the number of the RAID level; 0 where there is none")] = field(
-        name="RaidLevel"
-    )
-    disk_type: Annotated[int, Meta(description="0 local, 1 cloud")] = field(name="DiskType")
-    old_io_cap: Annotated[int | UnsetType, Meta(description="IoCap under its old name; not with v2")] = field(
+    number: Annotated[int, Meta(description="number of disks")] = field(name="Number")
+    unit_size: Annotated[int, Meta(description="capacity of one disk in GB")] = field(name="UnitSize")
+    raid_level: Annotated[int, Meta(description="number of the RAID level; 0 for none")] = field(name="RaidLevel")
+    disk_type: Annotated[int, Meta(description="0 for a local disk, 1 for a cloud disk")] = field(name="DiskType")
+    old_io_cap: Annotated[int | UnsetType, Meta(description="same as IoCap; absent with v2")] = field(
         name="IOCap", default=UNSET
     )
-    count: Annotated[int | UnsetType, Meta(description="Number under its old name; not with v2")] = field(
-        name="Count", default=UNSET
-    )
-    type: Annotated[str | UnsetType, Meta(description="SSD, SAS, ...; not with v2")] = field(name="Type", default=UNSET)
+    count: Annotated[int | UnsetType, Meta(description="same as Number; absent with v2")] = field(name="Count", default=UNSET)
+    type: Annotated[str | UnsetType, Meta(description="SSD, SAS, ...; absent with v2")] = field(name="Type", default=UNSET)
 
 
 class ClusterStock(Struct, rename="pascal", frozen=True, kw_only=True):
-    """Stock on a cluster, as the old model has it."""
+    """The stock on a cluster, in the old format."""
 
     name: Annotated[str, Meta(description="network cluster")]
     stock_status: Annotated[str, Meta(description="Available or SoldOut")]
@@ -88,76 +85,59 @@ class MachineTypeSet(Struct, frozen=True, kw_only=True):
     type: Annotated[str, Meta(description="name of the machine type, such as DB-2")] = field(name="Type")
     zone: Annotated[str, Meta(description="zone")] = field(name="Zone")
     cluster: Annotated[str, Meta(description="network cluster, such as 25G")] = field(name="Cluster")
-    stock: Annotated[int, Meta(description="how many can be rented now")] = field(name="Stock")
+    stock: Annotated[int, Meta(description="number of machines in stock")] = field(name="Stock")
     stock_status: Annotated[str, Meta(description="Available or SoldOut")] = field(name="StockStatus")
-    cpu: Annotated[CPUSet, Meta(description="its processors")] = field(name="CPU")
-    memory: Annotated[int, Meta(description="MB")] = field(name="Memory")
-    disks: Annotated[tuple[DiskSet, ...], Meta(description="its disks, in groups of equal ones")] = field(name="Disks")
-    raid_supported: Annotated[str, Meta(description="Yes or No; YES or NO in the superset")] = field(name="RaidSupported")
-    is_baremetal: Annotated[bool, Meta(description="whether the disks are cloud disks")] = field(name="IsBaremetal")
+    cpu: Annotated[CPUSet, Meta(description="the processors")] = field(name="CPU")
+    memory: Annotated[int, Meta(description="memory in MB")] = field(name="Memory")
+    disks: Annotated[tuple[DiskSet, ...], Meta(description="the disks, in groups of equal disks")] = field(name="Disks")
+    raid_supported: Annotated[str, Meta(description="whether RAID can be chosen: Yes or No with v2, else YES or NO")] = field(
+        name="RaidSupported"
+    )
+    is_baremetal: Annotated[bool, Meta(description="whether its disks are cloud disks")] = field(name="IsBaremetal")
     is_gpu: Annotated[bool, Meta(description="whether it has accelerators")] = field(name="IsGpu")
-    is_new: Annotated[bool, Meta(description="always true; clients expect the field")] = field(name="IsNew", default=True)
-    gpu_info: Annotated[GpuInfo, Meta(description="its accelerators; empty where it has none")] = field(name="GpuInfo")
+    is_new: Annotated[bool, Meta(description="always true; clients require the field")] = field(name="IsNew", default=True)
+    gpu_info: Annotated[GpuInfo, Meta(description="the accelerators; with empty fields for none")] = field(name="GpuInfo")
     on_sale: Annotated[bool, Meta(description="whether there is stock")] = field(name="OnSale")
-    scene: Annotated[tuple[str, ...], Meta(description="what it is meant for, for people")] = field(name="Scene")
+    scene: Annotated[tuple[str, ...], Meta(description="typical uses, for people")] = field(name="Scene")
     clusters: Annotated[
-        tuple[ClusterStock, ...] | UnsetType, Meta(description="the clusters of the zone that offer it; not with v2")
+        tuple[ClusterStock, ...] | UnsetType, Meta(description="the clusters of the zone that offer it; absent with v2")
     ] = field(name="Clusters", default=UNSET)
 
 
 class DescribePHostMachineTypeResponse(Struct, rename="pascal", frozen=True, kw_only=True):
     """Machine types by name, zone and cluster."""
 
-    machine_types: Annotated[tuple[MachineTypeSet, ...], Meta(description="a row per machine type, zone and cluster")]
+    machine_types: Annotated[tuple[MachineTypeSet, ...], Meta(description="a row for each machine type, zone and cluster")]
 
 
-def actions(service: Service) -> list[Action[View]]:
-    """The Actions about machine types."""
-
-    def describe(request: DescribePHostMachineType, call: Call[View]) -> DescribePHostMachineTypeResponse:
-        topology = call.view.topology()
-        zones = _zones(request, call, topology)
-        wanted = "CloudDisk" if isinstance(request, DescribeBaremetalMachineType) else "LocalDisk"
-        kinds = topology.machine_types
-        if request.type is not None and request.type not in kinds:
-            raise UnavailableParam("Type", detail=f"there are {', '.join(kinds) or 'none'}")
-        check_zone_allowed((request.zone,) if request.zone else (), call.tenant)
-        v2 = request.api_version.lower() == "v2"
-        return DescribePHostMachineTypeResponse(
-            machine_types=tuple(
-                _row(kinds[offer.machine_type], offer, topology, v2=v2)
-                for offer in topology.offers
-                if offer.zone in zones
-                and kinds[offer.machine_type].disk_class == wanted
-                and (request.type is None or offer.machine_type == request.type)
-            )
+def describe_machine_types(request: DescribePHostMachineType, call: Call) -> DescribePHostMachineTypeResponse:
+    topology = call.view.topology()
+    zones = _zones(request, call, topology)
+    disk_class = "CloudDisk" if isinstance(request, DescribeBaremetalMachineType) else "LocalDisk"
+    kinds = topology.machine_types
+    if request.type is not None and request.type not in kinds:
+        raise UnavailableParam("Type", detail=f"there are {', '.join(kinds) or 'none'}")
+    check_zone_allowed((request.zone,) if request.zone else (), call.caller.tenant)
+    v2 = request.api_version.lower() == "v2"
+    return DescribePHostMachineTypeResponse(
+        machine_types=tuple(
+            _row(kinds[offer.machine_type], offer, topology, v2=v2)
+            for offer in topology.offers
+            if offer.zone in zones
+            and kinds[offer.machine_type].disk_class == disk_class
+            and (request.type is None or offer.machine_type == request.type)
         )
-
-    return [
-        Action(
-            name=request.__name__,
-            request=request,
-            response=DescribePHostMachineTypeResponse,
-            answer=describe,
-            right=Right.READ,
-            project=True,
-            needs=needs,
-        )
-        for request, needs in (
-            (DescribePHostMachineType, frozenset[str]()),
-            (DescribeBaremetalMachineType, frozenset({"region"})),
-        )
-    ]
+    )
 
 
-def _zones(request: DescribePHostMachineType, call: Call[View], topology: Topology) -> frozenset[ZoneId]:
+def _zones(request: DescribePHostMachineType, call: Call, topology: Topology) -> frozenset[ZoneId]:
     if request.region is not None:
-        return frozenset(zones_asked(request.region, request.zone, call.tenant, topology))
+        return frozenset(zones_asked(request.region, request.zone, call.caller.tenant, topology))
     if request.zone is not None:
         if request.zone not in topology.zones:
             raise UnavailableParam("Zone")
         return frozenset({request.zone})
-    return frozenset(zone for zone in topology.zones if call.tenant.account.may_use_zone(zone))
+    return frozenset(zone for zone in topology.zones if call.caller.account.may_use_zone(zone))
 
 
 def _row(kind: MachineType, offer: Offer, topology: Topology, *, v2: bool) -> MachineTypeSet:
@@ -212,3 +192,9 @@ def _disk(disk: DiskGroup, kind: MachineType, *, v2: bool) -> DiskSet:
 
 def _stock(offer: Offer) -> str:
     return "Available" if offer.stock > 0 else "SoldOut"
+
+
+ACTIONS = tuple(
+    Action(request, DescribePHostMachineTypeResponse, describe_machine_types, Right.READ, project=True)
+    for request in (DescribePHostMachineType, DescribeBaremetalMachineType)
+)

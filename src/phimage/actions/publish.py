@@ -1,4 +1,4 @@
-"""Publishing images, for the operator: what an image is, and where its bytes come from. `uploading` has what follows."""
+"""Publication of images, for the operator. The upload and the progress are in `uploading`."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from phimage.actions.operator import operator_action
-from phimage.actions.service import Service
+from phimage.actions.service import Call, Service
 from phimage.catalog import jobs
 from phimage.catalog.accounts import PROJECTS
 from phimage.catalog.image_bytes import expect_image_bytes, known_since, left_of
 from phimage.catalog.images import IMAGES, once_given
 from phimage.catalog.revisions import Change
-from phimage.catalog.views import View
 from phimage.errors import MissingParam, QuotaExceeded, ServiceUnavailable, TooLargeParam, UnavailableParam
+from phimage.fields import shared_values
 from phimage.formats.table import KINDS, STATED_NAMES
-from phimage.gateway.registry import Action, Call
+from phimage.gateway.registry import Action
+from phimage.model.account import Right
 from phimage.model.ids import ClusterId, ImageId, MachineTypeId, ProjectId, Revision, ZoneId, new_image_id, new_job_id
 from phimage.model.image import NO_PROJECT, Image, ImageType, State
 from phimage.model.job import Job, JobState, Origin, new_job
@@ -26,105 +26,103 @@ from phimage.sources.errors import SourceError
 from phimage.sources.url import read_url
 
 UPLOAD_SECONDS = 3600
-"""How long an upload URL works; the client asks for another one when it has run out."""
+"""Lifetime of an upload URL; a client requests another one after that."""
 
-NameParam = Annotated[str, Meta(min_length=1, max_length=128, description="ImageName: what people call the image")]
+NameParam = Annotated[str, Meta(min_length=1, max_length=128, description="ImageName: name of the image, for people")]
 SupportParam = Annotated[
     tuple[Annotated[str, Meta(max_length=130)], ...],
-    Meta(description="machine types that run it, each as TYPE for every cluster that its zones offer, or TYPE:CLUSTER"),
+    Meta(description="machine types that can run it: TYPE for every cluster that its zones offer, or TYPE:CLUSTER"),
 ]
 DigestParam = Annotated[str, Meta(max_length=200, description="sha256:<hex> or sha512:<hex> of the original file")]
 
 
 class PublishPHostImage(Struct, rename="pascal", frozen=True, kw_only=True):
-    """Publish an image: say what it is, and where its bytes come from. It is Making until they are whole.
+    """Publish an image from a URL or an upload. Its state is Making until its bytes are stored and verified.
 
-    Without Url the answer has the address to which the original is uploaded. A Token makes the call repeatable: a second one
-    with the same Token answers with the first one's image, unless that failed or is gone.
+    Without Url, the response has a URL for the upload of the original file. Token makes the request idempotent: a repeated
+    request with the same Token returns the image of the first one, unless that failed or was withdrawn.
     """
 
     name: NameParam
-    os_type: Annotated[str, Meta(min_length=1, max_length=64, description="distribution family: CentOS, Ubuntu, ...")]
+    os_type: Annotated[str, Meta(min_length=1, max_length=64, description="operating system family: CentOS, Ubuntu, ...")]
     os_name: Annotated[str, Meta(min_length=1, max_length=128, description="OsName: the operating system, for people")]
-    zone: Annotated[tuple[ZoneId, ...], Meta(description="zones that it is placed in")]
+    zone: Annotated[tuple[ZoneId, ...], Meta(description="zones where the image is available")]
     support: SupportParam
-    version: Annotated[str, Meta(max_length=64, description="free text that the operator chooses")] = ""
+    version: Annotated[str, Meta(max_length=64, description="version, free text")] = ""
     family: Annotated[
-        str, Meta(pattern=r"^([a-z0-9][a-z0-9.-]{0,62})?$", description="what stays the same from version to version")
+        str,
+        Meta(
+            pattern=r"^([a-z0-9][a-z0-9.-]{0,62})?$",
+            description="name that all versions of an image share",
+        ),
     ] = ""
-    description: Annotated[str, Meta(max_length=1024, description="ImageDescription")] = ""
-    image_type: Annotated[ImageType, Meta(description="Base, or Custom for the images of one project")] = ImageType.BASE
-    project_id: Annotated[ProjectId | None, Meta(description="the project of a Custom image")] = None
-    size: Annotated[int, Meta(ge=0, description="bytes of the original file, 0 when they are not known")] = 0
-    file_name: Annotated[str, Meta(max_length=255, description="name of the original, as a checksum file has it")] = ""
-    url: Annotated[str, Meta(max_length=8192, description="http(s) URL of the original; absent for an upload")] = ""
+    description: Annotated[str, Meta(max_length=1024, description="ImageDescription: description, free text")] = ""
+    image_type: Annotated[ImageType, Meta(description="Base for all projects, or Custom for one project")] = ImageType.BASE
+    project_id: Annotated[ProjectId | None, Meta(description="project of a Custom image")] = None
+    size: Annotated[int, Meta(ge=0, description="size of the original file in bytes; 0 if unknown")] = 0
+    file_name: Annotated[str, Meta(max_length=255, description="name of the original file, as in a checksum file")] = ""
+    url: Annotated[str, Meta(max_length=8192, description="http(s) URL of the original file; absent for an upload")] = ""
     digest: DigestParam = ""
     checksum_url: Annotated[
-        str, Meta(max_length=8192, description="http(s) URL of a checksum file that has the original's digest")
+        str, Meta(max_length=8192, description="http(s) URL of a checksum file with the digest of the original file")
     ] = ""
-    trust_first_use: Annotated[bool, Meta(description="publish without a digest, and record the one that is found")] = False
-    format: Annotated[str, Meta(max_length=16, description="what the original is; absent for what its bytes say")] = ""
+    trust_first_use: Annotated[bool, Meta(description="publish without a digest, and record that of the bytes")] = False
+    format: Annotated[str, Meta(max_length=16, description="format of the original file; absent to detect it")] = ""
     override: Annotated[
         tuple[Annotated[str, Meta(max_length=64)], ...],
-        Meta(description="ids of findings that do not stop this image; the log records them"),
+        Meta(description="ids of findings to override for this image; the log of revisions records them"),
     ] = ()
-    token: Annotated[str, Meta(max_length=128, description="makes the call repeatable; any text of the caller's")] = ""
+    token: Annotated[str, Meta(max_length=128, description="makes the request idempotent: any text that identifies it")] = ""
 
 
 class PublishPHostImageResponse(Struct, rename="pascal", frozen=True, kw_only=True):
-    """An image that is being published."""
+    """The image and the job that publishes it."""
 
-    image_id: Annotated[str, Meta(description="the new image")]
-    job_id: Annotated[str, Meta(description="the work on it")]
-    state: Annotated[str, Meta(description="of the work: Waiting for an upload, Queued, Running, Done")]
-    upload_url: Annotated[str, Meta(description="where parts are put (PUT .../0, .../1, ...); empty when none are awaited")]
+    image_id: Annotated[str, Meta(description="id of the new image")]
+    job_id: Annotated[str, Meta(description="id of the job")]
+    state: Annotated[str, Meta(description="state of the job: Waiting (for an upload), Queued, Running or Done")]
+    upload_url: Annotated[str, Meta(description="URL for the parts (PUT .../0, .../1, ...); empty unless Waiting")]
 
 
-def actions(service: Service) -> list[Action[View]]:
-    """The Actions of this file."""
+def publish_phost_image(request: PublishPHostImage, call: Call) -> PublishPHostImageResponse:
+    _check_origin(request)
+    project = _project(request)
+    _check_room(call.service, request.size)
+    support = support_of(request.support, request.zone, call.view.topology())
+    with call.service.change(call) as change:
+        earlier = _earlier_job(change, request.token)
+        if earlier is not None:
+            return _response(earlier, known_since(change.connection, earlier.image), call)
+        if project and PROJECTS.find(change.connection, project) is None:
+            raise UnavailableParam("ProjectId", detail=f"there is no project {project}")
+        _check_quota(change, project, request.size)
+        image = ImageId(new_image_id(call.service.random))
+        if once_given(change.connection, [image]):
+            raise ServiceUnavailable(detail="the random id is already in use; try again")
+        IMAGES.add_all(change, [_image(image, request, project, support, int(call.time))])
+        job = _job(image, request, project, call)
+        expect_image_bytes(change, job)
+    return _response(job, change.number, call)
 
-    def publish(request: PublishPHostImage, call: Call[View]) -> PublishPHostImageResponse:
-        _check_origin(request)
-        project = _project(request)
-        _check_room(service, request.size)
-        support = support_of(request.support, request.zone, call.view.topology())
-        with service.change(call) as change:
-            before = _asked_before(change, request.token)
-            if before is not None:
-                return _answer(before, known_since(change.connection, before.image), call)
-            if project and PROJECTS.find(change.connection, project) is None:
-                raise UnavailableParam("ProjectId", detail=f"there is no project {project}")
-            _check_quota(change, project, request.size)
-            image = ImageId(new_image_id(service.random))
-            if once_given(change.connection, [image]):
-                raise ServiceUnavailable(detail="a new id was given before; try again")
-            IMAGES.add_all(change, [_image(image, request, project, support, int(call.time))])
-            job = _job(image, request, project, call, service)
-            expect_image_bytes(change, job)
-        return _answer(job, change.number, call)
 
-    def _answer(job: Job, revision: Revision, call: Call[View]) -> PublishPHostImageResponse:
-        state = job.state if job.unfinished or service.is_everywhere(revision) else JobState.RUNNING
-        waits = job.state is JobState.WAITING
-        url = service.upload_url(job.id, call, int(call.time) + UPLOAD_SECONDS) if waits else ""
-        return PublishPHostImageResponse(image_id=job.image, job_id=job.id, state=state.value, upload_url=url)
-
-    return [
-        operator_action(PublishPHostImage, PublishPHostImageResponse, publish, changes=True),
-    ]
+def _response(job: Job, revision: Revision, call: Call) -> PublishPHostImageResponse:
+    state = job.state if job.unfinished or call.service.is_everywhere(revision) else JobState.RUNNING
+    waits = job.state is JobState.WAITING
+    url = call.service.upload_url(job.id, call, int(call.time) + UPLOAD_SECONDS) if waits else ""
+    return PublishPHostImageResponse(image_id=job.image, job_id=job.id, state=state.value, upload_url=url)
 
 
 def support_of(
-    asked: tuple[str, ...], zones: tuple[ZoneId, ...], topology: Topology
+    entries: tuple[str, ...], zones: tuple[ZoneId, ...], topology: Topology
 ) -> dict[MachineTypeId, tuple[ClusterId, ...]]:
-    """Clusters by machine type, from `TYPE` or `TYPE:CLUSTER`. Raises UnavailableParam for what does not exist."""
+    """Clusters by machine type, from `TYPE` or `TYPE:CLUSTER`. Raises UnavailableParam for an unknown name."""
     if not zones:
-        raise MissingParam("Zone", detail="name at least one zone that it is placed in")
+        raise MissingParam("Zone", detail="name at least one zone")
     for zone in zones:
         if zone not in topology.zones:
             raise UnavailableParam("Zone", detail=f"there is no zone {zone}")
-    found: dict[MachineTypeId, set[ClusterId]] = {}
-    for text in asked:
+    support: dict[MachineTypeId, set[ClusterId]] = {}
+    for text in entries:
         name, colon, cluster = text.partition(":")
         kind = MachineTypeId(name)
         if kind not in topology.machine_types:
@@ -133,13 +131,13 @@ def support_of(
             raise UnavailableParam("Support", detail=f"there is no cluster {cluster}; there are {', '.join(topology.clusters)}")
         offered = {one for zone in zones for one in topology.offered.get(zone, {}).get(kind, ())}
         if not colon and not offered:
-            raise UnavailableParam("Support", detail=f"none of its zones offers {name}; to say so anyway name a cluster too")
-        found.setdefault(kind, set()).update({ClusterId(cluster)} if colon else offered)
-    return {kind: tuple(sorted(clusters)) for kind, clusters in sorted(found.items())}
+            raise UnavailableParam("Support", detail=f"none of its zones offers {name}; name a cluster to override this")
+        support.setdefault(kind, set()).update({ClusterId(cluster)} if colon else offered)
+    return {kind: tuple(sorted(clusters)) for kind, clusters in sorted(support.items())}
 
 
 def _check_origin(request: PublishPHostImage) -> None:
-    """Raises RequestError unless it is said how the bytes are known to be the right ones."""
+    """Raises RequestError for an invalid URL, digest, format or override, and unless there is one way to verify the bytes."""
     digest_param("Digest", request.digest)
     for name, url in (("Url", request.url), ("ChecksumUrl", request.checksum_url)):
         try:
@@ -149,8 +147,8 @@ def _check_origin(request: PublishPHostImage) -> None:
             raise UnavailableParam(name, detail=str(error)) from None
     known = sum(map(bool, (request.digest, request.checksum_url, request.trust_first_use)))
     if known != 1:
-        told = "say how the original is known: one of Digest, ChecksumUrl, or TrustFirstUse to record what is found"
-        raise (UnavailableParam if known else MissingParam)("Digest", detail=told)
+        remedy = "give one of Digest, ChecksumUrl, or TrustFirstUse to record the digest of the bytes"
+        raise (UnavailableParam if known else MissingParam)("Digest", detail=remedy)
     if request.format and request.format.lower() not in STATED_NAMES:
         raise UnavailableParam("Format", detail=f"expected one of {', '.join(sorted(STATED_NAMES))}")
     for id in request.override:
@@ -161,7 +159,7 @@ def _check_origin(request: PublishPHostImage) -> None:
 
 
 def digest_param(name: str, text: str) -> str:
-    """A digest in its usual notation, or nothing. Raises UnavailableParam."""
+    """The canonical form of a digest; empty for none. Raises UnavailableParam."""
     try:
         return str(read_digest(text)) if text else ""
     except SourceError as error:
@@ -170,14 +168,14 @@ def digest_param(name: str, text: str) -> str:
 
 def _project(request: PublishPHostImage) -> ProjectId:
     if request.image_type is ImageType.CUSTOM and not request.project_id:
-        raise MissingParam("ProjectId", detail="a Custom image belongs to a project")
+        raise MissingParam("ProjectId", detail="a Custom image needs a project")
     if request.image_type is ImageType.BASE and request.project_id:
-        raise UnavailableParam("ProjectId", detail="a Base image belongs to no project")
+        raise UnavailableParam("ProjectId", detail="a Base image belongs to no project: leave ProjectId out")
     return request.project_id or NO_PROJECT
 
 
-def _asked_before(change: Change, token: str) -> Job | None:
-    """The job of an earlier call with the same token, if something came of it or still can."""
+def _earlier_job(change: Change, token: str) -> Job | None:
+    """The job of an earlier request with the same token, unless it failed or its image was withdrawn."""
     job = jobs.find_token(change.connection, token) if token else None
     if job is None or job.state is JobState.FAILED or IMAGES.find(change.connection, job.image) is None:
         return None
@@ -185,20 +183,22 @@ def _asked_before(change: Change, token: str) -> Job | None:
 
 
 def _check_room(service: Service, size: int) -> None:
-    """Raises TooLargeParam when it is known already that the bytes are too many, or have no room in the store."""
+    """Raises TooLargeParam when the bytes are over the limit, or over the free space of the store."""
     if size > service.max_original:
-        raise TooLargeParam("Size", detail=f"the original may have {service.max_original} bytes at most")
+        raise TooLargeParam("Size", detail=f"an original file has at most {service.max_original} bytes")
     free = service.store.free_bytes()
     if free is not None and free < service.reserve + size:
-        told = f"the store has {free} bytes free and {service.reserve} stay so: make room, `phimage store gc` may help"
-        raise TooLargeParam("Size", detail=told)
+        reason = (
+            f"the store has {free} bytes free and must keep {service.reserve}: free some, for example with `phimage store gc`"
+        )
+        raise TooLargeParam("Size", detail=reason)
 
 
 def _check_quota(change: Change, project: ProjectId, size: int) -> None:
-    """Raises QuotaExceeded when the bytes have no room in the project's quota. Exact: the change has the writers' turn."""
+    """Raises QuotaExceeded when the bytes exceed the project's quota. Exact, because the change holds the writers' lock."""
     left = left_of(change.connection, project)
     if left is not None and (size > left or left <= 0):
-        raise QuotaExceeded(project or "Base", detail=f"{max(0, left)} bytes are left of it")
+        raise QuotaExceeded(project or "Base", detail=f"{max(0, left)} bytes are left: raise the quota or withdraw images")
 
 
 def _image(
@@ -209,27 +209,24 @@ def _image(
     created: int,
 ) -> Image:
     return Image(
-        id=id,
-        type=request.image_type,
-        project=project,
-        family=request.family,
-        name=request.name,
-        os_type=request.os_type,
-        os_name=request.os_name,
-        version=request.version,
-        description=request.description,
-        state=State.MAKING,
-        deprecated=False,
-        size=0,
-        created=created,
-        zones=tuple(sorted(set(request.zone))),
-        support=support,
+        **shared_values(request, Image)
+        | {
+            "id": id,
+            "type": request.image_type,
+            "project": project,
+            "state": State.MAKING,
+            "deprecated": False,
+            "size": 0,  # the publication sets it
+            "created": created,
+            "zones": tuple(sorted(set(request.zone))),
+            "support": support,
+        }
     )
 
 
-def _job(image: ImageId, request: PublishPHostImage, project: ProjectId, call: Call[View], service: Service) -> Job:
+def _job(image: ImageId, request: PublishPHostImage, project: ProjectId, call: Call) -> Job:
     return new_job(
-        id=new_job_id(service.random),
+        id=new_job_id(call.service.random),
         image=image,
         origin=Origin(
             url=request.url,
@@ -242,7 +239,10 @@ def _job(image: ImageId, request: PublishPHostImage, project: ProjectId, call: C
         ),
         created=call.time,
         project=project,
-        actor=call.actor,
+        actor=call.caller.actor,
         token=request.token,
         reserved=request.size,
     )
+
+
+ACTIONS = (Action(PublishPHostImage, PublishPHostImageResponse, publish_phost_image, Right.OPERATE, changes=True),)

@@ -1,4 +1,4 @@
-"""Quotas, for the operator: how many bytes the images of a project may have."""
+"""Quotas on the bytes of a project's images, for the operator."""
 
 from __future__ import annotations
 
@@ -6,42 +6,41 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from phimage.actions.operator import operator_action
 from phimage.actions.params import Empty
-from phimage.actions.service import Service
+from phimage.actions.service import Call
 from phimage.catalog.accounts import PROJECTS
 from phimage.catalog.image_bytes import QUOTAS, find_quota, use_of
-from phimage.catalog.views import View
 from phimage.errors import UnavailableParam
-from phimage.gateway.registry import Action, Call
+from phimage.gateway.registry import Action
+from phimage.model.account import Right
 from phimage.model.ids import ProjectId
 from phimage.model.image import NO_PROJECT
 from phimage.model.image_bytes import Quota
 
 BASE = "Base"
-"""Stands for the base images, which belong to no project."""
+"""The value of Project for the base images, which belong to no project."""
 
 QuotaProjectParam = Annotated[str, Meta(max_length=64, description="id of the project, or Base for the base images")]
 
 
 class SetQuota(Struct, rename="pascal", frozen=True, kw_only=True):
-    """Limit the bytes of a project's images, or lift the limit. What is there already stays."""
+    """Set or remove the quota of a project. Published images stay, even above the quota."""
 
     project: QuotaProjectParam
-    limit: Annotated[int, Meta(ge=0, le=1 << 60, description="max bytes of raw disks; absent lifts the limit")] | None = None
+    limit: Annotated[int, Meta(ge=0, le=1 << 60, description="max bytes of raw disks; absent removes the quota")] | None = None
 
 
 class ListQuotas(Struct, rename="pascal", frozen=True, kw_only=True):
-    """List the quotas with what is used of them."""
+    """List the quotas and their use."""
 
 
 class QuotaSet(Struct, rename="pascal", frozen=True, kw_only=True):
-    """A quota. All figures are bytes of raw disks."""
+    """A quota. All numbers are bytes of raw disks."""
 
     project: Annotated[str, Meta(description="id of the project, or Base")]
-    limit: Annotated[int, Meta(description="the limit")]
-    published: Annotated[int, Meta(description="of images that have their bytes")]
-    reserved: Annotated[int, Meta(description="of images that are being published")]
+    limit: Annotated[int, Meta(description="max bytes")]
+    published: Annotated[int, Meta(description="bytes of published images")]
+    reserved: Annotated[int, Meta(description="bytes reserved for images that are being published")]
 
 
 class ListQuotasResponse(Struct, rename="pascal", frozen=True, kw_only=True):
@@ -50,34 +49,33 @@ class ListQuotasResponse(Struct, rename="pascal", frozen=True, kw_only=True):
     quota_set: Annotated[tuple[QuotaSet, ...], Meta(description="the quotas")]
 
 
-def actions(service: Service) -> list[Action[View]]:
-    """The Actions of this file."""
+def set_quota(request: SetQuota, call: Call) -> Empty:
+    project = NO_PROJECT if request.project == BASE else ProjectId(request.project)
+    with call.service.change(call) as change:
+        if project and PROJECTS.find(change.connection, project) is None:
+            raise UnavailableParam("Project", detail=f"there is no project {project}")
+        before = find_quota(change.connection, project)
+        if request.limit is not None:
+            QUOTAS.put(change, Quota(project, request.limit))
+        elif before is not None:
+            QUOTAS.withdraw(change, before)
+    return Empty()
 
-    def set_quota(request: SetQuota, call: Call[View]) -> Empty:
-        project = NO_PROJECT if request.project == BASE else ProjectId(request.project)
-        with service.change(call) as change:
-            if project and PROJECTS.find(change.connection, project) is None:
-                raise UnavailableParam("Project", detail=f"there is no project {project}")
-            before = find_quota(change.connection, project)
-            if request.limit is not None:
-                QUOTAS.put(change, Quota(project, request.limit))
-            elif before is not None:
-                QUOTAS.withdraw(change, before)
-        return Empty()
 
-    def list_quotas(request: ListQuotas, call: Call[View]) -> ListQuotasResponse:
-        call.view.may_wait()
-        with service.catalog.database.read() as connection:
-            found = sorted(QUOTAS.live(connection), key=lambda quota: quota.project)
-            uses = [use_of(connection, quota.project) for quota in found]
-        return ListQuotasResponse(
-            quota_set=tuple(
-                QuotaSet(project=quota.project or BASE, limit=quota.max_bytes, published=use.published, reserved=use.reserved)
-                for quota, use in zip(found, uses, strict=True)
-            )
+def list_quotas(request: ListQuotas, call: Call) -> ListQuotasResponse:
+    call.view.may_wait()
+    with call.service.catalog.database.read() as connection:
+        quotas = sorted(QUOTAS.live(connection), key=lambda quota: quota.project)
+        uses = [use_of(connection, quota.project) for quota in quotas]
+    return ListQuotasResponse(
+        quota_set=tuple(
+            QuotaSet(project=quota.project or BASE, limit=quota.max_bytes, published=use.published, reserved=use.reserved)
+            for quota, use in zip(quotas, uses, strict=True)
         )
+    )
 
-    return [
-        operator_action(SetQuota, Empty, set_quota, changes=True),
-        operator_action(ListQuotas, ListQuotasResponse, list_quotas, changes=False),
-    ]
+
+ACTIONS = (
+    Action(SetQuota, Empty, set_quota, Right.OPERATE, changes=True),
+    Action(ListQuotas, ListQuotasResponse, list_quotas, Right.OPERATE),
+)

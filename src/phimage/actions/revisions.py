@@ -6,74 +6,71 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from phimage.actions.operator import operator_action, rfc3339
-from phimage.actions.service import Service
+from phimage.actions.params import rfc3339
+from phimage.actions.service import Call
 from phimage.catalog.revisions import RevisionRecord, log
-from phimage.catalog.views import View
-from phimage.gateway.registry import Action, Call
+from phimage.gateway.registry import Action
+from phimage.model.account import Right
 from phimage.model.ids import Revision
 
-MOST = 2**63 - 1
-"""The largest number that a database can be asked for."""
+MAX_REVISION = 2**63 - 1
+"""The largest integer of the databases."""
 
 
 class ListRevisions(Struct, rename="pascal", frozen=True, kw_only=True):
-    """List the revisions of the catalogue: who changed what, when and from where."""
+    """List the revisions of the catalogue: what each changed, when, by whom and from where."""
 
-    after: Annotated[int, Meta(ge=0, le=MOST, description="only revisions after this one, oldest first")] | None = None
-    before: Annotated[int, Meta(ge=0, le=MOST, description="only revisions before this one, newest first")] | None = None
-    limit: Annotated[int, Meta(ge=1, le=1000, description="most to answer")] = 20
+    after: Annotated[int, Meta(ge=0, le=MAX_REVISION, description="revisions after this one, oldest first")] | None = None
+    before: Annotated[int, Meta(ge=0, le=MAX_REVISION, description="revisions before this one, newest first")] | None = None
+    limit: Annotated[int, Meta(ge=1, le=1000, description="max revisions to list")] = 20
 
 
-class Touched(Struct, rename="pascal", frozen=True, kw_only=True):
-    """One thing that a revision changed."""
+class RevisionChange(Struct, rename="pascal", frozen=True, kw_only=True):
+    """A record that a revision changed."""
 
-    noun: Annotated[str, Meta(description="kind of thing")]
-    id: Annotated[str, Meta(description="id of the thing")]
-    verb: Annotated[str, Meta(description="added, changed, withdrawn, or adopted: named by an applied file for the first time")]
+    noun: Annotated[str, Meta(description="kind of record, such as image or account")]
+    id: Annotated[str, Meta(description="id of the record")]
+    verb: Annotated[str, Meta(description="added, changed, withdrawn, or adopted by a catalogue file")]
 
 
 class RevisionSet(Struct, rename="pascal", frozen=True, kw_only=True):
     """One revision."""
 
     revision: Annotated[int, Meta(description="number of the revision")]
-    time: Annotated[str, Meta(description="RFC 3339, UTC")]
-    actor: Annotated[str, Meta(description="account, user and public key")]
-    address: Annotated[str, Meta(description="where the change came from")]
+    time: Annotated[str, Meta(description="time of the change, RFC 3339 in UTC")]
+    actor: Annotated[str, Meta(description="account, user and public key of the author")]
+    address: Annotated[str, Meta(description="network address of the author")]
     request_id: Annotated[str, Meta(description="X-UCLOUD-REQUEST-UUID of the request; empty for a command")]
     action: Annotated[str, Meta(description="the Action or command that made the change")]
-    changes: Annotated[tuple[Touched, ...], Meta(description="what the revision changed")]
+    changes: Annotated[tuple[RevisionChange, ...], Meta(description="the records that the revision changed")]
 
 
 class ListRevisionsResponse(Struct, rename="pascal", frozen=True, kw_only=True):
-    """A page of the log. `Newest` is the newest revision there is."""
+    """A page of the log."""
 
-    newest: Annotated[int, Meta(description="the newest revision there is")]
-    revision_set: Annotated[tuple[RevisionSet, ...], Meta(description="the page")]
-
-
-def actions(service: Service) -> list[Action[View]]:
-    """The Actions about revisions."""
-
-    def list_revisions(request: ListRevisions, call: Call[View]) -> ListRevisionsResponse:
-        call.view.may_wait()
-        before = call.view.revision + 1
-        if request.before is not None:
-            before = min(before, request.before)
-        with service.catalog.database.read() as connection:
-            records = log(
-                connection,
-                after=Revision(request.after or 0),
-                before=Revision(before),
-                limit=request.limit,
-                newest_first=request.after is None,
-            )
-        return ListRevisionsResponse(newest=service.catalog.head, revision_set=tuple(_on_wire(record) for record in records))
-
-    return [operator_action(ListRevisions, ListRevisionsResponse, list_revisions, changes=False)]
+    newest: Annotated[int, Meta(description="the newest revision of the catalogue")]
+    revision_set: Annotated[tuple[RevisionSet, ...], Meta(description="the revisions of the page")]
 
 
-def _on_wire(record: RevisionRecord) -> RevisionSet:
+def list_revisions(request: ListRevisions, call: Call) -> ListRevisionsResponse:
+    call.view.may_wait()
+    before = call.view.revision + 1
+    if request.before is not None:
+        before = min(before, request.before)
+    with call.service.catalog.database.read() as connection:
+        records = log(
+            connection,
+            after=Revision(request.after or 0),
+            before=Revision(before),
+            limit=request.limit,
+            newest_first=request.after is None,
+        )
+    return ListRevisionsResponse(
+        newest=call.service.catalog.head, revision_set=tuple(_revision_set(record) for record in records)
+    )
+
+
+def _revision_set(record: RevisionRecord) -> RevisionSet:
     return RevisionSet(
         revision=record.number,
         time=rfc3339(record.time),
@@ -81,5 +78,8 @@ def _on_wire(record: RevisionRecord) -> RevisionSet:
         address=record.address,
         request_id=record.request_id,
         action=record.action,
-        changes=tuple(Touched(noun=change.noun, id=change.id, verb=change.verb) for change in record.changes),
+        changes=tuple(RevisionChange(noun=change.noun, id=change.id, verb=change.verb) for change in record.changes),
     )
+
+
+ACTIONS = (Action(ListRevisions, ListRevisionsResponse, list_revisions, Right.OPERATE),)

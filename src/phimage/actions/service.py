@@ -1,4 +1,4 @@
-"""What the Actions work with: the open catalogue and the settings that decide about answers."""
+"""What handlers of Actions work with: the open catalogue, the store and the settings that responses depend on."""
 
 from __future__ import annotations
 
@@ -13,17 +13,32 @@ from phimage.catalog.revisions import Author, Change
 from phimage.catalog.views import Catalog, View
 from phimage.chunks.store import Store
 from phimage.delivery.ticket import make_ticket
-from phimage.gateway.registry import Call
+from phimage.gateway import registry
 from phimage.http.freshness import STALE_SECONDS
 from phimage.model.ids import ImageId, JobId, RandomBytes, Revision
 
 
-class Service(Struct, frozen=True):
-    """One installation. `max_limit` bounds Limit, `require_zone` says whether a list must name its zone.
+class ListSettings(Struct, frozen=True):
+    """The settings that fields of requests refer to: `Annotated[..., Meta(extra=by_setting(max="max_limit"))]`.
 
-    `max_original` is the most bytes of a file that is published, `reserve` how many stay free in the store, `public_url` the
-    address in URLs that are handed out; empty means the one that the caller used. `propagation_seconds` after one process
-    learned of a revision, every process answers with it.
+    `require_zone`: a list must name its zone. `default_limit` and `max_limit` hold for Limit of DescribePHostImage.
+    """
+
+    require_zone: bool = True
+    default_limit: int = 20
+    max_limit: int = 1000
+
+
+DEFAULTS = ListSettings()
+"""The settings of a new installation."""
+
+
+class Service(Struct, frozen=True):
+    """One installation.
+
+    `max_original` is the max size of an original file and `reserve` what stays free in the store, both in bytes. `public_url`
+    is the base of download and upload URLs; empty means the address that the caller used. `propagation_seconds` after one
+    process reads a revision, every process answers with it.
     """
 
     catalog: Catalog
@@ -31,42 +46,44 @@ class Service(Struct, frozen=True):
     max_original: int = 256 << 30
     reserve: int = 0
     public_url: str = ""
-    require_zone: bool = True
-    default_limit: int = 20
-    max_limit: int = 1000
+    lists: ListSettings = DEFAULTS
     random: RandomBytes = secrets.token_bytes
     propagation_seconds: float = STALE_SECONDS
     now: Callable[[], float] = time.time
 
-    def change(self, call: Call[View]) -> AbstractContextManager[Change]:
-        """Write one revision in the name of a caller."""
+    def change(self, call: Call) -> AbstractContextManager[Change]:
+        """Write one revision with the caller as its author."""
         return self.catalog.change(author(call))
 
     def is_everywhere(self, revision: Revision) -> bool:
-        """Whether the next answer of any process of the installation has a revision in it.
+        """Whether the next response of any process of the installation reflects a revision.
 
-        A process that has not read the newest revision for STALE_SECONDS does so before it answers. So everybody knows what
-        this one has known for that long.
+        A process that has not read the newest revision for STALE_SECONDS reads it before it answers. So every process knows
+        what this one has known for that long.
         """
         if self.catalog.known_for(revision) < 0:
             self.catalog.refresh()
         return self.catalog.known_for(revision) >= self.propagation_seconds
 
-    def download_url(self, image: ImageId, form: str, call: Call[View], expires: int) -> str:
-        """Where one form of an image's bytes can be had until `expires`, in Unix seconds, without signing."""
-        query = make_ticket(self.ticket_secret(), "download", image, call.key, call.project, expires)
+    def download_url(self, image: ImageId, form: str, call: Call, expires: int) -> str:
+        """The URL of one form of an image's bytes. It needs no signature until `expires`, in Unix seconds."""
+        query = make_ticket(self.ticket_secret(), "download", image, call.caller.key, call.project, expires)
         return f"{self.public_url or call.base_url()}/images/{image}{form}?{query}"
 
-    def upload_url(self, job: JobId, call: Call[View], expires: int) -> str:
-        """Where parts of a job's original can be put until `expires`."""
-        query = make_ticket(self.ticket_secret(), "upload", job, call.key, call.project, expires)
+    def upload_url(self, job: JobId, call: Call, expires: int) -> str:
+        """The URL that takes the parts of a job's original until `expires`, in Unix seconds."""
+        query = make_ticket(self.ticket_secret(), "upload", job, call.caller.key, call.project, expires)
         return f"{self.public_url or call.base_url()}/uploads/{job}?{query}"
 
     def ticket_secret(self) -> bytes:
-        """What tickets are made and checked with; the same in every process of the installation."""
+        """The key that tickets are made and checked with, the same in every process of the installation."""
         return self.catalog.key_encryption.derive("tickets")
 
 
-def author(call: Call[View]) -> Author:
-    """The author of what a call changes."""
-    return Author(actor=call.actor, address=call.address, request_id=call.request_id, action=call.action, time=call.time)
+Call = registry.Call[View, Service]
+"""A call of an Action of this installation."""
+
+
+def author(call: Call) -> Author:
+    """The author of the revision that a call writes."""
+    return Author(actor=call.caller.actor, address=call.address, request_id=call.request_id, action=call.action, time=call.time)

@@ -1,6 +1,7 @@
-"""Taking images away: the operator any, a project its own.
+"""Withdrawing images: an operator any image, a project its own.
 
-The image is gone at once, for lists and for downloads. Its bytes go with a later collection, unless another image needs them.
+The image disappears from lists and downloads at once. A later garbage collection removes its bytes, unless another image needs
+them.
 """
 
 from __future__ import annotations
@@ -10,28 +11,26 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from phimage.actions.images import ImageIdParam
-from phimage.actions.operator import operator_action
 from phimage.actions.params import RegionParam, ZoneParam, check_zone_allowed, zones_asked
-from phimage.actions.service import Service
+from phimage.actions.service import Call
 from phimage.catalog.image_bytes import withdraw_image_bytes
 from phimage.catalog.images import IMAGES
 from phimage.catalog.revisions import Change
-from phimage.catalog.views import View
 from phimage.errors import UnavailableParam
-from phimage.gateway.registry import Action, Call
+from phimage.gateway.registry import Action
 from phimage.model.account import Right
 from phimage.model.ids import ImageId
 from phimage.model.image import Image, ImageType
 
 
 class WithdrawPHostImage(Struct, rename="pascal", frozen=True, kw_only=True):
-    """Withdraw an image, base or custom, and stop its publication if that goes on. Its id is never given to another image."""
+    """Withdraw a base or custom image, and cancel its publication. The id is never reused for another image."""
 
     image_id: ImageIdParam
 
 
 class TerminatePHostImage(Struct, rename="pascal", frozen=True, kw_only=True):
-    """Remove a custom image of the project."""
+    """Withdraw a custom image of the project."""
 
     region: RegionParam
     zone: ZoneParam
@@ -39,43 +38,28 @@ class TerminatePHostImage(Struct, rename="pascal", frozen=True, kw_only=True):
 
 
 class WithdrawnResponse(Struct, rename="pascal", frozen=True, kw_only=True):
-    """The image that is gone."""
+    """The withdrawn image."""
 
     image_id: Annotated[str, Meta(description="image id")]
 
 
-def actions(service: Service) -> list[Action[View]]:
-    """The Actions of this file."""
+def withdraw_phost_image(request: WithdrawPHostImage, call: Call) -> WithdrawnResponse:
+    with call.service.change(call) as change:
+        image = IMAGES.find(change.connection, request.image_id)
+        if image is None:
+            raise _unavailable(request.image_id)
+        _withdraw(change, image)
+    return WithdrawnResponse(image_id=request.image_id)
 
-    def withdraw(request: WithdrawPHostImage, call: Call[View]) -> WithdrawnResponse:
-        with service.change(call) as change:
-            image = IMAGES.find(change.connection, request.image_id)
-            if image is None:
-                raise _unavailable(request.image_id)
-            _withdraw(change, image)
-        return WithdrawnResponse(image_id=request.image_id)
 
-    def terminate(request: TerminatePHostImage, call: Call[View]) -> WithdrawnResponse:
-        check_zone_allowed(zones_asked(request.region, request.zone, call.tenant, call.view.topology()), call.tenant)
-        with service.change(call) as change:
-            image = IMAGES.find(change.connection, request.image_id)
-            if image is None or image.type is not ImageType.CUSTOM or image.project != call.project:
-                raise _unavailable(request.image_id)
-            _withdraw(change, image)
-        return WithdrawnResponse(image_id=request.image_id)
-
-    return [
-        operator_action(WithdrawPHostImage, WithdrawnResponse, withdraw, changes=True),
-        Action(
-            name="TerminatePHostImage",
-            request=TerminatePHostImage,
-            response=WithdrawnResponse,
-            answer=terminate,
-            right=Right.CHANGE,
-            project=True,
-            changes=True,
-        ),
-    ]
+def terminate_phost_image(request: TerminatePHostImage, call: Call) -> WithdrawnResponse:
+    check_zone_allowed(zones_asked(request.region, request.zone, call.caller.tenant, call.view.topology()), call.caller.tenant)
+    with call.service.change(call) as change:
+        image = IMAGES.find(change.connection, request.image_id)
+        if image is None or image.type is not ImageType.CUSTOM or image.project != call.project:
+            raise _unavailable(request.image_id)
+        _withdraw(change, image)
+    return WithdrawnResponse(image_id=request.image_id)
 
 
 def _withdraw(change: Change, image: Image) -> None:
@@ -84,5 +68,11 @@ def _withdraw(change: Change, image: Image) -> None:
 
 
 def _unavailable(image: ImageId) -> UnavailableParam:
-    """The same for an image that never was, one that is gone, and another project's (wire-protocol B4)."""
-    return UnavailableParam("ImageId", detail=f"there is no image {image} that could be taken away")
+    """The same error for an unknown image, a withdrawn one and one of another project (wire-protocol B4)."""
+    return UnavailableParam("ImageId", detail=f"there is no image {image} to withdraw")
+
+
+ACTIONS = (
+    Action(WithdrawPHostImage, WithdrawnResponse, withdraw_phost_image, Right.OPERATE, changes=True),
+    Action(TerminatePHostImage, WithdrawnResponse, terminate_phost_image, Right.CHANGE, project=True, changes=True),
+)

@@ -1,11 +1,11 @@
 """Catalogue as code: the catalogue as a YAML file in git.
 
-    text ──tree──▶ nodes ──read──▶ Document ──check──▶ mistakes
-                                      │
-                                      └──records──▶ the model ──plan──▶ differences ──carry_out──▶ one revision
-    the model ──export──▶ text
+    text ──yaml_reader──▶ nodes ──decode──▶ Document ──check──▶ errors
+                                               │
+                                               └──conversion──▶ the model ──plan──▶ differences ──apply_plan──▶ one revision
+    the model ──export──▶ Document ──yaml_writer──▶ text
 
-`document` says what a file may say; `schema` says the same to editors. Only base images are ever read or changed here.
+`document` has the types of a file and its JSON Schema. A file defines base images only.
 """
 
 from __future__ import annotations
@@ -14,5 +14,5 @@ from importlib.resources import files
 
 
 def starter() -> str:
-    """The catalogue that ships with phimage: a file like any other."""
+    """The text of the starter catalogue that ships with phimage."""
     return files(__name__).joinpath("starter.yaml").read_text("utf-8")

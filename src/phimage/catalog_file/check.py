@@ -1,7 +1,7 @@
-"""The rules between the values of a file, and between a file and the catalogue that it is for.
+"""The rules between the values of a file, and between a file and the catalogue that it changes.
 
-A file may name what it says itself and, unless everything else is to be withdrawn, what the catalogue has. Where a part of
-the file could not be read, nothing is said about what may stand there.
+A file may refer to what it defines and, unless pruning withdraws it, to what the catalogue has. Values that cannot be decoded
+cause no further errors.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterable, Mapping
 
 from msgspec import Struct
 
+from phimage.catalog_file.conversion import ImageSource, seconds
 from phimage.catalog_file.document import DATE, Document
-from phimage.catalog_file.mistake import MOST, Mistake, Mistakes, Path, shown
-from phimage.catalog_file.past import Past
-from phimage.catalog_file.read import Reading
-from phimage.catalog_file.records import Source, seconds
+from phimage.catalog_file.errors import MAX_ERRORS, ErrorList, FileError, Path, printable
+from phimage.catalog_file.history import IdHistory
+from phimage.catalog_file.image_sources import changes_bytes
+from phimage.catalog_file.read import ParsedFile
 from phimage.catalog_file.references import check_references, hidden_sections
-from phimage.catalog_file.sources import replaced
 from phimage.model.ids import ImageId, RegionId, ZoneId
 from phimage.model.image import Image, ImageType
 from phimage.model.image_bytes import ImageBytes
@@ -26,50 +26,50 @@ from phimage.sources.errors import UrlRefused
 from phimage.sources.url import read_url
 
 
-class Surroundings(Struct, frozen=True):
-    """What a file meets: the catalogue's places, what is known of the bytes of its base images, the past of the file's ids, and
-    how many custom images are in a zone. `spared` are the images that pruning leaves although the file does not name them.
+class CatalogState(Struct, frozen=True):
+    """The catalogue that a file changes: its places, the bytes of its base images, the history of the file's ids, and the
+    number of custom images in a zone. `spared` are the images that the file does not name and that pruning leaves.
     """
 
     places: Topology
-    contents: Mapping[ImageId, ImageBytes]
-    past: Past
+    image_bytes: Mapping[ImageId, ImageBytes]
+    history: IdHistory
     custom_images_in: Callable[[ZoneId], int]
     spared: tuple[Image, ...] = ()
 
 
-def check(reading: Reading, around: Surroundings, *, prune: bool) -> tuple[Mistake, ...]:
-    """All mistakes of a file that was read, those of the reading among them."""
-    assert reading.document is not None
-    if len(reading.mistakes) > MOST:
-        return reading.mistakes
-    checker = _Checker(reading, reading.document, around, prune=prune)
+def check(parsed: ParsedFile, catalog: CatalogState, *, prune: bool) -> tuple[FileError, ...]:
+    """All errors of a parsed file, those of the parser among them."""
+    assert parsed.document is not None
+    if len(parsed.errors) > MAX_ERRORS:
+        return parsed.errors
+    checker = _Checker(parsed, parsed.document, catalog, prune=prune)
     checker.ids()
     checker.numbers()
     checker.defaults()
     checker.images()
     checker.sources()
     checker.zones()
-    check_references(reading, reading.document, _NOTHING if prune else around.places, checker.mistakes)
-    return checker.mistakes.told()
+    check_references(parsed, parsed.document, _NOTHING if prune else catalog.places, checker.errors)
+    return checker.errors.in_order()
 
 
 _NOTHING = topology((), (), (), (), ())
 
 
 class _Checker:
-    def __init__(self, reading: Reading, document: Document, around: Surroundings, *, prune: bool) -> None:
-        self.mistakes = Mistakes(reading.mistakes)
-        self._reading = reading
+    def __init__(self, parsed: ParsedFile, document: Document, catalog: CatalogState, *, prune: bool) -> None:
+        self.errors = ErrorList(parsed.errors)
+        self._parsed = parsed
         self._document = document
-        self._around = around
+        self._catalog = catalog
         self._prune = prune
-        self._kept = _NOTHING if prune else around.places
-        self._hidden = hidden_sections(reading)
+        self._kept = _NOTHING if prune else catalog.places
+        self._hidden = hidden_sections(parsed)
         self._listed = {ZoneId(zone.id) for region in document.regions for zone in region.zones}
 
     def ids(self) -> None:
-        """An id is given once."""
+        """Ids are unique."""
         document = self._document
         self._once("cluster", ((("clusters", at, "id"), doc.id) for at, doc in enumerate(document.clusters)))
         self._once("region", ((("regions", at, "id"), doc.id) for at, doc in enumerate(document.regions)))
@@ -78,72 +78,72 @@ class _Checker:
         self._once("image", ((("images", at, "id"), doc.id) for at, doc in enumerate(document.images)))
 
     def numbers(self) -> None:
-        """A region number belongs to one region."""
+        """Region numbers are unique."""
         document = self._document
-        here = {doc.id for doc in document.regions}
-        owners = {region.number: region.id for region in self._kept.regions.values() if region.id not in here}
+        listed = {doc.id for doc in document.regions}
+        owners = {region.number: region.id for region in self._kept.regions.values() if region.id not in listed}
         for at, doc in enumerate(document.regions):
             path = ("regions", at, "number")
-            if path in self._reading.unread:
+            if path in self._parsed.undecoded:
                 continue
             owner = owners.setdefault(doc.number, RegionId(doc.id))
             if owner != doc.id:
-                self._tell(path, f"{doc.number} is the number of region {owner}")
+                self._report(path, f"{doc.number} is the number of region {owner}")
 
     def defaults(self) -> None:
-        """There is one default cluster and one default region, as soon as there is any."""
+        """If there are clusters, exactly one is the default; the same for regions."""
         clusters = [(doc.id, doc.default) for doc in self._document.clusters]
         regions = [(doc.id, doc.default) for doc in self._document.regions]
         self._one_default("cluster", "clusters", clusters, {id: one.default for id, one in self._kept.clusters.items()})
         self._one_default("region", "regions", regions, {id: one.default for id, one in self._kept.regions.items()})
 
     def images(self) -> None:
-        """An id never changes its meaning, and a date is one."""
+        """An id of a custom image is not reused, and dates exist."""
         for at, doc in enumerate(self._document.images):
-            if self._around.past.once_given.get(ImageId(doc.id)) is ImageType.CUSTOM:
-                self._tell(("images", at, "id"), "this is or was the id of a custom image; ids are never used again")
+            if self._catalog.history.once_given.get(ImageId(doc.id)) is ImageType.CUSTOM:
+                self._report(("images", at, "id"), "this is or was the id of a custom image; choose another one")
             if re.fullmatch(DATE, doc.created, re.ASCII) and not _is_date(doc.created):
-                self._tell(("images", at, "created"), f"expected a date from 1970 on; there is no {doc.created}")
+                self._report(("images", at, "created"), f"expected a date from 1970 on; there is no {doc.created}")
 
     def sources(self) -> None:
-        """A source can be fetched, is proved by a digest, and changes no bytes that are here."""
+        """A source has a valid URL and a digest, and does not change the bytes of a published image."""
         for at, doc in enumerate(self._document.images):
             path: Path = ("images", at, "source")
             if not doc.source:
                 if doc.sha256:
-                    self._tell(("images", at, "sha256"), "this is the digest of a source, and no source is given")
+                    self._report(("images", at, "sha256"), "this is the digest of a source; add the source too")
                 continue
             try:
                 read_url(doc.source)
             except UrlRefused as refused:
-                self._tell(path, f"{refused.what}; {refused.remedy}")
-            if not doc.sha256 and ("images", at, "sha256") not in self._reading.unread:
-                self._tell(path, "expected sha256 beside it: the SHA-256 of the file there")
+                self._report(path, f"{refused.what}; {refused.remedy}")
+            if not doc.sha256 and ("images", at, "sha256") not in self._parsed.undecoded:
+                self._report(path, "expected sha256 beside it: the SHA-256 of the file at the URL")
             if doc.state == "Making":
-                self._tell(
-                    ("images", at, "state"), "expected the state that the image gets with its bytes: Available or Unavailable"
-                )
-            source = Source(ImageId(doc.id), doc.source, f"sha256:{doc.sha256}")
-            if doc.sha256 and replaced(self._around.contents.get(source.image), source):
-                self._tell(path, "the bytes of this image are here and never change: publish others under a new id")
-            elif doc.sha256 and replaced(self._around.past.contents.get(source.image), source):
-                self._tell(path, "this id had other bytes, and an id never changes its meaning: publish these under a new id")
+                self._report(("images", at, "state"), "expected the state after publication: Available or Unavailable")
+            source = ImageSource(ImageId(doc.id), doc.source, f"sha256:{doc.sha256}")
+            if doc.sha256 and changes_bytes(self._catalog.image_bytes.get(source.image), source):
+                self._report(path, "this image is published and its bytes never change: publish others under a new id")
+            elif doc.sha256 and changes_bytes(self._catalog.history.image_bytes.get(source.image), source):
+                self._report(path, "this id had other bytes, and ids are never reused: publish these under a new id")
 
     def zones(self) -> None:
-        """A zone with custom images in it stays, and stays where it is."""
+        """A zone that has custom images is neither withdrawn nor moved."""
         if self._prune and "regions" not in self._hidden:
-            for gone in sorted(set(self._around.places.zones) - self._listed):
-                self._stays(gone, "be withdrawn", ("regions",), sum(gone in image.zones for image in self._around.spared))
+            for withdrawn in sorted(set(self._catalog.places.zones) - self._listed):
+                self._check_zone_stays(
+                    withdrawn, "be withdrawn", ("regions",), sum(withdrawn in image.zones for image in self._catalog.spared)
+                )
         for path, id, region in self._zones():
-            before = self._around.places.zones.get(ZoneId(id))
+            before = self._catalog.places.zones.get(ZoneId(id))
             if before is not None and region not in ("", before.region):
-                self._stays(ZoneId(id), f"move from region {before.region}", path)
+                self._check_zone_stays(ZoneId(id), f"move from region {before.region}", path)
 
-    def _stays(self, zone: ZoneId, verb: str, path: Path, spared: int = 0) -> None:
-        counts = {"custom": self._around.custom_images_in(zone), "published": spared}
-        told = " and ".join(f"{count} {kind} image{'s' * (count > 1)}" for kind, count in counts.items() if count)
-        if told:
-            self._tell(path, f"zone {zone} cannot {verb}: {told} {'are' if sum(counts.values()) > 1 else 'is'} in it")
+    def _check_zone_stays(self, zone: ZoneId, verb: str, path: Path, spared: int = 0) -> None:
+        counts = {"custom": self._catalog.custom_images_in(zone), "published": spared}
+        images = " and ".join(f"{count} {kind} image{'s' * (count > 1)}" for kind, count in counts.items() if count)
+        if images:
+            self._report(path, f"zone {zone} cannot {verb}: {images} {'are' if sum(counts.values()) > 1 else 'is'} in it")
 
     def _zones(self) -> Iterable[tuple[Path, str, str]]:
         for at, region in enumerate(self._document.regions):
@@ -155,27 +155,27 @@ class _Checker:
         for path, id in ids:
             earlier = first.setdefault(id, path)
             if id and earlier is not path:
-                line, _ = self._reading.position(earlier)
-                where = f" under region {shown(self._document.regions[int(earlier[1])].id)}" if noun == "zone" else ""
-                self._tell(path, f"{noun} {shown(id)} is given twice, first in line {line}{where}")
+                line, _ = self._parsed.position(earlier)
+                where = f" under region {printable(self._document.regions[int(earlier[1])].id)}" if noun == "zone" else ""
+                self._report(path, f"{noun} {printable(id)} is given twice, first in line {line}{where}")
 
     def _one_default(self, noun: str, section: str, listed: list[tuple[str, bool]], kept: Mapping[str, bool]) -> None:
-        if section in self._hidden or any(path[0] == section and path[-1] == "default" for path in self._reading.unread):
+        if section in self._hidden or any(path[0] == section and path[-1] == "default" for path in self._parsed.undecoded):
             return
-        here = {id for id, _ in listed}
-        elsewhere = [id for id, default in kept.items() if default and id not in here]
+        ids = {id for id, _ in listed}
+        elsewhere = [id for id, default in kept.items() if default and id not in ids]
         defaults = [id for id, default in listed if default] + elsewhere
         if not defaults and (listed or kept):
-            self._tell((section,), f"no {noun} is the default; expected default: true in one of them")
+            self._report((section,), f"no {noun} is the default; expected default: true in one of them")
         if len(defaults) > 1:
-            told = ", ".join(f"{id} (in the catalogue)" if id in elsewhere else id for id in defaults)
+            names = ", ".join(f"{id} (in the catalogue)" if id in elsewhere else id for id in defaults)
             for at, (_, default) in enumerate(listed):
                 if default:
-                    self._tell((section, at, "default"), f"more than one {noun} is the default: {told}")
+                    self._report((section, at, "default"), f"more than one {noun} is the default: {names}")
 
-    def _tell(self, path: Path, message: str) -> None:
-        line, column = self._reading.position(path, at_name=len(path) == 1)
-        self.mistakes.add(line, column, path, message)
+    def _report(self, path: Path, message: str) -> None:
+        line, column = self._parsed.position(path, at_name=len(path) == 1)
+        self.errors.add(line, column, path, message)
 
 
 def _is_date(text: str) -> bool:

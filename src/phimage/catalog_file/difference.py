@@ -1,4 +1,4 @@
-"""What is different between two records, field by field, in the words of the catalogue file."""
+"""Differences between two records, field by field, with the field names of the catalogue file."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from phimage.catalog_file import notation
-from phimage.catalog_file.records import Record, Source, cluster_doc, image_doc, machine_type_doc, region_doc, zone_doc
+from phimage.catalog_file import yaml_writer
+from phimage.catalog_file.conversion import ImageSource, Record, cluster_doc, image_doc, machine_type_doc, region_doc, zone_doc
 from phimage.model.image import Image
 from phimage.model.topology import Cluster, MachineType, Offer, Region, Zone
 
@@ -17,7 +17,7 @@ Verb = Literal["added", "changed", "withdrawn", "restored"]
 
 
 class FieldChange(Struct, frozen=True):
-    """A field that changes, such as `support.DB-2`. What was or will not be there is empty."""
+    """A changed field, such as `support.DB-2`. An absent value is empty."""
 
     field: str
     old: str
@@ -25,10 +25,10 @@ class FieldChange(Struct, frozen=True):
 
 
 class Difference(Struct, frozen=True):
-    """A thing that a plan adds, changes or withdraws, or an image that comes back under its id (restored).
+    """A record that a plan adds, changes or withdraws, or a withdrawn image that it restores.
 
-    `title` is what people call it. `fields` are those that change; there are none for what is added or withdrawn. The
-    records are those of the catalogue before and after; `before` of a restored image is as it was when it was withdrawn.
+    `title` is the name for people. `fields` are the changed ones; empty for an added or withdrawn record. `before` of a
+    restored image is its last state.
     """
 
     noun: Noun
@@ -41,7 +41,7 @@ class Difference(Struct, frozen=True):
 
 
 def difference(noun: Noun, id: str, before: Record | None, after: Record | None) -> Difference:
-    """The difference between a record that is and one that is to be; one of the two may be absent."""
+    """The difference between a record of the catalogue and one of the file. One of them may be absent."""
     record = after or before
     assert record is not None
     if before is None or after is None:
@@ -51,7 +51,7 @@ def difference(noun: Noun, id: str, before: Record | None, after: Record | None)
 
 
 def restored(before: Image, after: Image, *fields: FieldChange) -> Difference:
-    """An image that comes back: what changes of it since it was withdrawn, and further fields."""
+    """The difference of a restored image to its last state, with additional fields."""
     return Difference("image", after.id, "restored", title(after), (*_changes(before, after), *fields), before, after)
 
 
@@ -62,7 +62,7 @@ def _changes(before: Record, after: Record) -> tuple[FieldChange, ...]:
 
 
 def title(record: Record) -> str:
-    """What people call a thing."""
+    """The name of a record, for people."""
     match record:
         case Cluster():
             return record.description
@@ -70,13 +70,13 @@ def title(record: Record) -> str:
             return f"stock {record.stock}"
         case Image():
             return record.name
-        case Source():
+        case ImageSource():
             return record.shown
     return record.name_en or record.name_zh
 
 
 def _fields(record: Record) -> dict[str, str]:
-    """The fields of a record as they are called in a file, with their values as people write them."""
+    """The fields of a record with their names and values in a file."""
     match record:
         case Cluster():
             return _flat(cluster_doc(record))
@@ -90,7 +90,7 @@ def _fields(record: Record) -> dict[str, str]:
             return {"stock": str(record.stock)}
         case Image():
             return _flat(image_doc(record))
-        case Source():
+        case ImageSource():
             return {"source": record.shown, "sha256": record.digest.removeprefix("sha256:"), "failure": record.failure}
 
 
@@ -104,4 +104,4 @@ def _flat(value: Any, path: str = "") -> dict[str, str]:
         return {name: text for at, inner in enumerate(value) for name, text in _flat(inner, f"{path}[{at}]").items()}
     if value is None:
         return {}
-    return {path: value if isinstance(value, str) else notation.flow(value)}
+    return {path: value if isinstance(value, str) else yaml_writer.flow(value)}

@@ -1,14 +1,18 @@
-"""The catalogue file: what it may say, as types.
+"""The types of the catalogue file.
 
-The JSON Schema (`phimage catalog schema`), the reader and the exporter all follow these types, so a field
-is described once. Text is text: `version: 8.10` is the version "8.10", never the number 8.1.
+The JSON Schema (`phimage catalog schema`), the decoder and the exporter follow these types, so a field is described once. Text
+is text: `version: 8.10` is the version "8.10", never the number 8.1.
 """
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, field
+
+from phimage.fields import nested_records
+from phimage.json_schema import record_schema
 
 FORMAT = 1
 DATE = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$"
@@ -32,11 +36,11 @@ Name = Annotated[NameDoc, Meta(description="name in two languages: {zh: 上海, 
 
 
 class ClusterDoc(Struct, frozen=True, forbid_unknown_fields=True):
-    """A network kind of machines."""
+    """A class of networks that machines are attached to."""
 
     id: Annotated[Id, Meta(description="name of the cluster, such as 25G")]
     description: Annotated[Text, Meta(description="what the network is")] = ""
-    default: Annotated[bool, Meta(description="meant when a query names a machine type and no cluster; exactly one")] = False
+    default: Annotated[bool, Meta(description="default of queries with a machine type; exactly one")] = False
 
 
 class ZoneDoc(Struct, frozen=True, forbid_unknown_fields=True):
@@ -50,9 +54,9 @@ class RegionDoc(Struct, frozen=True, forbid_unknown_fields=True):
     """A region and its zones."""
 
     id: Annotated[Id, Meta(description="name of the region, such as cn-bj2")]
-    number: Annotated[int, Meta(ge=1, le=2_147_483_647, description="RegionId on the wire; unique, never used again")]
+    number: Annotated[int, Meta(ge=1, le=2_147_483_647, description="RegionId on the wire; unique and never reused")]
     name: Name
-    default: Annotated[bool, Meta(description="the region clients start in; exactly one")] = False
+    default: Annotated[bool, Meta(description="the region that clients start in; exactly one")] = False
     zones: Annotated[tuple[ZoneDoc, ...], Meta(description="zones of the region")] = ()
 
 
@@ -68,11 +72,11 @@ class CpuDoc(Struct, frozen=True, forbid_unknown_fields=True):
 class DiskDoc(Struct, frozen=True, forbid_unknown_fields=True):
     """A group of equal disks of a machine type."""
 
-    role: Annotated[Role, Meta(description="what the disks are for")]
+    role: Annotated[Role, Meta(description="use of the disks: operating system or data")]
     type: Annotated[Text, Meta(description="such as SSD, SAS, SATA, NVMe, RSSD")]
     size: Annotated[int, Meta(ge=1, le=1_000_000, description="capacity of one disk in GB")]
     count: Annotated[int, Meta(ge=1, le=1000, description="number of disks")] = 1
-    raid: Annotated[Text, Meta(description="RAID level, such as RAID1; empty for none or of choice")] = ""
+    raid: Annotated[Text, Meta(description="RAID level, such as RAID1; empty for none, or where the tenant chooses it")] = ""
     io_cap: Annotated[Count, Meta(description="IO limit of one disk; 0 for none")] = 0
 
 
@@ -86,17 +90,17 @@ class GpuDoc(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class MachineTypeDoc(Struct, frozen=True, forbid_unknown_fields=True):
-    """A model of machine and where it is offered."""
+    """A machine type, and the zones that offer it."""
 
     id: Annotated[Id, Meta(description="name on the wire, such as Base-SSD-V5")]
     name: Name
-    disk_class: Annotated[DiskClass, Meta(description="where the system disk lives")]
+    disk_class: Annotated[DiskClass, Meta(description="LocalDisk or CloudDisk: where the system disk is")]
     cpu: Annotated[CpuDoc, Meta(description="the processors")]
     memory: Annotated[int, Meta(ge=1, le=1_000_000, description="memory in GB")]
     disks: Annotated[tuple[DiskDoc, ...], Meta(description="groups of equal disks")] = ()
-    gpu: Annotated[GpuDoc | None, Meta(description="absent when the machine has none")] = None
-    raid_supported: Annotated[bool, Meta(description="whether the RAID of the data disks can be chosen")] = False
-    scenes: Annotated[tuple[Text, ...], Meta(description="what the machine is meant for, for people")] = ()
+    gpu: Annotated[GpuDoc | None, Meta(description="accelerators; absent for none")] = None
+    raid_supported: Annotated[bool, Meta(description="whether the tenant can choose the RAID level of the data disks")] = False
+    scenes: Annotated[tuple[Text, ...], Meta(description="typical uses, for people")] = ()
     offers: Annotated[
         dict[str, dict[str, Count]],
         Meta(description="stock by zone and cluster: {cn-bj2-02: {25G: 12}}; 0 is sold out"),
@@ -104,61 +108,79 @@ class MachineTypeDoc(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ImageDoc(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A base image: published by the operator, for everyone, in the zones it is placed in."""
+    """A base image: published by the operator for all tenants, available in its zones."""
 
     id: Annotated[
         str,
-        Meta(pattern=r"^pimg-[a-z0-9]{1,8}-[a-z0-9]{4,16}$", description="such as pimg-cs-xev4rz; never changes its meaning"),
+        Meta(
+            pattern=r"^pimg-[a-z0-9]{1,8}-[a-z0-9]{4,16}$",
+            description="image id, such as pimg-cs-xev4rz; never reused",
+        ),
     ]
-    name: Annotated[str, Meta(min_length=1, max_length=128, description="ImageName: what people call the image")]
+    name: Annotated[str, Meta(min_length=1, max_length=128, description="ImageName: name of the image, for people")]
     family: Annotated[
         str,
         Meta(
             pattern=r"^([a-z0-9][a-z0-9.-]{0,62})?$",
-            description="what stays the same from version to version: ubuntu-22.04; empty for none",
+            description="name that all versions of an image share, such as ubuntu-22.04; empty for none",
         ),
     ] = ""
     os_type: Annotated[str, Meta(min_length=1, max_length=64, description="distribution family: CentOS, Ubuntu, Windows, ...")]
     os_name: Annotated[str, Meta(min_length=1, max_length=128, description="OsName: the operating system, for people")]
-    version: Annotated[str, Meta(max_length=64, description="free text that the operator chooses")] = ""
+    version: Annotated[str, Meta(max_length=64, description="version, free text")] = ""
     description: Annotated[str, Meta(max_length=1024, description="ImageDescription")] = ""
-    state: Annotated[Literal["Available", "Unavailable", "Making"], Meta(description="State")] = "Available"
-    deprecated: Annotated[bool, Meta(description="no longer listed, still answered when asked for by its id")] = False
+    state: Annotated[Literal["Available", "Unavailable", "Making"], Meta(description="State of the image")] = "Available"
+    deprecated: Annotated[bool, Meta(description="no longer listed, but still found by its id")] = False
     size: Annotated[
         int,
         Meta(
             ge=0,
             le=2_147_483_647,
-            description="ImageSize: GB of the system disk that the image needs; 0 beside a source: what its disk needs",
+            description="ImageSize: min size of the system disk in GB; 0 with a source: the size of its disk",
         ),
     ]
     created: Annotated[
         str,
-        Meta(pattern=DATE, description="when it was published, UTC: 2026-11-01T00:00:00Z"),
+        Meta(pattern=DATE, description="time of publication in UTC, such as 2026-11-01T00:00:00Z"),
     ]
     source: Annotated[
         str,
         Meta(
             max_length=8192,
-            description="http(s) URL of the disk image; it is Making until its bytes are here, then in its state",
+            description="http(s) URL of the disk image; the image is Making until it is fetched and published, then in `state`",
         ),
     ] = ""
     sha256: Annotated[
         str,
-        Meta(pattern=r"^([0-9a-f]{64})?$", description="SHA-256 of the file at the source, in hexadecimal; required with it"),
+        Meta(
+            pattern=r"^([0-9a-f]{64})?$",
+            description="SHA-256 of the file at the source, in hexadecimal; required with it",
+        ),
     ] = ""
-    zones: Annotated[tuple[str, ...], Meta(description="zones the image is placed in")] = ()
+    zones: Annotated[tuple[str, ...], Meta(description="zones where the image is available")] = ()
     support: Annotated[
         dict[str, tuple[str, ...]],
-        Meta(description="machine types that can run it, and on which clusters: {DB-2: [1G, 10G]}"),
+        Meta(description="clusters by machine type that can run it: {DB-2: [1G, 10G]}"),
     ] = field(default_factory=dict)
 
 
 class Document(Struct, frozen=True, forbid_unknown_fields=True):
     """A whole catalogue: places, machine types and base images."""
 
-    phimage: Annotated[Literal[1], Meta(description="format of this file: 1")]
-    clusters: Annotated[tuple[ClusterDoc, ...], Meta(description="network kinds of machines")] = ()
+    phimage: Annotated[Literal[1], Meta(description="version of the file format: 1")]
+    clusters: Annotated[tuple[ClusterDoc, ...], Meta(description="network clusters")] = ()
     regions: Annotated[tuple[RegionDoc, ...], Meta(description="regions and their zones")] = ()
-    machine_types: Annotated[tuple[MachineTypeDoc, ...], Meta(description="models of machine, and where they are offered")] = ()
+    machine_types: Annotated[tuple[MachineTypeDoc, ...], Meta(description="machine types, and the zones that offer them")] = ()
     images: Annotated[tuple[ImageDoc, ...], Meta(description="base images")] = ()
+
+
+def json_schema() -> str:
+    """The JSON Schema (2020-12) of the file, for editors."""
+    records: list[type[Struct]] = [Document, *nested_records(Document)]
+    schema = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "phimage catalogue",
+        "$ref": "#/$defs/Document",
+        "$defs": {record.__name__: record_schema(record, "#/$defs/") for record in records},
+    }
+    return json.dumps(schema, ensure_ascii=False, indent=2) + "\n"

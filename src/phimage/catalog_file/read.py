@@ -1,30 +1,28 @@
-"""From the text of a catalogue file to a typed `Document` and the mistakes in it, all at once."""
+"""From the text of a catalogue file to a typed `Document` and all errors in it."""
 
 from __future__ import annotations
 
-from functools import cache
+from msgspec import Struct
 
-from msgspec import Struct, inspect
-
+from phimage.catalog_file.decode import Decoder, TooManyValues, described
 from phimage.catalog_file.document import FORMAT, Document
-from phimage.catalog_file.mistake import Mistake, Mistakes, Path
-from phimage.catalog_file.tree import MAX_VALUES, Mapping, Node, Scalar, Sequence, compose
-from phimage.catalog_file.values import Taker, TooMany, found
+from phimage.catalog_file.errors import ErrorList, FileError, Path
+from phimage.catalog_file.yaml_reader import MAX_VALUES, Mapping, Node, Scalar, Sequence, compose
 
 
-class Reading(Struct, frozen=True):
-    """What a file says. Where a value could not be taken, `document` has a blank and `unread` its path.
+class ParsedFile(Struct, frozen=True):
+    """A file after parsing. Where a value cannot be decoded, `document` has a blank and `undecoded` the path.
 
-    The document is None when there is no telling what the file means; there are mistakes then.
+    The document is None when the file is not YAML, or not a mapping; then there are errors.
     """
 
     document: Document | None
-    mistakes: tuple[Mistake, ...]
-    unread: frozenset[Path] = frozenset()
+    errors: tuple[FileError, ...]
+    undecoded: frozenset[Path] = frozenset()
     root: Node | None = None
 
     def position(self, path: Path, *, at_name: bool = False) -> tuple[int, int]:
-        """Line and column of the value at a path, or of the name before it; of what is around it where there is none."""
+        """Line and column of the value at a path or, `at_name`, of its name; of the innermost value on the path that exists."""
         node = self.root
         name: Scalar | None = None
         for part in path:
@@ -38,27 +36,22 @@ class Reading(Struct, frozen=True):
         return (1, 1) if place is None else (place.line, place.column)
 
 
-def read(text: str, max_values: int = MAX_VALUES) -> Reading:
-    """Read a catalogue file of at most so many YAML values. It never raises: what is wrong is among the mistakes."""
-    mistakes = Mistakes()
-    root = compose(text, mistakes, max_values)
+def read(text: str, max_values: int = MAX_VALUES) -> ParsedFile:
+    """Read a catalogue file of at most `max_values` YAML values. Never raises: the result has the errors."""
+    errors = ErrorList()
+    root = compose(text, errors, max_values)
     if root is None:
-        return Reading(None, mistakes.told())
+        return ParsedFile(None, errors.in_order())
     if not isinstance(root, Mapping):
-        told = f"expected names and values, such as phimage: {FORMAT}; found {found(root)}"
-        mistakes.add(root.line, root.column, (), told)
-        return Reading(None, mistakes.told())
-    taker = Taker(mistakes, max_values)
+        message = f"expected names and values, such as phimage: {FORMAT}; found {described(root)}"
+        errors.add(root.line, root.column, (), message)
+        return ParsedFile(None, errors.in_order())
+    decoder = Decoder(errors, max_values)
     try:
-        document = taker.take(_type_of_document(), root, ())
-    except TooMany:
-        mistakes = Mistakes()  # the others are as many and explain nothing
-        mistakes.add(root.line, root.column, (), f"with what its aliases repeat, the file has more than {max_values:,} values")
-        return Reading(None, mistakes.told())
+        document = decoder.record(Document, root, ())
+    except TooManyValues:
+        errors = ErrorList()  # the earlier errors are repeated by the aliases too, and hide the reason
+        errors.add(root.line, root.column, (), f"counted with its aliases, the file has more than {max_values:,} values")
+        return ParsedFile(None, errors.in_order())
     assert isinstance(document, Document)
-    return Reading(document, mistakes.told(), frozenset(taker.unread), root)
-
-
-@cache
-def _type_of_document() -> inspect.Type:
-    return inspect.type_info(Document)
+    return ParsedFile(document, errors.in_order(), frozenset(decoder.undecoded), root)

@@ -14,7 +14,7 @@ from phimage.cli.profile import Connect, connecting
 from phimage.errors import ClientError, Refused
 
 if TYPE_CHECKING:
-    from phimage.gateway.describe import Row
+    from phimage.gateway.describe import FieldText
 
 ADDED = ("Action", "PublicKey", "Signature")
 """Parameters that the command adds itself."""
@@ -94,42 +94,49 @@ def _value(text: str) -> str:
 
 
 def _list_actions(*, as_json: bool) -> None:
-    from phimage.actions import described
-    from phimage.gateway.describe import first_sentence, who
+    from phimage.actions import registry
+    from phimage.gateway.describe import first_sentence, required_role
 
-    actions = sorted(described(), key=lambda action: action.name)
+    actions = sorted(registry(), key=lambda action: action.name)
     if as_json:
         print_json(
             [
-                {"Action": one.name, "Summary": first_sentence(one.summary), "Who": who(one), "Changes": one.changes}
+                {
+                    "Action": one.name,
+                    "Summary": first_sentence(one.summary),
+                    "Who": required_role(one),
+                    "Changes": one.changes,
+                }
                 for one in actions
             ]
         )
         return
     print_table(
         ("ACTION", "WHO MAY CALL IT", "PURPOSE"),
-        ((one.name, who(one), first_sentence(one.summary)) for one in actions),
+        ((one.name, required_role(one), first_sentence(one.summary)) for one in actions),
     )
 
 
 def _describe(name: str, *, as_json: bool) -> None:
-    from phimage.actions import described
+    from phimage.actions import registry
+    from phimage.fields import nested_records
     from phimage.gateway import describe
 
-    action = described().get(name)
+    actions = registry()
+    action = actions.get(name)
     if action is None:
         raise ClientError(f"there is no Action {name}; `phimage api` lists them all")
-    params = [_row(row, "Required", row.required) for row in describe.parameters(action)]
-    records = [action.response, *describe.nested(action.response)]
-    responses = {kind.__name__: [_row(row, "Always", row.always) for row in describe.rows_of(kind)] for kind in records}
+    params = [_row(row, "Required", row.required) for row in describe.parameters(action, actions.settings)]
+    records = [action.response, *nested_records(action.response)]
+    responses = {kind.__name__: [_row(row, "Always", row.always) for row in describe.field_texts(kind)] for kind in records}
     if as_json:
         print_json(
-            {"Action": name, "Summary": action.summary, "Who": describe.who(action)}
+            {"Action": name, "Summary": action.summary, "Who": describe.required_role(action)}
             | {"Parameters": params, "Response": responses}
         )
         return
     click.echo(f"{name}: {' '.join(action.summary.split())}")
-    click.echo(f"Who may call it: {describe.who(action)}." + (" It changes the catalogue." if action.changes else ""))
+    click.echo(f"Who may call it: {describe.required_role(action)}." + (" It changes the catalogue." if action.changes else ""))
     click.echo("\nParameters")
     _print_rows(params, empty="none")
     for position, (kind, rows) in enumerate(responses.items()):
@@ -137,8 +144,8 @@ def _describe(name: str, *, as_json: bool) -> None:
         _print_rows(rows, empty="only RetCode and Action")
 
 
-def _row(row: Row, word: str, value: bool) -> dict[str, Any]:
-    return {"Name": row.name, "Type": row.kind, word: value, "Limits": row.limits, "Description": row.description}
+def _row(row: FieldText, word: str, value: bool) -> dict[str, Any]:
+    return {"Name": row.name, "Type": row.type_name, word: value, "Limits": row.limits, "Description": row.description}
 
 
 def _print_rows(rows: list[dict[str, Any]], *, empty: str) -> None:

@@ -141,7 +141,7 @@ def schema() -> None:
     Example:
       phimage catalog schema > catalog.schema.json
     """
-    from phimage.catalog_file.schema import json_schema
+    from phimage.catalog_file.document import json_schema
 
     click.echo(json_schema(), nl=False)
 
@@ -177,19 +177,19 @@ def _name(file: str) -> str:
 
 
 def _call(session: Session, action: str, file: str, text: str, prune: bool, withdraw: int | None = None) -> ActionResponse:
-    """Send a file. Raises ClientError when it has mistakes, after printing them."""
+    """Send a file. Prints its errors, if there are any, and raises ClientError."""
     try:
         with working("reading the catalogue"):
             return session.client.call(action, Catalog=text, Prune=prune or None, Withdraw=withdraw)
     except Refused as refused:
-        mistakes: Any = refused.answer.get("Mistakes")
-        if not mistakes:
+        errors: Any = refused.answer.get("Errors")
+        if not errors:
             raise
         name = _name(file)
-        for found in mistakes:
-            field = f"{found['Field']}: " if found["Field"] else ""
-            note(f"{name}:{found['Line']}:{found['Column']}: {field}{found['Message']}")
-        count = "1 mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
+        for error in errors:
+            field = f"{error['Field']}: " if error["Field"] else ""
+            note(f"{name}:{error['Line']}:{error['Column']}: {field}{error['Message']}")
+        count = "1 error" if len(errors) == 1 else f"{len(errors)} errors"
         raise ClientError(f"{count} in {name}; nothing was changed") from None
 
 

@@ -1,4 +1,4 @@
-"""Authentication and authorization, in the order of wire-protocol B5."""
+"""Authentication and authorization of requests, in the order of wire-protocol B5."""
 
 from __future__ import annotations
 
@@ -13,55 +13,54 @@ from phimage.errors import (
 )
 from phimage.gateway.doctor import diagnose
 from phimage.gateway.params import Params
-from phimage.gateway.registry import Action, Present, View
+from phimage.gateway.registry import AnyAction, Caller, Present
 from phimage.gateway.signature import verify
-from phimage.model.account import Right, Tenant, User
+from phimage.model.account import Right
 from phimage.model.ids import ProjectId, PublicKey
 
 NO_PROJECT = ProjectId("")
-
-Caller = tuple[Tenant, User, PublicKey]
 
 
 def authenticate(params: Params, view: Present, *, explain: bool = False) -> Caller:
     """The caller, by key and signature. Raises MissingSignature, UnknownUser, WrongSignature, UnknownToken, in that order.
 
-    With `explain` the message of WrongSignature contains the diagnosis of the signature doctor.
+    The only function that reads a signature. With `explain`, the message of WrongSignature names the likely mistake.
     """
     public, signature = params.get("PublicKey"), params.get("Signature")
     if not (isinstance(public, str) and public and isinstance(signature, str) and signature):
         raise MissingSignature
-    opened = view.key(PublicKey(public))
-    tenant = view.tenant(opened[0].account) if opened else None
-    user = tenant.users.get(opened[0].user) if opened and tenant else None
-    if opened is None or tenant is None or user is None:
+    pair = view.key(PublicKey(public))
+    tenant = view.tenant(pair[0].account) if pair else None
+    user = tenant.users.get(pair[0].user) if pair and tenant else None
+    if pair is None or tenant is None or user is None:
         raise UnknownUser
-    key, private = opened
-    if not verify(params, signature, private):
+    key, private_key = pair
+    if not verify(params, signature, private_key):
         wrong = WrongSignature()
         if explain:
-            wrong.message += f": {diagnose(params, signature, private).text()}"
+            wrong.message += f": {diagnose(params, signature, private_key).text()}"
         raise wrong
     if params.get("SecurityToken"):
         raise UnknownToken
-    return tenant, user, key.id
+    return Caller(tenant, user, key.id)
 
 
-def check_address(tenant: Tenant, address: str) -> None:
-    """Raises AddressRefused when the account may not be used from an address."""
-    if not tenant.account.may_call_from(address):
+def check_address(caller: Caller, address: str) -> None:
+    """Raises AddressRefused when the account does not allow calls from an address."""
+    if not caller.account.may_call_from(address):
         raise AddressRefused(detail=f"calls from {address} are not allowed for this account; ask its operator to allow them")
 
 
-def authorize(action: Action[View], params: Params, tenant: Tenant, user: User) -> ProjectId:
-    """The project of a request, in which the user has the Action's right. Raises UnknownProject or NotPermitted.
+def authorize(action: AnyAction, params: Params, caller: Caller) -> ProjectId:
+    """The project of a request, NO_PROJECT for an Action without one. Raises UnknownProject or NotPermitted.
 
-    The error for a project of another account is the same as for one that does not exist.
+    A project of another account raises the same error as a project that does not exist.
     """
-    if action.right is Right.OPERATE and not tenant.account.operator:
+    if action.right is Right.OPERATE and not caller.account.operator:
         raise NotPermitted(detail=f"{action.name} needs a key of the operator account")
     if not action.project:
         return NO_PROJECT
+    tenant, user = caller.tenant, caller.user
     given = params.get("ProjectId")
     if given:
         project = tenant.projects.get(ProjectId(given)) if isinstance(given, str) else None

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Generic
+from typing import Any, Generic
 
 import structlog
 
@@ -46,7 +46,7 @@ class App(Generic[View]):
 
     def __init__(
         self,
-        dispatcher: Dispatcher[View],
+        dispatcher: Dispatcher[View, Any],
         freshness: Freshness,
         proxies: TrustedProxies | None = None,
         pages: Mapping[str, Page] | None = None,

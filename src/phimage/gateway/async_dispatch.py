@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
-from typing import Generic
+from typing import Any, Generic
 
 from phimage.errors import LongPoll, NotCached, ServiceUnavailable
 from phimage.gateway.dispatch import Attempt, Dispatcher, RawRequest, View
@@ -23,7 +23,7 @@ class AsyncDispatcher(Generic[View]):
     An Action that raises LongPoll is tried again at each new revision, until its time is over or the server stops.
     """
 
-    def __init__(self, dispatcher: Dispatcher[View], threads: Executor, stopping: Callable[[], bool]) -> None:
+    def __init__(self, dispatcher: Dispatcher[View, Any], threads: Executor, stopping: Callable[[], bool]) -> None:
         """`threads` run the attempts that block; `stopping` returns whether the server is about to stop."""
         self._dispatcher = dispatcher
         self._threads = threads

@@ -8,51 +8,53 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from enum import Enum
 from functools import cache
-from types import NoneType, UnionType
-from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar
 
 import msgspec
 
 from phimage.errors import MissingParam, TooLargeParam, UnavailableParam
+from phimage.fields import Field, ValueType, fields_of
 from phimage.gateway.params import Params, Value
 
 Request = TypeVar("Request", bound=msgspec.Struct)
 
 MAX_ELEMENTS = 100
+"""Max elements of a list in a request."""
 _INTEGER = re.compile(r"[+-]?[0-9]{1,19}")
 _INDEX = re.compile(r"[0-9]+|n")
-_TRUE = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+_BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
-def decode(kind: type[Request], params: Params, needs: frozenset[str] = frozenset()) -> Request:
-    """The typed request. `needs` names fields that are required although the type has a default.
+def decode(kind: type[Request], params: Params, settings: msgspec.Struct | None = None) -> Request:
+    """The typed request. `settings` are those that fields of the type refer to.
 
-    Raises MissingParam, UnavailableParam or TooLargeParam with the name of the parameter; all that is missing is told
-    before anything that is wrong (wire-protocol B5).
+    Raises MissingParam, UnavailableParam or TooLargeParam with the name of the parameter. All required parameters are checked
+    for presence before any value is checked (wire-protocol B5).
     """
-    readers = readers_of(kind)
-    found = {}
+    readers = readers_of(kind, settings)
+    given = {}
     for reader in readers:
-        given = reader.collect(params)
-        if given:
-            found[reader.field] = given
-        elif reader.required or reader.field in needs:
+        values = reader.collect(params)
+        if values:
+            given[reader.attribute] = values
+        elif reader.required:
             raise MissingParam(reader.name)
-    return kind(**{reader.field: reader.read(found[reader.field]) for reader in readers if reader.field in found})
+    return kind(**{reader.attribute: reader.read(given[reader.attribute]) for reader in readers if reader.attribute in given})
 
 
-class Reader(msgspec.Struct, frozen=True):
-    """Reads one parameter: `one` turns a text into a value; `many` says that it is a list."""
+class ParamReader(msgspec.Struct, frozen=True):
+    """Reads one parameter: `convert` turns the text of one value into the value; `many`: the parameter is a list."""
 
-    field: str
+    attribute: str
     name: str
     required: bool
     many: bool
-    one: Callable[[str, str], Any]
+    convert: Callable[[str, str], Any]
 
     def collect(self, params: Params) -> list[Value]:
-        """What was given under the name and, for a list, under its indices; blanks and nulls are not given."""
+        """The values under the name and, for a list, under its indices, without blanks and nulls."""
         given = [params[self.name]] if self.name in params else []
         if self.many:
             if given and isinstance(given[0], list):
@@ -64,7 +66,7 @@ class Reader(msgspec.Struct, frozen=True):
         """The typed value. Raises UnavailableParam or TooLargeParam."""
         if len(given) > MAX_ELEMENTS:
             raise TooLargeParam(self.name, detail=f"at most {MAX_ELEMENTS} elements")
-        values = [self.one(self.name, _text(self.name, value)) for value in given]
+        values = [self.convert(self.name, _text(self.name, value)) for value in given]
         return tuple(values) if self.many else values[0]
 
 
@@ -75,82 +77,85 @@ def _indexed(params: Params, prefix: str) -> list[str]:
 
 def _text(name: str, value: Value) -> str:
     if isinstance(value, str):
-        return str(value)  # a Number is a str that not everything takes for one
+        return str(value)  # turns a Number, a subclass that not every library accepts, into a plain str
     if isinstance(value, bool):
         return "true" if value else "false"
     raise UnavailableParam(name, detail="expected one value, not a list or an object")
 
 
 @cache
-def readers_of(kind: type[msgspec.Struct]) -> tuple[Reader, ...]:
-    """The parameters of a request type."""
-    hints = get_type_hints(kind, include_extras=True)
-    return tuple(
-        _reader(field.name, field.encode_name, field.required, hints[field.name]) for field in msgspec.structs.fields(kind)
-    )
+def readers_of(kind: type[msgspec.Struct], settings: msgspec.Struct | None = None) -> tuple[ParamReader, ...]:
+    """The readers of a request type's parameters."""
+    return tuple(map(_reader, fields_of(kind, settings)))
 
 
-def _reader(field: str, name: str, required: bool, hint: Any) -> Reader:
-    inner, meta = _bare(hint)
-    many = get_origin(inner) is tuple
-    if many:
-        inner, meta = _bare(get_args(inner)[0])
-    one = _integer(meta) if inner is int else _boolean if inner is bool else _string(inner, meta)
-    return Reader(field, name, required, many, one)
+def _reader(field: Field) -> ParamReader:
+    many = field.type.shape == "list"
+    one = field.type.item if many and field.type.item else field.type
+    return ParamReader(field.attribute, field.name, field.required, many, _CONVERTERS[one.shape](one))
 
 
-def _bare(hint: Any) -> tuple[Any, msgspec.Meta]:
-    """A type without `Annotated`, `| None` and `NewType` around it, and what was noted on it."""
-    meta = msgspec.Meta()
-    while True:
-        if get_origin(hint) is Annotated:
-            hint, *notes = get_args(hint)
-            meta = next((note for note in notes if isinstance(note, msgspec.Meta)), meta)
-        elif get_origin(hint) in (Union, UnionType):
-            hint = next(part for part in get_args(hint) if part is not NoneType)
-        elif hasattr(hint, "__supertype__"):
-            hint = hint.__supertype__
-        else:
-            return hint, meta
+def _integer(type_: ValueType) -> Callable[[str, str], int]:
+    expected = f"expected {type_.expected}"
 
-
-def _integer(meta: msgspec.Meta) -> Callable[[str, str], int]:
-    lowest, highest = meta.ge, meta.le
-
-    def read(name: str, text: str) -> int:
+    def convert(name: str, text: str) -> int:
         if not _INTEGER.fullmatch(text):
-            raise UnavailableParam(name, detail="expected a whole number")
+            raise UnavailableParam(name, detail=expected)
         number = int(text)
-        if (lowest is not None and number < lowest) or (highest is not None and number > highest):
-            raise UnavailableParam(name, detail=f"expected a number from {lowest} to {highest}")
+        if (type_.min is not None and number < type_.min) or (type_.max is not None and number > type_.max):
+            raise UnavailableParam(name, detail=expected)
         return number
 
-    return read
+    return convert
 
 
-def _boolean(name: str, text: str) -> bool:
-    try:
-        return _TRUE[text.lower()]
-    except KeyError:
-        raise UnavailableParam(name, detail="expected true or false") from None
+def _boolean(type_: ValueType) -> Callable[[str, str], bool]:
+    def convert(name: str, text: str) -> bool:
+        try:
+            return _BOOLEANS[text.lower()]
+        except KeyError:
+            raise UnavailableParam(name, detail=f"expected {type_.expected}") from None
+
+    return convert
 
 
-def _string(kind: Any, meta: msgspec.Meta) -> Callable[[str, str], Any]:
-    pattern = re.compile(meta.pattern) if meta.pattern else None
-    longest = meta.max_length
+def _string(type_: ValueType) -> Callable[[str, str], str]:
+    pattern = re.compile(type_.pattern) if type_.pattern else None
 
-    def read(name: str, text: str) -> Any:
-        if "\0" in text:
-            raise UnavailableParam(name, detail="expected text without NUL")
-        if longest is not None and len(text) > longest:
-            raise TooLargeParam(name, detail=f"at most {longest} characters")
-        if pattern is not None and not pattern.fullmatch(text):  # `$` alone lets a line end pass
-            raise UnavailableParam(name, detail=f"expected {meta.description or meta.pattern}")
-        if kind is str:
-            return text
-        for choice in kind:  # an enum: compared without regard to case (wire-protocol B10)
-            if choice.value.lower() == text.lower():
-                return choice
-        raise UnavailableParam(name, detail=f"expected one of {', '.join(choice.value for choice in kind)}")
+    def convert(name: str, text: str) -> str:
+        _check_text(name, text)
+        if type_.max_length is not None and len(text) > type_.max_length:
+            raise TooLargeParam(name, detail=f"at most {type_.max_length} characters")
+        if pattern is not None and not pattern.fullmatch(text):  # `match` with `$` would allow a line end after the text
+            raise UnavailableParam(name, detail=f"expected {type_.description or type_.pattern}")
+        return text
 
-    return read
+    return convert
+
+
+def _choice(type_: ValueType) -> Callable[[str, str], Enum]:
+    """Compared without regard to case (wire-protocol B10)."""
+    choices: dict[str, Enum] = {choice.value.lower(): choice for choice in type_.choices}
+    expected = f"expected {type_.expected}"
+
+    def convert(name: str, text: str) -> Enum:
+        _check_text(name, text)
+        try:
+            return choices[text.lower()]
+        except KeyError:
+            raise UnavailableParam(name, detail=expected) from None
+
+    return convert
+
+
+def _check_text(name: str, text: str) -> None:
+    if "\0" in text:
+        raise UnavailableParam(name, detail="expected text without NUL")
+
+
+_CONVERTERS: dict[str, Callable[[ValueType], Callable[[str, str], Any]]] = {
+    "integer": _integer,
+    "boolean": _boolean,
+    "text": _string,
+    "choice": _choice,
+}

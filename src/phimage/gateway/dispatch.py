@@ -26,14 +26,14 @@ from phimage.gateway.envelope import RawResponse, failure, success
 from phimage.gateway.params import Params, read_params
 from phimage.gateway.path import Pin, read_path
 from phimage.gateway.rate import RateLimit
-from phimage.gateway.registry import SMALL_BODY, Action, Call, Present, Registry
-from phimage.model.account import Tenant, User
-from phimage.model.ids import ProjectId, PublicKey, Revision
+from phimage.gateway.registry import SMALL_BODY, Action, AnyRegistry, Call, Caller, Present, Registry
+from phimage.model.ids import ProjectId, Revision
 from phimage.revision_cache import ScopeVersions
 
 log = structlog.get_logger()
 
 View = TypeVar("View", bound=Present)
+Service = TypeVar("Service")
 AnyView = TypeVar("AnyView", bound=Present, covariant=True)
 
 
@@ -88,24 +88,23 @@ class Attempt(Struct):
     params: Params | None = None
 
 
-class _Admitted(Struct, Generic[View], frozen=True):
+class _Admitted(Struct, Generic[View, Service], frozen=True):
     """A request that passed all checks: its Action, its typed request, its caller and its project."""
 
-    action: Action[View]
+    action: Action[View, Service]
     request: Struct
-    tenant: Tenant
-    user: User
-    key: PublicKey
+    caller: Caller
     project: ProjectId
 
 
-class Dispatcher(Generic[View]):
+class Dispatcher(Generic[View, Service]):
     """Answers requests. Thread-safe. Raises nothing but NotCached and LongPoll."""
 
     def __init__(
         self,
-        registry: Registry[View],
+        registry: Registry[View, Service],
         views: Views[View],
+        service: Service,
         rate_limit: RateLimit | None = None,
         *,
         explain_signatures: bool = False,
@@ -116,6 +115,7 @@ class Dispatcher(Generic[View]):
         self.registry = registry
         self.cache = GatewayCache(views.scope_versions)
         self._views = views
+        self._service = service
         self._rate_limit = rate_limit
         self._explain_signatures = explain_signatures
         self._clock = clock
@@ -129,10 +129,10 @@ class Dispatcher(Generic[View]):
             view = self._views.now(wait=attempt.wait)
             # Identical bytes were admitted and the caller's account is unchanged, so the signature is still valid: the
             # protocol signs no time, and clients may repeat a request.
-            admitted: _Admitted[View] | None = self.cache.get_request(_cache_key(raw), view.revision)
+            admitted: _Admitted[View, Service] | None = self.cache.get_request(_cache_key(raw), view.revision)
             if admitted is not None:
                 name = admitted.action.name
-                self._check_each_time(admitted.tenant, admitted.key, raw, attempt)
+                self._check_each_time(admitted.caller, raw, attempt)
             else:
                 if attempt.params is None:
                     attempt.params = read_params(raw.method, raw.content_type, raw.query, raw.body)
@@ -167,29 +167,29 @@ class Dispatcher(Generic[View]):
             raise UnavailableParam("rev", detail=f"the newest revision is {now.revision}")
         return self._views.at(pin.revision, wait=True)
 
-    def _admit(self, name: str, params: Params, view: View, raw: RawRequest, attempt: Attempt) -> _Admitted[View]:
+    def _admit(self, name: str, params: Params, view: View, raw: RawRequest, attempt: Attempt) -> _Admitted[View, Service]:
         """All checks that need no catalogue data but the account, in the order of wire-protocol B5."""
-        tenant, user, key = authenticate(params, view, explain=self._explain_signatures)
-        self._check_each_time(tenant, key, raw, attempt)
+        caller = authenticate(params, view, explain=self._explain_signatures)
+        self._check_each_time(caller, raw, attempt)
         action = self.registry.get(name)
         if action is None:
             raise UnknownAction(name)
         if len(raw.body) > action.max_body:
             raise TooLargeParam("request", detail=f"at most {action.max_body} bytes for {name}")
-        project = authorize(action, params, tenant, user)
-        admitted = _Admitted(action, decode(action.request, params, action.needs), tenant, user, key, project)
+        project = authorize(action, params, caller)
+        admitted = _Admitted(action, decode(action.request, params, self.registry.settings), caller, project)
         size = len(raw.body) + len(raw.query)
         if size <= MAX_CACHED_REQUEST and not action.changes:
-            self.cache.put_request(_cache_key(raw), admitted, view.revision, view.account_scope(tenant.account.id), size)
+            self.cache.put_request(_cache_key(raw), admitted, view.revision, view.account_scope(caller.account.id), size)
         return admitted
 
-    def _check_each_time(self, tenant: Tenant, key: PublicKey, raw: RawRequest, attempt: Attempt) -> None:
-        check_address(tenant, raw.address)
+    def _check_each_time(self, caller: Caller, raw: RawRequest, attempt: Attempt) -> None:
+        check_address(caller, raw.address)
         if self._rate_limit is not None and not attempt.counted:
-            self._rate_limit.spend(key, self._monotonic())
+            self._rate_limit.spend(caller.key, self._monotonic())
             attempt.counted = True
 
-    def _run(self, admitted: _Admitted[View], pin: Pin, view: View, raw: RawRequest, attempt: Attempt) -> RawResponse:
+    def _run(self, admitted: _Admitted[View, Service], pin: Pin, view: View, raw: RawRequest, attempt: Attempt) -> RawResponse:
         action = admitted.action
         if action.changes:
             if pin.pinned:
@@ -198,9 +198,8 @@ class Dispatcher(Generic[View]):
         headers: dict[str, str] = {}
         call = Call(
             view=view,
-            tenant=admitted.tenant,
-            user=admitted.user,
-            key=admitted.key,
+            service=self._service,
+            caller=admitted.caller,
             project=admitted.project,
             address=raw.address,
             request_id=raw.request_id,
@@ -212,7 +211,7 @@ class Dispatcher(Generic[View]):
             cache=self.cache,
             base_url=raw.base_url,
         )
-        body = success(action.name, action.answer(admitted.request, call))
+        body = success(action.name, action.handler(admitted.request, call))
         return RawResponse(body, 0, view.revision, headers, action.name)
 
 
@@ -220,7 +219,7 @@ def _cache_key(raw: RawRequest) -> Hashable:
     return raw.method, raw.content_type, raw.query, raw.body
 
 
-def max_body(registry: Registry[View], query: str) -> int:
+def max_body(registry: AnyRegistry, query: str) -> int:
     """The maximum body to read, in bytes. The query may name an Action with a larger one; `answer` checks that it is true."""
     if "Action=" not in query:
         return SMALL_BODY

@@ -1,58 +1,61 @@
-"""OpenAPI 3.1 of the gateway, made from the types that requests are read into and answers are written from.
+"""OpenAPI 3.1 of the gateway, generated from the types of requests and responses.
 
-UCloud's protocol has one address for all Actions. So that generic tools can read it, each Action has a path of its own here:
-any path is a base path of the gateway, so what is sent to `/DescribePHostImage` with that Action is answered there.
+UCloud's protocol has one URL for all Actions. For generic tools the document gives each Action a path of its own, such as
+`/DescribePHostImage`: the gateway answers every Action on every path.
 """
 
 from __future__ import annotations
 
 import json
 
+from msgspec import Struct
+
 from phimage.gateway.decode import MAX_ELEMENTS
-from phimage.gateway.describe import WHO, first_sentence, who
-from phimage.gateway.registry import SMALL_BODY, Action, Registry, View
-from phimage.gateway.schemas import FAILURE, REF, Schema, components, form, without
+from phimage.gateway.describe import ROLES, first_sentence, required_role
+from phimage.gateway.registry import SMALL_BODY, AnyAction, AnyRegistry
+from phimage.gateway.schemas import FAILURE, REF, components, form
+from phimage.json_schema import Schema
 
 FORM = "application/x-www-form-urlencoded"
 
 ABOUT = f"""\
 The image service of a physical cloud, in the UCloud API protocol. \
-Each path is an alias: every Action is answered on every path, so clients of that protocol use the address of the server alone.
+Each path is an alias: the server answers every Action on every path, so clients of that protocol use its base URL alone.
 
 **Signature.** Sort the parameters by name, write each name and value one after the other without separators, append the
 private key; the SHA-1 of that, in lower-case hexadecimal digits, is `Signature`. `PublicKey` names the key.
 
 **Lists.** In a form or a query the elements of a list are `Name.0`, `Name.1`, ...; in JSON they may also be an array.
-A list has at most {MAX_ELEMENTS} elements. Blank and null are the same as absent. Unknown parameters are signed and ignored.
+A list has at most {MAX_ELEMENTS} elements. Blank and null mean absent. Unknown parameters are signed and ignored.
 
-**Answers.** Every answer of GET and POST has HTTP status 200; `RetCode` says whether it went well.
+**Responses.** Every response to GET and POST has HTTP status 200; `RetCode` is 0 for success.
 
-**Pins.** Before any path, `/rev/<number>` or `/at/<RFC 3339 time>` answers from the catalogue of then, and `/limit/<number>`
-sets the Limit of lists that name none.
+**Pins.** Before any path, `/rev/<number>` or `/at/<RFC 3339 time>` selects the catalogue of that revision or time, and
+`/limit/<number>` sets the default of Limit.
 """
 
 HEADERS: dict[str, Schema] = {
     "X-UCLOUD-REQUEST-UUID": {
-        "description": "Id of the request, as logs have it.",
+        "description": "Request id, as in the server's log.",
         "required": True,
         "schema": {"type": "string", "format": "uuid"},
     },
     "X-Phimage-Revision": {
-        "description": "Revision of the catalogue that the answer reflects. Absent when the request did not come that far.",
+        "description": "Revision of the catalogue that the response reflects. Absent when the request failed before.",
         "schema": {"type": "integer", "minimum": 0},
     },
     "X-Phimage-Newer": {
-        "description": "On a pinned path: newer versions of listed families that the pin hides, as `family=id, ...`.",
+        "description": "On a pinned path: newer versions of the listed families, as `family=id, ...`.",
         "schema": {"type": "string"},
     },
 }
 
 
-def document(registry: Registry[View], version: str) -> bytes:
-    """The document, as JSON. It names no server: its paths hold wherever it was read from."""
+def document(registry: AnyRegistry, version: str) -> bytes:
+    """The document as JSON. It names no server, so its paths are relative to its own URL."""
     actions = list(registry)
-    roles = [WHO[right] for right in sorted({action.right for action in actions})]
-    described = {
+    roles = [ROLES[right] for right in sorted({action.right for action in actions})]
+    openapi = {
         "openapi": "3.1.0",
         "info": {
             "title": "phimage",
@@ -61,19 +64,19 @@ def document(registry: Registry[View], version: str) -> bytes:
             "description": ABOUT,
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
-        "tags": [{"name": role, "description": f"Actions whose least role is: {role}."} for role in roles],
-        "paths": {f"/{action.name}": _path(action) for action in actions},
+        "tags": [{"name": role, "description": f"Actions that require at least: {role}."} for role in roles],
+        "paths": {f"/{action.name}": _path(action, registry.settings) for action in actions},
         "components": {
-            "schemas": components(actions),
+            "schemas": components(actions, registry.settings),
             "headers": HEADERS,
             "responses": {"OtherMethod": _other_method()},
         },
     }
-    return json.dumps(described, ensure_ascii=False, separators=(",", ":")).encode()
+    return json.dumps(openapi, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def _path(action: Action[View]) -> Schema:
-    fields = form(action)
+def _path(action: AnyAction, settings: Struct) -> Schema:
+    fields = form(action, settings)
     query = [_in_query(name, given, required=name in fields["required"]) for name, given in fields["properties"].items()]
     body = {
         "required": True,
@@ -89,18 +92,18 @@ def _path(action: Action[View]) -> Schema:
 
 
 def _in_query(name: str, schema: Schema, *, required: bool) -> Schema:
-    own = without(schema, "description")
+    own = {word: value for word, value in schema.items() if word != "description"}
     return {"name": name, "in": "query", "required": required, "description": schema["description"], "schema": own}
 
 
-def _operation(action: Action[View]) -> Schema:
-    told = [" ".join(action.summary.split()), f"Who may call it: {who(action)}."]
+def _operation(action: AnyAction) -> Schema:
+    paragraphs = [" ".join(action.summary.split()), f"Required role: {required_role(action)}."]
     if action.changes:
-        told.append("It changes the catalogue, so it is refused on a pinned path.")
+        paragraphs.append("It changes the catalogue, so a pinned path refuses it.")
     if action.max_body > SMALL_BODY:
-        told.append(f"A body of more than {SMALL_BODY} bytes needs `?Action={action.name}` in the query, too.")
-    good = {
-        "description": "The answer: what was asked for, or an error.",
+        paragraphs.append(f"For a body of more than {SMALL_BODY} bytes, send `?Action={action.name}` in the query as well.")
+    response = {
+        "description": "The result, or an error.",
         "headers": {name: {"$ref": f"#/components/headers/{name}"} for name in HEADERS},
         "content": {
             "application/json": {
@@ -110,9 +113,9 @@ def _operation(action: Action[View]) -> Schema:
     }
     return {
         "summary": first_sentence(action.summary),
-        "description": "\n\n".join(told),
-        "tags": [who(action)],
-        "responses": {"200": good, "405": {"$ref": "#/components/responses/OtherMethod"}},
+        "description": "\n\n".join(paragraphs),
+        "tags": [required_role(action)],
+        "responses": {"200": response, "405": {"$ref": "#/components/responses/OtherMethod"}},
     }
 
 

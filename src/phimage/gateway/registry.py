@@ -1,4 +1,4 @@
-"""Actions as data: the name on the wire, the request and answer types, who may call it, and the function that answers."""
+"""Actions as data: the request and response types, the required right, and the handler."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from msgspec import Struct
 
 from phimage.gateway.cache import GatewayCache
 from phimage.gateway.envelope import Encoded
-from phimage.model.account import Key, PrivateKey, Right, Tenant, User
+from phimage.model.account import Account, Key, PrivateKey, Right, Tenant, User
 from phimage.model.ids import AccountId, ProjectId, PublicKey, Revision
 
 SMALL_BODY = 64 * 1024
-"""Most bytes in the body of an Action that says nothing else (wire-protocol B21)."""
+"""Max bytes in the body of an Action that sets no limit of its own (wire-protocol B21)."""
 
 
 class Present(Protocol):
-    """What the gateway asks the catalogue: who is calling, as of now, and which revision an answer reflects."""
+    """What the gateway reads from the catalogue: the caller as of now, and the revision that a response reflects."""
 
     @property
     def revision(self) -> Revision:
-        """The revision that is looked at."""
+        """The revision of this view."""
         ...
 
     def may_wait(self) -> None:
-        """Raises NotCached if this view may not read, or ServiceUnavailable at once when reading would be in vain."""
+        """Raises NotCached if this view may not read, or ServiceUnavailable at once when the database is away."""
         ...
 
     def key(self, public: PublicKey) -> tuple[Key, PrivateKey] | None:
-        """A key that works now, opened."""
+        """A key that works now, with its decrypted private key."""
         ...
 
     def tenant(self, account: AccountId) -> Tenant | None:
@@ -42,19 +42,38 @@ class Present(Protocol):
 
 
 View = TypeVar("View", bound=Present)
+Service = TypeVar("Service")
 
 
-class Call(Struct, Generic[View], frozen=True):
-    """Everything about a request but its own parameters. `time` is Unix seconds; `default_limit` comes from the path.
+class Caller(Struct, frozen=True):
+    """An authenticated caller, whatever the signature scheme: the user of a key, and the tenant of that user."""
 
-    `patient` says that the caller can still wait for news; `headers` are put beside the answer; `cache` keeps responses
-    and their parts; `base_url` gives the address at which the caller found this server.
-    """
-
-    view: View
     tenant: Tenant
     user: User
     key: PublicKey
+
+    @property
+    def account(self) -> Account:
+        """The caller's account."""
+        return self.tenant.account
+
+    @property
+    def actor(self) -> str:
+        """The caller in the log of revisions: account/user and the public key."""
+        return f"{self.account.id}/{self.user.name} {self.key}"
+
+
+class Call(Struct, Generic[View, Service], frozen=True):
+    """Everything about a request but its own parameters.
+
+    `service` is what handlers work with besides the catalogue's `view`. `time` is Unix seconds. `default_limit` comes from
+    the path. `patient`: the handler may raise LongPoll. `headers` are added to the response. `base_url` returns the address
+    under which the caller reached this server.
+    """
+
+    view: View
+    service: Service
+    caller: Caller
     project: ProjectId
     address: str
     request_id: str
@@ -66,44 +85,49 @@ class Call(Struct, Generic[View], frozen=True):
     cache: GatewayCache
     base_url: Callable[[], str] = str
 
-    @property
-    def actor(self) -> str:
-        """Who is calling, for the log: account/user and the public key."""
-        return f"{self.tenant.account.id}/{self.user.name} {self.key}"
 
+class Action(Struct, Generic[View, Service], frozen=True):
+    """One Action, named after its request type.
 
-class Action(Struct, Generic[View], frozen=True, kw_only=True):
-    """One Action.
-
-    With `project` the caller's project is found from ProjectId and the right is needed there; without, ProjectId is
-    ignored. `changes` says that it writes, so it is refused on a pinned path. `needs` makes optional fields required.
+    With `project`, the right is required in the project that ProjectId names; without, ProjectId is ignored. `changes`: the
+    Action writes, so a pinned path refuses it. `max_body` is in bytes.
     """
 
-    name: str
     request: type[Struct]
     response: type[Struct]
-    answer: Callable[[Any, Call[View]], Struct | Encoded]
+    handler: Callable[[Any, Call[View, Service]], Struct | Encoded]
     right: Right
     project: bool = False
     changes: bool = False
-    needs: frozenset[str] = frozenset()
     max_body: int = SMALL_BODY
 
     @property
+    def name(self) -> str:
+        """The value of the parameter Action."""
+        return self.request.__name__
+
+    @property
     def summary(self) -> str:
-        """What the Action is for: the docstring of its request type."""
+        """The purpose of the Action: the docstring of its request type."""
         return (self.request.__doc__ or "").strip()
 
 
-class Registry(Generic[View]):
-    """All Actions by name."""
+AnyAction = Action[Any, Any]
 
-    def __init__(self, actions: Iterable[Action[View]]) -> None:
+
+class Registry(Generic[View, Service]):
+    """All Actions by name, and the settings that fields of their requests refer to (see `phimage.fields`)."""
+
+    def __init__(self, actions: Iterable[Action[View, Service]], settings: Struct) -> None:
         self._actions = {action.name: action for action in actions}
+        self.settings = settings
 
-    def get(self, name: str) -> Action[View] | None:
+    def get(self, name: str) -> Action[View, Service] | None:
         """The Action of a name."""
         return self._actions.get(name)
 
-    def __iter__(self) -> Iterator[Action[View]]:
+    def __iter__(self) -> Iterator[Action[View, Service]]:
         return iter(self._actions.values())
+
+
+AnyRegistry = Registry[Any, Any]

@@ -1,4 +1,4 @@
-"""Writes the reference pages: `python -m phimage.reference [FOLDER]`."""
+"""The command that writes the reference pages: `python -m phimage.reference [FOLDER]`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pages about Actions: what they take and answer, and who may call them."""
+"""The pages about Actions and roles."""
 
 from __future__ import annotations
 
@@ -6,44 +6,47 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
-from phimage.gateway.describe import Row, first_sentence, nested, parameters, rows_of, who
-from phimage.gateway.registry import SMALL_BODY, Action, Registry, View
+from phimage.fields import nested_records
+from phimage.gateway.describe import FieldText, field_texts, first_sentence, parameters, required_role
+from phimage.gateway.registry import SMALL_BODY, AnyAction, AnyRegistry
 from phimage.model.account import Right
-from phimage.reference.markdown import code, kind, limits, link, prose, table, title
+from phimage.reference.markdown import code, limits, link, prose, table, title, type_of
 
 ACTIONS = f"""\
 # Actions
 
-Every Action is called the same way: its parameters as a form, a query or JSON, to any path of the server,
-signed. Three parameters belong to every request: `Action`, `PublicKey` and `Signature`. Elements of a list are
-`Name.0`, `Name.1`, ..., or in JSON an array. Blank is the same as absent. A request has at most {SMALL_BODY}
-bytes where nothing else is said.
+A request sends the parameters of an Action, signed, as a form, a query or JSON, to any path of the server.
+Every request has the parameters `Action`, `PublicKey` and `Signature`. The elements of a list are `Name.0`,
+`Name.1`, ..., or an array in JSON. Blank means absent. A request has at most {SMALL_BODY} bytes unless its
+Action has another limit.
 
-An answer has HTTP status 200, `RetCode`, `Action` and what its table says; [errors](errors.md) have `RetCode`
+A response has HTTP status 200, `RetCode`, `Action` and the fields of its table; [errors](errors.md) have `RetCode`
 and `Message`. The header `X-UCLOUD-REQUEST-UUID` is the id of the request, `X-Phimage-Revision` the revision of
-the catalogue that the answer reflects, `X-Phimage-Newer` names newer versions that a pinned path hides.
-`phimage api` calls any Action. Who may call what: [roles](roles.md).
+the catalogue that the response reflects, and `X-Phimage-Newer` lists newer versions that a pinned path hides.
+`phimage api` calls any Action. The required roles are in [roles](roles.md).
+
+Defaults and limits that a setting can change are those of a new installation: `default_limit` and `max_limit` for
+`Limit`, `require_zone` for `Zone`.
 
 """
 
 ROLES = """\
 # Roles
 
-Which role may call which Action. A test reads this table and tries every cell.
+The Actions that each role may call. A test tries every cell of the table.
 
-| Role | Who has it |
+| Role | Users with the role |
 |---|---|
 | any key | a sub-user with a key that is not a member of the project |
-| viewer | a sub-user that is a viewer of the project it names |
-| editor | a sub-user that is an editor of the project it names: it may also change custom images |
-| main user | the main user of an account: it sees all projects of the account, and may leave ProjectId out |
-| operator account | the main user of an account that runs the cloud |
+| viewer | a sub-user that is a viewer of the project in ProjectId |
+| editor | a sub-user that is an editor of the project in ProjectId: it may also change custom images |
+| main user | the main user of an account: it may see and change every project of the account |
+| operator account | the main user of an operator account |
 
-Actions about a project take ProjectId: a sub-user must name it, a main user who leaves it out means the default
-project. A project of another account is as unknown as one that never was (292). What the role does not allow is
-refused with 299. A sub-user of an account that runs the cloud may call what only such an account may, and needs
-the roles above for what projects own. An account can also be limited to zones (293) and to networks (294); that
-is the same for all of its roles.
+Actions about a project take ProjectId. It is required for a sub-user; for a main user, the default is the default
+project. A project of another account is unknown (292). An Action that the role does not allow fails with 299. A
+sub-user of an operator account may call the Actions of operator accounts, and needs the roles above for Actions
+about projects. An account can also be limited to zones (293) and to networks (294), for all of its roles.
 
 """
 
@@ -53,20 +56,24 @@ COLUMNS = ("any key", "viewer", "editor", "main user", "operator account")
 YES, NO = "yes", "no"
 
 
-def actions_page(registry: Registry[View]) -> str:
-    """Every Action with its parameters and its answer, then the records that answers are made of."""
+def actions_page(registry: AnyRegistry) -> str:
+    """Every Action with its parameters and its response, then the records in responses."""
     actions = list(registry)
     overview = table(
-        ("Action", "Who may call it", "Changes", "What it is for"),
-        ((link(a.name), who(a), YES if a.changes else "", first_sentence(a.summary)) for a in actions),
+        ("Action", "Required role", "Changes the catalogue", "Purpose"),
+        ((link(a.name), required_role(a), YES if a.changes else "", first_sentence(a.summary)) for a in actions),
     )
-    records = dict.fromkeys(record for action in actions for record in nested(action.response))
-    parts = [ACTIONS + overview, *map(_action, actions), "## Records\n\nWhat answers are made of.\n"]
-    parts += [f"### {title(record)}\n\n{prose(record)}\n\n{_answer(record)}" for record in sorted(records, key=title)]
+    records = dict.fromkeys(record for action in actions for record in nested_records(action.response))
+    parts = [
+        ACTIONS + overview,
+        *(_action(action, registry.settings) for action in actions),
+        "## Records\n\nWhat answers are made of.\n",
+    ]
+    parts += [f"### {title(record)}\n\n{prose(record)}\n\n{_response(record)}" for record in sorted(records, key=title)]
     return "\n".join(parts)
 
 
-def roles_page(registry: Registry[View]) -> str:
+def roles_page(registry: AnyRegistry) -> str:
     """The table of roles and Actions."""
     return ROLES + table(
         ("Action", *COLUMNS),
@@ -74,7 +81,7 @@ def roles_page(registry: Registry[View]) -> str:
     )
 
 
-def may(role: str, action: Action[View]) -> bool:
+def may(role: str, action: AnyAction) -> bool:
     """Whether a role may call an Action."""
     if action.right is Right.OPERATE:
         return role == "operator account"
@@ -82,32 +89,32 @@ def may(role: str, action: Action[View]) -> bool:
     return COLUMNS.index(role) >= COLUMNS.index(minimum)
 
 
-def _action(action: Action[View]) -> str:
-    facts = [f"Who may call it: {who(action)}."]
+def _action(action: AnyAction, settings: Struct) -> str:
+    notes = [f"Required role: {required_role(action)}."]
     if action.changes:
-        facts.append("It changes the catalogue, so a pinned path refuses it.")
+        notes.append("It changes the catalogue, so a pinned path refuses it.")
     if action.max_body != SMALL_BODY:
-        facts.append(
+        notes.append(
             f"A request has at most {action.max_body} bytes; above {SMALL_BODY} its URL needs `?Action={action.name}`."
         )
     return (
-        f"## {action.name}\n\n{prose(action.request)}\n\n{' '.join(facts)}\n\n"
-        f"Parameters:\n\n{_parameters(parameters(action))}\n"
-        f"Answer: {prose(action.response)}\n\n{_answer(action.response)}"
+        f"## {action.name}\n\n{prose(action.request)}\n\n{' '.join(notes)}\n\n"
+        f"Parameters:\n\n{_parameters(parameters(action, settings))}\n"
+        f"Response: {prose(action.response)}\n\n{_response(action.response)}"
     )
 
 
-def _parameters(rows: Iterable[Row]) -> str:
+def _parameters(rows: Iterable[FieldText]) -> str:
     return table(
-        ("Name", "Type", "Required", "Default", "Limits", "What it is"),
-        ((code(r.name), kind(r), YES if r.required else "", code(r.default), limits(r), r.description) for r in rows),
+        ("Name", "Type", "Required", "Default", "Limits", "Description"),
+        ((code(r.name), type_of(r), YES if r.required else "", code(r.default), limits(r), r.description) for r in rows),
         empty="None of its own.",
     )
 
 
-def _answer(record: type[Struct]) -> str:
+def _response(record: type[Struct]) -> str:
     return table(
-        ("Name", "Type", "Always there", "What it is"),
-        ((code(row.name), kind(row), YES if row.always else NO, row.description) for row in rows_of(record)),
-        empty="Nothing but `RetCode` and `Action`.",
+        ("Name", "Type", "Always present", "Description"),
+        ((code(row.name), type_of(row), YES if row.always else NO, row.description) for row in field_texts(record)),
+        empty="No fields of its own.",
     )

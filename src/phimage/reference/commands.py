@@ -1,4 +1,4 @@
-"""The page about the command line, read from the commands themselves."""
+"""The page about the command line, generated from the commands."""
 
 from __future__ import annotations
 
@@ -24,27 +24,27 @@ Options are written before or after arguments. `-h` and `--help` show the help o
 CONNECTION = """\
 ## Connection options
 
-Commands that call a server take these. A flag wins over its variable, a variable over the profile of
-`~/.config/phimage/config.toml` (under `XDG_CONFIG_HOME` where that is set).
+Options of every command that calls a server. A flag overrides its variable, a variable overrides the profile in
+`~/.config/phimage/config.toml` (under `XDG_CONFIG_HOME` if that is set).
 
 """
 
 
 def commands_page() -> str:
     """Every command with its usage, help and options."""
-    found = list(walk())
+    commands = list(walk())
     codes = " ".join((cli.__doc__ or "").partition("\n\n")[2].split())
     overview = table(
-        ("Command", "What it does"),
-        ((link(ctx.command_path), ctx.command.get_short_help_str(100)) for ctx in found),
+        ("Command", "Description"),
+        ((link(ctx.command_path), ctx.command.get_short_help_str(100)) for ctx in commands),
     )
     connection = CONNECTION + _options(_connection_context(), frozenset())
     names = frozenset(name for name, _ in _named(_connection_context()))
-    return "\n".join([INTRODUCTION.format(codes=codes) + overview, connection, *(_command(ctx, names) for ctx in found)])
+    return "\n".join([INTRODUCTION.format(codes=codes) + overview, connection, *(_command(ctx, names) for ctx in commands)])
 
 
 def walk(ctx: click.Context | None = None) -> Iterator[click.Context]:
-    """Every command in the order in which help lists them, each in its own context."""
+    """Every command in the order of the help, with its context."""
     ctx = ctx or click.Context(cli.phimage, info_name="phimage")
     yield ctx
     if isinstance(ctx.command, click.Group):
@@ -82,12 +82,12 @@ def _command(ctx: click.Context, connection: frozenset[str]) -> str:
     if names - shared:
         parts.append(_options(ctx, shared))
     if shared:
-        parts.append("It takes the [connection options](#connection-options)" + (", too.\n" if names - shared else ".\n"))
+        parts.append(f"It {'also ' if names - shared else ''}takes the [connection options](#connection-options).\n")
     return "\n".join(parts)
 
 
 def _help(text: str) -> Iterator[str]:
-    """The paragraphs of a help text; what must not be rewrapped becomes a block of code under its first line."""
+    """The paragraphs of a help text. One that must not be rewrapped becomes a code block under its first line."""
     for paragraph in cleandoc(text).split("\n\n"):
         if paragraph.startswith("\b\n"):
             title, *lines = paragraph.split("\n")[1:]
@@ -99,11 +99,11 @@ def _help(text: str) -> Iterator[str]:
 
 def _options(ctx: click.Context, without: frozenset[str]) -> str:
     return table(
-        ("Option", "Variable", "What it does"),
+        ("Option", "Variable", "Description"),
         (_option(option, ctx) for name, option in _named(ctx) if name not in without),
     )
 
 
 def _option(option: click.Option, ctx: click.Context) -> tuple[str, str, str]:
-    written, told = option.get_help_record(ctx) or ("", "")
-    return code(written), code(str(option.envvar or "")), " ".join(told.split())
+    names, help_text = option.get_help_record(ctx) or ("", "")
+    return code(names), code(str(option.envvar or "")), " ".join(help_text.split())

@@ -1,4 +1,4 @@
-"""The little Markdown that the reference pages need."""
+"""Markdown for the reference pages."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 
-from phimage.gateway.describe import Row
+from phimage.gateway.describe import FieldText
 
 _PATTERN = re.compile(r"like (\S+)")
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, empty: str = "None.") -> str:
-    """A table, or what to say when there is no row."""
+    """A table, or the text for an empty one."""
     lines = [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in rows]
     if not lines:
         return f"{empty}\n"
@@ -21,7 +21,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, empty: str =
 
 
 def code(text: str) -> str:
-    """Text as it is written in a program; nothing stays nothing."""
+    """Text as inline code; empty text stays empty."""
     return f"`{text}`" if text else ""
 
 
@@ -35,22 +35,22 @@ def anchor(heading: str) -> str:
     return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 
-def kind(row: Row) -> str:
-    """The type of a field; a record links to its own table."""
-    return row.kind.replace(row.parts.__name__, link(title(row.parts))) if row.parts else row.kind
+def type_of(field: FieldText) -> str:
+    """The type of a field; the name of a record links to its table."""
+    return field.type_name.replace(field.record.__name__, link(title(field.record))) if field.record else field.type_name
 
 
 def title(record: type[Struct]) -> str:
-    """What people call a record."""
+    """The title of a record: its class name without `Doc`."""
     return record.__name__.removesuffix("Doc")
 
 
-def limits(row: Row) -> str:
+def limits(field: FieldText) -> str:
     """The limits of a field."""
-    return _PATTERN.sub(lambda found: f"like {code(found.group(1))}", row.limits)
+    return _PATTERN.sub(lambda match: f"like {code(match.group(1))}", field.limits)
 
 
 def prose(record: type[Struct]) -> str:
-    """The docstring of a record, a line for each paragraph."""
+    """The docstring of a record, one line a paragraph."""
     paragraphs = (record.__doc__ or "").split("\n\n")
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)

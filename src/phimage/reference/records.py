@@ -6,26 +6,26 @@ from msgspec import Struct
 
 from phimage.catalog_file.document import Document
 from phimage.errors import REQUEST_ERRORS
-from phimage.gateway.describe import nested, rows_of
-from phimage.reference.markdown import code, kind, limits, prose, table, title
+from phimage.fields import nested_records
+from phimage.gateway.describe import field_texts
+from phimage.reference.markdown import code, limits, prose, table, title, type_of
 from phimage.settings import Settings
 
 ERRORS = """\
 # Errors
 
-An answer with an error has HTTP status 200, a `RetCode` other than 0 and a `Message`. The wording of `Message`
-stays the same, so programs may compare it; `Detail`, where there is one, is for people. Only 150 and 153 are
-worth trying again without a change.
+An error has HTTP status 200, a `RetCode` other than 0 and a `Message`. The wording of `Message` is stable, so
+programs may compare it. `Detail`, if present, has the reason and the remedy for people. Retry 150 and 153 only: the
+others fail again unless the request or the catalogue changes.
 
 """
 
 SETTINGS = """\
 # Settings
 
-What a server can be told: as a key of a TOML file (`phimage serve --config FILE`, or `PHIMAGE_CONFIG`), as a
-variable, or for the most common ones as a flag. A variable wins over the file, a flag over both. In a variable,
-elements of a list have commas between them. Variables of the client are among the
-[options of commands](cli.md#connection-options).
+A setting is a key of a TOML file (`phimage serve --config FILE`, or `PHIMAGE_CONFIG`), an environment variable or,
+for the most common ones, a flag. A variable overrides the file, a flag overrides both. In a variable, commas separate
+the elements of a list. For the variables of the client, see the [connection options](cli.md#connection-options).
 
 """
 
@@ -33,12 +33,11 @@ CATALOG = """\
 # Catalogue file
 
 The catalogue as code: places, machine types and base images in one YAML file. `phimage catalog starter` prints
-one to start from, `phimage catalog schema` the JSON Schema with which editors complete it.
-`phimage catalog plan FILE` shows what a file would change, `apply` makes it so in one revision, `export` writes
-the catalogue as a file.
+a starter file, `phimage catalog schema` the JSON Schema for editors. `phimage catalog plan FILE` shows what a file
+would change, `apply` applies it in one revision, `export` writes the catalogue as a file.
 
 Text is text: `version: 8.10` is the version "8.10". A field that is not required can be left out. An unknown
-field is a mistake. A small catalogue:
+field is an error. A small catalogue:
 
 ```yaml
 phimage: 1
@@ -81,7 +80,7 @@ images:
 def errors_page() -> str:
     """Every RetCode."""
     return ERRORS + table(
-        ("RetCode", "Message", "When"),
+        ("RetCode", "Message", "Meaning"),
         ((str(error.ret_code), code(error.form.format("...")), error.meaning) for error in REQUEST_ERRORS),
     )
 
@@ -89,24 +88,31 @@ def errors_page() -> str:
 def settings_page() -> str:
     """Every setting."""
     return SETTINGS + table(
-        ("Key", "Variable", "Type", "Default", "Limits", "What it is"),
+        ("Key", "Variable", "Type", "Default", "Limits", "Description"),
         (
-            (code(row.name), code(f"PHIMAGE_{row.name.upper()}"), row.kind, code(row.default), limits(row), row.description)
-            for row in rows_of(Settings)
+            (
+                code(row.name),
+                code(f"PHIMAGE_{row.name.upper()}"),
+                row.type_name,
+                code(row.default),
+                limits(row),
+                row.description,
+            )
+            for row in field_texts(Settings)
         ),
     )
 
 
 def catalog_page() -> str:
     """Every field of the catalogue file."""
-    records: list[type[Struct]] = [Document, *nested(Document)]
+    records: list[type[Struct]] = [Document, *nested_records(Document)]
     return CATALOG + "\n".join(map(_record, records))
 
 
 def _record(record: type[Struct]) -> str:
     rows = (
-        (code(row.name), kind(row), "yes" if row.required else "", code(row.default), limits(row), row.description)
-        for row in rows_of(record)
+        (code(row.name), type_of(row), "yes" if row.required else "", code(row.default), limits(row), row.description)
+        for row in field_texts(record)
     )
-    fields = table(("Field", "Type", "Required", "Default", "Limits", "What it is"), rows)
+    fields = table(("Field", "Type", "Required", "Default", "Limits", "Description"), rows)
     return f"## {title(record)}\n\n{prose(record)}\n\n{fields}"

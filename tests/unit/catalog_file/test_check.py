@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from phimage.catalog_file.check import Surroundings, check
-from phimage.catalog_file.past import Past
+from phimage.catalog_file.check import CatalogState, check
+from phimage.catalog_file.history import IdHistory
 from phimage.catalog_file.read import read
 from phimage.model.ids import ImageId, ZoneId
 from phimage.model.image import Image, ImageType
@@ -55,7 +55,7 @@ images:
 """
 
 
-def mistakes(
+def errors(
     text: str,
     places: Topology = EMPTY,
     *,
@@ -64,9 +64,9 @@ def mistakes(
     custom: int = 0,
     spared: tuple[Image, ...] = (),
 ) -> list[tuple[int, str, str]]:
-    past = Past({ImageId("pimg-cs-xev4rz"): given} if given else {}, {}, {})
-    around = Surroundings(places, {}, past, lambda zone: custom, spared)
-    return [(mistake.line, mistake.field, mistake.message) for mistake in check(read(text), around, prune=prune)]
+    past = IdHistory({ImageId("pimg-cs-xev4rz"): given} if given else {}, {}, {})
+    around = CatalogState(places, {}, past, lambda zone: custom, spared)
+    return [(error.line, error.field, error.message) for error in check(read(text), around, prune=prune)]
 
 
 def changed(old: str, new: str) -> str:
@@ -75,14 +75,14 @@ def changed(old: str, new: str) -> str:
     return text.replace(old, new)
 
 
-def test_a_whole_catalogue_has_no_mistakes() -> None:
-    assert mistakes(PLACES + IMAGE) == []
+def test_a_whole_catalogue_has_no_errors() -> None:
+    assert errors(PLACES + IMAGE) == []
 
 
 def test_an_empty_catalogue_has_none_either() -> None:
-    assert mistakes("phimage: 1") == []
-    assert mistakes("phimage: 1", CATALOGUE) == []
-    assert mistakes("phimage: 1", CATALOGUE, prune=True) == []
+    assert errors("phimage: 1") == []
+    assert errors("phimage: 1", CATALOGUE) == []
+    assert errors("phimage: 1", CATALOGUE, prune=True) == []
 
 
 def test_unknown_names_are_told_with_those_that_there_are() -> None:
@@ -90,7 +90,7 @@ def test_unknown_names_are_told_with_those_that_there_are() -> None:
     text = text.replace("support: {DB-2: [25G]}", "support: {DB-2: [25G, 40G], BD-2: [1G]}")
     text = text.replace("offers: {cn-bj2-02: {25G: 3}}", "offers: {hk-02: {25G: 3}, cn-bj2-02: {100G: 1}}")
 
-    assert mistakes(text) == [
+    assert errors(text) == [
         (19, "machine_types[0].offers.hk-02", "there is no zone hk-02: expected one of cn-bj2-02"),
         (
             19,
@@ -107,26 +107,24 @@ def test_of_many_names_only_the_likely_one_is_told() -> None:
     zones = "".join(f"      - {{id: hk-{number:02}, name: {{zh: z, en: z}}}}\n" for number in range(40))
     text = PLACES.replace("    zones:\n", "    zones:\n" + zones) + IMAGE
 
-    assert mistakes(text.replace("[cn-bj2-02]", "[hk-021]"))[0][2] == "there is no zone hk-021: did you mean hk-21?"
-    assert (
-        mistakes(text.replace("[cn-bj2-02]", "[moon]"))[0][2] == "there is no zone moon: none of the 41 known ones is like it"
-    )
+    assert errors(text.replace("[cn-bj2-02]", "[hk-021]"))[0][2] == "there is no zone hk-021: did you mean hk-21?"
+    assert errors(text.replace("[cn-bj2-02]", "[moon]"))[0][2] == "there is no zone moon: none of the 41 known ones is similar"
 
 
 def test_a_file_may_name_what_the_catalogue_has_unless_that_is_withdrawn() -> None:
     text = f"phimage: 1\n{IMAGE}"
 
-    assert mistakes(text, CATALOGUE) == []
-    assert [field for _, field, _ in mistakes(text, CATALOGUE, prune=True)] == [
+    assert errors(text, CATALOGUE) == []
+    assert [field for _, field, _ in errors(text, CATALOGUE, prune=True)] == [
         "images[0].zones[0]",
         "images[0].support.DB-2",
         "images[0].support.DB-2[0]",
     ]
-    assert mistakes(text)[0][2] == "there is no zone cn-bj2-02: there is none yet"
+    assert errors(text)[0][2] == "there is no zone cn-bj2-02: there is none yet"
 
 
 def test_support_for_what_is_offered_nowhere_is_fine() -> None:
-    assert mistakes(changed("support: {DB-2: [25G]}", "support: {DB-2: [1G, 10G, 25G]}")) == []
+    assert errors(changed("support: {DB-2: [25G]}", "support: {DB-2: [1G, 10G, 25G]}")) == []
 
 
 @pytest.mark.parametrize(
@@ -158,13 +156,13 @@ def test_support_for_what_is_offered_nowhere_is_fine() -> None:
     ],
 )
 def test_what_is_given_twice_is_told(old: str, new: str, told: tuple[int, str, str]) -> None:
-    assert mistakes(changed(old, new)) == [told]
+    assert errors(changed(old, new)) == [told]
 
 
 def test_images_and_machine_types_given_twice_are_told() -> None:
     text = PLACES + PLACES[PLACES.index("  - id: DB-2") :] + IMAGE + IMAGE.removeprefix("images:\n")
 
-    assert [message for _, _, message in mistakes(text)] == [
+    assert [message for _, _, message in errors(text)] == [
         "machine type DB-2 is given twice, first in line 14",
         "image pimg-cs-xev4rz is given twice, first in line 27",
     ]
@@ -173,27 +171,27 @@ def test_images_and_machine_types_given_twice_are_told() -> None:
 def test_a_region_number_of_a_region_that_stays_is_taken() -> None:
     text = "phimage: 1\nregions: [{id: hk, number: 2, name: {zh: 香港, en: Hong Kong}}]"
 
-    assert mistakes(text, CATALOGUE) == [(2, "regions[0].number", "2 is the number of region cn-sh2")]
+    assert errors(text, CATALOGUE) == [(2, "regions[0].number", "2 is the number of region cn-sh2")]
 
 
 def test_two_regions_may_swap_their_numbers() -> None:
     names = "name: {zh: x, en: x}"
     text = f"phimage: 1\nregions: [{{id: cn-bj2, number: 2, {names}, default: true}}, {{id: cn-sh2, number: 1, {names}}}]"
 
-    assert mistakes(text, CATALOGUE) == []
+    assert errors(text, CATALOGUE) == []
 
 
 def test_there_is_a_default_cluster_and_a_default_region() -> None:
     text = PLACES.replace("    default: true\n", "").replace(", default: true", "")
 
-    assert mistakes(text) == [
+    assert errors(text) == [
         (2, "clusters", "no cluster is the default; expected default: true in one of them"),
         (6, "regions", "no region is the default; expected default: true in one of them"),
     ]
 
 
 def test_there_is_only_one_default() -> None:
-    assert mistakes(changed("{id: 1G}", "{id: 1G, default: true}")) == [
+    assert errors(changed("{id: 1G}", "{id: 1G, default: true}")) == [
         (3, "clusters[0].default", "more than one cluster is the default: 1G, 25G"),
         (5, "clusters[2].default", "more than one cluster is the default: 1G, 25G"),
     ]
@@ -202,19 +200,19 @@ def test_there_is_only_one_default() -> None:
 def test_the_default_of_the_catalogue_counts_unless_the_file_names_its_thing() -> None:
     new = "phimage: 1\nclusters: [{id: 100G, default: true}]"
 
-    assert mistakes(new, CATALOGUE) == [
+    assert errors(new, CATALOGUE) == [
         (2, "clusters[0].default", "more than one cluster is the default: 100G, 25G (in the catalogue)")
     ]
-    assert mistakes(new, CATALOGUE, prune=True) == []
-    assert mistakes("phimage: 1\nclusters: [{id: 100G, default: true}, {id: 25G}]", CATALOGUE) == []
-    assert mistakes("phimage: 1\nclusters: [{id: 25G}]", CATALOGUE)[0][2].startswith("no cluster is the default")
+    assert errors(new, CATALOGUE, prune=True) == []
+    assert errors("phimage: 1\nclusters: [{id: 100G, default: true}, {id: 25G}]", CATALOGUE) == []
+    assert errors("phimage: 1\nclusters: [{id: 25G}]", CATALOGUE)[0][2].startswith("no cluster is the default")
 
 
 def test_the_id_of_a_custom_image_is_never_used_again() -> None:
-    told = (21, "images[0].id", "this is or was the id of a custom image; ids are never used again")
+    told = (21, "images[0].id", "this is or was the id of a custom image; choose another one")
 
-    assert mistakes(PLACES + IMAGE, given=ImageType.CUSTOM) == [told]
-    assert mistakes(PLACES + IMAGE, given=ImageType.BASE) == []
+    assert errors(PLACES + IMAGE, given=ImageType.CUSTOM) == [told]
+    assert errors(PLACES + IMAGE, given=ImageType.BASE) == []
 
 
 @pytest.mark.parametrize(
@@ -223,39 +221,39 @@ def test_the_id_of_a_custom_image_is_never_used_again() -> None:
 def test_a_date_is_one_of_the_calendar(date: str) -> None:
     text = changed("2020-12-15T03:20:00Z", date)
 
-    assert mistakes(text) == [(27, "images[0].created", f"expected a date from 1970 on; there is no {date}")]
+    assert errors(text) == [(27, "images[0].created", f"expected a date from 1970 on; there is no {date}")]
 
 
 def test_a_zone_with_custom_images_is_not_withdrawn() -> None:
     told = (6, "regions", "zone cn-sh2-01 cannot be withdrawn: 3 custom images are in it")
 
-    assert mistakes(PLACES, CATALOGUE, prune=True, custom=3) == [told]
-    assert mistakes(PLACES, CATALOGUE, custom=3) == []
+    assert errors(PLACES, CATALOGUE, prune=True, custom=3) == [told]
+    assert errors(PLACES, CATALOGUE, custom=3) == []
 
 
 def test_a_zone_with_published_images_that_pruning_spares_is_not_withdrawn() -> None:
     spared = (image("pimg-cs-published", zones=("cn-sh2-01",)),)
     told = "zone cn-sh2-01 cannot be withdrawn: "
 
-    assert mistakes(PLACES, CATALOGUE, prune=True, spared=spared) == [(6, "regions", f"{told}1 published image is in it")]
-    assert mistakes(PLACES, CATALOGUE, prune=True, spared=spared, custom=2) == [
+    assert errors(PLACES, CATALOGUE, prune=True, spared=spared) == [(6, "regions", f"{told}1 published image is in it")]
+    assert errors(PLACES, CATALOGUE, prune=True, spared=spared, custom=2) == [
         (6, "regions", f"{told}2 custom images and 1 published image are in it")
     ]
-    assert mistakes(PLACES, CATALOGUE, spared=spared) == []
+    assert errors(PLACES, CATALOGUE, spared=spared) == []
 
 
 def test_a_zone_with_custom_images_does_not_move() -> None:
     text = PLACES.replace("id: cn-bj2-02, n", "id: cn-sh2-01, n")
     told = (12, "regions[0].zones[0].id", "zone cn-sh2-01 cannot move from region cn-sh2: 1 custom image is in it")
 
-    assert mistakes(text, CATALOGUE, custom=1) == [told]
-    assert mistakes(text, CATALOGUE) == []
+    assert errors(text, CATALOGUE, custom=1) == [told]
+    assert errors(text, CATALOGUE) == []
 
 
-def test_mistakes_of_reading_and_of_rules_are_told_together() -> None:
+def test_errors_of_reading_and_of_rules_are_told_together() -> None:
     text = changed("size: 20", "size: big").replace("zones: [cn-bj2-02]", "zones: [moon]")
 
-    assert [field for _, field, _ in mistakes(text)] == ["images[0].size", "images[0].zones[0]"]
+    assert [field for _, field, _ in errors(text)] == ["images[0].size", "images[0].zones[0]"]
 
 
 @pytest.mark.parametrize(
@@ -271,23 +269,23 @@ def test_mistakes_of_reading_and_of_rules_are_told_together() -> None:
     ],
 )
 def test_what_could_not_be_read_is_not_told_again_by_all_that_refers_to_it(old: str, new: str, field: str) -> None:
-    assert [named for _, named, _ in mistakes(changed(old, new))] == [field]
+    assert [named for _, named, _ in errors(changed(old, new))] == [field]
 
 
 def test_an_id_of_the_wrong_form_can_still_be_referred_to() -> None:
     text = (PLACES + IMAGE).replace("cn-bj2-02", "cn bj2")
 
-    assert [field for _, field, _ in mistakes(text)] == ["regions[0].zones[0].id"]
+    assert [field for _, field, _ in errors(text)] == ["regions[0].zones[0].id"]
 
 
 def test_a_wrong_value_elsewhere_in_a_section_hides_no_unknown_name() -> None:
     text = changed("number: 1\n", "number: one\n").replace("zones: [cn-bj2-02]", "zones: [moon]")
 
-    assert [field for _, field, _ in mistakes(text)] == ["regions[0].number", "images[0].zones[0]"]
+    assert [field for _, field, _ in errors(text)] == ["regions[0].number", "images[0].zones[0]"]
 
 
 def test_custom_images_are_counted_only_where_it_matters() -> None:
     def counted(zone: ZoneId) -> int:
         raise AssertionError(zone)
 
-    assert check(read(PLACES), Surroundings(CATALOGUE, {}, Past({}, {}, {}), counted), prune=False) == ()
+    assert check(read(PLACES), CatalogState(CATALOGUE, {}, IdHistory({}, {}, {}), counted), prune=False) == ()

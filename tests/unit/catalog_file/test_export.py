@@ -9,9 +9,9 @@ import yaml
 from hypothesis import given, settings
 
 from phimage.catalog_file import starter
+from phimage.catalog_file.conversion import Records, records_in, records_of
 from phimage.catalog_file.export import HEADER, export
 from phimage.catalog_file.read import read
-from phimage.catalog_file.records import Records, records_in, records_of
 from phimage.model.image import Image
 from phimage.model.topology import Cluster, MachineType, Offer, Region, Topology, Zone, topology
 from tests.examples import image
@@ -21,7 +21,7 @@ from tests.unit.catalog_file.catalogues import Catalogue, catalogues
 
 def said(text: str) -> Records:
     reading = read(text)
-    assert reading.mistakes == ()
+    assert reading.errors == ()
     assert reading.document is not None
     return records_of(reading.document)
 
@@ -166,7 +166,7 @@ def test_an_empty_catalogue_is_a_file_too() -> None:
     text = export(topology((), (), (), (), ()), ())
 
     assert text == f"{HEADER}\n\nphimage: 1\n"
-    assert read(text).mistakes == ()
+    assert read(text).errors == ()
 
 
 def test_custom_images_are_never_exported() -> None:

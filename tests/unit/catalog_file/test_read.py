@@ -1,4 +1,4 @@
-"""A catalogue file is read as its types say, and every mistake is told with its line, all at once."""
+"""A catalogue file is read as its types say, and every error is told with its line, all at once."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from phimage.catalog_file import starter
 from phimage.catalog_file.document import Document
-from phimage.catalog_file.mistake import MOST, Mistake
+from phimage.catalog_file.errors import MAX_ERRORS, FileError
 from phimage.catalog_file.read import read
 from tests.torture.length import examples
 
@@ -51,17 +51,17 @@ images:
 
 def document(text: str) -> Document:
     reading = read(text)
-    assert reading.mistakes == ()
+    assert reading.errors == ()
     assert reading.document is not None
     return reading.document
 
 
-def mistakes(text: str) -> list[tuple[int, str, str]]:
-    return [(mistake.line, mistake.field, mistake.message) for mistake in read(text).mistakes]
+def errors(text: str) -> list[tuple[int, str, str]]:
+    return [(error.line, error.field, error.message) for error in read(text).errors]
 
 
-def only(text: str) -> Mistake:
-    found = read(text).mistakes
+def only(text: str) -> FileError:
+    found = read(text).errors
     assert len(found) == 1, found
     return found[0]
 
@@ -71,7 +71,7 @@ def changed(old: str, new: str) -> str:
     return WHOLE.replace(old, new)
 
 
-def test_the_starter_catalogue_has_no_mistakes() -> None:
+def test_the_starter_catalogue_has_no_errors() -> None:
     assert document(starter()).images
 
 
@@ -105,11 +105,11 @@ def test_nothing_is_the_default_of_a_field_that_has_one(nothing: str) -> None:
     assert (kind.offers, kind.gpu) == ({}, None)
 
 
-def test_nothing_is_a_mistake_where_a_value_is_needed() -> None:
-    mistake = only(changed("os_type: CentOS", "os_type: null"))
+def test_nothing_is_an_error_where_a_value_is_needed() -> None:
+    error = only(changed("os_type: CentOS", "os_type: null"))
 
-    assert (mistake.line, mistake.field) == (25, "images[0].os_type")
-    assert mistake.message == "expected a text (distribution family: CentOS, Ubuntu, Windows, ...); found nothing"
+    assert (error.line, error.field) == (25, "images[0].os_type")
+    assert error.message == "expected a text (distribution family: CentOS, Ubuntu, Windows, ...); found nothing"
 
 
 def test_the_word_null_between_quotes_is_a_text() -> None:
@@ -137,7 +137,7 @@ def test_a_mark_at_the_beginning_and_windows_line_ends_do_not_matter() -> None:
     assert document("\ufeff" + WHOLE.replace("\n", "\r\n")) == document(WHOLE)
 
 
-def test_all_mistakes_are_told_at_once_from_top_to_bottom() -> None:
+def test_all_errors_are_told_at_once_from_top_to_bottom() -> None:
     text = """\
 phimage: 1
 clusters:
@@ -182,7 +182,7 @@ images:
         (23, "images[0].created", "expected a text of the form "),
         (24, "images[0].zones[0]", "expected a text; found a list"),
     ]
-    found = mistakes(text)
+    found = errors(text)
     assert [(line, field) for line, field, _ in found] == [(line, field) for line, field, _ in expected]
     for (_, _, message), (_, _, beginning) in zip(found, expected, strict=True):
         assert message.startswith(beginning)
@@ -194,10 +194,10 @@ def test_a_text_of_the_wrong_form_is_told_with_the_form_an_example_and_what_was_
     )
 
 
-def test_a_mistake_stands_where_the_value_does() -> None:
-    mistake = only(changed("    size: 20", "    size:   many"))
+def test_an_error_stands_where_the_value_does() -> None:
+    error = only(changed("    size: 20", "    size:   many"))
 
-    assert (mistake.line, mistake.column, mistake.field) == (28, 13, "images[0].size")
+    assert (error.line, error.column, error.field) == (28, 13, "images[0].size")
 
 
 @pytest.mark.parametrize(
@@ -216,11 +216,11 @@ def test_a_mistake_stands_where_the_value_does() -> None:
     ],
 )
 def test_a_number_is_a_whole_decimal_one_within_its_limits(written: str, told: str) -> None:
-    mistake = only(changed("size: 20", f"size: {written}"))
+    error = only(changed("size: 20", f"size: {written}"))
 
-    assert mistake.field == "images[0].size"
-    assert told in mistake.message
-    assert len(mistake.message) < 200
+    assert error.field == "images[0].size"
+    assert told in error.message
+    assert len(error.message) < 200
 
 
 @pytest.mark.parametrize("written", ["yes", "on", "1", '"true"', "tRUE"])
@@ -245,16 +245,16 @@ def test_another_format_of_the_file_is_refused(format: str) -> None:
 
 
 def test_an_unknown_field_is_told_with_what_could_be_meant() -> None:
-    assert mistakes("phimage: 1\nimage: []\nowner: me") == [
+    assert errors("phimage: 1\nimage: []\nowner: me") == [
         (2, "image", "unknown field; did you mean images?"),
         (3, "owner", "unknown field; expected one of phimage, clusters, regions, machine_types, images"),
     ]
 
 
 def test_a_field_given_twice_is_told_with_both_lines() -> None:
-    mistake = only(changed("    size: 20", "    size: 20\n    size: 30"))
+    error = only(changed("    size: 20", "    size: 20\n    size: 30"))
 
-    assert (mistake.line, mistake.field, mistake.message) == (29, "images[0].size", "given twice, first in line 28")
+    assert (error.line, error.field, error.message) == (29, "images[0].size", "given twice, first in line 28")
 
 
 def test_a_machine_type_given_twice_under_support_is_told() -> None:
@@ -262,12 +262,12 @@ def test_a_machine_type_given_twice_under_support_is_told() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "\n", "# nothing but a comment\n", "---\n", "~"])
-def test_an_empty_file_is_a_mistake(text: str) -> None:
+def test_an_empty_file_is_an_error(text: str) -> None:
     assert only(text).message == "expected names and values, such as phimage: 1; found nothing"
 
 
 @pytest.mark.parametrize(("text", "told"), [("[1, 2]", "a list"), ("phimage", '"phimage"')])
-def test_a_file_of_another_shape_is_a_mistake(text: str, told: str) -> None:
+def test_a_file_of_another_shape_is_an_error(text: str, told: str) -> None:
     assert only(text).message == f"expected names and values, such as phimage: 1; found {told}"
 
 
@@ -285,24 +285,24 @@ def test_a_file_of_another_shape_is_a_mistake(text: str, told: str) -> None:
     ],
 )
 def test_what_is_not_yaml_is_told_with_its_line(text: str, line: int) -> None:
-    mistake = only(text)
+    error = only(text)
 
-    assert mistake.message.startswith("this is not YAML: ")
-    assert mistake.line == line
+    assert error.message.startswith("this is not YAML: ")
+    assert error.line == line
 
 
 @pytest.mark.parametrize(
     ("character", "name"), [("\x00", "U+0000"), ("\x1b", "U+001B"), ("\ud800", "U+D800"), ("\uffff", "U+FFFF")]
 )
 def test_a_character_that_yaml_cannot_carry_is_told_with_its_place(character: str, name: str) -> None:
-    mistake = only(changed("name: no", f"name: n{character}o"))
+    error = only(changed("name: no", f"name: n{character}o"))
 
-    assert (mistake.line, mistake.column) == (23, 12)
-    assert mistake.message.startswith(f"{name} cannot stand in a YAML file")
+    assert (error.line, error.column) == (23, 12)
+    assert error.message.startswith(f"{name} is not allowed in a YAML file")
 
 
 def test_a_character_that_no_database_keeps_is_refused_even_as_an_escape() -> None:
-    assert only(changed("name: no", r'name: "n\0o"')).message == "U+0000 cannot be kept in a text"
+    assert only(changed("name: no", r'name: "n\0o"')).message == "a text cannot contain U+0000"
 
 
 def test_control_characters_of_a_name_never_reach_a_terminal() -> None:
@@ -311,72 +311,72 @@ def test_control_characters_of_a_name_never_reach_a_terminal() -> None:
         changed("{DB-2:", r'{DB-2: [], "\e[31m": 1, "\e[32m":'),
         changed("    size", r'    "\e[31m": 1' + "\n    size"),
     ):
-        for mistake in read(text).mistakes:
-            assert "\x1b" not in mistake.field + mistake.message
+        for error in read(text).errors:
+            assert "\x1b" not in error.field + error.message
 
 
-def test_a_second_document_is_a_mistake() -> None:
-    mistake = only("phimage: 1\n---\nphimage: 1\n")
+def test_a_second_document_is_an_error() -> None:
+    error = only("phimage: 1\n---\nphimage: 1\n")
 
-    assert (mistake.line, mistake.message) == (2, "a second document begins here; expected one")
+    assert (error.line, error.message) == (2, "a second YAML document begins here; expected one")
 
 
 def test_tags_are_refused_and_nothing_is_constructed() -> None:
-    assert mistakes("phimage: !!int 1\nimages: !!python/object/apply:os.system []\n") == [
-        (1, "phimage", "tags are not read: leave out !!int"),
-        (2, "images", "tags are not read: leave out !!python/object/apply:os.system"),
+    assert errors("phimage: !!int 1\nimages: !!python/object/apply:os.system []\n") == [
+        (1, "phimage", "tags are not supported: leave out !!int"),
+        (2, "images", "tags are not supported: leave out !!python/object/apply:os.system"),
     ]
 
 
 def test_merge_keys_are_refused() -> None:
-    assert only("phimage: 1\n<<: {images: []}").message == "merge keys are not read: write the fields out"
+    assert only("phimage: 1\n<<: {images: []}").message == "merge keys are not supported: write the fields out"
 
 
-def test_a_name_that_is_no_text_is_a_mistake() -> None:
+def test_a_name_that_is_no_text_is_an_error() -> None:
     assert only("phimage: 1\n? [a, b]\n: {c: d}\n").message == "expected a name, found a list or a mapping"
 
 
-def test_an_alias_of_nothing_and_an_alias_of_itself_are_mistakes() -> None:
-    assert "*nowhere names nothing" in mistakes("phimage: 1\nimages: *nowhere")[0][2]
-    assert any("*a names nothing" in message for _, _, message in mistakes("phimage: 1\nimages: &a [*a]"))
+def test_an_alias_of_nothing_and_an_alias_of_itself_are_errors() -> None:
+    assert "*nowhere names nothing" in errors("phimage: 1\nimages: *nowhere")[0][2]
+    assert any("*a names nothing" in message for _, _, message in errors("phimage: 1\nimages: &a [*a]"))
 
 
 @pytest.mark.parametrize("opening", ["[", "{a: ", "- ", "? "])
-def test_deep_nesting_is_a_mistake_and_is_found_at_once(opening: str) -> None:
-    assert "more than 32 deep" in read(opening * 100_000).mistakes[-1].message
+def test_deep_nesting_is_an_error_and_is_found_at_once(opening: str) -> None:
+    assert "more than 32 deep" in read(opening * 100_000).errors[-1].message
 
 
 def test_aliases_that_multiply_are_stopped() -> None:
     names = ", ".join(["cn-bj2-02"] * 20)
     images = "".join(f"  - {{zones: {'*all' if n else f'&all [{names}]'}}}\n" for n in range(60))
 
-    found = read(f"phimage: 1\nimages:\n{images}", max_values=1000).mistakes
+    found = read(f"phimage: 1\nimages:\n{images}", max_values=1000).errors
 
-    assert [mistake.message for mistake in found] == ["with what its aliases repeat, the file has more than 1,000 values"]
+    assert [error.message for error in found] == ["counted with its aliases, the file has more than 1,000 values"]
 
 
 def test_a_file_of_too_many_values_is_stopped() -> None:
     text = f"phimage: 1\nimages: [{'a,' * 1000}]"
 
-    assert [mistake.message for mistake in read(text, max_values=1000).mistakes] == ["the file has more than 1,000 values"]
+    assert [error.message for error in read(text, max_values=1000).errors] == ["the file has more than 1,000 values"]
 
 
 def test_the_limit_of_values_is_a_million() -> None:
     assert signature(read).parameters["max_values"].default == 1_000_000
 
 
-def test_of_very_many_mistakes_the_first_ones_are_told() -> None:
-    found = read("phimage: 1\nimages:\n" + "  - 1\n" * 3000).mistakes
+def test_of_very_many_errors_the_first_ones_are_told() -> None:
+    found = read("phimage: 1\nimages:\n" + "  - 1\n" * 3000).errors
 
-    assert len(found) == MOST + 1
-    assert found[-1].message == "and 2000 more mistakes"
+    assert len(found) == MAX_ERRORS + 1
+    assert found[-1].message == "and 2000 more errors"
 
 
 @given(st.text(st.characters(exclude_categories=[]), max_size=60))
 def test_any_text_is_read_without_an_error(text: str) -> None:
     reading = read(text)
 
-    assert (reading.document is not None) or reading.mistakes
+    assert (reading.document is not None) or reading.errors
 
 
 @settings(max_examples=examples(60, 200), deadline=None)
@@ -387,8 +387,8 @@ def test_a_file_with_any_damage_is_read_without_an_error(data: st.DataObject) ->
     damage = data.draw(st.text("[]{}:,-?&*!|>'\"%@`# \n\tax1~<\\", max_size=6))
     reading = read(WHOLE[:start] + damage + WHOLE[end:])
 
-    assert (reading.document is not None) or reading.mistakes
-    assert all(mistake.line >= 1 and mistake.column >= 1 and mistake.message for mistake in reading.mistakes)
+    assert (reading.document is not None) or reading.errors
+    assert all(error.line >= 1 and error.column >= 1 and error.message for error in reading.errors)
 
 
 def test_every_value_has_a_position() -> None:

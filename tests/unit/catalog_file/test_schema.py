@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from phimage.catalog_file.schema import json_schema
+from phimage.catalog_file.document import json_schema
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def test_it_has_the_limits_that_the_reader_has(schema: dict[str, Any]) -> None:
 
     assert image["properties"]["state"]["enum"] == ["Available", "Making", "Unavailable"]
     assert image["properties"]["size"] == {
-        "description": "ImageSize: GB of the system disk that the image needs; 0 beside a source: what its disk needs",
+        "description": "ImageSize: min size of the system disk in GB; 0 with a source: the size of its disk",
         "type": "integer",
         "minimum": 0,
         "maximum": 2147483647,

@@ -9,6 +9,7 @@ import pytest
 from msgspec import Meta, Struct
 
 from phimage.errors import MissingParam, TooLargeParam, UnavailableParam
+from phimage.fields import by_setting
 from phimage.gateway.decode import MAX_ELEMENTS, decode, readers_of
 from phimage.gateway.params import Number, Params, Value, read_params
 from phimage.model.ids import ImageId, ZoneId
@@ -326,10 +327,35 @@ def test_missing_and_wrong_parameters_are_reported_in_the_order_of_the_request_t
         decode(Strict, {**WHOLE, "Limit": "x", "Force": "maybe"})
 
 
-def test_an_action_may_need_what_its_type_leaves_open() -> None:
+class Chosen(Struct, frozen=True):
+    """Settings of an installation."""
+
+    need_zone: bool
+    longest: int
+
+
+class Bounded(Struct, rename="pascal", frozen=True, kw_only=True):
+    """A request whose limits an installation chooses."""
+
+    zone: Annotated[str, Meta(extra=by_setting(required="need_zone"))] | None = None
+    limit: Annotated[int, Meta(ge=0, extra=by_setting(max="longest"))] | None = None
+
+
+def test_a_setting_can_make_a_parameter_required() -> None:
     with pytest.raises(MissingParam, match=r"\[Zone\]"):
-        decode(List, {"Region": "r", "Zone": ""}, frozenset({"zone"}))
-    assert decode(List, {"Region": "r", "Zone": "z"}, frozenset({"zone"})).zone == "z"
+        decode(Bounded, {"Zone": ""}, Chosen(need_zone=True, longest=9))
+    assert decode(Bounded, {"Zone": "z"}, Chosen(need_zone=True, longest=9)).zone == "z"
+    assert decode(Bounded, {}, Chosen(need_zone=False, longest=9)).zone is None
+
+
+@pytest.mark.parametrize("longest", [9, 99])
+def test_a_setting_can_be_the_largest_number(longest: int) -> None:
+    settings = Chosen(need_zone=False, longest=longest)
+
+    assert decode(Bounded, {"Limit": str(longest)}, settings).limit == longest
+    for wrong in (str(longest + 1), "-1", "many"):
+        with pytest.raises(UnavailableParam, match=f"expected a whole number from 0 to {longest}$"):
+            decode(Bounded, {"Limit": wrong}, settings)
 
 
 def test_the_parameters_of_a_type_can_be_listed() -> None:

@@ -1,6 +1,6 @@
-"""How the exporter writes values in YAML: plainly, in quotes only where YAML would read something else, byte for byte stable.
+"""Writes values as YAML: byte for byte stable, with quotes only where YAML would read another value.
 
-Its own writer, because the layout and every byte of it are promises, and a newer PyYAML may write differently.
+Not PyYAML's emitter, because every byte of an export is a promise and a newer PyYAML may write other bytes.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ _FLOW_SYNTAX = re.compile(r"[,\[\]{}:?]")
 _UNSEEN = re.compile(
     "[^\x20-\x7e\xa1-\u200a\u200c\u200d\u2010-\u2027\u2030-\u205f\u2070-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
 )
-"""Control characters, line ends of every kind, no-break space, what turns the direction of writing, what is no character."""
+"""Control characters, line ends, no-break spaces, directional marks and noncharacters."""
 
 _SINGLE_SPACE = re.compile("(?<! ) (?! )")
 
 
-@lru_cache(10_000)  # zones and machine types are named over and over
+@lru_cache(10_000)  # zones and machine types repeat
 def text(value: str, *, flow: bool = False) -> str:
-    """A text on one line. `flow` says that it stands between brackets."""
+    """A text on one line. `flow`: inside brackets."""
     plain = (
         value.lower() not in _WORDS
         and value[0] not in _INDICATORS
@@ -53,13 +53,13 @@ def _quoted(value: str) -> str:
     return _UNSEEN.sub(_escape, json.dumps(value, ensure_ascii=False))
 
 
-def _escape(found: re.Match[str]) -> str:
-    code = ord(found.group())
+def _escape(match: re.Match[str]) -> str:
+    code = ord(match.group())
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
 
 
 def flow(value: Any) -> str:
-    """A value on one line, lists and mappings between brackets."""
+    """A value on one line, with lists and mappings in brackets."""
     if isinstance(value, Mapping):
         return "{" + ", ".join(_pairs(value)) + "}"
     if isinstance(value, (list, tuple)):
@@ -78,7 +78,7 @@ def _scalar(value: str | int | bool, *, flow: bool) -> str:
 
 
 def field(name: str, value: Any, indent: int) -> list[str]:
-    """The lines of a name and its value: on one line if it is short, else below the name."""
+    """The lines of a name and its value: one line if it fits, else the value below the name."""
     start = f"{' ' * indent}{text(name)}:"
     if isinstance(value, str):
         return _text_field(start, value, indent + 2)
@@ -104,7 +104,7 @@ def fields(mapping: Mapping[str, Any], indent: int) -> list[str]:
 
 
 def item(mapping: Mapping[str, Any], indent: int, *, roomy: bool = False) -> list[str]:
-    """The lines of a mapping in a list: one line if it is short, unless it is to be `roomy`."""
+    """The lines of a mapping in a list: one line if it fits, unless `roomy`."""
     dash = " " * indent + "- "
     line = dash + flow(mapping)
     if not roomy and len(line) <= WIDTH:

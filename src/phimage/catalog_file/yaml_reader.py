@@ -1,8 +1,7 @@
-"""YAML text as a tree of nodes that know where they stand.
+"""YAML text as a tree of nodes with their lines and columns.
 
-Built from parser events, not by PyYAML's composer: no object is ever constructed, a scalar keeps its text, every mistake
-of structure is told, and what a hostile file can cost is bounded before it is spent (depth, nodes; an alias is the
-node that it names, never a copy).
+Built from parser events, not by PyYAML's composer: no object is constructed, a scalar keeps its text, and every structural
+error is reported. Depth and number of nodes are limited against hostile files; an alias is the node that it names, not a copy.
 """
 
 from __future__ import annotations
@@ -12,13 +11,13 @@ import re
 import yaml
 from msgspec import Struct, field
 
-from phimage.catalog_file.mistake import Mistakes, Path
+from phimage.catalog_file.errors import ErrorList, Path
 
-DEEPEST = 32
-"""How deep lists and mappings may stand in one another; the format needs six levels."""
+MAX_NESTING = 32
+"""Max depth of nested lists and mappings; the format needs six levels."""
 
 MAX_VALUES = 1_000_000
-"""How many nodes are read, those behind aliases each time. A catalogue of 5,000 images has about 300,000."""
+"""Max nodes of a file; those behind an alias count each time. A catalogue of 5,000 images has about 300,000."""
 
 _NULL = frozenset(("", "~", "null", "Null", "NULL"))
 _NOT_YAML = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -27,7 +26,7 @@ _LOADER = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
 
 
 class Scalar(Struct):
-    """A text as it is written, without its quotes. `plain` says that there were none."""
+    """The text of a scalar without quotes. `plain`: it is not quoted in the file."""
 
     text: str
     plain: bool
@@ -36,7 +35,7 @@ class Scalar(Struct):
 
     @property
     def null(self) -> bool:
-        """Whether nothing was written, or one of YAML's words for it."""
+        """Whether the scalar is empty or one of YAML's spellings of null."""
         return self.plain and self.text in _NULL
 
 
@@ -49,7 +48,7 @@ class Sequence(Struct):
 
 
 class Mapping(Struct):
-    """Names and values in the order of the file. Of a name given twice the first value counts."""
+    """Names and values in the order of the file. Of a repeated name the first value counts."""
 
     line: int
     column: int
@@ -60,15 +59,15 @@ class Mapping(Struct):
 Node = Scalar | Sequence | Mapping
 
 _NO_NAME = Scalar("", plain=False, line=0, column=0)
-"""Stands for a key that is no text; its value is thrown away."""
+"""Replaces a key that is not a text; its value is skipped."""
 
 
 class _Stop(Exception):
-    """Reading on makes no sense; the reason is among the mistakes."""
+    """The file cannot be read further; the reason is in the errors."""
 
 
 class _Open(Struct):
-    """A list or mapping that has not ended. `key` waits for its value; a `skipped` one is read and thrown away."""
+    """A list or mapping whose end is not read yet. `key` has no value yet. `skipped`: parsed, but not part of the tree."""
 
     node: Sequence | Mapping
     path: Path
@@ -78,9 +77,9 @@ class _Open(Struct):
 
 
 class _Composer:
-    def __init__(self, mistakes: Mistakes, max_values: int) -> None:
+    def __init__(self, errors: ErrorList, max_values: int) -> None:
         self._max_values = max_values
-        self._mistakes = mistakes
+        self._errors = errors
         self._open: list[_Open] = []
         self._anchors: dict[str, Node] = {}
         self._nodes = 0
@@ -92,27 +91,27 @@ class _Composer:
         if isinstance(event, yaml.ScalarEvent):
             scalar = Scalar(event.value, not event.style, line, column)
             path, _ = self._attach(scalar)
-            self._note(event.tag, line, column, path)
+            self._check_tag(event.tag, line, column, path)
             if event.anchor is not None:
                 self._anchors[event.anchor] = scalar
         elif isinstance(event, yaml.CollectionStartEvent):
             node = Mapping(line, column) if isinstance(event, yaml.MappingStartEvent) else Sequence(line, column)
             path, skipped = self._attach(node)
-            self._note(event.tag, line, column, path)
+            self._check_tag(event.tag, line, column, path)
             self._open.append(_Open(node, path, event.anchor, skipped))
-            if len(self._open) > DEEPEST:
-                self._stop(line, column, f"lists and mappings stand in one another more than {DEEPEST} deep")
+            if len(self._open) > MAX_NESTING:
+                self._stop(line, column, f"lists and mappings are nested more than {MAX_NESTING} deep")
         elif isinstance(event, yaml.CollectionEndEvent):
-            done = self._open.pop()
-            if done.anchor is not None:
-                self._anchors[done.anchor] = done.node
+            closed = self._open.pop()
+            if closed.anchor is not None:
+                self._anchors[closed.anchor] = closed.node
         elif isinstance(event, yaml.AliasEvent):
             self._attach(self._named(event.anchor or "", line, column))
         elif isinstance(event, yaml.DocumentStartEvent) and self.roots:
-            self._stop(line, column, "a second document begins here; expected one")
+            self._stop(line, column, "a second YAML document begins here; expected one")
 
     def _attach(self, node: Node) -> tuple[Path, bool]:
-        """Put a node where it belongs. Returns its path, and whether it is skipped."""
+        """Add a node to the open list or mapping. Returns its path, and whether it is skipped."""
         self._nodes += 1
         if self._nodes > self._max_values:
             self._stop(node.line, node.column, f"the file has more than {self._max_values:,} values")
@@ -137,37 +136,37 @@ class _Composer:
         assert isinstance(parent.node, Mapping)
         if not isinstance(node, Scalar):
             if not parent.skipped:
-                self._mistakes.add(node.line, node.column, parent.path, "expected a name, found a list or a mapping")
+                self._errors.add(node.line, node.column, parent.path, "expected a name, found a list or a mapping")
             parent.key = _NO_NAME
             return parent.path, True
         parent.key = node
         path = (*parent.path, node.text)
         first = parent.node.keys.get(node.text)
         if first is not None and not parent.skipped:
-            self._mistakes.add(node.line, node.column, path, f"given twice, first in line {first.line}")
+            self._errors.add(node.line, node.column, path, f"given twice, first in line {first.line}")
         return path, True
 
     def _named(self, anchor: str, line: int, column: int) -> Node:
         if anchor not in self._anchors:
             path = self._open[-1].path if self._open else ()
-            self._mistakes.add(line, column, path, f"*{anchor} names nothing: there is no complete &{anchor} before it")
+            self._errors.add(line, column, path, f"*{anchor} names nothing: there is no complete &{anchor} before it")
             return Scalar("", plain=True, line=line, column=column)
         return self._anchors[anchor]
 
-    def _note(self, tag: str | None, line: int, column: int, path: Path) -> None:
+    def _check_tag(self, tag: str | None, line: int, column: int, path: Path) -> None:
         if tag is not None:
-            self._mistakes.add(line, column, path, f"tags are not read: leave out {tag.replace('tag:yaml.org,2002:', '!!')}")
+            self._errors.add(line, column, path, f"tags are not supported: leave out {tag.replace('tag:yaml.org,2002:', '!!')}")
 
     def _stop(self, line: int, column: int, message: str) -> None:
-        self._mistakes.add(line, column, (), message)
+        self._errors.add(line, column, (), message)
         raise _Stop
 
 
-def compose(text: str, mistakes: Mistakes, max_values: int = MAX_VALUES) -> Node | None:
-    """The root of the one document in a text; None if there is no telling what was meant."""
-    if _has_forbidden_characters(text, mistakes):
+def compose(text: str, errors: ErrorList, max_values: int = MAX_VALUES) -> Node | None:
+    """The root of the only document in a text; None when the text is not YAML or has more than `max_values` nodes."""
+    if _has_forbidden_characters(text, errors):
         return None
-    composer = _Composer(mistakes, max_values)
+    composer = _Composer(errors, max_values)
     try:
         for event in yaml.parse(text, Loader=_LOADER):
             composer.take(event)
@@ -176,20 +175,20 @@ def compose(text: str, mistakes: Mistakes, max_values: int = MAX_VALUES) -> Node
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-        told = ": ".join(part for part in (error.context, error.problem) if part)
-        mistakes.add(line, column, (), f"this is not YAML: {told}")
+        reason = ": ".join(part for part in (error.context, error.problem) if part)
+        errors.add(line, column, (), f"this is not YAML: {reason}")
         return None
     except yaml.YAMLError as error:
-        mistakes.add(1, 1, (), f"this is not YAML: {error}")
+        errors.add(1, 1, (), f"this is not YAML: {error}")
         return None
     return composer.roots[0] if composer.roots else Scalar("", plain=True, line=1, column=1)
 
 
-def _has_forbidden_characters(text: str, mistakes: Mistakes) -> bool:
-    found = _NOT_YAML.search(text)
-    if found is None:
+def _has_forbidden_characters(text: str, errors: ErrorList) -> bool:
+    match = _NOT_YAML.search(text)
+    if match is None:
         return False
-    before = _BREAK.split(text[: found.start()])
-    told = f"U+{ord(found.group()):04X} cannot stand in a YAML file; between double quotes write it as an escape"
-    mistakes.add(len(before), len(before[-1]) + 1, (), told)
+    before = _BREAK.split(text[: match.start()])
+    message = f"U+{ord(match.group()):04X} is not allowed in a YAML file; between double quotes write it as an escape"
+    errors.add(len(before), len(before[-1]) + 1, (), message)
     return True

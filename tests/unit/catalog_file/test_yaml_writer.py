@@ -9,7 +9,7 @@ import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from phimage.catalog_file.notation import field, text
+from phimage.catalog_file.yaml_writer import field, text
 from tests.unit.catalog_file.catalogues import ODD, texts
 
 

@@ -1,11 +1,12 @@
-"""The catalogue file's types and the model's records, one as the other.
+"""Conversion between the catalogue file's types and the model's records.
 
-A record of a base image is *settled*: zones and clusters are sets, so they are in order and each stands once, and a machine
-type on no cluster is not there. Two records that mean the same are then equal.
+A base image is *normalized*: its zones and clusters are sorted and unique, and a machine type without clusters is left out. So
+records with the same meaning are equal.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import cast
@@ -27,7 +28,7 @@ from phimage.catalog_file.document import (
     Role,
     ZoneDoc,
 )
-from phimage.catalog_file.natural import natural
+from phimage.fields import shared_values
 from phimage.model.ids import ClusterId, ImageId, MachineTypeId, RegionId, ZoneId
 from phimage.model.image import NO_PROJECT, Image, ImageType, State
 from phimage.model.image_bytes import ImageBytes
@@ -35,8 +36,8 @@ from phimage.model.topology import Cluster, Cpu, DiskGroup, Gpu, MachineType, Of
 from phimage.sources.url import shown
 
 
-class Source(Struct, frozen=True):
-    """A source as the file or the catalogue has it. `digest` is `sha256:<hex>`; `failure` is why its bytes are not here."""
+class ImageSource(Struct, frozen=True):
+    """The source of an image's bytes. `digest` is `sha256:<hex>`; `failure` is why an earlier publication failed."""
 
     image: ImageId
     url: str
@@ -45,19 +46,19 @@ class Source(Struct, frozen=True):
 
     @property
     def shown(self) -> str:
-        """The address for people, without the values of its query."""
+        """The URL for people, without the values of its query."""
         return shown(self.url)
 
 
-Record = Cluster | Region | Zone | MachineType | Offer | Image | Source
+Record = Cluster | Region | Zone | MachineType | Offer | Image | ImageSource
 Records = Mapping[str, Mapping[str, Record]]
-"""Records by noun and id; the id of an offer is `machine type/zone/cluster`, that of a source its image's."""
+"""Records by noun and id. The id of an offer is `machine type/zone/cluster`, the id of a source that of its image."""
 
 NOUNS = ("cluster", "region", "zone", "machine_type", "offer", "image", "source")
 
 
 def records_of(document: Document) -> Records:
-    """What a file without mistakes says, as records of the model."""
+    """The model's records of a file without errors."""
     return _by_noun(
         [Cluster(ClusterId(doc.id), doc.description, doc.default) for doc in document.clusters],
         [Region(RegionId(doc.id), doc.number, doc.name.zh, doc.name.en, doc.default) for doc in document.regions],
@@ -74,19 +75,19 @@ def records_of(document: Document) -> Records:
             for cluster, stock in stocks.items()
         ],
         [_image(doc) for doc in document.images],
-        [Source(ImageId(doc.id), doc.source, f"sha256:{doc.sha256}") for doc in document.images if doc.source],
+        [ImageSource(ImageId(doc.id), doc.source, f"sha256:{doc.sha256}") for doc in document.images if doc.source],
     )
 
 
 def records_in(topology: Topology, images: Iterable[Image]) -> Records:
-    """What the catalogue holds of that which a file can say."""
+    """The records of the catalogue that a file can define, without sources."""
     return _by_noun(
         topology.clusters.values(),
         topology.regions.values(),
         topology.zones.values(),
         topology.machine_types.values(),
         topology.offers,
-        [settled(image) for image in images if image.type is ImageType.BASE],
+        [normalized(image) for image in images if image.type is ImageType.BASE],
     )
 
 
@@ -97,7 +98,7 @@ def _by_noun(
     machine_types: Iterable[MachineType],
     offers: Iterable[Offer],
     images: Iterable[Image],
-    sources: Iterable[Source] = (),
+    sources: Iterable[ImageSource] = (),
 ) -> Records:
     return {
         "cluster": {cluster.id: cluster for cluster in clusters},
@@ -110,8 +111,8 @@ def _by_noun(
     }
 
 
-def settled(image: Image) -> Image:
-    """The image with its sets in order."""
+def normalized(image: Image) -> Image:
+    """The image with sorted, unique zones and clusters."""
     return replace(
         image,
         zones=tuple(sorted(set(image.zones))),
@@ -136,55 +137,42 @@ def _machine_type(doc: MachineTypeDoc) -> MachineType:
 
 
 def _image(doc: ImageDoc) -> Image:
-    return settled(
+    return normalized(
         Image(
-            id=ImageId(doc.id),
-            type=ImageType.BASE,
-            project=NO_PROJECT,
-            family=doc.family,
-            name=doc.name,
-            os_type=doc.os_type,
-            os_name=doc.os_name,
-            version=doc.version,
-            description=doc.description,
-            state=State(doc.state),
-            deprecated=doc.deprecated,
-            size=doc.size,
-            created=seconds(doc.created),
-            zones=tuple(ZoneId(zone) for zone in doc.zones),
-            support={MachineTypeId(kind): tuple(map(ClusterId, clusters)) for kind, clusters in doc.support.items()},
+            **shared_values(doc, Image)
+            | {"type": ImageType.BASE, "project": NO_PROJECT, "state": State(doc.state), "created": seconds(doc.created)}
         )
     )
 
 
 def seconds(created: str) -> int:
-    """Unix seconds of a date such as 2026-11-01T00:00:00Z. Raises ValueError when there is no such date."""
+    """The Unix seconds of a date such as 2026-11-01T00:00:00Z. Raises ValueError for a date that does not exist."""
     return int(datetime.strptime(created, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC).timestamp())
 
 
 def date(created: int) -> str:
-    """The date of Unix seconds; what `seconds` reads."""
+    """The date of Unix seconds, the inverse of `seconds`."""
     return datetime.fromtimestamp(created, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def cluster_doc(cluster: Cluster) -> ClusterDoc:
-    """A cluster as the file has it."""
+    """The cluster in the file."""
     return ClusterDoc(cluster.id, cluster.description, cluster.default)
 
 
 def zone_doc(zone: Zone) -> ZoneDoc:
-    """A zone as the file has it."""
+    """The zone in the file."""
     return ZoneDoc(zone.id, NameDoc(zone.name_zh, zone.name_en))
 
 
 def region_doc(region: Region, zones: Iterable[Zone] = ()) -> RegionDoc:
-    """A region as the file has it."""
+    """The region in the file."""
     docs = tuple(zone_doc(zone) for zone in sorted(zones, key=lambda zone: natural(zone.id)))
     return RegionDoc(region.id, region.number, NameDoc(region.name_zh, region.name_en), region.default, docs)
 
 
 def machine_type_doc(kind: MachineType, offers: Iterable[Offer] = ()) -> MachineTypeDoc:
-    """A machine type as the file has it."""
+    """The machine type in the file."""
     stocks: dict[str, dict[str, int]] = {}
     for offer in sorted(offers, key=lambda offer: (natural(offer.zone), natural(offer.cluster))):
         stocks.setdefault(offer.zone, {})[offer.cluster] = offer.stock
@@ -207,24 +195,29 @@ def _disk_doc(disk: DiskGroup) -> DiskDoc:
     return DiskDoc(cast("Role", disk.role), disk.type, disk.size, disk.count, disk.raid, disk.io_cap)
 
 
-def image_doc(image: Image, content: ImageBytes | None = None) -> ImageDoc:
-    """A base image as the file has it, with its source where its bytes come from one that a file can give."""
-    algorithm, _, digest = content.source_digest.partition(":") if content is not None and content.source else ("", "", "")
-    support = sorted(settled(image).support.items(), key=lambda item: natural(item[0]))
-    return ImageDoc(
-        id=image.id,
-        name=image.name,
-        family=image.family,
-        os_type=image.os_type,
-        os_name=image.os_name,
-        version=image.version,
-        description=image.description,
-        state=image.state.value,
-        deprecated=image.deprecated,
-        size=image.size,
-        created=date(image.created),
-        source=content.source if content is not None and algorithm == "sha256" else "",
-        sha256=digest if algorithm == "sha256" else "",
-        zones=tuple(sorted(set(image.zones), key=natural)),
-        support={kind: tuple(sorted(clusters, key=natural)) for kind, clusters in support},
+def image_doc(image: Image, image_bytes: ImageBytes | None = None) -> ImageDoc:
+    """The base image in the file, with the source of its bytes if that is a URL with a SHA-256 digest."""
+    algorithm, _, digest = (
+        image_bytes.source_digest.partition(":") if image_bytes is not None and image_bytes.source else ("", "", "")
     )
+    support = sorted(normalized(image).support.items(), key=lambda item: natural(item[0]))
+    return ImageDoc(
+        **shared_values(image, ImageDoc)
+        | {
+            "state": image.state.value,
+            "created": date(image.created),
+            "source": image_bytes.source if image_bytes is not None and algorithm == "sha256" else "",
+            "sha256": digest if algorithm == "sha256" else "",
+            "zones": tuple(sorted(set(image.zones), key=natural)),
+            "support": {kind: tuple(sorted(clusters, key=natural)) for kind, clusters in support},
+        }
+    )
+
+
+_DIGITS = re.compile(r"([0-9]+)")
+
+
+def natural(name: str) -> tuple[list[str | int], str]:
+    """Sort key of natural order: 1G before 10G, 8.9 before 8.10. Names that differ only in leading zeros sort as text."""
+    parts = _DIGITS.split(name)  # text and digits alternate, so equal positions have equal types
+    return [int(part) if place % 2 else part for place, part in enumerate(parts)], name
