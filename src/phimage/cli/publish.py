@@ -278,5 +278,6 @@ def _check_head(source: Any, path: str, params: dict[str, Any]) -> None:
 
 def _token(client: Client, params: dict[str, Any], source: str) -> str:
     """A token that depends on the key, the parameters and the source: the same command resumes its publication."""
+    # docs/decisions.md#tokens-make-publishing-repeatable
     text = msgspec.json.encode([client.public_key, sorted((name, str(value)) for name, value in params.items()), source])
     return f"cli-{sha256(text).hexdigest()}"
