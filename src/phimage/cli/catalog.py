@@ -186,9 +186,9 @@ def _call(session: Session, action: str, file: str, text: str, prune: bool, with
         if not mistakes:
             raise
         name = _name(file)
-        for found in mistakes:
-            field = f"{found['Field']}: " if found["Field"] else ""
-            note(f"{name}:{found['Line']}:{found['Column']}: {field}{found['Message']}")
+        for mistake in mistakes:
+            field = f"{mistake['Field']}: " if mistake["Field"] else ""
+            note(f"{name}:{mistake['Line']}:{mistake['Column']}: {field}{mistake['Message']}")
         count = "1 mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
         raise ClientError(f"{count} in {name}; nothing was changed") from None
 
@@ -200,12 +200,12 @@ def _print(answer: Answer, *, as_json: bool, done: bool) -> None:
         return
     out = console()
     counts = dict.fromkeys(_SIGNS, 0)
-    for found in fields["DifferenceSet"]:
-        counts[found["Verb"]] += 1
-        sign, color = _SIGNS[found["Verb"]]
-        title = f"  ({found['Title']})" if found["Title"] else ""
-        out.print(f"{sign} {found['Noun'].replace('_', ' ')} {found['Id']}{title}", style=color, soft_wrap=True)
-        for field in found["Fields"]:
+    for difference in fields["DifferenceSet"]:
+        counts[difference["Verb"]] += 1
+        sign, color = _SIGNS[difference["Verb"]]
+        title = f"  ({difference['Title']})" if difference["Title"] else ""
+        out.print(f"{sign} {difference['Noun'].replace('_', ' ')} {difference['Id']}{title}", style=color, soft_wrap=True)
+        for field in difference["Fields"]:
             out.print(f"    {field['Field']}: {field['Old'] or 'nothing'} -> {field['New'] or 'nothing'}", soft_wrap=True)
     for kept in fields["KeptSet"]:
         out.print(f"  {kept['Noun'].replace('_', ' ')} {kept['Id']} is not in the file and stays", style="dim", soft_wrap=True)
