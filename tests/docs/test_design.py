@@ -16,6 +16,7 @@ DESIGN = (ROOT / "docs" / "design.md").read_text("utf-8")
 DECISIONS = (ROOT / "docs" / "decisions.md").read_text("utf-8")
 GLOSSARY = (ROOT / "docs" / "glossary.md").read_text("utf-8")
 WALKS = ("a list", "a publication", "a download")
+MOVING = pytest.mark.xfail(strict=True, reason="rooms and files are moving to the places that the page names")
 NOT_ROOMS = {"__init__.py", "__main__.py", "py.typed", "__pycache__"}
 CHANGES = 8
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("docs/how-to/*.md")])
@@ -36,7 +37,7 @@ def code() -> str:
     return "\n".join(file.read_text("utf-8") for file in files if file != Path(__file__))
 
 
-@pytest.mark.xfail(strict=True, reason="the rooms http, maintenance and processes are not there yet")
+@MOVING
 def test_the_table_of_rooms_has_every_room_and_no_other() -> None:
     rows = re.findall(r"^\| (`.*?) \|", section("The rooms"), re.MULTILINE)
     rooms = {name.rstrip("/") for row in rows for name in re.findall(r"`([\w./]+)`", row)} - {"src/phimage"}
@@ -53,9 +54,10 @@ def test_a_walk_names_every_room_once(walk: str) -> None:
     assert [room for room in rooms if f"| `{room}`" not in DESIGN] == []
 
 
-def test_the_files_that_a_change_touches_exist() -> None:
+@MOVING
+def test_the_files_that_the_page_names_exist() -> None:
     rows = [row for row in section("Where a change goes").splitlines() if row.startswith("| ")][1:]
-    files = [file for row in rows for file in re.findall(r"`([\w/]+\.py)`", row)]
+    files = re.findall(r"`([\w/]+/\w+\.py)`", DESIGN)
 
     assert len(rows) == CHANGES
     assert [file for file in files if not re.search("[A-Z]", file) and not (SOURCE / file).is_file()] == []
