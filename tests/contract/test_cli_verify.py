@@ -59,7 +59,7 @@ def test_a_damaged_pack_is_named_and_removed_and_is_a_finding(packed: Packed, na
 
     assert (result.code, result.out) == (
         1,
-        f"{packed.packs[0].name} of the zstd cache is damaged: removed; it is made again from the chunks\n",
+        f"cached zstd file {packed.packs[0].name} is corrupt: removed; it is cached again from the chunks\n",
     )
     assert "are correct, 1 findings" in result.err
     assert [path.exists() for path in packed.packs] == [False, True]
@@ -81,4 +81,4 @@ def test_json_has_the_packs_that_were_removed(packed: Packed) -> None:
 
     assert result.code == 1
     verified = json.loads(result.out)
-    assert (verified["FindingSet"], verified["RemovedFiles"]) == ([], [packed.packs[1].name])
+    assert (verified["FindingSet"], verified["RemovedZstdFiles"]) == ([], [packed.packs[1].name])

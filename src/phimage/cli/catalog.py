@@ -177,7 +177,7 @@ def _name(file: str) -> str:
 
 
 def _call(session: Session, action: str, file: str, text: str, prune: bool, withdraw: int | None = None) -> Answer:
-    """Send a file. Raises ClientError when it has mistakes, after printing them."""
+    """Send a file. Raises ClientError when it has mistakes, after showing them."""
     try:
         with working("reading the catalogue"):
             return session.client.call(action, Catalog=text, Prune=prune or None, Withdraw=withdraw)
@@ -186,9 +186,9 @@ def _call(session: Session, action: str, file: str, text: str, prune: bool, with
         if not mistakes:
             raise
         name = _name(file)
-        for mistake in mistakes:
-            field = f"{mistake['Field']}: " if mistake["Field"] else ""
-            note(f"{name}:{mistake['Line']}:{mistake['Column']}: {field}{mistake['Message']}")
+        for found in mistakes:
+            field = f"{found['Field']}: " if found["Field"] else ""
+            note(f"{name}:{found['Line']}:{found['Column']}: {field}{found['Message']}")
         count = "1 mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
         raise ClientError(f"{count} in {name}; nothing was changed") from None
 

@@ -43,7 +43,7 @@ def verify(settings: Settings, ids: tuple[str, ...], all_: bool, whole_disk: boo
         raise click.UsageError("name images or give --all, not both")
     findings = []
     verified = chunks = 0
-    packs = []
+    damaged_files = []
     with opened_store(settings, patience()) as (catalog, store), Progress(quiet=as_json) as progress:
         images = [ImageId(id) for id in ids]
         results = care.verify(catalog, store, images, whole_disk=whole_disk, quarantine=quarantine, now=time.time())
@@ -54,12 +54,12 @@ def verify(settings: Settings, ids: tuple[str, ...], all_: bool, whole_disk: boo
                 progress.at("verifying", one.bytes, share)
             else:
                 findings.append(one)
-        verified_packs = 0
-        for pack, good in open_packs(settings, store).verify(care.manifests_of(catalog, images)):
-            verified_packs += pack.size
-            progress.at("zstd cache", verified_packs, None)
+        verified_cache = 0
+        for file, good in open_packs(settings, store).verify(care.manifests_of(catalog, images)):
+            verified_cache += file.size
+            progress.at("zstd cache", verified_cache, None)
             if not good:
-                packs.append(pack.path.name)
+                damaged_files.append(file.path.name)
     if as_json:
         print_json(
             {
@@ -77,7 +77,7 @@ def verify(settings: Settings, ids: tuple[str, ...], all_: bool, whole_disk: boo
                     }
                     for one in findings
                 ],
-                "RemovedFiles": packs,
+                "RemovedZstdFiles": damaged_files,
             }
         )
     else:
@@ -89,7 +89,7 @@ def verify(settings: Settings, ids: tuple[str, ...], all_: bool, whole_disk: boo
                 else f"manifest {finding.manifest}"
             )
             click.echo(f"{', '.join(one.images)}: {where} is {finding.kind}: {finding.reason}")
-        for name in packs:
-            click.echo(f"{name} of the zstd cache is damaged: removed; it is made again from the chunks")
-        note(f"{verified} bytes in {chunks} chunks are correct, {len(findings) + len(packs)} findings")
-    sys.exit(EXIT_FINDINGS if findings or packs else 0)
+        for name in damaged_files:
+            click.echo(f"cached zstd file {name} is corrupt: removed; it is cached again from the chunks")
+        note(f"{verified} bytes in {chunks} chunks are correct, {len(findings) + len(damaged_files)} findings")
+    sys.exit(EXIT_FINDINGS if findings or damaged_files else 0)

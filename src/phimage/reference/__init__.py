@@ -1,7 +1,6 @@
-"""The reference pages of `docs/reference`, made from the code that they describe. `python -m phimage.reference` writes them.
+"""The reference pages of `docs/reference`, generated from the code. `python -m phimage.reference` writes them.
 
-Nothing is said twice: what a page tells about a parameter, an answer, a setting, an error or a command is what the type, the
-error class or the command says itself.
+Every description has one source: the type, the error class or the command.
 """
 
 from __future__ import annotations
@@ -20,15 +19,15 @@ MADE = "<!-- Made from the code by `make docs`: change the code, not this page. 
 INDEX = """\
 # Reference
 
-Made from the code by `make docs`; a test holds it against the code.
+Generated from the code by `make docs`; a test compares the two.
 
-- [Actions](actions.md): every Action, what it takes and answers
+- [Actions](actions.md): every Action with its parameters and its response
 - [Roles](roles.md): which role may call which Action
 - [Errors](errors.md): every RetCode
-- [Settings](settings.md): what a server can be told
+- [Settings](settings.md): every setting of an installation
 - [Commands](cli.md): the command line, its options and exit codes
 - [Catalogue file](catalog-file.md): the YAML of the catalogue as code
-- [openapi.json](openapi.json): OpenAPI 3.1, as every server answers it at `/openapi.json`
+- [openapi.json](openapi.json): OpenAPI 3.1, as every server returns it at `/openapi.json`
 """
 
 

@@ -1,4 +1,4 @@
-"""The pages about Actions: what they take and answer, and who may call them."""
+"""The pages about Actions: parameters, responses and roles."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from phimage.reference.markdown import code, kind, limits, link, prose, table, t
 ACTIONS = f"""\
 # Actions
 
-Every Action is called the same way: its parameters as a form, a query or JSON, to any path of the server,
-signed. Three parameters belong to every request: `Action`, `PublicKey` and `Signature`. Elements of a list are
-`Name.0`, `Name.1`, ..., or in JSON an array. Blank is the same as absent. A request has at most {SMALL_BODY}
-bytes where nothing else is said.
+All Actions are called in the same way: with signed parameters as a form, a query or JSON, at any path of the server.
+Every request has three parameters more: `Action`, `PublicKey` and `Signature`. Elements of a list are `Name.0`,
+`Name.1`, ..., or in JSON an array. A blank parameter is absent. A request has at most {SMALL_BODY} bytes unless its
+section names another limit.
 
-An answer has HTTP status 200, `RetCode`, `Action` and what its table says; [errors](errors.md) have `RetCode`
-and `Message`. The header `X-UCLOUD-REQUEST-UUID` is the id of the request, `X-Phimage-Revision` the revision of
-the catalogue that the answer reflects, `X-Phimage-Newer` names newer versions that a pinned path hides.
+A response has HTTP status 200, `RetCode`, `Action` and the fields of its table; [errors](errors.md) have `RetCode`
+and `Message`. The header `X-UCLOUD-REQUEST-UUID` is the id of the request, `X-Phimage-Revision` the revision of the
+catalogue that the response reflects, and `X-Phimage-Newer` lists newer versions that a pinned path hides.
 `phimage api` calls any Action. Who may call what: [roles](roles.md).
 
 """
@@ -29,21 +29,21 @@ the catalogue that the answer reflects, `X-Phimage-Newer` names newer versions t
 ROLES = """\
 # Roles
 
-Which role may call which Action. A test reads this table and tries every cell.
+This page shows which role may call which Action. A test reads the table and tries every cell.
 
 | Role | Who has it |
 |---|---|
 | any key | a sub-user with a key that is not a member of the project |
-| viewer | a sub-user that is a viewer of the project it names |
-| editor | a sub-user that is an editor of the project it names: it may also change custom images |
-| main user | the main user of an account: it sees all projects of the account, and may leave ProjectId out |
+| viewer | a sub-user that is a viewer of the project of the request |
+| editor | a sub-user that is an editor of that project, and may also change its custom images |
+| main user | the main user of an account, which sees all its projects and may leave ProjectId out |
 | operator account | the main user of an account that runs the cloud |
 
-Actions about a project take ProjectId: a sub-user must name it, a main user who leaves it out means the default
-project. A project of another account is as unknown as one that never was (292). What the role does not allow is
-refused with 299. A sub-user of an account that runs the cloud may call what only such an account may, and needs
-the roles above for what projects own. An account can also be limited to zones (293) and to networks (294); that
-is the same for all of its roles.
+Actions about a project take ProjectId: a sub-user must give it; without it, a request of a main user is about the
+default project. A project of another account is unknown (292), like one that does not exist. An Action that the role
+does not allow is refused with 299. A sub-user of an operator account may call operator Actions, and needs the roles
+above for Actions about projects. An account can also be limited to zones (293) and to networks (294), for all of its
+roles.
 
 """
 

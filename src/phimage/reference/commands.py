@@ -17,15 +17,15 @@ INTRODUCTION = """\
 
 {codes}
 
-Options are written before or after arguments. `-h` and `--help` show the help of any command, `phimage --version` the version.
+Options may precede or follow arguments. `-h` and `--help` show the help of any command, `phimage --version` the version.
 
 """
 
 CONNECTION = """\
 ## Connection options
 
-Commands that call a server take these. A flag wins over its variable, a variable over the profile of
-`~/.config/phimage/config.toml` (under `XDG_CONFIG_HOME` where that is set).
+Commands that call a server have these options. A flag overrides its variable, a variable overrides the profile in
+`~/.config/phimage/config.toml` (under `XDG_CONFIG_HOME`, if that is set).
 
 """
 
@@ -87,7 +87,7 @@ def _command(ctx: click.Context, connection: frozenset[str]) -> str:
 
 
 def _help(text: str) -> Iterator[str]:
-    """The paragraphs of a help text; what must not be rewrapped becomes a block of code under its first line."""
+    """The paragraphs of a help text; a paragraph that must not be rewrapped becomes a block of code under its first line."""
     for paragraph in cleandoc(text).split("\n\n"):
         if paragraph.startswith("\b\n"):
             title, *lines = paragraph.split("\n")[1:]
@@ -105,5 +105,5 @@ def _options(ctx: click.Context, without: frozenset[str]) -> str:
 
 
 def _option(option: click.Option, ctx: click.Context) -> tuple[str, str, str]:
-    written, told = option.get_help_record(ctx) or ("", "")
-    return code(written), code(str(option.envvar or "")), " ".join(told.split())
+    usage, text = option.get_help_record(ctx) or ("", "")
+    return code(usage), code(str(option.envvar or "")), " ".join(text.split())

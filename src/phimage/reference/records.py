@@ -13,32 +13,30 @@ from phimage.settings import Settings
 ERRORS = """\
 # Errors
 
-An answer with an error has HTTP status 200, a `RetCode` other than 0 and a `Message`. The wording of `Message`
-stays the same, so programs may compare it; `Detail`, where there is one, is for people. Only 150 and 153 are
-worth trying again without a change.
+The response to a failed request has HTTP status 200, a `RetCode` other than 0 and a `Message`. The wording of `Message`
+does not change, so programs may compare it; the optional `Detail` is for people. A retry of the same request makes
+sense only after 150 and 153.
 
 """
 
 SETTINGS = """\
 # Settings
 
-What a server can be told: as a key of a TOML file (`phimage serve --config FILE`, or `PHIMAGE_CONFIG`), as a
-variable, or for the most common ones as a flag. A variable wins over the file, a flag over both. In a variable,
-elements of a list have commas between them. Variables of the client are among the
-[options of commands](cli.md#connection-options).
+A setting is a key of a TOML file (`phimage serve --config FILE`, or `PHIMAGE_CONFIG`), a variable, or in some cases a
+flag. A variable overrides the file, a flag overrides both. In a variable, commas separate the elements of a list. The
+variables of the client are among the [options of commands](cli.md#connection-options).
 
 """
 
 CATALOG = """\
 # Catalogue file
 
-The catalogue as code: places, machine types and base images in one YAML file. `phimage catalog starter` prints
-one to start from, `phimage catalog schema` the JSON Schema with which editors complete it.
-`phimage catalog plan FILE` shows what a file would change, `apply` makes it so in one revision, `export` writes
-the catalogue as a file.
+The catalogue as code: places, machine types and base images in one YAML file. `phimage catalog starter` prints a file to
+begin with, `phimage catalog schema` the JSON Schema for completion in editors. `phimage catalog plan FILE` shows what a
+file would change, `apply` makes these changes in one revision, and `export` writes the catalogue as a file.
 
-Text is text: `version: 8.10` is the version "8.10". A field that is not required can be left out. An unknown
-field is a mistake. A small catalogue:
+Values are read as text: `version: 8.10` is the version "8.10". Fields that are not required can be left out. An unknown
+field is an error. A small catalogue:
 
 ```yaml
 phimage: 1
