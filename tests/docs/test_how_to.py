@@ -181,7 +181,7 @@ class Place:
 
 
 def free_ports(number: int) -> list[int]:
-    """Ports that nobody has just now."""
+    """Free ports."""
     with ExitStack() as stack:
         found = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(number)]
         return [one.getsockname()[1] for one in found]
@@ -253,7 +253,7 @@ def _tried() -> Iterator[ParameterSet]:
 
 
 @pytest.mark.parametrize("page", list(_tried()))
-def test_what_a_page_tells_to_run_does_what_the_page_says(
+def test_commands_and_programs_of_a_page_do_what_it_says(
     page: Path, new_place: NewPlace, request: pytest.FixtureRequest
 ) -> None:
     places: dict[str, Place] = {}
@@ -274,7 +274,7 @@ def test_what_a_page_tells_to_run_does_what_the_page_says(
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_every_phimage_command_on_a_page_is_one_that_phimage_understands(page: Path) -> None:
+def test_phimage_commands_on_a_page_are_valid(page: Path) -> None:
     for arguments in _commands_on(page.read_text("utf-8")):
         command: click.Command = command_line
         context = click.Context(command)

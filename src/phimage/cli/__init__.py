@@ -56,7 +56,7 @@ def phimage() -> None:
 
     \b
     Examples:
-      phimage demo                       try it: a server with a catalogue, and how to call it
+      phimage demo                       start a demonstration
       phimage serve                      start a server of your own
       phimage image ls --zone cn-bj2-02  list the images of a zone
     """

@@ -200,12 +200,12 @@ def _print(answer: ActionResponse, *, as_json: bool, done: bool) -> None:
         return
     out = console()
     counts = dict.fromkeys(_SIGNS, 0)
-    for found in fields["DifferenceSet"]:
-        counts[found["Verb"]] += 1
-        sign, color = _SIGNS[found["Verb"]]
-        title = f"  ({found['Title']})" if found["Title"] else ""
-        out.print(f"{sign} {found['Noun'].replace('_', ' ')} {found['Id']}{title}", style=color, soft_wrap=True)
-        for field in found["Fields"]:
+    for difference in fields["DifferenceSet"]:
+        counts[difference["Verb"]] += 1
+        sign, color = _SIGNS[difference["Verb"]]
+        title = f"  ({difference['Title']})" if difference["Title"] else ""
+        out.print(f"{sign} {difference['Noun'].replace('_', ' ')} {difference['Id']}{title}", style=color, soft_wrap=True)
+        for field in difference["Fields"]:
             out.print(f"    {field['Field']}: {field['Old'] or 'nothing'} -> {field['New'] or 'nothing'}", soft_wrap=True)
     for kept in fields["KeptSet"]:
         out.print(f"  {kept['Noun'].replace('_', ' ')} {kept['Id']} is not in the file and stays", style="dim", soft_wrap=True)

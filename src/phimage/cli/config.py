@@ -30,15 +30,15 @@ def add(name: str, **given: str | None) -> None:
     Example:
       phimage config add lab --endpoint http://127.0.0.1:8080 --public-key KEY --region cn-bj2 --zone cn-bj2-02
     """
-    found = read_config()
-    profile = found.profile.get(name, Profile())
+    saved = read_config()
+    profile = saved.profile.get(name, Profile())
     fields = {field: value for field, value in given.items() if value is not None}
     if not (profile.public_key or "public_key" in fields):
         raise click.UsageError("a new profile needs --public-key")
     if "public_key" in fields and "private_key" not in fields:
         fields["private_key"] = click.prompt("private key", hide_input=True, err=True).strip()
-    profiles = {**found.profile, name: msgspec.structs.replace(profile, **fields)}
-    write_config(msgspec.structs.replace(found, profile=profiles, default=name))
+    profiles = {**saved.profile, name: msgspec.structs.replace(profile, **fields)}
+    write_config(msgspec.structs.replace(saved, profile=profiles, default=name))
     note(f"profile {name} is in {config_file()} and in use")
 
 
@@ -46,11 +46,11 @@ def add(name: str, **given: str | None) -> None:
 @json_option
 def ls(as_json: bool) -> None:
     """List the profiles, without private keys."""
-    found = read_config()
+    saved = read_config()
     rows = [
-        {"Profile": name, "InUse": name == found.default, "Endpoint": profile.endpoint, "PublicKey": profile.public_key}
+        {"Profile": name, "InUse": name == saved.default, "Endpoint": profile.endpoint, "PublicKey": profile.public_key}
         | {"Region": profile.region, "Zone": profile.zone, "Project": profile.project}
-        for name, profile in found.profile.items()
+        for name, profile in saved.profile.items()
     ]
     if as_json:
         print_json(rows)
@@ -68,19 +68,19 @@ def ls(as_json: bool) -> None:
 @click.argument("name")
 def use(name: str) -> None:
     """Make a profile the default."""
-    found = read_config()
-    _check_exists(name, list(found.profile))
-    write_config(msgspec.structs.replace(found, default=name))
+    saved = read_config()
+    _check_exists(name, list(saved.profile))
+    write_config(msgspec.structs.replace(saved, default=name))
 
 
 @config.command(short_help="Remove a profile.")
 @click.argument("name")
 def rm(name: str) -> None:
     """Remove a profile with its key."""
-    found = read_config()
-    _check_exists(name, list(found.profile))
-    profiles = {other: profile for other, profile in found.profile.items() if other != name}
-    write_config(msgspec.structs.replace(found, profile=profiles))
+    saved = read_config()
+    _check_exists(name, list(saved.profile))
+    profiles = {other: profile for other, profile in saved.profile.items() if other != name}
+    write_config(msgspec.structs.replace(saved, profile=profiles))
 
 
 def _check_exists(name: str, names: list[str]) -> None:

@@ -32,14 +32,14 @@ def status(settings: Settings, as_json: bool) -> None:
 
     database = open_existing(settings, patience())
     try:
-        found = schema.status(database)
+        status = schema.status(database)
     finally:
         database.close()
     if as_json:
-        print_json({"Schema": found.version, "Needed": schema.newest(), "Oldest": found.oldest})
+        print_json({"Schema": status.version, "Needed": schema.newest(), "Oldest": status.oldest})
     else:
-        allowed = f", for programs of schema {found.oldest} and newer" if found.oldest else ""
-        click.echo(f"schema {found.version or 'none'}{allowed}, needed {schema.newest()}")
+        allowed = f", for programs of schema {status.oldest} and newer" if status.oldest else ""
+        click.echo(f"schema {status.version or 'none'}{allowed}, needed {schema.newest()}")
 
 
 @db.command(short_help="Upgrade the schema.")
@@ -81,13 +81,15 @@ def check(settings: Settings, as_json: bool) -> None:
     from phimage.maintenance.check import check_installation
 
     with steps("checking") as step:
-        found = check_installation(settings, step, patience())
+        findings = check_installation(settings, step, patience())
     if as_json:
-        print_json({"Findings": [{"Check": finding.check, "Table": finding.table, "What": finding.what} for finding in found]})
+        print_json(
+            {"Findings": [{"Check": finding.check, "Table": finding.table, "What": finding.what} for finding in findings]}
+        )
     else:
-        rows = [(finding.check, finding.table, finding.what) for finding in found]
+        rows = [(finding.check, finding.table, finding.what) for finding in findings]
         print_table(("CHECK", "TABLE", "WHAT"), rows, empty="no findings")
-    if found:
+    if findings:
         sys.exit(1)
 
 

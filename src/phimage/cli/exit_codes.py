@@ -16,14 +16,14 @@ from phimage.chunks.errors import StoreFailure
 from phimage.errors import ClientError, Locked, PhimageError, ServiceUnavailable, Unreachable
 
 FAILED = 1
-USAGE = 64
+USAGE = 64  # docs/decisions.md#usage-errors-exit-with-64
 INTERRUPTED = 130
 
 _STORE_CODES = {"busy": Locked.exit_code, "unreachable": Unreachable.exit_code}
 _WRITE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EPIPE, errno.EBADF)
 
 
-def run_to_exit_code(command: Callable[[], object]) -> int:
+def run_to_exit_code(command: Callable[[], object]) -> int:  # docs/decisions.md#one-place-turns-errors-into-exit-codes
     """Run a command and return its exit code. Prints errors; raises none."""
     _prepare_streams()
     try:

@@ -113,9 +113,9 @@ def _pages(client: Client, params: dict[str, Any], offset: int, limit: int) -> I
     while True:
         answer = client.call("DescribePHostImage", **params, Offset=offset, Limit=limit)
         yield answer
-        found = len(answer.fields["ImageSet"])
-        offset += found
-        if not found or offset >= answer.fields["TotalCount"]:
+        count = len(answer.fields["ImageSet"])
+        offset += count
+        if not count or offset >= answer.fields["TotalCount"]:
             return
         if answer.revision is not None and "/rev/" not in client.endpoint:
             client = client.at(answer.revision)
@@ -158,19 +158,19 @@ def show(session: Session, id: str, project: str | None, rev: int | None, as_jso
     if as_json:
         print_json({name: value for name, value in fields.items() if name not in ("RetCode", "Action")})
         return
-    found = fields["Image"]
+    image = fields["Image"]
     out = console()
     lines = {
-        "image": found["ImageId"],
-        "name": found["ImageName"],
+        "image": image["ImageId"],
+        "name": image["ImageName"],
         "family": fields["Family"] or "-",
-        "version": found["Version"] or "-",
-        "system": f"{found['OsName']} ({found['OsType']})",
-        "type": found["ImageType"],
-        "state": found["State"] + (", deprecated: found by its id, otherwise not listed" if fields["Deprecated"] else ""),
-        "size": f"{found['ImageSize']} GB",
-        "created": datetime.fromtimestamp(int(found["CreateTime"]), UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        "about": found["ImageDescription"] or "-",
+        "version": image["Version"] or "-",
+        "system": f"{image['OsName']} ({image['OsType']})",
+        "type": image["ImageType"],
+        "state": image["State"] + (", deprecated: found by its id, otherwise not listed" if fields["Deprecated"] else ""),
+        "size": f"{image['ImageSize']} GB",
+        "created": datetime.fromtimestamp(int(image["CreateTime"]), UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "about": image["ImageDescription"] or "-",
         "zones": ", ".join(fields["Zones"]) or "-",
         **_bytes_lines(fields),
     }

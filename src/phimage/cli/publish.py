@@ -150,17 +150,17 @@ def follow(client: Client, image: str, progress: Progress) -> dict[str, Any]:
     reason = ""
     try:
         while True:
-            found = _call(client, "GetPHostImageJob", ImageId=image)
-            if found["State"] == "Failed":
-                raise PublishFailed(found["Error"])
-            if found["State"] == "Done":
-                return found
-            if found["State"] == "Waiting":
+            job = _call(client, "GetPHostImageJob", ImageId=image)
+            if job["State"] == "Failed":
+                raise PublishFailed(job["Error"])
+            if job["State"] == "Done":
+                return job
+            if job["State"] == "Waiting":
                 raise PublishFailed(f"{image} waits for its upload: run its `phimage image publish` again to resume")
-            if found["State"] == "Queued" and found["Error"] not in ("", reason):
-                reason = found["Error"]
+            if job["State"] == "Queued" and job["Error"] not in ("", reason):
+                reason = job["Error"]
                 note(f"{image} waits and is retried: {reason}")
-            progress.at(PHASES.get(found["Phase"], found["Phase"]), found["Done"], found["Total"] or None)
+            progress.at(PHASES.get(job["Phase"], job["Phase"]), job["Done"], job["Total"] or None)
             time.sleep(POLL_SECONDS)
     except KeyboardInterrupt:
         note(
@@ -253,7 +253,7 @@ def _upload(client: Client, path: str, params: dict[str, Any], progress: Progres
         if error.exit_code != PublishFailed.exit_code:
             raise  # a temporary failure: the same command resumes
         raise PublishFailed(f"{image} was not published: {error}") from None
-    digest = next(iter(str(found) for name, found in sent.digests.items() if name == "sha256"))
+    digest = next(iter(str(digest) for name, digest in sent.digests.items() if name == "sha256"))
     _call(client, "CompletePHostImageUpload", ImageId=image, Size=sent.size, Digest=digest)
     return begun
 
@@ -278,5 +278,6 @@ def _check_head(source: Any, path: str, params: dict[str, Any]) -> None:
 
 def _token(client: Client, params: dict[str, Any], source: str) -> str:
     """A token that depends on the key, the parameters and the source: the same command resumes its publication."""
+    # docs/decisions.md#tokens-make-publishing-repeatable
     text = msgspec.json.encode([client.public_key, sorted((name, str(value)) for name, value in params.items()), source])
     return f"cli-{sha256(text).hexdigest()}"

@@ -33,6 +33,7 @@ class SectionedGroup(click.Group):
         if cmd_name not in self._places:
             return None
         module, _, attribute = self._places[cmd_name].partition(":")
+        # docs/decisions.md#modules-are-imported-at-first-use
         command: click.Command = getattr(importlib.import_module(module), attribute)
         return command
 

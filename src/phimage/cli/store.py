@@ -105,15 +105,15 @@ def adopt(settings: Settings, yes: bool) -> None:
     from phimage.installation import opened_unverified
 
     with opened_unverified(settings) as (catalog, opened):
-        found = ownership.compare(catalog.database, opened)
+        owner = ownership.compare(catalog.database, opened)
         place = opened.describe()
-        if found.ours:
+        if owner.ours:
             click.echo(f"{place} already belongs to this installation")
             return
-        whose = f"belongs to installation {ownership.shown(found.owners)}" if found.owners else "belongs to no installation"
-        note(f"{place} {whose}; this database refers to {found.present} of its manifests")
+        whose = f"belongs to installation {ownership.shown(owner.owners)}" if owner.owners else "belongs to no installation"
+        note(f"{place} {whose}; this database refers to {owner.present} of its manifests")
         if not yes:
-            click.confirm(f"Make it the store of installation {ownership.shown([found.id])}?", abort=True, err=True)
+            click.confirm(f"Make it the store of installation {ownership.shown([owner.id])}?", abort=True, err=True)
         ownership.adopt(catalog.database, opened)
     click.echo(f"{place} now belongs to this installation")
 
@@ -132,13 +132,13 @@ def stats(settings: Settings, as_json: bool) -> None:
     from phimage.maintenance import verify
 
     with opened_store(settings, patience()) as (catalog, opened), working("measuring"):
-        found, images = verify.stats(catalog, opened)
+        usage, images = verify.stats(catalog, opened)
         where = opened.describe()
     if as_json:
-        fields = _pascal(msgspec.to_builtins(found))
+        fields = _pascal(msgspec.to_builtins(usage))
         for one in fields["Images"]:
             one["ImageIds"] = images[one["Manifest"]]
-        print_json({"Store": where, "Ratio": round(found.ratio, 3), **fields})
+        print_json({"Store": where, "Ratio": round(usage.ratio, 3), **fields})
         return
     rows = (
         [
@@ -146,21 +146,21 @@ def stats(settings: Settings, as_json: bool) -> None:
             *(format_size(size) for size in (one.logical, one.data, one.own, one.shared)),
             str(one.missing) if one.missing else "-",
         ]
-        for one in found.images
+        for one in usage.images
     )
     print_table(("IMAGE", "DISK", "DATA", "OWN", "SHARED", "MISSING CHUNKS"), rows, empty="no image has bytes")
     note(
-        f"{where}: disks of {format_size(found.logical)} stored in {format_size(found.stored)}, {found.ratio:.1f} to 1; "
-        f"{format_size(found.unneeded)} that no image needs, {format_size(found.other)} of other objects"
+        f"{where}: disks of {format_size(usage.logical)} stored in {format_size(usage.stored)}, {usage.ratio:.1f} to 1; "
+        f"{format_size(usage.unneeded)} that no image needs, {format_size(usage.other)} of other objects"
     )
 
 
 def parse_time(text: str, option: str) -> float:
     """Parse a time such as 24h into seconds. Raises UsageError that names the option."""
-    found = re.fullmatch(r"(\d{1,9})([smhd]?)", text)
-    if found is None:
+    match = re.fullmatch(r"(\d{1,9})([smhd]?)", text)
+    if match is None:
         raise click.UsageError(f"{option} {text}: expected a time such as 24h, 90m or 2d")
-    return float(int(found[1]) * _UNITS[found[2] or "s"])
+    return float(int(match[1]) * _UNITS[match[2] or "s"])
 
 
 def format_size(size: int) -> str:

@@ -83,12 +83,14 @@ def verify(settings: Settings, ids: tuple[str, ...], all_: bool, whole_disk: boo
         )
     else:
         for one in findings:
-            found = one.finding
+            finding = one.finding
             where = (
-                f"chunk {found.index} at offset {found.offset} ({found.chunk})" if found.chunk else f"manifest {found.manifest}"
+                f"chunk {finding.index} at offset {finding.offset} ({finding.chunk})"
+                if finding.chunk
+                else f"manifest {finding.manifest}"
             )
-            click.echo(f"{', '.join(one.images)}: {where} is {found.kind}: {found.reason}")
+            click.echo(f"{', '.join(one.images)}: {where} is {finding.kind}: {finding.reason}")
         for name in damaged_files:
-            click.echo(f"{name} of the zstd cache is damaged: removed; it is made again from the chunks")
+            click.echo(f"cached zstd file {name} is corrupt: removed; it is cached again from the chunks")
         note(f"{verified} bytes in {chunks} chunks are correct, {len(findings) + len(damaged_files)} findings")
     sys.exit(EXIT_FINDINGS if findings or damaged_files else 0)

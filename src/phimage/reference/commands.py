@@ -17,7 +17,7 @@ INTRODUCTION = """\
 
 {codes}
 
-Options are written before or after arguments. `-h` and `--help` show the help of any command, `phimage --version` the version.
+Options may precede or follow arguments. `-h` and `--help` show the help of any command, `phimage --version` the version.
 
 """
 
