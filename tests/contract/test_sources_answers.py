@@ -1,4 +1,4 @@
-"""What servers answer instead of an image: judged early, bounded in size and time, told for what it is."""
+"""Responses that are not an image: refused early, with their kind, within limits of size and time."""
 
 from __future__ import annotations
 
@@ -251,7 +251,7 @@ SLOW = HttpTimeouts(connect=1, head=0.3, stall=0.3, min_size=1000)
 
 
 def drips(*parts: bytes | int) -> Callable[[Exchange], None]:
-    """A server that sends bytes at once, and numbers of bytes one by one, never ending."""
+    """A server that sends bytes at once and numbers byte by byte, without end."""
 
     def handler(exchange: Exchange) -> None:
         for each in parts:

@@ -1,4 +1,4 @@
-"""A fetch that is cancelled ends at once, whatever it waits for."""
+"""A cancelled fetch ends at once, wherever it waits."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Name:
 
 @contextmanager
 def full_queue() -> Iterator[int]:
-    """The port of a server that takes no more connections: to connect there hangs."""
+    """The port of a server that accepts no more connections: connecting to it hangs."""
     with socket.create_server(("127.0.0.1", 0), backlog=0) as listening, ExitStack() as stack:
         for _ in range(4):
             waiting = stack.enter_context(socket.socket())
@@ -50,7 +50,7 @@ def full_queue() -> Iterator[int]:
 
 
 def cancelled(url: str, work: Path, waits: Callable[[], bool], resolve: Callable[[str, int], Sequence[str]]) -> float:
-    """How long a fetch takes to end after it was cancelled where it waits."""
+    """The seconds until a fetch ends that was cancelled while it waited."""
     web = HttpClient(
         read_address_policy(["127.0.0.0/8"], []), resolve=resolve, timeouts=HttpTimeouts(connect=60, head=60, stall=60), tls=TLS
     )

@@ -1,4 +1,4 @@
-"""Fetching a URL: resumed after any break, restarted when the bytes are others, judged early, proved at the end."""
+"""Fetching a URL: resumed after an interruption, restarted for other bytes, checked early, verified at the end."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_a_body_in_chunks_that_stops_is_not_whole(fetching: Fetching, lost: int)
 
 
 def raw(content: bytes, framing: str) -> bytes:
-    """A whole answer as it goes over the wire."""
+    """A complete response as it is sent."""
     if framing == "chunked":
         return b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunked(content)
     return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(content) + content
@@ -87,7 +87,7 @@ def raw(content: bytes, framing: str) -> bytes:
 
 @pytest.mark.parametrize("framing", ["chunked", "length"])
 def test_an_answer_cut_at_any_byte_is_never_taken_for_whole(fetching: Fetching, framing: str) -> None:
-    """Without a digest nothing else would notice."""
+    """Without a digest nothing else would detect it."""
     content = DISK[:8000]
     whole = raw(content, framing)
     cuts = iter([*range(0, 70, 3), 100, 5000, *range(len(whole) - 9, len(whole))])
@@ -411,7 +411,7 @@ def test_a_server_that_sends_less_than_the_rest_is_asked_for_more(fetching: Fetc
 
 @pytest.mark.parametrize("total", [str(SIZE), "*"])
 def test_a_size_that_is_told_late_is_taken_and_one_that_is_not_told_is_not(fetching: Fetching, total: str) -> None:
-    """The first answer comes in chunks, without a size, and breaks."""
+    """The first response is chunked, without a size, and breaks."""
 
     def handler(exchange: Exchange) -> None:
         start = exchange.request.start

@@ -1,4 +1,4 @@
-"""Files, devices, pipes and standard input give the bytes that they have, or say why not."""
+"""Files, devices, pipes and standard input return their bytes, or an error with a reason."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def piped(content: bytes) -> BinaryIO:
-    """The reading end of a pipe whose writer is another process."""
+    """The reading end of a pipe from another process."""
     reading, writing = os.pipe()
     if os.fork() == 0:
         os.close(reading)

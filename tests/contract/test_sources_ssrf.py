@@ -103,7 +103,7 @@ def resolve(host: str, port: int) -> Sequence[str]:
 
 @pytest.fixture(scope="module")
 def canary() -> Iterator[Server]:
-    """What must not be reached. Its port is the one in the URLs."""
+    """A server that must not be reached. Its port is the one in the URLs."""
     with Server(FileServed(BYTES), "127.0.0.1") as server:
         yield server
         assert server.connections == 0
@@ -167,7 +167,7 @@ def test_a_resumed_fetch_is_checked_like_the_first(canary: Server, tmp_path: Pat
 
 
 def test_a_name_is_resolved_once_and_the_connection_goes_where_was_checked(canary: Server, tmp_path: Path) -> None:
-    """DNS rebinding: the second answer for the name is loopback."""
+    """DNS rebinding: the second resolution of the name is loopback."""
     asked: list[str] = []
 
     def rebinding(host: str, port: int) -> Sequence[str]:

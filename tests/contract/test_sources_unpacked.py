@@ -1,4 +1,4 @@
-"""Unpacking into work files: the same bytes with holes for zeros, whole or not at all."""
+"""Decompression into work files: the same bytes with holes for zeros, complete or not at all."""
 
 from __future__ import annotations
 

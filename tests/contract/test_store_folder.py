@@ -166,7 +166,7 @@ def test_nothing_is_told_as_published_before_it_is_synced_as_the_kernel_sees_it(
 
 
 def _finished(log: str) -> Iterator[str]:
-    """Calls in the order in which they returned. With several threads strace tells a call in two halves."""
+    """Calls in the order in which they returned. With several threads strace prints a call in two halves."""
     begun: dict[str, str] = {}
     for line in log.splitlines():
         thread, call = line.split(maxsplit=1)
@@ -194,7 +194,7 @@ def test_files_and_folders_are_for_the_owner_alone(tmp_path: Path) -> None:
 
 
 class Failing:
-    """Lets the n-th system call fail, of those by which a put can fail."""
+    """Makes the n-th system call of a put fail."""
 
     def __init__(self, number: int, error: int) -> None:
         self.left = number
@@ -221,7 +221,7 @@ def publish(store: FolderStore, chunks: int = 2, seed: int = 1) -> Written:
 
 
 def check_whole(store: FolderStore) -> None:
-    """Every object that can be seen is what its name says, and every manifest has its chunks."""
+    """Check that every visible object matches its name, and every manifest has its chunks."""
     for stored in store.list():
         digest = digest_of_name(stored.name)
         assert digest is not None

@@ -1,4 +1,4 @@
-"""docs/store-format.md is enough for a stranger: its example is true, and its reader reads what phimage writes."""
+"""docs/store-format.md suffices for a stranger: its example is right, and its reader reads what phimage writes."""
 
 from __future__ import annotations
 

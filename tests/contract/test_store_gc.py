@@ -36,7 +36,7 @@ CHUNK = 64 << 10
 GRACE = MIN_GRACE_SECONDS
 RUN_SECONDS = float(os.environ.get("PHIMAGE_TORTURE_SECONDS", "3"))
 SPEED = GRACE / 0.6
-"""How many injected seconds pass in a real one: a grace in 0.6 s."""
+"""Injected seconds per real second: a grace takes 0.6 s."""
 
 CHUNKS = 600
 """So many that one is often as old as the grace when it is used again."""
@@ -47,7 +47,7 @@ DELETERS = 4
 
 
 class TwoSteps(MemoryStore):
-    """Looks and removes in two steps, as S3 does, and dawdles in between."""
+    """Checks and removes in two steps, like S3, with a delay in between."""
 
     settle_seconds = 0.03 * SPEED
 
@@ -72,7 +72,7 @@ class TwoSteps(MemoryStore):
 
 
 class World:
-    """A store, and in memory what must be in it: each live image's digest and its disk."""
+    """A store, and in memory its expected content: each live image's digest and disk."""
 
     def __init__(self, make: Callable[[Callable[[], float]], Store]) -> None:
         self.store = make(self.clock)
@@ -92,7 +92,7 @@ class World:
             return list(self.live)
 
     def write(self, seed: int) -> None:
-        """Publish disks made of a few chunks that others use too."""
+        """Publish disks made of a few shared chunks."""
         chance = random.Random(seed)
         while not self.over.is_set():
             blocks = [chance.randrange(CHUNKS) for _ in range(chance.randint(1, 5))]
@@ -140,7 +140,7 @@ class World:
             time.sleep(0.01)
 
     def read(self, seed: int) -> None:
-        """What is live, and still is afterwards, can be read."""
+        """Check that an image that is live before and after is readable."""
         chance = random.Random(seed)
         while not self.over.is_set():
             time.sleep(0.005)
@@ -214,7 +214,7 @@ def later(seconds: float) -> float:
 
 
 def no_sleep(seconds: float) -> None:
-    """Nobody else is at these stores."""
+    """Never sleeps: no other process uses these stores."""
 
 
 def test_what_is_live_stays_and_the_rest_goes_after_its_grace(store: Store) -> None:
@@ -308,7 +308,7 @@ def test_foreign_objects_are_left_alone(store: Store) -> None:
 
 
 class Clock:
-    """Stands still until it is set. Its sleep takes no time and is remembered."""
+    """A settable clock whose sleep takes no time and is recorded."""
 
     def __init__(self) -> None:
         self.now = 1e6

@@ -30,7 +30,7 @@ SIZE = 10 * CHUNK + 5000
 
 
 def no_sleep(seconds: float) -> None:
-    """Nobody else is at these stores."""
+    """Never sleeps: no other process uses these stores."""
 
 
 def disk(seed: int = 1, size: int = SIZE) -> bytes:
@@ -133,7 +133,7 @@ def flip(data: bytes) -> bytes:
 
 
 def check_refused(store: Store, written: Written, index: int, told: list[BadChunk]) -> None:
-    """Every way to read names the bad chunk; ways that do not touch it give the right bytes."""
+    """Every read reports the bad chunk, and reads without it return the right bytes."""
     data, begins = disk(), index * CHUNK
     digest = written.manifest.chunk(index)
     assert digest is not None

@@ -1,4 +1,4 @@
-"""What only S3 can show: addresses and keys from the environment, refusals, a server that is away, leftovers."""
+"""What only S3 can show: addresses and keys from the environment, refusals, an unreachable server, leftovers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sending files to a real server: what is there is not sent again, and what breaks goes on."""
+"""Uploading to a real server: present parts are not sent again, and interrupted uploads resume."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def test_it_gives_up_says_that_the_same_goes_on_and_does(server: Served) -> None
     connections = 0
 
     def cut() -> int | None:
-        """The first connection lives; the others begin when it has brought a part, and die in the middle of theirs."""
+        """The first connection lives; the others start when it has delivered a part, and die in the middle of theirs."""
         nonlocal connections
         connections += 1
         if connections == 1:

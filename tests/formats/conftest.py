@@ -1,4 +1,4 @@
-"""These tests make and convert real images. Where the programs for that are missing they are left out, and say so."""
+"""These tests make and convert real images. They are skipped, with the reason, where the programs for that are missing."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ WATCHED = ("open", "os.", "subprocess.", "socket.", "ctypes.")
 
 
 def peak() -> int:
-    """The largest memory of this program; getrusage counts what its parent had when it forked too."""
+    """The max memory of this program; getrusage also counts what its parent had when it forked."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) << 10 for line in lines if line.startswith("VmHWM"))
 

@@ -28,7 +28,7 @@ HANG_SECONDS = 20
 
 
 class Fuzzer:
-    """Looks at files and counts what they were."""
+    """Examines files and counts the results."""
 
     def __init__(self, *, ask_qemu: bool, folder: Path) -> None:
         self.verdicts: Counter[str] = Counter()
@@ -37,7 +37,7 @@ class Fuzzer:
         self._ask_qemu = ask_qemu
 
     def one(self, data: bytes) -> None:
-        """Look at one file. An input that is trouble is kept."""
+        """Examine one file. Keep an input that causes a defect."""
         from tests.formats.mutation import look, mutate
 
         started = time.process_time()
@@ -71,13 +71,13 @@ class Fuzzer:
             self.verdicts[f"{format}: qemu-img reads another size"] += 1
 
     def told(self) -> str:
-        """What was seen so far."""
+        """The counts so far."""
         lines = "\n".join(f"{count:9} {verdict}" for verdict, count in self.verdicts.most_common(60))
         return f"{self.verdicts.total()} files, the slowest took {self.slowest:.2f} s\n{lines}"
 
 
 def with_random(fuzzer: Fuzzer, seconds: float, seed: int) -> None:
-    """Bytes out of a generator, none of them learned from."""
+    """Random bytes from a generator, without feedback."""
     source = random.Random(seed)
     ends, told = time.monotonic() + seconds, time.monotonic()
     while time.monotonic() < ends:
@@ -90,7 +90,7 @@ def with_random(fuzzer: Fuzzer, seconds: float, seed: int) -> None:
 
 
 def with_atheris(fuzzer: Fuzzer, seconds: float) -> None:
-    """Inputs that reach new code are kept and changed further. It ends the process itself."""
+    """Coverage-guided inputs: those that reach new code are kept and mutated. Ends the process itself."""
     atheris = importlib.import_module("atheris")
     with atheris.instrument_imports(include=["phimage.formats"]):
         importlib.import_module("tests.formats.mutation")
@@ -110,13 +110,13 @@ def keep(data: bytes) -> Path:
 
 
 def say(text: str) -> None:
-    """Tell how it goes."""
+    """Print the progress."""
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
 
 
 def main() -> None:
-    """Read the command line and begin."""
+    """Read the command line and start."""
     parser = argparse.ArgumentParser(prog="python -m tests.formats.fuzz", description="fuzz the readers of disk images")
     parser.add_argument("--minutes", type=float, default=5)
     parser.add_argument("--seed", type=int, default=time.time_ns())

@@ -1,4 +1,4 @@
-"""Turns any bytes into a file that is nearly a disk image, and looks at it in every way that phimage does.
+"""Turns any bytes into a file that is nearly a disk image, and examines it in every way that phimage does.
 
 The bytes choose an image of the corpus and what is changed in it: where, by what, how much is cut off. Checksums are made
 right again, so that what they guard is reached. So hypothesis, atheris and a file of an earlier finding all speak one language.
@@ -27,7 +27,7 @@ VALUES: Final = (0, 1, 7, 0x7F, 0xFF, 0x200, 0x1000, 0xFFFF, 0x10000, *(1 << bit
 
 
 class Mutated:
-    """An image with changes, not copied: whatever its size, one costs next to nothing."""
+    """An image with changes, without a copy: whatever its size, it costs next to nothing."""
 
     def __init__(self, image: bytes, size: int) -> None:
         self._image = image
@@ -35,11 +35,11 @@ class Mutated:
         self.size = size
 
     def change(self, place: int, new: bytes) -> None:
-        """Put bytes over others. The last change wins."""
+        """Replace some bytes. The last change wins."""
         self._changes.append((place, new))
 
     def read_at(self, offset: int, length: int) -> bytes:
-        """See `Reader`."""
+        """See `ReaderAt`."""
         length = min(length, self.size - offset)
         if length <= 0:
             return b""
@@ -59,13 +59,13 @@ class Memory:
         self.size = len(data)
 
     def read_at(self, offset: int, length: int) -> bytes:
-        """See `Reader`."""
+        """See `ReaderAt`."""
         return self._data[offset : offset + length]
 
 
 @cache
 def images() -> tuple[bytes, ...]:
-    """The images of the corpus that are taken, and a few that are not."""
+    """The accepted images of the corpus, and a few refused ones."""
     wanted = [
         case for case in CASES if not case.refused or case.name in ("qcow2, backing file", "vmdk, parent by name", "luks 1")
     ]
@@ -80,7 +80,7 @@ def sectors(number: int) -> tuple[int, ...]:
 
 
 def mutate(data: bytes) -> ReaderAt:
-    """The file that some bytes stand for."""
+    """The file that some bytes encode."""
     if len(data) < 2 or data[0] == 0xFF:
         return Memory(data[1:])
     number = data[0] % len(images())
@@ -153,7 +153,7 @@ def _crc32c(data: bytes) -> bytes:
 
 
 def look(file: ReaderAt) -> Examination:
-    """Look at a file in every way. Whatever it is, nothing is raised and everything can be told as JSON."""
+    """Examine a file in every way. Nothing is raised for any file, and every result can be written as JSON."""
     found = examine(file)
     for examination in (
         found,

@@ -1,4 +1,4 @@
-"""What oslo.utils' format inspector says of a file: the inspector that OpenStack's image services rely on."""
+"""The verdict of oslo.utils' format inspector, which OpenStack's image services use."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def inspector() -> Any:
 
 
 def accepts(image: bytes) -> bool:
-    """Whether it finds exactly one format, and that one safe."""
+    """Whether it detects exactly one format, and a safe one."""
     oslo = inspector()
     logging.getLogger(oslo.__name__).setLevel(logging.CRITICAL)
     wrapper = oslo.InspectWrapper(io.BytesIO(image))

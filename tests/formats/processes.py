@@ -8,12 +8,12 @@ from pathlib import Path
 
 
 def alive(pid: int) -> bool:
-    """Whether a process is there and runs; one that only waits to be noticed as dead does not."""
+    """Whether a process runs; a zombie does not."""
     return _status(pid)[0] not in ("", "Z")
 
 
 def gone(*pids: int, within: float = 10) -> bool:
-    """Whether processes that were killed are gone; the kernel takes a moment for it."""
+    """Whether killed processes are gone, after a moment for the kernel."""
     ends = time.monotonic() + within
     while any(alive(pid) for pid in pids) and time.monotonic() < ends:
         time.sleep(0.02)

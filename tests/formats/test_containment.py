@@ -1,4 +1,4 @@
-"""T11: whatever a file says, nothing but that file is opened, nothing is reached, and it costs no more than a good one."""
+"""T11: whatever a file says, no other file is opened, nothing is reached, and it costs no more than a good one."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_a_file_that_is_made_to_cost_is_bounded(name: str, folder: Path) -> None
 @pytest.mark.more
 @pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
 def test_the_whole_corpus_opens_nothing_else_and_costs_little(folder: Path, tmp_path: Path) -> None:
-    """Also not by qemu-img, which is started on what our reader takes and always told the format."""
+    """Nor by qemu-img, which is started on files that our reader accepts, always with their format."""
     written = write_all(CASES, folder)
     expected = [not case.refused for case, _ in written] + [False] * len(BAD)
     _make_bad(tmp_path, folder)

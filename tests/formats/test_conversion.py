@@ -1,4 +1,4 @@
-"""qemu-img as it is used: progress, limits, and what is left behind when it does not end well."""
+"""qemu-img in use: progress, limits, and leftovers of a failure."""
 
 from __future__ import annotations
 

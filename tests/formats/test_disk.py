@@ -1,4 +1,4 @@
-"""What is known of real disks: tables by sfdisk, file systems by mke2fs."""
+"""Descriptions of real disks: tables by sfdisk, file systems by mke2fs."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def described(path: Path) -> DiskDescription:
 
 
 class Counted:
-    """A reader that counts how often it is asked, as a store of chunks would feel it."""
+    """A reader that counts its reads, as a chunk store would see them."""
 
     def __init__(self, reader: ReaderAt) -> None:
         self._reader = reader

@@ -1,4 +1,4 @@
-"""Every finding is explained to who meets it."""
+"""Every finding is explained on its page."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "refused-images.md"
 
 
 def line(kind: FindingKind) -> str:
-    """The line of the page on a finding."""
+    """The page's line about a finding."""
     severity = {Severity.REFUSE: "refused", Severity.WARN: "warning", Severity.NOTE: "note"}[kind.severity]
     return f"| `{kind.id}` | {severity}{', override' if kind.override else ''} | {kind.meaning} | {kind.remedy} |"
 

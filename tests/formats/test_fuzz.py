@@ -1,4 +1,4 @@
-"""T12: no file makes a reader raise, hang or say what it may not. The long form is `python -m tests.formats.fuzz`."""
+"""T12: no file makes a reader raise, hang or print unsafe text. The long form is `python -m tests.formats.fuzz`."""
 
 from __future__ import annotations
 

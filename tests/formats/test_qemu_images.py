@@ -1,4 +1,4 @@
-"""Images made by qemu-img: the good ones are taken and give their disk back, the bad ones are refused."""
+"""Images made by qemu-img: the good ones are accepted and return their disk, the bad ones are refused."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_a_snapshot_is_noted_and_the_present_state_is_taken(folder: Path) -> Non
     "name", ["qcow2", "qcow2, clusters of 512", "vmdk", "vmdk, stream", "vhd, dynamic", "vhdx, blocks of 1M"]
 )
 def test_a_flipped_bit_of_metadata_is_refused_or_harmless(name: str, folder: Path) -> None:
-    """Taken means that qemu-img opens it too; converting it ends well or with an error, never with more than the disk."""
+    """An accepted file is opened by qemu-img too; converting it succeeds or fails, never with more bytes than the disk."""
     whole = qemu_images.convert(name, folder).read_bytes()
     seed = random.Random(name)
     used = [place for place in range(0, min(len(whole), 1 << 22), 512) if whole[place : place + 512].strip(b"\0")]

@@ -1,4 +1,4 @@
-"""Files that are dear to make: made once for a recipe, then kept in `.cache/images` of this checkout.
+"""Expensive files: made once for a recipe, then cached in `.cache/images` of this checkout.
 
 Test processes that want the same file at once wait for the one that makes it. `make clean` removes all of them.
 """

@@ -19,7 +19,7 @@ from phimage.sources.unpack import UnpackedFile, unpack_to
 
 
 class Published(Struct, frozen=True):
-    """What each room said of a file."""
+    """The result of each room for a file."""
 
     unpacked: UnpackedFile
     examined: Examination

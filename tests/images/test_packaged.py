@@ -1,4 +1,4 @@
-"""Hybrid discs as others made them: understood, not refused."""
+"""Hybrid discs made by others: understood, not refused."""
 
 from __future__ import annotations
 

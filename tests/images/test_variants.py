@@ -85,7 +85,7 @@ def test_a_small_disk_in_any_format_is_the_same_image(name: str, memtest: Known,
 
 
 def same_image(name: str, known: Known, folder: Path) -> None:
-    """Publish a variant and compare it with the raw disk, which came back byte for byte, and with what qemu-img makes of it."""
+    """Publish a variant and compare it with the raw disk, which was read back byte for byte, and with qemu-img's conversion."""
     path = variant(name, known.path)
     found = publish(path, known.store, folder)
     check_rooms(name, found, known)
@@ -102,7 +102,7 @@ def same_image(name: str, known: Known, folder: Path) -> None:
 
 
 def check_rooms(name: str, found: Published, known: Known) -> None:
-    """Each room saw the file as what it is."""
+    """Check that each room recognised the file."""
     disc = known.published.examined.format is Format.ISO
     format = TWIN[qemu_format(name)]
     assert found.examined.format is (Format.ISO if disc and format is Format.RAW else format)
@@ -111,6 +111,6 @@ def check_rooms(name: str, found: Published, known: Known) -> None:
 
 
 def sha256(path: Path) -> str:
-    """As `sha256sum` tells it."""
+    """The digest that `sha256sum` prints."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

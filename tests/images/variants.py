@@ -1,4 +1,4 @@
-"""The same disk in every format that phimage takes: `variant("qcow2", debian_disk())`."""
+"""The same disk in every format that phimage accepts: `variant("qcow2", debian_disk())`."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def variant(name: str, disk: Path) -> Path:
 
 
 def qemu_format(name: str) -> str:
-    """What qemu-img calls the format of a variant, after unpacking."""
+    """qemu-img's name of the format of a variant, after decompression."""
     return QEMU[name][0] if name in QEMU else "raw"
 
 

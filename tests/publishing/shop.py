@@ -40,7 +40,7 @@ AUTHOR = Author("operator/main key", "127.0.0.1", "request", "PublishPHostImage"
 
 
 def disk(folder: Path, *, mebibytes: int = 6, seed: int = 1) -> Path:
-    """A raw disk with a partition table and seeded bytes, some of its MiB empty."""
+    """A raw disk with a partition table and seeded bytes, some MiB of it empty."""
     path = folder / f"disk-{seed}.raw"
     sfdisk(path, "label: dos\nstart=2048, type=83, bootable\n", mebibytes * MIB)
     chance = random.Random(seed)
@@ -118,7 +118,7 @@ class Shop:
         self.worker = Worker(catalog, store, self.pipeline, "worker", self.stop, pace, now, retry=retry)
 
     def begin(self, file: Path, number: int = 1, *, made: Image | None = None, **origin: object) -> Job:
-        """Let an image wait for an upload, and put all parts of a file. `origin` says otherwise than the truth about it."""
+        """Create an image that waits for an upload, and put all parts of a file. `origin` replaces declared facts."""
         made = made or image(number)
         told = replace(Origin(digest=f"sha256:{sha256_of(file)}", size=file.stat().st_size, name=file.name), **origin)
         job = new_job(
@@ -139,7 +139,7 @@ class Shop:
         return job
 
     def begin_url(self, url: str, number: int = 1, **origin: object) -> Job:
-        """Let an image wait for what a URL gives."""
+        """Create an image that waits for the bytes of a URL."""
         made = image(number)
         job = new_job(JobId(f"job-{number}"), made.id, replace(Origin(url=url), **origin), self._now(), actor=self.author.actor)
         with self.catalog.change(self.author) as change:
@@ -148,39 +148,39 @@ class Shop:
         return job
 
     def put(self, job: Job, data: bytes) -> None:
-        """All parts of an upload."""
+        """Put all parts of an upload."""
         for number, start in enumerate(range(0, len(data), uploads.PART)):
             raw = data[start : start + uploads.PART]
             uploads.put_part(self.store, job.id, number, uploads.pack_part(raw, hashlib.sha256(raw).digest()))
 
     def work_once(self) -> Job:
-        """Let the worker do the next job. Returns how it ended."""
+        """Run the next job and return its outcome."""
         claimed = jobs.claim(self.catalog.database, "worker", 2_000_000_000.0, 5)
         assert claimed is not None
         self.worker.work(claimed)
         return self.job(claimed.id)
 
     def job(self, id: JobId) -> Job:
-        """A job as it is now."""
+        """The present state of a job."""
         with self.catalog.database.read() as connection:
             found = jobs.find(connection, id)
         assert found is not None
         return found
 
     def image(self, id: ImageId) -> Image:
-        """An image as it is now."""
+        """The present state of an image."""
         with self.catalog.database.read() as connection:
             found = IMAGES.find(connection, id)
         assert found is not None
         return found
 
     def content(self, id: ImageId) -> ImageBytes:
-        """What is known of its bytes."""
+        """The facts of its bytes."""
         with self.catalog.database.read() as connection:
             found = IMAGE_BYTES.find(connection, id)
         assert found is not None
         return found
 
     def bytes_of(self, id: ImageId) -> bytes:
-        """The disk, out of the store."""
+        """The disk, read from the store."""
         return b"".join(open_disk(self.store, self.content(id).manifest).chunks())

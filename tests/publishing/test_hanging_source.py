@@ -1,4 +1,4 @@
-"""A source that hangs holds neither the only publisher nor its image: others go first, and withdrawing ends it at once."""
+"""A hanging source blocks neither the only publisher nor its image: others go first, and withdrawing ends it at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A compressed original that is too large when unpacked is refused while it is unpacked, with the limit in the reason."""
+"""A compressed original that unpacks to too many bytes is refused during unpacking, with the limit in the reason."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ REFUSED = f"size.limit: it unpacks to more than {LIMIT + LIMIT // 32} bytes; the
 
 
 def streamed(content: bytes) -> bytes:
-    """A zstd frame that does not tell its size, as of a pipe."""
+    """A zstd frame without a declared size, as of a pipe."""
     packer = zstd.ZstdCompressor()
     return packer.compress(content) + packer.flush()
 

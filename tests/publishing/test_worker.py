@@ -1,4 +1,4 @@
-"""What comes of a job: the image with all of its bytes, or no bytes and a reason."""
+"""The outcome of a job: an image with all of its bytes, or no bytes and a reason."""
 
 from __future__ import annotations
 

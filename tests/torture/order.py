@@ -100,7 +100,7 @@ class Durable:
 def check(
     calls: Sequence[Call], root: str, manifests: Mapping[str, Sequence[str]], database: str, parts: Mapping[int, str]
 ) -> list[str]:
-    """What was told too early. `manifests` are objects with the chunks that they name, `parts` objects by their number.
+    """Responses sent too early. `manifests` are objects with the chunks that they name, `parts` objects by their number.
 
     A manifest may be put when its chunks are durable, the catalogue's log may name it when it is, a person may hear of it when
     that log was synced, and of a part when that is durable.

@@ -1,4 +1,4 @@
-"""Publishers, deleters, readers and collections at once, through the real workers, catalogue and care (T7).
+"""Publishers, deleters, readers and collections concurrently, through the real workers, catalogue and maintenance (T7).
 
 The clock runs fast: an hour of grace passes in a few seconds, and nobody's rule is broken. A model in memory says what must be
 there.
@@ -50,7 +50,7 @@ EARLY = replace(AUTHOR, time=1_500_000_000.0)
 
 
 class World:
-    """A shop with several workers, and in memory what must be in its store: each live image's disk, as its SHA-256."""
+    """A shop with several workers, and in memory the expected content of its store: each live image's disk, as its SHA-256."""
 
     def __init__(self, catalog: Catalog, folder: Path) -> None:
         self.began = time.time()
@@ -71,7 +71,7 @@ class World:
         return self.began - 10**8 + (time.time() - self.began) * SPEED
 
     def publish(self, number: int) -> None:
-        """Publish disks, most of whose MiB others have too."""
+        """Publish disks that share most of their MiB."""
         shop, chance, images = self.shops[number], random.Random(number), number
         while not self.over.is_set():
             images += PUBLISHERS
@@ -121,7 +121,7 @@ class World:
             IMAGES.withdraw(change, known)
 
     def sweep(self) -> None:
-        """Collect, again and again, with the least grace."""
+        """Run garbage collections with the min grace, again and again."""
         while not self.over.is_set():
             swept = persist(self.sweep_once)
             self.count["sweeps"] += 1
@@ -137,7 +137,7 @@ class World:
         )
 
     def read(self, seed: int) -> None:
-        """What is live, and still is afterwards, can be read and is right."""
+        """Check that images that are live before and after are readable and right."""
         chance = random.Random(seed)
         while not self.over.is_set():
             time.sleep(0.02)
@@ -188,7 +188,7 @@ class World:
         return self.count["published"] > 8 and all(self.count[each] for each in ("read", "deleted", "sweeps", "removed"))
 
     def check(self) -> None:
-        """Everything that is live is whole; much later nothing else is left."""
+        """Check that every live image is complete, and that much later nothing else is left."""
         needed = set()
         for id, digest in self.live.items():
             manifest = self.shops[0].content(id).manifest

@@ -1,4 +1,4 @@
-"""A disk that fails or is full, at each system call in turn (T4): the job ends with the reason, and another try works."""
+"""A disk that fails or is full, at each system call in turn (T4): the job ends with the reason, and a retry works."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ REASONS = {errno.EIO: "input/output error", errno.ENOSPC: "no space"}
 
 
 class FailingOnce:
-    """System calls of which one, counted from `arm`, fails. There is no real fsync: thousands of puts would take their time."""
+    """System calls, one of which, counted from `arm`, fails. fsync does nothing: thousands of puts would take too long."""
 
     def __init__(self) -> None:
         self.made = 0
@@ -46,7 +46,7 @@ class FailingOnce:
         self.calls = SystemCalls(**{name: self._failing(name, call) for name, call in asdict(SystemCalls()).items()})
 
     def arm(self, number: int, error: int) -> None:
-        """The `number`-th call from now fails; 0 for none."""
+        """Make the `number`-th call from now fail; 0 for none."""
         self.made, self.failed, self._at, self._error = 0, False, number, error
 
     def _failing(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
@@ -66,7 +66,7 @@ class FailingOnce:
 
 @dataclass
 class Place:
-    """A shop whose store fails when it is told to, and what was published in it."""
+    """A shop whose store fails on demand, and its published images."""
 
     shop: Shop
     failing: FailingOnce
@@ -74,7 +74,7 @@ class Place:
     number: int = 0
 
     def publish(self, file: Path, at: int = 0, error: int = 0) -> Job:
-        """Upload a file and let the worker publish it, during which one call fails. How the job ended."""
+        """Upload a file and let the worker publish it while one call fails. Returns the ended job."""
         self.number += 1
         self.failing.arm(0, 0)
         self.shop.begin(file, self.number)
@@ -82,7 +82,7 @@ class Place:
         return self.shop.work_once()
 
     def check_nothing_came_of(self, job: Job) -> None:
-        """The image says why, has no bytes, and nothing half done is left."""
+        """Check that the image has a reason and no bytes, and that nothing unfinished is left."""
         content = self.shop.content(job.image)
         assert self.shop.image(job.image).state is State.UNAVAILABLE
         assert (content.failure, content.stored) == (job.error, False)
@@ -91,7 +91,7 @@ class Place:
         assert all(digest_of_name(stored.name) for stored in self.shop.store.list())  # no parts of the upload
 
     def empty(self) -> None:
-        """Withdraw everything and collect it: then the store is empty, all space has come back."""
+        """Withdraw and collect everything: the store is empty, and all space is free again."""
         with self.shop.catalog.change(AUTHOR) as change:
             for known in IMAGES.live(change.connection):
                 withdraw_image_bytes(change, [known.id], "")

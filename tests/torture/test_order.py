@@ -1,4 +1,4 @@
-"""Nothing is told before it is durable, as the kernel sees it (T1): by strace, from the first part to the last answer."""
+"""No response is sent before its facts are durable, as the kernel sees it (T1): by strace, from the first part to the last."""
 
 from __future__ import annotations
 

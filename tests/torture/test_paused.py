@@ -1,4 +1,4 @@
-"""A publisher that is stopped for longer than its lease, and goes on later (T22): what it has then counts for nothing."""
+"""A publisher that is paused for longer than its lease and then continues (T22): its work is dropped."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class Gate:
         shop.pipeline._space = FreeSpace(shop.work, 0, self._free)
 
     def open(self, error: int = 0) -> None:
-        """Let it go on, or meet an error."""
+        """Let it continue, or fail with an error."""
         self._error = error
         self._open.set()
 

@@ -37,7 +37,7 @@ both = pytest.mark.parametrize("dialect", ["sqlite", "postgresql"], indirect=Tru
 
 @contextmanager
 def watching(catalog: Catalog, project: ProjectId, limit: int) -> Iterator[list[int]]:
-    """Look again and again at what a project uses, which is never more than `most`."""
+    """Read the usage of a project again and again; it never exceeds the limit."""
     over, seen = threading.Event(), list[int]()
 
     def watch() -> None:

@@ -32,7 +32,7 @@ def sha256(data: bytes) -> str:
 
 
 class Upload:
-    """One publication, step by step as a client of the API would do it, or do it wrongly."""
+    """One publication as a client of the API would do it, or do it wrongly."""
 
     def __init__(self, installation: Installation, good: bytes, *, digest: str = "", size: int = 0) -> None:
         self.installation = installation
@@ -68,7 +68,7 @@ class Upload:
             assert self.put(number, data[start : start + PART]) == 201
 
     def complete(self, size: int, sent: str = "") -> None:
-        """Say that all parts are there. Raises Refused."""
+        """Declare the upload complete. Raises Refused."""
         self.call("CompletePHostImageUpload", ImageId=self.image, Size=size, Digest=sent or None)
 
     def ended(self) -> Job:

@@ -100,13 +100,13 @@ def find_missing(store: Store, manifests: Iterable[ManifestDigest]) -> Iterator[
 
     Reads manifests and lists chunks, at a fraction of the cost of a scrub; bytes are not verified. Raises StoreFailure.
     """
-    there = {digest_of_name(stored.name) for stored in store.list(CHUNKS)}
+    present = {digest_of_name(stored.name) for stored in store.list(CHUNKS)}
     for digest in dict.fromkeys(manifests):
         image = _load(store, digest)
         if isinstance(image, ScrubFinding):
             yield image
             continue
-        missing = [(index, chunk) for index, chunk in image.stored() if chunk.hex() not in there]
+        missing = [(index, chunk) for index, chunk in image.stored() if chunk.hex() not in present]
         if missing:
             index, chunk = missing[0]
             reason = f"chunks of {len(missing)} places on the disk are not in the store"

@@ -214,14 +214,14 @@ def _refcounts(header: Qcow2Header, reader: ReaderAt, limits: DiskLimits) -> Non
     _inside(header, reader, header.refcount_offset, length, "refcount table")
     bits = 1 << header.refcount_order
     counted = header.cluster * 8 // bits
-    there = -(-reader.size // header.cluster)
+    clusters = -(-reader.size // header.cluster)
     behind = 0
     for index, value in _entries(reader, header.refcount_offset, length // 8, "refcount table"):
         _inside(header, reader, value, header.cluster, "refcount block")
-        if (index + 1) * counted <= there or header.features & DIRTY:
+        if (index + 1) * counted <= clusters or header.features & DIRTY:
             continue
         behind += 1
-        first = max(0, there - index * counted)
+        first = max(0, clusters - index * counted)
         skipped = -(-first * bits // 8)
         block = exactly(reader, value + skipped, header.cluster - skipped, "refcount block")
         if block.count(0) != len(block):

@@ -67,8 +67,8 @@ class LeaseKeeper:
         """See `JobProgress`."""
         missing = image_bytes.reserve(self._database, self._job.id, size)
         if missing is not None:
-            whose = f"project {self._job.project}" if self._job.project else "base images"
-            raise ImageRefused(f"the quota of {whose} has no room for a disk of {size} bytes: {missing} bytes are missing")
+            owner = f"project {self._job.project}" if self._job.project else "base images"
+            raise ImageRefused(f"the quota of {owner} has no room for a disk of {size} bytes: {missing} bytes are missing")
 
     def __enter__(self) -> Self:
         self._thread.start()

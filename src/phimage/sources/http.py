@@ -58,33 +58,33 @@ class HttpClient:
         this call, and every read of the response, with SourceInterrupted.
         Raises UrlRefused, ResponseRefused (unknown host, invalid certificate, no HTTP), SourceInterrupted.
         """
-        here, cancel = url, cancel or threading.Event()
+        current, cancel = url, cancel or threading.Event()
         for _ in range(self.policy.redirects + 1):
             try:
-                response = self._request(here, headers or {}, cancel)
+                response = self._request(current, headers or {}, cancel)
             except UrlRefused as error:
-                raise (error if here is url else _refused_redirect(url, error)) from None
+                raise (error if current is url else _refused_redirect(url, error)) from None
             if response.status not in REDIRECTS:
                 return response
             with response:
-                target = self._redirect_target(response, here)
-            if here.scheme == "https" and target.scheme == "http" and not downgrade:
+                target = self._redirect_target(response, current)
+            if current.scheme == "https" and target.scheme == "http" and not downgrade:
                 remedy = "give the digest of the image, which makes plain http safe"
-                raise UrlRefused(here.shown, f"it redirects from https to {target.shown}", remedy, reason="downgrade")
-            here = target
+                raise UrlRefused(current.shown, f"it redirects from https to {target.shown}", remedy, reason="downgrade")
+            current = target
         message = f"more than {self.policy.redirects} redirects"
         raise UrlRefused(url.shown, message, "give the URL of the file itself", reason="redirects")
 
-    def _redirect_target(self, response: HttpResponse, here: Url) -> Url:
+    def _redirect_target(self, response: HttpResponse, current: Url) -> Url:
         location = response.header("Location")
         if not location:
             raise response.refused("the redirect has no Location", "give the URL of the file itself", reason="redirects")
         with suppress(UnicodeDecodeError):
             location = location.encode("latin-1").decode("utf-8")
         try:
-            return here.join(location)
+            return current.join(location)
         except UrlRefused as error:
-            raise _refused_redirect(here, error) from None
+            raise _refused_redirect(current, error) from None
 
     def _request(self, url: Url, headers: Mapping[str, str], cancel: threading.Event) -> HttpResponse:
         """Send one request and return its response."""

@@ -53,27 +53,27 @@ def with_retries(
         try:
             return call()
         except SourceInterrupted as error:
-            here = received()
-            progressed = here >= best + PROGRESS_BYTES
+            offset = received()
+            progressed = offset >= best + PROGRESS_BYTES
             failures = 1 if progressed else failures + 1
-            best = max(best, here)
+            best = max(best, offset)
             final = failures >= retry.tries or (retry.needs_progress and not progressed)
             if final or (cancel is not None and cancel.is_set()):
-                raise retries_exhausted(error, failures, here, best - begun) from None
+                raise retries_exhausted(error, failures, offset, best - begun) from None
             sleep(retry.wait(failures, error.after))
 
 
-def retries_exhausted(last: SourceInterrupted, failures: int, here: int, gained: int = 0) -> SourceInterrupted:
-    """The error after `failures` in a row, the last of which was `last`."""
+def retries_exhausted(last: SourceInterrupted, failures: int, offset: int, gained: int = 0) -> SourceInterrupted:
+    """The error after `failures` in a row, `last` being the last one. `offset` bytes are received, `gained` of them by this call."""
     message = f"{last.what}, {failures} times in a row" if failures > 1 else last.what
-    remedy = f"{here} bytes are kept: run the same again to go on" if here else "try again later"
+    remedy = f"{offset} bytes are kept: run the same again to go on" if offset else "try again later"
     return SourceInterrupted(
         last.where,
         message,
         remedy,
         reason=last.reason,
         status=last.status,
-        offset=here,
+        offset=offset,
         after=last.after,
         gained=gained,
     )

@@ -19,7 +19,7 @@ HYBRID = "oslo.utils knows one format a file; hybrids are how installers boot fr
 
 
 class Case(NamedTuple):
-    """A file. `refused` are the findings that refuse it, none for one that is taken. `oslo` says what oslo.utils does."""
+    """A file. `refused` are the findings that refuse it, none for an accepted one. `oslo` is the verdict of oslo.utils."""
 
     name: str
     image: Callable[[], bytes]
@@ -45,7 +45,7 @@ def case(
 
 
 def stricter(name: str, image: Callable[[], bytes], format: Format, *refused: str) -> Case:
-    """A case that oslo.utils takes because it does not look that far."""
+    """A case that oslo.utils accepts because it does not check that far."""
     return case(name, image, format, *refused, oslo=True, why="oslo.utils does not look at it")
 
 

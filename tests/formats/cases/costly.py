@@ -1,4 +1,4 @@
-"""Files that are made to cost: as large as the tables may be, with as many entries as fit, all of them in need of a look."""
+"""Files made to be expensive: tables of the max size, with as many entries as fit, all of which must be read."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def _partitions() -> bytes:
 
 
 def _text() -> bytes:
-    """Text that looks like the begin of everything."""
+    """Text that resembles the beginning of everything."""
     return b"{" * 2048 + b"<!--" * 2048 + b"#\n" * 4096
 
 

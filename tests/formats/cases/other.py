@@ -1,4 +1,4 @@
-"""What is recognised to be refused: other formats, compressed files, archives, error pages."""
+"""Recognised and refused: other formats, compressed files, archives, error pages."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ def _flat() -> bytes:
 
 
 def _capacity_zero() -> bytes:
-    """What made readers open files that a descriptor behind the header names."""
+    """A header that made readers open the files of a descriptor behind it."""
     return make.vmdk(header=make.vmdk_header(capacity=0), text=_flat())
 
 

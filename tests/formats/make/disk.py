@@ -116,7 +116,7 @@ def iso(
 
 
 def ext_superblock() -> bytes:
-    """What tells an ext4 file system, from its first byte on: 2 KiB. There is nothing behind it."""
+    """The signature of an ext4 file system, from its first byte on: 2 KiB. Nothing follows it."""
     block = bytearray(2048)
     struct.pack_into("<II", block, 1024, 16, 4096)
     struct.pack_into("<H", block, 1024 + 56, 0xEF53)

@@ -29,7 +29,7 @@ _CACHED: dict[bytes, bytes] = {}
 
 
 def _checked_table(head: bytes) -> bytes:
-    """A region table with its checksum. It is slow to compute, so equal ones are remembered."""
+    """A region table with its checksum. Cached, because the checksum is slow."""
     if head not in _CACHED:
         _CACHED[head] = _crc(bytearray(head.ljust(64 * KIB, b"\0")))
     return _CACHED[head]

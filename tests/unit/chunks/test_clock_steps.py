@@ -1,4 +1,4 @@
-"""The clock of a machine steps while a disk is written and a collection runs: what is registered is whole."""
+"""The machine's clock steps while a disk is written and a garbage collection runs: a registered disk is complete."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Clock:
 
 
 def publish(store: MemoryStore, clock: Clock, step: float, moment: int, pause: float) -> ManifestDigest:
-    """Write a disk that can be registered, `pause` seconds a part. The clock steps at a moment, and then a collection runs.
+    """Write a registrable disk, `pause` seconds a part. The clock steps at a given moment, and then a collection runs.
 
     Raises Lost or BadManifest, after which a publisher writes the disk again.
     """

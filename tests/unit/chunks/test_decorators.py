@@ -14,7 +14,7 @@ from phimage.chunks.store import Stored
 
 
 class Flaky(MemoryStore):
-    """Fails some times before it works."""
+    """Fails a number of times before it succeeds."""
 
     def __init__(self, failures: int, *, passing: bool = True) -> None:
         super().__init__()
@@ -72,7 +72,7 @@ def test_a_listing_is_not_begun_again() -> None:
 
 
 class Busy(MemoryStore):
-    """Knows how many are in it at once."""
+    """Counts its concurrent calls."""
 
     def __init__(self) -> None:
         super().__init__()

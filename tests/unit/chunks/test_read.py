@@ -16,7 +16,7 @@ DATA = random.Random(1).randbytes(3 * CHUNK) + bytes(CHUNK) + random.Random(2).r
 
 
 class Counting(MemoryStore):
-    """Counts what is read, and fails as told."""
+    """Counts the reads, and fails on demand."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""A part's frame that somebody else made."""
+"""Frames of parts that clients made."""
 
 from __future__ import annotations
 

@@ -92,7 +92,7 @@ def test_after_a_failure_nothing_more_is_taken() -> None:
 
 
 class Slow(MemoryStore):
-    """Puts nothing until it may."""
+    """Blocks every put until it is released."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""How a verdict comes about: stated formats, limits, overrides, the second opinion."""
+"""Examinations: stated formats, limits, overrides, the second opinion."""
 
 from __future__ import annotations
 

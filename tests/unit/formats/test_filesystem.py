@@ -1,4 +1,4 @@
-"""File systems by their superblocks: those that no tool of the tests makes are laid out here as their documentation says."""
+"""File systems by their superblocks; those that no tool here can make are laid out by their documentation."""
 
 from __future__ import annotations
 

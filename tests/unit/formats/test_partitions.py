@@ -1,4 +1,4 @@
-"""Partition tables, well made and otherwise."""
+"""Valid and damaged partition tables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Readers: bytes that are there, that end early, that have not come yet, and that are too many."""
+"""Readers: complete, truncated, arriving and unlimited bytes."""
 
 from __future__ import annotations
 

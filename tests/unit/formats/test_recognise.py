@@ -1,4 +1,4 @@
-"""What a file is, told from its first and last bytes."""
+"""Formats recognised by their first and last bytes."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ RIGHT = expected_digest("sha256:" + hashlib.sha256(DISK).hexdigest())
 
 
 class Fetching:
-    """A fetcher for servers on loopback, which waits for nothing, and its work file."""
+    """A fetcher for servers on loopback that never sleeps, and its work file."""
 
     def __init__(self, folder: Path) -> None:
         self.work = folder / "work"
@@ -55,6 +55,6 @@ class Fetching:
 
 
 def chunked(content: bytes, piece: int = 50_000) -> bytes:
-    """A body in chunks."""
+    """A body in chunked transfer coding."""
     pieces = (content[place : place + piece] for place in range(0, len(content), piece))
     return b"".join(b"%x\r\n%s\r\n" % (len(each), each) for each in pieces) + b"0\r\n\r\n"

@@ -1,4 +1,4 @@
-"""A web server in threads, on raw sockets: it does what it is told, also what no honest server does."""
+"""A scriptable web server in threads, on raw sockets, which can also misbehave."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ OLD = formatdate(1_700_000_000, usegmt=True)
 
 
 class Request(Struct, frozen=True):
-    """What was asked; names of fields in small letters."""
+    """A received request, with lower-case header names."""
 
     method: str
     path: str
@@ -31,7 +31,7 @@ class Request(Struct, frozen=True):
 
 
 class Exchange:
-    """A request on its connection."""
+    """A request and its connection."""
 
     def __init__(self, connection: socket.socket, request: Request, closing: threading.Event) -> None:
         self.request = request
@@ -44,7 +44,7 @@ class Exchange:
     def answer(
         self, status: int, body: bytes = b"", fields: Mapping[str, str] | None = None, *, length: int | None = None
     ) -> None:
-        """A whole answer; `length` tells another Content-Length, -1 none."""
+        """Send a complete response. `length` replaces the Content-Length; -1 leaves it out."""
         text = len(body) if length is None else length
         lines = [f"HTTP/1.1 {status} Told"]
         lines += [f"Content-Length: {text}"] if text >= 0 else []
@@ -52,14 +52,14 @@ class Exchange:
         self.send("\r\n".join([*lines, "", ""]).encode("latin-1") + body)
 
     def drip(self, data: bytes, pause: float = 0.02) -> None:
-        """Send byte by byte, until the client has enough."""
+        """Send byte by byte until the client closes the connection."""
         for byte in data:
             if self._closing.wait(pause):
                 return
             self.send(bytes([byte]))
 
     def hold(self) -> None:
-        """Do nothing until the client or the test has enough."""
+        """Do nothing until the client or the test ends."""
         self._connection.settimeout(0.05)
         while not self._closing.is_set():
             with suppress(TimeoutError):
@@ -71,7 +71,7 @@ Handler = Callable[[Exchange], None]
 
 
 class Server:
-    """Answers each connection with one call of the handler. `requests` are those that came; a mute server waits for none."""
+    """Calls the handler for each connection. `requests` are the received ones; a mute server waits for none."""
 
     def __init__(
         self,
@@ -150,7 +150,7 @@ class Server:
 
 
 class FileServed:
-    """A handler that serves one file as a good server does: validators, Range, If-Range.
+    """A handler that serves one file correctly: validators, Range, If-Range.
 
     `cuts` are the bytes of a body after which the connection breaks, request by request; None and later ones do not.
     """
@@ -189,7 +189,7 @@ class FileServed:
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 5.0) -> bool:
-    """Whether something becomes true in time."""
+    """Whether a condition becomes true in time."""
     end = time.monotonic() + seconds
     while not condition() and time.monotonic() < end:
         time.sleep(0.01)

@@ -1,4 +1,4 @@
-"""Which addresses are on the public internet."""
+"""Public and special-purpose addresses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which URLs and addresses may be fetched."""
+"""The policy of URLs and addresses that may be fetched."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bodies in chunks are read to the letter."""
+"""Bodies in chunked transfer coding are read strictly."""
 
 from __future__ import annotations
 

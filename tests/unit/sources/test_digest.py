@@ -1,4 +1,4 @@
-"""Digests: how they are given, and that a wrong one never passes."""
+"""Digests: parsing, and that wrong bytes never pass."""
 
 from __future__ import annotations
 

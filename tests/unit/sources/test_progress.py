@@ -1,4 +1,4 @@
-"""How far it is, how fast, and how long still."""
+"""Progress, rate and time left."""
 
 from __future__ import annotations
 

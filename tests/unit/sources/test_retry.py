@@ -1,4 +1,4 @@
-"""Trying again, a few times."""
+"""Retries with backoff."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def broken(after: float = 0.0) -> SourceInterrupted:
 
 
 class Steps:
-    """A step that fails so many times before it works, and what it waited."""
+    """A call that fails a number of times before it succeeds, and its waits."""
 
     def __init__(self, failures: int, *, bytes_each: int = 0, after: float = 0.0) -> None:
         self.left = failures

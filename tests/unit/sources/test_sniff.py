@@ -1,4 +1,4 @@
-"""What first bytes are when they are no image."""
+"""First bytes that are not an image."""
 
 from __future__ import annotations
 

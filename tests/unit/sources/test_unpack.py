@@ -1,4 +1,4 @@
-"""Taking compressed bytes apart: whatever the chunks, the same bytes; whatever is wrong, a reason."""
+"""Decompression: the same bytes for any chunking, and a reason for every defect."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ kinds = st.sampled_from(list(PACK))
 
 
 class Chunks:
-    """A reader that gives a file in pieces of odd sizes, never more than asked for."""
+    """A reader that returns short reads of odd sizes."""
 
     def __init__(self, content: bytes, sizes: Sequence[int] = ()) -> None:
         self._content = io.BytesIO(content)
@@ -259,7 +259,7 @@ def test_a_frame_that_tells_too_large_a_size_is_refused_at_once() -> None:
 
 
 def packed_untold(kind: Compression, content: bytes) -> bytes:
-    """Compressed, without a size in its beginning."""
+    """Compressed, without a declared size."""
     packer = zstd.ZstdCompressor() if kind is Compression.ZSTD else None
     return packer.compress(content) + packer.flush() if packer else PACK[kind](content)
 

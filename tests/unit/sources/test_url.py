@@ -1,4 +1,4 @@
-"""URLs are read strictly, and shown without their secrets."""
+"""URLs are parsed strictly, and shown without secrets."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from cryptography.x509.oid import NameOID
 
 
 class Authority:
-    """Signs certificates. `asked` are the names that clients asked for (SNI)."""
+    """Signs certificates. `asked` are the names that clients requested (SNI)."""
 
     def __init__(self) -> None:
         self.asked: list[str | None] = []

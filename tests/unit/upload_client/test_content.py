@@ -1,4 +1,4 @@
-"""How a part is sent."""
+"""The request body of a part."""
 
 from __future__ import annotations
 
