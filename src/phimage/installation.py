@@ -207,7 +207,7 @@ def opened_store(settings: Settings, patience: Patience | None = None) -> Iterat
 
 @contextmanager
 def opened_unverified(settings: Settings, patience: Patience | None = None) -> Iterator[tuple[Catalog, Store]]:
-    """The same, without checking that the store belongs to the installation."""
+    """Like `opened_store`, without checking that the store belongs to the installation."""
     catalog = open_catalog(settings, patience)
     try:
         store = open_store(settings.store_place, patience=patience)

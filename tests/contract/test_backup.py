@@ -346,7 +346,10 @@ def test_verifying_compares_the_rows_and_the_images_of_the_database(small: Shop,
 
     found = verify(place, [replace(record, tables=tables, manifests=())], now=0).problems
 
-    assert [one.what for one in found] == ["table image has other rows", "its images need other manifests than the record names"]
+    assert [one.what for one in found] == [
+        "table image has other rows",
+        "its images need other manifests than the record names",
+    ]
 
 
 def test_a_damaged_record_is_named_and_never_taken_for_a_backup(small: Shop) -> None:

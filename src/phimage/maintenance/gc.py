@@ -33,7 +33,7 @@ DATABASE_COPY = "backup-"
 
 
 class CollectedGarbage(Struct, frozen=True):
-    """What a collection removed, or with `dry_run` would remove. A dry run does not count packs, which are only copies."""
+    """The result of `collect_garbage`: what it removed, or with `dry_run` would remove. A dry run does not count packs."""
 
     store: Report
     abandoned: int  # uploads that expired without being completed
