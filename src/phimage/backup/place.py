@@ -110,9 +110,7 @@ class BackupPlace:
         except msgspec.DecodeError as error:
             raise BackupFailed(f"the mark {MARK} of {self.describe()} is damaged: {error}") from error
         if mark.format != FORMAT:
-            raise SetupError(
-                f"{self.describe()} has the format {mark.format!r}, and this phimage reads {FORMAT!r}: use the phimage that wrote it"
-            )
+            raise SetupError(f"{self.describe()} has the format {mark.format!r}, not {FORMAT!r}: use the phimage that wrote it")
         return mark
 
 
