@@ -95,8 +95,8 @@ def _has_account(database: Database) -> bool:
 def _prepare_first_start(settings: Settings, database: Database, store: Store) -> None:
     """Create the schema, then the master key. Raises SetupError if an existing key or store shows that the database was lost.
 
-    Reads key and store before the database: another process may be making its first start, and creates them in the other
-    order.
+    Reads key and store before the database, because another process may be making its first start: it writes the key after
+    the schema, and claims the store after the account.
     """
     had_key, store_is_used = settings.master_key_file.exists(), ownership.is_used(store)
     lost = f"{_shown(database)} is empty: restore the database from a backup"
