@@ -235,5 +235,5 @@ def prime_decoders() -> None:
     records: list[type[Struct]] = [Struct]
     for record in records:
         records += record.__subclasses__()
-        with suppress(TypeError, NameError):  # records that are never decoded hold functions and the like
+        with suppress(TypeError, NameError):  # records that are never decoded may hold functions
             msgspec.json.Decoder(record)

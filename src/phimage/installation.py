@@ -95,8 +95,8 @@ def _has_account(database: Database) -> bool:
 def _prepare_first_start(settings: Settings, database: Database, store: Store) -> None:
     """Create the schema, then the master key. Raises SetupError if an existing key or store shows that the database was lost.
 
-    Reads key and store before the database: another process may be making its first start, and creates them in the other
-    order.
+    Reads key and store before the database, because another process may be making its first start: it writes the key after
+    the schema, and claims the store after the account.
     """
     had_key, store_is_used = settings.master_key_file.exists(), ownership.is_used(store)
     lost = f"{_shown(database)} is empty: restore the database from a backup"
@@ -207,7 +207,7 @@ def opened_store(settings: Settings, patience: Patience | None = None) -> Iterat
 
 @contextmanager
 def opened_unverified(settings: Settings, patience: Patience | None = None) -> Iterator[tuple[Catalog, Store]]:
-    """The same, without checking that the store belongs to the installation."""
+    """Like `opened_store`, without checking that the store belongs to the installation."""
     catalog = open_catalog(settings, patience)
     try:
         store = open_store(settings.store_place, patience=patience)

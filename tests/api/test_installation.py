@@ -151,7 +151,7 @@ def test_another_installations_master_key_is_refused_before_anything_is_served_o
     prepare(settings)
     settings.master_key_file.write_text("ab" * 32 + "\n")
     for opening in (prepare, open_catalog, recover_operator_key):
-        with pytest.raises(SetupError, match="master key is not the one"):
+        with pytest.raises(SetupError, match="cannot be decrypted: use the master key"):
             opening(settings)
 
 
@@ -159,7 +159,7 @@ def test_a_missing_master_key_is_not_made_anew_for_an_existing_database(tmp_path
     settings = _settings(tmp_path)
     prepare(settings)
     settings.master_key_file.unlink()
-    with pytest.raises(SetupError, match="put back the master key"):
+    with pytest.raises(SetupError, match="restore the master key"):
         prepare(settings)
     assert not settings.master_key_file.exists()
 

@@ -1,4 +1,4 @@
-"""Private keys at rest, and the file of the master key (promises of `catalog.seal`)."""
+"""Private keys at rest, and the file of the master key (`catalog.key_encryption`)."""
 
 from __future__ import annotations
 

@@ -141,7 +141,7 @@ def test_a_busy_port_is_told_before_anything_is_made(tmp_path: Path) -> None:
         port = str(busy.getsockname()[1])
         for command in ("serve", "demo"):
             result = phimage.run(command, "--port", port, "--data-dir", "data")
-            told = f"phimage: cannot listen on 127.0.0.1 port {port}: Address already in use; choose another with --port\n"
+            told = f"phimage: cannot listen on 127.0.0.1 port {port}: Address already in use; choose another port with --port\n"
             assert (result.code, result.out, result.err) == (78, "", told)
     assert not (tmp_path / "data").exists(), "else the operator's key would be made and never shown"
 
@@ -201,7 +201,7 @@ def test_a_master_key_that_others_can_read_is_refused_with_the_command_that_help
     text = master.read_text()
     master.unlink()
     lost = phimage.run(*serve)
-    assert (lost.code, "put back the master key" in lost.err) == (78, True)
+    assert (lost.code, "restore the master key" in lost.err) == (78, True)
     assert not master.exists(), "a new one would make all keys useless"
     os.close(os.open(master, os.O_WRONLY | os.O_CREAT, 0o600))
     master.write_text("not a key\n")

@@ -141,7 +141,7 @@ def _free_name(place: BackupPlace, at: float) -> str:
 
 
 HOLD_SECONDS: Final = 4 * 3600.0
-"""How long the hold of a killed backup restricts garbage collection."""
+"""Seconds for which the hold of a killed backup restricts garbage collection."""
 
 
 class HeldRevision:

@@ -110,18 +110,18 @@ class BackupPlace:
         except msgspec.DecodeError as error:
             raise BackupFailed(f"the mark {MARK} of {self.describe()} is damaged: {error}") from error
         if mark.format != FORMAT:
-            raise SetupError(f"{self.describe()} has the format {mark.format!r}, and this phimage knows {FORMAT!r}")
+            raise SetupError(f"{self.describe()} has the format {mark.format!r}, not {FORMAT!r}: use the phimage that wrote it")
         return mark
 
 
-def open_place(text: str, *, make: bool = False) -> BackupPlace:
+def open_place(text: str, *, create: bool = False) -> BackupPlace:
     """Open a place by its address: a folder, or s3://bucket/prefix?endpoint=... as for a store.
 
-    Creates a missing folder only with `make`. Raises SetupError.
+    Creates a missing folder only with `create`. Raises SetupError.
     """
     if text == "memory:":
         raise SetupError("DEST memory: ends with this command: name a folder or s3://...")
-    if not make and not text.startswith("s3://") and not Path(text).is_dir():
+    if not create and not text.startswith("s3://") and not Path(text).is_dir():
         raise SetupError(f"there is no folder {text}: name the place of the backups, a folder or s3://...")
     return BackupPlace(open_store(text, "DEST"))
 

@@ -28,7 +28,7 @@ Progress = Callable[[int, int], object]
 
 
 class Transferred(Struct, frozen=True):
-    """What was sent, and what the images need."""
+    """The result of `transfer`: sent objects, and those that the images need."""
 
     sent_chunks: int
     sent_bytes: int  # as stored, compressed

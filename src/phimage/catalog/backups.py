@@ -1,4 +1,4 @@
-"""What backups keep in the database: holds on garbage collection, and the times of backups for the metrics.
+"""Records of backups in the database: holds on garbage collection, and times for the metrics.
 
 A hold makes garbage collection keep all manifests that images had at the held revision or later. It is committed before its
 owner reads the catalogue. A collection that reads the catalogue after this commit sees the hold. A collection that read it

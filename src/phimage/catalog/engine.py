@@ -41,14 +41,13 @@ if TYPE_CHECKING:
 __all__ = ["BUSY_SECONDS", "Connection", "Database", "Row", "database_url", "open_database"]
 
 BUSY_SECONDS = 5
-"""How long a writer waits for another one before the caller gets RetCode 150."""
+"""Seconds that a writer waits for another one before its caller gets RetCode 150."""
 CONNECT_SECONDS = 2
-"""How long PostgreSQL may take to take a connection; libpq knows nothing shorter."""
+"""Seconds for a connection to PostgreSQL; libpq has no shorter timeout."""
 SILENT_SECONDS = 30
-"""How long a writer on PostgreSQL may do nothing inside its transaction. Then the server ends it: a machine that vanished while
-it wrote must not keep the others from writing."""
-
-_BROKEN_COMMIT = "the connection broke during the commit: look into the log whether the change was made"
+"""Seconds that a writer on PostgreSQL may idle inside its transaction before the server ends it. A machine that vanished during
+a transaction would otherwise block all writers."""
+_BROKEN_COMMIT = "the connection broke during the commit: check in the log whether the change was made"
 _SCHEMA_LOCK = 0x7068_696D_6167_65
 """Any number that other programs on the same PostgreSQL database do not lock; it reads "phimage"."""
 

@@ -60,7 +60,7 @@ def version(database: Database) -> str | None:
 
 
 def version_of(connection: Connection) -> str | None:
-    """The same, inside a transaction."""
+    """The schema version inside a transaction; None if the database is empty."""
     if not inspect(connection).has_table(_ALEMBIC.name):
         return None
     found: str | None = connection.execute(select(_ALEMBIC.c.version_num)).scalar_one_or_none()

@@ -74,7 +74,7 @@ def create(
         if with_key:
             passphrase = read_passphrase(passphrase_file, confirm=True)
             encrypted = encrypt_key(read_master_key(settings.master_key_file), passphrase, secrets.token_bytes)
-        place = open_place(dest, make=True)
+        place = open_place(dest, create=True)
         made = create(catalog, store, place, settings.work_folder, encrypted_key=encrypted, progress=progress.at)
         if keep is not None:
             progress.at("removing old backups", 0, None)

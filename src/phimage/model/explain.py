@@ -62,7 +62,7 @@ def _notes(image: Image, query: Query) -> tuple[str, ...]:
     if image.state is State.MAKING:
         notes.append("it is Making: it cannot be deployed before it is Available")
     if image.state is State.UNAVAILABLE:
-        notes.append("it is Unavailable: it cannot be deployed until the operator makes it Available")
+        notes.append("it is Unavailable: it cannot be deployed until the operator sets it to Available")
     if image.deprecated:
         notes.append("it is deprecated: a newer version of its family should be used")
     return tuple(notes)

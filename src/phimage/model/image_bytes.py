@@ -53,7 +53,7 @@ class SystemFacts(Struct, frozen=True):
 
 
 class DiskFacts(Struct, frozen=True, omit_defaults=True):
-    """What the inspection found on a disk, for everyone who may see its image. Its JSON omits what is unknown.
+    """The results of a disk's inspection, visible to everyone who may see the image. Its JSON omits unknown values.
 
     `boot` is None before the inspection; afterwards it holds "bios" and "uefi", where the disk boots with them.
     """
@@ -102,7 +102,7 @@ class ImageBytes(Struct, frozen=True):
 
 
 def image_size(size: int) -> int:
-    """ImageSize of a raw disk of so many bytes: GiB, rounded up (wire-protocol B12)."""
+    """ImageSize of a raw disk: its bytes in GiB, rounded up (wire-protocol B12)."""
     return -(-size // GIB)
 
 
@@ -124,7 +124,7 @@ class Quota(Struct, frozen=True):
 
 
 class Use(Struct, frozen=True):
-    """What a project uses of its quota: bytes of stored disks, and of disks that are being published."""
+    """The use of a quota: bytes of stored disks, and of disks that are being published."""
 
     published: int
     reserved: int

@@ -21,7 +21,7 @@ class JobState(StrEnum):
 
 
 class Origin(Struct, frozen=True):
-    """Where an image's bytes come from. `url` is empty for an upload; `digest` is empty for trust on first use.
+    """The origin of an image's bytes. `url` is empty for an upload; `digest` is empty for trust on first use.
 
     `name` is the file name in a checksum file; `size` is the original's bytes, 0 if unknown; `sent` is the digest that the
     uploading client computed. `format` is the format that the publisher states, empty for the detected one; `overrides` are the

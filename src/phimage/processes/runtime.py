@@ -1,4 +1,4 @@
-"""What phimage sets up in its processes: the death signal, forked calls, umask, exit, memory, garbage collector and log."""
+"""The set-up of processes: death signal, forked calls, umask, exit, memory, garbage collector and log."""
 
 from __future__ import annotations
 
