@@ -42,8 +42,8 @@ class ScopeVersions:
 
     def note_all(self, newest: Revision) -> None:
         """Note that revisions up to `newest` may have touched any scope."""
-        self._floor = newest  # first: readers take no lock, and must not find an empty table above an old floor
         self._last = {}
+        self._floor = newest
 
     def last(self, scope: str) -> Revision:
         """The last revision that touched a scope, or a later one."""

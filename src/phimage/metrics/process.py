@@ -6,13 +6,13 @@ import resource
 from collections.abc import Callable, Iterable, Mapping
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from phimage.catalog.backups import BackupTimes
 from phimage.catalog.engine import Database
 from phimage.catalog.views import Catalog
-from phimage.chunks.decorators import Measure as StoreMeasure
 from phimage.chunks.decorators import Measures as StoreMeasures
 from phimage.errors import ServiceUnavailable
 from phimage.gateway.cache import GatewayCache
@@ -150,7 +150,7 @@ def _database(database: Database) -> Iterable[Family]:
 
 
 def _store(measures: StoreMeasures) -> Iterable[Family]:
-    def by_operation(name: str, help: str, value: Callable[[StoreMeasure], float]) -> Family:
+    def by_operation(name: str, help: str, value: Callable[[Any], float]) -> Family:
         return _by(name, help, "operation", ((operation, value(one)) for operation, one in calls))
 
     calls = list(measures.items())
