@@ -112,12 +112,14 @@ class App(Generic[View]):
         headers = dict(scope["headers"])
         query = scope["query_string"].decode("utf-8", "replace")  # curl may send UTF-8 that is not percent-encoded
         address = self._proxies.client_address(scope)
-        body, age = b"", None
+        body, age, max_size = b"", None, max_body(self._registry, query)
         try:
             if scope["method"] == "POST":
-                body = await _read(receive, max_body(self._registry, query))
-        except TooLargeParam as error:
-            response = RawResponse(failure("", error), error.ret_code, None)
+                body = await RequestBody(receive).read(max_size)
+        except BodyTooLong as error:
+            await error.body.drain(MAX_DRAINED_BYTES)
+            too_large = TooLargeParam("request", detail=f"at most {max_size} bytes")
+            response = RawResponse(failure("", too_large), too_large.ret_code, None)
         else:
             if self._freshness.age() > STALE_SECONDS:
                 age = await self._freshness.staleness()
@@ -143,16 +145,6 @@ class App(Generic[View]):
                 bytes=len(content),
             )
         await send_response(send, 200, content, request_id, extra)
-
-
-async def _read(receive: Receive, max_size: int) -> bytes:
-    """The body. Raises TooLargeParam for a longer one, which is drained."""
-    body = RequestBody(receive)
-    try:
-        return await body.read(max_size)
-    except BodyTooLong:
-        await body.drain(MAX_DRAINED_BYTES)
-        raise TooLargeParam("request", detail=f"at most {max_size} bytes") from None
 
 
 def _header_fields(response: RawResponse, age: float | None) -> list[tuple[bytes, bytes]]:

@@ -106,7 +106,7 @@ def _value_mistakes(signed: dict[str, Value], secret: str) -> Iterator[Mistake]:
     for what, change in (
         ("encoding: the values were signed percent-encoded", lambda text: quote(text, safe="")),
         ("encoding: the values were signed form-encoded, with + for a space", quote_plus),
-        ("encoding: a + was sent for a plus sign, and means a space", lambda text: text.replace(" ", "+")),
+        ("encoding: a plus sign was sent as +, which means a space: send %2B", lambda text: text.replace(" ", "+")),
         ("number format: whole numbers were signed with .0", lambda text: f"{text}.0" if text.isdecimal() else text),
         ("white space around values was not signed", str.strip),
         ("values were signed in lower case", str.lower),
@@ -125,7 +125,7 @@ def _value_mistakes(signed: dict[str, Value], secret: str) -> Iterator[Mistake]:
         lambda: _sha1(canonical(_booleans(signed, "1", "")) + secret),
     )
     yield (
-        "lists were signed with indices: elements run together is expected",
+        "lists were signed with indices: their elements are expected concatenated",
         lambda: _sha1(canonical(_flat(signed, 0)) + secret),
     )
     for step, what in ((1, "one more"), (-1, "one less")):

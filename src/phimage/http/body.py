@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from io import BytesIO
+from typing import Any
 
 from msgspec import Struct
 
@@ -21,7 +22,11 @@ class BodyLimits(Struct, frozen=True):
 
 
 class BodyTooLong(Exception):
-    """Not an error of phimage: the body is larger than its limit."""
+    """Not an error of phimage: the body is larger than its limit. `body` can be drained."""
+
+    def __init__(self, body: RequestBody) -> None:
+        self.body = body
+        super().__init__()
 
 
 class BodyTooSlow(Exception):
@@ -40,14 +45,11 @@ class RequestBody:
         self._limits = limits
         self._ended = False
 
-    async def read(self, max_size: int) -> bytes:
+    def read(self, max_size: int) -> Coroutine[Any, Any, bytes]:
         """The whole body. Holds at most `max_size` bytes. Raises BodyTooLong, BodyTooSlow and ClientGone."""
         if self._limits.stall is None:
-            return await self._read(max_size, _nothing)
-        try:
-            return await self._read_in_time(max_size, self._limits.stall, self._limits.total or float("inf"))
-        except TimeoutError:
-            raise BodyTooSlow from None
+            return self._read(max_size, _nothing)
+        return self._read_in_time(max_size, self._limits.stall, self._limits.total or float("inf"))
 
     async def drain(self, max_size: int) -> bool:
         """Read and discard the rest, if it is not more than `max_size` bytes. Returns whether the connection is usable.
@@ -64,19 +66,22 @@ class RequestBody:
     async def _read_in_time(self, max_size: int, stall: float, total: float) -> bytes:
         now = asyncio.get_running_loop().time
         ends = now() + total
-        async with asyncio.timeout(min(stall, total)) as timeout:
+        try:
+            async with asyncio.timeout(min(stall, total)) as timeout:
 
-            def extend() -> None:
-                # Not at each piece: a body has a thousand of them.
-                if (timeout.when() or 0.0) - now() < stall / 2:
-                    timeout.reschedule(min(now() + stall, ends))
+                def extend() -> None:
+                    # Not at each piece: a body has a thousand of them.
+                    if (timeout.when() or 0.0) - now() < stall / 2:
+                        timeout.reschedule(min(now() + stall, ends))
 
-            return await self._read(max_size, extend)
+                return await self._read(max_size, extend)
+        except TimeoutError:
+            raise BodyTooSlow from None
 
     async def _read(self, max_size: int, at_each: Callable[[], object]) -> bytes:
         piece = self._piece(await self._receive())
         if len(piece) > max_size:
-            raise BodyTooLong
+            raise BodyTooLong(self)
         if self._has_ended():
             return piece
         content = BytesIO()  # returns its bytes without a second copy
@@ -85,7 +90,7 @@ class RequestBody:
             at_each()
             piece = self._piece(await self._receive())
             if content.tell() + len(piece) > max_size:
-                raise BodyTooLong
+                raise BodyTooLong(self)
             content.write(piece)
         return content.getvalue()
 

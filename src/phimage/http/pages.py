@@ -64,7 +64,9 @@ def for_networks(networks: Iterable[str], content_type: str, make: Callable[[], 
 
     async def page(address: str) -> PageResponse:
         if not is_allowed(address):
-            return PageResponse(403, b'{"error":"this page is for the networks of the setting metrics_networks"}')
+            return PageResponse(
+                403, b'{"error":"this page is for the networks of the setting metrics_networks; add yours there"}'
+            )
         return PageResponse(200, await asyncio.get_running_loop().run_in_executor(None, make), content_type)
 
     def is_allowed(address: str) -> bool:

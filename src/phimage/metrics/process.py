@@ -6,6 +6,7 @@ import resource
 from collections.abc import Callable, Iterable, Mapping
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -76,7 +77,7 @@ class WorkerMetrics:
         hits = ((name, each.hits) for name, each in caches.items())
         yield _by("phimage_memory_hits", "Lookups that a cache answered", "memory", hits)
         misses = ((name, each.misses) for name, each in caches.items())
-        yield _by("phimage_memory_misses", "Lookups of what was not cached, or stale", "memory", misses)
+        yield _by("phimage_memory_misses", "Lookups that found nothing, or a stale entry", "memory", misses)
 
     def _knowledge(self) -> Iterable[Family]:
         away = float(self._catalog.database.circuit.is_open)
@@ -99,10 +100,12 @@ class WorkerMetrics:
             times = self._backup_times()
         except ServiceUnavailable:
             return
-        yield gauge("phimage_backup_timestamp_seconds", "When the newest backup was made; 0 for never", times.finished)
+        yield gauge(
+            "phimage_backup_timestamp_seconds", "Time of the newest backup in Unix seconds; 0 if there is none", times.finished
+        )
         yield gauge(
             "phimage_backup_verified_timestamp_seconds",
-            "When a backup was last verified or drilled; 0 for never",
+            "Time of the last verification or drill in Unix seconds; 0 if there was none",
             times.verified,
         )
 
@@ -139,18 +142,23 @@ def _requests(counters: RequestCounters) -> Iterable[Family]:
 
 def _database(database: Database) -> Iterable[Family]:
     calls = list(database.calls.items())
-    yield _by("phimage_database_calls", "Transactions and inquiries", "kind", ((name, one.count) for name, one in calls))
-    yield _by("phimage_database_failures", "Those that failed", "kind", ((name, one.failures) for name, one in calls))
-    yield _by("phimage_database_seconds", "Seconds inside them", "kind", ((name, one.seconds) for name, one in calls))
+    counts, failures = ((name, one.count) for name, one in calls), ((name, one.failures) for name, one in calls)
+    yield _by("phimage_database_calls", "Transactions and lookups", "kind", counts)
+    yield _by("phimage_database_failures", "Failed transactions and lookups", "kind", failures)
+    seconds = ((name, one.seconds) for name, one in calls)
+    yield _by("phimage_database_seconds", "Seconds of transactions and lookups", "kind", seconds)
 
 
 def _store(measures: StoreMeasures) -> Iterable[Family]:
+    def by_operation(name: str, help: str, value: Callable[[Any], float]) -> Family:
+        return _by(name, help, "operation", ((operation, value(one)) for operation, one in calls))
+
     calls = list(measures.items())
-    yield _by("phimage_store_calls", "Calls of the store of bytes", "operation", ((name, one.calls) for name, one in calls))
-    yield _by("phimage_store_failures", "Calls that failed", "operation", ((name, one.failures) for name, one in calls))
-    yield _by("phimage_store_seconds", "Seconds of calls", "operation", ((name, one.seconds) for name, one in calls))
-    yield _by("phimage_store_sent_bytes", "Bytes written", "operation", ((name, one.bytes_sent) for name, one in calls))
-    yield _by("phimage_store_received_bytes", "Bytes read", "operation", ((name, one.bytes_received) for name, one in calls))
+    yield by_operation("phimage_store_calls", "Calls of the store", lambda one: one.calls)
+    yield by_operation("phimage_store_failures", "Failed calls of the store", lambda one: one.failures)
+    yield by_operation("phimage_store_seconds", "Seconds of calls of the store", lambda one: one.seconds)
+    yield by_operation("phimage_store_sent_bytes", "Bytes written to the store", lambda one: one.bytes_sent)
+    yield by_operation("phimage_store_received_bytes", "Bytes read from the store", lambda one: one.bytes_received)
 
 
 def _process() -> Iterable[Family]:
