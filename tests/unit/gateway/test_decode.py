@@ -311,7 +311,7 @@ def test_a_parameter_that_is_needed_must_be_there_and_not_blank(name: str, wire:
     assert (caught.value.ret_code, caught.value.message) == (220, f"Missing params [{wire}]")
 
 
-def test_what_is_missing_is_told_before_what_is_wrong() -> None:
+def test_a_missing_parameter_is_reported_before_a_wrong_one() -> None:
     wrong: Params = {"Region": ["not", "text"], "Limit": "x", "ImageId.0": "a", "Force": "maybe"}
 
     with pytest.raises(MissingParam, match=r"\[Zone\]"):
@@ -320,7 +320,7 @@ def test_what_is_missing_is_told_before_what_is_wrong() -> None:
         decode(Strict, {**wrong, "Zone": "z"})
 
 
-def test_missing_and_wrong_parameters_are_told_in_the_order_of_the_request_type() -> None:
+def test_errors_are_reported_in_the_order_of_the_request_type() -> None:
     with pytest.raises(MissingParam, match=r"\[Region\]"):
         decode(Strict, {})
     with pytest.raises(UnavailableParam, match=r"\[Limit\]"):
