@@ -1,8 +1,7 @@
-"""One description of record types, for everything that reads them: decoding of requests, OpenAPI, the reference pages and
-the catalogue file.
+"""One description of record types for decoding, OpenAPI, the reference pages and the catalogue file.
 
-`fields_of` walks the annotations of a msgspec record. A limit, a default or a requirement that an installation chooses is
-written as the name of a setting: `Meta(extra=by_setting(max="max_limit", default="default_limit"))`.
+`fields_of` walks the annotations of a msgspec record. A max, a default or a requirement that depends on a
+setting names it: `Meta(extra=by_setting(max="max_limit", default="default_limit"))`.
 """
 
 from __future__ import annotations
@@ -41,31 +40,31 @@ class ValueType(Struct, frozen=True, kw_only=True):
 
     @property
     def range(self) -> str:
-        """The limits of a number, such as `0 to 1000`; empty without limits."""
+        """The limits of a number, such as `0 to 1000`; empty for none."""
         if self.min is not None and self.max is not None:
             return f"{self.min} to {self.max}"
         return f"at least {self.min}" if self.min is not None else f"at most {self.max}" if self.max is not None else ""
 
     @property
     def expected(self) -> str:
-        """What a message says that it expected instead of another value: `a whole number from 0 to 1000`."""
+        """The expected value in the words of an error message: `a whole number from 0 to 1000`."""
         if self.shape == "choice":
             choices = ", ".join(map(str, self.choices))
             return f"one of {choices}" if len(self.choices) > 1 else choices
         noun = {"integer": "a whole number", "number": "a number", "boolean": "true or false"}.get(self.shape, "a text")
-        limits = f"from {self.range}" if self.min is not None and self.max is not None else self.range
-        return f"{noun} {limits}".rstrip()
+        both = self.min is not None and self.max is not None
+        return f"{noun} {'from' if both else 'of'} {self.range}" if self.range else noun
 
     @property
     def innermost(self) -> ValueType:
-        """The type of the elements of a list or map, of lists in lists, and so on; the type itself for anything else."""
+        """The element type of nested lists and maps; the type itself if it is neither."""
         return self if self.item is None else self.item.innermost
 
 
 class Field(Struct, frozen=True, kw_only=True):
     """A field of a record: `attribute` in Python, `name` on the wire or in the file.
 
-    `always`: a response never leaves the field out. `default` is None where there is none, and where it is null.
+    `always`: a response never omits the field. `default` is None for a required field and for a default of null.
     """
 
     attribute: str
@@ -77,13 +76,13 @@ class Field(Struct, frozen=True, kw_only=True):
 
 
 def by_setting(**names: str) -> dict[str, Any]:
-    """`Meta.extra` of a value whose `max`, `default` or `required` is the value of a setting."""
+    """The `Meta.extra` of a value whose `max`, `default` or `required` is that of a setting: the names of the settings."""
     return {_FROM_SETTINGS: names}
 
 
 @cache
 def fields_of(record: type[Struct], settings: Struct | None = None) -> tuple[Field, ...]:
-    """The fields of a record in an installation with these settings. Types that refer to no setting need none."""
+    """The fields of a record. `settings` is needed for a record whose fields refer to settings."""
     info = inspect.type_info(record)
     assert isinstance(info, inspect.StructType)
     return tuple(
@@ -123,7 +122,7 @@ def _field(described: inspect.Field, own_default: Any, settings: Struct | None) 
 
 
 def value_type(info: inspect.Type) -> ValueType:
-    """The description of a type. Raises TypeError for a type that no record of phimage has."""
+    """The description of a type. Raises TypeError for a type that is not supported."""
     match info:
         case inspect.Metadata(type=inner, extra_json_schema=schema, extra=extra):
             type_ = value_type(inner)
@@ -149,4 +148,4 @@ def value_type(info: inspect.Type) -> ValueType:
             return ValueType(shape="map", item=value_type(item))
         case inspect.StructType(cls=cls):
             return ValueType(shape="record", record=cls)
-    raise TypeError(f"{info} is not a type of phimage's records")
+    raise TypeError(f"{info} is not supported in a record: see phimage.fields")

@@ -134,15 +134,14 @@ def _name_newer_versions(request: DescribePHostImage, call: Call) -> None:
 
 
 def _limit(requested: int | None, call: Call) -> int:
-    """Max images of a page: Limit, or the one of the path. Never clamped: clients count pages by Limit (wire-protocol B7)."""
-    lists = call.service.lists
+    """Max images of a page: Limit, or its default. Not clamped, because clients count pages by it (wire-protocol B7)."""
     if requested is not None:
         return requested
-    if call.default_limit is None:
-        return lists.default_limit
-    if call.default_limit > lists.max_limit:
+    lists = call.service.lists
+    limit = lists.default_limit if call.default_limit is None else call.default_limit
+    if limit > lists.max_limit:
         raise UnavailableParam("Limit", detail=f"expected a whole number from 0 to {lists.max_limit}")
-    return call.default_limit
+    return limit
 
 
 class Filters(Protocol):

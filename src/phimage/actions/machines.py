@@ -116,7 +116,7 @@ def describe_machine_types(request: DescribePHostMachineType, call: Call) -> Des
     disk_class = "CloudDisk" if isinstance(request, DescribeBaremetalMachineType) else "LocalDisk"
     kinds = topology.machine_types
     if request.type is not None and request.type not in kinds:
-        raise UnavailableParam("Type", detail=f"there are {', '.join(kinds) or 'none'}")
+        raise UnavailableParam("Type", detail=f"expected one of {', '.join(kinds) or 'none'}")
     check_zone_allowed((request.zone,) if request.zone else (), call.caller.tenant)
     v2 = request.api_version.lower() == "v2"
     return DescribePHostMachineTypeResponse(
@@ -135,7 +135,7 @@ def _zones(request: DescribePHostMachineType, call: Call, topology: Topology) ->
         return frozenset(zones_asked(request.region, request.zone, call.caller.tenant, topology))
     if request.zone is not None:
         if request.zone not in topology.zones:
-            raise UnavailableParam("Zone")
+            raise UnavailableParam("Zone", detail="there is no such zone; ListZones lists them")
         return frozenset({request.zone})
     return frozenset(zone for zone in topology.zones if call.caller.account.may_use_zone(zone))
 

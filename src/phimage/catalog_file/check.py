@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from msgspec import Struct
 
-from phimage.catalog_file.conversion import ImageSource, seconds
+from phimage.catalog_file.conversion import DeclaredSource, seconds
 from phimage.catalog_file.document import DATE, Document
 from phimage.catalog_file.errors import MAX_ERRORS, ErrorList, FileError, Path, printable
 from phimage.catalog_file.history import IdHistory
@@ -121,7 +121,7 @@ class _Checker:
                 self._report(path, "expected sha256 beside it: the SHA-256 of the file at the URL")
             if doc.state == "Making":
                 self._report(("images", at, "state"), "expected the state after publication: Available or Unavailable")
-            source = ImageSource(ImageId(doc.id), doc.source, f"sha256:{doc.sha256}")
+            source = DeclaredSource(ImageId(doc.id), doc.source, f"sha256:{doc.sha256}")
             if doc.sha256 and changes_bytes(self._catalog.image_bytes.get(source.image), source):
                 self._report(path, "this image is published and its bytes never change: publish others under a new id")
             elif doc.sha256 and changes_bytes(self._catalog.history.image_bytes.get(source.image), source):

@@ -36,8 +36,8 @@ from phimage.model.topology import Cluster, Cpu, DiskGroup, Gpu, MachineType, Of
 from phimage.sources.url import shown
 
 
-class ImageSource(Struct, frozen=True):
-    """The source of an image's bytes. `digest` is `sha256:<hex>`; `failure` is why an earlier publication failed."""
+class DeclaredSource(Struct, frozen=True):
+    """A source of image bytes. `digest` is `sha256:<hex>`; `failure` is why an earlier publication failed."""
 
     image: ImageId
     url: str
@@ -50,7 +50,7 @@ class ImageSource(Struct, frozen=True):
         return shown(self.url)
 
 
-Record = Cluster | Region | Zone | MachineType | Offer | Image | ImageSource
+Record = Cluster | Region | Zone | MachineType | Offer | Image | DeclaredSource
 Records = Mapping[str, Mapping[str, Record]]
 """Records by noun and id. The id of an offer is `machine type/zone/cluster`, the id of a source that of its image."""
 
@@ -75,7 +75,7 @@ def records_of(document: Document) -> Records:
             for cluster, stock in stocks.items()
         ],
         [_image(doc) for doc in document.images],
-        [ImageSource(ImageId(doc.id), doc.source, f"sha256:{doc.sha256}") for doc in document.images if doc.source],
+        [DeclaredSource(ImageId(doc.id), doc.source, f"sha256:{doc.sha256}") for doc in document.images if doc.source],
     )
 
 
@@ -98,7 +98,7 @@ def _by_noun(
     machine_types: Iterable[MachineType],
     offers: Iterable[Offer],
     images: Iterable[Image],
-    sources: Iterable[ImageSource] = (),
+    sources: Iterable[DeclaredSource] = (),
 ) -> Records:
     return {
         "cluster": {cluster.id: cluster for cluster in clusters},

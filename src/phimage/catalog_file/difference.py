@@ -8,7 +8,15 @@ from typing import Any, Literal
 from msgspec import Struct
 
 from phimage.catalog_file import yaml_writer
-from phimage.catalog_file.conversion import ImageSource, Record, cluster_doc, image_doc, machine_type_doc, region_doc, zone_doc
+from phimage.catalog_file.conversion import (
+    DeclaredSource,
+    Record,
+    cluster_doc,
+    image_doc,
+    machine_type_doc,
+    region_doc,
+    zone_doc,
+)
 from phimage.model.image import Image
 from phimage.model.topology import Cluster, MachineType, Offer, Region, Zone
 
@@ -70,7 +78,7 @@ def title(record: Record) -> str:
             return f"stock {record.stock}"
         case Image():
             return record.name
-        case ImageSource():
+        case DeclaredSource():
             return record.shown
     return record.name_en or record.name_zh
 
@@ -90,7 +98,7 @@ def _fields(record: Record) -> dict[str, str]:
             return {"stock": str(record.stock)}
         case Image():
             return _flat(image_doc(record))
-        case ImageSource():
+        case DeclaredSource():
             return {"source": record.shown, "sha256": record.digest.removeprefix("sha256:"), "failure": record.failure}
 
 

@@ -13,27 +13,27 @@ from msgspec.structs import replace
 from phimage.catalog.image_bytes import IMAGE_BYTES, expect_image_bytes
 from phimage.catalog.images import IMAGES
 from phimage.catalog.revisions import Change
-from phimage.catalog_file.conversion import ImageSource, Records
+from phimage.catalog_file.conversion import DeclaredSource, Records
 from phimage.model.ids import ImageId, RandomBytes, new_job_id
 from phimage.model.image import NO_PROJECT, Image, State
 from phimage.model.image_bytes import ImageBytes, in_target_state
 from phimage.model.job import Origin, new_job
 
 
-def sources_in(image_bytes: Mapping[ImageId, ImageBytes], wanted: Records) -> dict[str, ImageSource]:
+def sources_in(image_bytes: Mapping[ImageId, ImageBytes], wanted: Records) -> dict[str, DeclaredSource]:
     """The catalogue's sources of the images that have one in the file. The source of a published image equals the file's."""
-    sources: dict[str, ImageSource] = {}
+    sources: dict[str, DeclaredSource] = {}
     for id, source in wanted["source"].items():
-        assert isinstance(source, ImageSource)
+        assert isinstance(source, DeclaredSource)
         known = image_bytes.get(ImageId(id))
         if known is not None and known.stored:
             sources[id] = source
         elif known is not None:
-            sources[id] = ImageSource(known.image, known.source, known.source_digest, known.failure)
+            sources[id] = DeclaredSource(known.image, known.source, known.source_digest, known.failure)
     return sources
 
 
-def changes_bytes(image_bytes: ImageBytes | None, source: ImageSource) -> bool:
+def changes_bytes(image_bytes: ImageBytes | None, source: DeclaredSource) -> bool:
     """Whether a source has other bytes than the published ones of its image."""
     return image_bytes is not None and image_bytes.stored and image_bytes.source_digest != source.digest
 
@@ -54,7 +54,7 @@ def in_stored_state(change: Change, image: Image) -> Image:
     return replace(image, state=before.state if before else State.MAKING)
 
 
-def queue_fetch(change: Change, source: ImageSource, target_state: State, random: RandomBytes) -> None:
+def queue_fetch(change: Change, source: DeclaredSource, target_state: State, random: RandomBytes) -> None:
     """Make an image of the catalogue Making, and queue the job that fetches its bytes."""
     image = IMAGES.find(change.connection, source.image)
     assert image is not None

@@ -16,7 +16,7 @@ from phimage.catalog.places import CLUSTERS, MACHINE_TYPES, OFFERS, REGIONS, ZON
 from phimage.catalog.revisions import Change
 from phimage.catalog.versioned_table import VersionedTable
 from phimage.catalog_file.check import CatalogState, check
-from phimage.catalog_file.conversion import ImageSource, Records, natural, records_in, records_of
+from phimage.catalog_file.conversion import DeclaredSource, Records, natural, records_in, records_of
 from phimage.catalog_file.difference import Difference, Noun, difference, title
 from phimage.catalog_file.errors import FileError
 from phimage.catalog_file.history import IsStored, history_of, nothing_stored
@@ -153,5 +153,5 @@ def apply_plan(change: Change, plan: Plan, random: RandomBytes = secrets.token_b
     restore_image_bytes(change, plan.restored_bytes)
     adopt(change, [ImageId(image.id) for image in plan.adopted])
     for one in plan.differences:
-        if isinstance(one.after, ImageSource):
+        if isinstance(one.after, DeclaredSource):
             queue_fetch(change, one.after, plan.target_states[one.id], random)
