@@ -11,7 +11,6 @@ from pathlib import Path
 import click
 
 from phimage.cli.backup_io import (
-    EXIT_FINDINGS,
     backup_fields,
     dest_argument,
     name_option,
@@ -21,6 +20,7 @@ from phimage.cli.backup_io import (
     read_passphrase,
     summary_fields,
 )
+from phimage.cli.exit_codes import FINDINGS
 from phimage.cli.installation import of_installation
 from phimage.cli.output import json_option, note, print_json, print_table
 from phimage.cli.progress import Progress
@@ -170,7 +170,7 @@ def verify(settings: Settings, dest: str, name: str | None, all_: bool, quaranti
             click.echo(f"{', '.join(one.backups)}: {one.kind}: {one.what}")
         read = f"{checked.bytes} bytes in {checked.chunks} chunks"
         note(f"{len(checked.backups)} backups, {read}, {len(checked.problems)} findings")
-    sys.exit(EXIT_FINDINGS if checked.problems else 0)
+    sys.exit(FINDINGS if checked.problems else 0)
 
 
 @backup.command(short_help="Keep the bytes of withdrawn images for a time.")

@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from phimage.backup.place import BackupPlace
     from phimage.backup.record import BackupRecord
 
-EXIT_FINDINGS = 1
-"""Exit code of a verification with findings."""
-
 dest_argument = click.argument("dest", metavar="DEST")
 name_option = click.option("--backup", "name", metavar="NAME", help="Which backup.  [default: the newest]")
 passphrase_option = click.option(

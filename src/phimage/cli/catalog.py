@@ -11,14 +11,11 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from phimage.cli.exit_codes import file_errors
+from phimage.cli.exit_codes import DIFFERENCES, file_errors
 from phimage.cli.output import console, json_option, note, print_json, working
 from phimage.cli.profile import Session, signed
 from phimage.client import ActionResponse
 from phimage.errors import ClientError, Refused
-
-EXIT_DIFFERENCES = 2
-"""Exit code of a plan with differences."""
 
 _SIGNS = {"added": ("+", "green"), "changed": ("~", "yellow"), "restored": ("+", "green"), "withdrawn": ("-", "red")}
 
@@ -58,7 +55,7 @@ def plan(session: Session, file: str, prune: bool, as_json: bool) -> None:
     """
     answer = _call(session, "PlanCatalog", file, _read(file), prune)
     _print(answer, as_json=as_json, done=False)
-    sys.exit(EXIT_DIFFERENCES if answer.fields["DifferenceSet"] else 0)
+    sys.exit(DIFFERENCES if answer.fields["DifferenceSet"] else 0)
 
 
 @catalog.command(short_help="Apply a file to the catalogue.")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from phimage.cli.exit_codes import FINDINGS
 from phimage.cli.installation import of_installation, patience
 from phimage.cli.output import json_option, print_json, print_table, steps
 from phimage.settings import Settings
@@ -90,7 +91,7 @@ def check(settings: Settings, as_json: bool) -> None:
         rows = [(finding.check, finding.table, finding.what) for finding in findings]
         print_table(("CHECK", "TABLE", "WHAT"), rows, empty="no findings")
     if findings:
-        sys.exit(1)
+        sys.exit(FINDINGS)
 
 
 @db.command(short_help="Copy the database to another one.")

@@ -16,6 +16,8 @@ from phimage.chunks.errors import StoreFailure
 from phimage.errors import ClientError, Locked, PhimageError, ServiceUnavailable, Unreachable
 
 FAILED = 1
+FINDINGS = 1  # of a check or a verification
+DIFFERENCES = 2  # of `catalog plan`
 USAGE = 64  # docs/decisions.md#usage-errors-exit-with-64
 INTERRUPTED = 130
 

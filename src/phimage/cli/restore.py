@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from phimage.cli.backup_io import (
-    EXIT_FINDINGS,
     backup_fields,
     dest_argument,
     key_option,
@@ -20,6 +19,7 @@ from phimage.cli.backup_io import (
     passphrase_option,
     read_passphrase,
 )
+from phimage.cli.exit_codes import FINDINGS
 from phimage.cli.installation import of_installation
 from phimage.cli.output import json_option, note, print_json
 from phimage.cli.progress import Progress
@@ -74,7 +74,7 @@ def restore(
             f"revision {record.revision} with {len(record.manifests)} disks restored to {settings.data_dir},"
             f" {len(restored.findings)} findings"
         )
-    sys.exit(EXIT_FINDINGS if restored.findings else 0)
+    sys.exit(FINDINGS if restored.findings else 0)
 
 
 @click.command(short_help="Try a restore and remove it again.")
@@ -122,7 +122,7 @@ def drill(
             click.echo(f"{step.seconds:8.1f} s  {step.what}")
         for finding in drilled.findings:
             click.echo(finding)
-    sys.exit(EXIT_FINDINGS if drilled.findings else 0)
+    sys.exit(FINDINGS if drilled.findings else 0)
 
 
 def _master_key(record: BackupRecord, settings: Settings, key_file: Path | None, passphrase_file: Path | None) -> bytes:

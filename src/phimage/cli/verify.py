@@ -7,12 +7,11 @@ import time
 
 import click
 
+from phimage.cli.exit_codes import FINDINGS
 from phimage.cli.installation import of_installation, patience
 from phimage.cli.output import json_option, note, print_json
 from phimage.cli.progress import Progress
 from phimage.settings import Settings
-
-EXIT_FINDINGS = 1
 
 
 @click.command(short_help="Verify the stored bytes of images.")
@@ -93,4 +92,4 @@ def verify(settings: Settings, ids: tuple[str, ...], all_: bool, whole_disk: boo
         for name in damaged_files:
             click.echo(f"cached zstd file {name} is corrupt: removed; it is cached again from the chunks")
         note(f"{verified} bytes in {chunks} chunks are correct, {len(findings) + len(damaged_files)} findings")
-    sys.exit(EXIT_FINDINGS if findings or damaged_files else 0)
+    sys.exit(FINDINGS if findings or damaged_files else 0)
