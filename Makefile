@@ -16,6 +16,7 @@ demo: $(VENV)/.runtime  ## start a server with a catalogue and show how to call 
 test: $(VENV)/.dev  ## run the tests, in at most five minutes on two cores (ARGS are pytest's)
 	@$(BIN)/pytest -n auto $(ARGS)
 
+# docs/decisions.md#three-suites-by-duration
 test-more: $(VENV)/.dev  ## the other tests that end within half an hour: every page, every database and store, short kills
 	@$(BIN)/pytest -n auto -m "more and not torture" $(ARGS)
 

@@ -230,6 +230,7 @@ def open_pipeline(settings: Settings, store: Store) -> Pipeline:
     return Pipeline(store, fetcher, settings.work_folder, limits, reserve)
 
 
+# docs/decisions.md#records-are-decoded-before-threads-start
 def prime_decoders() -> None:
     """Make msgspec inspect every record before threads start: several that decode one for the first time crash the process."""
     records: list[type[Struct]] = [Struct]

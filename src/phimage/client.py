@@ -41,6 +41,7 @@ class Client:
         self.endpoint = endpoint.rstrip("/")
         self.public_key = public
         self._private = private
+        # docs/decisions.md#the-client-uses-urllib3
         self._pool = urllib3.PoolManager(timeout=urllib3.Timeout(connect=10, read=timeout), retries=False)
 
     def at(self, revision: int) -> Client:

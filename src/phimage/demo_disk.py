@@ -43,6 +43,7 @@ _PRINT = bytes.fromhex(  # 16-bit code that the BIOS starts at 0x7c00: prints th
 )
 
 
+# docs/decisions.md#the-demonstration-publishes-its-own-disk
 def make_disk() -> bytes:
     """A raw disk with a boot sector, and one active partition with some text."""
     table = struct.pack(

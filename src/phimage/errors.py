@@ -23,6 +23,7 @@ class PhimageError(Exception):
     `http_status`."""
 
     exit_code: ClassVar[int] = 1
+    # docs/decisions.md#one-table-of-refusals-for-bytes
     http_status: int = 500
 
     def public_fields(self) -> Mapping[str, object]:
@@ -136,12 +137,14 @@ class TooLargeParam(RequestError):
     meaning = "a parameter, a list or the whole request is over its limit"
 
 
+# docs/decisions.md#a-full-quota-is-241
 class QuotaExceeded(RequestError):
     ret_code = 241
     form = "Quota of [{}] exceeded"
     meaning = "the project's images would have more bytes than its quota allows"
 
 
+# docs/decisions.md#unknown-projects-and-missing-roles
 class UnknownProject(RequestError):
     http_status = 404
     ret_code = 292
@@ -212,6 +215,7 @@ class Refused(ClientError):
         super().__init__(f"RetCode {ret_code}: {message}" + (f" ({detail})" if detail else ""))
 
 
+# docs/decisions.md#one-code-path-for-cached-and-uncached-requests
 class NotCached(Exception):
     """Not an error: a value is not cached, and the caller must not block.
 

@@ -92,6 +92,7 @@ def _has_account(database: Database) -> bool:
         return any_account(connection)
 
 
+# docs/decisions.md#the-schema-is-made-before-the-master-key
 def _prepare_first_start(settings: Settings, database: Database, store: Store) -> None:
     """Create the schema, then the master key. Raises SetupError if an existing key or store shows that the database was lost.
 

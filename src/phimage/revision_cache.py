@@ -19,6 +19,7 @@ from phimage.model.ids import Revision
 
 class _Entry(Struct, frozen=True):
     value: Any
+    # docs/decisions.md#cache-entries-carry-their-revision
     read_at: Revision
     scopes: tuple[str, ...]
 

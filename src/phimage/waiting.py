@@ -32,6 +32,7 @@ class NotNow(Exception):
         super().__init__(reason)
 
 
+# docs/decisions.md#commands-wait-and-servers-refuse
 class Patience:
     """Retries attempts with backoff until a limit, and announces the wait. Safe to use from several threads."""
 

@@ -20,6 +20,7 @@ from tests.upgrade.kept import Exchange, Kept, all_kept
 from tests.upgrade.program import Settings, damage, running, settings_of, upgrade
 from tests.upgrade.recording import differences, send
 
+# docs/decisions.md#every-release-leaves-data-for-later-tests
 RELEASES = {kept.about.release: kept for kept in all_kept()}
 
 

@@ -52,6 +52,7 @@ class OriginSet(Struct, rename="pascal", frozen=True, kw_only=True):
     digest_origin: Annotated[str, Meta(description="where the digest comes from")]
     format: Annotated[str, Meta(description="format of the original file: raw, qcow2, ...")]
     override: Annotated[tuple[str, ...], Meta(description="ids of findings that the operator overrode")]
+    # docs/decisions.md#failure-reasons-are-for-operators
     failure: Annotated[str, Meta(description="why the publication failed; empty unless it failed")]
     findings: Annotated[tuple[str, ...], Meta(description="findings of the inspection, each as id: text")]
 

@@ -103,6 +103,7 @@ def describe_phost_image(request: DescribePHostImage, call: Call) -> Encoded:
     # The response depends on the request, the places, the base images, the project's images and the account's zones.
     name = (request, call.project, call.caller.account.id, call.default_limit)
     scopes = (TOPOLOGY, BASE, project_scope(call.project), account_scope(call.caller.account.id))
+    # docs/decisions.md#encoded-lists-name-their-dependencies
     return call.cache.get_or_make(name, call.view, scopes, lambda: encoded(_page(request, call)), len)
 
 

@@ -145,6 +145,7 @@ def _check_origin(request: PublishPHostImage) -> None:
                 read_url(url)
         except SourceError as error:
             raise UnavailableParam(name, detail=str(error)) from None
+    # docs/decisions.md#nothing-is-published-without-a-digest-by-accident
     known = sum(map(bool, (request.digest, request.checksum_url, request.trust_first_use)))
     if known != 1:
         remedy = "give one of Digest, ChecksumUrl, or TrustFirstUse to record the digest of the bytes"

@@ -97,6 +97,7 @@ def get_phost_image_job(request: GetPHostImageJob, call: Call) -> JobResponse:
         image = IMAGES.find(connection, request.image_id)
         stored = IMAGE_BYTES.find(connection, request.image_id)
         known_since = image_bytes.known_since(connection, request.image_id)
+    # docs/decisions.md#the-end-of-a-publication-is-reported-late
     if not job.unfinished and not call.service.is_everywhere(known_since):
         # A client that reads Done requests the image next, perhaps from a server that does not know the revision yet.
         job, stored = replace(job, state=JobState.RUNNING, error=""), None

@@ -28,6 +28,7 @@ from phimage.errors import ServiceUnavailable, SetupError
 from phimage.maintenance.copy import opened, snapshot
 from phimage.maintenance.gc import DATABASE_COPY
 
+# docs/decisions.md#a-damaged-chunk-ends-a-backup
 REMEDY = "find the images with `phimage image verify --all`, publish or withdraw them, and run the backup again"
 
 Progress = Callable[[str, int, int | None], object]
@@ -94,6 +95,7 @@ def create(
             raise BackupFailed(
                 "the backup took too long, and garbage collection may have removed parts of it: run it again; it continues"
             )
+        # docs/decisions.md#a-backup-is-a-store-and-its-record-comes-last
         place.put(record)
     record_created(catalog.database, place.describe(), record.name, record.revision, now())
     return Created(record, images, database.new_bytes)

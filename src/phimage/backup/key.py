@@ -40,6 +40,7 @@ def fingerprint(key_encryption: KeyEncryption) -> str:
     return key_encryption.derive("fingerprint of the master key").hex()
 
 
+# docs/decisions.md#the-master-key-is-in-a-backup-only-under-a-passphrase
 def encrypt_key(key: bytes, passphrase: str, random: RandomBytes, cost: int = COST) -> EncryptedKey:
     """Encrypt a master key. Raises SetupError if the passphrase is too short."""
     if len(passphrase) < MIN_PASSPHRASE:

@@ -20,6 +20,7 @@ from phimage.errors import SetupError
 
 MARK = "backup-place.json"
 FORMAT = "phimage-backup-place-1"
+# docs/decisions.md#a-backup-destination-is-collected-after-seven-days
 GRACE_SECONDS = 7 * 24 * 3600.0
 """The grace period of unneeded chunks. Long, because a backup must refresh chunks older than half of it."""
 

@@ -46,6 +46,7 @@ def any_key(connection: Connection) -> Key | None:
     return None if row is None else find_key(connection, PublicKey(row.id))
 
 
+# docs/decisions.md#a-store-belongs-to-one-installation
 def installation_id(connection: Connection) -> InstallationId | None:
     """The id of the installation; None before its first start has ended.
 

@@ -9,6 +9,7 @@ from sqlalchemy.exc import ArgumentError
 
 from phimage.errors import SetupError
 
+# docs/decisions.md#statements-are-prepared-on-postgresql
 PREPARED = "prepared"
 """`?prepared=off` in the address of PostgreSQL: for a pooler without prepared statements, such as PgBouncer with
 `max_prepared_statements = 0`."""

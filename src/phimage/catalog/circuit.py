@@ -17,6 +17,7 @@ def no_answer(error: BaseException | None) -> str:
     return f"the database did not answer: {type(error).__name__}"
 
 
+# docs/decisions.md#one-poller-detects-an-outage-for-all
 class Circuit:
     """Open while the database is known to be away. Safe to use from several threads."""
 

@@ -89,6 +89,7 @@ def _manifests(connection: Connection, where: ColumnElement[bool]) -> set[Manife
     return set(connection.execute(select(manifest).where(where, manifest != "").distinct()).scalars())
 
 
+# docs/decisions.md#base-images-are-listed-once-their-bytes-are-whole
 def awaited_at(connection: Connection, revision: Revision) -> frozenset[ImageId]:
     """The base images without bytes at a revision, because their publication is unfinished or failed."""
     rows = tables.image_bytes.c

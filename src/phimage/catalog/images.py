@@ -57,6 +57,7 @@ def find_image(connection: Connection, revision: Revision, image: ImageId) -> Im
 FILE = "file"
 """Scope of adoptions. No view depends on it: adopting an image changes no answer."""
 _APPLY = "ApplyCatalog"
+# docs/decisions.md#ownership-by-the-file-is-read-from-the-log
 _ADOPTED = "adopted"
 
 

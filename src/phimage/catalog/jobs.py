@@ -96,6 +96,7 @@ def claim(
             _rows.c.id == row.id,
             state=JobState.RUNNING,
             owner=owner,
+            # docs/decisions.md#jobs-are-rows-with-leases-and-fences
             fence=_rows.c.fence + 1,
             lease_until=now + lease_seconds,
             error="",

@@ -26,6 +26,7 @@ from phimage.model.image import Image, order
 
 Value = TypeVar("Value")
 
+# docs/decisions.md#the-event-loop-runs-cold-lookups
 MAX_EVENT_LOOP_ROWS = 200
 """Rows that the event loop decodes while all other requests wait: about a millisecond. A thread reads longer results."""
 _NO_LIMIT = 2**62
@@ -47,6 +48,7 @@ def statement(sql: str, **parts: str) -> Statement:
     return Statement(text, re.sub(r":(\w+)", r"%(\1)s", text))
 
 
+# docs/decisions.md#cold-callers-bypass-sqlalchemy
 class Lookup(Struct, Generic[Value], frozen=True):
     """A statement with its parameters and the function that decodes its rows."""
 

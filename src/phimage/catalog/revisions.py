@@ -102,6 +102,7 @@ class RevisionWriter:
         the order of commits.
         """
         head = tables.head
+        # docs/decisions.md#the-head-row-orders-writers
         lock = update(head).values(number=head.c.number)
         with self._database.write(lambda connection: connection.execute(lock)) as connection:
             newest = connection.execute(select(head.c.number, head.c.time, head.c.oldest)).one()

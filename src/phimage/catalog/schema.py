@@ -125,8 +125,10 @@ def upgrade_on(connection: Connection, further: Sequence[Path] = ()) -> None:
     from alembic import command
 
     if connection.dialect.name == "postgresql":
+        # docs/decisions.md#indexes-are-built-inside-the-transaction
         connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'")
     command.upgrade(_config(connection, further), "head")
+    # docs/decisions.md#the-schema-expands-first-and-contracts-a-release-later
     oldest = max(step.module.compatible_with for step in migrations(further))
     connection.execute(update(tables.head).values(oldest=oldest))
 

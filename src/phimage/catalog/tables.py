@@ -27,6 +27,7 @@ SCHEMA = "0006"
 """The schema version of these tables: the number of the last migration in `migrations/versions`."""
 LIVE = 2**63 - 1
 """`until` of a row that is valid now."""
+# docs/decisions.md#living-rows-are-matched-by-a-literal
 LIVING: ColumnElement[int] = literal_column(str(LIVE), BigInteger)
 """LIVE as SQL text, for conditions: only then do both databases use the partial index of living rows. As a parameter it makes
 SQLite plan the statement again at each execution."""
@@ -185,9 +186,11 @@ image = _versioned(
     _must("size", Integer),
     _must("created", BigInteger),
     _must("zones", Json),
+    # docs/decisions.md#an-image-is-one-row
     _must("support", Json),
 )
 
+# docs/decisions.md#image-bytes-are-rows-of-their-own
 image_bytes = _versioned(
     "image_bytes",
     (_key("image"),),
@@ -226,6 +229,7 @@ job = Table(
     Column("project", Text, nullable=False, server_default=""),
     Column("actor", Text, nullable=False, server_default=""),
     Column("token", Text, nullable=False, server_default=""),
+    # docs/decisions.md#quota-reservations-live-in-the-job
     Column("reserved", BigInteger, nullable=False, server_default="0"),
     Column("not_before", Float, nullable=False, server_default="0"),
     Column("failures", Integer, nullable=False, server_default="0"),

@@ -54,6 +54,7 @@ def in_stored_state(change: Change, image: Image) -> Image:
     return replace(image, state=before.state if before else State.MAKING)
 
 
+# docs/decisions.md#applying-again-retries-failed-sources
 def queue_fetch(change: Change, source: DeclaredSource, target_state: State, random: RandomBytes) -> None:
     """Make an image of the catalogue Making, and queue the job that fetches its bytes."""
     image = IMAGES.find(change.connection, source.image)

@@ -162,6 +162,7 @@ class _Composer:
         raise _Stop
 
 
+# docs/decisions.md#types-read-the-yaml
 def compose(text: str, errors: ErrorList, max_values: int = MAX_VALUES) -> Node | None:
     """The root of the only document in a text; None when the text is not YAML or has more than `max_values` nodes."""
     if _has_forbidden_characters(text, errors):

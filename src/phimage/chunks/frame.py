@@ -28,6 +28,7 @@ class Damaged(ValueError):
     """The bytes are not the frame of the chunk."""
 
 
+# docs/decisions.md#a-chunk-is-one-zstd-frame
 def pack(raw: bytes, level: int = LEVEL) -> bytes:
     """Compress a chunk into its frame."""
     options: dict[int, int] = {zstd.CompressionParameter.compression_level: level, zstd.CompressionParameter.checksum_flag: 1}

@@ -24,6 +24,7 @@ OLD_SECONDS = MIN_GRACE_SECONDS / 2
 REPEAT_SECONDS = MIN_GRACE_SECONDS / 4
 """A guard older than this checks and refreshes all of its objects once more."""
 
+# docs/decisions.md#ages-in-the-store-use-the-wall-clock
 REGISTER_SECONDS = MIN_GRACE_SECONDS / 8
 """Checked objects stay at least this long; as much again is reserved for clocks that differ."""
 
@@ -95,6 +96,7 @@ class GcGuard:
                 raise Lost(name)
 
 
+# docs/decisions.md#a-withdrawn-id-returns-as-the-same-image
 def renew(
     store: Store, digest: ManifestDigest, now: Callable[[], float] = time.time, sleep: Callable[[float], None] = time.sleep
 ) -> tuple[Manifest, float]:

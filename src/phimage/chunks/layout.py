@@ -13,6 +13,7 @@ ChunkDigest = NewType("ChunkDigest", bytes)
 DiskDigest = NewType("DiskDigest", str)
 """SHA-256 of a whole raw disk, in hexadecimal."""
 
+# docs/decisions.md#chunks-of-1-mib
 CHUNK_SIZE = 1 << 20
 """The chunk size of new manifests in bytes, chosen by measurement (docs/store-format.md)."""
 

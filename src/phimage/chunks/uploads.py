@@ -44,6 +44,7 @@ _MAGIC: Final = bytes.fromhex("28b52ffd")
 _CHECKSUM_FLAG: Final = 4
 _WINDOW: Final[dict[int, int]] = {zstd.DecompressionParameter.window_log_max: PART.bit_length()}
 _JOB = re.compile(r"job-[a-z0-9]{1,40}")
+# docs/decisions.md#uploaded-parts-are-objects-in-the-store
 _NAME = re.compile(rf"{UPLOADS}/({_JOB.pattern})/[0-9a-f]{{4}}/(\d{{8}})-(\d{{1,8}})-([0-9a-f]{{64}})")
 
 

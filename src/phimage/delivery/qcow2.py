@@ -27,6 +27,7 @@ _HEADER_BYTES = 104
 _CACHED_TABLES = 2  # clusters
 
 
+# docs/decisions.md#the-qcow2-is-computed-and-not-stored
 class Qcow2Disk:
     """A disk as a qcow2 file. The tables read last are cached; any is quickly computed again."""
 

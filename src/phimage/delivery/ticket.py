@@ -31,6 +31,7 @@ class Ticket(Struct, frozen=True):
     expires: int
 
 
+# docs/decisions.md#tickets-are-hmacs
 def make_ticket(secret: bytes, purpose: Purpose, subject: str, public_key: PublicKey, project: ProjectId, expires: int) -> str:
     """The query of a URL. `subject` is an image id for a download, a job id for an upload."""
     signed = _mac(secret, purpose, subject, str(expires), project, public_key)

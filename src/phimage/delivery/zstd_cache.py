@@ -55,6 +55,7 @@ class CachedFile(Struct, frozen=True):
     sha256: str
 
 
+# docs/decisions.md#reads-verify-chunks-and-the-zstd-cache-is-verified-once
 class ZstdCache:
     """The cached files of a folder, which is made when needed. With `max_bytes` 0, or a store without files, always empty."""
 

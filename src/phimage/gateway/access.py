@@ -56,6 +56,7 @@ def authorize(action: AnyAction, params: Params, caller: Caller) -> ProjectId:
 
     A project of another account raises the same error as a project that does not exist.
     """
+    # docs/decisions.md#operator-actions-refuse-with-299
     if action.right is Right.OPERATE and not caller.account.operator:
         raise NotPermitted(detail=f"{action.name} needs a key of the operator account")
     if not action.project:

@@ -34,6 +34,7 @@ from phimage.http.response import gzipped
 
 log = structlog.get_logger()
 
+# docs/decisions.md#four-threads-for-other-reads
 THREADS = 4
 """Kept small: calls are short, and extra threads only contend for the GIL."""
 MIN_GZIP_BYTES = 16 * 1024

@@ -14,6 +14,7 @@ from phimage.revision_cache import RevisionCache, ScopeVersions
 
 MAX_RESPONSE_BYTES = 32_000_000
 """The maximum size of all cached responses and their parts, in bytes; a page of 20 images is about 7 kB."""
+# docs/decisions.md#caches-are-bounded-by-weight
 MAX_REQUEST_BYTES = 8_000_000
 """The maximum size of all cached requests, in bytes."""
 _ENTRY_BYTES = 1_000

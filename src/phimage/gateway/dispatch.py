@@ -58,6 +58,7 @@ class Views(Protocol[AnyView]):
         ...
 
 
+# docs/decisions.md#identical-requests-are-verified-once
 MAX_CACHED_REQUEST = 4096
 """The maximum length of body and query together of a request that is cached, in bytes."""
 

@@ -50,6 +50,7 @@ def failure(action: str, error: RequestError) -> bytes:
         fields["Action"] = f"{action}Response"
     fields["Message"] = error.message
     if error.detail:
+        # docs/decisions.md#messages-stay-details-explain
         fields["Detail"] = error.detail
     fields.update(error.fields)
     return _encoder.encode(fields)

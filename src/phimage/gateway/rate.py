@@ -20,6 +20,7 @@ from phimage.errors import RateLimited
 from phimage.model.ids import PublicKey
 
 MAX_KEYS = 100_000
+# docs/decisions.md#rates-use-monotonic-clocks
 FORGET_SECONDS = 60.0
 
 Used = Mapping[PublicKey, int]
@@ -42,6 +43,7 @@ class _Report(Struct):
     since: float
 
 
+# docs/decisions.md#rate-buckets-are-shared-through-the-database
 class RateLimit:
     """The buckets of one process. Thread-safe."""
 

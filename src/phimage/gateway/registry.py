@@ -99,6 +99,7 @@ class Action(Struct, Generic[View, Service], frozen=True):
     right: Right
     project: bool = False
     changes: bool = False
+    # docs/decisions.md#operator-commands-are-actions
     max_body: int = SMALL_BODY
 
     @property

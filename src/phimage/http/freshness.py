@@ -18,6 +18,7 @@ from phimage.errors import ServiceUnavailable
 
 log = structlog.get_logger()
 
+# docs/decisions.md#processes-poll-four-times-a-second
 REFRESH_SECONDS = 0.25
 STALE_SECONDS = 1.0
 """Older knowledge is refreshed before a response, or the response states its age."""

@@ -50,6 +50,7 @@ class TrustedProxies:
         if self._is_proxy(_peer(scope)):
             scheme = _scheme(_first(_fields(scope, b"x-forwarded-proto")) or scheme)
             host = _first(_fields(scope, b"x-forwarded-host")) or host
+            # docs/decisions.md#the-forwarded-host-decides-the-port
             port = _first(_fields(scope, b"x-forwarded-port"))
         return _url(scheme, host, port) or _own_url(own_scheme, scope)
 

@@ -67,6 +67,7 @@ Progress = Callable[[str, int, int], object]
 """Called with the name of the part that begins, its number, and the number of parts."""
 
 
+# docs/decisions.md#valid-but-wrong-data-goes-unnoticed
 def check(
     database: Database, key_encryption: KeyEncryption, progress: Progress = lambda part, number, parts: None
 ) -> list[Inconsistency]:

@@ -179,6 +179,7 @@ class _Digest:
         self._rows += len(rows)
 
     def result(self) -> TableDigest:
+        # docs/decisions.md#a-tables-digest-is-a-sum
         return TableDigest(str(self._table.name), self._rows, f"{self._sum % 2**256:064x}")
 
 

@@ -50,6 +50,7 @@ def is_large(planned: GcReport) -> bool:
     return bool(planned.removed) and (more_than_half or not planned.live_manifests)
 
 
+# docs/decisions.md#large-removals-are-confirmed-by-number
 def refuse_large(confirmed: int | None = None) -> Approve:
     """An approval that raises SetupError for a large removal, unless `confirmed` is the exact number of objects it removes."""
 
@@ -86,6 +87,7 @@ def _recently_withdrawn(catalog: Catalog, time: float) -> list[ManifestDigest]:
         return list(manifests_withdrawn_after(connection, int(time * 1_000_000)))
 
 
+# docs/decisions.md#store-maintenance-runs-beside-the-server
 def collect_garbage(
     catalog: Catalog,
     store: Store,

@@ -18,6 +18,7 @@ _HEAD = struct.Struct("<II")
 _TRIES = 20
 
 
+# docs/decisions.md#metrics-are-plain-counters-in-shared-memory
 class SharedMetrics:
     """One slot for each worker, and further ones for processes that are started later. Construct it before the workers fork."""
 
@@ -65,6 +66,7 @@ class SharedMetrics:
         return [data for other in range(self.workers, self._slots) if (data := self.read(other))]
 
 
+# docs/decisions.md#publishers-share-the-metrics-of-their-server
 class MetricsSlot(NamedTuple):
     """A slot, for a process that inherited the open file."""
 

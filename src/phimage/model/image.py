@@ -135,6 +135,7 @@ def meant_clusters(
     return frozenset({default}) if default in offered else offered
 
 
+# docs/decisions.md#the-listing-rule-is-python
 RULES: tuple[Rule, ...] = (
     Rule("visible", _visible),
     Rule("asked", _asked),

@@ -82,10 +82,12 @@ class ImageBytes(Struct, frozen=True):
     image: ImageId
     project: ProjectId
     source: str = ""
+    # docs/decisions.md#two-digests-are-kept-apart
     source_digest: str = ""
     digest_origin: str = ""
     format: str = ""
     overrides: tuple[str, ...] = ()
+    # docs/decisions.md#the-target-state-waits-for-the-bytes
     target_state: State = State.AVAILABLE
     manifest: ManifestDigest = ManifestDigest("")
     sha256: str = ""

@@ -25,6 +25,7 @@ STOP_SECONDS = 8.0
 MAX_RESTART_PAUSE = 30.0
 
 
+# docs/decisions.md#publishers-are-processes-of-their-own
 class Publishers:
     """Supervises the publisher processes. `start` may be called once, `stop` at the end."""
 

@@ -18,11 +18,14 @@ from phimage.errors import PhimageError, SetupError
 Result = TypeVar("Result")
 
 _PR_SET_PDEATHSIG = 1
+# docs/decisions.md#freed-memory-returns-to-the-system
 _M_MMAP_THRESHOLD = -3
+# docs/decisions.md#pythons-garbage-collector-runs-rarely
 _GC_THRESHOLDS = (50_000, 20, 100)
 """Python's default of 700 new containers is reached within a few requests."""
 
 
+# docs/decisions.md#workers-die-with-the-server
 def die_with_parent(parent: int) -> None:
     """Have the kernel send SIGKILL to this process when its parent dies; if it is dead already, end now."""
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -30,6 +33,7 @@ def die_with_parent(parent: int) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
+# docs/decisions.md#the-start-prepares-in-a-child-process
 def in_child(call: Callable[[], Result]) -> Result:
     """Call a function in a forked child and return its result. Raises the PhimageError that it raised.
 
@@ -66,6 +70,7 @@ def private_files() -> Iterator[None]:
 
     A umask, not modes: SQLite chooses the mode of its files itself.
     """
+    # docs/decisions.md#private-files-by-umask
     before = os.umask(0o077)
     try:
         yield

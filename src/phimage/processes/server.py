@@ -50,6 +50,7 @@ def _serve(settings: Settings, port: int, on_ready: Callable[[str], bool]) -> No
         "phimage",
         address=settings.host,
         port=port,
+        # docs/decisions.md#the-server-interface-is-asgi
         interface=Interfaces.ASGI,
         workers=settings.workers,
         websockets=False,

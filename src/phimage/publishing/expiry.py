@@ -24,6 +24,7 @@ from phimage.model.image_bytes import ImageBytes
 
 IDLE_SECONDS = 3600.0
 """An upload without a new part for this long is ended."""
+# docs/decisions.md#failed-base-images-and-idle-uploads-expire-after-an-hour
 FAILED_SECONDS = 3600.0
 """A base image is withdrawn this long after its publication failed."""
 IDLE_REASON = "its upload received no part for an hour; publish it again"

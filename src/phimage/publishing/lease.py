@@ -90,6 +90,7 @@ class LeaseKeeper:
                 self._lost = True
 
 
+# docs/decisions.md#a-lease-is-measured-by-its-observer
 class LeaseExpiry:
     """Detects expired leases of other workers: those not renewed for their length, on this worker's monotonic clock.
 

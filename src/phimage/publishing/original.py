@@ -31,6 +31,7 @@ from phimage.sources.source import ImageSource
 from phimage.sources.unpack import Unpacker, UnpackLimits
 from phimage.sources.url import read_url
 
+# docs/decisions.md#a-job-whose-source-sends-nothing-is-queued-again
 IN_PLACE = Retry(max_wait=1.0, needs_progress=True)
 """The retries of a publisher's fetcher: after some progress it retries at once. Any other failure is SourceAway, and the worker
 postpones the job, so that no publisher waits for a source that sends nothing."""
@@ -146,6 +147,7 @@ def bounded(limits: DiskLimits, overrides: frozenset[str]) -> Iterator[UnpackLim
 
     Holes count. An image format adds tables to its disk, so an unpacked file may be 1/32 larger than a disk.
     """
+    # docs/decisions.md#unpacked-files-may-exceed-the-largest-disk-by-132
     max_size = limits.virtual_size + limits.virtual_size // 32
     if "size.limit" in overrides:
         max_size = max(max_size, UnpackLimits().max_size)

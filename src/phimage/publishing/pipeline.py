@@ -80,6 +80,7 @@ class Pipeline:
 
         Raises ImageRefused, SourceError, SourceAway, StoreFailure, FormatError, WrongDisk, OSError, and what `progress` raises.
         """
+        # docs/decisions.md#work-files-carry-the-fence-of-their-job
         for fence in range(1, job.fence):  # files of previous workers, which were killed
             self.clean(replace(job, fence=fence))
         expected = expected_of(job, self._fetcher, progress)

@@ -34,6 +34,7 @@ TICK: Final = 0.25
 """Seconds between two checks for a timeout or a cancellation."""
 
 
+# docs/decisions.md#blocking-network-calls-are-cut-from-outside
 class Watchdog:
     """Shuts a connection down when its reader has waited past a deadline, or when the work is cancelled.
 

@@ -64,7 +64,7 @@ def with_retries(
 
 
 def retries_exhausted(last: SourceInterrupted, failures: int, offset: int, gained: int = 0) -> SourceInterrupted:
-    """The error after `failures` in a row, `last` being the last. `offset` bytes are received, `gained` of them by this call."""
+    """The error after `failures` in a row, the last of which is `last`. `gained` of the `offset` bytes are of this call."""
     message = f"{last.what}, {failures} times in a row" if failures > 1 else last.what
     remedy = f"{offset} bytes are kept: run the same again to go on" if offset else "try again later"
     return SourceInterrupted(

@@ -144,6 +144,7 @@ class Uploads:
         """Verify a part against its header and put it into the store. Raises HttpError and StoreFailure."""
         try:
             check_content(content, header.digest)
+            # docs/decisions.md#parts-are-stored-as-frames
             packed = check_frame(content) if header.zstd else pack_part(content, header.digest)
         except BadContentDigest as error:
             raise HttpError(400, "Wrong digest", str(error)) from None
