@@ -11,7 +11,7 @@ from phimage.model.image import Image, State
 GIB = 1 << 30
 
 
-class PartitionTable(Struct, frozen=True):
+class TableFacts(Struct, frozen=True):
     """A partition table: gpt or mbr. A hybrid one has both."""
 
     type: str
@@ -60,7 +60,7 @@ class DiskFacts(Struct, frozen=True, omit_defaults=True):
 
     boot: tuple[str, ...] | None = None
     sector_size: int = 0
-    table: PartitionTable | None = None
+    table: TableFacts | None = None
     partitions: tuple[PartitionFacts, ...] | None = None
     filesystem: FilesystemFacts | None = None
     system: SystemFacts | None = None

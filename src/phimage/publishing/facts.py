@@ -5,7 +5,7 @@ from __future__ import annotations
 from phimage.formats.disk import DescribedPartition, DiskDescription
 from phimage.formats.filesystem import Filesystem
 from phimage.formats.system import OperatingSystem
-from phimage.model.image_bytes import DiskFacts, FilesystemFacts, PartitionFacts, PartitionTable, SystemFacts
+from phimage.model.image_bytes import DiskFacts, FilesystemFacts, PartitionFacts, SystemFacts, TableFacts
 
 
 def facts_of(disk: DiskDescription) -> DiskFacts:
@@ -13,7 +13,7 @@ def facts_of(disk: DiskDescription) -> DiskFacts:
     return DiskFacts(
         boot=disk.boot,
         sector_size=disk.sector_size,
-        table=PartitionTable(disk.table, disk.id, disk.hybrid) if disk.table else None,
+        table=TableFacts(disk.table, disk.id, disk.hybrid) if disk.table else None,
         partitions=tuple(_partition(slot) for slot in disk.partitions) if disk.table else None,
         filesystem=_filesystem(disk.filesystem),
         system=_system(disk.system),
