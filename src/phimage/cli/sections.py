@@ -11,6 +11,7 @@ import click
 Sections = Mapping[str, Mapping[str, str]]
 """Headings of a help text, each with its commands: a name and `module:attribute`."""
 
+# docs/decisions.md#help-is-grouped-by-what-a-command-needs
 TENANTS_AND_OPERATORS = "For tenants and operators"
 OPERATORS = "For operators"
 ON_THE_MACHINE = "For operators, on the machine of an installation"

@@ -19,6 +19,7 @@ PROGRESS_BYTES: Final = 1024 * 1024
 """New bytes that reset the count of failures."""
 
 
+# docs/decisions.md#retries-differ-in-what-ends-them
 class Retry(Struct, frozen=True):
     """Max attempts and the waits between them in seconds: 1, 2, 4, 8 ... A server may ask for longer ones, up to `max_wait`.
 
