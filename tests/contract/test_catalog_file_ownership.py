@@ -102,7 +102,7 @@ def test_pruning_spares_published_images_and_takes_those_of_the_file(catalog: Ca
     assert ids(catalog) == {PUBLISHED}
 
 
-def test_without_pruning_published_images_are_told_apart_from_what_pruning_would_take(catalog: Catalog) -> None:
+def test_without_pruning_published_images_are_distinguished_from_those_that_pruning_withdraws(catalog: Catalog) -> None:
     apply(catalog, SIZED)
     publish(catalog)
 
@@ -166,7 +166,7 @@ def test_custom_images_are_nobodys_but_their_projects(catalog: Catalog) -> None:
 # a withdrawn id that a file names again
 
 
-def test_a_withdrawn_image_comes_back_with_its_bytes_when_the_store_has_them(catalog: Catalog) -> None:
+def test_a_withdrawn_image_is_restored_with_its_bytes_when_the_store_has_them(catalog: Catalog) -> None:
     apply(catalog, SIZED)
     give_bytes(catalog, bytes_of())
     older = exported(catalog)
@@ -182,7 +182,7 @@ def test_a_withdrawn_image_comes_back_with_its_bytes_when_the_store_has_them(cat
     assert apply(catalog, older) == Plan()
 
 
-def test_a_withdrawn_image_comes_back_without_bytes_when_they_were_collected(catalog: Catalog) -> None:
+def test_a_withdrawn_image_is_restored_without_bytes_when_they_were_collected(catalog: Catalog) -> None:
     apply(catalog, SIZED)
     give_bytes(catalog, bytes_of())
     older = exported(catalog)
@@ -195,7 +195,7 @@ def test_a_withdrawn_image_comes_back_without_bytes_when_they_were_collected(cat
     assert ids(catalog) == {FIRST}
 
 
-def test_what_the_file_says_otherwise_of_an_image_that_comes_back_is_in_the_plan(catalog: Catalog) -> None:
+def test_the_plan_has_the_changes_of_a_restored_image(catalog: Catalog) -> None:
     apply(catalog, SIZED)
     withdraw(catalog)
 
@@ -241,9 +241,9 @@ def test_an_id_never_gets_other_bytes_than_it_had(meanwhile: str, catalog: Catal
     if meanwhile == "back without bytes":
         apply(catalog, SIZED)
 
-    told = [one.message for one in planned(catalog, with_source("2" * 64)).errors]
+    reported = [one.message for one in planned(catalog, with_source("2" * 64)).errors]
 
-    assert told == ["this id had other bytes, and ids are never reused: publish these under a new id"]
+    assert reported == ["this id had other bytes, and ids are never reused: publish these under a new id"]
     assert planned(catalog, with_source("1" * 64)).errors == ()
 
 
@@ -272,7 +272,7 @@ def test_the_restorable_manifests_images_are_those_of_withdrawn_ones_that_the_fi
         assert restorable_manifests(connection, None) == []
 
 
-def test_real_bytes_of_an_image_that_comes_back_are_the_same(catalog: Catalog, tmp_path: Path) -> None:
+def test_a_restored_image_has_the_same_bytes(catalog: Catalog, tmp_path: Path) -> None:
     shop = Shop(catalog, MemoryStore(), tmp_path / "work")
     apply(catalog, PLACES)
     original = disk(tmp_path)

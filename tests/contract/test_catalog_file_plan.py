@@ -176,7 +176,7 @@ def test_the_starter_catalogue_goes_in_and_comes_out(catalog: Catalog) -> None:
     assert planned(catalog, starter(), prune=True) == Plan()
 
 
-def test_a_change_is_told_field_by_field(catalog: Catalog) -> None:
+def test_a_change_is_reported_field_by_field(catalog: Catalog) -> None:
     apply(catalog, FILE)
     text = changed(
         ("{id: 10G}", "{id: 10G, description: Traditional}"),
@@ -231,7 +231,7 @@ def test_an_image_that_another_action_wrote_in_another_order_is_no_difference(ca
     assert planned(catalog, FILE) == Plan()
 
 
-def test_what_the_file_does_not_name_is_kept_and_told(catalog: Catalog) -> None:
+def test_a_record_that_the_file_does_not_define_is_kept_and_reported(catalog: Catalog) -> None:
     apply(catalog, FILE)
 
     made = planned(catalog, without(without(FILE, "  - id: pimg-cs-second"), "      - {id: cn-bj2-05", "  - id: cn-sh2"))
@@ -249,7 +249,7 @@ def test_an_empty_file_keeps_everything(catalog: Catalog) -> None:
     ]
 
 
-def test_pruning_withdraws_what_the_file_does_not_name(catalog: Catalog) -> None:
+def test_pruning_withdraws_records_that_the_file_does_not_define(catalog: Catalog) -> None:
     apply(catalog, FILE)
     before = exported(catalog)
     text = without(FILE, "  - id: pimg-cs-second")
@@ -281,7 +281,7 @@ def test_pruning_with_an_empty_file_leaves_nothing(catalog: Catalog) -> None:
     assert exported(catalog).endswith("\n\nphimage: 1\n")
 
 
-def test_offers_of_a_named_machine_type_are_what_the_file_says(catalog: Catalog) -> None:
+def test_a_machine_type_of_the_file_has_exactly_the_offers_of_the_file(catalog: Catalog) -> None:
     apply(catalog, FILE)
 
     made = apply(catalog, changed(("{10G: 1, 25G: 3}", "{25G: 3}"), ("cn-bj2-05: {25G: 0}", "cn-sh2-01: {25G: 7}")))

@@ -62,7 +62,7 @@ class GetPHostImageResponse(Struct, rename="pascal", frozen=True, kw_only=True):
 
     image: Annotated[PHostImageSet, Meta(description="the image as in lists, with the Support of all its zones")]
     family: Annotated[str, Meta(description="name that all versions of an image share; empty for none")]
-    deprecated: Annotated[bool, Meta(description="no longer listed, but still found by its id")]
+    deprecated: Annotated[bool, Meta(description="whether it is no longer listed; it is still found by its id")]
     zones: Annotated[tuple[str, ...], Meta(description="zones where the image is available")]
     runs: Annotated[tuple[SupportSet, ...], Meta(description="machine types that can run it, offered or not")] = field(
         default_factory=tuple

@@ -130,7 +130,7 @@ class ImageDoc(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     version: Annotated[str, Meta(max_length=64, description="version, free text")] = ""
     description: Annotated[str, Meta(max_length=1024, description="ImageDescription")] = ""
     state: Annotated[Literal["Available", "Unavailable", "Making"], Meta(description="State of the image")] = "Available"
-    deprecated: Annotated[bool, Meta(description="no longer listed, but still found by its id")] = False
+    deprecated: Annotated[bool, Meta(description="whether it is no longer listed; it is still found by its id")] = False
     size: Annotated[
         int,
         Meta(

@@ -1,4 +1,4 @@
-"""The rules between the values of a file, and between a file and the catalogue: all that is broken is told at once."""
+"""The rules between the values of a file, and between a file and the catalogue: all that is broken is reported at once."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_an_empty_catalogue_has_none_either() -> None:
     assert errors("phimage: 1", CATALOGUE, prune=True) == []
 
 
-def test_unknown_names_are_told_with_those_that_there_are() -> None:
+def test_unknown_names_are_reported_with_those_that_there_are() -> None:
     text = changed("zones: [cn-bj2-02]", "zones: [cn-bj2-02, cn-bj2-20]")
     text = text.replace("support: {DB-2: [25G]}", "support: {DB-2: [25G, 40G], BD-2: [1G]}")
     text = text.replace("offers: {cn-bj2-02: {25G: 3}}", "offers: {hk-02: {25G: 3}, cn-bj2-02: {100G: 1}}")
@@ -103,7 +103,7 @@ def test_unknown_names_are_told_with_those_that_there_are() -> None:
     ]
 
 
-def test_of_many_names_only_the_likely_one_is_told() -> None:
+def test_of_many_names_only_the_likely_one_is_reported() -> None:
     zones = "".join(f"      - {{id: hk-{number:02}, name: {{zh: z, en: z}}}}\n" for number in range(40))
     text = PLACES.replace("    zones:\n", "    zones:\n" + zones) + IMAGE
 
@@ -128,7 +128,7 @@ def test_support_for_what_is_offered_nowhere_is_fine() -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "told"),
+    ("old", "new", "reported"),
     [
         ("  - {id: 10G}\n", "  - {id: 1G}\n", (4, "clusters[1].id", "cluster 1G is given twice, first in line 3")),
         (
@@ -155,11 +155,11 @@ def test_support_for_what_is_offered_nowhere_is_fine() -> None:
         ("[25G]", "[25G, 25G]", (29, "images[0].support.DB-2[1]", "cluster 25G is given twice")),
     ],
 )
-def test_what_is_given_twice_is_told(old: str, new: str, told: tuple[int, str, str]) -> None:
-    assert errors(changed(old, new)) == [told]
+def test_a_repeated_id_is_reported(old: str, new: str, reported: tuple[int, str, str]) -> None:
+    assert errors(changed(old, new)) == [reported]
 
 
-def test_images_and_machine_types_given_twice_are_told() -> None:
+def test_images_and_machine_types_given_twice_are_reported() -> None:
     text = PLACES + PLACES[PLACES.index("  - id: DB-2") :] + IMAGE + IMAGE.removeprefix("images:\n")
 
     assert [message for _, _, message in errors(text)] == [
@@ -209,9 +209,9 @@ def test_the_default_of_the_catalogue_counts_unless_the_file_names_its_thing() -
 
 
 def test_the_id_of_a_custom_image_is_never_used_again() -> None:
-    told = (21, "images[0].id", "this is or was the id of a custom image; choose another one")
+    reported = (21, "images[0].id", "this is or was the id of a custom image; choose another one")
 
-    assert errors(PLACES + IMAGE, given=ImageType.CUSTOM) == [told]
+    assert errors(PLACES + IMAGE, given=ImageType.CUSTOM) == [reported]
     assert errors(PLACES + IMAGE, given=ImageType.BASE) == []
 
 
@@ -225,32 +225,32 @@ def test_a_date_is_one_of_the_calendar(date: str) -> None:
 
 
 def test_a_zone_with_custom_images_is_not_withdrawn() -> None:
-    told = (6, "regions", "zone cn-sh2-01 cannot be withdrawn: 3 custom images are in it")
+    reported = (6, "regions", "zone cn-sh2-01 cannot be withdrawn: 3 custom images are in it")
 
-    assert errors(PLACES, CATALOGUE, prune=True, custom=3) == [told]
+    assert errors(PLACES, CATALOGUE, prune=True, custom=3) == [reported]
     assert errors(PLACES, CATALOGUE, custom=3) == []
 
 
 def test_a_zone_with_published_images_that_pruning_spares_is_not_withdrawn() -> None:
     spared = (image("pimg-cs-published", zones=("cn-sh2-01",)),)
-    told = "zone cn-sh2-01 cannot be withdrawn: "
+    reported = "zone cn-sh2-01 cannot be withdrawn: "
 
-    assert errors(PLACES, CATALOGUE, prune=True, spared=spared) == [(6, "regions", f"{told}1 published image is in it")]
+    assert errors(PLACES, CATALOGUE, prune=True, spared=spared) == [(6, "regions", f"{reported}1 published image is in it")]
     assert errors(PLACES, CATALOGUE, prune=True, spared=spared, custom=2) == [
-        (6, "regions", f"{told}2 custom images and 1 published image are in it")
+        (6, "regions", f"{reported}2 custom images and 1 published image are in it")
     ]
     assert errors(PLACES, CATALOGUE, spared=spared) == []
 
 
 def test_a_zone_with_custom_images_does_not_move() -> None:
     text = PLACES.replace("id: cn-bj2-02, n", "id: cn-sh2-01, n")
-    told = (12, "regions[0].zones[0].id", "zone cn-sh2-01 cannot move from region cn-sh2: 1 custom image is in it")
+    reported = (12, "regions[0].zones[0].id", "zone cn-sh2-01 cannot move from region cn-sh2: 1 custom image is in it")
 
-    assert errors(text, CATALOGUE, custom=1) == [told]
+    assert errors(text, CATALOGUE, custom=1) == [reported]
     assert errors(text, CATALOGUE) == []
 
 
-def test_errors_of_reading_and_of_rules_are_told_together() -> None:
+def test_errors_of_reading_and_of_rules_are_reported_together() -> None:
     text = changed("size: 20", "size: big").replace("zones: [cn-bj2-02]", "zones: [moon]")
 
     assert [field for _, field, _ in errors(text)] == ["images[0].size", "images[0].zones[0]"]
@@ -268,7 +268,7 @@ def test_errors_of_reading_and_of_rules_are_told_together() -> None:
         ("  - id: DB-2\n", "  - id: [DB-2]\n", "machine_types[0].id"),
     ],
 )
-def test_what_could_not_be_read_is_not_told_again_by_all_that_refers_to_it(old: str, new: str, field: str) -> None:
+def test_what_could_not_be_read_is_not_reported_again_by_its_references(old: str, new: str, field: str) -> None:
     assert [named for _, named, _ in errors(changed(old, new))] == [field]
 
 

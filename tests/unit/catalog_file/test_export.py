@@ -50,7 +50,7 @@ def shuffled(places: Topology, images: tuple[Image, ...]) -> Catalogue:
 
 @settings(max_examples=examples(25, 100), deadline=None)
 @given(catalogues())
-def test_what_is_exported_is_read_back_as_it_was(catalogue: Catalogue) -> None:
+def test_an_export_is_read_back_unchanged(catalogue: Catalogue) -> None:
     text = export(*catalogue)
 
     assert said(text) == records_in(*catalogue)
@@ -75,7 +75,7 @@ def test_another_yaml_reader_finds_the_same_values(catalogue: Catalogue) -> None
     assert {one["id"] for one in found.get("machine_types", ())} == set(catalogue[0].machine_types)
 
 
-def test_the_starter_catalogue_stays_what_it_is() -> None:
+def test_exporting_the_starter_catalogue_changes_nothing() -> None:
     text = export(*loaded(starter()))
 
     assert said(text) == said(starter())

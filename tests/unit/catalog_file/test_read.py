@@ -1,4 +1,4 @@
-"""A catalogue file is read as its types say, and every error is told with its line, all at once."""
+"""A catalogue file is read as its types say, and every error is reported with its line, all at once."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_quotes_and_block_styles_give_the_same_text() -> None:
         assert document(changed("8.10", written)).images[0].version == "8.10"
 
 
-def test_what_is_not_given_has_its_default() -> None:
+def test_an_absent_field_has_its_default() -> None:
     image = document(WHOLE).images[0]
 
     assert (image.description, image.state, image.deprecated) == ("", "Available", False)
@@ -137,7 +137,7 @@ def test_a_mark_at_the_beginning_and_windows_line_ends_do_not_matter() -> None:
     assert document("\ufeff" + WHOLE.replace("\n", "\r\n")) == document(WHOLE)
 
 
-def test_all_errors_are_told_at_once_from_top_to_bottom() -> None:
+def test_all_errors_are_reported_at_once_from_top_to_bottom() -> None:
     text = """\
 phimage: 1
 clusters:
@@ -188,7 +188,7 @@ images:
         assert message.startswith(beginning)
 
 
-def test_a_text_of_the_wrong_form_is_told_with_the_form_an_example_and_what_was_found() -> None:
+def test_a_text_of_the_wrong_form_is_reported_with_the_form_an_example_and_what_was_found() -> None:
     assert only(changed("id: 25G", "id: 25 G")).message == (
         'expected a text of the form ^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$ (name of the cluster, such as 25G); found "25 G"'
     )
@@ -201,7 +201,7 @@ def test_an_error_stands_where_the_value_does() -> None:
 
 
 @pytest.mark.parametrize(
-    ("written", "told"),
+    ("written", "reported"),
     [
         ("-1", "expected a whole number from 0 to 2147483647"),
         ("2147483648", "expected a whole number from 0 to 2147483647"),
@@ -215,11 +215,11 @@ def test_an_error_stands_where_the_value_does() -> None:
         ("{a: 20}", "found names and values"),
     ],
 )
-def test_a_number_is_a_whole_decimal_one_within_its_limits(written: str, told: str) -> None:
+def test_a_number_is_a_whole_decimal_one_within_its_limits(written: str, reported: str) -> None:
     error = only(changed("size: 20", f"size: {written}"))
 
     assert error.field == "images[0].size"
-    assert told in error.message
+    assert reported in error.message
     assert len(error.message) < 200
 
 
@@ -244,20 +244,20 @@ def test_another_format_of_the_file_is_refused(format: str) -> None:
     assert only(f"phimage: {format}").message.startswith("expected 1; found")
 
 
-def test_an_unknown_field_is_told_with_what_could_be_meant() -> None:
+def test_an_unknown_field_is_reported_with_what_could_be_meant() -> None:
     assert errors("phimage: 1\nimage: []\nowner: me") == [
         (2, "image", "unknown field; did you mean images?"),
         (3, "owner", "unknown field; expected one of phimage, clusters, regions, machine_types, images"),
     ]
 
 
-def test_a_field_given_twice_is_told_with_both_lines() -> None:
+def test_a_field_given_twice_is_reported_with_both_lines() -> None:
     error = only(changed("    size: 20", "    size: 20\n    size: 30"))
 
     assert (error.line, error.field, error.message) == (29, "images[0].size", "given twice, first in line 28")
 
 
-def test_a_machine_type_given_twice_under_support_is_told() -> None:
+def test_a_machine_type_given_twice_under_support_is_reported() -> None:
     assert only(changed("{DB-2: [25G]}", "{DB-2: [25G], DB-2: []}")).field == "images[0].support.DB-2"
 
 
@@ -266,9 +266,9 @@ def test_an_empty_file_is_an_error(text: str) -> None:
     assert only(text).message == "expected names and values, such as phimage: 1; found nothing"
 
 
-@pytest.mark.parametrize(("text", "told"), [("[1, 2]", "a list"), ("phimage", '"phimage"')])
-def test_a_file_of_another_shape_is_an_error(text: str, told: str) -> None:
-    assert only(text).message == f"expected names and values, such as phimage: 1; found {told}"
+@pytest.mark.parametrize(("text", "reported"), [("[1, 2]", "a list"), ("phimage", '"phimage"')])
+def test_a_file_of_another_shape_is_an_error(text: str, reported: str) -> None:
+    assert only(text).message == f"expected names and values, such as phimage: 1; found {reported}"
 
 
 @pytest.mark.parametrize(
@@ -284,7 +284,7 @@ def test_a_file_of_another_shape_is_an_error(text: str, told: str) -> None:
         ("@", 1),
     ],
 )
-def test_what_is_not_yaml_is_told_with_its_line(text: str, line: int) -> None:
+def test_what_is_not_yaml_is_reported_with_its_line(text: str, line: int) -> None:
     error = only(text)
 
     assert error.message.startswith("this is not YAML: ")
@@ -294,7 +294,7 @@ def test_what_is_not_yaml_is_told_with_its_line(text: str, line: int) -> None:
 @pytest.mark.parametrize(
     ("character", "name"), [("\x00", "U+0000"), ("\x1b", "U+001B"), ("\ud800", "U+D800"), ("\uffff", "U+FFFF")]
 )
-def test_a_character_that_yaml_cannot_carry_is_told_with_its_place(character: str, name: str) -> None:
+def test_a_character_that_yaml_cannot_carry_is_reported_with_its_place(character: str, name: str) -> None:
     error = only(changed("name: no", f"name: n{character}o"))
 
     assert (error.line, error.column) == (23, 12)
@@ -365,7 +365,7 @@ def test_the_limit_of_values_is_a_million() -> None:
     assert signature(read).parameters["max_values"].default == 1_000_000
 
 
-def test_of_very_many_errors_the_first_ones_are_told() -> None:
+def test_of_very_many_errors_the_first_ones_are_reported() -> None:
     found = read("phimage: 1\nimages:\n" + "  - 1\n" * 3000).errors
 
     assert len(found) == MAX_ERRORS + 1

@@ -63,7 +63,7 @@ def test_what_yaml_would_read_as_something_else_is_quoted(retyped: str) -> None:
     assert text(retyped) == f'"{retyped}"'
 
 
-def test_what_cannot_be_seen_is_escaped() -> None:
+def test_invisible_characters_are_escaped() -> None:
     assert text("a\x1b\x7f\x85\u00a0\u2028\u202e\ufeffb") == r'"a\u001b\x7f\x85\xa0\u2028\u202e\ufeffb"'
 
 
