@@ -17,6 +17,7 @@ Shape = Literal["text", "integer", "number", "boolean", "choice", "list", "map",
 _FROM_SETTINGS = "by_setting"
 
 
+# docs/decisions.md#types-are-described-once
 class ValueType(Struct, frozen=True, kw_only=True):
     """The type of a value with its limits.
 
@@ -75,6 +76,7 @@ class Field(Struct, frozen=True, kw_only=True):
     default: Any
 
 
+# docs/decisions.md#a-limit-that-a-setting-chooses-is-named-at-the-field
 def by_setting(**names: str) -> dict[str, Any]:
     """The `Meta.extra` of a value whose `max`, `default` or `required` is that of a setting: the names of the settings."""
     return {_FROM_SETTINGS: names}

@@ -34,7 +34,7 @@ class ListSection(Struct, frozen=True):
     encoded: dict[ImageId, bytes]
 
 
-# docs/decisions.md#a-list-has-two-parts
+# docs/decisions.md#a-list-has-two-sections
 def sections_of(query: Query, view: View, cache: GatewayCache, few: int = FEW) -> list[ListSection]:
     """The sections of a list, in order."""
     sections = []

@@ -86,6 +86,7 @@ class Call(Struct, Generic[View, Service], frozen=True):
     base_url: Callable[[], str] = str
 
 
+# docs/decisions.md#a-handler-finds-its-service-in-the-call
 class Action(Struct, Generic[View, Service], frozen=True):
     """One Action, named after its request type.
 
