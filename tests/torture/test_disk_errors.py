@@ -193,7 +193,7 @@ def test_a_full_store_ends_the_job_with_the_reason_and_takes_disks_again_when_th
         failed = place.publish(raw)
 
         assert failed.state is JobState.FAILED
-        assert f"do not fit into {folder / 'store'}, where" in failed.error
+        assert f"do not fit into {folder / 'store'}, which has" in failed.error
         place.check_nothing_came_of(failed)
         ballast.unlink()
         again = place.publish(raw)
