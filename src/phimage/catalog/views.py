@@ -47,7 +47,7 @@ from phimage.model.topology import Topology
 Value = TypeVar("Value")
 
 MAX_ENTRIES = 8_000
-"""The weight of cached records: 1 for a record, and 1 for every ten images of a list, about 6 kB."""
+"""The maximum weight of cached records: 1 for a record, and 1 for every ten images of a list, about 6 kB."""
 MAX_ANSWERS = 32_000_000
 """How many bytes of answers, and of their parts, a process remembers; a page of 20 images is about 7 kB."""
 MAX_REQUESTS = 8_000_000
