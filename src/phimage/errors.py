@@ -23,7 +23,7 @@ class PhimageError(Exception):
     `http_status`."""
 
     exit_code: ClassVar[int] = 1
-    # docs/decisions.md#one-table-of-refusals-for-bytes
+    # docs/decisions.md#an-error-class-carries-its-status-and-public-fields
     http_status: int = 500
 
     def public_fields(self) -> Mapping[str, object]:

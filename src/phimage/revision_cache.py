@@ -41,8 +41,8 @@ class ScopeVersions:
 
     def touch_all(self, newest: Revision) -> None:
         """Treat every scope as touched by `newest`."""
+        self._floor = newest  # first: readers take another lock, and must not see the old floor below an empty table
         self._last = {}
-        self._floor = newest
 
     def last(self, scope: str) -> Revision:
         """The last revision that touched a scope."""

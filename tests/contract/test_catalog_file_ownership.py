@@ -254,7 +254,7 @@ def test_bytes_that_come_back_need_room_in_the_quota(catalog: Catalog) -> None:
     with catalog.change(author("SetQuota")) as change:
         QUOTAS.put(change, Quota(NO_PROJECT, 2 << 30))
 
-    with pytest.raises(QuotaExceeded, match="1073741824 bytes are missing"):
+    with pytest.raises(QuotaExceeded, match="1073741824 bytes more are needed"):
         apply(catalog, SIZED, stored=lambda digest: True)
 
     assert ids(catalog) == set()

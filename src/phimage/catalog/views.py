@@ -47,7 +47,7 @@ from phimage.revision_cache import RevisionCache, ScopeVersions
 Value = TypeVar("Value")
 
 MAX_ENTRIES = 8_000
-"""The weight of cached records: 1 for a record, and 1 for every ten images of a list, about 6 kB."""
+"""The maximum weight of cached records: 1 for a record, and 1 for every ten images of a list, about 6 kB."""
 _LEARNED_SECONDS = 10.0
 """Seconds for which a process keeps the time at which it learned of a revision."""
 

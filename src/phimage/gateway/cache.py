@@ -37,6 +37,7 @@ class AtRevision(Protocol):
         ...
 
 
+# docs/decisions.md#the-gateway-caches-responses-and-the-catalogue-caches-facts
 class GatewayCache:
     """The cache of one process. Thread-safe."""
 

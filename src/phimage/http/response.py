@@ -17,6 +17,7 @@ _PASSING = (429, 503)
 _GZIP_REFUSED = re.compile(rb"\s*q=0(\.0*)?\s*")
 
 
+# docs/decisions.md#no-web-framework-for-the-byte-paths
 class JsonResponse(Struct, frozen=True):
     """A status, the fields of a JSON body, and header fields."""
 
