@@ -42,6 +42,7 @@ OutputCallback = Callable[[bytes], None]
 """Receives the end of the output so far, four times a second. An exception kills the program."""
 
 
+# docs/decisions.md#the-sandbox-is-two-modules
 def run_sandboxed(
     command: Sequence[str],
     limits: SandboxLimits,

@@ -18,6 +18,7 @@ from phimage.formats.limits import DiskLimits
 from phimage.formats.reader import ReaderAt
 
 
+# docs/decisions.md#one-table-of-formats
 class Format(StrEnum):
     """The format of a file. The first six are the disk images that phimage accepts; the others are refused by name."""
 

@@ -26,6 +26,7 @@ Result = TypeVar("Result")
 REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 
 
+# docs/decisions.md#fetching-has-its-own-http-connection
 class HttpClient:
     """Sends GET requests within an address policy. Thread-safe."""
 
