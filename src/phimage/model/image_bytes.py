@@ -52,6 +52,7 @@ class SystemFacts(Struct, frozen=True):
     architecture: str
 
 
+# docs/decisions.md#facts-of-a-disk-omit-unknown-values
 class DiskFacts(Struct, frozen=True, omit_defaults=True):
     """The results of a disk's inspection, visible to everyone who may see the image. Its JSON omits unknown values.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
+# docs/decisions.md#names-change-once-before-010
 revision = "0006"
 down_revision = "0005"
 compatible_with = "0006"
