@@ -92,7 +92,7 @@ def test_a_database_that_is_not_there_is_not_made_by_looking_at_it(tmp_path: Pat
 
 def test_a_copy_into_a_folder_that_is_not_there_names_it(data: Path, tmp_path: Path) -> None:
     folder = tmp_path / "none"
-    refused(run("db", "copy", "--data-dir", data, "--to", f"sqlite:///{folder}/x.sqlite"), 78, folder, "make it first")
+    refused(run("db", "copy", "--data-dir", data, "--to", f"sqlite:///{folder}/x.sqlite"), 78, folder, "create it first")
 
 
 @pytest.mark.parametrize(("content", "words"), [(None, "Is a directory"), (b"\xff\xfe", "is not UTF-8: byte 0")])

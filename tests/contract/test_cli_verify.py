@@ -61,7 +61,7 @@ def test_a_damaged_file_is_named_and_removed_and_is_a_finding(cached: Cached, na
         1,
         f"cached zstd file {cached.files[0].name} is corrupt: removed; it is cached again from the chunks\n",
     )
-    assert "are as they should be, 1 findings" in result.err
+    assert "are correct, 1 findings" in result.err
     assert [path.exists() for path in cached.files] == [False, True]
     assert run("image", "verify", "--all", "--data-dir", cached.data).code == 0
 
