@@ -213,7 +213,7 @@ def run_publisher(settings: Settings, stop: threading.Event, place: MetricsSlot 
 
 def open_zstd_cache(settings: Settings, store: Store) -> ZstdCache:
     """The zstd cache of this machine."""
-    return ZstdCache(store, settings.packs_folder, settings.zstd_cache_mb << 20)
+    return ZstdCache(store, settings.zstd_cache_folder, settings.zstd_cache_mb << 20)
 
 
 def open_pipeline(settings: Settings, store: Store) -> Pipeline:

@@ -135,7 +135,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
         return Path(self.work_dir).expanduser() if self.work_dir else self.data_folder / "work"
 
     @property
-    def packs_folder(self) -> Path:
+    def zstd_cache_folder(self) -> Path:
         """The folder of the zstd cache, which is always local."""
         return self.data_folder / "packs"
 

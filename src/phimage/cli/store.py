@@ -53,7 +53,7 @@ def gc(settings: Settings, grace: str, dry_run: bool, remove: int | None, as_jso
         raise click.UsageError(f"--grace {grace}: running publications need at least 1h; give that or more")
     waits = patience()
     with opened_store(settings, waits) as (catalog, opened), working("collecting"):
-        swept = gc.collect_garbage(
+        collected = gc.collect_garbage(
             catalog,
             opened,
             open_zstd_cache(settings, opened),
@@ -67,17 +67,19 @@ def gc(settings: Settings, grace: str, dry_run: bool, remove: int | None, as_jso
         with catalog.database.read() as connection:
             held = backups.active_holds(connection, time.time())
     if as_json:
-        print_json(_pascal(msgspec.to_builtins(swept)))
+        print_json(_pascal(msgspec.to_builtins(collected)))
         return
-    report, would = swept.store, "would be " if dry_run else ""
+    report, would = collected.store, "would be " if dry_run else ""
     removed = f"{report.removed_chunks} chunks and {report.removed_manifests} manifests"
     click.echo(f"{removed} {would}removed, {format_size(report.removed_bytes)}")
-    if swept.uploads or swept.abandoned:
-        click.echo(f"{swept.uploads} uploads {would}removed, {swept.abandoned} {would}given up after an hour without a part")
-    if swept.failed:
-        click.echo(f"{swept.failed} base images that failed {would}withdrawn")
-    if swept.zstd_files or swept.work_files:
-        click.echo(f"{swept.zstd_files} cached zstd files and {swept.work_files} work files {would}removed")
+    if collected.uploads or collected.abandoned:
+        click.echo(
+            f"{collected.uploads} uploads {would}removed, {collected.abandoned} {would}given up after an hour without a part"
+        )
+    if collected.failed:
+        click.echo(f"{collected.failed} base images that failed {would}withdrawn")
+    if collected.zstd_files or collected.work_files:
+        click.echo(f"{collected.zstd_files} cached zstd files and {collected.work_files} work files {would}removed")
     click.echo(f"{report.live_chunks} chunks of {report.live_manifests} disks stay, and {report.young} others within the grace")
     if held:
         oldest = min(hold.revision for hold in held)
