@@ -32,7 +32,7 @@ from phimage.sources.retry import Retry
 from phimage.upload_client import upload
 
 file, url = sys.argv[1:]
-sent = upload(LocalFile(Path(file)), lambda: url, retry=Retry(tries=1000, first=0.05, most=0.1))
+sent = upload(LocalFile(Path(file)), lambda: url, retry=Retry(tries=1000, first=0.05, max_pause=0.1))
 status = Path("/proc/self/status").read_text()  # getrusage would tell also what the parent had
 memory = int(status.partition("VmHWM:")[2].split()[0]) << 10
 print(json.dumps({"size": sent.size, "sent": sent.sent, "sha256": sent.digests["sha256"].hex, "memory": memory}))

@@ -69,7 +69,7 @@ def document(registry: AnyRegistry, version: str) -> bytes:
         "components": {
             "schemas": components(actions, registry.settings),
             "headers": HEADERS,
-            "responses": {"OtherMethod": _other_method()},
+            "responses": {"OtherMethod": _other_method(), "LongTarget": _LONG_TARGET},
         },
     }
     return json.dumps(openapi, ensure_ascii=False, separators=(",", ":")).encode()
@@ -115,8 +115,17 @@ def _operation(action: AnyAction) -> Schema:
         "summary": first_sentence(action.summary),
         "description": "\n\n".join(paragraphs),
         "tags": [required_role(action)],
-        "responses": {"200": response, "405": {"$ref": "#/components/responses/OtherMethod"}},
+        "responses": {
+            "200": response,
+            "405": {"$ref": "#/components/responses/OtherMethod"},
+            "414": {"$ref": "#/components/responses/LongTarget"},
+        },
     }
+
+
+_LONG_TARGET: Schema = {
+    "description": "The HTTP server reads no longer path and query. Send the parameters in the body of a POST."
+}
 
 
 def _other_method() -> Schema:
