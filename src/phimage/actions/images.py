@@ -101,8 +101,9 @@ def describe_phost_image(request: DescribePHostImage, call: Call) -> Encoded:
         _name_newer_versions(request, call)
         return encoded(_page(request, call))
     # The response depends on the request, the places, the base images, the project's images and the account's zones.
-    name = (request, call.project, call.caller.account.id, call.default_limit)
-    scopes = (TOPOLOGY, BASE, project_scope(call.project), account_scope(call.caller.account.id))
+    account = call.caller.account.id
+    name = (request, call.project, account, call.default_limit)
+    scopes = (TOPOLOGY, BASE, project_scope(call.project), account_scope(account))
     # docs/decisions.md#encoded-lists-name-their-dependencies
     return call.cache.get_or_make(name, call.view, scopes, lambda: encoded(_page(request, call)), len)
 

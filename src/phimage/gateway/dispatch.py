@@ -191,10 +191,10 @@ class Dispatcher(Generic[View, Service]):
             attempt.counted = True
 
     def _run(self, admitted: _Admitted[View, Service], pin: Pin, view: View, raw: RawRequest, attempt: Attempt) -> RawResponse:
-        action = admitted.action
+        action, name = admitted.action, admitted.action.name
         if action.changes:
             if pin.pinned:
-                raise UnavailableParam("rev", detail=f"{action.name} changes the present: send it to a path without rev or at")
+                raise UnavailableParam("rev", detail=f"{name} changes the present: send it to a path without rev or at")
             view.may_wait()
         headers: dict[str, str] = {}
         call = Call(
@@ -204,7 +204,7 @@ class Dispatcher(Generic[View, Service]):
             project=admitted.project,
             address=raw.address,
             request_id=raw.request_id,
-            action=action.name,
+            action=name,
             time=self._clock(),
             default_limit=pin.limit,
             patient=attempt.patient,
@@ -212,8 +212,8 @@ class Dispatcher(Generic[View, Service]):
             cache=self.cache,
             base_url=raw.base_url,
         )
-        body = success(action.name, action.handler(admitted.request, call))
-        return RawResponse(body, 0, view.revision, headers, action.name)
+        body = success(name, action.handler(admitted.request, call))
+        return RawResponse(body, 0, view.revision, headers, name)
 
 
 def _cache_key(raw: RawRequest) -> Hashable:
