@@ -16,13 +16,13 @@ from phimage.formats.examine import examine, examine_disk
 from phimage.formats.ext4 import Ext4
 from phimage.formats.filesystem import recognise
 from phimage.formats.reader import FileReader, ReaderAt
-from phimage.formats.system import OperatingSystem
+from phimage.model.image_bytes import SystemFacts
 from tests.formats import make
 from tests.formats.make import MIB
 from tests.formats.mutation import Memory
 from tests.formats.real_disk import blkid, fat, mke2fs, mkswap, put, root_folder, sfdisk
 
-DEBIAN = OperatingSystem("debian", "12", "Debian GNU/Linux", "Debian GNU/Linux 12 (bookworm)", "bookworm", "x86_64")
+DEBIAN = SystemFacts("debian", "12", "Debian GNU/Linux", "Debian GNU/Linux 12 (bookworm)", "bookworm", "x86_64")
 KERNELS = ("6.1.0-13-amd64", "6.1.0-14-amd64")
 
 GPT = """\

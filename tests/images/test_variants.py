@@ -9,8 +9,8 @@ import pytest
 
 from phimage.chunks.memory import MemoryStore
 from phimage.chunks.read import open_disk
-from phimage.formats.system import OperatingSystem
 from phimage.formats.table import Format
+from phimage.model.image_bytes import SystemFacts
 from phimage.sources.compression import Compression
 from tests.images.debian import LABEL, SIZE, START, debian_disk
 from tests.images.kept import run
@@ -48,7 +48,7 @@ def memtest(tmp_path_factory: pytest.TempPathFactory) -> Known:
 def test_the_debian_disk_is_known_for_what_it_is(debian: Known) -> None:
     disk = debian.published.disk
     assert (disk.size, disk.table, disk.boot) == (SIZE, "mbr", ("bios",))
-    assert disk.system == OperatingSystem(
+    assert disk.system == SystemFacts(
         "debian", "12", "Debian GNU/Linux", "Debian GNU/Linux 12 (bookworm)", "bookworm", "x86_64"
     )
     [kernel] = disk.kernels

@@ -14,13 +14,13 @@ from msgspec import Struct
 from phimage.formats import filesystem, partitions
 from phimage.formats.errors import FormatError
 from phimage.formats.ext4 import Ext4
-from phimage.formats.filesystem import Filesystem
 from phimage.formats.finding import InspectionReport
 from phimage.formats.limits import MIB, DiskLimits
 from phimage.formats.partition import BIOS_BOOT, ESP, EXTENDED, Partition
 from phimage.formats.partitions import PartitionTable
 from phimage.formats.reader import MeteredReader, PagedReader, PartReader, ReaderAt
-from phimage.formats.system import OperatingSystem, kernels, system
+from phimage.formats.system import kernels, system
+from phimage.model.image_bytes import FilesystemFacts, PartitionFacts, SystemFacts
 
 READING: Final = 32 * MIB
 GRUB: Final = b"GRUB"
@@ -29,20 +29,6 @@ DISC_SECTOR: Final = 2048
 BOOTABLE: Final = 0x88
 MAX_SECTIONS: Final = 32
 BIOS_PLATFORM, EFI_PLATFORM = 0x00, 0xEF
-
-
-class DescribedPartition(Struct, frozen=True):
-    """A partition and its file system. `start` and `size` are bytes; `type` is a GUID or two hexadecimal digits."""
-
-    number: int
-    start: int
-    size: int
-    type: str
-    type_name: str
-    name: str
-    uuid: str
-    active: bool
-    filesystem: Filesystem | None
 
 
 class DiskDescription(Struct, frozen=True):
@@ -56,10 +42,10 @@ class DiskDescription(Struct, frozen=True):
     table: str
     hybrid: bool
     id: str
-    partitions: tuple[DescribedPartition, ...]
-    filesystem: Filesystem | None
+    partitions: tuple[PartitionFacts, ...]
+    filesystem: FilesystemFacts | None
     boot: tuple[str, ...]
-    system: OperatingSystem | None
+    system: SystemFacts | None
     kernels: tuple[str, ...]
 
 
@@ -137,9 +123,9 @@ def boot_platforms(reader: ReaderAt) -> frozenset[int]:
     return frozenset(platforms)
 
 
-def _slot(partition: Partition, reader: ReaderAt) -> DescribedPartition:
+def _slot(partition: Partition, reader: ReaderAt) -> PartitionFacts:
     inside = None if partition.type in EXTENDED else _filesystem(PartReader(reader, partition.start, partition.size))
-    return DescribedPartition(
+    return PartitionFacts(
         partition.number,
         partition.start,
         partition.size,
@@ -152,14 +138,14 @@ def _slot(partition: Partition, reader: ReaderAt) -> DescribedPartition:
     )
 
 
-def _filesystem(reader: ReaderAt) -> Filesystem | None:
+def _filesystem(reader: ReaderAt) -> FilesystemFacts | None:
     try:
         return filesystem.recognise(reader)
     except FormatError:
         return None
 
 
-def _boot(table: PartitionTable, slots: tuple[DescribedPartition, ...], reader: ReaderAt) -> tuple[str, ...]:
+def _boot(table: PartitionTable, slots: tuple[PartitionFacts, ...], reader: ReaderAt) -> tuple[str, ...]:
     """BIOS: boot code and an active or BIOS boot partition, or GRUB. UEFI: an ESP with FAT. Discs: their boot catalogue."""
     try:
         disc = boot_platforms(reader)
@@ -177,8 +163,8 @@ def _boot(table: PartitionTable, slots: tuple[DescribedPartition, ...], reader: 
 
 
 def _system(
-    slots: tuple[DescribedPartition, ...], whole: Filesystem | None, reader: ReaderAt
-) -> tuple[OperatingSystem | None, tuple[str, ...]]:
+    slots: tuple[PartitionFacts, ...], whole: FilesystemFacts | None, reader: ReaderAt
+) -> tuple[SystemFacts | None, tuple[str, ...]]:
     """The operating system of the first root file system, and the kernels of all file systems."""
     parts = [
         PartReader(reader, slot.start, slot.size)
@@ -187,7 +173,7 @@ def _system(
     ]
     if whole is not None and whole.kind.startswith("ext"):
         parts.append(PartReader(reader, 0, reader.size))
-    first: OperatingSystem | None = None
+    first: SystemFacts | None = None
     versions: set[str] = set()
     for part in parts:
         try:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from msgspec import Struct
-
 from phimage.formats.errors import FormatError
 from phimage.formats.ext4 import Ext4
+from phimage.model.image_bytes import SystemFacts
 
 RELEASE_FILES: Final = ("/etc/os-release", "/usr/lib/os-release")
 MAX_FILE: Final = 65536
@@ -29,23 +28,12 @@ _LINE = re.compile(r"""([A-Z][A-Z0-9_]*)=(?:"((?:[^"\\]|\\.)*)"|'([^']*)'|([^\s"
 _KERNEL = re.compile(r"vmlinu[xz]-(.+)|Image-(.+)")
 
 
-class OperatingSystem(Struct, frozen=True):
-    """An operating system, with the fields of os-release(5). `architecture` is that of uname, "" when unknown."""
-
-    id: str
-    version_id: str
-    name: str
-    pretty_name: str
-    codename: str
-    architecture: str
-
-
-def system(root: Ext4) -> OperatingSystem | None:
+def system(root: Ext4) -> SystemFacts | None:
     """The operating system of a root file system, None when it is not a root."""
     for path in RELEASE_FILES:
         text = root.read_file(path, MAX_FILE)
         if text and (fields := parse(text)):
-            return OperatingSystem(
+            return SystemFacts(
                 fields.get("ID", "linux"),
                 fields.get("VERSION_ID", ""),
                 fields.get("NAME", "Linux"),

@@ -20,11 +20,11 @@ class TableFacts(Struct, frozen=True):
 
 
 class FilesystemFacts(Struct, frozen=True):
-    """A file system, as blkid shows it."""
+    """A file system, as blkid shows it. `kind` is a name such as ext4, xfs, vfat, swap, LVM2_member, crypto_LUKS."""
 
     kind: str
-    label: str
-    uuid: str
+    label: str = ""
+    uuid: str = ""
 
 
 class PartitionFacts(Struct, frozen=True, omit_defaults=True):
@@ -42,7 +42,7 @@ class PartitionFacts(Struct, frozen=True, omit_defaults=True):
 
 
 class SystemFacts(Struct, frozen=True):
-    """An operating system, in the words of os-release(5). `architecture` is as uname shows it."""
+    """An operating system, in the words of os-release(5). `architecture` is that of uname, "" when unknown."""
 
     id: str
     version_id: str

@@ -21,17 +21,16 @@ from phimage.chunks.layout import CHUNKS
 from phimage.chunks.store import Store
 from phimage.chunks.write import DiskWriter, Written, write_file
 from phimage.formats import qemu
-from phimage.formats.disk import describe
+from phimage.formats.disk import DiskDescription, describe
 from phimage.formats.errors import QemuFailed
 from phimage.formats.examine import Examination, examine, examine_disk
 from phimage.formats.finding import Finding
 from phimage.formats.limits import DiskLimits
 from phimage.formats.reader import FileReader
 from phimage.formats.table import Format
-from phimage.model.image_bytes import DiskFacts
+from phimage.model.image_bytes import DiskFacts, TableFacts
 from phimage.model.job import Job
 from phimage.publishing.errors import refused_for
-from phimage.publishing.facts import facts_of
 from phimage.publishing.original import bounded, expected_of, fetch_file, is_plain, sent_digest, source_of, work_file
 from phimage.publishing.progress import CONVERT, EXAMINE, STORE, UNPACK, JobProgress
 from phimage.sources.digest import Algorithm, ExpectedDigest, VerifyingReader
@@ -164,7 +163,7 @@ class Pipeline:
             examination = examine_disk(reader, limits=self._limits)
             if refusals := examination.refusals(overrides):
                 raise refused_for(refusals)
-            return examination.findings, facts_of(describe(reader))
+            return examination.findings, _facts_of(describe(reader))
 
     def _stored(self, disk: Path, size: int, facts: DiskFacts, progress: JobProgress) -> Written:
         """Write the disk into the store. A file whose size is not a multiple of 512 is padded with zeros."""
@@ -189,3 +188,16 @@ class Pipeline:
         free, chunks = self._store.free_bytes(), self._store.path(CHUNKS)
         if free is not None and chunks is not None:
             FreeSpace(chunks.parent, self._min_free, lambda _: free).check("the store", CHECK_EVERY_BYTES)
+
+
+def _facts_of(disk: DiskDescription) -> DiskFacts:
+    """What everyone who may see the image can read about its disk. The same disk always has the same facts."""
+    return DiskFacts(
+        boot=disk.boot,
+        sector_size=disk.sector_size,
+        table=TableFacts(disk.table, disk.id, disk.hybrid) if disk.table else None,
+        partitions=disk.partitions if disk.table else None,
+        filesystem=disk.filesystem,
+        system=disk.system,
+        kernels=disk.kernels,
+    )

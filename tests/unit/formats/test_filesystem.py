@@ -7,8 +7,9 @@ from uuid import UUID
 
 import pytest
 
-from phimage.formats.filesystem import Filesystem, recognise
+from phimage.formats.filesystem import recognise
 from phimage.formats.reader import BytesReader
+from phimage.model.image_bytes import FilesystemFacts
 from tests.formats import make
 from tests.formats.make import MIB
 from tests.formats.real_disk import fat
@@ -27,39 +28,45 @@ LVM = "abcdefGHIJKLmnopQRSTuvwxYZ012345"
 @pytest.mark.parametrize(
     ("image", "found"),
     [
-        (at((0, b"XFSB"), (32, ID.bytes), (108, b"data")), Filesystem("xfs", "data", TEXT)),
-        (at((65536 + 64, b"_BHRfS_M"), (65536 + 32, ID.bytes), (65536 + 299, b"fedora")), Filesystem("btrfs", "fedora", TEXT)),
-        (at((3, b"NTFS    "), (72, bytes(range(1, 9))), (510, b"\x55\xaa")), Filesystem("ntfs", "", "0807060504030201")),
-        (at((3, b"EXFAT   "), (100, b"\1\2\3\4"), (510, b"\x55\xaa")), Filesystem("exfat", "", "0403-0201")),
-        (fat(), Filesystem("vfat", "EFI", "1234-5678")),
+        (at((0, b"XFSB"), (32, ID.bytes), (108, b"data")), FilesystemFacts("xfs", "data", TEXT)),
+        (
+            at((65536 + 64, b"_BHRfS_M"), (65536 + 32, ID.bytes), (65536 + 299, b"fedora")),
+            FilesystemFacts("btrfs", "fedora", TEXT),
+        ),
+        (at((3, b"NTFS    "), (72, bytes(range(1, 9))), (510, b"\x55\xaa")), FilesystemFacts("ntfs", "", "0807060504030201")),
+        (at((3, b"EXFAT   "), (100, b"\1\2\3\4"), (510, b"\x55\xaa")), FilesystemFacts("exfat", "", "0403-0201")),
+        (fat(), FilesystemFacts("vfat", "EFI", "1234-5678")),
         (
             at((54, b"FAT16   "), (39, b"\x78\x56\x34\x12"), (43, b"NO NAME    "), (510, b"\x55\xaa")),
-            Filesystem("vfat", "", "1234-5678"),
+            FilesystemFacts("vfat", "", "1234-5678"),
         ),
-        (at((4096 - 10, b"SWAPSPACE2"), (1036, ID.bytes), (1052, b"swap")), Filesystem("swap", "swap", TEXT)),
-        (at((65536 - 10, b"SWAPSPACE2"), (1036, ID.bytes)), Filesystem("swap", "", TEXT)),
+        (at((4096 - 10, b"SWAPSPACE2"), (1036, ID.bytes), (1052, b"swap")), FilesystemFacts("swap", "swap", TEXT)),
+        (at((65536 - 10, b"SWAPSPACE2"), (1036, ID.bytes)), FilesystemFacts("swap", "", TEXT)),
         (
             at((512, b"LABELONE"), (512 + 20, struct.pack("<I", 32)), (512 + 24, b"LVM2 001"), (512 + 32, LVM.encode())),
-            Filesystem("LVM2_member", "", "abcdef-GHIJ-KLmn-opQR-STuv-wxYZ-012345"),
+            FilesystemFacts("LVM2_member", "", "abcdef-GHIJ-KLmn-opQR-STuv-wxYZ-012345"),
         ),
-        (at((0, b"LUKS\xba\xbe\0\1"), (168, TEXT.encode())), Filesystem("crypto_LUKS", "", TEXT)),
-        (at((0, b"LUKS\xba\xbe\0\2"), (24, b"secret"), (168, TEXT.encode())), Filesystem("crypto_LUKS", "secret", TEXT)),
+        (at((0, b"LUKS\xba\xbe\0\1"), (168, TEXT.encode())), FilesystemFacts("crypto_LUKS", "", TEXT)),
+        (at((0, b"LUKS\xba\xbe\0\2"), (24, b"secret"), (168, TEXT.encode())), FilesystemFacts("crypto_LUKS", "secret", TEXT)),
         (
             at((4096, struct.pack("<II", 0xA92B4EFC, 1)), (4096 + 16, ID.bytes), (4096 + 32, b"host:0")),
-            Filesystem("linux_raid_member", "host:0", TEXT),
+            FilesystemFacts("linux_raid_member", "host:0", TEXT),
         ),
-        (at((0, b"hsqs")), Filesystem("squashfs")),
-        (at((1024, b"\xe2\xe1\xf5\xe0"), (1024 + 48, ID.bytes), (1024 + 64, b"vendor")), Filesystem("erofs", "vendor", TEXT)),
+        (at((0, b"hsqs")), FilesystemFacts("squashfs")),
+        (
+            at((1024, b"\xe2\xe1\xf5\xe0"), (1024 + 48, ID.bytes), (1024 + 64, b"vendor")),
+            FilesystemFacts("erofs", "vendor", TEXT),
+        ),
         (
             at((1024, b"\x10\x20\xf5\xf2"), (1024 + 108, ID.bytes), (1024 + 124, "flash".encode("utf-16-le"))),
-            Filesystem("f2fs", "flash", TEXT),
+            FilesystemFacts("f2fs", "flash", TEXT),
         ),
-        (at((32769, b"BEA01")), Filesystem("udf")),
-        (make.ext_superblock(), Filesystem("ext4", "root", str(make.DISK_ID))),
+        (at((32769, b"BEA01")), FilesystemFacts("udf")),
+        (make.ext_superblock(), FilesystemFacts("ext4", "root", str(make.DISK_ID))),
     ],
-    ids=lambda value: value.kind if isinstance(value, Filesystem) else "",
+    ids=lambda value: value.kind if isinstance(value, FilesystemFacts) else "",
 )
-def test_a_file_system_is_known_by_its_superblock(image: bytes, found: Filesystem) -> None:
+def test_a_file_system_is_known_by_its_superblock(image: bytes, found: FilesystemFacts) -> None:
     assert recognise(BytesReader(image)) == found
 
 
