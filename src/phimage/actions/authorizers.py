@@ -16,8 +16,8 @@ from phimage.catalog.views import View
 from phimage.chunks.uploads import MAX_PARTS, PART
 from phimage.delivery.authorizer import DownloadAccessRequest, NotPublished, Purged
 from phimage.delivery.ticket import Ticket, read_ticket
-from phimage.errors import NotPermitted, UnavailableParam, UnknownUser
-from phimage.gateway.access import authenticate, authorize, check_address
+from phimage.errors import NotPermitted, UnavailableParam
+from phimage.gateway.access import authenticate, authorize, check_address, find_caller
 from phimage.gateway.params import read_params
 from phimage.gateway.registry import Action
 from phimage.model.account import Right, Tenant
@@ -98,12 +98,9 @@ class CatalogUploadAuthorizer:
 
 def _holder(ticket: Ticket, view: View) -> Tenant:
     """The account whose key requested a ticket. Raises UnknownUser when the key was revoked, and NotPermitted."""
-    opened = view.key(ticket.public_key)
-    tenant = view.tenant(opened[0].account) if opened else None
-    user = tenant.users.get(opened[0].user) if opened and tenant else None
-    if tenant is None or user is None:
-        raise UnknownUser
-    if ticket.project and (ticket.project not in tenant.projects or tenant.right(user, ticket.project) < Right.READ):
+    caller, _ = find_caller(ticket.public_key, view)
+    tenant = caller.tenant
+    if ticket.project and (ticket.project not in tenant.projects or tenant.right(caller.user, ticket.project) < Right.READ):
         raise NotPermitted(detail="the user who requested this URL may no longer see the project; request another one")
     return tenant
 

@@ -15,7 +15,7 @@ from phimage.gateway.doctor import diagnose
 from phimage.gateway.params import Params
 from phimage.gateway.registry import AnyAction, Caller, Present
 from phimage.gateway.signature import verify
-from phimage.model.account import Right
+from phimage.model.account import PrivateKey, Right
 from phimage.model.ids import ProjectId, PublicKey
 
 NO_PROJECT = ProjectId("")
@@ -29,12 +29,7 @@ def authenticate(params: Params, view: Present, *, explain: bool = False) -> Cal
     public, signature = params.get("PublicKey"), params.get("Signature")
     if not (isinstance(public, str) and public and isinstance(signature, str) and signature):
         raise MissingSignature
-    pair = view.key(PublicKey(public))
-    tenant = view.tenant(pair[0].account) if pair else None
-    user = tenant.users.get(pair[0].user) if pair and tenant else None
-    if pair is None or tenant is None or user is None:
-        raise UnknownUser
-    key, private_key = pair
+    caller, private_key = find_caller(PublicKey(public), view)
     if not verify(params, signature, private_key):
         wrong = WrongSignature()
         if explain:
@@ -42,7 +37,17 @@ def authenticate(params: Params, view: Present, *, explain: bool = False) -> Cal
         raise wrong
     if params.get("SecurityToken"):
         raise UnknownToken
-    return Caller(tenant, user, key.id)
+    return caller
+
+
+def find_caller(key: PublicKey, view: Present) -> tuple[Caller, PrivateKey]:
+    """The caller that a key names, not authenticated, and its private key. Raises UnknownUser."""
+    pair = view.key(key)
+    tenant = view.tenant(pair[0].account) if pair else None
+    user = tenant.users.get(pair[0].user) if pair and tenant else None
+    if pair is None or tenant is None or user is None:
+        raise UnknownUser
+    return Caller(tenant, user, pair[0].id), pair[1]
 
 
 def check_address(caller: Caller, address: str) -> None:
