@@ -20,7 +20,7 @@ from phimage.actions.service import ListSettings, Service
 from phimage.catalog import backups, jobs
 from phimage.catalog.accounts import exchange_rates
 from phimage.catalog.views import View
-from phimage.chunks.decorators import StoreMeasures, measured
+from phimage.chunks.decorators import StoreMetrics, measured
 from phimage.chunks.errors import StoreFailure
 from phimage.chunks.factory import open_store
 from phimage.chunks.store import Store
@@ -57,34 +57,34 @@ from phimage.uploads.app import Uploads
 STORE_WATCH_SECONDS = 10.0
 """Seconds between two probes of the store."""
 STORE_PATIENCE_SECONDS = 5.0
-MEASURES_SECONDS = 1.0
-"""Seconds between two writes of a process's measures for the other processes."""
+METRICS_SECONDS = 1.0
+"""Seconds between two writes of a process's metrics for the other processes."""
 
 
 def build_app(
     settings: Settings,
     started: Callable[[], object],
     stopping: Callable[[], bool] = lambda: False,
-    shares: SharedMetrics | None = None,
+    shared_metrics: SharedMetrics | None = None,
     propagation_seconds: float = STALE_SECONDS,
     patience_seconds: float = STALE_SECONDS,
 ) -> App[View]:
     """The HTTP application of a prepared installation.
 
     Calls `started` when it accepts requests; `stopping` returns whether the server shuts down. The workers of one server
-    exchange measures through `shares`. The end of a job is reported `propagation_seconds` after this server learned of it,
-    when all servers have read it; 0 if there is only one server. A database counts as away after `patience_seconds` without
+    exchange metrics through `shared_metrics`. The end of a job is reported `propagation_seconds` after this server learned of
+    it, when all servers have read it; 0 if there is only one server. A database counts as away after `patience_seconds` without
     a response.
     """
     prime_decoders()
     catalog = open_catalog(settings)
-    store_measures: StoreMeasures = {}
-    store = measured(ownership.owned(catalog.database, open_store(settings.store_place)), store_measures)
+    store_metrics: StoreMetrics = {}
+    store = measured(ownership.owned(catalog.database, open_store(settings.store_place)), store_metrics)
     service = Service(
         catalog=catalog,
         store=store,
         max_original=settings.max_original_gb << 30,
-        reserve=settings.min_free_mb << 20,
+        min_free=settings.min_free_mb << 20,
         public_url=settings.public_url.rstrip("/"),
         lists=ListSettings(settings.require_zone, settings.default_limit, settings.max_limit),
         propagation_seconds=propagation_seconds,
@@ -133,14 +133,20 @@ def build_app(
             lose=database.circuit.open,
             lost=lambda: database.circuit.is_open,
             cut=database.cut,
-            ends_when_cut=True,
         ),
         patience=patience_seconds,
     )
     store_watch = Freshness(WatchedSource("store", lambda: _probe(store)), STORE_WATCH_SECONDS, STORE_PATIENCE_SECONDS)
     counters = RequestCounters()
     metrics = WorkerMetrics(
-        counters, catalog, dispatcher.cache, store_measures, watch.age, unfinished, backup_times, shares or SharedMetrics(1)
+        counters,
+        catalog,
+        dispatcher.cache,
+        store_metrics,
+        watch.age,
+        unfinished,
+        backup_times,
+        shared_metrics or SharedMetrics(1),
     )
     checks = {
         "stopping": lambda: "the server is shutting down" if stopping() else "",
@@ -154,7 +160,7 @@ def build_app(
     }
     periodic_tasks = []
     if settings.workers > 1:
-        periodic_tasks.append(PeriodicTask(MEASURES_SECONDS, metrics.share))
+        periodic_tasks.append(PeriodicTask(METRICS_SECONDS, metrics.share))
     if rate_limit is not None and (settings.workers > 1 or settings.database):
         periodic_tasks.append(PeriodicTask(0.25, exchange_rate_uses))
     app = App(
@@ -183,29 +189,29 @@ def _probe(store: Store) -> None:
         raise ServiceUnavailable(detail=str(failure)) from failure
 
 
-def run_publisher(settings: Settings, stop: threading.Event, place: MetricsSlot | None = None) -> None:
-    """Publish in this process until `stop` is set, and write its measures to `place`. Raises SetupError, for example without
+def run_publisher(settings: Settings, stop: threading.Event, slot: MetricsSlot | None = None) -> None:
+    """Publish in this process until `stop` is set, and write its metrics to `slot`. Raises SetupError, for example without
     qemu-img."""
     prime_decoders()
     qemu.program()
     catalog = open_catalog(settings)
     try:
-        store_measures: StoreMeasures = {}
+        store_metrics: StoreMetrics = {}
         plain = open_store(settings.store_place)
         ownership.require_owned_unless_away(catalog.database, plain)
-        store = measured(ownership.owned(catalog.database, plain), store_measures)
+        store = measured(ownership.owned(catalog.database, plain), store_metrics)
         pipeline = open_pipeline(settings, store)
         owner = f"{socket.gethostname()}-{os.getpid()}"
         worker = Worker(catalog, store, pipeline, owner, stop, Pace(lease=settings.lease_seconds))
 
-        def write_measures(place: MetricsSlot) -> None:
+        def write_metrics(slot: MetricsSlot) -> None:
             while True:
-                place.write(publisher_metrics(worker.outcomes, catalog, store_measures))
-                if stop.wait(MEASURES_SECONDS):
+                slot.write(publisher_metrics(worker.outcomes, catalog, store_metrics))
+                if stop.wait(METRICS_SECONDS):
                     return
 
-        if place is not None:
-            threading.Thread(target=write_measures, args=(place,), name="measures", daemon=True).start()
+        if slot is not None:
+            threading.Thread(target=write_metrics, args=(slot,), name="metrics", daemon=True).start()
         worker.run()
     finally:
         catalog.database.close()
@@ -222,12 +228,12 @@ def open_pipeline(settings: Settings, store: Store) -> Pipeline:
         settings.work_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise SetupError(f"the work folder {settings.work_folder} cannot be created: {error.strerror}") from None
-    reserve = settings.min_free_mb << 20
+    min_free = settings.min_free_mb << 20
     http = HttpClient(read_address_policy(settings.fetch_networks, settings.fetch_ports), agent=f"phimage/{__version__}")
-    originals = FetchLimits(max_size=settings.max_original_gb << 30, min_free=reserve)
+    originals = FetchLimits(max_size=settings.max_original_gb << 30, min_free=min_free)
     fetcher = Fetcher(http, originals, IN_PLACE)
     limits = DiskLimits(virtual_size=settings.max_disk_gb << 30)
-    return Pipeline(store, fetcher, settings.work_folder, limits, reserve)
+    return Pipeline(store, fetcher, settings.work_folder, limits, min_free)
 
 
 # docs/decisions.md#records-are-decoded-before-threads-start

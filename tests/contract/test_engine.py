@@ -66,6 +66,25 @@ def test_a_transaction_that_ends_after_the_database_was_closed_leaves_no_connect
             used.cursor().execute("SELECT 1")
         with pytest.raises(ServiceUnavailable, match="closed"), database.read():
             pass
+        with pytest.raises(ServiceUnavailable, match="closed"):
+            fetch_one(database)
+
+
+@both_databases
+def test_a_lookup_after_the_database_was_closed_leaves_no_connection(new_database: NewDatabase) -> None:
+    with new_database() as url:
+        database = open_database(database_url(url, DATA))
+        assert fetch_one(database) == 1
+        database.close()
+
+        with pytest.raises(ServiceUnavailable, match="closed"):
+            fetch_one(database)
+
+
+def fetch_one(database: Database) -> object:
+    if database.is_local:
+        return database.fetch("SELECT 1", {})[0][0]
+    return asyncio.run(database.fetch_async("SELECT 1", {}))[0][0]
 
 
 @pytest.mark.parametrize(

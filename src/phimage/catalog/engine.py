@@ -120,8 +120,8 @@ class Database:
 
     async def fetch_async(self, sql: str, parameters: Mapping[str, Any]) -> Sequence[Row]:
         """The rows of a SELECT on PostgreSQL, for the event loop. Raises ServiceUnavailable."""
+        self._refuse_closed()
         if self._pool is None:
-            self._refuse_closed()
             self._pool = self._new_pool()
         with self._counted("lookup"):
             return await self._pool.fetch(sql, parameters)
@@ -271,6 +271,7 @@ class Database:
             raise
 
     def _open_cursor(self) -> sqlite3.Cursor:
+        self._refuse_closed()
         path = self.engine.url.database or ""
         connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
         connection.execute("PRAGMA query_only=ON")

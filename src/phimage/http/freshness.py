@@ -30,7 +30,7 @@ class WatchedSource(Struct, frozen=True):
     """A source and how to watch it. `refresh` runs in a thread, may block and raise ServiceUnavailable; the others never block.
 
     `lose` records that the source counts as away, with the reason; `lost` returns whether it does. `cut` aborts all calls that
-    wait for the source; with `ends_when_cut` they end at once.
+    wait for the source.
     """
 
     name: str
@@ -38,7 +38,6 @@ class WatchedSource(Struct, frozen=True):
     lose: Callable[[str], object] = lambda reason: None
     lost: Callable[[], bool] = lambda: False
     cut: Callable[[], object] = lambda: None
-    ends_when_cut: bool = False
 
 
 class Freshness:
@@ -98,10 +97,10 @@ class Freshness:
         return age if age > STALE_SECONDS else None
 
     def close(self) -> None:
-        """End. Cuts a running refresh, and waits for it where cutting ends it: the caller closes the source next."""
+        """End. Cuts a running refresh and does not wait for it: the source may be closed beside it."""
         if self._running is not None:
             self._source.cut()
-        self._thread.shutdown(wait=self._source.ends_when_cut)
+        self._thread.shutdown(wait=False)
 
     def _start(self) -> asyncio.Future[object]:
         self._started_at = self._clock()
