@@ -188,9 +188,9 @@ def _check_room(service: Service, size: int) -> None:
     if size > service.max_original:
         raise TooLargeParam("Size", detail=f"an original file has at most {service.max_original} bytes")
     free = service.store.free_bytes()
-    if free is not None and free < service.reserve + size:
+    if free is not None and free < service.min_free + size:
         reason = (
-            f"the store has {free} bytes free and must keep {service.reserve}: free some, for example with `phimage store gc`"
+            f"the store has {free} bytes free and must keep {service.min_free}: free some, for example with `phimage store gc`"
         )
         raise TooLargeParam("Size", detail=reason)
 

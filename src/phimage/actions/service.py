@@ -36,7 +36,7 @@ DEFAULTS = ListSettings()
 class Service(Struct, frozen=True):
     """One installation.
 
-    `max_original` is the max size of an original file and `reserve` what stays free in the store, both in bytes. `public_url`
+    `max_original` is the max size of an original file and `min_free` what stays free in the store, both in bytes. `public_url`
     is the base of download and upload URLs; empty means the address that the caller used. `propagation_seconds` after one
     process reads a revision, every process answers with it.
     """
@@ -44,7 +44,7 @@ class Service(Struct, frozen=True):
     catalog: Catalog
     store: Store
     max_original: int = 256 << 30
-    reserve: int = 0
+    min_free: int = 0
     public_url: str = ""
     lists: ListSettings = DEFAULTS
     random: RandomBytes = secrets.token_bytes

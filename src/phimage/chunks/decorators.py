@@ -155,7 +155,7 @@ def limited(store: Store, limit: int) -> Store:
     return StoreDecorator(store, limit_calls)
 
 
-class OperationMeasure(Struct):
+class OperationMetrics(Struct):
     """Totals of the calls of one operation."""
 
     calls: int = 0
@@ -165,11 +165,11 @@ class OperationMeasure(Struct):
     seconds: float = 0.0
 
 
-StoreMeasures = dict[Operation, OperationMeasure]
+StoreMetrics = dict[Operation, OperationMetrics]
 
 
-def measured(store: Store, measures: StoreMeasures, clock: Callable[[], float] = time.perf_counter) -> Store:
-    """Count calls, failures, bytes and seconds into `measures`, by operation. They may be read at any time."""
+def measured(store: Store, metrics: StoreMetrics, clock: Callable[[], float] = time.perf_counter) -> Store:
+    """Count calls, failures, bytes and seconds into `metrics`, by operation. They may be read at any time."""
     lock = threading.Lock()
 
     def counted(operation: Operation, sent: int, call: Callable[[], Result]) -> Result:
@@ -180,11 +180,11 @@ def measured(store: Store, measures: StoreMeasures, clock: Callable[[], float] =
             return result
         finally:
             with lock:
-                measure = measures.setdefault(operation, OperationMeasure())
-                measure.calls += 1
-                measure.failures += failed
-                measure.bytes_sent += sent
-                measure.bytes_received += received
-                measure.seconds += clock() - begun
+                operation_metrics = metrics.setdefault(operation, OperationMetrics())
+                operation_metrics.calls += 1
+                operation_metrics.failures += failed
+                operation_metrics.bytes_sent += sent
+                operation_metrics.bytes_received += received
+                operation_metrics.seconds += clock() - begun
 
     return StoreDecorator(store, counted)

@@ -62,8 +62,8 @@ def serve(config: Path | None, **flags: Any) -> None:
 @click.command(short_help="Start a publisher on this or another machine.")
 @with_installation_options
 @click.option("--parent", type=int, hidden=True)
-@click.option("--measures", hidden=True)
-def publisher(config: Path | None, parent: int | None, measures: str | None, **flags: Any) -> None:
+@click.option("--metrics-slot", hidden=True)
+def publisher(config: Path | None, parent: int | None, metrics_slot: str | None, **flags: Any) -> None:
     """Publish images, one job at a time, until it is stopped.
 
     `phimage serve` starts a publisher of its own. To publish more images at a time, start others, also on other machines, with
@@ -77,5 +77,5 @@ def publisher(config: Path | None, parent: int | None, measures: str | None, **f
     from phimage.metrics.shared import MetricsSlot
     from phimage.processes.publishers import run_until_stopped
 
-    place = None if measures is None else MetricsSlot(*map(int, measures.split(":")))
-    run_until_stopped(read_settings(config, os.environ, flags), parent, place)
+    slot = None if metrics_slot is None else MetricsSlot(*map(int, metrics_slot.split(":")))
+    run_until_stopped(read_settings(config, os.environ, flags), parent, slot)

@@ -13,7 +13,7 @@ import msgspec
 from phimage.catalog.backups import BackupTimes
 from phimage.catalog.engine import Database
 from phimage.catalog.views import Catalog
-from phimage.chunks.decorators import StoreMeasures
+from phimage.chunks.decorators import StoreMetrics
 from phimage.errors import ServiceUnavailable
 from phimage.gateway.cache import GatewayCache
 from phimage.http.counters import BOUNDS, RequestCounters
@@ -32,7 +32,7 @@ class WorkerMetrics:
         counters: RequestCounters,
         catalog: Catalog,
         cache: GatewayCache,
-        store: StoreMeasures,
+        store: StoreMetrics,
         age: Callable[[], float],
         unfinished_jobs: Callable[[], int],
         backup_times: Callable[[], BackupTimes],
@@ -110,7 +110,7 @@ class WorkerMetrics:
         )
 
 
-def publisher_metrics(jobs: Mapping[str, int], catalog: Catalog, store: StoreMeasures) -> bytes:
+def publisher_metrics(jobs: Mapping[str, int], catalog: Catalog, store: StoreMetrics) -> bytes:
     """The metrics of a publisher, for the workers beside it. `jobs` counts the jobs that ended, by outcome."""
     ended = _by("phimage_jobs_ended", "Jobs that publishers ended or gave back", "outcome", jobs.items())
     return msgspec.msgpack.encode([ended, *_database(catalog.database), *_store(store), *_process()])
@@ -149,11 +149,11 @@ def _database(database: Database) -> Iterable[Family]:
     yield _by("phimage_database_seconds", "Seconds of transactions and lookups", "kind", seconds)
 
 
-def _store(measures: StoreMeasures) -> Iterable[Family]:
+def _store(metrics: StoreMetrics) -> Iterable[Family]:
     def by_operation(name: str, help: str, value: Callable[[Any], float]) -> Family:
         return _by(name, help, "operation", ((operation, value(one)) for operation, one in calls))
 
-    calls = list(measures.items())
+    calls = list(metrics.items())
     yield by_operation("phimage_store_calls", "Calls of the store", lambda one: one.calls)
     yield by_operation("phimage_store_failures", "Failed calls of the store", lambda one: one.failures)
     yield by_operation("phimage_store_seconds", "Seconds of calls of the store", lambda one: one.seconds)

@@ -71,11 +71,11 @@ class MetricsSlot(NamedTuple):
     """A slot, for a process that inherited the open file."""
 
     file: int
-    slot: int
+    number: int
 
     def write(self, data: bytes) -> None:
         """Replace the data. Raises ValueError for more than a slot holds, OSError when the file is not open or is too short."""
-        start = self.slot * SLOT_BYTES
+        start = self.number * SLOT_BYTES
         with mmap(self.file, SLOT_BYTES, offset=start) as memory:
             _write(memory, 0, data)
 

@@ -29,10 +29,10 @@ MAX_RESTART_PAUSE = 30.0
 class Publishers:
     """Supervises the publisher processes. `start` may be called once, `stop` at the end."""
 
-    def __init__(self, settings: Settings, shares: SharedMetrics) -> None:
-        """Each publisher writes its measures to its own slot of `shares`."""
+    def __init__(self, settings: Settings, shared_metrics: SharedMetrics) -> None:
+        """Each publisher writes its metrics to its own slot of `shared_metrics`."""
         self._settings = settings
-        self._shares = shares
+        self._shared_metrics = shared_metrics
         self._stopping = threading.Event()
         numbers = range(settings.publishers)
         self._threads = [threading.Thread(target=self._supervise, args=(number,), daemon=True) for number in numbers]
@@ -53,7 +53,7 @@ class Publishers:
         pause = 1.0
         while not self._stopping.is_set():
             began = time.monotonic()
-            process = self._run(self._shares.further_slot(number))
+            process = self._run(self._shared_metrics.further_slot(number))
             while process.poll() is None and not self._stopping.wait(0.1):
                 pass
             if self._stopping.is_set():
@@ -63,14 +63,14 @@ class Publishers:
             pause = 1.0 if time.monotonic() - began > MAX_RESTART_PAUSE else min(2 * pause, MAX_RESTART_PAUSE)
             self._stopping.wait(pause)
 
-    def _run(self, place: MetricsSlot) -> subprocess.Popen[bytes]:
+    def _run(self, slot: MetricsSlot) -> subprocess.Popen[bytes]:
         environment = {name: value for name, value in os.environ.items() if name != "PHIMAGE_CONFIG"}
         return subprocess.Popen(  # noqa: S603  this program
             [
                 *(sys.executable, "-m", "phimage", "publisher"),
-                *("--parent", str(os.getpid()), "--measures", f"{place.file}:{place.slot}"),
+                *("--parent", str(os.getpid()), "--metrics-slot", f"{slot.file}:{slot.number}"),
             ],
-            pass_fds=[place.file],
+            pass_fds=[slot.file],
             env={**environment, **as_variables(self._settings)},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -86,7 +86,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def run_until_stopped(settings: Settings, parent: int | None, place: MetricsSlot | None) -> None:
+def run_until_stopped(settings: Settings, parent: int | None, slot: MetricsSlot | None) -> None:
     """Publish in this process until SIGINT or SIGTERM, or until its parent ends. Raises SetupError."""
     if parent is not None:
         die_with_parent(parent)  # before the slow imports
@@ -97,4 +97,4 @@ def run_until_stopped(settings: Settings, parent: int | None, place: MetricsSlot
         signal.signal(number, lambda *_: stop.set())
     return_freed_memory()
     configure_log()
-    run_publisher(settings, stop, place)
+    run_publisher(settings, stop, slot)

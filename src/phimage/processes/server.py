@@ -85,13 +85,13 @@ def _serve(settings: Settings, port: int, on_ready: Callable[[str], bool]) -> No
             # Not by a signal: its handler takes a lock that the main thread may hold when it begins to wait.
             interrupt()
 
-    shares = SharedMetrics(settings.workers, settings.publishers)
-    publishers = Publishers(settings, shares)
+    shared_metrics = SharedMetrics(settings.workers, settings.publishers)
+    publishers = Publishers(settings, shared_metrics)
     is_calling = threading.Event()
     caller = threading.Thread(target=call_when_ready, daemon=True)
     caller.start()
     try:
-        worker = functools.partial(_worker, settings, ready_out, stopping, shares, os.getpid())
+        worker = functools.partial(_worker, settings, ready_out, stopping, shared_metrics, os.getpid())
         server.serve(target_loader=worker, wrap_loader=False)
     finally:
         publishers.stop()
@@ -114,12 +114,14 @@ def _connects(address: tuple[str, int]) -> bool:
     return True
 
 
-def _worker(settings: Settings, ready_out: int, stopping: mmap, shares: SharedMetrics, parent: int) -> App[View]:
+def _worker(settings: Settings, ready_out: int, stopping: mmap, shared_metrics: SharedMetrics, parent: int) -> App[View]:
     """The application of a worker process. Writes a byte to `ready_out` when it accepts requests."""
     die_with_parent(parent)  # or it would answer beside the next server
     return_freed_memory()
     configure_log()
-    app = build_app(settings, started=lambda: os.write(ready_out, b"."), stopping=lambda: stopping[0] == 1, shares=shares)
+    app = build_app(
+        settings, started=lambda: os.write(ready_out, b"."), stopping=lambda: stopping[0] == 1, shared_metrics=shared_metrics
+    )
     tune_garbage_collector()
     return app
 

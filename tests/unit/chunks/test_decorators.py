@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from phimage.chunks.decorators import StoreMeasures, limited, measured, retrying
+from phimage.chunks.decorators import StoreMetrics, limited, measured, retrying
 from phimage.chunks.errors import Absent, StoreFailure
 from phimage.chunks.memory import MemoryStore
 from phimage.chunks.store import Stored
@@ -109,9 +109,9 @@ def test_a_reader_of_a_listing_may_call_the_same_store_even_if_only_one_call_is_
 
 
 def test_calls_failures_bytes_and_seconds_are_counted_by_operation() -> None:
-    measures: StoreMeasures = {}
+    metrics: StoreMetrics = {}
     times = iter(range(100))
-    store = measured(MemoryStore(), measures, clock=lambda: next(times))
+    store = measured(MemoryStore(), metrics, clock=lambda: next(times))
 
     store.put("a", b"12345")
     store.put("b", b"123")
@@ -120,11 +120,11 @@ def test_calls_failures_bytes_and_seconds_are_counted_by_operation() -> None:
         store.get("c")
     assert len(list(store.list())) == 2
 
-    put, get = measures["put"], measures["get"]
+    put, get = metrics["put"], metrics["get"]
     assert (put.calls, put.failures, put.bytes_sent, put.bytes_received, put.seconds) == (2, 0, 8, 0, 2)
     assert (get.calls, get.failures, get.bytes_sent, get.bytes_received, get.seconds) == (2, 1, 0, 5, 2)
-    assert measures["list"].calls == 2  # a page, and the end
-    assert "delete" not in measures
+    assert metrics["list"].calls == 2  # a page, and the end
+    assert "delete" not in metrics
 
 
 def test_wrapping_changes_nothing_that_a_store_tells() -> None:

@@ -46,7 +46,7 @@ def test_a_process_that_is_not_ready_says_why() -> None:
     [("127.0.0.1", 200), ("10.1.2.3", 200), ("::1", 200), ("10.2.0.1", 403), ("192.0.2.1", 403), ("::2", 403), ("", 403)],
 )
 def test_a_page_for_some_networks_is_refused_to_others(address: str, status: int) -> None:
-    page = for_networks(["127.0.0.0/8", "10.1.0.0/16", "::1/128"], "text/plain", lambda: b"measures")
+    page = for_networks(["127.0.0.0/8", "10.1.0.0/16", "::1/128"], "text/plain", lambda: b"metrics")
     answer = asyncio.run(page(address))
     assert answer.status == status
-    assert (answer.body == b"measures") == (status == 200)
+    assert (answer.body == b"metrics") == (status == 200)

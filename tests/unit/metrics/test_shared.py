@@ -45,7 +45,7 @@ def test_a_process_that_was_started_with_the_file_writes_its_further_slot() -> N
         " MetricsSlot(int(sys.argv[1]), int(sys.argv[2])).write(b'from afar')"
     )
     slot = shared.further_slot(1)
-    arguments = [sys.executable, "-c", program, str(slot.file), str(slot.slot)]
+    arguments = [sys.executable, "-c", program, str(slot.file), str(slot.number)]
     subprocess.run(arguments, pass_fds=[slot.file], check=True)
     assert shared.further() == [b"from afar"]
     assert shared.others(0) == [], "the slots of workers and publishers are separate"
