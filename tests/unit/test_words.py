@@ -28,26 +28,35 @@ SENTENCES = {
 
 EXCEPT = {r"\bMOST_|\bmost_(?!common\b)": ("settings.py",)}  # which lists the old names of settings
 
-OLD_NAMES = frozenset(
-    [
-        *(
-            "Announcement",
-            "Asked",
-            "Chore",
-            "Content",
-            "Door",
-            "Facts",
-            "Flight",
-            "Hold",
-            "Household",
-            "Memory",
-            "MustWait",
-            "NotYet",
-        ),
-        *("Seal", "Touches", "Watch", "age_to_tell", "household", "tell_news"),
-        *("DRIVERS", "INSPECTORS", "OPTIONS", "STATED"),
-    ]
-)
+OLD_NAMES = {
+    *(
+        "Announcement",
+        "Asked",
+        "Chore",
+        "Content",
+        "Door",
+        "Facts",
+        "Flight",
+        "Hold",
+        "Household",
+        "Inquiry",
+        "Lines",
+        "Memory",
+    ),
+    *("MustWait", "NotYet", "Packing", "Packs", "Question", "Seal", "Swept", "Touches", "Watch"),
+    *(
+        "age_to_tell",
+        "as_wanted",
+        "carry_out",
+        "household",
+        "lame_duck_seconds",
+        "packs_mb",
+        "recall",
+        "reserve_mb",
+        "tell_news",
+    ),
+    *("DRIVERS", "INSPECTORS", "OPTIONS", "STATED"),
+}
 """Names that were given up for the field's terms."""
 SHORT_FILES = {
     "__main__.py": "`python -m phimage`",
