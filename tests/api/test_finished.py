@@ -1,4 +1,4 @@
-"""What has ended is told to nobody before every server answers accordingly."""
+"""What has ended is told to nobody before every server answers accordingly, and no server judges a change by an older state."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from phimage.catalog.places import ZONES
 from phimage.settings import Settings
+from tests import examples
 from tests.api import small
 from tests.api.conftest import both_sites
 from tests.api.gateway import Gateway, running
 from tests.api.publishing import ABOUT, NORTH_A, Shop, disk, shop_on
+from tests.publishing.shop import AUTHOR
 from tests.sites import Site
 
 PATIENCE_SECONDS = 10
@@ -80,3 +83,15 @@ def state(server: Gateway, image: str) -> str:
     (listed,) = server.ask("DescribePHostImage", {**NORTH_A, "ImageId.0": image}, pair=small.ACME).images
     found: str = listed["State"]
     return found
+
+
+@both_sites
+def test_a_change_is_judged_by_the_newest_revision_at_every_server(shop: Shop, other: Gateway) -> None:
+    shop.catalog.refresh()
+    with shop.catalog.change(AUTHOR) as change:
+        ZONES.put(change, examples.zone("north-z", "north"))
+
+    asked = {**ABOUT, "Zone": ["north-a", "north-z"], "TrustFirstUse": True}
+    answer = other.ask("PublishPHostImage", asked, pair=shop.operator)
+
+    assert answer.ret_code == 0, answer.fields

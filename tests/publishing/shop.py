@@ -87,6 +87,10 @@ def image(number: int = 1, project: ProjectId = NO_PROJECT, size: int = 0) -> Im
     )
 
 
+class UploadExpired(Exception):
+    """The upload took longer than an idle upload may last, which is an hour of the shop's clock."""
+
+
 class Shop:
     """A worker with everything that it needs."""
 
@@ -135,7 +139,8 @@ class Shop:
             expect_image_bytes(change, job)
         self.put(job, file.read_bytes())
         with self.catalog.database.write() as connection:
-            assert jobs.queue(connection, job.id)
+            if not jobs.queue(connection, job.id):
+                raise UploadExpired(job.id)
         return job
 
     def begin_url(self, url: str, number: int = 1, **origin: object) -> Job:

@@ -33,7 +33,7 @@ from phimage.maintenance import gc
 from phimage.model.ids import ImageId
 from phimage.model.job import Job, JobState
 from phimage.publishing.worker import Pace
-from tests.publishing.shop import AUTHOR, MIB, Shop, disk
+from tests.publishing.shop import AUTHOR, MIB, Shop, UploadExpired, disk
 from tests.torture.installation import SECONDS
 from tests.torture.length import lengths
 
@@ -83,7 +83,7 @@ class World:
             file.write_bytes(data)
             try:
                 job = shop.begin(file, images)
-            except ServiceUnavailable:  # the database was busy; `check` takes away what came of it
+            except (ServiceUnavailable, UploadExpired):  # the database was busy; `check` takes away what came of it
                 continue
             ended = self.ended(job)
             assert ended.state is JobState.DONE, ended.error

@@ -79,12 +79,13 @@ class Catalog:
         """Write one revision (see `RevisionWriter.change`). Later views of this process see it."""
         return self._writer.change(author)
 
-    def refresh(self) -> Revision:
-        """Read the revisions of other processes. Returns the newest revision. Connects even while the circuit breaker is open.
+    def refresh(self, *, probe: bool = True) -> Revision:
+        """Read the revisions of other processes. A probe connects while the circuit breaker is open.
 
-        Raises ServiceUnavailable. If the database needs a newer program, opens the breaker for good.
+        Returns the newest revision. Raises ServiceUnavailable. If the database needs a newer program, opens the breaker for
+        good.
         """
-        with self.database.read(probe=True) as connection:
+        with self.database.read(probe=probe) as connection:
             newest, oldest = head_and_oldest(connection)
             if reason := outdated(oldest):
                 self.database.circuit.open(reason, for_good=True)
@@ -97,6 +98,11 @@ class Catalog:
     def now(self, *, wait: bool) -> View:
         """A view of the newest revision that this process knows. With `wait=False` it raises NotCached instead of blocking."""
         return View(self, self.head, pinned=False, wait=wait)
+
+    def newest(self) -> View:
+        """A view of the newest revision of all processes. Raises ServiceUnavailable."""
+        self.refresh(probe=False)
+        return self.now(wait=True)
 
     def at(self, revision: Revision, *, wait: bool) -> View:
         """A view of a past revision."""

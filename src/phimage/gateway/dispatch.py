@@ -46,7 +46,11 @@ class Views(Protocol[AnyView]):
         ...
 
     def now(self, *, wait: bool) -> AnyView:
-        """A view of the newest revision."""
+        """A view of the newest revision that this process knows."""
+        ...
+
+    def newest(self) -> AnyView:
+        """A view of the newest revision of all processes. Reads the database."""
         ...
 
     def at(self, revision: Revision, *, wait: bool) -> AnyView:
@@ -196,6 +200,7 @@ class Dispatcher(Generic[View, Service]):
             if pin.pinned:
                 raise UnavailableParam("rev", detail=f"{name} changes the present: send it to a path without rev or at")
             view.may_wait()
+            view = self._views.newest()  # docs/decisions.md#changes-are-judged-by-the-newest-revision
         headers: dict[str, str] = {}
         call = Call(
             view=view,
