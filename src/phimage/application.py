@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import UTC, datetime
 
 import msgspec
 from msgspec import Struct
@@ -18,7 +19,7 @@ from phimage.actions import registry
 from phimage.actions.authorizers import CatalogDownloadAuthorizer, CatalogUploadAuthorizer
 from phimage.actions.service import ListSettings, Service
 from phimage.catalog import backups, jobs
-from phimage.catalog.accounts import exchange_rates
+from phimage.catalog.accounts import exchange_rates, report_use
 from phimage.catalog.views import View
 from phimage.chunks.decorators import StoreMetrics, measured
 from phimage.chunks.errors import StoreFailure
@@ -44,6 +45,7 @@ from phimage.installation import open_catalog
 from phimage.metrics.family import TEXT
 from phimage.metrics.process import WorkerMetrics, publisher_metrics
 from phimage.metrics.shared import MetricsSlot, SharedMetrics
+from phimage.model.ids import PublicKey
 from phimage.publishing.original import IN_PLACE
 from phimage.publishing.pipeline import Pipeline
 from phimage.publishing.worker import Pace, Worker
@@ -57,6 +59,9 @@ from phimage.uploads.app import Uploads
 STORE_WATCH_SECONDS = 10.0
 """Seconds between two probes of the store."""
 STORE_PATIENCE_SECONDS = 5.0
+KEY_USE_SECONDS = 60.0
+"""Seconds between two reports of the keys that were used."""
+MAX_KEYS_REPORTED = 500
 METRICS_SECONDS = 1.0
 """Seconds between two writes of a process's metrics for the other processes."""
 
@@ -98,6 +103,14 @@ def build_app(
         reports = exchange_rates(catalog.database, process, rate_limit.used(), time.time(), gone)
         rate_limit.learn(reports, time.monotonic())
 
+    keys_used: set[PublicKey] = set()
+
+    def report_keys_used() -> None:
+        while keys_used:
+            some = list(keys_used.copy())[:MAX_KEYS_REPORTED]  # a copy, because the event loop adds to it
+            report_use(catalog.database, some, datetime.now(UTC).date().isoformat())
+            keys_used.difference_update(some)
+
     def unfinished() -> int:
         with catalog.database.read() as connection:
             return jobs.unfinished(connection)
@@ -107,7 +120,15 @@ def build_app(
             return backups.times(connection)
 
     actions = registry(service.lists)
-    dispatcher = Dispatcher(actions, catalog, service, rate_limit, explain_signatures=settings.explain_signatures)
+    dispatcher = Dispatcher(
+        actions,
+        catalog,
+        service,
+        rate_limit,
+        explain_signatures=settings.explain_signatures,
+        allow_legacy_operator_signatures=settings.allow_legacy_operator_signatures,
+        used=keys_used.add,
+    )
 
     def stopped() -> None:
         uploads.close()
@@ -158,7 +179,7 @@ def build_app(
         "/readyz": readiness(checks),
         "/metrics": for_networks(settings.metrics_networks, TEXT, metrics.text),
     }
-    periodic_tasks = []
+    periodic_tasks = [PeriodicTask(KEY_USE_SECONDS, report_keys_used)]
     if settings.workers > 1:
         periodic_tasks.append(PeriodicTask(METRICS_SECONDS, metrics.share))
     if rate_limit is not None and (settings.workers > 1 or settings.database):

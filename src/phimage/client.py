@@ -1,16 +1,19 @@
-"""The client of the gateway. It signs like every UCloud client; the CLI has no other way in."""
+"""The client of the gateway. It signs every request with version 2; the CLI has no other way in."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import secrets
+import time
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from urllib.parse import urlencode
 
 import msgspec
 import urllib3
 
-from phimage.errors import ClientError, Refused, Unreachable
+from phimage.errors import ClientError, Refused, Unreachable, WrongSignature
 from phimage.gateway.signature import sign
+from phimage.http_signature import sign_request
 from phimage.model.account import PrivateKey
 
 ParamValue = str | int | bool | None | Iterable[str]
@@ -32,31 +35,75 @@ class ActionResponse(msgspec.Struct, frozen=True):
     newer: str = ""
 
 
-class Client:
-    """A signed connection to one endpoint. `call` is safe to use from several threads."""
+class PreparedRequest(msgspec.Struct, frozen=True):
+    """A signed POST, ready to be sent once."""
 
-    def __init__(self, endpoint: str, public: str, private: PrivateKey, *, timeout: float = 60.0) -> None:
+    url: str
+    headers: dict[str, str]
+    body: bytes
+
+
+class Client:
+    """A signed connection to one endpoint. `call` is safe to use from several threads.
+
+    `clock` is the client's, in Unix seconds. When the server refuses a signature for its time, the client takes over the
+    server's time and signs once more.
+    """
+
+    def __init__(
+        self, endpoint: str, public: str, private: PrivateKey, *, timeout: float = 60.0, clock: Callable[[], float] = time.time
+    ) -> None:
         if not endpoint.startswith(("http://", "https://")):
             raise ClientError(f"{endpoint!r} is not an address; expected http://host:port")
         self.endpoint = endpoint.rstrip("/")
         self.public_key = public
         self._private = private
+        self._clock = clock
+        self._offset = 0.0
         # docs/decisions.md#the-client-uses-urllib3
         self._pool = urllib3.PoolManager(timeout=urllib3.Timeout(connect=10, read=timeout), retries=False)
 
     def at(self, revision: int) -> Client:
         """A client with the same key that reads a past revision."""
-        return Client(f"{self.endpoint}/rev/{revision}", self.public_key, self._private)
+        return Client(f"{self.endpoint}/rev/{revision}", self.public_key, self._private, clock=self._clock)
 
     def call(self, action: str, /, **params: ParamValue) -> ActionResponse:
         """Call an Action. Raises Refused with the RetCode, or Unreachable."""
-        body = self.signed(action, **params)
-        form = urlencode(body).encode()
-        url, kind = f"{self.endpoint}/", "application/x-www-form-urlencoded"
-        if len(form) > LARGE:
-            url, kind, form = f"{url}?Action={action}", "application/json", msgspec.json.encode(body)
         try:
-            response = self._pool.request("POST", url, body=form, headers={"Content-Type": kind})
+            return self._post(self.prepare(action, **params))
+        except Refused as refused:
+            server_time = refused.answer.get("ServerTime")
+            if refused.ret_code != WrongSignature.ret_code or not isinstance(server_time, int):
+                raise
+            self._offset = server_time - self._clock()
+        return self._post(self.prepare(action, **params))
+
+    def prepare(self, action: str, /, **params: ParamValue) -> PreparedRequest:
+        """A call as a request with a signature of version 2. Raises ClientError for an endpoint that is no address."""
+        given = {"Action": action, **dict(_texts(params))}
+        body = urlencode(given).encode()
+        url, kind = f"{self.endpoint}/", "application/x-www-form-urlencoded"
+        if len(body) > LARGE:
+            url, kind, body = f"{url}?Action={action}", "application/json", msgspec.json.encode(given)
+        try:
+            sent = urllib3.util.parse_url(url)  # as the pool sends it
+        except urllib3.exceptions.LocationParseError:
+            raise ClientError(f"{self.endpoint!r} is not an address; expected http://host:port") from None
+        signature = sign_request(
+            self.public_key,
+            self._private.reveal(),
+            "POST",
+            sent.path or "/",
+            sent.query or "",
+            body,
+            created=round(self._clock() + self._offset),
+            nonce=secrets.token_urlsafe(16),
+        )
+        return PreparedRequest(url, {"Content-Type": kind, **signature}, body)
+
+    def _post(self, request: PreparedRequest) -> ActionResponse:
+        try:
+            response = self._pool.request("POST", request.url, body=request.body, headers=request.headers)
         except urllib3.exceptions.LocationValueError:
             raise ClientError(f"{self.endpoint!r} is not an address; expected http://host:port") from None
         except urllib3.exceptions.HTTPError as error:
@@ -64,7 +111,7 @@ class Client:
         return _read(response, self.endpoint)
 
     def signed(self, action: str, /, **params: ParamValue) -> dict[str, str]:
-        """The parameters of a call as texts, with their signature."""
+        """The parameters of a call as texts, with a signature of version 1, for programs that sign as UCloud's clients do."""
         body = {"Action": action, "PublicKey": self.public_key, **dict(_texts(params))}
         return body | {"Signature": sign(body, self._private)}
 

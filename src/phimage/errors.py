@@ -101,14 +101,14 @@ class WrongSignature(RequestError):
     http_status = 401
     ret_code = 171
     form = "Signature VerifyAC Error"
-    meaning = "the signature does not fit the parameters and the private key"
+    meaning = "the signature does not fit the request and the private key, or was made too long ago"
 
 
 class UnknownUser(RequestError):
     http_status = 401
     ret_code = 172
     form = "User Not Exists"
-    meaning = "the PublicKey is unknown or was revoked"
+    meaning = "the public key is unknown, was revoked or has expired"
 
 
 class UnknownToken(RequestError):
@@ -170,7 +170,7 @@ class NotPermitted(RequestError):
     http_status = 403
     ret_code = 299
     form = "IAM permission check failed"
-    meaning = "the user lacks the role, or a sub-user did not name a project"
+    meaning = "the user lacks the role, a sub-user did not name a project, or the Action needs signature version 2"
 
 
 class ServiceUnavailable(RequestError):

@@ -105,6 +105,13 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
         tuple[str, ...],
         Meta(description="networks that may read /metrics; commas between them in the variable"),
     ] = ("127.0.0.0/8", "::1/128")
+    allow_legacy_operator_signatures: Annotated[
+        bool,
+        Meta(
+            description="whether the Actions of operators accept signatures of version 1, which can be rearranged into those "
+            "of another request"
+        ),
+    ] = False
     log_requests: Annotated[bool, Meta(description="whether each request is a line of the log; never with its parameters")] = (
         False
     )

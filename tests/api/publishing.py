@@ -32,6 +32,7 @@ from tests.delivering import Answered
 from tests.publishing.shop import disk, sha256_of
 
 ABOUT: dict[str, Any] = {
+    "ImageType": "Base",
     "Name": "Debian 12",
     "OsType": "Debian",
     "OsName": "Debian 12 64bit",

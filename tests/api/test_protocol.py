@@ -9,7 +9,7 @@ import pytest
 from tests.api import small
 from tests.api.conftest import Start
 from tests.api.gateway import Gateway
-from tests.api.signer import DEMO, FORM, JSON, Encoding, Params, Request, encoded, sign, signed
+from tests.api.signer import DEMO, FORM, JSON, Encoding, Pair, Params, Request, encoded, sign, signed, signed_2
 from tests.sites import Site
 
 LIST = "DescribePHostImage"
@@ -203,7 +203,9 @@ def test_the_three_that_every_request_has_must_be_text(gateway: Gateway, name: s
 
 @pytest.mark.parametrize("name", ["acme2\n", "acme2\n\n", "\nacme2", "ac me", "acme\x00", ".acme", "艾克美"])
 def test_a_name_of_a_fixed_form_cannot_have_a_line_end_or_anything_else_beside(small_gateway: Gateway, name: str) -> None:
-    reply = small_gateway.ask("CreateAccount", {"Account": name}, pair=small.OPERATOR)
+    reply = small_gateway.ask(
+        "CreateAccount", {"Account": name, "ZoneLimit": ["any"], "NetworkLimit": ["any"]}, pair=small.OPERATOR
+    )
 
     assert (reply.ret_code, reply.message) == (230, "Params [Account] not available")
 
@@ -327,11 +329,13 @@ def test_a_large_body_is_read_only_for_an_action_that_may_have_it(small_gateway:
 
     assert small_gateway.replay(request).ret_code == 240
     assert small_gateway.replay(request._replace(query="Action=PlanCatalog")).ret_code == 240
-    plan = signed("PlanCatalog", {"Catalog": "phimage: 1\n#" + "x" * 100_000}, Encoding.FLAT, small.OPERATOR)
-    assert small_gateway.replay(plan).ret_code == 240
-    assert small_gateway.replay(plan._replace(query="Action=PlanCatalog")).ret_code == 0
-    stranger = plan._replace(body=plan.body.replace(small.OPERATOR.public.encode(), b"key-nobody"))
-    assert small_gateway.replay(stranger._replace(query="Action=PlanCatalog")).ret_code == 172
+    catalog = {"Catalog": "phimage: 1\n#" + "x" * 100_000}
+    assert small_gateway.replay(signed_2("PlanCatalog", catalog, Encoding.FLAT, small.OPERATOR)).ret_code == 240
+    plan = signed_2("PlanCatalog", catalog, Encoding.FLAT, small.OPERATOR, query="Action=PlanCatalog")
+    assert small_gateway.replay(plan).ret_code == 0
+    assert small_gateway.replay(plan._replace(body=plan.body.replace(b"xx#", b"xy#") + b" ")).ret_code == 171
+    stranger = signed_2("PlanCatalog", catalog, Encoding.FLAT, Pair("key-nobody", "x"), query="Action=PlanCatalog")
+    assert small_gateway.replay(stranger).ret_code == 172
 
 
 @pytest.mark.parametrize("encoding", [Encoding.FORM, Encoding.QUERY, Encoding.FLAT, Encoding.NESTED])

@@ -223,10 +223,14 @@ def test_an_image_of_a_url_waits_for_a_publisher_and_not_for_parts(shop: Shop) -
     assert "hidden" not in origin["Source"]
 
 
-@pytest.mark.parametrize("action", ["GetPHostImageUploadUrl", "CompletePHostImageUpload", "GetPHostImageJob"])
+@pytest.mark.parametrize(
+    ("action", "more"), [("GetPHostImageUploadUrl", {}), ("CompletePHostImageUpload", {"Size": 1}), ("GetPHostImageJob", {})]
+)
 @pytest.mark.parametrize("image", ["b-new", "pimg-cs-nobody"])
-def test_an_image_that_was_not_published_with_its_bytes_has_no_publication(action: str, image: str, shared_shop: Shop) -> None:
-    reply = shared_shop.ask(action, {"ImageId": image, "Size": 1})
+def test_an_image_that_was_not_published_with_its_bytes_has_no_publication(
+    action: str, more: dict[str, int], image: str, shared_shop: Shop
+) -> None:
+    reply = shared_shop.ask(action, {"ImageId": image, **more})
     assert (reply.ret_code, reply.message) == (230, "Params [ImageId] not available")
 
 
@@ -312,8 +316,8 @@ def test_quotas_are_listed_with_their_use_and_can_be_lifted(shop: Shop, tmp_path
     ]
     shop.well("WithdrawPHostImage", {"ImageId": published})
     assert shop.well("ListQuotas")["QuotaSet"][1]["Published"] == 0
-    shop.well("SetQuota", {"Project": "org-a"})
-    shop.well("SetQuota", {"Project": "org-a"})
+    shop.well("SetQuota", {"Project": "org-a", "Limit": -1})
+    shop.well("SetQuota", {"Project": "org-a", "Limit": -1})
     assert [quota["Project"] for quota in shop.well("ListQuotas")["QuotaSet"]] == ["Base"]
 
 

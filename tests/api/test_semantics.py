@@ -205,9 +205,14 @@ def test_any_index_will_do(small_gateway: Gateway, index: str) -> None:
     assert listed(small_gateway, **given(f"ImageId.{index}", "b-new")).ids == ["b-new"]
 
 
-@pytest.mark.parametrize("index", ["-1", "+1", "1.0", "x", "0x1", "N", "", "٣", "0.Id"])
+@pytest.mark.parametrize("index", ["-1", "1.0", "x", "0x1", "N", "", "0.Id"])
 def test_what_is_no_index_makes_another_parameter_which_is_ignored(small_gateway: Gateway, index: str) -> None:
     assert listed(small_gateway, **given(f"ImageId.{index}", "b-new")).ids == [*BASE, *CUSTOM]
+
+
+@pytest.mark.parametrize("name", ["ImageId.+1", "ImageId.٣", "Image Id", "镜像", "a=b", "{"])
+def test_a_name_that_is_no_parameters_is_refused(small_gateway: Gateway, name: str) -> None:
+    assert told(listed(small_gateway, **{name: "b-new"})) == (230, f"Params [{name}] not available")
 
 
 def test_an_id_of_more_than_64_characters_is_too_large(small_gateway: Gateway) -> None:

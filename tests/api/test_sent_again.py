@@ -66,13 +66,13 @@ def test_a_limit_that_is_lifted_lets_the_same_bytes_pass(start: Start, small_sit
     gateway = start(small_site)
     request = signed(LIST, {**NORTH_A, "Zone": "north-b"}, pair=small.FENCED)
 
-    assert codes_around(gateway, request, "ModifyAccount", {"Account": "fenced", "AnyZone": "true"}, small.INSIDE) == [
+    assert codes_around(gateway, request, "ModifyAccount", {"Account": "fenced", "ZoneLimit": ["any"]}, small.INSIDE) == [
         293,
         293,
         0,
         0,
     ]
-    assert codes_around(gateway, request, "ModifyAccount", {"Account": "fenced", "AnyNetwork": "true"}, small.OUTSIDE) == [
+    assert codes_around(gateway, request, "ModifyAccount", {"Account": "fenced", "NetworkLimit": ["any"]}, small.OUTSIDE) == [
         294,
         294,
         0,

@@ -14,6 +14,7 @@ from tests.publishing.shop import disk, sha256_of
 
 PLACE = {"Region": "cn-bj2", "Zone": "cn-bj2-02"}
 ABOUT: dict[str, ParamValue] = {
+    "ImageType": "Base",
     "Name": "Sample",
     "OsType": "Debian",
     "OsName": "Debian 12 64bit",
@@ -36,7 +37,7 @@ Params = dict[str, ParamValue]
 
 def samples(operator: Client) -> dict[str, Params]:
     """The parameters by Action. What they name is made here, so that each Action can be called once."""
-    opened = operator.call("CreateAccount", Account="sample").fields
+    opened = operator.call("CreateAccount", Account="sample", ZoneLimit=["any"], NetworkLimit=["any"]).fields
     account: Params = {"Account": "sample"}
     project = opened["ProjectId"]
     closing = operator.call("CreateProject", Account="sample", ProjectName="Closing").fields["ProjectId"]
@@ -90,7 +91,7 @@ def samples(operator: Client) -> dict[str, Params]:
         "RemoveProject": {**account, "ProjectId": closing},
         "SetProjectMember": {**account, "ProjectId": project, "User": "other", "Role": "editor"},
         "RemoveProjectMember": {**account, "ProjectId": project, "User": "member"},
-        "CreateAccessKey": {**account, "User": "other"},
+        "CreateAccessKey": {**account, "User": "other", "ExpireTime": 0},
         "ListAccessKeys": account,
         "RevokeAccessKey": {"AccessKey": opened["PublicKey"]},
     }

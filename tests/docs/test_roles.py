@@ -44,14 +44,14 @@ class Callers(NamedTuple):
 @pytest.fixture(scope="module")
 def callers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callers]:
     with demo(tmp_path_factory.mktemp("roles")) as served, served.client() as operator:
-        opened = operator.call("CreateAccount", Account="acme").fields
+        opened = operator.call("CreateAccount", Account="acme", ZoneLimit=["any"], NetworkLimit=["any"]).fields
         project = opened["ProjectId"]
         keys = {"main user": Key(opened["PublicKey"], opened["PrivateKey"]), "operator account": served.key}
         for role, user in (("any key", "nobody"), ("viewer", "viewer"), ("editor", "worker")):
             operator.call("CreateUser", Account="acme", User=user)
             if role != "any key":
                 operator.call("SetProjectMember", Account="acme", ProjectId=project, User=user, Role=role)
-            made = operator.call("CreateAccessKey", Account="acme", User=user).fields
+            made = operator.call("CreateAccessKey", Account="acme", User=user, ExpireTime=0).fields
             keys[role] = Key(made["PublicKey"], made["PrivateKey"])
         clients = {role: served.client(key) for role, key in keys.items()}
         yield Callers(clients, samples(operator), project)

@@ -10,7 +10,6 @@ import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import urlencode
 
 import urllib3
 
@@ -221,11 +220,10 @@ class Run:
             time.sleep(chance.uniform(0, 0.02))
 
     def _ask(self, server: int, action: str, **params: Any) -> tuple[dict[str, Any] | None, int | None, int | None]:
-        body = urlencode(self._signer.signed(action, **params))
-        kind = {"Content-Type": "application/x-www-form-urlencoded"}
+        request = self._signer.prepare(action, **params)
         try:
-            url = f"{self.replicas[server].url}/?Action={action}"
-            answer = self._http.request("POST", url, body=body, headers=kind)
+            url = self.replicas[server].url + request.url.removeprefix(self._signer.endpoint)
+            answer = self._http.request("POST", url, body=request.body, headers=request.headers)
         except urllib3.exceptions.HTTPError:
             return None, None, None
         revision, age = answer.headers.get("x-phimage-revision"), answer.headers.get("x-phimage-age")

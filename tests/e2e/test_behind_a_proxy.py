@@ -89,7 +89,8 @@ class Upstream(NamedTuple):
 
 @pytest.fixture(scope="module")
 def upstream(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Upstream]:
-    home = Phimage(tmp_path_factory.mktemp("home"), PHIMAGE_PUBLISHERS="1", PHIMAGE_TRUSTED_PROXIES="127.0.0.1")
+    variables = {"PUBLISHERS": "1", "TRUSTED_PROXIES": "127.0.0.1", "ALLOW_LEGACY_OPERATOR_SIGNATURES": "true"}
+    home = Phimage(tmp_path_factory.mktemp("home"), **{f"PHIMAGE_{name}": value for name, value in variables.items()})
     with Server(home, "serve", "--port", "0") as server:
         assert server.new_key is not None
         home.using(server.url, server.new_key).well("catalog", "apply", "-", text=starter())
@@ -151,8 +152,17 @@ def test_the_official_sdk_gets_addresses_that_work_and_cannot_forge_them(
         request.headers = {**(request.headers or {}), **forged}  # type: ignore[attr-defined]
         return request
 
-    what = {"Name": "Debian", "OsType": "Debian", "OsName": "Debian 12 64bit", "Zone": ["cn-bj2-02"], "Support": ["DB-2"]}
-    begun = client.invoke("PublishPHostImage", {**what, "FileName": "disk.raw", "Size": 5 * MIB, "TrustFirstUse": True})
+    what = {
+        "ImageType": "Base",
+        "Name": "Debian",
+        "OsType": "Debian",
+        "OsName": "Debian 12 64bit",
+        "Zone": ["cn-bj2-02"],
+        "Support": ["DB-2"],
+    }
+    begun = client.invoke(
+        "PublishPHostImage", {**what, "Zone": ["cn-bj2-02"], "FileName": "disk.raw", "Size": 5 * MIB, "TrustFirstUse": True}
+    )
 
     assert begun["UploadUrl"].startswith(f"{site.url}/uploads/")
     with site.pool() as pool:

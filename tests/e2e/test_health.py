@@ -76,7 +76,7 @@ def test_requests_are_logged_when_asked_and_never_with_their_parameters(tmp_path
         key = server.new_key
         assert key is not None
         with Client(server.url, key.public, PrivateKey(key.private)) as client:
-            request_id = client.call("CreateAccount", Account="acme").request_id
+            request_id = client.call("CreateAccount", Account="acme", ZoneLimit=["any"], NetworkLimit=["any"]).request_id
         lines = [json.loads(line) for line in server.errors.splitlines()]
         found = [line for line in lines if line["event"] == "request.answered" and line["request_id"] == request_id]
         assert len(found) == 1
@@ -107,7 +107,7 @@ def test_a_server_that_is_told_to_end_says_so_and_goes_on_for_a_while(tmp_path: 
         server.signal(signal.SIGTERM)
         told = {"stopping": "the server is shutting down", "database": "ok", "store": "ok"}
         wait_until(lambda: ready(server.url) == (503, told), SOON)
-        assert client.call("CreateAccount", Account="acme").fields["RetCode"] == 0
+        assert client.call("CreateAccount", Account="acme", ZoneLimit=["any"], NetworkLimit=["any"]).fields["RetCode"] == 0
     server.end(3 + SOON)
 
 
@@ -127,7 +127,7 @@ def test_a_request_that_is_under_way_when_the_server_is_told_to_end_is_answered(
     busy = sqlite3.connect(tmp_path / "data" / "catalog.sqlite", isolation_level=None)
     with closing(busy), Client(server.url, key.public, PrivateKey(key.private)) as client, ThreadPoolExecutor() as threads:
         busy.execute("BEGIN IMMEDIATE")  # another writer, for which the request waits
-        under_way = threads.submit(client.call, "CreateAccount", Account="acme")
+        under_way = threads.submit(client.call, "CreateAccount", Account="acme", ZoneLimit=["any"], NetworkLimit=["any"])
         time.sleep(1)
         server.signal(signal.SIGTERM)
         time.sleep(1)

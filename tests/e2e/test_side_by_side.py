@@ -43,16 +43,16 @@ def test_a_running_server_goes_on_beside_a_schema_that_allows_it_and_ends_its_wo
         database.close()
 
     with fresh.client() as client:
-        client.call("CreateAccount", Account="before")
+        client.call("CreateAccount", Account="before", ZoneLimit=["any"], NetworkLimit=["any"])
         upgrade("8001", schema.newest(), schema.newest())
-        client.call("CreateAccount", Account="beside")
+        client.call("CreateAccount", Account="beside", ZoneLimit=["any"], NetworkLimit=["any"])
         assert {row["Account"] for row in client.call("ListAccounts").fields["AccountSet"]} == {"operator", "before", "beside"}
         told = fresh.phimage.json("db", "status", "--data-dir", "data", "--database", database_url)
         assert told == {"Schema": "8001", "Needed": schema.newest(), "Oldest": schema.newest()}
 
         upgrade("8002", "8001", "8002")
         with pytest.raises(Refused, match="start a phimage of schema 8002 or newer") as refused:
-            client.call("CreateAccount", Account="after")
+            client.call("CreateAccount", Account="after", ZoneLimit=["any"], NetworkLimit=["any"])
         assert refused.value.ret_code == 150
 
         def told_by_lists() -> bool:

@@ -70,7 +70,7 @@ def test_several_workers_answer_and_all_of_them_know_at_once_what_one_was_told(s
         assert key is not None
         assert len(server.workers()) >= 2
         with Client(server.url, key.public, PrivateKey(key.private)) as client:
-            made = client.call("CreateAccount", Account="acme").fields
+            made = client.call("CreateAccount", Account="acme", ZoneLimit=["any"], NetworkLimit=["any"]).fields
             tenant = (made["PublicKey"], PrivateKey(made["PrivateKey"]))
             for _ in range(20):  # each on a connection of its own, so on either worker
                 with Client(server.url, *tenant) as one:

@@ -114,7 +114,7 @@ class Target:
     def _new(self) -> Gateway:
         copy = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="phimage-fuzz-"))) / "data"
         shutil.copytree(self._folder, copy)
-        return self._stack.enter_context(running(settings_for(copy)))
+        return self._stack.enter_context(running(settings_for(copy, allow_legacy_operator_signatures=True)))
 
 
 @contextmanager

@@ -15,7 +15,13 @@ from tests.upgrade.disks import cut_disk, linux_disk, plain_disk
 CATALOGS = Path(__file__).parent / "catalogs"
 ZONE = {"Region": "cn-bj2", "Zone": "cn-bj2-02"}
 
-_ABOUT: dict[str, Any] = {"OsType": "Debian", "OsName": "Debian 12 64bit", "Zone": ["cn-bj2-02"], "Support": ["DB-2"]}
+_ABOUT: dict[str, Any] = {
+    "ImageType": "Base",
+    "OsType": "Debian",
+    "OsName": "Debian 12 64bit",
+    "Zone": ["cn-bj2-02"],
+    "Support": ["DB-2"],
+}
 
 _EDITS = (
     ("description: was a qcow2", "description: was a qcow2, 现在是原始盘\n    deprecated: true"),
@@ -68,7 +74,7 @@ class Builder:
         fenced = {"Account": "fenced", "ZoneLimit": ["cn-bj2-02"], "NetworkLimit": ["192.0.2.0/24", "2001:db8::/32"]}
         for account in (acme, {"Account": "rival"}, fenced):
             name = account["Account"]
-            found = self._call("CreateAccount", account)
+            found = self._call("CreateAccount", {"ZoneLimit": ["any"], "NetworkLimit": ["any"], **account})
             self._made.keys[str(name)] = Pair(found["PublicKey"], found["PrivateKey"])
             self._made.projects[str(name)] = found["ProjectId"]
         self._call("ModifyAccount", {"Account": "rival", "Company": "Rival", "ZoneLimit": ["cn-bj2-02", "cn-bj2-05"]})
@@ -102,14 +108,14 @@ class Builder:
         self._call("SetProjectMember", member)
 
     def _key(self, name: str, account: str, user: str) -> None:
-        found = self._call("CreateAccessKey", {"Account": account, "User": user})
+        found = self._call("CreateAccessKey", {"Account": account, "User": user, "ExpireTime": 0})
         self._made.keys[name] = Pair(found["PublicKey"], found["PrivateKey"])
 
     def _quotas(self) -> None:
         self._call("SetQuota", {"Project": "Base", "Limit": 1 << 40})
         self._call("SetQuota", {"Project": self._made.projects["lab"], "Limit": 50 << 20})
         self._call("SetQuota", {"Project": self._made.projects["rival"], "Limit": 0})
-        self._call("SetQuota", {"Project": self._made.projects["rival"]})
+        self._call("SetQuota", {"Project": self._made.projects["rival"], "Limit": -1})
 
     def _publish(self) -> None:
         """Three images with bytes, a failed publication, an upload and a fetch in progress, and two images for `_remove`."""

@@ -18,7 +18,8 @@ __all__ = ["Settings", "damage", "running", "settings_of", "upgrade"]
 
 def settings_of(data: Path, database: str = "") -> Settings:
     """The settings of an installation: its data folder, and its PostgreSQL when it has one."""
-    return settings_for(data, database=database, max_original_gb=1, min_free_mb=0)
+    recorded = {"allow_legacy_operator_signatures": True}  # requests from before there was a second version
+    return settings_for(data, database=database, max_original_gb=1, min_free_mb=0, **recorded)
 
 
 def upgrade(settings: Settings) -> None:

@@ -18,10 +18,12 @@ from phimage.model.account import Account, Right
 from phimage.model.ids import ZoneId
 from phimage.model.topology import Topology
 
-ZonesParam = Annotated[tuple[ZoneId, ...], Meta(description="the only zones that the account may use")]
+ANY = "any"
+"""The value of a limit that allows everything."""
+ZonesParam = Annotated[tuple[ZoneId, ...], Meta(description="the only zones that the account may use; any for every zone")]
 NetworksParam = Annotated[
     tuple[Annotated[str, Meta(max_length=64)], ...],
-    Meta(description="the only networks that its keys work from, such as 192.0.2.0/24 or 2001:db8::/32"),
+    Meta(description="the only networks that its keys work from, such as 192.0.2.0/24 or 2001:db8::/32; any for every network"),
 ]
 
 
@@ -31,8 +33,9 @@ class CreateAccount(Struct, rename="pascal", frozen=True, kw_only=True):
     account: AccountParam
     company: Annotated[Line, Meta(description="name of the company")] = ""
     email: Annotated[Line, Meta(description="email address of the main user")] = ""
-    zone_limit: ZonesParam = ()
-    network_limit: NetworksParam = ()
+    # docs/decisions.md#no-parameter-is-more-powerful-when-it-is-absent
+    zone_limit: ZonesParam
+    network_limit: NetworksParam
     operator: Annotated[bool, Meta(description="whether it is an operator account, which may call every Action")] = False
 
 
@@ -43,9 +46,7 @@ class ModifyAccount(Struct, rename="pascal", frozen=True, kw_only=True):
     company: Annotated[Line, Meta(description="name of the company")] | None = None
     email: Annotated[Line, Meta(description="email address of the main user")] | None = None
     zone_limit: ZonesParam = ()
-    any_zone: Annotated[bool, Meta(description="remove the limit to zones")] = False
     network_limit: NetworksParam = ()
-    any_network: Annotated[bool, Meta(description="remove the limit to networks")] = False
 
 
 class ListAccounts(Struct, rename="pascal", frozen=True, kw_only=True):
@@ -103,8 +104,8 @@ def create_account(request: CreateAccount, call: Call) -> CreateAccountResponse:
 
 
 def modify_account(request: ModifyAccount, call: Call) -> Empty:
-    zones = _zones(request.zone_limit, call.view.topology())
-    networks = _networks(request.network_limit)
+    zones = _zones(request.zone_limit, call.view.topology()) if request.zone_limit else None
+    networks = _networks(request.network_limit) if request.network_limit else None
     with call.service.change(call) as change:
         before = tenant_of(change.connection, request.account).account
         if before.operator and networks and not msgspec.structs.replace(before, networks=networks).may_call_from(call.address):
@@ -113,8 +114,8 @@ def modify_account(request: ModifyAccount, call: Call) -> Empty:
             before,
             company=before.company if request.company is None else request.company,
             email=before.email if request.email is None else request.email,
-            zones=() if request.any_zone else zones or before.zones,
-            networks=() if request.any_network else networks or before.networks,
+            zones=before.zones if zones is None else zones,
+            networks=before.networks if networks is None else networks,
         )
         if after.id == call.caller.account.id and not after.may_call_from(call.address):
             raise _shut_out(call.address)
@@ -133,19 +134,23 @@ def _shut_out(address: str) -> UnavailableParam:
 
 
 def _zones(zones: tuple[ZoneId, ...], topology: Topology) -> tuple[ZoneId, ...]:
+    if zones == (ANY,):
+        return ()
     for zone in zones:
         if zone not in topology.zones:
-            raise UnavailableParam("ZoneLimit", detail=f"there is no zone {zone}")
+            raise UnavailableParam("ZoneLimit", detail=f"there is no zone {zone}; expected zones, or any")
     return tuple(sorted(set(zones)))
 
 
 def _networks(networks: tuple[str, ...]) -> tuple[str, ...]:
+    if networks == (ANY,):
+        return ()
     canonical = set()
     for network in networks:
         try:
             canonical.add(str(ipaddress.ip_network(network)))
         except ValueError as error:
-            raise UnavailableParam("NetworkLimit", detail=f"{error}; expected a network such as 192.0.2.0/24") from None
+            raise UnavailableParam("NetworkLimit", detail=f"{error}; expected a network such as 192.0.2.0/24, or any") from None
     return tuple(sorted(canonical))
 
 

@@ -16,8 +16,8 @@ from phimage.catalog.views import View
 from phimage.chunks.uploads import MAX_PARTS, PART
 from phimage.delivery.authorizer import DownloadAccessRequest, NotPublished, Purged
 from phimage.delivery.ticket import Ticket, read_ticket
-from phimage.errors import NotPermitted, UnavailableParam
-from phimage.gateway.access import authenticate, authorize, check_address, find_caller
+from phimage.errors import NotPermitted, UnavailableParam, ZoneRefused
+from phimage.gateway.access import authenticate, authorize, check_each_time, find_caller
 from phimage.gateway.params import read_params
 from phimage.gateway.registry import Action
 from phimage.model.account import Right, Tenant
@@ -51,12 +51,14 @@ class CatalogDownloadAuthorizer:
         if has_ticket:
             secret = self._service.ticket_secret()
             ticket = read_ticket(secret, "download", request.image, request.query, self._now())
-            tenant, project = _holder(ticket, view), ticket.project
+            tenant, project = _holder(ticket, view, request.address, self._now()), ticket.project
         else:
             tenant, project = self._signer(request, view)
         image = _find(view, request.image, project)
         if image is None:
             raise Purged(request.image) if has_ticket else _unknown_image()
+        if image.zones and not any(map(tenant.account.may_use_zone, image.zones)):
+            raise ZoneRefused(", ".join(image.zones), detail="the account is limited to other zones")
         image_bytes = view.image_bytes_of(image.project).get(image.id)
         if image_bytes is None or not image_bytes.stored:
             raise NotPublished(image.id, image.state.value)
@@ -67,7 +69,7 @@ class CatalogDownloadAuthorizer:
     def _signer(self, request: DownloadAccessRequest, view: View) -> tuple[Tenant, ProjectId]:
         params = read_params("GET", "", request.query, b"")
         caller = authenticate(params, view)
-        check_address(caller, request.address)
+        check_each_time(caller, request.address, self._now())
         for name, expected, status in (("Action", _SIGNED.name, 400), ("ImageId", request.image, 404)):
             if params.get(name) != expected:
                 raise UnavailableParam(name, detail=f"a signed download signs {name}={expected}", http_status=status)
@@ -85,7 +87,7 @@ class CatalogUploadAuthorizer:
         """See UploadAuthorizer."""
         view = self._service.catalog.now(wait=request.wait)
         ticket = read_ticket(self._service.ticket_secret(), "upload", request.job, request.query, self._now())
-        if not _holder(ticket, view).account.operator:
+        if not _holder(ticket, view, request.address, self._now()).account.operator:
             raise NotPermitted(detail="only the operator publishes")
         view.may_wait()
         with self._service.catalog.database.read() as connection:
@@ -96,9 +98,13 @@ class CatalogUploadAuthorizer:
         return Upload(request.job, max_bytes)
 
 
-def _holder(ticket: Ticket, view: View) -> Tenant:
-    """The account whose key requested a ticket. Raises UnknownUser when the key was revoked, and NotPermitted."""
+def _holder(ticket: Ticket, view: View, address: str, now: float) -> Tenant:
+    """The account whose key requested a ticket.
+
+    Raises UnknownUser when the key was revoked or has expired, AddressRefused and NotPermitted.
+    """
     caller, _ = find_caller(ticket.public_key, view)
+    check_each_time(caller, address, now)
     tenant = caller.tenant
     if ticket.project and (ticket.project not in tenant.projects or tenant.right(caller.user, ticket.project) < Right.READ):
         raise NotPermitted(detail="the user who requested this URL may no longer see the project; request another one")

@@ -8,7 +8,7 @@ from msgspec import Meta, Struct
 
 from phimage.actions.params import AccountParam, Empty, UserParam, tenant_of, user_of
 from phimage.actions.service import Call
-from phimage.catalog.accounts import KEYS, NewKey, add_key, find_key, keys_of
+from phimage.catalog.accounts import KEYS, NewKey, add_key, find_key, keys_of, last_use
 from phimage.errors import UnavailableParam
 from phimage.gateway.registry import Action
 from phimage.model.account import Right, User
@@ -19,7 +19,8 @@ class CreateAccessKey(Struct, rename="pascal", frozen=True, kw_only=True):
     """Create an access key for a user. Only this response has the private key."""
 
     account: AccountParam
-    user: UserParam = "main"
+    user: UserParam
+    expire_time: Annotated[int, Meta(ge=0, description="when the key stops working, Unix seconds; 0 for never")]
 
 
 class ListAccessKeys(Struct, rename="pascal", frozen=True, kw_only=True):
@@ -40,6 +41,8 @@ class KeySet(Struct, rename="pascal", frozen=True, kw_only=True):
     access_key: Annotated[str, Meta(description="the public key")]
     user: Annotated[str, Meta(description="user of the key")]
     create_time: Annotated[int, Meta(description="creation time, Unix seconds")]
+    expire_time: Annotated[int, Meta(description="when the key stops working, Unix seconds; 0 for never")]
+    last_used: Annotated[str, Meta(description="last day of use in UTC, such as 2026-02-28; empty for never")]
 
 
 class NewKeyResponse(Struct, rename="pascal", frozen=True, kw_only=True):
@@ -58,9 +61,11 @@ class ListAccessKeysResponse(Struct, rename="pascal", frozen=True, kw_only=True)
 
 
 def create_access_key(request: CreateAccessKey, call: Call) -> NewKeyResponse:
+    if request.expire_time and request.expire_time <= call.time:
+        raise UnavailableParam("ExpireTime", detail=f"it is in the past; the server's time is {int(call.time)}")
     with call.service.change(call) as change:
         user = user_of(tenant_of(change.connection, request.account), request.user)
-        key = add_key(change, user, call.service.catalog.key_encryption, call.service.random)
+        key = add_key(change, user, call.service.catalog.key_encryption, call.service.random, request.expire_time)
     return _new_key(user, key)
 
 
@@ -69,8 +74,18 @@ def list_access_keys(request: ListAccessKeys, call: Call) -> ListAccessKeysRespo
     with call.service.catalog.database.read() as connection:
         tenant = tenant_of(connection, request.account)
         keys = keys_of(connection, request.account)
+        used = last_use(connection, [key.id for key in keys])
     return ListAccessKeysResponse(
-        key_set=tuple(KeySet(access_key=key.id, user=tenant.users[key.user].name, create_time=key.created) for key in keys)
+        key_set=tuple(
+            KeySet(
+                access_key=key.id,
+                user=tenant.users[key.user].name,
+                create_time=key.created,
+                expire_time=key.expires,
+                last_used=used.get(key.id, ""),
+            )
+            for key in keys
+        )
     )
 
 

@@ -57,7 +57,7 @@ class PublishPHostImage(Struct, rename="pascal", frozen=True, kw_only=True):
         ),
     ] = ""
     description: Annotated[str, Meta(max_length=1024, description="ImageDescription: description, free text")] = ""
-    image_type: Annotated[ImageType, Meta(description="Base for all projects, or Custom for one project")] = ImageType.BASE
+    image_type: Annotated[ImageType, Meta(description="Base for all projects, or Custom for one project")]
     project_id: Annotated[ProjectId | None, Meta(description="project of a Custom image")] = None
     size: Annotated[int, Meta(ge=0, description="size of the original file in bytes; 0 if unknown")] = 0
     file_name: Annotated[str, Meta(max_length=255, description="name of the original file, as in a checksum file")] = ""

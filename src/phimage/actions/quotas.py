@@ -27,7 +27,8 @@ class SetQuota(Struct, rename="pascal", frozen=True, kw_only=True):
     """Set or remove the quota of a project. Published images stay, even above the quota."""
 
     project: QuotaProjectParam
-    limit: Annotated[int, Meta(ge=0, le=1 << 60, description="max bytes of raw disks; absent removes the quota")] | None = None
+    # docs/decisions.md#no-parameter-is-more-powerful-when-it-is-absent
+    limit: Annotated[int, Meta(ge=-1, le=1 << 60, description="max bytes of raw disks; -1 removes the quota")]
 
 
 class ListQuotas(Struct, rename="pascal", frozen=True, kw_only=True):
@@ -55,7 +56,7 @@ def set_quota(request: SetQuota, call: Call) -> Empty:
         if project and PROJECTS.find(change.connection, project) is None:
             raise UnavailableParam("Project", detail=f"there is no project {project}")
         before = find_quota(change.connection, project)
-        if request.limit is not None:
+        if request.limit >= 0:
             QUOTAS.put(change, Quota(project, request.limit))
         elif before is not None:
             QUOTAS.withdraw(change, before)

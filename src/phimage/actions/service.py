@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from msgspec import Struct
 
+from phimage.catalog.accounts import use_nonce
+from phimage.catalog.engine import Connection
 from phimage.catalog.revisions import Author, Change
 from phimage.catalog.views import Catalog, View
 from phimage.chunks.store import Store
@@ -51,9 +53,22 @@ class Service(Struct, frozen=True):
     propagation_seconds: float = STALE_SECONDS
     now: Callable[[], float] = time.time
 
-    def change(self, call: Call) -> AbstractContextManager[Change]:
-        """Write one revision with the caller as its author."""
-        return self.catalog.change(author(call))
+    @contextmanager
+    def change(self, call: Call) -> Iterator[Change]:
+        """Write one revision with the caller as its author, and use up the nonce of its signature.
+
+        Raises WrongSignature for a nonce that was used before.
+        """
+        with self.catalog.change(author(call)) as change:
+            use_nonce(change.connection, call.caller.key, call.caller.nonce, call.time)
+            yield change
+
+    @contextmanager
+    def write(self, call: Call) -> Iterator[Connection]:
+        """Write rows outside the revisions, such as jobs, and use up the nonce. Raises WrongSignature like `change`."""
+        with self.catalog.database.write() as connection:
+            use_nonce(connection, call.caller.key, call.caller.nonce, call.time)
+            yield connection
 
     def is_everywhere(self, revision: Revision) -> bool:
         """Whether the next response of any process of the installation reflects a revision.

@@ -86,7 +86,7 @@ def complete_phost_image_upload(request: CompletePHostImageUpload, call: Call) -
         uploads.check_complete(job.id, uploads.parts(call.service.store, job.id), request.size)
     except BadUpload as error:
         raise UnavailableParam("Size", detail=str(error)) from None
-    with call.service.catalog.database.write() as connection:
+    with call.service.write(call) as connection:
         jobs.queue(connection, job.id, origin)
     return get_phost_image_job(GetPHostImageJob(image_id=request.image_id), call)
 

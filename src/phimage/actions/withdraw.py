@@ -74,5 +74,7 @@ def _unavailable(image: ImageId) -> UnavailableParam:
 
 ACTIONS = (
     Action(WithdrawPHostImage, WithdrawnResponse, withdraw_phost_image, Right.OPERATE, changes=True),
-    Action(TerminatePHostImage, WithdrawnResponse, terminate_phost_image, Right.CHANGE, project=True, changes=True),
+    Action(
+        TerminatePHostImage, WithdrawnResponse, terminate_phost_image, Right.CHANGE, project=True, changes=True, ucloud=True
+    ),
 )

@@ -1,4 +1,4 @@
-"""Accounts, users, keys, projects and memberships in SQL, and the use of keys that server processes report."""
+"""Accounts, users, keys, projects and memberships in SQL; the use of keys that server processes report, and nonces."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from hashlib import sha256
 
 from msgspec import Struct
 from sqlalchemy import Connection, delete, func, insert, select
+from sqlalchemy.exc import IntegrityError
 
 from phimage.catalog import tables
 from phimage.catalog.engine import Database
 from phimage.catalog.key_encryption import KeyEncryption
 from phimage.catalog.revisions import Change, account_scope
 from phimage.catalog.versioned_table import VersionedTable
+from phimage.errors import WrongSignature
+from phimage.http_signature import MAX_AGE_SECONDS
 from phimage.model.account import Account, Key, Membership, PrivateKey, Project, User
 from phimage.model.ids import (
     AccountId,
@@ -25,6 +28,8 @@ from phimage.model.ids import (
     new_public_key,
 )
 
+NONCE_SECONDS = 2 * MAX_AGE_SECONDS
+"""A signature is valid for MAX_AGE_SECONDS before and after its time, so no nonce can be valid again after this."""
 FIRST_USER = 50_000_001
 """The lowest user id. Ids fit into the 32 bits of clients in Java."""
 
@@ -114,17 +119,17 @@ def add_project(change: Change, account: AccountId, name: str, random: RandomByt
     return project
 
 
-def add_key(change: Change, user: User, key_encryption: KeyEncryption, random: RandomBytes) -> NewKey:
-    """Create a key for a user."""
+def add_key(change: Change, user: User, key_encryption: KeyEncryption, random: RandomBytes, expires: int = 0) -> NewKey:
+    """Create a key for a user, which stops working at the Unix time `expires`; 0 for never."""
     new = NewKey(new_public_key(random), PrivateKey(new_private_key(random)))
-    put_key(change, user, key_encryption, new)
+    put_key(change, user, key_encryption, new, expires)
     return new
 
 
-def put_key(change: Change, user: User, key_encryption: KeyEncryption, new: NewKey) -> None:
+def put_key(change: Change, user: User, key_encryption: KeyEncryption, new: NewKey, expires: int = 0) -> None:
     """Add an existing key to a user."""
-    created = int(change.author.time)
-    KEYS.put(change, Key(new.public, user.account, user.id, key_encryption.encrypt(new.public, new.private), created))
+    encrypted, created = key_encryption.encrypt(new.public, new.private), int(change.author.time)
+    KEYS.put(change, Key(new.public, user.account, user.id, encrypted, created, expires))
 
 
 def remove_user(change: Change, user: User) -> None:
@@ -144,6 +149,39 @@ def remove_project(change: Change, project: Project) -> None:
         if member.project == project.id:
             MEMBERSHIPS.withdraw(change, member)
     PROJECTS.withdraw(change, project)
+
+
+def use_nonce(connection: Connection, key: PublicKey, nonce: str, now: float) -> None:
+    """Record that a key used a nonce, inside the transaction of the change that it signs; nothing for an empty one.
+
+    Raises WrongSignature when it was used before; the transaction must then end. Forgets nonces after NONCE_SECONDS.
+    """
+    if not nonce:
+        return
+    rows = tables.nonce
+    connection.execute(delete(rows).where(rows.c.time < int(now) - NONCE_SECONDS))
+    try:
+        connection.execute(insert(rows), {"key": key, "nonce": nonce, "time": int(now)})
+    except IntegrityError:
+        raise WrongSignature(detail="the nonce was used before: sign every request anew") from None
+
+
+def report_use(database: Database, keys: Collection[PublicKey], day: str) -> None:
+    """Record that keys were used on a day, such as 2026-02-28, unless a later day is recorded. Writes no revision."""
+    with database.read() as connection:
+        known = last_use(connection, keys)
+    news = [{"key": key, "day": day} for key in keys if known.get(key, "") < day]
+    if not news:
+        return
+    with database.write() as connection:
+        connection.execute(delete(tables.key_use).where(tables.key_use.c.key.in_([row["key"] for row in news])))
+        connection.execute(insert(tables.key_use), news)
+
+
+def last_use(connection: Connection, keys: Collection[PublicKey]) -> dict[PublicKey, str]:
+    """The last day on which each of some keys was used; a key that was never used is absent."""
+    rows = connection.execute(select(tables.key_use).where(tables.key_use.c.key.in_(keys)))
+    return {PublicKey(row.key): row.day for row in rows}
 
 
 def exchange_rates(

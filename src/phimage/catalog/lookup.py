@@ -89,24 +89,24 @@ _IMAGES_OF_PROJECT = statement(
     fields=", ".join(Image.__struct_fields__),
 )
 
-# The rows of all nouns have the same columns: the newest revision, the noun, five texts, two integers, a flag, and bytes.
+# The rows of all nouns have the same columns: the newest revision, the noun, five texts, three integers, a flag, and bytes.
 _TENANT_PARTS = """
     SELECT (SELECT number FROM head), 'account', id, company, email, zones, networks,
-           created, CAST(NULL AS BIGINT), operator, CAST(NULL AS BYTEA)
+           created, CAST(NULL AS BIGINT), CAST(NULL AS BIGINT), operator, CAST(NULL AS BYTEA)
       FROM account WHERE id = {account} AND until = {live}
     UNION ALL
-    SELECT (SELECT number FROM head), 'user', account, name, email, NULL, NULL, id, created, main, NULL
+    SELECT (SELECT number FROM head), 'user', account, name, email, NULL, NULL, id, created, NULL, main, NULL
       FROM "user" WHERE account = {account} AND until = {live}
     UNION ALL
-    SELECT (SELECT number FROM head), 'project', id, account, name, NULL, NULL, created, NULL, "default", NULL
+    SELECT (SELECT number FROM head), 'project', id, account, name, NULL, NULL, created, NULL, NULL, "default", NULL
       FROM project WHERE account = {account} AND until = {live}
     UNION ALL
-    SELECT (SELECT number FROM head), 'membership', project, account, role, NULL, NULL, "user", NULL, NULL, NULL
+    SELECT (SELECT number FROM head), 'membership', project, account, role, NULL, NULL, "user", NULL, NULL, NULL, NULL
       FROM membership WHERE account = {account} AND until = {live}
     """
 _KEY_PART = """
     UNION ALL
-    SELECT (SELECT number FROM head), 'key', id, account, NULL, NULL, NULL, "user", created, NULL, encrypted
+    SELECT (SELECT number FROM head), 'key', id, account, NULL, NULL, NULL, "user", created, expires, NULL, encrypted
       FROM key WHERE id = :key AND until = {live}
     """
 _ACCOUNT_OF_KEY = f"(SELECT account FROM key WHERE id = :key AND until = {LIVE})"  # noqa: S608  a number
@@ -116,11 +116,11 @@ _TENANT = statement(_TENANT_PARTS + _LIMIT, account=":account")
 _KEY_OWNER = statement(_TENANT_PARTS + _KEY_PART + _LIMIT, account=_ACCOUNT_OF_KEY)
 
 _RECORDS: dict[str, tuple[Callable[[Sequence[Any]], Any], itemgetter[Any]]] = {
-    "account": (ACCOUNTS.decode, itemgetter(2, 9, 3, 4, 5, 6, 7)),
-    "user": (USERS.decode, itemgetter(7, 2, 3, 4, 9, 8)),
-    "project": (PROJECTS.decode, itemgetter(2, 3, 4, 9, 7)),
+    "account": (ACCOUNTS.decode, itemgetter(2, 10, 3, 4, 5, 6, 7)),
+    "user": (USERS.decode, itemgetter(7, 2, 3, 4, 10, 8)),
+    "project": (PROJECTS.decode, itemgetter(2, 3, 4, 10, 7)),
     "membership": (MEMBERSHIPS.decode, itemgetter(2, 7, 3, 4)),
-    "key": (KEYS.decode, itemgetter(2, 3, 7, 10, 8)),
+    "key": (KEYS.decode, itemgetter(2, 3, 7, 11, 8, 9)),
 }
 """For each noun its decoder, and where a row has the fields of its record."""
 

@@ -23,7 +23,7 @@ from sqlalchemy import (
     text,
 )
 
-SCHEMA = "0006"
+SCHEMA = "0007"
 """The schema version of these tables: the number of the last migration in `migrations/versions`."""
 LIVE = 2**63 - 1
 """`until` of a row that is valid now."""
@@ -118,6 +118,12 @@ change = Table(
 rate_use = Table("rate_use", metadata, _key("key"), _key("process"), _must("used", BigInteger), _must("time", BigInteger))
 """Requests that each server process has admitted, by key; see `accounts.exchange_rates`."""
 
+nonce = Table("nonce", metadata, _key("key"), _key("nonce"), _must("time", BigInteger), Index("ix_nonce_time", "time"))
+"""Nonces of signed changes of the last ten minutes; see `accounts.use_nonce`. Not versioned."""
+
+key_use = Table("key_use", metadata, _key("key"), _must("day"))
+"""The last day on which each key was used, such as 2026-02-28, in UTC; see `accounts.report_use`. Not versioned."""
+
 region = _versioned(
     "region", (_key("id"),), _must("number", Integer), _must("name_zh"), _must("name_en"), _must("default", Boolean)
 )
@@ -164,6 +170,7 @@ key = _versioned(
     _must("user", Integer),
     _must("encrypted", LargeBinary),
     _must("created", BigInteger),
+    Column("expires", BigInteger, nullable=False, server_default="0"),
 )
 project = _versioned(
     "project", (_key("id"),), _must("account"), _must("name"), _must("default", Boolean), _must("created", BigInteger)

@@ -44,8 +44,8 @@ def add(
         Account=name,
         Company=company,
         Email=email,
-        ZoneLimit=zones,
-        NetworkLimit=networks,
+        ZoneLimit=zones or ("any",),
+        NetworkLimit=networks or ("any",),
         Operator=operator or None,
     )
     if not as_json:
@@ -83,10 +83,8 @@ def set_(
         Account=name,
         Company=company,
         Email=email,
-        ZoneLimit=zones,
-        AnyZone=any_zone or None,
-        NetworkLimit=networks,
-        AnyNetwork=any_network or None,
+        ZoneLimit=("any",) if any_zone else zones,
+        NetworkLimit=("any",) if any_network else networks,
     )
 
 

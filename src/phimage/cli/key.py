@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 
 import click
@@ -21,16 +22,19 @@ def key() -> None:
 @key.command(short_help="Create a key for a user.")
 @account_option
 @click.option("--user", default="main", show_default=True, help="The user.")
+@click.option("--days", type=click.IntRange(1, 36_500), metavar="N", help="Let the key expire after N days; by default never.")
 @json_option
 @signed
-def create(session: Session, account: str, user: str, as_json: bool) -> None:
+def create(session: Session, account: str, user: str, days: int | None, as_json: bool) -> None:
     """Create another key for a user. The private key is shown only once.
 
     \b
-    Example:
+    Examples:
       phimage key create --account acme --user alice
+      phimage key create --account acme --user build --days 90
     """
-    answer = session.client.call("CreateAccessKey", Account=account, User=user)
+    expires = int(time.time()) + days * 86_400 if days else 0
+    answer = session.client.call("CreateAccessKey", Account=account, User=user, ExpireTime=expires)
     print_new_key(answer.fields, session.profile.endpoint, as_json=as_json)
 
 
@@ -45,17 +49,23 @@ def ls(session: Session, account: str, as_json: bool) -> None:
         print_json(keys)
         return
     print_table(
-        ("PUBLIC KEY", "USER", "CREATED"),
+        ("PUBLIC KEY", "USER", "CREATED", "EXPIRES", "LAST USED"),
         (
             (
                 key["AccessKey"],
                 key["User"],
-                datetime.fromtimestamp(key["CreateTime"], UTC).strftime("%Y-%m-%d %H:%M UTC"),
+                _minute(key["CreateTime"]),
+                _minute(key["ExpireTime"]) if key["ExpireTime"] else "never",
+                key["LastUsed"] or "never",
             )
             for key in keys
         ),
         empty="no keys",
     )
+
+
+def _minute(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 @key.command(short_help="Revoke a key.")

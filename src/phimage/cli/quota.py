@@ -25,7 +25,7 @@ def set_(session: Session, project: str, size: str) -> None:
       phimage quota set org-4k2xqz7a 500G
       phimage quota set Base none
     """
-    session.client.call("SetQuota", Project=project, Limit=None if size == "none" else _bytes(size))
+    session.client.call("SetQuota", Project=project, Limit=-1 if size == "none" else _bytes(size))
 
 
 @quota.command(short_help="List the quotas and their use.")

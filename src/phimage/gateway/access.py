@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Collection
+
+from msgspec import Struct
+from msgspec.structs import replace
+
 from phimage.errors import (
     AddressRefused,
     MissingSignature,
     NotPermitted,
+    UnavailableParam,
     UnknownProject,
     UnknownToken,
     UnknownUser,
@@ -14,19 +21,35 @@ from phimage.errors import (
 from phimage.gateway.doctor import diagnose
 from phimage.gateway.params import Params
 from phimage.gateway.registry import AnyAction, Caller, Present
-from phimage.gateway.signature import verify
+from phimage.gateway.signature import SIGNATURE, verify
+from phimage.http_signature import MAX_AGE_SECONDS, RequestSignature
 from phimage.model.account import PrivateKey, Right
 from phimage.model.ids import ProjectId, PublicKey
 
 NO_PROJECT = ProjectId("")
+_NAME = re.compile(r"[A-Za-z0-9._-]+")
+_COMMON = frozenset({"Action", "Region", "Zone", "ProjectId"})
+"""Parameters that clients add to requests of Actions that do not have them."""
+_OF_CLIENTS = frozenset({"PublicKey", SIGNATURE, "SecurityToken", "base-url", "profile", "public-key", "private-key"})
+"""Parameters of signatures of version 1, and flags that UCloud's CLI sends as parameters (wire-protocol B23)."""
+
+
+class Head(Struct, frozen=True):
+    """What a signature of version 2 covers besides the body: method, and path and query as received."""
+
+    signature: RequestSignature
+    method: str
+    path: str
+    query: str
 
 
 def authenticate(params: Params, view: Present, *, explain: bool = False) -> Caller:
-    """The caller, by key and signature. Raises MissingSignature, UnknownUser, WrongSignature, UnknownToken, in that order.
+    """The caller, by key and signature of version 1. Raises MissingSignature, UnknownUser, WrongSignature, UnknownToken, in
+    that order.
 
-    The only function that reads a signature. With `explain`, the message of WrongSignature names the likely mistake.
+    With `explain`, the message of WrongSignature names the likely mistake.
     """
-    public, signature = params.get("PublicKey"), params.get("Signature")
+    public, signature = params.get("PublicKey"), params.get(SIGNATURE)
     if not (isinstance(public, str) and public and isinstance(signature, str) and signature):
         raise MissingSignature
     caller, private_key = find_caller(PublicKey(public), view)
@@ -40,6 +63,48 @@ def authenticate(params: Params, view: Present, *, explain: bool = False) -> Cal
     return caller
 
 
+# docs/decisions.md#two-versions-of-signatures
+def authenticate_head(head: Head, view: Present, now: float) -> Caller:
+    """The caller, by a signature of version 2 over all but the body. Raises UnknownUser and WrongSignature."""
+    signature = head.signature
+    caller, private_key = find_caller(PublicKey(signature.key), view)
+    if not signature.is_by(private_key.reveal(), head.method, head.path, head.query):
+        raise WrongSignature
+    if abs(now - signature.created) > MAX_AGE_SECONDS:
+        late = f"the signature is {abs(now - signature.created):.0f} seconds {'old' if now > signature.created else 'early'}"
+        detail = f"{late}, and at most {MAX_AGE_SECONDS} are allowed: compare your clock with ServerTime"
+        raise WrongSignature(detail=detail, fields={"ServerTime": int(now)})
+    return replace(caller, nonce=signature.nonce)
+
+
+def check_body(head: Head, params: Params, body: bytes) -> None:
+    """Raises WrongSignature for another body, and UnavailableParam for parameters of a second signature."""
+    if not head.signature.is_of(body):
+        raise WrongSignature(detail="Content-Digest is not the SHA-256 of the body")
+    for name in ("PublicKey", SIGNATURE):
+        if name in params:
+            raise UnavailableParam(name, detail="the request has a signature in its header: leave the parameter out")
+
+
+def check_names(params: Params) -> None:
+    """Raises UnavailableParam for a name that is no parameter's (wire-protocol B23).
+
+    Signatures of version 1 run names and values together, so other characters can move between them.
+    """
+    for name in params:
+        if not _NAME.fullmatch(name):
+            printable = name.encode("utf-8", "replace").decode("utf-8")
+            raise UnavailableParam(printable, detail="a name consists of letters, digits, . _ and -")
+
+
+def check_known(action: AnyAction, params: Params, known: Collection[str], caller: Caller) -> None:
+    """Raises UnavailableParam for a parameter that a strict Action does not have (wire-protocol B23)."""
+    allowed = _COMMON if caller.signs_requests else _COMMON | _OF_CLIENTS
+    for name in params:
+        if name not in known and name not in allowed:
+            raise UnavailableParam(name, detail=f"{action.name} has no such parameter; phimage api --describe lists them")
+
+
 def find_caller(key: PublicKey, view: Present) -> tuple[Caller, PrivateKey]:
     """The caller that a key names, not authenticated, and its private key. Raises UnknownUser."""
     pair = view.key(key)
@@ -47,23 +112,30 @@ def find_caller(key: PublicKey, view: Present) -> tuple[Caller, PrivateKey]:
     user = tenant.users.get(pair[0].user) if pair and tenant else None
     if pair is None or tenant is None or user is None:
         raise UnknownUser
-    return Caller(tenant, user, pair[0].id), pair[1]
+    return Caller(tenant, user, pair[0].id, pair[0].expires), pair[1]
 
 
-def check_address(caller: Caller, address: str) -> None:
-    """Raises AddressRefused when the account does not allow calls from an address."""
+def check_each_time(caller: Caller, address: str, now: float) -> None:
+    """The checks whose result depends on more than the signed bytes. Raises UnknownUser and AddressRefused."""
+    if caller.expires and now >= caller.expires:
+        raise UnknownUser(detail="the key has expired; its operator can create another")
     if not caller.account.may_call_from(address):
         raise AddressRefused(detail=f"calls from {address} are not allowed for this account; ask its operator to allow them")
 
 
-def authorize(action: AnyAction, params: Params, caller: Caller) -> ProjectId:
+def authorize(action: AnyAction, params: Params, caller: Caller, *, allow_legacy: bool = False) -> ProjectId:
     """The project of a request, NO_PROJECT for an Action without one. Raises UnknownProject or NotPermitted.
 
-    A project of another account raises the same error as a project that does not exist.
+    A project of another account raises the same error as a project that does not exist. With `allow_legacy`, signatures of
+    version 1 may call every Action.
     """
     # docs/decisions.md#operator-actions-refuse-with-299
     if action.right is Right.OPERATE and not caller.account.operator:
         raise NotPermitted(detail=f"{action.name} needs a key of the operator account")
+    if action.needs_version_2 and not (caller.signs_requests or allow_legacy):
+        raise NotPermitted(
+            detail=f"{action.name} needs signature version 2 (HTTP Message Signatures, RFC 9421): use phimage's commands"
+        )
     if not action.project:
         return NO_PROJECT
     tenant, user = caller.tenant, caller.user

@@ -3,7 +3,8 @@
 1. mounted applications: paths below `/images/` and `/uploads/`
 2. method: GET and POST, else 405
 3. pages: `/healthz`, `/readyz`, `/metrics`, `/openapi.json`; all other paths are base paths of Actions
-4. body: read up to the Action's limit; a longer one is drained and answered with RetCode 240
+4. body: read up to the Action's limit; more than 64 KiB only after a signature of version 2 was verified. A longer one is
+   drained and answered with RetCode 240
 5. freshness: knowledge older than the bound is refreshed, or its age goes into the response
 6. response: from caches and single statements, else in a thread that may wait for the database
 7. header: request id, revision, age, and gzip if the client accepts it
@@ -21,8 +22,9 @@ import structlog
 
 from phimage.errors import MissingAction, TooLargeParam
 from phimage.gateway.async_dispatch import AsyncDispatcher
-from phimage.gateway.dispatch import Dispatcher, RawRequest, View, max_body
+from phimage.gateway.dispatch import Attempt, Dispatcher, RawRequest, View, max_body
 from phimage.gateway.envelope import RawResponse, failure
+from phimage.gateway.registry import SMALL_BODY
 from phimage.http.asgi import Application, Message, Receive, Send, request_ids, send_response
 from phimage.http.body import BodyTooLong, ClientGone, RequestBody
 from phimage.http.counters import RequestCounters
@@ -31,6 +33,7 @@ from phimage.http.lifespan import Lifespan, PeriodicTask
 from phimage.http.pages import Page, fixed
 from phimage.http.proxies import TrustedProxies
 from phimage.http.response import gzipped
+from phimage.http_signature import SIGNATURE_FIELDS
 
 log = structlog.get_logger()
 
@@ -113,21 +116,23 @@ class App(Generic[View]):
         headers = dict(scope["headers"])
         query = scope["query_string"].decode("utf-8", "replace")  # curl may send UTF-8 that is not percent-encoded
         address = self._proxies.client_address(scope)
+        attempt, refusal = Attempt(), None
         body, age, max_size = b"", None, max_body(self._registry, query)
+        make_request = partial(self._request, scope, headers, query, address, request_id)
         try:
             if scope["method"] == "POST":
-                body = await RequestBody(receive).read(max_size)
+                # docs/decisions.md#large-bodies-are-read-for-verified-signatures-alone
+                if max_size > SMALL_BODY:
+                    refusal = await self._dispatcher.refuse_large(make_request(b""), attempt)
+                body = await RequestBody(receive).read(SMALL_BODY if refusal else max_size)
         except BodyTooLong as error:
             await error.body.drain(MAX_DRAINED_BYTES)
             too_large = TooLargeParam("request", detail=f"at most {max_size} bytes")
-            response = RawResponse(failure("", too_large), too_large.ret_code, None)
+            response = refusal or RawResponse(failure("", too_large), too_large.ret_code, None)
         else:
             if self._freshness.age() > STALE_SECONDS:
                 age = await self._freshness.staleness()
-            content_type = headers.get(b"content-type", b"").decode("latin-1")
-            base_url = partial(self._proxies.base_url, scope)
-            raw = RawRequest(scope["method"], scope["path"], query, content_type, body, address, request_id, base_url)
-            response = await self._dispatcher.answer(raw)
+            response = await self._dispatcher.answer(make_request(body), attempt)
         extra, content = _header_fields(response, age), response.body
         if len(content) > MIN_GZIP_BYTES and (packed := gzipped(content, headers.get(b"accept-encoding", b""))) is not None:
             content = packed
@@ -146,6 +151,23 @@ class App(Generic[View]):
                 bytes=len(content),
             )
         await send_response(send, 200, content, request_id, extra)
+
+    def _request(
+        self, scope: Message, headers: Mapping[bytes, bytes], query: str, address: str, request_id: str, body: bytes
+    ) -> RawRequest:
+        signed = b"signature-input" in headers or b"signature" in headers
+        return RawRequest(
+            method=scope["method"],
+            path=scope["path"],
+            query=query,
+            content_type=headers.get(b"content-type", b"").decode("latin-1"),
+            body=body,
+            address=address,
+            request_id=request_id,
+            base_url=partial(self._proxies.base_url, scope),
+            raw_path=scope["raw_path"].decode("utf-8", "surrogateescape") if signed else "",
+            header={name: headers.get(name.encode(), b"").decode("latin-1") for name in SIGNATURE_FIELDS} if signed else None,
+        )
 
 
 def _header_fields(response: RawResponse, age: float | None) -> list[tuple[bytes, bytes]]:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
-from typing import Any, Generic
+from typing import Any, Generic, TypeVar
 
 from phimage.errors import LongPoll, NotCached, ServiceUnavailable
 from phimage.gateway.dispatch import Attempt, Dispatcher, RawRequest, View
 from phimage.gateway.envelope import RawResponse
+from phimage.gateway.registry import SMALL_BODY
+
+Result = TypeVar("Result")
 
 MAX_FETCHES = 4
 """Fetches for one request before it goes to a thread. A list needs two."""
@@ -31,14 +34,17 @@ class AsyncDispatcher(Generic[View]):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._new_revision = asyncio.Event()
 
-    async def answer(self, raw: RawRequest) -> RawResponse:
+    async def refuse_large(self, raw: RawRequest, attempt: Attempt) -> RawResponse | None:
+        """See `Dispatcher.refuse_large`."""
+        return await self._try(self._dispatcher.refuse_large, raw, attempt)
+
+    async def answer(self, raw: RawRequest, attempt: Attempt) -> RawResponse:
         """The response to a request."""
-        attempt = Attempt()
         deadline: float | None = None
         while True:
             new_revision = self._new_revision  # before the attempt, so that no revision is missed after it
             try:
-                return await self._try(raw, attempt)
+                return await self._try(self._dispatcher.answer, raw, attempt)
             except LongPoll as long_poll:
                 deadline = deadline or asyncio.get_running_loop().time() + long_poll.seconds
                 try:
@@ -65,17 +71,17 @@ class AsyncDispatcher(Generic[View]):
         finally:
             self._loop = None
 
-    async def _try(self, raw: RawRequest, attempt: Attempt) -> RawResponse:
+    async def _try(self, step: Callable[[RawRequest, Attempt], Result], raw: RawRequest, attempt: Attempt) -> Result:
         attempt.wait = False
-        for _ in range(MAX_FETCHES):
+        for _ in range(MAX_FETCHES if len(raw.body) <= SMALL_BODY else 0):  # large bodies are parsed in a thread
             try:
-                return self._dispatcher.answer(raw, attempt)
+                return step(raw, attempt)
             except NotCached as missing:
                 fetch = missing.fetch
             if fetch is None or not await _fetched(fetch):
                 break
         attempt.wait = True
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self._dispatcher.answer, raw, attempt)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, step, raw, attempt)
 
     def _wake(self) -> None:
         self._new_revision, old = asyncio.Event(), self._new_revision

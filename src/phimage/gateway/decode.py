@@ -62,6 +62,10 @@ class ParamReader(msgspec.Struct, frozen=True):
             given += [params[name] for name in _indexed(params, f"{self.name}.")]
         return [value for value in given if value is not None and value not in ("", [], {})]
 
+    def names(self, params: Params) -> list[str]:
+        """The names of those parameters that `collect` reads."""
+        return [self.name, *(_indexed(params, f"{self.name}.") if self.many else ())]
+
     def read(self, given: list[Value]) -> Any:
         """The typed value. Raises UnavailableParam or TooLargeParam."""
         if len(given) > MAX_ELEMENTS:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from typing import Generic, Protocol, TypeVar
 
 import structlog
@@ -18,16 +18,27 @@ from phimage.errors import (
     TooLargeParam,
     UnavailableParam,
     UnknownAction,
+    WrongSignature,
 )
-from phimage.gateway.access import authenticate, authorize, check_address
+from phimage.gateway.access import (
+    Head,
+    authenticate,
+    authenticate_head,
+    authorize,
+    check_body,
+    check_each_time,
+    check_known,
+    check_names,
+)
 from phimage.gateway.cache import GatewayCache
-from phimage.gateway.decode import decode
+from phimage.gateway.decode import decode, readers_of
 from phimage.gateway.envelope import RawResponse, failure, success
 from phimage.gateway.params import Params, read_params
 from phimage.gateway.path import Pin, read_path
 from phimage.gateway.rate import RateLimit
 from phimage.gateway.registry import SMALL_BODY, Action, AnyRegistry, Call, Caller, Present, Registry
-from phimage.model.ids import ProjectId, Revision
+from phimage.http_signature import InvalidSignature, read_signature
+from phimage.model.ids import ProjectId, PublicKey, Revision
 from phimage.revision_cache import ScopeVersions
 
 log = structlog.get_logger()
@@ -68,7 +79,10 @@ MAX_CACHED_REQUEST = 4096
 
 
 class RawRequest(Struct, frozen=True):
-    """A request as received, with its whole body. `address` is the client's; `base_url` returns the URL that it used."""
+    """A request as received, with its whole body. `address` is the client's; `base_url` returns the URL that it used.
+
+    `raw_path` is still percent-encoded. `header` has the fields of a signature of version 2; None if there are none.
+    """
 
     method: str
     path: str
@@ -78,6 +92,18 @@ class RawRequest(Struct, frozen=True):
     address: str
     request_id: str
     base_url: Callable[[], str] = str
+    raw_path: str = ""
+    header: Mapping[str, str] | None = None
+
+    def head(self) -> Head | None:
+        """What a signature of version 2 covers; None if there is no such signature. Raises WrongSignature."""
+        if self.header is None:
+            return None
+        try:
+            signature = read_signature(self.header)
+        except InvalidSignature as error:
+            raise WrongSignature(detail=str(error)) from None
+        return None if signature is None else Head(signature, self.method, self.raw_path, self.query)
 
 
 class Attempt(Struct):
@@ -113,18 +139,25 @@ class Dispatcher(Generic[View, Service]):
         rate_limit: RateLimit | None = None,
         *,
         explain_signatures: bool = False,
+        allow_legacy_operator_signatures: bool = False,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
+        used: Callable[[PublicKey], object] = lambda key: None,
     ) -> None:
-        """`clock` dates changes; `monotonic` measures rates, so that a clock step neither refuses nor admits requests."""
+        """`clock` dates changes; `monotonic` measures rates, so that a clock step neither refuses nor admits requests.
+
+        `used` is called with the key of each authenticated request.
+        """
         self.registry = registry
         self.cache = GatewayCache(views.scope_versions)
         self._views = views
         self._service = service
         self._rate_limit = rate_limit
         self._explain_signatures = explain_signatures
+        self._allow_legacy = allow_legacy_operator_signatures
         self._clock = clock
         self._monotonic = monotonic
+        self._used = used
 
     def answer(self, raw: RawRequest, attempt: Attempt) -> RawResponse:
         """The response to a request. Raises NotCached or LongPoll if the attempt allows it."""
@@ -134,13 +167,16 @@ class Dispatcher(Generic[View, Service]):
             view = self._views.now(wait=attempt.wait)
             # Identical bytes were admitted and the caller's account is unchanged, so the signature is still valid: the
             # protocol signs no time, and clients may repeat a request.
-            admitted: _Admitted[View, Service] | None = self.cache.get_request(_cache_key(raw), view.revision)
+            cached = self.cache.get_request(_cache_key(raw), view.revision) if raw.header is None else None
+            admitted: _Admitted[View, Service] | None = cached
             if admitted is not None:
                 name = admitted.action.name
                 self._check_each_time(admitted.caller, raw, attempt)
             else:
                 if attempt.params is None:
-                    attempt.params = read_params(raw.method, raw.content_type, raw.query, raw.body)
+                    # No content type is signed, so none decides what signed bytes mean.
+                    content_type = raw.content_type if raw.header is None else ""
+                    attempt.params = read_params(raw.method, content_type, raw.query, raw.body)
                 name = _action_name(attempt.params)
                 admitted = self._admit(name, attempt.params, view, raw, attempt)
             pin = read_path(raw.path)  # after authentication: an unknown caller gets no other error and causes no reads
@@ -155,6 +191,24 @@ class Dispatcher(Generic[View, Service]):
             log.exception("request.failed", action=name, request_id=raw.request_id)
             defect = ServiceUnavailable(detail="an error inside phimage; its log has the request id")
             return RawResponse(failure(name, defect), defect.ret_code, None, action=self._known(name))
+
+    def refuse_large(self, raw: RawRequest, attempt: Attempt) -> RawResponse | None:
+        """The response to a request whose body may not be longer than SMALL_BODY; None if it may. Raises NotCached.
+
+        Called before the body is read: only a verified signature of version 2, which covers Content-Digest, admits more.
+        """
+        view: View | None = None
+        try:
+            view = self._views.now(wait=attempt.wait)
+            head = raw.head()
+            if head is None:
+                raise TooLargeParam(
+                    "request", detail=f"at most {SMALL_BODY} bytes, unless a signature of version 2 covers the Content-Digest"
+                )
+            self._check_each_time(authenticate_head(head, view, self._clock()), raw, attempt)
+        except RequestError as error:
+            return RawResponse(failure("", error), error.ret_code, view.revision if view else None)
+        return None
 
     def _known(self, name: str) -> str:
         return name if self.registry.get(name) else ""
@@ -174,22 +228,33 @@ class Dispatcher(Generic[View, Service]):
 
     def _admit(self, name: str, params: Params, view: View, raw: RawRequest, attempt: Attempt) -> _Admitted[View, Service]:
         """All checks that need no catalogue data but the account, in the order of wire-protocol B5."""
-        caller = authenticate(params, view, explain=self._explain_signatures)
+        head = raw.head()
+        if head is None:
+            caller = authenticate(params, view, explain=self._explain_signatures)
+        else:
+            caller = authenticate_head(head, view, self._clock())
+            check_body(head, params, raw.body)
         self._check_each_time(caller, raw, attempt)
+        check_names(params)
         action = self.registry.get(name)
         if action is None:
             raise UnknownAction(name)
         if len(raw.body) > action.max_body:
             raise TooLargeParam("request", detail=f"at most {action.max_body} bytes for {name}")
-        project = authorize(action, params, caller)
-        admitted = _Admitted(action, decode(action.request, params, self.registry.settings), caller, project)
+        project = authorize(action, params, caller, allow_legacy=self._allow_legacy)
+        settings = self.registry.settings
+        admitted = _Admitted(action, decode(action.request, params, settings), caller, project)
+        if action.is_strict:
+            known = {name for reader in readers_of(action.request, settings) for name in reader.names(params)}
+            check_known(action, params, known, caller)
         size = len(raw.body) + len(raw.query)
-        if size <= MAX_CACHED_REQUEST and not action.changes:
+        if head is None and size <= MAX_CACHED_REQUEST and not action.changes:
             self.cache.put_request(_cache_key(raw), admitted, view.revision, view.account_scope(caller.account.id), size)
         return admitted
 
     def _check_each_time(self, caller: Caller, raw: RawRequest, attempt: Attempt) -> None:
-        check_address(caller, raw.address)
+        check_each_time(caller, raw.address, self._clock())
+        self._used(caller.key)
         if self._rate_limit is not None and not attempt.counted:
             self._rate_limit.spend(caller.key, self._monotonic())
             attempt.counted = True
@@ -226,7 +291,7 @@ def _cache_key(raw: RawRequest) -> Hashable:
 
 
 def max_body(registry: AnyRegistry, query: str) -> int:
-    """The maximum body to read, in bytes. The query may name an Action with a larger one; `answer` checks that it is true."""
+    """The maximum body of the Action that a query names, in bytes. `answer` checks that the body has the same Action."""
     if "Action=" not in query:
         return SMALL_BODY
     name = query.rpartition("Action=")[2].partition("&")[0]

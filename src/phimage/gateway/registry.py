@@ -46,16 +46,27 @@ Service = TypeVar("Service")
 
 
 class Caller(Struct, frozen=True):
-    """An authenticated caller, whatever the signature scheme: the user of a key, and the tenant of that user."""
+    """An authenticated caller, whatever the signature scheme: the user of a key, and the tenant of that user.
+
+    `expires`: the Unix time at which the key ends; 0 for never. `nonce` is that of a signature of version 2; empty for
+    version 1.
+    """
 
     tenant: Tenant
     user: User
     key: PublicKey
+    expires: int = 0
+    nonce: str = ""
 
     @property
     def account(self) -> Account:
         """The caller's account."""
         return self.tenant.account
+
+    @property
+    def signs_requests(self) -> bool:
+        """Whether the signature covers the request as sent (version 2), and not its parameters run together."""
+        return bool(self.nonce)
 
     @property
     def actor(self) -> str:
@@ -91,7 +102,8 @@ class Action(Struct, Generic[View, Service], frozen=True):
     """One Action, named after its request type.
 
     With `project`, the right is required in the project that ProjectId names; without, ProjectId is ignored. `changes`: the
-    Action writes, so a pinned path refuses it. `max_body` is in bytes.
+    Action writes, so a pinned path refuses it. `max_body` is in bytes. `ucloud`: a changing Action of UCloud's API, which its
+    clients sign with version 1.
     """
 
     request: type[Struct]
@@ -100,6 +112,7 @@ class Action(Struct, Generic[View, Service], frozen=True):
     right: Right
     project: bool = False
     changes: bool = False
+    ucloud: bool = False
     # docs/decisions.md#operator-commands-are-actions
     max_body: int = SMALL_BODY
 
@@ -107,6 +120,16 @@ class Action(Struct, Generic[View, Service], frozen=True):
     def name(self) -> str:
         """The value of the parameter Action."""
         return self.request.__name__
+
+    @property
+    def needs_version_2(self) -> bool:
+        """Whether only a signature of version 2 may call it (wire-protocol B24)."""
+        return self.right is Right.OPERATE or (self.changes and not self.ucloud)
+
+    @property
+    def is_strict(self) -> bool:
+        """Whether it refuses parameters that it does not have (wire-protocol B23)."""
+        return self.needs_version_2 or self.changes
 
     @property
     def summary(self) -> str:

@@ -93,13 +93,17 @@ class User(Struct, frozen=True):
 
 
 class Key(Struct, frozen=True):
-    """An access key. `encrypted` is the private key, encrypted under the installation's master key."""
+    """An access key. `encrypted` is the private key, encrypted under the installation's master key.
+
+    `expires`: the Unix time at which it stops working; 0 for never.
+    """
 
     id: PublicKey
     account: AccountId
     user: UserId
     encrypted: bytes
     created: int
+    expires: int = 0
 
 
 class Project(Struct, frozen=True):
