@@ -133,6 +133,8 @@ def build_app(
     def stopped() -> None:
         uploads.close()
         downloads.close()
+        with suppress(ServiceUnavailable):
+            report_keys_used()
         database.close()
 
     proxies = TrustedProxies(settings.trusted_proxies)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from msgspec import Struct
 
 from phimage import ownership
 from phimage.catalog import schema
-from phimage.catalog.accounts import NewKey, add_account, add_key, any_account, any_key
+from phimage.catalog.accounts import NewKey, add_account, add_key, any_account, any_key, encrypt_anew
 from phimage.catalog.address import check_sqlite_file, database_url
 from phimage.catalog.engine import Database, open_database
 from phimage.catalog.key_encryption import KeyEncryption, make_master_key, read_master_key
@@ -22,6 +23,7 @@ from phimage.catalog.views import Catalog
 from phimage.chunks.factory import open_store
 from phimage.chunks.store import Store
 from phimage.errors import SetupError
+from phimage.files import sync_folder
 from phimage.model.account import Account
 from phimage.model.ids import AccountId
 from phimage.settings import Settings
@@ -131,7 +133,14 @@ def _open(settings: Settings, database: Database) -> Catalog:
     with database.read() as connection:
         sample = any_key(connection)
     if sample is not None:
-        catalog.key_encryption.decrypt(sample.id, sample.encrypted)  # fails now if the master key is another installation's
+        try:
+            catalog.key_encryption.decrypt(sample.id, sample.encrypted)
+        except SetupError:  # the master key of another installation, or of before an interrupted rotation
+            if _coming_key(settings.master_key_file).exists():
+                raise SetupError(
+                    "the rotation of the master key was interrupted: run `phimage key rotate-master` again"
+                ) from None
+            raise
     return catalog
 
 
@@ -193,6 +202,38 @@ def recover_operator_key(settings: Settings, patience: Patience | None = None) -
             return add_key(change, main, catalog.key_encryption, secrets.token_bytes)
     finally:
         catalog.database.close()
+
+
+# docs/decisions.md#the-master-key-is-replaced-in-three-steps
+def rotate_master_key(settings: Settings, patience: Patience | None = None) -> tuple[int, Path]:
+    """Replace the master key and encrypt every private key anew. Can be repeated after a crash.
+
+    Returns the number of encrypted rows, and the file that keeps the old key for older backups. Raises SetupError.
+    """
+    path = settings.master_key_file
+    old, coming = KeyEncryption(read_master_key(path), secrets.token_bytes), _coming_key(path)
+    database = open_existing(settings, patience)
+    try:
+        schema.check(database)
+        _make_master_key(coming)
+        new = KeyEncryption(read_master_key(coming), secrets.token_bytes)
+        with database.write() as connection:
+            count = encrypt_anew(connection, (old, new), new)
+    finally:
+        database.close()
+    kept = path.with_name(f"{path.name}.{old.fingerprint()[:8]}")
+    try:
+        with suppress(FileExistsError):
+            os.link(path, kept)
+        coming.replace(path)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise SetupError(f"{coming} cannot take the place of {path}: {error.strerror}; run the command again") from None
+    return count, kept
+
+
+def _coming_key(path: Path) -> Path:
+    return path.with_name(f"{path.name}.next")
 
 
 @contextmanager

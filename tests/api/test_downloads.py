@@ -181,6 +181,26 @@ def test_a_signed_download_comes_from_where_the_account_may_call(shop: Shop, tmp
     assert get_signed(shop, image, small.FENCED, client=small.OUTSIDE).status == 403
 
 
+@pytest.mark.parametrize(
+    ("limit", "codes"),
+    [
+        ({"NetworkLimit": ["192.0.2.0/24"]}, (200, 403)),
+        ({"ZoneLimit": ["north-b"]}, (403, 403)),
+        ({"ZoneLimit": ["north-a"]}, (200, 200)),
+    ],
+)
+def test_a_url_obeys_the_limits_of_the_account_that_asked_for_it(
+    shop: Shop, tmp_path: Path, limit: dict[str, list[str]], codes: tuple[int, int]
+) -> None:
+    image = shop.publish(disk(tmp_path))
+    url = shop.well("GetPHostImageDownloadUrl", {"ImageId": image}, small.ACME)["RawUrl"]
+    assert [shop.gateway.fetch("GET", url, client=client).status for client in (small.INSIDE, small.OUTSIDE)] == [200, 200]
+
+    shop.well("ModifyAccount", {"Account": "acme", **limit})
+
+    assert tuple(shop.gateway.fetch("GET", url, client=client).status for client in (small.INSIDE, small.OUTSIDE)) == codes
+
+
 # what may be had
 
 

@@ -12,12 +12,22 @@ from click.testing import CliRunner
 
 from phimage.application import run_publisher
 from phimage.catalog import schema
+from phimage.catalog.accounts import add_key
 from phimage.catalog.engine import database_url, open_database
 from phimage.catalog.key_encryption import make_master_key
 from phimage.chunks.factory import open_store
 from phimage.cli import phimage
 from phimage.errors import SetupError
-from phimage.installation import open_catalog, open_existing, prepare, recover_operator_key
+from phimage.installation import (
+    OPERATOR,
+    command_author,
+    open_catalog,
+    open_existing,
+    prepare,
+    recover_operator_key,
+    rotate_master_key,
+)
+from phimage.model.ids import PublicKey
 from phimage.settings import Settings
 from tests.api.publishing import Shop, disk
 from tests.sites import NewSite, Site
@@ -184,3 +194,69 @@ def test_a_recovered_key_is_the_operators(tmp_path: Path) -> None:
         catalog.database.close()
     assert found is not None
     assert found[1].reveal() == new.private.reveal()
+
+
+def reveal(settings: Settings, public: PublicKey) -> str:
+    catalog = open_catalog(settings)
+    try:
+        found = catalog.now(wait=True).key(public)
+    finally:
+        catalog.database.close()
+    assert found is not None
+    return found[1].reveal()
+
+
+def test_a_new_master_key_takes_the_place_of_the_old_one_for_every_key(site: Site) -> None:
+    settings = site.settings()
+    first, second = prepare(settings).new_key, recover_operator_key(settings)
+    assert first is not None
+    before = settings.master_key_file.read_text()
+    running = open_catalog(settings)
+
+    options = ("--data-dir", settings.data_dir, "--database", settings.database)
+    result = CliRunner().invoke(phimage, ["key", "rotate-master", *options])
+
+    assert result.exit_code == 0, result.output
+    assert "2 keys are encrypted" in result.output
+    assert settings.master_key_file.read_text() != before
+    (kept,) = settings.data_folder.glob("master.key.*")
+    assert (kept.read_text(), kept.stat().st_mode & 0o777) == (before, 0o600)
+    for key in (first, second):
+        assert reveal(settings, key.public) == key.private.reveal()
+    try:  # a server that was not stopped adds no key that nobody can decrypt afterwards
+        tenant = running.now(wait=True).tenant(OPERATOR)
+        assert tenant is not None
+        (user,) = tenant.users.values()
+        with running.change(command_author("Test")) as change, pytest.raises(SetupError, match="cannot be decrypted"):
+            add_key(change, user, running.key_encryption, os.urandom)
+    finally:
+        running.database.close()
+    settings.master_key_file.write_text(before)
+    with pytest.raises(SetupError, match="cannot be decrypted"):
+        open_catalog(settings)
+
+
+def test_an_interrupted_rotation_of_the_master_key_is_gone_on_with(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = site.settings()
+    key = prepare(settings).new_key
+    assert key is not None
+    with monkeypatch.context() as patch:
+        patch.setattr("phimage.installation.encrypt_anew", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            rotate_master_key(settings)
+    assert reveal(settings, key.public) == key.private.reveal()
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            rotate_master_key(settings)
+    with pytest.raises(SetupError, match="run `phimage key rotate-master` again"):
+        prepare(settings)
+
+    rotate_master_key(settings)
+
+    assert reveal(settings, key.public) == key.private.reveal()
+    assert prepare(settings).new_key is None
+
+
+def interrupt(*_: object) -> None:
+    raise KeyboardInterrupt

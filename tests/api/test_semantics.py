@@ -212,7 +212,7 @@ def test_what_is_no_index_makes_another_parameter_which_is_ignored(small_gateway
 
 @pytest.mark.parametrize("name", ["ImageId.+1", "ImageId.٣", "Image Id", "镜像", "a=b", "{"])
 def test_a_name_that_is_no_parameters_is_refused(small_gateway: Gateway, name: str) -> None:
-    assert told(listed(small_gateway, **{name: "b-new"})) == (230, f"Params [{name}] not available")
+    assert told(listed(small_gateway, **given(name, "b-new"))) == (230, f"Params [{name}] not available")
 
 
 def test_an_id_of_more_than_64_characters_is_too_large(small_gateway: Gateway) -> None:

@@ -100,7 +100,7 @@ def samples(operator: Client) -> dict[str, Params]:
 def waiting(operator: Client, project: str = "") -> str:
     """An image that waits for its upload: a base image, or a custom one of a project."""
     whose: Params = {"ImageType": "Custom", "ProjectId": project} if project else {}
-    return str(operator.call("PublishPHostImage", **ABOUT, **whose, TrustFirstUse=True).fields["ImageId"])
+    return str(operator.call("PublishPHostImage", **{**ABOUT, **whose}, TrustFirstUse=True).fields["ImageId"])
 
 
 def project_of(client: Client) -> str:

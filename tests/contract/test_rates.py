@@ -1,9 +1,14 @@
-"""Server processes learn from each other what they let through."""
+"""What server processes tell each other about keys: how often each was used, on which day, and with which nonces."""
 
 from __future__ import annotations
 
-from phimage.catalog.accounts import exchange_rates
+import pytest
+from sqlalchemy import func, select
+
+from phimage.catalog import tables
+from phimage.catalog.accounts import NONCE_SECONDS, exchange_rates, last_use, report_use, use_nonce
 from phimage.catalog.views import Catalog
+from phimage.errors import WrongSignature
 from phimage.model.ids import PublicKey
 
 KEY, OTHER = PublicKey("key"), PublicKey("other")
@@ -31,3 +36,26 @@ def test_processes_whose_clocks_are_an_hour_apart_learn_from_each_other(catalog:
 def test_telling_writes_no_revision(catalog: Catalog) -> None:
     exchange_rates(catalog.database, "one", {KEY: 3}, now=1000.0)
     assert catalog.refresh() == 0
+
+
+def test_the_last_day_on_which_a_key_was_used_is_known_and_never_goes_back(catalog: Catalog) -> None:
+    report_use(catalog.database, [KEY, OTHER], "2026-02-28")
+    report_use(catalog.database, [KEY], "2026-03-01")
+    report_use(catalog.database, [KEY, OTHER], "2026-02-28")
+    with catalog.database.read() as connection:
+        assert last_use(connection, [KEY, OTHER, PublicKey("unused")]) == {KEY: "2026-03-01", OTHER: "2026-02-28"}
+    assert catalog.refresh() == 0
+
+
+def test_nonces_are_forgotten_when_no_signature_can_have_them_any_more(catalog: Catalog) -> None:
+    def use(now: float) -> None:
+        with catalog.database.write() as connection:
+            use_nonce(connection, KEY, "one", now)
+
+    use(1000.0)
+    for now in (1000.0, 1000.0 + NONCE_SECONDS):
+        with pytest.raises(WrongSignature):
+            use(now)
+    use(1002.0 + NONCE_SECONDS)
+    with catalog.database.read() as connection:
+        assert connection.execute(select(func.count()).select_from(tables.nonce)).scalar_one() == 1

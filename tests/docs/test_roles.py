@@ -12,6 +12,7 @@ import pytest
 from phimage.actions import registry
 from phimage.client import Client
 from phimage.errors import NotPermitted, Refused
+from tests.api.gateway import NEED_VERSION_2
 from tests.api_described.samples import PLACE, Params, project_of, samples, waiting
 from tests.api_described.served import demo
 from tests.e2e.process import Key
@@ -22,15 +23,19 @@ Cell = tuple[str, str, str]
 """Action, role, and what the table says."""
 
 
-def cells() -> list[Cell]:
-    """The table of Actions: the one whose first column is Action."""
+def table() -> tuple[list[str], dict[str, list[str]]]:
+    """The table of Actions, the one whose first column is Action: its other columns, and each Action's row."""
     rows = [
         [cell.strip() for cell in line.strip("|").split("|")] for line in PAGE.read_text("utf-8").splitlines() if "|" in line
     ]
     start = next(position for position, row in enumerate(rows) if row[0] == "Action")
-    roles = rows[start][1:]
-    found = [(re.sub(r"\[(\w+)\].*", r"\1", row[0]), row[1:]) for row in rows[start + 2 :]]
-    return [(action, role, said) for action, row in found for role, said in zip(roles, row, strict=True)]
+    return rows[start][1:], {re.sub(r"\[(\w+)\].*", r"\1", row[0]): row[1:] for row in rows[start + 2 :]}
+
+
+def cells() -> list[Cell]:
+    """The cells of the table that are about roles."""
+    columns, rows = table()
+    return [(action, role, said) for action, row in rows.items() for role, said in zip(columns[:-1], row[:-1], strict=True)]
 
 
 class Callers(NamedTuple):
@@ -60,11 +65,18 @@ def callers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callers]:
 
 
 def test_the_table_has_every_action_and_every_role() -> None:
-    table = cells()
-    assert {action for action, _, _ in table} == {action.name for action in registry()}
-    assert {role for _, role, _ in table} == {"any key", "viewer", "editor", "main user", "operator account"}
-    assert {said for _, _, said in table} == {"yes", "no"}
-    assert len(table) == 5 * len(list(registry()))
+    found = cells()
+    assert {action for action, _, _ in found} == {action.name for action in registry()}
+    assert {role for _, role, _ in found} == {"any key", "viewer", "editor", "main user", "operator account"}
+    assert {said for _, _, said in found} == {"yes", "no"}
+    assert len(found) == 5 * len(list(registry()))
+
+
+def test_the_table_says_which_signature_an_action_takes() -> None:
+    columns, rows = table()
+    assert columns[-1] == "signature"
+    assert {action for action, row in rows.items() if row[-1] == "2"} == NEED_VERSION_2
+    assert {row[-1] for row in rows.values()} == {"2", "1 or 2"}
 
 
 @pytest.mark.parametrize(("action", "role", "said"), cells(), ids=lambda word: word)

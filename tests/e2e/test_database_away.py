@@ -155,8 +155,6 @@ def test_requests_that_were_waiting_when_the_database_fell_silent_are_answered(a
 def test_a_connection_that_breaks_costs_no_more_than_the_request_on_it(asker: Asker, proxy: Proxy) -> None:
     for number in range(5):
         proxy.cut()
-        wait_until(
-            lambda number=number: asker.ask("CreateAccount", Account=f"acme-{number}", **ANYWHERE).ret_code in (0, 230),
-            SOON,
-        )  # type: ignore[misc]
+        account = {"Account": f"acme-{number}", **ANYWHERE}
+        wait_until(lambda given=account: asker.ask("CreateAccount", **given).ret_code in (0, 230), SOON)  # type: ignore[misc]
     assert asker.ask("GetRegion").age is None

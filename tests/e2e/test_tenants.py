@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from itertools import count
 from typing import Any
 
@@ -169,3 +170,27 @@ def test_the_log_names_who_opened_an_account_and_from_where(installation: Instal
     assert {"Noun": "account", "Id": name, "Verb": "added"} in newest["Changes"]
     first = installation.phimage.json("log", "--after", "0", "-n", "1")["RevisionSet"][0]
     assert (first["Action"], first["Actor"]) == ("FirstStart", "command line")
+
+
+@on_sqlite
+@pytest.mark.parametrize("hours", [-5, 5])
+def test_a_client_with_a_wrong_clock_takes_over_the_servers(installation: Installation, hours: int) -> None:
+    key = installation.key
+    with Client(installation.url, key.public, PrivateKey(key.private), clock=lambda: time.time() + 3600 * hours) as client:
+        assert client.call("ListAccounts").fields["RetCode"] == 0
+        begun = time.time()
+        made = client.call("ListAccessKeys", Account="operator").fields["KeySet"]
+    assert all(found["CreateTime"] <= begun for found in made)
+
+
+@on_sqlite
+def test_a_key_with_an_end_is_listed_with_it(installation: Installation, name: str) -> None:
+    operator = installation.phimage
+    operator.json("account", "add", name)
+    made = operator.json("key", "create", "--account", name, "--days", "90")
+    rows = {row["AccessKey"]: row["ExpireTime"] for row in operator.json("key", "ls", "--account", name)}
+    assert abs(rows.pop(made["PublicKey"]) - time.time() - 90 * 86_400) < 600
+    assert list(rows.values()) == [0]
+    told = operator.run("key", "ls", "--account", name).out
+    assert "EXPIRES" in told
+    assert "never" in told

@@ -12,7 +12,7 @@ from typing import Final, Self
 
 from msgspec import Struct
 
-from phimage.backup.key import EncryptedKey, fingerprint
+from phimage.backup.key import EncryptedKey
 from phimage.backup.place import GRACE_SECONDS, BackupPlace
 from phimage.backup.record import FORMAT, BackupFailed, BackupRecord, name_of
 from phimage.backup.transfer import NeededDisks, Transferred, transfer
@@ -58,7 +58,7 @@ def create(
 
     `work` is a folder with room for a copy of the database. Raises SetupError, BackupFailed, StoreFailure, ServiceUnavailable.
     """
-    key_fingerprint = fingerprint(catalog.key_encryption)
+    key_fingerprint = catalog.key_encryption.fingerprint()
     place.claim(key_fingerprint)
     guard = GcGuard(place.store, now, sleep, GRACE_SECONDS)
     hold_id = f"backup-{secrets.token_hex(6)}"

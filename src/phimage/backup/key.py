@@ -35,11 +35,6 @@ class EncryptedKey(Struct, frozen=True, forbid_unknown_fields=True):
     data: bytes
 
 
-def fingerprint(key_encryption: KeyEncryption) -> str:
-    """A one-way fingerprint of a master key: equal for equal keys in all installations."""
-    return key_encryption.derive("fingerprint of the master key").hex()
-
-
 # docs/decisions.md#the-master-key-is-in-a-backup-only-under-a-passphrase
 def encrypt_key(key: bytes, passphrase: str, random: RandomBytes, cost: int = COST) -> EncryptedKey:
     """Encrypt a master key. Raises SetupError if the passphrase is too short."""
@@ -70,7 +65,7 @@ def check_key(key: bytes, expected: str) -> None:
 
 
 def _fingerprint_of(key: bytes) -> str:
-    return fingerprint(KeyEncryption(key, bytes))  # encrypts nothing
+    return KeyEncryption(key, bytes).fingerprint()  # encrypts nothing
 
 
 def _associated(key: bytes) -> bytes:

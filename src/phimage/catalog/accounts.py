@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from hashlib import sha256
 
 from msgspec import Struct
-from sqlalchemy import Connection, delete, func, insert, select
+from sqlalchemy import Connection, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from phimage.catalog import tables
@@ -14,7 +15,7 @@ from phimage.catalog.engine import Database
 from phimage.catalog.key_encryption import KeyEncryption
 from phimage.catalog.revisions import Change, account_scope
 from phimage.catalog.versioned_table import VersionedTable
-from phimage.errors import WrongSignature
+from phimage.errors import SetupError, WrongSignature
 from phimage.http_signature import MAX_AGE_SECONDS
 from phimage.model.account import Account, Key, Membership, PrivateKey, Project, User
 from phimage.model.ids import (
@@ -126,8 +127,34 @@ def add_key(change: Change, user: User, key_encryption: KeyEncryption, random: R
     return new
 
 
+# docs/decisions.md#the-master-key-is-replaced-in-three-steps
+def encrypt_anew(connection: Connection, known: Collection[KeyEncryption], new: KeyEncryption) -> int:
+    """Encrypt every private key, also of past revisions, under another master key. Returns the number of rows.
+
+    `known` are the master keys under which they may be now. Raises SetupError for a row that none of them decrypts.
+    """
+    rows = tables.key
+    found = connection.execute(select(rows.c.id, rows.c.since, rows.c.encrypted)).all()
+    for row in found:
+        private = _decrypted(PublicKey(row.id), row.encrypted, known)
+        where = (rows.c.id == row.id) & (rows.c.since == row.since)
+        connection.execute(update(rows).where(where).values(encrypted=new.encrypt(PublicKey(row.id), private)))
+    return len(found)
+
+
+def _decrypted(public: PublicKey, encrypted: bytes, known: Collection[KeyEncryption]) -> PrivateKey:
+    *others, last = known
+    for key_encryption in others:
+        with suppress(SetupError):
+            return key_encryption.decrypt(public, encrypted)
+    return last.decrypt(public, encrypted)
+
+
 def put_key(change: Change, user: User, key_encryption: KeyEncryption, new: NewKey, expires: int = 0) -> None:
-    """Add an existing key to a user."""
+    """Add an existing key to a user. Raises SetupError if the master key is not that of the other keys any more."""
+    sample = any_key(change.connection)
+    if sample is not None:
+        key_encryption.decrypt(sample.id, sample.encrypted)
     encrypted, created = key_encryption.encrypt(new.public, new.private), int(change.author.time)
     KEYS.put(change, Key(new.public, user.account, user.id, encrypted, created, expires))
 

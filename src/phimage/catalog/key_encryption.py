@@ -36,6 +36,10 @@ class KeyEncryption:
         """A secret of 32 bytes for a purpose, the same in all processes of the installation (HKDF, RFC 5869)."""
         return HKDF(SHA256(), 32, None, f"phimage {purpose}".encode()).derive(self._master)
 
+    def fingerprint(self) -> str:
+        """A one-way fingerprint of the master key: equal for equal keys in all installations."""
+        return self.derive("fingerprint of the master key").hex()
+
     def encrypt(self, public: PublicKey, private: PrivateKey) -> bytes:
         """A version byte, a nonce of twelve bytes, and the cipher text with its tag."""
         nonce = self._random(_NONCE)
@@ -49,7 +53,8 @@ class KeyEncryption:
             text = self._cipher.decrypt(encrypted[1 : 1 + _NONCE], encrypted[1 + _NONCE :], public.encode())
         except InvalidTag:
             raise SetupError(
-                "a private key cannot be decrypted: use the master key that this database was created with"
+                "a private key cannot be decrypted: use the master key of this database; a server that runs needs a restart "
+                "after `phimage key rotate-master`"
             ) from None
         return PrivateKey(text.decode())
 

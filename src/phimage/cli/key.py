@@ -99,3 +99,28 @@ def recover(settings: Settings, as_json: bool) -> None:
     new = recover_operator_key(settings, patience())
     fields = {"Account": OPERATOR, "User": "main", "PublicKey": new.public, "PrivateKey": new.private.reveal()}
     print_new_key(fields, as_json=as_json)
+
+
+@key.command("rotate-master", short_help="Replace the master key.")
+@of_installation
+@json_option
+def rotate_master(settings: Settings, as_json: bool) -> None:
+    """Replace the master key, and encrypt all private keys anew. Access keys stay as they are.
+
+    Stop the servers before, and start them after every machine has the new master key: a server holds it in memory. Download
+    and upload URLs that were handed out end. The old master key is kept beside the new one, because older backups need it.
+    After an interruption, run the same command again.
+
+    \b
+    Example:
+      phimage key rotate-master --data-dir /var/lib/phimage
+    """
+    from phimage.installation import rotate_master_key
+
+    count, kept = rotate_master_key(settings, patience())
+    if as_json:
+        print_json({"Keys": count, "MasterKey": str(settings.master_key_file), "OldMasterKey": str(kept)})
+        return
+    note(f"{count} keys are encrypted with the new master key in {settings.master_key_file}")
+    note(f"{kept} has the old one: keep it in a safe place as long as you keep backups of before, then remove it")
+    note("a place of backups belongs to one master key: choose a new place for the next backup")

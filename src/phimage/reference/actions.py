@@ -16,9 +16,10 @@ ACTIONS = f"""\
 # Actions
 
 A request sends the parameters of an Action, signed, as a form, a query or JSON, to any path of the server.
-Every request has the parameters `Action`, `PublicKey` and `Signature`. The elements of a list are `Name.0`,
-`Name.1`, ..., or an array in JSON. Blank means absent. A request has at most {SMALL_BODY} bytes unless its
-Action has another limit.
+Every request has the parameter `Action`, and `PublicKey` and `Signature` or a signature of version 2 in its header
+(the [wire protocol](../wire-protocol.md), 2). The elements of a list are `Name.0`, `Name.1`, ..., or an array in JSON.
+Blank means absent. A request has at most {SMALL_BODY} bytes unless its Action has another limit, which needs a
+signature of version 2.
 
 A response has HTTP status 200, `RetCode`, `Action` and the fields of its table; [errors](errors.md) have `RetCode`
 and `Message`. The header `X-UCLOUD-REQUEST-UUID` is the id of the request, `X-Phimage-Revision` the revision of
@@ -48,6 +49,10 @@ project. A project of another account is unknown (292). An Action that the role 
 sub-user of an operator account may call the Actions of operator accounts, and needs the roles above for Actions
 about projects. An account can also be limited to zones (293) and to networks (294), for all of its roles.
 
+An Action with signature 2 needs a signature of version 2 (HTTP Message Signatures, RFC 9421), which phimage's commands
+make; others accept version 1 too, which the clients of UCloud make. The setting `allow_legacy_operator_signatures`
+allows version 1 for all.
+
 """
 
 COLUMNS = ("any key", "viewer", "editor", "main user", "operator account")
@@ -76,8 +81,15 @@ def actions_page(registry: AnyRegistry) -> str:
 def roles_page(registry: AnyRegistry) -> str:
     """The table of roles and Actions."""
     return ROLES + table(
-        ("Action", *COLUMNS),
-        ((f"[{a.name}](actions.md#{a.name.lower()})", *(YES if may(c, a) else NO for c in COLUMNS)) for a in registry),
+        ("Action", *COLUMNS, "signature"),
+        (
+            (
+                f"[{a.name}](actions.md#{a.name.lower()})",
+                *(YES if may(c, a) else NO for c in COLUMNS),
+                "2" if a.needs_version_2 else "1 or 2",
+            )
+            for a in registry
+        ),
     )
 
 
@@ -93,6 +105,8 @@ def _action(action: AnyAction, settings: Struct) -> str:
     notes = [f"Required role: {required_role(action)}."]
     if action.changes:
         notes.append("It changes the catalogue, so a pinned path refuses it.")
+    if action.needs_version_2:
+        notes.append("It needs a signature of version 2.")
     if action.max_body != SMALL_BODY:
         notes.append(
             f"A request has at most {action.max_body} bytes; above {SMALL_BODY} its URL needs `?Action={action.name}`."

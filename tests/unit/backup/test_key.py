@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from phimage.backup.key import MAX_COST, EncryptedKey, check_key, decrypt_key, encrypt_key, fingerprint
+from phimage.backup.key import MAX_COST, EncryptedKey, check_key, decrypt_key, encrypt_key
 from phimage.catalog.key_encryption import KeyEncryption
 from phimage.errors import SetupError
 
 KEY, OTHER = b"k" * 32, b"o" * 32
-NAME = fingerprint(KeyEncryption(KEY, bytes))
+NAME = KeyEncryption(KEY, bytes).fingerprint()
 PASSPHRASE = "correct horse battery"
 CHEAP = 2
 
@@ -32,7 +32,7 @@ def test_an_encrypted_key_shows_nothing_of_the_key() -> None:
 
 def test_an_encrypted_key_does_not_open_beside_another_fingerprint() -> None:
     with pytest.raises(SetupError, match="passphrase is not the one"):
-        decrypt_key(encrypted(), PASSPHRASE, fingerprint(KeyEncryption(OTHER, bytes)))
+        decrypt_key(encrypted(), PASSPHRASE, KeyEncryption(OTHER, bytes).fingerprint())
 
 
 def test_another_key_is_refused_by_its_fingerprint() -> None:
