@@ -178,6 +178,7 @@ def remove_project(change: Change, project: Project) -> None:
     PROJECTS.withdraw(change, project)
 
 
+# docs/decisions.md#nonces-belong-to-the-change
 def use_nonce(connection: Connection, key: PublicKey, nonce: str, now: float) -> None:
     """Record that a key used a nonce, inside the transaction of the change that it signs; nothing for an empty one.
 
