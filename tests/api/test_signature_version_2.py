@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 import uuid
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -12,7 +14,7 @@ from phimage.actions import registry
 from phimage.model.account import Right
 from tests.api import small
 from tests.api.conftest import Start, both_sites
-from tests.api.gateway import NEED_VERSION_2, Gateway
+from tests.api.gateway import NEED_VERSION_2, Gateway, running
 from tests.api.signer import Encoding, Pair, Params, canonical, encoded, sealed, sign, signed, signed_2
 from tests.sites import Site
 
@@ -276,3 +278,15 @@ def test_a_key_stops_working_when_it_expires(start: Start, small_site: Site) -> 
 def keys_of(gateway: Gateway, account: str) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = gateway.ask("ListAccessKeys", {"Account": account}, pair=small.OPERATOR).fields["KeySet"]
     return found
+
+
+def test_the_last_day_of_use_of_a_key_is_listed(small_site: Site, tmp_path: Path) -> None:
+    with small_site.copy(tmp_path / "used") as copy:
+        with running(copy.settings()) as gateway:
+            assert gateway.ask(LIST, NORTH_A, pair=small.ACME).ret_code == 0
+            assert gateway.ask(LIST, NORTH_A, pair=Pair(small.WORKER.public, "wrong")).ret_code == 171
+        with running(copy.settings()) as gateway:
+            days = {key["AccessKey"]: key["LastUsed"] for key in keys_of(gateway, "acme")}
+
+    assert date.fromisoformat(days.pop(small.ACME.public)) - datetime.now(UTC).date() in (timedelta(0), timedelta(-1))
+    assert set(days.values()) == {""}

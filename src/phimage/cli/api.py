@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from phimage.gateway.describe import FieldText
 
 ADDED = ("Action", "PublicKey", "Signature")
-"""Parameters that the command adds itself."""
+"""Parameters of the Action's name and of signatures."""
 
 
 @click.command(short_help="Call any Action, or list all of them.")
@@ -72,7 +72,7 @@ def _parse(parameters: tuple[str, ...]) -> dict[str, str]:
         if not (name and equals):
             raise click.UsageError(f"{text!r} is not NAME=VALUE")
         if name in ADDED:
-            raise click.UsageError(f"leave {name} out: the command adds {', '.join(ADDED)} itself")
+            raise click.UsageError(f"leave {name} out: the command names the Action and signs by itself")
         if name in params:
             raise click.UsageError(f"{name} is given twice; elements of a list are {name}.0, {name}.1, ...")
         params[name] = _value(value)

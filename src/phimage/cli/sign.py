@@ -23,7 +23,8 @@ from phimage.model.account import PrivateKey
 @json_option
 @signed
 def sign_(session: Session, parameters: tuple[str, ...], request: str | None, as_json: bool) -> None:
-    """Sign a request with the profile's key and print it as a form, or check the signature of one.
+    """Sign a request with the profile's key as UCloud's clients do (version 1) and print it as a form, or check the signature
+    of one.
 
     Nothing is sent. A check prints the signed text with the private key masked. If the signature is wrong, it prints the likely
     cause and exits with 1.

@@ -22,8 +22,10 @@ ABOUT = f"""\
 The image service of a physical cloud, in the UCloud API protocol. \
 Each path is an alias: the server answers every Action on every path, so clients of that protocol use its base URL alone.
 
-**Signature.** Sort the parameters by name, write each name and value one after the other without separators, append the
-private key; the SHA-1 of that, in lower-case hexadecimal digits, is `Signature`. `PublicKey` names the key.
+**Signature, version 1.** Sort the parameters by name, write each name and value one after the other without separators, append
+the private key; the SHA-1 of that, in lower-case hexadecimal digits, is `Signature`. `PublicKey` names the key.
+
+**Signature, version 2.** HTTP Message Signatures (RFC 9421) with `hmac-sha256` under the private key, over `@method`, `@path`, `@query` and `content-digest` (RFC 9530, SHA-256); parameters `created`, `nonce`, `keyid` (the public key) and `tag="phimage"`. Such a request has no parameters PublicKey and Signature. Actions whose description says so need it.
 
 **Lists.** In a form or a query the elements of a list are `Name.0`, `Name.1`, ...; in JSON they may also be an array.
 A list has at most {MAX_ELEMENTS} elements. Blank and null mean absent. Unknown parameters are signed and ignored.
@@ -100,6 +102,8 @@ def _operation(action: AnyAction) -> Schema:
     paragraphs = [" ".join(action.summary.split()), f"Required role: {required_role(action)}."]
     if action.changes:
         paragraphs.append("It changes the catalogue, so a pinned path refuses it.")
+    if action.needs_version_2:
+        paragraphs.append("It needs a signature of version 2.")
     if action.max_body > SMALL_BODY:
         paragraphs.append(f"For a body of more than {SMALL_BODY} bytes, send `?Action={action.name}` in the query as well.")
     response = {
