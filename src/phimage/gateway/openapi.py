@@ -25,7 +25,9 @@ Each path is an alias: the server answers every Action on every path, so clients
 **Signature, version 1.** Sort the parameters by name, write each name and value one after the other without separators, append
 the private key; the SHA-1 of that, in lower-case hexadecimal digits, is `Signature`. `PublicKey` names the key.
 
-**Signature, version 2.** HTTP Message Signatures (RFC 9421) with `hmac-sha256` under the private key, over `@method`, `@path`, `@query` and `content-digest` (RFC 9530, SHA-256); parameters `created`, `nonce`, `keyid` (the public key) and `tag="phimage"`. Such a request has no parameters PublicKey and Signature. Actions whose description says so need it.
+**Signature, version 2.** HTTP Message Signatures (RFC 9421) with `hmac-sha256` under the private key, over `@method`,
+`@path`, `@query` and `content-digest` (RFC 9530, SHA-256); parameters `created`, `nonce`, `keyid` (the public key) and
+`tag="phimage"`. Such a request has no parameters PublicKey and Signature. Actions whose description says so need it.
 
 **Lists.** In a form or a query the elements of a list are `Name.0`, `Name.1`, ...; in JSON they may also be an array.
 A list has at most {MAX_ELEMENTS} elements. Blank and null mean absent. Unknown parameters are signed and ignored.
