@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
 
 from tests.api import small
 from tests.api.gateway import Gateway
+from tests.api.signer import Request, signed, signed_2
 
 NORTH_A = {"Region": "north", "Zone": "north-a"}
 
@@ -80,3 +81,26 @@ def test_a_making_image_is_listed_with_a_note(small_gateway: Gateway) -> None:
     told = _explain(small_gateway, "c-a-new")
     assert told["Listed"] is True
     assert told["Notes"] == ["it is Making: it cannot be deployed before it is Available"]
+
+
+@pytest.mark.parametrize(
+    ("given", "hint"),
+    [
+        ({"Machinetype": "Both"}, "Machinetype (MachineType?)"),
+        ({"ImageId.N": "b-new"}, "ImageId.N (ImageId.0?)"),
+        ({"ImageIds": "b-new", "limt": "1"}, "ImageIds (ImageId.0?), limt (Limit?)"),
+        ({"base-url": "x", "ProjectId": "org-a", "Note": "x", "ImageId.0": "b-new", "Offset": 0}, None),
+    ],
+)
+@pytest.mark.parametrize("version", [signed, signed_2])
+def test_a_parameter_that_is_nearly_a_known_one_is_ignored_and_named(
+    small_gateway: Gateway, given: dict[str, Any], hint: str | None, version: Callable[..., Request]
+) -> None:
+    request = version("DescribePHostImage", {**NORTH_A, **given}, pair=small.ACME)
+
+    for _ in range(2):  # the second time it may come from the cache
+        reply = small_gateway.replay(request)
+        assert reply.ret_code == 0
+        assert reply.headers.get("x-phimage-hint") == hint
+    explained = small_gateway.ask("ExplainPHostImage", {**NORTH_A, "ImageId": "b-new", "Machinetype": "Both"}, pair=small.ACME)
+    assert "the parameter Machinetype (MachineType?) is unknown and was ignored" in explained.fields["Notes"]

@@ -60,7 +60,7 @@ def explain_phost_image(request: ExplainPHostImage, call: Call) -> ExplainPHostI
         position=explanation.position,
         total_count=explanation.total,
         reason_set=tuple(ReasonSet(rule=r.rule, reason=r.why, remedy=r.remedy) for r in explanation.reasons),
-        notes=explanation.notes,
+        notes=(*explanation.notes, *(f"the parameter {hint} is unknown and was ignored" for hint in call.hints)),
     )
 
 

@@ -28,9 +28,9 @@ from phimage.model.ids import ProjectId, PublicKey
 
 NO_PROJECT = ProjectId("")
 _NAME = re.compile(r"[A-Za-z0-9._-]+")
-_COMMON = frozenset({"Action", "Region", "Zone", "ProjectId"})
+COMMON = frozenset({"Action", "Region", "Zone", "ProjectId"})
 """Parameters that clients add to requests of Actions that do not have them."""
-_OF_CLIENTS = frozenset({"PublicKey", SIGNATURE, "SecurityToken", "base-url", "profile", "public-key", "private-key"})
+OF_CLIENTS = frozenset({"PublicKey", SIGNATURE, "SecurityToken", "base-url", "profile", "public-key", "private-key"})
 """Parameters of signatures of version 1, and flags that UCloud's CLI sends as parameters (wire-protocol B23)."""
 
 
@@ -99,7 +99,7 @@ def check_names(params: Params) -> None:
 
 def check_known(action: AnyAction, params: Params, known: Collection[str], caller: Caller) -> None:
     """Raises UnavailableParam for a parameter that a strict Action does not have (wire-protocol B23)."""
-    allowed = _COMMON if caller.signs_requests else _COMMON | _OF_CLIENTS
+    allowed = COMMON if caller.signs_requests else COMMON | OF_CLIENTS
     for name in params:
         if name not in known and name not in allowed:
             raise UnavailableParam(name, detail=f"{action.name} has no such parameter; phimage api --describe lists them")

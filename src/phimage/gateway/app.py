@@ -22,7 +22,7 @@ import structlog
 
 from phimage.errors import MissingAction, TooLargeParam
 from phimage.gateway.async_dispatch import AsyncDispatcher
-from phimage.gateway.dispatch import Attempt, Dispatcher, RawRequest, View, max_body
+from phimage.gateway.dispatch import HINT_HEADER, Attempt, Dispatcher, RawRequest, View, max_body
 from phimage.gateway.envelope import RawResponse, failure
 from phimage.gateway.registry import SMALL_BODY
 from phimage.http.asgi import Application, Message, Receive, Send, request_ids, send_response
@@ -149,6 +149,7 @@ class App(Generic[View]):
                 address=address,
                 seconds=round(seconds, 6),
                 bytes=len(content),
+                **({"hint": hint} if (hint := response.headers.get(HINT_HEADER)) else {}),
             )
         await send_response(send, 200, content, request_id, extra)
 

@@ -7,7 +7,8 @@ and null are the same: the field's default, or RetCode 220 where there is none. 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from difflib import get_close_matches
 from enum import Enum
 from functools import cache
 from typing import Any, TypeVar
@@ -20,6 +21,9 @@ from phimage.gateway.params import Params, Value
 
 Request = TypeVar("Request", bound=msgspec.Struct)
 
+MAX_HINTS = 5
+NEAR = 0.8
+"""How alike two names are that may be the same, from 0 to 1 (see `difflib`): one letter of six may differ."""
 MAX_ELEMENTS = 100
 """Max elements of a list in a request."""
 _INTEGER = re.compile(r"[+-]?[0-9]{1,19}")
@@ -42,6 +46,29 @@ def decode(kind: type[Request], params: Params, settings: msgspec.Struct | None 
         elif reader.required:
             raise MissingParam(reader.name)
     return kind(**{reader.attribute: reader.read(given[reader.attribute]) for reader in readers if reader.attribute in given})
+
+
+def hints(
+    kind: type[msgspec.Struct], params: Params, ignored: Collection[str], settings: msgspec.Struct | None = None
+) -> tuple[str, ...]:
+    """For each unknown parameter that is nearly a known one, both names: `Machinetype (MachineType?)`. At most MAX_HINTS.
+
+    Unknown parameters are ignored, as every client needs (wire-protocol T20), so a mistyped filter lists too much. `ignored`
+    are names that every request may have.
+    """
+    readers = readers_of(kind, settings)
+    known = {reader.name.lower(): reader.name for reader in readers}
+    lists = {reader.name for reader in readers if reader.many}
+    found: list[str] = []
+    for name in params:
+        stem, dot, index = name.partition(".")
+        if name in ignored or (name in known.values() and not dot) or (stem in lists and _INDEX.fullmatch(index)):
+            continue
+        near = get_close_matches(stem.lower(), known, n=1, cutoff=NEAR)
+        if near and len(found) < MAX_HINTS:
+            meant = known[near[0]]
+            found.append(f"{name} ({meant}{'.0' if meant in lists else ''}?)")
+    return tuple(found)
 
 
 class ParamReader(msgspec.Struct, frozen=True):

@@ -21,6 +21,8 @@ from phimage.errors import (
     WrongSignature,
 )
 from phimage.gateway.access import (
+    COMMON,
+    OF_CLIENTS,
     Head,
     authenticate,
     authenticate_head,
@@ -31,7 +33,7 @@ from phimage.gateway.access import (
     check_names,
 )
 from phimage.gateway.cache import GatewayCache
-from phimage.gateway.decode import decode, readers_of
+from phimage.gateway.decode import decode, hints, readers_of
 from phimage.gateway.envelope import RawResponse, failure, success
 from phimage.gateway.params import Params, read_params
 from phimage.gateway.path import Pin, read_path
@@ -78,6 +80,14 @@ MAX_CACHED_REQUEST = 4096
 """The maximum length of body and query together of a request that is cached, in bytes."""
 
 
+HINT_HEADER = "X-Phimage-Hint"
+"""Header of a response that ignored parameters with nearly the name of a known one: `Machinetype (MachineType?), ...`."""
+
+
+IGNORED = COMMON | OF_CLIENTS
+"""Parameters that any request may have."""
+
+
 class RawRequest(Struct, frozen=True):
     """A request as received, with its whole body. `address` is the client's; `base_url` returns the URL that it used.
 
@@ -120,12 +130,13 @@ class Attempt(Struct):
 
 
 class _Admitted(Struct, Generic[View, Service], frozen=True):
-    """A request that passed all checks: its Action, its typed request, its caller and its project."""
+    """A request that passed all checks: its Action, its typed request, its caller and its project, and hints for its author."""
 
     action: Action[View, Service]
     request: Struct
     caller: Caller
     project: ProjectId
+    hints: tuple[str, ...]
 
 
 class Dispatcher(Generic[View, Service]):
@@ -182,15 +193,10 @@ class Dispatcher(Generic[View, Service]):
             pin = read_path(raw.path)  # after authentication: an unknown caller gets no other error and causes no reads
             view = self._view(pin, view)
             return self._run(admitted, pin, view, raw, attempt)
-        except RequestError as error:
-            revision = view.revision if view else None
-            return RawResponse(failure(name, error), error.ret_code, revision, action=self._known(name))
         except (NotCached, LongPoll):
             raise
-        except Exception:
-            log.exception("request.failed", action=name, request_id=raw.request_id)
-            defect = ServiceUnavailable(detail="an error inside phimage; its log has the request id")
-            return RawResponse(failure(name, defect), defect.ret_code, None, action=self._known(name))
+        except Exception as error:  # noqa: BLE001 - every request gets a response
+            return self._failure(error, name, view, raw)
 
     def refuse_large(self, raw: RawRequest, attempt: Attempt) -> RawResponse | None:
         """The response to a request whose body may not be longer than SMALL_BODY; None if it may. Raises NotCached.
@@ -206,12 +212,19 @@ class Dispatcher(Generic[View, Service]):
                     "request", detail=f"at most {SMALL_BODY} bytes, unless a signature of version 2 covers the Content-Digest"
                 )
             self._check_each_time(authenticate_head(head, view, self._clock()), raw, attempt)
-        except RequestError as error:
-            return RawResponse(failure("", error), error.ret_code, view.revision if view else None)
+        except NotCached:
+            raise
+        except Exception as error:  # noqa: BLE001 - every request gets a response
+            return self._failure(error, "", view, raw)
         return None
 
-    def _known(self, name: str) -> str:
-        return name if self.registry.get(name) else ""
+    def _failure(self, error: Exception, name: str, view: View | None, raw: RawRequest) -> RawResponse:
+        known = name if self.registry.get(name) else ""
+        if isinstance(error, RequestError):
+            return RawResponse(failure(name, error), error.ret_code, view.revision if view else None, action=known)
+        log.error("request.failed", action=name, request_id=raw.request_id, exc_info=error)
+        defect = ServiceUnavailable(detail="an error inside phimage; its log has the request id")
+        return RawResponse(failure(name, defect), defect.ret_code, None, action=known)
 
     def _view(self, pin: Pin, now: View) -> View:
         if not pin.pinned:
@@ -243,7 +256,8 @@ class Dispatcher(Generic[View, Service]):
             raise TooLargeParam("request", detail=f"at most {action.max_body} bytes for {name}")
         project = authorize(action, params, caller, allow_legacy=self._allow_legacy)
         settings = self.registry.settings
-        admitted = _Admitted(action, decode(action.request, params, settings), caller, project)
+        request = decode(action.request, params, settings)
+        admitted = _Admitted(action, request, caller, project, hints(action.request, params, IGNORED, settings))
         if action.is_strict:
             known = {name for reader in readers_of(action.request, settings) for name in reader.names(params)}
             check_known(action, params, known, caller)
@@ -266,7 +280,7 @@ class Dispatcher(Generic[View, Service]):
                 raise UnavailableParam("rev", detail=f"{name} changes the present: send it to a path without rev or at")
             view.may_wait()
             view = self._views.newest()  # docs/decisions.md#changes-are-judged-by-the-newest-revision
-        headers: dict[str, str] = {}
+        headers = {HINT_HEADER: ", ".join(admitted.hints)} if admitted.hints else {}
         call = Call(
             view=view,
             service=self._service,
@@ -281,6 +295,7 @@ class Dispatcher(Generic[View, Service]):
             headers=headers,
             cache=self.cache,
             base_url=raw.base_url,
+            hints=admitted.hints,
         )
         body = success(name, action.handler(admitted.request, call))
         return RawResponse(body, 0, view.revision, headers, name)

@@ -48,6 +48,10 @@ HEADERS: dict[str, Schema] = {
         "description": "Revision of the catalogue that the response reflects. Absent when the request failed before.",
         "schema": {"type": "integer", "minimum": 0},
     },
+    "X-Phimage-Hint": {
+        "description": "Ignored parameters with nearly the name of a known one, as `Machinetype (MachineType?), ...`.",
+        "schema": {"type": "string"},
+    },
     "X-Phimage-Newer": {
         "description": "On a pinned path: newer versions of the listed families, as `family=id, ...`.",
         "schema": {"type": "string"},

@@ -79,7 +79,7 @@ class Call(Struct, Generic[View, Service], frozen=True):
 
     `service` is what handlers work with besides the catalogue's `view`. `time` is Unix seconds. `default_limit` comes from
     the path. `patient`: the handler may raise LongPoll. `headers` are added to the response. `base_url` returns the address
-    under which the caller reached this server.
+    under which the caller reached this server. `hints` name ignored parameters that are nearly known ones.
     """
 
     view: View
@@ -95,6 +95,7 @@ class Call(Struct, Generic[View, Service], frozen=True):
     headers: dict[str, str]
     cache: GatewayCache
     base_url: Callable[[], str] = str
+    hints: tuple[str, ...] = ()
 
 
 # docs/decisions.md#a-handler-finds-its-service-in-the-call
