@@ -1,4 +1,4 @@
-"""The how-to pages and the quickstart do what they say: their commands and programs are run as a reader would paste them.
+"""The README, the how-to pages and the quickstart do what they say: their commands and programs are run as a reader would paste them.
 
 A comment before a block says that it is run, and how:
 
@@ -37,9 +37,9 @@ from tests.e2e.process import COMMAND_SECONDS, Key, Phimage, Server
 from tests.postgresql import PostgreSQL
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGES = [DOCS / "quickstart.md", *sorted((DOCS / "how-to").glob("*.md"))]
+PAGES = [DOCS.parent / "README.md", DOCS / "quickstart.md", *sorted((DOCS / "how-to").glob("*.md"))]
 
-FIRST = {"quickstart", "python-sdk", "curl", "why-is-it-not-listed"}
+FIRST = {"README", "quickstart", "python-sdk", "curl", "why-is-it-not-listed"}
 """The pages that `make test` tries; `make test-more` tries the others."""
 
 ADDRESS = "http://127.0.0.1:8080"
@@ -270,7 +270,7 @@ def test_commands_and_programs_of_a_page_do_what_it_says(
         try:
             place.run(block)
         except AssertionError as error:
-            raise AssertionError(f"{page.relative_to(DOCS)}, line {block.line}: {error}") from None
+            raise AssertionError(f"{page.name}, line {block.line}: {error}") from None
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
@@ -288,6 +288,15 @@ def test_phimage_commands_on_a_page_are_valid(page: Path) -> None:
         except click.UsageError as error:
             raise AssertionError(f"phimage {shlex.join(arguments)}: {error.message}") from None
         assert not extra, f"phimage {shlex.join(arguments)}: {extra} is too much"
+
+
+@pytest.mark.parametrize(("page", "language"), [("ucloud-cli", "sh"), ("terraform", "hcl")])
+def test_the_readme_has_the_blocks_of_a_page_whose_client_is_not_here(page: str, language: str) -> None:
+    first = next(block["text"] for block in _BLOCK.finditer((DOCS / "how-to" / f"{page}.md").read_text("utf-8")))
+    readme = (DOCS.parent / "README.md").read_text("utf-8")
+    block = re.search(rf"^```{language}\n({re.escape(first.splitlines()[0])}\n.*?)^```$", readme, re.MULTILINE | re.DOTALL)
+    assert block, f"the README does not have the first block of {page}"
+    assert set(block[1].splitlines()) <= set(first.splitlines())
 
 
 def _commands_on(text: str) -> Iterator[list[str]]:
