@@ -59,6 +59,7 @@ def watching(catalog: Catalog, project: ProjectId, limit: int) -> Iterator[list[
 def ask(client: Client, number: int) -> str | None:
     """Ask for a place for an image of a GiB. Its id, None when the quota has none."""
     given: dict[str, Any] = {
+        "ImageType": "Base",
         "Name": f"image {number}",
         "OsType": "Debian",
         "OsName": "Debian 12",

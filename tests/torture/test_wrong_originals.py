@@ -39,6 +39,7 @@ class Upload:
         self.good = good
         number = next(_numbers)
         given: dict[str, Any] = {
+            "ImageType": "Base",
             "Name": f"original {number}",
             "OsType": "Debian",
             "OsName": "Debian 12",
