@@ -1,4 +1,4 @@
-"""The README, the how-to pages and the quickstart do what they say: their commands and programs are run as a reader would paste them.
+"""The README, the how-to pages and the quickstart do what they say: their blocks are run as a reader would paste them.
 
 A comment before a block says that it is run, and how:
 

@@ -26,6 +26,8 @@ SECTIONS = {
         "api": "phimage.cli.api:api",
         "sign": "phimage.cli.sign:sign_",
         "config": "phimage.cli.config:config",
+        "completion": "phimage.cli.completion:completion",
+        "info": "phimage.cli.completion:info",
     },
     OPERATORS: {
         "catalog": "phimage.cli.catalog:catalog",
