@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from ucloud.core import exc
 
 from tests.e2e import naive
 from tests.e2e.conftest import Installation, Sdk
@@ -161,3 +162,26 @@ def test_an_installation_lists_its_starter_catalogue_on_every_database(installat
     client = sdk(installation.url, installation.key)
     answer = client.uphost().describe_phost_image({"Zone": ZONE, "Limit": 100})
     assert rows(answer) == naive.listed(project="")
+
+
+@pytest.mark.parametrize(
+    ("action", "more"),
+    [
+        ("GetPHostImage", {"ImageId": IDS[0]}),
+        ("ExplainPHostImage", {"ImageId": IDS[0]}),
+        ("ListPHostImageChanges", {"After": 1}),
+        ("GetPHostImageDownloadUrl", {"ImageId": IDS[0]}),
+        ("DescribePHostMachineType", {}),
+        ("GetRegion", {}),
+        ("GetUserInfo", {}),
+    ],
+)
+def test_what_a_tenant_reads_needs_no_other_signature_than_the_sdks(client: Any, action: str, more: dict[str, Any]) -> None:
+    answer = client.invoke(action, {"Zone": ZONE, **more})
+    assert (answer["RetCode"], answer["Action"]) == (0, f"{action}Response")
+
+
+def test_what_operators_do_needs_version_2(client: Any) -> None:
+    with pytest.raises(exc.RetCodeException) as refused:
+        client.invoke("ListAccounts", {})
+    assert refused.value.code == 299
