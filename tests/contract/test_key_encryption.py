@@ -51,7 +51,7 @@ def test_an_encrypted_key_is_a_version_a_nonce_the_text_and_its_tag() -> None:
 def test_another_master_key_opens_nothing() -> None:
     encrypted = ENCRYPTION.encrypt(PUBLIC, PrivateKey(PRIVATE_KEY))
 
-    with pytest.raises(SetupError, match="use the master key that this database was created with"):
+    with pytest.raises(SetupError, match="use the master key of this database"):
         KeyEncryption(b"M" * 32, secrets.token_bytes).decrypt(PUBLIC, encrypted)
 
 
