@@ -126,6 +126,7 @@ def test_a_config_file_that_cannot_be_read_exits_78_and_is_named(cli: Phimage) -
     config_file(cli).parent.mkdir(parents=True)
     for text, told in (("default = ", "Invalid value"), ('[profile.lab]\ncolour = "red"\n', "colour")):
         config_file(cli).write_text(text)
+        config_file(cli).chmod(0o600)
         result = cli.run("config", "ls")
         assert result.code == 78
         assert result.err.startswith(f"phimage: {config_file(cli)}: ")
@@ -145,3 +146,37 @@ def test_settings_that_are_wrong_exit_78_and_are_named(cli: Phimage) -> None:
     database = cli.run("serve", "--database", "mysql://localhost/phimage")
     assert (database.code, "expected postgresql://" in database.err) == (78, True)
     assert not (cli.home / "phimage-data" / "master.key").exists()
+
+
+def test_a_profile_is_checked_with_what_to_do(cli: Phimage, demo: Server) -> None:
+    key = ("--public-key", DEMO_KEY.public, "--private-key", DEMO_KEY.private)
+    cli.well("config", "add", "demo", "--endpoint", demo.url, *key, "--region", "cn-bj2", "--zone", "cn-bj2-02")
+    good = cli.json("config", "check")
+    assert (good["Endpoint"], good["Zone"], good["Problems"]) == (demo.url, "cn-bj2-02", [])
+    assert "Company   Demonstration\n" in cli.well("config", "check")
+
+    changed = cli.run("config", "add", "demo", "--zone", "nowhere")
+    assert changed.err.endswith("it was there before; changed: zone\n")
+    bad = cli.run("config", "check")
+    assert bad.code == 1
+    assert "Params [Zone] not available" in bad.out
+    assert "phimage config add NAME" in bad.out
+
+
+def test_a_profile_says_what_it_takes_the_place_of_and_who_can_read_it(cli: Phimage) -> None:
+    cli.well(*ADD, "--private-key-stdin", text="piped-secret\n")
+    assert "piped-secret" in config_file(cli).read_text()
+    other = cli.run("config", "add", "other", "--public-key", "x", "--private-key", "y")
+    assert other.err.endswith("before, lab was in use: phimage config use lab\n")
+
+    config_file(cli).chmod(0o644)
+    assert cli.run("config", "ls").err == (
+        f"{config_file(cli)} can be read by others, and has private keys; run: chmod 600 {config_file(cli)}\n"
+    )
+
+
+def test_without_a_terminal_a_private_key_is_piped(cli: Phimage) -> None:
+    result = cli.run(*ADD, text="")
+    assert result.code == 1
+    assert "pipe it to --private-key-stdin" in result.err
+    assert "standard input has no private key" in cli.run(*ADD, "--private-key-stdin", text="\n").err

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+from typing import Any
+
 import click
 import msgspec
 
 from phimage.cli.output import json_option, note, print_json, print_table
-from phimage.cli.profile import Profile, config_file, read_config, write_config
-from phimage.errors import SetupError
+from phimage.cli.profile import Profile, Session, config_file, read_config, signed, write_config
+from phimage.errors import ClientError, Refused, SetupError
 
 
 @click.group(short_help="Keep endpoints and keys in profiles.")
@@ -20,26 +23,78 @@ def config() -> None:
 @click.option("--endpoint", metavar="URL", help="Address of the server.  [default: http://127.0.0.1:8080]")
 @click.option("--public-key", metavar="KEY", help="Public key.")
 @click.option("--private-key", metavar="KEY", help="Private key.  [default: ask]")
+@click.option("--private-key-stdin", "from_stdin", is_flag=True, help="Read the private key from standard input.")
 @click.option("--region", help="Default region of commands.")
 @click.option("--zone", help="Default zone of commands.")
 @click.option("--project", help="Default project of commands.")
-def add(name: str, **given: str | None) -> None:
+def add(name: str, from_stdin: bool, **given: str | None) -> None:
     """Add or change a profile, and make it the default.
 
     \b
-    Example:
+    Examples:
       phimage config add lab --endpoint http://127.0.0.1:8080 --public-key KEY --region cn-bj2 --zone cn-bj2-02
+      phimage config add lab --zone cn-bj2-05
+      pass show phimage/lab | phimage config add lab --public-key KEY --private-key-stdin
     """
     saved = read_config()
-    profile = saved.profile.get(name, Profile())
+    before = saved.profile.get(name)
+    profile = before or Profile()
     fields = {field: value for field, value in given.items() if value is not None}
     if not (profile.public_key or "public_key" in fields):
         raise click.UsageError("a new profile needs --public-key")
-    if "public_key" in fields and "private_key" not in fields:
-        fields["private_key"] = click.prompt("private key", hide_input=True, err=True).strip()
+    if from_stdin or ("public_key" in fields and "private_key" not in fields):
+        fields["private_key"] = _private_key(ask=not from_stdin)
     profiles = {**saved.profile, name: msgspec.structs.replace(profile, **fields)}
     write_config(msgspec.structs.replace(saved, profile=profiles, default=name))
     note(f"profile {name} is in {config_file()} and in use")
+    if before is not None:
+        changed = [field for field in fields if getattr(before, field) != fields[field]]
+        note(f"it was there before; changed: {', '.join(changed) or 'nothing'}")
+    if saved.default != name and saved.default in saved.profile:
+        note(f"before, {saved.default} was in use: phimage config use {saved.default}")
+
+
+def _private_key(*, ask: bool) -> str:
+    """The private key from a prompt, or from standard input. Raises ClientError if there is none."""
+    if ask and sys.stdin.isatty():
+        return str(click.prompt("private key", hide_input=True, err=True)).strip()
+    key = sys.stdin.readline().strip()
+    if not key:
+        where = "there is no terminal to ask for the private key" if ask else "standard input has no private key"
+        raise ClientError(f"{where}: pipe it to --private-key-stdin")
+    return key
+
+
+@config.command(short_help="Check that a profile works.")
+@json_option
+@signed
+def check(session: Session, as_json: bool) -> None:
+    """Call the server with the profile in use, or with --profile: who is it, and do its region, zone and project exist?
+
+    Exits with 1 if something is wrong, with a remedy for each.
+
+    \b
+    Examples:
+      phimage config check
+      phimage config check --profile lab
+    """
+    profile, problems = session.profile, []
+    user = session.client.call("GetUserInfo").fields["DataSet"][0]
+    place = {"Region": profile.region or None, "Zone": profile.zone or None, "ProjectId": profile.project or None}
+    try:
+        if profile.region:
+            session.client.call("DescribePHostImage", **place, Limit=0)
+    except Refused as refused:
+        problems.append(f"{refused}; change it with: phimage config add NAME --region ... --zone ... --project ...")
+    found: dict[str, Any] = {"Endpoint": profile.endpoint, "User": user["UserName"], "Company": user["CompanyName"]}
+    found |= {"Region": profile.region, "Zone": profile.zone, "Project": profile.project, "Problems": problems}
+    if as_json:
+        print_json(found)
+    else:
+        for name, value in found.items():
+            click.echo(f"{name:<10}{'; '.join(value) if isinstance(value, list) else value or '-'}")
+    if problems:
+        sys.exit(1)
 
 
 @config.command("ls", short_help="List the profiles.")

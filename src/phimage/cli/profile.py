@@ -14,6 +14,7 @@ import click
 import msgspec
 import tomli_w
 
+from phimage.cli.output import note
 from phimage.client import Client
 from phimage.errors import SetupError
 from phimage.files import replace_file
@@ -50,6 +51,8 @@ def read_config() -> Config:
     """Read the config file; a missing file is an empty one. Raises SetupError when it cannot be read."""
     path = config_file()
     try:
+        if path.stat().st_mode & 0o077:
+            note(f"{path} can be read by others, and has private keys; run: chmod 600 {path}")
         return msgspec.convert(tomllib.loads(path.read_text("utf-8")), Config)
     except FileNotFoundError:
         return Config()
