@@ -136,3 +136,10 @@ def test_a_file_that_is_a_folder_or_no_text_or_absent_is_named(tmp_path: Path, c
 def test_a_download_into_a_folder_that_is_not_there_names_it(tmp_path: Path) -> None:
     folder = tmp_path / "none"
     refused(run("image", "download", "pimg-x", "-o", folder / "disk.raw"), 1, folder, "choose another with -o")
+
+
+def test_a_download_does_not_replace_a_file_unless_it_is_told_to(tmp_path: Path) -> None:
+    file = tmp_path / "disk.raw"
+    file.write_bytes(b"mine")
+    refused(run("image", "download", "pimg-x", "-o", file), 1, file, "replace it with --force")
+    assert file.read_bytes() == b"mine"

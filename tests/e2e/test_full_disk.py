@@ -65,3 +65,11 @@ def test_a_download_onto_a_full_disk_keeps_what_it_has_and_goes_on_later(demo_cl
     assert 2_000_000 < part.stat().st_size <= 3_000_000
     assert demo_cli.well("image", "download", IMAGE, "-o", "disk.raw") == "disk.raw\n"
     assert not part.exists()
+
+
+def test_a_download_replaces_a_file_when_it_is_told_to(demo_cli: Phimage) -> None:
+    file = demo_cli.home / "disk.raw"
+    file.write_bytes(b"mine")
+    assert demo_cli.run("image", "download", IMAGE, "-o", "disk.raw").code == 1
+    demo_cli.well("image", "download", IMAGE, "-o", "disk.raw", "--force")
+    assert file.stat().st_size == 8 << 20

@@ -48,11 +48,13 @@ def url(session: Session, id: str, form: str, seconds: int, project: str | None,
 @click.argument("id")
 @click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="File to write.  [default: ID.raw]")
 @click.option("--project", envvar="PHIMAGE_PROJECT", help="Project; a sub-user must name it.")
+@click.option("--force", is_flag=True, help="Replace an existing file.")
 @signed
-def download(session: Session, id: str, output: Path | None, project: str | None) -> None:
+def download(session: Session, id: str, output: Path | None, project: str | None, force: bool) -> None:
     """Download the raw disk of an image into a file and verify its SHA-256. An interrupted download resumes.
 
-    The file is called NAME.part until it is complete and verified. Zeros become holes.
+    The file is called NAME.part until it is complete and verified. Zeros become holes. An existing file stays, unless --force
+    replaces it.
 
     \b
     Example:
@@ -62,6 +64,8 @@ def download(session: Session, id: str, output: Path | None, project: str | None
     part = target.with_name(f"{target.name}.part")
     if not target.parent.is_dir():
         raise ClientError(f"{target.parent} is not a folder: create it, or choose another with -o")
+    if target.exists() and not force:
+        raise ClientError(f"{target} exists: choose another file with -o, or replace it with --force")
     image = _urls(session, id, project, 24 * 3600)
     whole, size = sha256(), int(image["DiskSize"])
     with (
