@@ -51,9 +51,9 @@ def read_config() -> Config:
     """Read the config file; a missing file is an empty one. Raises SetupError when it cannot be read."""
     path = config_file()
     try:
+        config = msgspec.convert(tomllib.loads(path.read_text("utf-8")), Config)
         if path.stat().st_mode & 0o077:
             note(f"{path} can be read by others, and has private keys; run: chmod 600 {path}")
-        return msgspec.convert(tomllib.loads(path.read_text("utf-8")), Config)
     except FileNotFoundError:
         return Config()
     except OSError as error:
@@ -62,6 +62,7 @@ def read_config() -> Config:
         raise SetupError(f"{path} is not UTF-8: byte {error.start}; correct it, or remove it and add its profiles") from None
     except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
         raise SetupError(f"{path}: {error}") from None
+    return config
 
 
 def write_config(config: Config) -> None:
