@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
 import pytest
 
@@ -390,6 +391,21 @@ def test_every_answer_has_its_own_request_id(gateway: Gateway) -> None:
     ]
 
     assert len({reply.headers["x-ucloud-request-uuid"] for reply in replies}) == len(replies)
+
+
+def test_no_answer_may_be_taken_for_another_kind_of_document(gateway: Gateway) -> None:
+    replies = [
+        gateway.ask(LIST, ZONE),
+        gateway.ask("No"),
+        gateway.send("PUT"),
+        gateway.send(body=b"x" * 70_000),
+        gateway.send("GET", "/healthz"),
+        gateway.send("GET", "/openapi.json"),
+    ]
+    found: list[Mapping[str, str]] = [reply.headers for reply in replies]
+    found += [gateway.fetch("GET", path).headers for path in ("/metrics", "/images/x", "/images/pimg-a.raw", "/uploads/x")]
+
+    assert [fields.get("x-content-type-options") for fields in found] == ["nosniff"] * len(found)
 
 
 def test_a_page_of_the_edge_is_json_as_well(gateway: Gateway) -> None:

@@ -44,6 +44,8 @@ log = structlog.get_logger()
 Result = TypeVar("Result")
 
 _PATH = re.compile(r"/images/([A-Za-z0-9][A-Za-z0-9._-]{0,99}?)(\.raw|\.raw\.zst|\.qcow2|\.sha256|/manifest)", re.ASCII)
+# docs/decisions.md#browsers-run-nothing-that-phimage-sends
+_SANDBOX = ((b"content-security-policy", b"default-src 'none'; sandbox"),)
 _THREADS = 4  # for authorizing and opening disks, which must not wait for pieces
 
 
@@ -80,7 +82,7 @@ class Delivery:
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        exchange = Exchange(scope, receive, send, self._new_request_id())
+        exchange = Exchange(scope, receive, send, self._new_request_id(), _SANDBOX)
         match = _PATH.fullmatch(scope["path"])
         try:
             if match is None:
