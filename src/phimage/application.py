@@ -41,6 +41,7 @@ from phimage.http.freshness import STALE_SECONDS, Freshness, WatchedSource
 from phimage.http.lifespan import PeriodicTask
 from phimage.http.pages import for_networks, made_once, readiness
 from phimage.http.proxies import TrustedProxies
+from phimage.http.signature_limit import SignatureLimit
 from phimage.installation import open_catalog
 from phimage.metrics.family import TEXT
 from phimage.metrics.process import WorkerMetrics, publisher_metrics
@@ -136,6 +137,7 @@ def build_app(
         database.close()
 
     proxies = TrustedProxies(settings.trusted_proxies)
+    signature_limit = SignatureLimit(proxies)
     uploads = Uploads(store, CatalogUploadAuthorizer(service), proxies.client_address, new_request_id)
     zstd_cache = open_zstd_cache(settings, store)
     downloads = Delivery(
@@ -145,6 +147,7 @@ def build_app(
         new_request_id,
         zstd_cache,
         DownloadLimits(concurrent=settings.max_downloads),
+        signature_limit,
     )
     database = catalog.database
     watch = Freshness(
@@ -197,6 +200,7 @@ def build_app(
         periodic_tasks=periodic_tasks,
         counters=counters,
         log_requests=settings.log_requests,
+        signature_limit=signature_limit,
     )
     catalog.on_new_revision(app.notify_revision)
     return app

@@ -31,10 +31,11 @@ from phimage.delivery.representation import InMemory, Representation
 from phimage.delivery.stream import BodyStream, DownloadLimits, End, send_body
 from phimage.delivery.zstd_cache import ZstdCache, ZstdCacheFiller
 from phimage.delivery.zstd_disk import FrameChanged, ZstdDisk
-from phimage.errors import NotCached, PhimageError
+from phimage.errors import NotCached, PhimageError, RequestError
 from phimage.http.asgi import Exchange, Message, Receive, Send
 from phimage.http.counters import DownloadCounters
 from phimage.http.response import HttpError, error_response
+from phimage.http.signature_limit import SignatureLimit
 from phimage.model.ids import ImageId
 from phimage.model.image import State
 from phimage.model.image_bytes import ImageBytes
@@ -60,6 +61,7 @@ class Delivery:
         new_request_id: Callable[[], str],
         zstd_cache: ZstdCache | None = None,
         limits: DownloadLimits | None = None,
+        signature_limit: SignatureLimit | None = None,
     ) -> None:
         """`client_address` reads the client's address from an ASGI scope."""
         self.counters = DownloadCounters()
@@ -68,6 +70,7 @@ class Delivery:
         self._new_request_id = new_request_id
         self._zstd_cache = ZstdCacheFiller(zstd_cache, self.counters) if zstd_cache is not None else None
         self._limits = limits or DownloadLimits()
+        self._signature_limit = signature_limit
         self._disks = DiskCache(store)
         self._sending = 0
         self._pieces = ThreadPoolExecutor(self._limits.threads, thread_name_prefix="deliver")
@@ -95,7 +98,13 @@ class Delivery:
             image = ImageId(match[1]) if match else ImageId("")
             self._note(error, image)
             about = {"ImageId": image} if match else {}
-            await exchange.respond(error_response(error, about))
+            await exchange.respond(error_response(self._limited(error, scope), about))
+
+    def _limited(self, error: PhimageError, scope: Message) -> PhimageError:
+        """The error, or another one for an address that sent too many wrong signatures."""
+        if self._signature_limit is None or not isinstance(error, RequestError):
+            return error
+        return self._signature_limit.refusal(error.ret_code, scope) or error
 
     async def _deliver(self, exchange: Exchange, image: ImageId, form: str) -> None:
         """Send the bytes. Raises PhimageError before the header is sent."""
