@@ -4,7 +4,7 @@
 2. authorizer: may this client download the image, and which bytes are its
 3. the form in the path, of a disk that is open or is opened in a thread
 4. conditions and ranges: 304, 412, 416, or the bytes to send
-5. the limit of concurrent downloads, else 503
+5. a place among the concurrent downloads, within the shares of the project and the URL, else 503
 6. the first piece, verified; until here every error has a status and a reason
 7. header and body; a body that fails later is cut short
 
@@ -24,7 +24,7 @@ from msgspec.structs import replace
 
 from phimage.chunks.errors import BadChunk, StoreFailure
 from phimage.chunks.store import Store
-from phimage.delivery.authorizer import DownloadAccessRequest, DownloadAuthorizer, NotPublished
+from phimage.delivery.authorizer import DownloadAccessRequest, DownloadAuthorizer, DownloadGrant, NotPublished
 from phimage.delivery.disks import DiskCache
 from phimage.delivery.reply import Reply, choose_reply
 from phimage.delivery.representation import InMemory, Representation
@@ -34,6 +34,7 @@ from phimage.delivery.zstd_disk import FrameChanged, ZstdDisk
 from phimage.errors import NotCached, PhimageError, RequestError
 from phimage.http.asgi import Exchange, Message, Receive, Send
 from phimage.http.counters import DownloadCounters
+from phimage.http.places import NoPlace, Places
 from phimage.http.response import HttpError, error_response
 from phimage.http.signature_limit import SignatureLimit
 from phimage.model.ids import ImageId
@@ -72,7 +73,7 @@ class Delivery:
         self._limits = limits or DownloadLimits()
         self._signature_limit = signature_limit
         self._disks = DiskCache(store)
-        self._sending = 0
+        self._places = Places(self._limits.concurrent, self._limits.shares)
         self._pieces = ThreadPoolExecutor(self._limits.threads, thread_name_prefix="deliver")
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="deliver-open")
 
@@ -108,7 +109,8 @@ class Delivery:
 
     async def _deliver(self, exchange: Exchange, image: ImageId, form: str) -> None:
         """Send the bytes. Raises PhimageError before the header is sent."""
-        image_bytes = await self._authorize(exchange, image)
+        download = await self._authorize(exchange, image)
+        image_bytes = download.image_bytes
         representation = await self._represent(image_bytes, form)
         filename = f"{image}{form.replace('/', '.')}"
         fields, boundary = exchange.header_fields(), exchange.request_id
@@ -117,16 +119,15 @@ class Delivery:
             await exchange.start(reply.status, reply.headers)
             await exchange.end()
             return
-        if self._sending >= self._limits.concurrent:
-            self.counters.refused += 1
-            raise HttpError(503, "Too many downloads", "other downloads are being sent; send the request again")
-        self._sending += 1
         try:
-            await self._send(exchange, image, form, representation, reply)
-        finally:
-            self._sending -= 1
+            with self._places.place(URL=download.permit, project=download.holder):
+                await self._send(exchange, image, form, representation, reply)
+        except NoPlace as full:
+            self.counters.refused += 1
+            whose = f"others of this {full.whose}" if full.whose else "other downloads"
+            raise HttpError(503, "Too many downloads", f"{whose} are being sent; send the request again") from None
 
-    async def _authorize(self, exchange: Exchange, image: ImageId) -> ImageBytes:
+    async def _authorize(self, exchange: Exchange, image: ImageId) -> DownloadGrant:
         request = DownloadAccessRequest(
             image,
             "HEAD" if exchange.method == "HEAD" else "GET",
@@ -137,12 +138,12 @@ class Delivery:
             wait=False,
         )
         try:
-            image_bytes = self._authorizer.authorize(request)
+            download = self._authorizer.authorize(request)
         except NotCached:
-            image_bytes = await self._in_thread(lambda: self._authorizer.authorize(replace(request, wait=True)))
-        if not image_bytes.manifest:
-            raise NotPublished(image, State.UNAVAILABLE if image_bytes.failure else State.MAKING)
-        return image_bytes
+            download = await self._in_thread(lambda: self._authorizer.authorize(replace(request, wait=True)))
+        if not download.image_bytes.manifest:
+            raise NotPublished(image, State.UNAVAILABLE if download.image_bytes.failure else State.MAKING)
+        return download
 
     async def _represent(self, image_bytes: ImageBytes, form: str) -> Representation:
         if form == ".sha256":
@@ -185,14 +186,14 @@ class Delivery:
 
     async def _stream(self, exchange: Exchange, image: ImageId, body: BodyStream) -> None:
         try:
-            end = await send_body(body, exchange.receive, exchange.send, self._limits.stall, self._count_bytes)
+            end = await send_body(body, exchange.receive, exchange.send, self._limits, self._count_bytes)
         except PhimageError as error:
             self._note(error, image)
             log.error("download.cut", image=image, request_id=exchange.request_id, reason=str(error))
             return
         if end is End.STALLED:
             self.counters.stalled += 1
-            log.warning("download.stalled", image=image, request_id=exchange.request_id, seconds=self._limits.stall)
+            log.warning("download.stalled", image=image, request_id=exchange.request_id)
         elif end is End.LEFT:
             self.counters.left += 1
 
