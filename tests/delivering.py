@@ -16,7 +16,7 @@ from phimage.chunks.layout import ManifestDigest
 from phimage.chunks.store import Store
 from phimage.chunks.write import DiskWriter, Written
 from phimage.delivery.app import Delivery
-from phimage.delivery.authorizer import DownloadAccessRequest, NotPublished
+from phimage.delivery.authorizer import DownloadAccessRequest, DownloadGrant, NotPublished
 from phimage.delivery.stream import DownloadLimits
 from phimage.delivery.zstd_cache import ZstdCache
 from phimage.errors import UnavailableParam
@@ -64,14 +64,21 @@ def content_of(written: Written, image: ImageId = IMAGE) -> ImageBytes:
 
 
 class FakeAuthorizer:
-    """An authorizer that admits every client to some images. `before` may refuse a request by raising."""
+    """An authorizer that admits every client to some images. `before` may refuse a request by raising.
+
+    `holder` returns project and permit of a request, by default its own.
+    """
 
     def __init__(self, *contents: ImageBytes, before: Callable[[DownloadAccessRequest], object] = lambda _: None) -> None:
         self.contents = {content.image: content for content in contents}
         self.requests: list[DownloadAccessRequest] = []
         self.before = before
+        self.holder: Callable[[DownloadAccessRequest], tuple[str, str]] = lambda request: (
+            request.request_id,
+            request.request_id,
+        )
 
-    def authorize(self, request: DownloadAccessRequest) -> ImageBytes:
+    def authorize(self, request: DownloadAccessRequest) -> DownloadGrant:
         self.requests.append(request)
         self.before(request)
         if request.image not in self.contents:
@@ -79,7 +86,7 @@ class FakeAuthorizer:
         content = self.contents[request.image]
         if not content.stored:
             raise NotPublished(request.image, "Making")
-        return content
+        return DownloadGrant(content, *self.holder(request))
 
 
 class Answered(Struct, frozen=True):

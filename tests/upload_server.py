@@ -27,7 +27,7 @@ class OneTicket:
     def authorize(self, request: UploadAccessRequest) -> Upload:
         if request.query != TICKET:
             raise UnknownToken(detail="ask for another URL")
-        return Upload(request.job, MAX_BYTES)
+        return Upload(request.job, MAX_BYTES, "project")
 
 
 def build(folder: Path) -> Callable[[Message, Receive, Send], Awaitable[None]]:

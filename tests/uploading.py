@@ -26,20 +26,24 @@ TICKET = "Ticket=good"
 
 
 class FakeAuthorizer:
-    """Admits requests with one ticket. `requests` are those it got; `before` may refuse one by raising."""
+    """Admits requests with one ticket. `requests` are those it got; `before` may refuse one by raising.
+
+    `holder` returns the project of a request, by default its own.
+    """
 
     def __init__(self, max_bytes: int = 1 << 40, before: Callable[[UploadAccessRequest], object] = lambda _: None) -> None:
         self.ticket = TICKET
         self.requests: list[UploadAccessRequest] = []
         self._max_bytes = max_bytes
         self._before = before
+        self.holder: Callable[[UploadAccessRequest], str] = lambda request: request.request_id
 
     def authorize(self, request: UploadAccessRequest) -> Upload:
         self.requests.append(request)
         self._before(request)
         if request.query != self.ticket:
             raise UnknownToken(detail="ask for another URL")
-        return Upload(request.job, self._max_bytes)
+        return Upload(request.job, self._max_bytes, self.holder(request))
 
     def puts(self) -> int:
         return sum(request.method == "PUT" for request in self.requests)

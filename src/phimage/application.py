@@ -39,8 +39,10 @@ from phimage.http.asgi import new_request_id
 from phimage.http.counters import RequestCounters
 from phimage.http.freshness import STALE_SECONDS, Freshness, WatchedSource
 from phimage.http.lifespan import PeriodicTask
+from phimage.http.min_rate import MinRate
 from phimage.http.pages import for_networks, made_once, readiness
 from phimage.http.proxies import TrustedProxies
+from phimage.http.signature_limit import SignatureLimit
 from phimage.installation import open_catalog
 from phimage.metrics.family import TEXT
 from phimage.metrics.process import WorkerMetrics, publisher_metrics
@@ -54,7 +56,7 @@ from phimage.sources.address_policy import read_address_policy
 from phimage.sources.fetch import Fetcher
 from phimage.sources.http import HttpClient
 from phimage.sources.sniff import FetchLimits
-from phimage.uploads.app import Uploads
+from phimage.uploads.app import Uploads, upload_limits
 
 STORE_WATCH_SECONDS = 10.0
 """Seconds between two probes of the store."""
@@ -138,7 +140,9 @@ def build_app(
         database.close()
 
     proxies = TrustedProxies(settings.trusted_proxies)
-    uploads = Uploads(store, CatalogUploadAuthorizer(service), proxies.client_address, new_request_id)
+    signature_limit = SignatureLimit(proxies)
+    min_rate = MinRate(settings.min_transfer_kib << 10)
+    uploads = Uploads(store, CatalogUploadAuthorizer(service), proxies.client_address, new_request_id, upload_limits(min_rate))
     zstd_cache = open_zstd_cache(settings, store)
     downloads = Delivery(
         store,
@@ -146,7 +150,8 @@ def build_app(
         proxies.client_address,
         new_request_id,
         zstd_cache,
-        DownloadLimits(concurrent=settings.max_downloads),
+        DownloadLimits(concurrent=settings.max_downloads, min_rate=min_rate),
+        signature_limit,
     )
     database = catalog.database
     watch = Freshness(
@@ -199,6 +204,7 @@ def build_app(
         periodic_tasks=periodic_tasks,
         counters=counters,
         log_requests=settings.log_requests,
+        signature_limit=signature_limit,
     )
     catalog.on_new_revision(app.notify_revision)
     return app

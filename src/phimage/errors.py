@@ -74,7 +74,7 @@ class RateLimited(RequestError):
     http_status = 429
     ret_code = 153
     form = "Request rate limited"
-    meaning = "the key sent more requests than its rate allows; wait and send again"
+    meaning = "the key sent more requests than its rate allows, or the address too many wrong signatures; wait and send again"
 
 
 class MissingAction(RequestError):

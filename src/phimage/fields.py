@@ -12,9 +12,12 @@ from typing import Any, Literal
 from msgspec import NODEFAULT, UNSET, Struct, inspect, structs
 from msgspec.structs import replace
 
+from phimage.control_characters import Allowed
+
 Shape = Literal["text", "integer", "number", "boolean", "choice", "list", "map", "record"]
 
 _FROM_SETTINGS = "by_setting"
+_CONTROLS = "controls"
 
 
 # docs/decisions.md#types-are-described-once
@@ -23,7 +26,7 @@ class ValueType(Struct, frozen=True, kw_only=True):
 
     `min` and `max` limit a number, both inclusive; `min_length`, `max_length` (characters) and `pattern` a text. `choices` are
     the values of a choice: enum members or literals. `item` is the type of the elements of a list or the values of a map,
-    whose keys are text. `record` is the class of a record.
+    whose keys are text. `record` is the class of a record. `controls` are the control characters that a text may have.
     """
 
     shape: Shape
@@ -38,6 +41,7 @@ class ValueType(Struct, frozen=True, kw_only=True):
     item: ValueType | None = None
     record: type[Struct] | None = None
     settings: dict[str, str] = {}
+    controls: Allowed = "none"
 
     @property
     def range(self) -> str:
@@ -80,6 +84,11 @@ class Field(Struct, frozen=True, kw_only=True):
 def by_setting(**names: str) -> dict[str, Any]:
     """The `Meta.extra` of a value whose `max`, `default` or `required` is that of a setting: the names of the settings."""
     return {_FROM_SETTINGS: names}
+
+
+def with_controls(allowed: Allowed) -> dict[str, Any]:
+    """The `Meta.extra` of a text that may have control characters."""
+    return {_CONTROLS: allowed}
 
 
 @cache
@@ -129,7 +138,12 @@ def value_type(info: inspect.Type) -> ValueType:
         case inspect.Metadata(type=inner, extra_json_schema=schema, extra=extra):
             type_ = value_type(inner)
             description = str((schema or {}).get("description", "")) or type_.description
-            return replace(type_, description=description, settings=(extra or {}).get(_FROM_SETTINGS, type_.settings))
+            return replace(
+                type_,
+                description=description,
+                settings=(extra or {}).get(_FROM_SETTINGS, type_.settings),
+                controls=(extra or {}).get(_CONTROLS, type_.controls),
+            )
         case inspect.UnionType(types=(inner, inspect.NoneType())):
             return replace(value_type(inner), nullable=True)
         case inspect.StrType():

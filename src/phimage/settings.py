@@ -86,7 +86,23 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
         80,
         443,
     )
-    max_downloads: Annotated[int, Meta(ge=1, le=4096, description="downloads that one server process sends at once")] = 64
+    max_downloads: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=4096,
+            description="downloads that one server process sends at once; one project may have half of them, one URL a quarter",
+        ),
+    ] = 64
+    min_transfer_kib: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=1024,
+            description="KiB a second that a client must read of a download or send of an upload; a client that is a minute "
+            "behind is disconnected and can resume; 0 for no minimum",
+        ),
+    ] = 8
     zstd_cache_mb: Annotated[
         int,
         Meta(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import combinations, pairwise
+from itertools import combinations, cycle, pairwise
 
 import pytest
 
@@ -12,6 +12,8 @@ from tests.api.gateway import Gateway, Reply
 from tests.api.signer import Encoding, Params, encoded, sign
 
 LIST = "DescribePHostImage"
+HOSTS = cycle(range(1, 255))
+"""In networks inside and outside of what the account allows; each in turn, because wrong signatures are limited by address."""
 
 
 class Draft:
@@ -21,7 +23,8 @@ class Draft:
     def __init__(self) -> None:
         self.params: dict[str, str] = {"Action": LIST, "Region": "north", "Zone": "north-a"}
         self.public, self.private = small.FENCED
-        self.client = small.INSIDE
+        self.host = next(HOSTS)
+        self.client = f"192.0.2.{self.host}"
         self.signature: str | None = ""
 
     def send(self, gateway: Gateway, encoding: Encoding) -> Reply:
@@ -55,7 +58,7 @@ def token(draft: Draft) -> None:
 
 
 def foreign_address(draft: Draft) -> None:
-    draft.client = small.OUTSIDE
+    draft.client = f"198.51.100.{draft.host}"
 
 
 def unknown_action(draft: Draft) -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
 import pytest
 
+from phimage.actions import registry
+from phimage.fields import fields_of
 from tests.api import small
 from tests.api.conftest import Start
 from tests.api.gateway import Gateway
@@ -390,6 +393,46 @@ def test_every_answer_has_its_own_request_id(gateway: Gateway) -> None:
     ]
 
     assert len({reply.headers["x-ucloud-request-uuid"] for reply in replies}) == len(replies)
+
+
+def test_descriptions_and_files_are_the_only_texts_with_several_lines() -> None:
+    found = {
+        (action.name, field.name): field.type.controls
+        for action in registry()
+        for field in fields_of(action.request, registry().settings)
+        if field.type.innermost.controls != "none"
+    }
+
+    assert found == {
+        ("PublishPHostImage", "Description"): "lines",
+        ("PlanCatalog", "Catalog"): "any",
+        ("ApplyCatalog", "Catalog"): "any",
+    }
+
+
+@pytest.mark.parametrize("bad", ["\x1b[31m", "\x9b", "\u202e", "\n"])
+def test_a_name_with_a_control_character_is_refused_by_its_parameter(gateway: Gateway, bad: str) -> None:
+    operator = gateway.ask("CreateAccount", {"Account": "acme", "Company": f"a{bad}"})
+    tenant = gateway.ask(LIST, {**ZONE, "Cluster": f"a{bad}"})
+
+    assert operator.ret_code == 299  # no key of the operator: the rights come first
+    assert (tenant.ret_code, tenant.message) == (230, "Params [Cluster] not available")
+    assert f"U+{ord(bad[0]):04X}" in tenant.fields["Detail"]
+
+
+def test_no_answer_may_be_taken_for_another_kind_of_document(gateway: Gateway) -> None:
+    replies = [
+        gateway.ask(LIST, ZONE),
+        gateway.ask("No"),
+        gateway.send("PUT"),
+        gateway.send(body=b"x" * 70_000),
+        gateway.send("GET", "/healthz"),
+        gateway.send("GET", "/openapi.json"),
+    ]
+    found: list[Mapping[str, str]] = [reply.headers for reply in replies]
+    found += [gateway.fetch("GET", path).headers for path in ("/metrics", "/images/x", "/images/pimg-a.raw", "/uploads/x")]
+
+    assert [fields.get("x-content-type-options") for fields in found] == ["nosniff"] * len(found)
 
 
 def test_a_page_of_the_edge_is_json_as_well(gateway: Gateway) -> None:

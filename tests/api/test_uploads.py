@@ -35,14 +35,16 @@ from phimage.errors import (
 )
 from phimage.http.asgi import Message
 from phimage.http.body import BodyLimits
-from phimage.model.ids import ProjectId, PublicKey
+from phimage.http.min_rate import MinRate
+from phimage.model.ids import JobId, ProjectId, PublicKey
 from phimage.uploads.app import UploadLimits, Uploads
-from phimage.uploads.authorizer import Upload, UploadAccessRequest, UploadClosed
+from phimage.uploads.authorizer import UploadAccessRequest, UploadClosed
 from tests.uploading import JOB, TICKET, FakeAuthorizer, caller, request_id
 
 RAW = random.Random(1).randbytes(300_000) + bytes(300_000)
 FRAME = pack(RAW)
 URL = f"/uploads/{JOB}"
+OTHERS = [JobId(f"job-4k2xqz7a9m3{letter}") for letter in "efg"]
 
 
 class Reply(Struct, frozen=True):
@@ -301,7 +303,7 @@ def test_a_body_that_does_not_come_is_given_up() -> None:
 
 
 def test_only_so_many_parts_are_in_memory_and_others_are_asked_to_wait() -> None:
-    gateway = Gateway(limits=UploadLimits(concurrent=2, wait=0.01))
+    gateway = Gateway(limits=UploadLimits(concurrent=2, shares={"project": 1, "upload": 1}, wait=0.01))
     replies: list[Reply | None] = []
 
     async def both() -> None:
@@ -329,6 +331,50 @@ def test_only_so_many_parts_are_in_memory_and_others_are_asked_to_wait() -> None
     assert [reply.status for reply in replies if reply] == [503, 200, 201, 201, 201]
     assert replies[0] is not None
     assert int(replies[0].headers["retry-after"]) > 0
+
+
+def test_one_upload_and_one_project_leave_places_to_others() -> None:
+    gateway = Gateway(limits=UploadLimits(concurrent=8, wait=0.01))
+    projects = {JOB: "a", OTHERS[0]: "a", OTHERS[1]: "a", OTHERS[2]: "b"}
+    gateway.authorizer.holder = lambda request: projects[request.job]
+    parts = [(JOB, 0), (JOB, 1), (JOB, 2), (OTHERS[0], 0), (OTHERS[0], 1), (OTHERS[1], 0), (OTHERS[2], 0)]
+
+    async def all_of_them() -> list[Reply | None]:
+        end = asyncio.Event()
+        tasks = []
+        for job, number in parts:
+            path = f"/uploads/{job}/{number}"
+            tasks.append(asyncio.create_task(gateway.request("PUT", path, RAW, told(RAW), between=end.wait)))
+            await asyncio.sleep(0)  # in this order
+        await asyncio.gather(tasks[2], tasks[5])  # those that get no place
+        end.set()
+        return await asyncio.gather(*tasks)
+
+    with closing(gateway.uploads):
+        replies = [reply for reply in asyncio.run(all_of_them()) if reply]
+
+    assert [reply.status for reply in replies] == [201, 201, 503, 201, 201, 503, 201]
+    assert [reply.fields["Detail"].partition(" are")[0] for reply in replies if reply.status == 503] == [
+        "others of this upload",
+        "others of this project",
+    ]
+
+
+def test_a_part_that_comes_too_slowly_frees_its_place_and_can_be_sent_again() -> None:
+    body = BodyLimits(stall=60, min_rate=MinRate(1e9, 0.05))
+    gateway = Gateway(limits=UploadLimits(concurrent=1, wait=60, body=body))
+
+    async def slow() -> None:
+        await asyncio.sleep(0.02)
+
+    with closing(gateway.uploads):
+        gateway.ask("PUT", f"{URL}/0", RAW, told(RAW))
+        trickle = [RAW[at : at + 1000] for at in range(0, len(RAW), 1000)] + [b""]
+        reply = asyncio.run(gateway.request("PUT", f"{URL}/1", trickle, told(RAW), between=slow))
+        assert reply is not None
+        assert (reply.status, reply.fields["Message"]) == (408, "Part too slow")
+        assert [part["Part"] for part in gateway.ask("GET", URL).fields["Parts"]] == [0]
+        assert gateway.ask("PUT", f"{URL}/1", RAW, told(RAW)).status == 201
 
 
 def test_a_place_is_given_back_whatever_happens() -> None:
@@ -416,7 +462,6 @@ def test_an_authorizer_that_must_wait_is_called_again_in_a_thread() -> None:
 
 def test_a_ticket_is_not_in_the_text_of_what_was_asked() -> None:
     assert TICKET not in repr(UploadAccessRequest(JOB, "PUT", TICKET, "127.0.0.1", "id", wait=False))
-    assert Upload(JOB, 1).max_bytes == 1
 
 
 # the store

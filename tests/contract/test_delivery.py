@@ -170,6 +170,18 @@ def test_head_is_get_without_its_body(client: Client) -> None:
         assert get.headers["content-length"] == str(len(get.body))
 
 
+def test_a_browser_runs_nothing_of_a_response(client: Client) -> None:
+    answers = [client.ask(f"/images/{IMAGE}{form}", method=method) for form in FORMS for method in ("GET", "HEAD", "PUT")]
+    answers += [client.ask(RAW, fields) for fields in ({"Range": "bytes=0-9"}, {"Range": "bytes=0-1,5-6"}, {"If-Match": '"x"'})]
+    answers += [client.ask(path) for path in ("/images/pimg-cs-other.raw", "/images/x")]
+
+    assert {answer.status for answer in answers} == {200, 206, 404, 405, 412}
+    for answer in answers:
+        assert answer.headers["content-security-policy"] == "default-src 'none'; sandbox"
+        assert answer.headers["x-content-type-options"] == "nosniff"
+    assert client.ask(RAW).headers["content-disposition"] == f'attachment; filename="{IMAGE}.raw"'
+
+
 def test_the_forms_have_different_entity_tags(client: Client) -> None:
     tags = {client.ask(f"/images/{IMAGE}{form}", method="HEAD").headers["etag"] for form in FORMS}
 

@@ -18,6 +18,7 @@ from phimage.delivery.disks import MAX_DISKS
 from phimage.delivery.stream import DownloadLimits
 from phimage.errors import NotCached, NotPermitted, PhimageError, RateLimited, WrongSignature
 from phimage.http.asgi import Message
+from phimage.http.min_rate import MinRate
 from phimage.model.ids import ImageId, ProjectId
 from phimage.model.image_bytes import ImageBytes
 from tests.delivering import (
@@ -243,6 +244,73 @@ def test_downloads_above_the_limit_get_503(store: Counting, authorizer: FakeAuth
     assert [answer.body == disk_bytes() for answer in served] == [True, True]
     assert delivery.counters.refused == 1
     assert Client(delivery).ask(RAW).status == 200
+    delivery.close()
+
+
+def test_one_project_and_one_url_leave_places_to_others(store: Counting, authorizer: FakeAuthorizer) -> None:
+    delivery = delivery_of(store, authorizer, limits=DownloadLimits(concurrent=8))
+
+    def holder(request: DownloadAccessRequest) -> tuple[str, str]:
+        project, url = request.query.split("-")
+        return project, request.query if url else request.request_id
+
+    authorizer.holder = holder
+
+    async def main() -> list[Answered]:
+        go, under_way = asyncio.Event(), asyncio.Semaphore(0)
+
+        async def ask(query: str) -> Answered:
+            sent: list[Message] = []
+
+            async def send(message: Message) -> None:
+                sent.append(message)
+                if len(sent) == 2:  # the first bytes, or all of a refusal
+                    under_way.release()
+                    await go.wait()
+
+            await delivery(scope_of(RAW, {}, query=query), asyncio.Event().wait, send)  # type: ignore[arg-type]
+            return answered(sent)
+
+        tasks = []
+        for query in ("a-1", "a-1", "a-1", "a-", "a-", "a-", *["b-"] * 4, "c-"):
+            tasks.append(asyncio.create_task(ask(query)))
+            await under_way.acquire()
+        go.set()
+        return await asyncio.gather(*tasks)
+
+    answers = asyncio.run(main())
+
+    assert [answer.status for answer in answers] == [200, 200, 503, 200, 200, 503, 200, 200, 200, 200, 503]
+    details = [body_of(answer)["Detail"] for answer in answers if answer.status == 503]
+    assert [str(detail).partition(" are")[0] for detail in details] == [
+        "others of this URL",
+        "others of this project",
+        "other downloads",
+    ]
+    assert all(answer.headers["retry-after"] == "2" for answer in answers if answer.status == 503)
+    assert delivery.counters.refused == 3
+    delivery.close()
+
+
+def test_a_client_that_reads_too_slowly_can_go_on_where_it_was(store: Counting, authorizer: FakeAuthorizer) -> None:
+    delivery = delivery_of(store, authorizer, limits=DownloadLimits(concurrent=1, min_rate=MinRate(1e9, 0.1)))
+
+    async def main() -> list[Message]:
+        sent: list[Message] = []
+
+        async def send(message: Message) -> None:
+            await asyncio.sleep(0.03)
+            sent.append(message)
+
+        await delivery(scope_of(RAW, {}), asyncio.Event().wait, send)  # type: ignore[arg-type]
+        return sent
+
+    cut = answered(asyncio.run(main()))
+
+    assert not cut.whole
+    assert delivery.counters.stalled == 1
+    rest = Client(delivery).ask(RAW, {"Range": f"bytes={len(cut.body)}-", "If-Range": cut.headers["etag"]})
+    assert (rest.status, cut.body + rest.body) == (206, disk_bytes())
     delivery.close()
 
 

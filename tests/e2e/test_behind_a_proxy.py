@@ -6,7 +6,8 @@ import random
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
@@ -51,6 +52,10 @@ def nginx(folder: Path, port: int, upstream: str, certificate: Path) -> list[str
             "/etc/ssl/private/images.example.com.key": str(certificate),
         },
     )
+    return nginx_command(folder, block)
+
+
+def nginx_command(folder: Path, block: str) -> list[str]:
     temporary = "".join(f"{kind}_temp_path {folder}/{kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
     outer = f"user root;\npid {folder}/pid;\ndaemon off;\nevents {{}}\nhttp {{\naccess_log off;\n{temporary}{block}\n}}\n"
     config = folder / "nginx.conf"
@@ -67,6 +72,18 @@ def caddy(folder: Path, port: int, upstream: str, certificate: Path) -> list[str
 
 
 PROXIES: dict[str, Callable[[Path, int, str, Path], list[str]]] = {"nginx": nginx, "caddy": caddy}
+
+
+PROXY_SETTINGS = {
+    "bare": "",
+    "documented": "proxy_http_version 1.1; proxy_set_header X-Forwarded-For $remote_addr;",
+    "appending": "proxy_http_version 1.1; proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;",
+    "real-ip": "proxy_http_version 1.1; proxy_set_header X-Real-IP $remote_addr;",
+    "forwarded": 'proxy_http_version 1.1; proxy_set_header Forwarded "for=$remote_addr";',
+    "via": 'proxy_http_version 1.1; proxy_set_header Via "1.1 nginx";',
+    "scheme": "proxy_http_version 1.1; proxy_set_header X-Forwarded-Proto $scheme;",
+}
+"""What administrators write beside `proxy_pass`."""
 
 
 class Site(NamedTuple):
@@ -97,6 +114,12 @@ def upstream(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Upstream]:
         yield Upstream(server, home, server.new_key)
 
 
+@pytest.fixture(scope="module")
+def trusting_none(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with Server(Phimage(tmp_path_factory.mktemp("trusting-none")), "serve", "--port", "0") as server:
+        yield server
+
+
 @pytest.fixture(params=["nginx", pytest.param("caddy", marks=pytest.mark.more)])
 def site(request: pytest.FixtureRequest, upstream: Upstream, tmp_path: Path) -> Iterator[Site]:
     if shutil.which(request.param) is None:
@@ -106,15 +129,21 @@ def site(request: pytest.FixtureRequest, upstream: Upstream, tmp_path: Path) -> 
     certificate.write_bytes(authority.key_and_certificate(NAME))
     trusted.write_bytes(authority.pem())
     command = PROXIES[request.param](tmp_path, port, upstream.server.url.removeprefix("http://"), certificate)
-    with (tmp_path / "output").open("w") as output:
-        environment = {**upstream.home.environment, "HOME": str(tmp_path)}
-        proxy = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
-    try:
-        wait_until(lambda: connects(port) or proxy.poll() is not None, START_SECONDS)
-        assert proxy.poll() is None, (tmp_path / "output").read_text()
+    with running(command, port, upstream.home.environment, tmp_path):
         url = f"https://{NAME}:{port}"
         home = Phimage(tmp_path / "home", SSL_CERT_FILE=str(trusted)).using(url, upstream.key)
         yield Site(url, upstream.key, home, authority)
+
+
+@contextmanager
+def running(command: list[str], port: int, environment: Mapping[str, str], folder: Path) -> Iterator[None]:
+    """A proxy that listens on a port."""
+    with (folder / "output").open("w") as output:
+        proxy = subprocess.Popen(command, env={**environment, "HOME": str(folder)}, stdout=output, stderr=output)
+    try:
+        wait_until(lambda: connects(port) or proxy.poll() is not None, START_SECONDS)
+        assert proxy.poll() is None, (folder / "output").read_text()
+        yield
     finally:
         proxy.terminate()
         proxy.wait(START_SECONDS)
@@ -168,3 +197,26 @@ def test_the_official_sdk_gets_addresses_that_work_and_cannot_forge_them(
     with site.pool() as pool:
         assert pool.request("GET", begun["UploadUrl"]).status == 200
     client.invoke("WithdrawPHostImage", {"ImageId": begun["ImageId"]})
+
+
+def test_metrics_are_not_for_the_clients_of_a_proxy_on_the_same_machine(
+    upstream: Upstream, trusting_none: Server, tmp_path: Path
+) -> None:
+    if shutil.which("nginx") is None:
+        pytest.skip("nginx is not installed; on Debian: apt-get install nginx")
+    servers = {"trusting": upstream.server.url, "trusting-none": trusting_none.url}
+    locations = "".join(
+        f"location /{name}/{kind}/ {{ proxy_pass {url}/; {setting} }}\n"
+        for name, url in servers.items()
+        for kind, setting in PROXY_SETTINGS.items()
+    )
+    port = free_port()
+    block = f"server {{ listen 127.0.0.1:{port};\n{locations}}}"
+    with running(nginx_command(tmp_path, block), port, upstream.home.environment, tmp_path), urllib3.PoolManager() as pool:
+        for name, url in servers.items():
+            assert pool.request("GET", f"{url}/metrics").status == 200, name
+            for kind in PROXY_SETTINGS:
+                for forged in ({}, {"X-Forwarded-For": "127.0.0.1"}, {"X-Forwarded-For": "::1"}):
+                    found = pool.request("GET", f"http://127.0.0.1:{port}/{name}/{kind}/metrics", headers=forged)
+                    assert found.status == 403, (name, kind, forged)
+            assert pool.request("GET", f"http://127.0.0.1:{port}/{name}/bare/healthz").status == 200

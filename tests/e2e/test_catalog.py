@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +13,7 @@ import pytest
 import yaml
 
 from tests.e2e.conftest import Installation, on_sqlite, starter
-from tests.e2e.process import Phimage
+from tests.e2e.process import Phimage, Server
 
 PLACE = ("--region", "cn-bj2", "--zone", "cn-bj2-02")
 
@@ -170,6 +173,44 @@ def test_a_plan_is_told_to_programs_too(installation: Installation, tmp_path: Pa
     ]
     assert found["DifferenceSet"][1]["Fields"] == [{"Field": "stock", "Old": "12", "New": "0"}]
     assert found["KeptSet"] == []
+
+
+def test_a_name_of_older_data_with_control_characters_is_shown_escaped_and_removed_by_the_file(tmp_path: Path) -> None:
+    image, hostile = "pimg-cs-f0ikb9", "a\x1b[31m\x9b\u202eb"
+    arguments = ("serve", "--port", "0", "--data-dir", "data")
+    home = Phimage(tmp_path)
+    with Server(home, *arguments) as server:
+        key = server.new_key
+        assert key is not None
+        home.using(server.url, key).well("catalog", "apply", "-", text=starter())
+    with closing(sqlite3.connect(tmp_path / "data" / "catalog.sqlite")) as database, database:
+        database.execute("UPDATE image SET name = ?, description = ? WHERE id = ?", (hostile, "one\ndigest   forged", image))
+
+    with Server(home, *arguments) as server:
+        cli = home.using(server.url, key)
+        shown = [
+            cli.well("image", "ls", *PLACE, "--limit", "1000"),
+            cli.well("image", "show", image),
+            cli.well("image", "explain", image, *PLACE),
+            cli.run("catalog", "plan", "-", text=starter()).out,
+            cli.well("log", "--changes"),
+            exported := cli.well("catalog", "export"),
+            cli.well("image", "show", image, "--json"),
+        ]
+        assert [text for text in shown if re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e]", text)] == []
+        for text in (shown[0], shown[1], shown[3]):
+            assert r"a\x1b[31m\x9b\u202eb" in text
+        assert re.search(r"^about +one\\x0adigest   forged", shown[1], re.MULTILINE)
+        assert cli.json("image", "show", image)["Image"]["ImageName"] == hostile
+
+        refused = cli.run("catalog", "plan", "-", text=exported)
+        line = next(number for number, text in enumerate(exported.splitlines(), 1) if r"\u202e" in text)
+        assert refused.code == 1
+        assert re.search(
+            rf"^standard input:{line}:\d+: images\[\d+\]\.name: a text cannot contain U\+001B$", refused.err, re.MULTILINE
+        )
+        cli.well("catalog", "apply", "-", text=starter())
+        assert cli.run("catalog", "plan", "-", text=cli.well("catalog", "export")).code == 0
 
 
 BROKEN = """\

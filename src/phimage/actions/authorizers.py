@@ -14,16 +14,16 @@ from phimage.actions.service import Service
 from phimage.catalog import jobs
 from phimage.catalog.views import View
 from phimage.chunks.uploads import MAX_PARTS, PART
-from phimage.delivery.authorizer import DownloadAccessRequest, NotPublished, Purged
+from phimage.delivery.authorizer import DownloadAccessRequest, DownloadGrant, NotPublished, Purged
 from phimage.delivery.ticket import Ticket, read_ticket
 from phimage.errors import NotPermitted, UnavailableParam, ZoneRefused
 from phimage.gateway.access import authenticate, authorize, check_each_time, find_caller
 from phimage.gateway.params import read_params
 from phimage.gateway.registry import Action
+from phimage.gateway.signature import SIGNATURE
 from phimage.model.account import Right, Tenant
 from phimage.model.ids import ImageId, ProjectId
 from phimage.model.image import NO_PROJECT, Image, State
-from phimage.model.image_bytes import ImageBytes
 from phimage.model.job import JobState
 from phimage.uploads.authorizer import Upload, UploadAccessRequest, UploadClosed
 
@@ -44,7 +44,7 @@ class CatalogDownloadAuthorizer:
         self._service = service
         self._now = now
 
-    def authorize(self, request: DownloadAccessRequest) -> ImageBytes:
+    def authorize(self, request: DownloadAccessRequest) -> DownloadGrant:
         """See DownloadAuthorizer."""
         view = self._service.catalog.now(wait=request.wait)
         has_ticket = "Ticket=" in request.query
@@ -52,8 +52,9 @@ class CatalogDownloadAuthorizer:
             secret = self._service.ticket_secret()
             ticket = read_ticket(secret, "download", request.image, request.query, self._now())
             tenant, project = _holder(ticket, view, request.address, self._now()), ticket.project
+            permit = ticket.signed
         else:
-            tenant, project = self._signer(request, view)
+            tenant, project, permit = self._signer(request, view)
         image = _find(view, request.image, project)
         if image is None:
             raise Purged(request.image) if has_ticket else _unknown_image()
@@ -64,16 +65,17 @@ class CatalogDownloadAuthorizer:
             raise NotPublished(image.id, image.state.value)
         if image.state is not State.AVAILABLE and not tenant.account.operator:
             raise NotPublished(image.id, image.state.value)
-        return image_bytes
+        return DownloadGrant(image_bytes, project or tenant.account.id, permit)
 
-    def _signer(self, request: DownloadAccessRequest, view: View) -> tuple[Tenant, ProjectId]:
+    def _signer(self, request: DownloadAccessRequest, view: View) -> tuple[Tenant, ProjectId, str]:
+        """The tenant, the project and the signature."""
         params = read_params("GET", "", request.query, b"")
         caller = authenticate(params, view)
         check_each_time(caller, request.address, self._now())
         for name, expected, status in (("Action", _SIGNED.name, 400), ("ImageId", request.image, 404)):
             if params.get(name) != expected:
                 raise UnavailableParam(name, detail=f"a signed download signs {name}={expected}", http_status=status)
-        return caller.tenant, authorize(_SIGNED, params, caller)
+        return caller.tenant, authorize(_SIGNED, params, caller), str(params[SIGNATURE])
 
 
 class CatalogUploadAuthorizer:
@@ -87,7 +89,8 @@ class CatalogUploadAuthorizer:
         """See UploadAuthorizer."""
         view = self._service.catalog.now(wait=request.wait)
         ticket = read_ticket(self._service.ticket_secret(), "upload", request.job, request.query, self._now())
-        if not _holder(ticket, view, request.address, self._now()).account.operator:
+        tenant = _holder(ticket, view, request.address, self._now())
+        if not tenant.account.operator:
             raise NotPermitted(detail="only the operator publishes")
         view.may_wait()
         with self._service.catalog.database.read() as connection:
@@ -95,7 +98,7 @@ class CatalogUploadAuthorizer:
         if job is None or job.state is not JobState.WAITING:
             raise UploadClosed(f"the upload accepts no parts: its publication is {job.state.value if job else 'gone'}")
         max_bytes = job.origin.size or min(self._service.max_original, PART * MAX_PARTS)
-        return Upload(request.job, max_bytes)
+        return Upload(request.job, max_bytes, ticket.project or tenant.account.id)
 
 
 def _holder(ticket: Ticket, view: View, address: str, now: float) -> Tenant:

@@ -14,6 +14,7 @@ from phimage.catalog_file.history import restorable_manifests
 from phimage.catalog_file.plan import KeptRecord, Plan, apply_plan, plan, plan_of
 from phimage.catalog_file.read import ParsedFile, read
 from phimage.errors import UnavailableParam
+from phimage.fields import with_controls
 from phimage.gateway.registry import Action
 from phimage.model.account import Right
 from phimage.model.ids import ManifestDigest
@@ -22,7 +23,9 @@ from phimage.model.image import NO_PROJECT
 MAX_CATALOG = 8 * 1024 * 1024
 """Max bytes of a request with a catalogue file."""
 
-CatalogParam = Annotated[str, Meta(max_length=MAX_CATALOG, description="text of the catalogue file, YAML")]
+CatalogParam = Annotated[
+    str, Meta(max_length=MAX_CATALOG, description="text of the catalogue file, YAML", extra=with_controls("any"))
+]
 PruneParam = Annotated[
     bool,
     Meta(description="withdraw what the file does not define, except published images that no applied file has ever named"),

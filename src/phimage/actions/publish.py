@@ -13,7 +13,7 @@ from phimage.catalog.image_bytes import expect_image_bytes, known_since, left_of
 from phimage.catalog.images import IMAGES, once_given
 from phimage.catalog.revisions import Change
 from phimage.errors import MissingParam, QuotaExceeded, ServiceUnavailable, TooLargeParam, UnavailableParam
-from phimage.fields import shared_values
+from phimage.fields import shared_values, with_controls
 from phimage.formats.table import KINDS, STATED_NAMES
 from phimage.gateway.registry import Action
 from phimage.model.account import Right
@@ -56,7 +56,9 @@ class PublishPHostImage(Struct, rename="pascal", frozen=True, kw_only=True):
             description="name that all versions of an image share",
         ),
     ] = ""
-    description: Annotated[str, Meta(max_length=1024, description="ImageDescription: description, free text")] = ""
+    description: Annotated[
+        str, Meta(max_length=1024, description="ImageDescription: description, free text", extra=with_controls("lines"))
+    ] = ""
     image_type: Annotated[ImageType, Meta(description="Base for all projects, or Custom for one project")]
     project_id: Annotated[ProjectId | None, Meta(description="project of a Custom image")] = None
     size: Annotated[int, Meta(ge=0, description="size of the original file in bytes; 0 if unknown")] = 0

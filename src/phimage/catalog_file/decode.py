@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from phimage.catalog_file.errors import ErrorList, Path, quoted
 from phimage.catalog_file.yaml_reader import Mapping, Node, Scalar, Sequence
+from phimage.control_characters import find_control
 from phimage.fields import Field, ValueType, fields_of
 
 _INTEGER = re.compile(r"0|-?[1-9][0-9]{0,18}")
@@ -122,8 +123,9 @@ class Decoder:
             return ""
         text = node.text
         bad = _NOT_STORABLE.search(text)
-        if bad is not None:
-            self._reject(node, path, f"a text cannot contain U+{ord(bad.group()):04X}")
+        name = f"U+{ord(bad.group()):04X}" if bad else find_control(text, type_.controls)
+        if name:
+            self._reject(node, path, f"a text cannot contain {name}")
             return ""
         minimum, maximum = type_.min_length, type_.max_length
         if minimum is not None and len(text) < minimum:

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, field
 
-from phimage.fields import nested_records
+from phimage.fields import nested_records, with_controls
 from phimage.json_schema import record_schema
 
 FORMAT = 1
@@ -128,7 +128,7 @@ class ImageDoc(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     os_type: Annotated[str, Meta(min_length=1, max_length=64, description="distribution family: CentOS, Ubuntu, Windows, ...")]
     os_name: Annotated[str, Meta(min_length=1, max_length=128, description="OsName: the operating system, for people")]
     version: Annotated[str, Meta(max_length=64, description="version, free text")] = ""
-    description: Annotated[str, Meta(max_length=1024, description="ImageDescription")] = ""
+    description: Annotated[str, Meta(max_length=1024, description="ImageDescription", extra=with_controls("lines"))] = ""
     state: Annotated[Literal["Available", "Unavailable", "Making"], Meta(description="State of the image")] = "Available"
     deprecated: Annotated[bool, Meta(description="whether it is no longer listed; it is still found by its id")] = False
     size: Annotated[

@@ -12,6 +12,7 @@ import yaml
 from msgspec import Struct, field
 
 from phimage.catalog_file.errors import ErrorList, Path
+from phimage.control_characters import find_control
 
 MAX_NESTING = 32
 """Max depth of nested lists and mappings; the format needs six levels."""
@@ -20,7 +21,11 @@ MAX_VALUES = 1_000_000
 """Max nodes of a file; those behind an alias count each time. A catalogue of 5,000 images has about 300,000."""
 
 _NULL = frozenset(("", "~", "null", "Null", "NULL"))
-_NOT_YAML = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_FORBIDDEN = re.compile(
+    "[^\t\n\r\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]|[\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]"
+)
+"""What YAML does not allow, and the control and bidirectional characters that no text may have: comments neither, because a
+reviewer reads them too."""
 _BREAK = re.compile("\r\n|[\r\n\x85\u2028\u2029]")
 _LOADER = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
 
@@ -186,10 +191,11 @@ def compose(text: str, errors: ErrorList, max_values: int = MAX_VALUES) -> Node 
 
 
 def _has_forbidden_characters(text: str, errors: ErrorList) -> bool:
-    match = _NOT_YAML.search(text)
+    match = _FORBIDDEN.search(text)
     if match is None:
         return False
+    remedy = "remove it" if find_control(match.group(), "lines") else "between double quotes write it as an escape"
     before = _BREAK.split(text[: match.start()])
-    message = f"U+{ord(match.group()):04X} is not allowed in a YAML file; between double quotes write it as an escape"
+    message = f"U+{ord(match.group()):04X} is not allowed in a catalogue file; {remedy}"
     errors.add(len(before), len(before[-1]) + 1, (), message)
     return True

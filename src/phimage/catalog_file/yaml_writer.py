@@ -28,7 +28,7 @@ _INDICATORS = frozenset("-?:,[]{}#&*!|>'\"%@` .")
 _SYNTAX = re.compile(r": | #|:$| $")
 _FLOW_SYNTAX = re.compile(r"[,\[\]{}:?]")
 _UNSEEN = re.compile(
-    "[^\x20-\x7e\xa1-\u200a\u200c\u200d\u2010-\u2027\u2030-\u205f\u2070-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
+    "[^\x20-\x7e\xa1-\u061b\u061d-\u200a\u200c\u200d\u2010-\u2027\u2030-\u205f\u2070-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
 )
 """Control characters, line ends, no-break spaces, directional marks and noncharacters."""
 

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-import msgspec
 
-from phimage.cli.output import json_option, print_json, print_table
+from phimage.cli.output import echo, json_option, print_json, print_table
 from phimage.cli.profile import Connect, connecting
 from phimage.errors import ClientError, Refused
 
@@ -61,7 +60,7 @@ def api(
         if as_json or sys.stdout.isatty():
             print_json(response)
         else:
-            click.echo(msgspec.json.encode(response))
+            print_json(response, indented=False)
         sys.exit(code)
 
 
@@ -135,12 +134,12 @@ def _describe(name: str, *, as_json: bool) -> None:
             | {"Parameters": params, "Response": responses}
         )
         return
-    click.echo(f"{name}: {' '.join(action.summary.split())}")
-    click.echo(f"Who may call it: {describe.required_role(action)}." + (" It changes the catalogue." if action.changes else ""))
-    click.echo("\nParameters")
+    echo(f"{name}: {' '.join(action.summary.split())}")
+    echo(f"Who may call it: {describe.required_role(action)}." + (" It changes the catalogue." if action.changes else ""))
+    echo("\nParameters")
     _print_rows(params, empty="none")
     for position, (kind, rows) in enumerate(responses.items()):
-        click.echo(f"\n{kind}" if position else "\nResponse")
+        echo(f"\n{kind}" if position else "\nResponse")
         _print_rows(rows, empty="only RetCode and Action")
 
 

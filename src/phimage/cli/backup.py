@@ -22,7 +22,7 @@ from phimage.cli.backup_io import (
 )
 from phimage.cli.exit_codes import FINDINGS
 from phimage.cli.installation import of_installation
-from phimage.cli.output import json_option, note, print_json, print_table
+from phimage.cli.output import echo, json_option, note, print_json, print_table
 from phimage.cli.progress import Progress
 from phimage.cli.restore import drill, restore
 from phimage.cli.store import format_size, parse_time
@@ -84,7 +84,7 @@ def create(
         sent = {"SentChunks": images.sent_chunks, "SentBytes": images.sent_bytes, "SentDatabaseBytes": made.database_bytes_sent}
         print_json({**backup_fields(record), "Chunks": images.chunks, **sent, "Removed": pruned.names if pruned else ()})
         return
-    click.echo(record.name)
+    echo(record.name)
     note(
         f"revision {record.revision}, {len(record.manifests)} disks in {images.chunks} chunks;"
         f" {images.sent_chunks} chunks sent, {format_size(images.sent_bytes)},"
@@ -167,7 +167,7 @@ def verify(settings: Settings, dest: str, name: str | None, all_: bool, quaranti
         print_json({"Backups": checked.backups, "Chunks": checked.chunks, "Bytes": checked.bytes, "FindingSet": problems})
     else:
         for one in checked.problems:
-            click.echo(f"{', '.join(one.backups)}: {one.kind}: {one.what}")
+            echo(f"{', '.join(one.backups)}: {one.kind}: {one.what}")
         read = f"{checked.bytes} bytes in {checked.chunks} chunks"
         note(f"{len(checked.backups)} backups, {read}, {len(checked.problems)} findings")
     sys.exit(FINDINGS if checked.problems else 0)

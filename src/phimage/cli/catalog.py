@@ -12,7 +12,7 @@ import click
 from click.core import ParameterSource
 
 from phimage.cli.exit_codes import DIFFERENCES, file_errors
-from phimage.cli.output import console, json_option, note, print_json, working
+from phimage.cli.output import console, json_option, note, print_json, printable, working
 from phimage.cli.profile import Session, signed
 from phimage.client import ActionResponse
 from phimage.errors import ClientError, Refused
@@ -91,7 +91,7 @@ def apply(session: Session, file: str, prune: bool, agreed: int | None, as_json:
 def _confirm(file: str, images: list[dict[str, str]], agreed: int | None) -> None:
     """List the images that would be withdrawn and ask. Raises WithdrawalNotConfirmed without a terminal."""
     for image in images:
-        note(f"- image {image['ImageId']}  ({image['ImageName']})")
+        note(f"- image {image['ImageId']}  ({printable(image['ImageName'])})")
     count = f"{len(images)} image{'' if len(images) == 1 else 's'}"
     if agreed is None and sys.stdin.isatty() and sys.stderr.isatty():
         click.confirm(f"Withdraw {count}?", abort=True, err=True)
@@ -200,10 +200,11 @@ def _print(answer: ActionResponse, *, as_json: bool, done: bool) -> None:
     for difference in fields["DifferenceSet"]:
         counts[difference["Verb"]] += 1
         sign, color = _SIGNS[difference["Verb"]]
-        title = f"  ({difference['Title']})" if difference["Title"] else ""
+        title = f"  ({printable(difference['Title'])})" if difference["Title"] else ""
         out.print(f"{sign} {difference['Noun'].replace('_', ' ')} {difference['Id']}{title}", style=color, soft_wrap=True)
         for field in difference["Fields"]:
-            out.print(f"    {field['Field']}: {field['Old'] or 'nothing'} -> {field['New'] or 'nothing'}", soft_wrap=True)
+            old, new = (printable(field[name]) or "nothing" for name in ("Old", "New"))
+            out.print(f"    {field['Field']}: {old} -> {new}", soft_wrap=True)
     for kept in fields["KeptSet"]:
         out.print(f"  {kept['Noun'].replace('_', ' ')} {kept['Id']} is not in the file and stays", style="dim", soft_wrap=True)
     if fields["KeptSet"]:

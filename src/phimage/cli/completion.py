@@ -9,7 +9,7 @@ import click
 
 from phimage import __version__
 from phimage.cli.installation import of_installation
-from phimage.cli.output import json_option, print_json
+from phimage.cli.output import echo, json_option, print_json
 from phimage.cli.profile import config_file, read_config
 from phimage.settings import Settings
 
@@ -65,4 +65,4 @@ def info(settings: Settings, as_json: bool) -> None:
         return
     for name, value in facts.items():
         text = {True: "yes", False: "no", "": "-"}.get(value, value)
-        click.echo(f"{name:<17}{text}")
+        echo(f"{name:<17}{text}")

@@ -8,7 +8,7 @@ from typing import Any
 import click
 import msgspec
 
-from phimage.cli.output import json_option, note, print_json, print_table
+from phimage.cli.output import echo, json_option, note, print_json, print_table
 from phimage.cli.profile import Profile, Session, config_file, read_config, signed, write_config
 from phimage.errors import ClientError, Refused, SetupError
 
@@ -92,7 +92,7 @@ def check(session: Session, as_json: bool) -> None:
         print_json(found)
     else:
         for name, value in found.items():
-            click.echo(f"{name:<10}{'; '.join(value) if isinstance(value, list) else value or '-'}")
+            echo(f"{name:<10}{'; '.join(value) if isinstance(value, list) else value or '-'}")
     if problems:
         sys.exit(1)
 

@@ -9,7 +9,7 @@ import click
 
 from phimage.cli.exit_codes import FINDINGS
 from phimage.cli.installation import of_installation, patience
-from phimage.cli.output import json_option, print_json, print_table, steps
+from phimage.cli.output import echo, json_option, print_json, print_table, steps
 from phimage.settings import Settings
 
 
@@ -40,7 +40,7 @@ def status(settings: Settings, as_json: bool) -> None:
         print_json({"Schema": status.version, "Needed": schema.newest(), "Oldest": status.oldest})
     else:
         allowed = f", for programs of schema {status.oldest} and newer" if status.oldest else ""
-        click.echo(f"schema {status.version or 'none'}{allowed}, needed {schema.newest()}")
+        echo(f"schema {status.version or 'none'}{allowed}, needed {schema.newest()}")
 
 
 @db.command(short_help="Upgrade the schema.")
@@ -62,7 +62,7 @@ def upgrade(settings: Settings) -> None:
         schema.upgrade(database)
     finally:
         database.close()
-    click.echo(f"schema {schema.newest()}")
+    echo(f"schema {schema.newest()}")
 
 
 @db.command(short_help="Check the database and the store's manifests and chunks.")
@@ -139,4 +139,4 @@ def copy(settings: Settings, to: str, as_json: bool) -> None:
         print_json({"Revision": copied.revision, "Tables": tables})
     else:
         print_table(("TABLE", "ROWS", "DIGEST"), [(one.table, str(one.rows), one.digest) for one in copied.tables], whole=3)
-        click.echo(f"copied as of revision {copied.revision}; every table was read back and is equal")
+        echo(f"copied as of revision {copied.revision}; every table was read back and is equal")

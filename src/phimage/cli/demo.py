@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from phimage.cli.image import print_images
-from phimage.cli.output import console
+from phimage.cli.output import console, echo
 from phimage.errors import PhimageError
 from phimage.settings import read_settings
 
@@ -52,10 +52,10 @@ def demo(data_dir: str, host: str, port: int, require_zone: bool, once: bool) ->
     def listening(url: str, _filled: None) -> bool:
         try:
             show = _prepare_output(demonstration, url)  # first: a reader of "listening on" may stop the server
-            click.echo(f"listening on {url}")
+            echo(f"listening on {url}")
             show()
             if not once:
-                click.echo("Serving until Ctrl-C.")
+                echo("Serving until Ctrl-C.")
         except PhimageError as error:
             failure.append(error)
         except BrokenPipeError as error:  # the reader closed the pipe, as `| head` does
@@ -80,12 +80,12 @@ def _prepare_output(demonstration: Any, url: str) -> Callable[[], None]:
     )
 
     def show() -> None:
-        click.echo(f"\nDescribePHostImage in {demonstration.ZONE}, through the signed API:\n")
+        echo(f"\nDescribePHostImage in {demonstration.ZONE}, through the signed API:\n")
         print_images(response.fields["ImageSet"])
-        click.echo(f"{len(response.fields['ImageSet'])} of {response.fields['TotalCount']} images\n")
+        echo(f"{len(response.fields['ImageSet'])} of {response.fields['TotalCount']} images\n")
         out = console()
         for title, text in examples:
             out.print(f"── {title} ──", style="bold")
-            click.echo(f"{text}\n")
+            echo(f"{text}\n")
 
     return show

@@ -11,7 +11,7 @@ import click
 import urllib3
 
 from phimage.cli.exit_codes import file_errors
-from phimage.cli.output import json_option, note, print_json
+from phimage.cli.output import echo, json_option, note, print_json
 from phimage.cli.profile import Session, signed
 from phimage.cli.progress import Progress
 from phimage.errors import ClientError, Unreachable
@@ -39,7 +39,7 @@ def url(session: Session, id: str, form: str, seconds: int, project: str | None,
     if as_json:
         print_json({name: value for name, value in urls.items() if name not in ("RetCode", "Action")})
         return
-    click.echo(urls[FORMS[form]])
+    echo(urls[FORMS[form]])
     until = datetime.fromtimestamp(urls["ExpireTime"], UTC).strftime("%Y-%m-%d %H:%M UTC")
     note(f"works until {until}; treat it as a password: any bearer can download the image")
 
@@ -97,7 +97,7 @@ def download(session: Session, id: str, output: Path | None, project: str | None
         raise ClientError(f"the downloaded bytes have {digest}, the image has {image['Digest']}; they were removed: try again")
     with file_errors(target):
         part.replace(target)
-    click.echo(str(target))
+    echo(str(target))
     note(f"{size} bytes, {digest}")
 
 

@@ -7,12 +7,14 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from io import StringIO
 from pathlib import Path
 from typing import Literal, TextIO
 
 import click
 
 from phimage.chunks.errors import StoreFailure
+from phimage.cli.output import echo
 from phimage.errors import ClientError, Locked, PhimageError, ServiceUnavailable, Unreachable
 
 FAILED = 1
@@ -101,12 +103,12 @@ def _discard_output() -> None:
 
 
 def _show(error: click.ClickException, code: int) -> int:
-    with suppress(OSError):
-        error.show()
-    return code
+    shown = StringIO()
+    error.show(shown)
+    return _fail(shown.getvalue().removesuffix("\n"), code)
 
 
 def _fail(text: str, code: int) -> int:
     with suppress(OSError):  # standard error may be closed too
-        click.echo(text, err=True)
+        echo(text, err=True)
     return code

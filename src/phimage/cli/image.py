@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from phimage.cli.output import console, json_option, note, print_json, print_table
+from phimage.cli.output import console, echo, json_option, note, print_json, print_table, printable
 from phimage.cli.profile import Session, signed
 from phimage.cli.sections import ON_THE_MACHINE, OPERATORS, TENANTS_AND_OPERATORS, SectionedGroup
 from phimage.client import ActionResponse, Client
@@ -175,7 +175,7 @@ def show(session: Session, id: str, project: str | None, rev: int | None, as_jso
         **_bytes_lines(fields),
     }
     for name, text in lines.items():
-        out.print(f"{name:<9}{text}", soft_wrap=False)
+        out.print(f"{name:<9}{printable(text)}", soft_wrap=False)
     out.print()
     print_table(
         ("MACHINE TYPE", "CLUSTERS", "OFFERED IN"),
@@ -226,7 +226,7 @@ def rm(session: Session, id: str, region: str | None, zone: str | None, project:
       phimage image rm --withdraw pimg-cs-xev4rz2k
     """
     if not yes:
-        click.confirm(f"Remove {id}?", abort=True, err=True)
+        click.confirm(f"Remove {printable(id)}?", abort=True, err=True)
     if withdraw:
         session.client.call("WithdrawPHostImage", ImageId=id)
     else:
@@ -302,14 +302,14 @@ def explain(
         print_json({name: value for name, value in fields.items() if name not in ("RetCode", "Action")})
         return
     if fields["Listed"]:
-        click.echo(f"{id} is listed: number {fields['Position'] + 1} of {fields['TotalCount']}")
+        echo(f"{id} is listed: number {fields['Position'] + 1} of {fields['TotalCount']}")
     else:
-        click.echo(f"{id} is not listed, because:")
+        echo(f"{id} is not listed, because:")
     for reason in fields["ReasonSet"]:
-        click.echo(f"  {reason['Rule']}: {reason['Reason']}")
-        click.echo(f"    what would change it: {reason['Remedy']}")
+        echo(f"  {reason['Rule']}: {printable(reason['Reason'])}")
+        echo(f"    what would change it: {printable(reason['Remedy'])}")
     for text in fields["Notes"]:
-        click.echo(f"  note: {text}")
+        echo(f"  note: {printable(text)}")
 
 
 def _few(types: list[str]) -> str:

@@ -6,9 +6,8 @@ from collections import Counter
 from typing import Any
 
 import click
-import msgspec
 
-from phimage.cli.output import json_option, note, print_json, print_table
+from phimage.cli.output import echo, json_option, note, print_json, print_table
 from phimage.cli.profile import Session, signed
 from phimage.client import Client
 
@@ -78,11 +77,11 @@ def _follow(client: Client, after: int | None, project: str | None, as_json: boo
         fields = client.call("ListPHostImageChanges", After=after, Wait=WAIT_SECONDS, ProjectId=project).fields
         for change in fields["ChangeSet"]:
             if as_json:
-                click.echo(msgspec.json.encode(change))
+                print_json(change, indented=False)
             else:
                 when = f"{change['Time'][:19]}Z"
                 what = f"{change['Change']:<9}  {change['ImageType']:<6}  {change['ImageId']}"
-                click.echo(f"{change['Revision']:>6}  {when}  {what}")
+                echo(f"{change['Revision']:>6}  {when}  {what}")
         after = fields["Next"]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from phimage.cli.output import json_option, note, print_json, print_table
+from phimage.cli.output import echo, json_option, note, print_json, print_table
 from phimage.cli.profile import Session, signed
 from phimage.cli.user import account_option
 
@@ -30,7 +30,7 @@ def add(session: Session, name: str, account: str, as_json: bool) -> None:
     if as_json:
         print_json({"ProjectId": fields["ProjectId"]})
     else:
-        click.echo(fields["ProjectId"])
+        echo(fields["ProjectId"])
 
 
 @project.command(short_help="Remove a project.")

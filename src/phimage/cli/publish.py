@@ -11,7 +11,7 @@ import click
 import msgspec
 
 from phimage.cli.exit_codes import file_errors
-from phimage.cli.output import json_option, note, print_json
+from phimage.cli.output import echo, json_option, note, print_json
 from phimage.cli.profile import Session, signed
 from phimage.cli.progress import Progress
 from phimage.client import Client
@@ -122,7 +122,7 @@ def publish(
     else:
         for remark in ended.get("Findings", ()):
             note(f"remark: {remark}")
-        click.echo(image)
+        echo(image)
         note(f"to wait for it: phimage image wait {image}" if detach else f"published as {image}")
 
 
@@ -142,7 +142,7 @@ def wait(session: Session, id: str, as_json: bool) -> None:
     if as_json:
         print_json({name: value for name, value in ended.items() if name not in ("RetCode", "Action")})
     else:
-        click.echo(id)
+        echo(id)
 
 
 def follow(client: Client, image: str, progress: Progress) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from phimage.cli.backup_io import (
 )
 from phimage.cli.exit_codes import FINDINGS
 from phimage.cli.installation import of_installation
-from phimage.cli.output import json_option, note, print_json
+from phimage.cli.output import echo, json_option, note, print_json
 from phimage.cli.progress import Progress
 from phimage.errors import SetupError
 from phimage.settings import Settings
@@ -69,7 +69,7 @@ def restore(
         print_json({**backup_fields(record), **sent, "Findings": restored.findings})
     else:
         for finding in restored.findings:
-            click.echo(finding)
+            echo(finding)
         note(
             f"revision {record.revision} with {len(record.manifests)} disks restored to {settings.data_dir},"
             f" {len(restored.findings)} findings"
@@ -117,11 +117,11 @@ def drill(
         steps = [{"What": step.what, "Seconds": round(step.seconds, 3)} for step in drilled.steps]
         print_json({"Name": drilled.backup, "Steps": steps, "Findings": drilled.findings})
     else:
-        click.echo(f"backup {drilled.backup}")
+        echo(f"backup {drilled.backup}")
         for step in drilled.steps:
-            click.echo(f"{step.seconds:8.1f} s  {step.what}")
+            echo(f"{step.seconds:8.1f} s  {step.what}")
         for finding in drilled.findings:
-            click.echo(finding)
+            echo(finding)
     sys.exit(FINDINGS if drilled.findings else 0)
 
 

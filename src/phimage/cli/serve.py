@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from phimage.cli.installation import with_installation_options
+from phimage.cli.output import echo
 from phimage.settings import read_settings
 
 
@@ -44,16 +45,16 @@ def serve(config: Path | None, **flags: Any) -> None:
 
     def show(url: str, prepared: Prepared) -> None:
         if prepared.new_key is not None:
-            click.echo("This is the first start. The key of the operator account, which is shown only once:")
-            click.echo(f"  public key   {prepared.new_key.public}")
-            click.echo(f"  private key  {prepared.new_key.private.reveal()}")
-            click.echo("Keep it and load a catalogue:")
-            click.echo(f"  phimage config add operator --endpoint {url} --public-key {prepared.new_key.public}")
-            click.echo("  phimage catalog starter > catalog.yaml && phimage catalog apply catalog.yaml")
+            echo("This is the first start. The key of the operator account, which is shown only once:")
+            echo(f"  public key   {prepared.new_key.public}")
+            echo(f"  private key  {prepared.new_key.private.reveal()}")
+            echo("Keep it and load a catalogue:")
+            echo(f"  phimage config add operator --endpoint {url} --public-key {prepared.new_key.public}")
+            echo("  phimage catalog starter > catalog.yaml && phimage catalog apply catalog.yaml")
         elif prepared.unchanged:
-            click.echo("Nothing was changed since the first start. If its key was lost, make another one with the settings of")
-            click.echo("this server: phimage key recover")
-        click.echo(f"listening on {url}")
+            echo("Nothing was changed since the first start. If its key was lost, make another one with the settings of")
+            echo("this server: phimage key recover")
+        echo(f"listening on {url}")
 
     configure_log()
     run(read_settings(config, os.environ, flags), lambda settings: in_child(lambda: prepare(settings)), listening)

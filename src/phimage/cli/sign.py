@@ -8,7 +8,7 @@ from urllib.parse import urlencode, urlsplit
 
 import click
 
-from phimage.cli.output import json_option, print_json
+from phimage.cli.output import echo, json_option, print_json
 from phimage.cli.profile import Session, signed
 from phimage.errors import ClientError, RequestError
 from phimage.gateway.doctor import diagnose
@@ -47,7 +47,7 @@ def sign_(session: Session, parameters: tuple[str, ...], request: str | None, as
     if as_json:
         print_json(body)
     else:
-        click.echo(urlencode(body))
+        echo(urlencode(body))
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -90,9 +90,9 @@ def _check(params: Params, key: PrivateKey, *, as_json: bool) -> None:
     if as_json:
         print_json(result)
     else:
-        click.echo(f"signed text  {result['Canonical']}")
-        click.echo(f"given        {result['Given']}")
-        click.echo(f"expected     {result['Expected']}")
-        click.echo("the signature is right" if good else f"the signature is wrong; likely: {diagnosis.likely}")
+        echo(f"signed text  {result['Canonical']}")
+        echo(f"given        {result['Given']}")
+        echo(f"expected     {result['Expected']}")
+        echo("the signature is right" if good else f"the signature is wrong; likely: {diagnosis.likely}")
     if not good:
         sys.exit(1)

@@ -10,7 +10,7 @@ import click
 import msgspec
 
 from phimage.cli.installation import of_installation, patience
-from phimage.cli.output import json_option, note, print_json, print_table, working
+from phimage.cli.output import echo, json_option, note, print_json, print_table, working
 from phimage.settings import Settings
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -71,16 +71,14 @@ def gc(settings: Settings, grace: str, dry_run: bool, remove: int | None, as_jso
         return
     report, would = collected.store, "would be " if dry_run else ""
     removed = f"{report.removed_chunks} chunks and {report.removed_manifests} manifests"
-    click.echo(f"{removed} {would}removed, {format_size(report.removed_bytes)}")
+    echo(f"{removed} {would}removed, {format_size(report.removed_bytes)}")
     if collected.uploads or collected.abandoned:
-        click.echo(
-            f"{collected.uploads} uploads {would}removed, {collected.abandoned} {would}given up after an hour without a part"
-        )
+        echo(f"{collected.uploads} uploads {would}removed, {collected.abandoned} {would}given up after an hour without a part")
     if collected.failed:
-        click.echo(f"{collected.failed} base images that failed {would}withdrawn")
+        echo(f"{collected.failed} base images that failed {would}withdrawn")
     if collected.zstd_files or collected.work_files:
-        click.echo(f"{collected.zstd_files} cached zstd files and {collected.work_files} work files {would}removed")
-    click.echo(f"{report.live_chunks} chunks of {report.live_manifests} disks stay, and {report.young} others within the grace")
+        echo(f"{collected.zstd_files} cached zstd files and {collected.work_files} work files {would}removed")
+    echo(f"{report.live_chunks} chunks of {report.live_manifests} disks stay, and {report.young} others within the grace")
     if held:
         oldest = min(hold.revision for hold in held)
         many = f"{len(held)} holds keep" if len(held) > 1 else "1 hold keeps"
@@ -110,14 +108,14 @@ def adopt(settings: Settings, yes: bool) -> None:
         owner = ownership.compare(catalog.database, opened)
         place = opened.describe()
         if owner.ours:
-            click.echo(f"{place} already belongs to this installation")
+            echo(f"{place} already belongs to this installation")
             return
         whose = f"belongs to installation {ownership.shown(owner.owners)}" if owner.owners else "belongs to no installation"
         note(f"{place} {whose}; this database refers to {owner.present} of its manifests")
         if not yes:
             click.confirm(f"Make it the store of installation {ownership.shown([owner.id])}?", abort=True, err=True)
         ownership.adopt(catalog.database, opened)
-    click.echo(f"{place} now belongs to this installation")
+    echo(f"{place} now belongs to this installation")
 
 
 @store.command(short_help="Show how much space images take.")

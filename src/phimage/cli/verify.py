@@ -9,7 +9,7 @@ import click
 
 from phimage.cli.exit_codes import FINDINGS
 from phimage.cli.installation import of_installation, patience
-from phimage.cli.output import json_option, note, print_json
+from phimage.cli.output import echo, json_option, note, print_json
 from phimage.cli.progress import Progress
 from phimage.settings import Settings
 
@@ -88,8 +88,8 @@ def verify(settings: Settings, ids: tuple[str, ...], all_: bool, whole_disk: boo
                 if finding.chunk
                 else f"manifest {finding.manifest}"
             )
-            click.echo(f"{', '.join(one.images)}: {where} is {finding.kind}: {finding.reason}")
+            echo(f"{', '.join(one.images)}: {where} is {finding.kind}: {finding.reason}")
         for name in damaged_files:
-            click.echo(f"cached zstd file {name} is corrupt: removed; it is cached again from the chunks")
+            echo(f"cached zstd file {name} is corrupt: removed; it is cached again from the chunks")
         note(f"{verified} bytes in {chunks} chunks are correct, {len(findings) + len(damaged_files)} findings")
     sys.exit(FINDINGS if findings or damaged_files else 0)

@@ -4,7 +4,7 @@
 2. authorizer: may this client download the image, and which bytes are its
 3. the form in the path, of a disk that is open or is opened in a thread
 4. conditions and ranges: 304, 412, 416, or the bytes to send
-5. the limit of concurrent downloads, else 503
+5. a place among the concurrent downloads, within the shares of the project and the URL, else 503
 6. the first piece, verified; until here every error has a status and a reason
 7. header and body; a body that fails later is cut short
 
@@ -24,17 +24,19 @@ from msgspec.structs import replace
 
 from phimage.chunks.errors import BadChunk, StoreFailure
 from phimage.chunks.store import Store
-from phimage.delivery.authorizer import DownloadAccessRequest, DownloadAuthorizer, NotPublished
+from phimage.delivery.authorizer import DownloadAccessRequest, DownloadAuthorizer, DownloadGrant, NotPublished
 from phimage.delivery.disks import DiskCache
 from phimage.delivery.reply import Reply, choose_reply
 from phimage.delivery.representation import InMemory, Representation
 from phimage.delivery.stream import BodyStream, DownloadLimits, End, send_body
 from phimage.delivery.zstd_cache import ZstdCache, ZstdCacheFiller
 from phimage.delivery.zstd_disk import FrameChanged, ZstdDisk
-from phimage.errors import NotCached, PhimageError
+from phimage.errors import NotCached, PhimageError, RequestError
 from phimage.http.asgi import Exchange, Message, Receive, Send
 from phimage.http.counters import DownloadCounters
+from phimage.http.places import NoPlace, Places
 from phimage.http.response import HttpError, error_response
+from phimage.http.signature_limit import SignatureLimit
 from phimage.model.ids import ImageId
 from phimage.model.image import State
 from phimage.model.image_bytes import ImageBytes
@@ -44,6 +46,8 @@ log = structlog.get_logger()
 Result = TypeVar("Result")
 
 _PATH = re.compile(r"/images/([A-Za-z0-9][A-Za-z0-9._-]{0,99}?)(\.raw|\.raw\.zst|\.qcow2|\.sha256|/manifest)", re.ASCII)
+# docs/decisions.md#browsers-run-nothing-that-phimage-sends
+_SANDBOX = ((b"content-security-policy", b"default-src 'none'; sandbox"),)
 _THREADS = 4  # for authorizing and opening disks, which must not wait for pieces
 
 
@@ -58,6 +62,7 @@ class Delivery:
         new_request_id: Callable[[], str],
         zstd_cache: ZstdCache | None = None,
         limits: DownloadLimits | None = None,
+        signature_limit: SignatureLimit | None = None,
     ) -> None:
         """`client_address` reads the client's address from an ASGI scope."""
         self.counters = DownloadCounters()
@@ -66,8 +71,9 @@ class Delivery:
         self._new_request_id = new_request_id
         self._zstd_cache = ZstdCacheFiller(zstd_cache, self.counters) if zstd_cache is not None else None
         self._limits = limits or DownloadLimits()
+        self._signature_limit = signature_limit
         self._disks = DiskCache(store)
-        self._sending = 0
+        self._places = Places(self._limits.concurrent, self._limits.shares)
         self._pieces = ThreadPoolExecutor(self._limits.threads, thread_name_prefix="deliver")
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="deliver-open")
 
@@ -80,7 +86,7 @@ class Delivery:
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        exchange = Exchange(scope, receive, send, self._new_request_id())
+        exchange = Exchange(scope, receive, send, self._new_request_id(), _SANDBOX)
         match = _PATH.fullmatch(scope["path"])
         try:
             if match is None:
@@ -93,11 +99,18 @@ class Delivery:
             image = ImageId(match[1]) if match else ImageId("")
             self._note(error, image)
             about = {"ImageId": image} if match else {}
-            await exchange.respond(error_response(error, about))
+            await exchange.respond(error_response(self._limited(error, scope), about))
+
+    def _limited(self, error: PhimageError, scope: Message) -> PhimageError:
+        """The error, or another one for an address that sent too many wrong signatures."""
+        if self._signature_limit is None or not isinstance(error, RequestError):
+            return error
+        return self._signature_limit.refusal(error.ret_code, scope) or error
 
     async def _deliver(self, exchange: Exchange, image: ImageId, form: str) -> None:
         """Send the bytes. Raises PhimageError before the header is sent."""
-        image_bytes = await self._authorize(exchange, image)
+        download = await self._authorize(exchange, image)
+        image_bytes = download.image_bytes
         representation = await self._represent(image_bytes, form)
         filename = f"{image}{form.replace('/', '.')}"
         fields, boundary = exchange.header_fields(), exchange.request_id
@@ -106,16 +119,15 @@ class Delivery:
             await exchange.start(reply.status, reply.headers)
             await exchange.end()
             return
-        if self._sending >= self._limits.concurrent:
-            self.counters.refused += 1
-            raise HttpError(503, "Too many downloads", "other downloads are being sent; send the request again")
-        self._sending += 1
         try:
-            await self._send(exchange, image, form, representation, reply)
-        finally:
-            self._sending -= 1
+            with self._places.place(URL=download.permit, project=download.holder):
+                await self._send(exchange, image, form, representation, reply)
+        except NoPlace as full:
+            self.counters.refused += 1
+            whose = f"others of this {full.whose}" if full.whose else "other downloads"
+            raise HttpError(503, "Too many downloads", f"{whose} are being sent; send the request again") from None
 
-    async def _authorize(self, exchange: Exchange, image: ImageId) -> ImageBytes:
+    async def _authorize(self, exchange: Exchange, image: ImageId) -> DownloadGrant:
         request = DownloadAccessRequest(
             image,
             "HEAD" if exchange.method == "HEAD" else "GET",
@@ -126,12 +138,12 @@ class Delivery:
             wait=False,
         )
         try:
-            image_bytes = self._authorizer.authorize(request)
+            download = self._authorizer.authorize(request)
         except NotCached:
-            image_bytes = await self._in_thread(lambda: self._authorizer.authorize(replace(request, wait=True)))
-        if not image_bytes.manifest:
-            raise NotPublished(image, State.UNAVAILABLE if image_bytes.failure else State.MAKING)
-        return image_bytes
+            download = await self._in_thread(lambda: self._authorizer.authorize(replace(request, wait=True)))
+        if not download.image_bytes.manifest:
+            raise NotPublished(image, State.UNAVAILABLE if download.image_bytes.failure else State.MAKING)
+        return download
 
     async def _represent(self, image_bytes: ImageBytes, form: str) -> Representation:
         if form == ".sha256":
@@ -174,14 +186,14 @@ class Delivery:
 
     async def _stream(self, exchange: Exchange, image: ImageId, body: BodyStream) -> None:
         try:
-            end = await send_body(body, exchange.receive, exchange.send, self._limits.stall, self._count_bytes)
+            end = await send_body(body, exchange.receive, exchange.send, self._limits, self._count_bytes)
         except PhimageError as error:
             self._note(error, image)
             log.error("download.cut", image=image, request_id=exchange.request_id, reason=str(error))
             return
         if end is End.STALLED:
             self.counters.stalled += 1
-            log.warning("download.stalled", image=image, request_id=exchange.request_id, seconds=self._limits.stall)
+            log.warning("download.stalled", image=image, request_id=exchange.request_id)
         elif end is End.LEFT:
             self.counters.left += 1
 

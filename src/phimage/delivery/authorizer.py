@@ -37,11 +37,22 @@ class DownloadAccessRequest(Struct, frozen=True):
         return f"DownloadAccessRequest({self.method} {self.path} from {self.address}, {self.request_id})"
 
 
+class DownloadGrant(Struct, frozen=True):
+    """A permitted download. `holder` is the project that it is for, or the account; `permit` the ticket or the signature."""
+
+    image_bytes: ImageBytes
+    holder: str
+    permit: str
+
+    def __repr__(self) -> str:
+        return f"DownloadGrant({self.image_bytes.image} for {self.holder})"
+
+
 class DownloadAuthorizer(Protocol):
     """Decides who may download an image."""
 
-    def authorize(self, request: DownloadAccessRequest) -> ImageBytes:
-        """The image's bytes. Raises RequestError, NotPublished, Purged and NotCached.
+    def authorize(self, request: DownloadAccessRequest) -> DownloadGrant:
+        """The download of the image's bytes. Raises RequestError, NotPublished, Purged and NotCached.
 
         Called on the event loop without `wait`, and from several threads with it.
         """

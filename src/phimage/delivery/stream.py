@@ -8,26 +8,30 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from enum import Enum
+from types import MappingProxyType
 
 from msgspec import Struct
 
 from phimage.delivery.representation import Piece
 from phimage.http.asgi import Receive, Send
+from phimage.http.min_rate import Lag, MinRate
 
-_SEND_BYTES = 1 << 20
+_SEND_BYTES = 256 << 10
 
 
 class DownloadLimits(Struct, frozen=True):
     """The resources of downloads in one process."""
 
     concurrent: int = 64  # downloads that are sent at the same time; more get 503
+    shares: Mapping[str, int] = MappingProxyType({"project": 2, "URL": 4})  # half for one project, a quarter for one URL
     threads: int = 8  # which read, decompress and verify for all downloads together
     prefetch_bytes: int = 2 << 20  # for each download; at least one chunk
-    stall: float = 60.0  # seconds that a client has to read 1 MiB
+    stall: float = 60.0  # seconds that a client has to read 256 KiB
+    min_rate: MinRate = MinRate()
 
 
 class End(Enum):
@@ -82,7 +86,9 @@ class BodyStream:
             self._futures.append(future)
 
 
-async def send_body(body: BodyStream, receive: Receive, send: Send, stall: float, sent: Callable[[int], object]) -> End:
+async def send_body(
+    body: BodyStream, receive: Receive, send: Send, limits: DownloadLimits, sent: Callable[[int], object]
+) -> End:
     """Send a body after its header. Calls `sent` with the size of each message. Raises what a piece raises.
 
     After any result but `WHOLE`, or an exception, the caller must not send anything more.
@@ -97,7 +103,7 @@ async def send_body(body: BodyStream, receive: Receive, send: Send, stall: float
         with suppress(RuntimeError):  # the timeout has ended
             ending.reschedule(asyncio.get_running_loop().time())
 
-    loop = asyncio.get_running_loop()
+    loop, lag = asyncio.get_running_loop(), Lag(limits.min_rate)
     watcher: asyncio.Task[None] | None = None
     try:
         async with asyncio.timeout(None) as timeout:
@@ -107,9 +113,11 @@ async def send_body(body: BodyStream, receive: Receive, send: Send, stall: float
                 if more and watcher is None:
                     watcher = asyncio.create_task(watch(timeout))
                 for part, is_last in _parts(data):
+                    began = loop.time()
                     if not left:
-                        timeout.reschedule(loop.time() + stall)
+                        timeout.reschedule(began + min(limits.stall, lag.allowed(len(part))))
                     await send({"type": "http.response.body", "body": part, "more_body": more or not is_last})
+                    lag.add(loop.time() - began, len(part))
                     sent(len(part))
                 if not left:
                     timeout.reschedule(None)

@@ -24,11 +24,12 @@ _MAX_FIELDS = 32
 
 
 class Ticket(Struct, frozen=True):
-    """The fields of a valid ticket: the key that requested it, the project, and the expiry in Unix seconds."""
+    """A valid ticket: the key that requested it, the project, the expiry in Unix seconds, and the HMAC over all fields."""
 
     public_key: PublicKey
     project: ProjectId
     expires: int
+    signed: str
 
 
 # docs/decisions.md#tickets-are-hmacs
@@ -48,7 +49,7 @@ def read_ticket(secret: bytes, purpose: Purpose, subject: str, query: str, now: 
     expires = int(fields["Expires"])
     if now >= expires:
         raise _refused("expired", "the URL has expired; request a new one")
-    return Ticket(PublicKey(fields["PublicKey"]), ProjectId(fields["ProjectId"]), expires)
+    return Ticket(PublicKey(fields["PublicKey"]), ProjectId(fields["ProjectId"]), expires, expected)
 
 
 def _read_fields(query: str) -> dict[str, str]:

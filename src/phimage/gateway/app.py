@@ -33,6 +33,7 @@ from phimage.http.lifespan import Lifespan, PeriodicTask
 from phimage.http.pages import Page, fixed
 from phimage.http.proxies import TrustedProxies
 from phimage.http.response import gzipped
+from phimage.http.signature_limit import LIMITED_CODES, SignatureLimit
 from phimage.http_signature import SIGNATURE_FIELDS
 
 log = structlog.get_logger()
@@ -63,6 +64,7 @@ class App(Generic[View]):
         periodic_tasks: Iterable[PeriodicTask] = (),
         counters: RequestCounters | None = None,
         log_requests: bool = False,
+        signature_limit: SignatureLimit | None = None,
     ) -> None:
         """`freshness` is that of the catalogue; `watches` are refreshed beside it. `mounts` are applications by path prefix.
 
@@ -76,6 +78,7 @@ class App(Generic[View]):
         self._mounts = tuple((mounts or {}).items())
         self._counters = counters or RequestCounters()
         self._log_requests = log_requests
+        self._signature_limit = signature_limit or SignatureLimit(self._proxies)
         self._request_ids = request_ids()
         threads = ThreadPoolExecutor(THREADS, thread_name_prefix="answer")
         self._dispatcher = AsyncDispatcher(dispatcher, threads, stopping)
@@ -133,6 +136,10 @@ class App(Generic[View]):
             if self._freshness.age() > STALE_SECONDS:
                 age = await self._freshness.staleness()
             response = await self._dispatcher.answer(make_request(body), attempt)
+        if response.ret_code in LIMITED_CODES and (limited := self._signature_limit.refusal(response.ret_code, scope)):
+            response = RawResponse(
+                failure(response.action, limited), limited.ret_code, response.revision, action=response.action
+            )
         extra, content = _header_fields(response, age), response.body
         if len(content) > MIN_GZIP_BYTES and (packed := gzipped(content, headers.get(b"accept-encoding", b""))) is not None:
             content = packed

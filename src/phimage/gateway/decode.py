@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from phimage.control_characters import Allowed, find_control
 from phimage.errors import MissingParam, TooLargeParam, UnavailableParam
 from phimage.fields import Field, ValueType, fields_of
 from phimage.gateway.params import Params, Value
@@ -154,7 +155,7 @@ def _string(type_: ValueType) -> Callable[[str, str], str]:
     pattern = re.compile(type_.pattern) if type_.pattern else None
 
     def convert(name: str, text: str) -> str:
-        _check_text(name, text)
+        _check_text(name, text, type_.controls)
         if type_.max_length is not None and len(text) > type_.max_length:
             raise TooLargeParam(name, detail=f"at most {type_.max_length} characters")
         if pattern is not None and not pattern.fullmatch(text):  # `match` with `$` would allow a line end after the text
@@ -179,9 +180,12 @@ def _choice(type_: ValueType) -> Callable[[str, str], Enum]:
     return convert
 
 
-def _check_text(name: str, text: str) -> None:
+def _check_text(name: str, text: str, allowed: Allowed = "none") -> None:
     if "\0" in text:
         raise UnavailableParam(name, detail="expected text without NUL")
+    control = find_control(text, allowed)
+    if control:
+        raise UnavailableParam(name, detail=f"a text cannot have the control character {control}; remove it")
 
 
 _CONVERTERS: dict[str, Callable[[ValueType], Callable[[str, str], Any]]] = {

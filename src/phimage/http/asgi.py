@@ -17,6 +17,8 @@ HeaderFields = Iterable[tuple[bytes, bytes]]
 """Header fields as ASGI has them: lower-case names."""
 
 REQUEST_ID = b"x-ucloud-request-uuid"
+NO_SNIFFING = (b"x-content-type-options", b"nosniff")
+"""On every response: a browser must not take the bytes of an image or a text of a tenant for a page or a script."""
 _PATHSEND = "http.response.pathsend"
 _IDS_AT_ONCE = 256
 
@@ -34,6 +36,7 @@ async def send_response(
         (b"content-type", content_type),
         (b"content-length", b"%d" % len(body)),
         (REQUEST_ID, request_id.encode("ascii")),
+        NO_SNIFFING,
         *extra,
     ]
     await send({"type": "http.response.start", "status": status, "headers": headers})
@@ -43,11 +46,15 @@ async def send_response(
 class Exchange:
     """One request and the way back to its client. Every response carries the request id."""
 
-    def __init__(self, scope: Message, receive: Receive, send: Send, request_id: str) -> None:
+    def __init__(
+        self, scope: Message, receive: Receive, send: Send, request_id: str, every_response: HeaderFields = ()
+    ) -> None:
+        """`every_response` are further header fields of every response."""
         self.scope = scope
         self.receive = receive
         self.send = send
         self.request_id = request_id
+        self._every_response = every_response
 
     @property
     def method(self) -> str:
@@ -84,7 +91,7 @@ class Exchange:
     async def start(self, status: int, headers: Mapping[str, str]) -> None:
         """Send the status and the header."""
         fields = [(name.lower().encode("ascii"), value.encode("latin-1")) for name, value in headers.items()]
-        fields.append((REQUEST_ID, self.request_id.encode("ascii")))
+        fields += [(REQUEST_ID, self.request_id.encode("ascii")), NO_SNIFFING, *self._every_response]
         await self.send({"type": "http.response.start", "status": status, "headers": fields})
 
     async def end(self, body: bytes = b"") -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from msgspec import Struct
 
 from phimage.http.asgi import Message, Receive
+from phimage.http.min_rate import Lag, MinRate
 
 
 class BodyLimits(Struct, frozen=True):
@@ -19,6 +20,7 @@ class BodyLimits(Struct, frozen=True):
     stall: float | None = None  # without a byte; a pause of half of it is always allowed
     total: float | None = None
     drain: float | None = None  # for a body that is read only to keep the connection
+    min_rate: MinRate = MinRate(0)  # beside `stall`
 
 
 class BodyTooLong(Exception):
@@ -65,20 +67,27 @@ class RequestBody:
 
     async def _read_in_time(self, max_size: int, stall: float, total: float) -> bytes:
         now = asyncio.get_running_loop().time
-        ends = now() + total
+        counted, lag = now(), Lag(self._limits.min_rate)
+        ends = counted + total
         try:
             async with asyncio.timeout(min(stall, total)) as timeout:
 
-                def extend() -> None:
+                def extend(size: int) -> None:
+                    nonlocal counted
+                    time = now()
+                    lag.add(time - counted, size)
+                    counted = time
+                    if lag.too_long:
+                        raise BodyTooSlow
                     # Not at each piece: a body has a thousand of them.
-                    if (timeout.when() or 0.0) - now() < stall / 2:
-                        timeout.reschedule(min(now() + stall, ends))
+                    if (timeout.when() or 0.0) - time < stall / 2:
+                        timeout.reschedule(min(time + stall, ends))
 
                 return await self._read(max_size, extend)
         except TimeoutError:
             raise BodyTooSlow from None
 
-    async def _read(self, max_size: int, at_each: Callable[[], object]) -> bytes:
+    async def _read(self, max_size: int, at_each: Callable[[int], object]) -> bytes:
         piece = self._piece(await self._receive())
         if len(piece) > max_size:
             raise BodyTooLong(self)
@@ -87,7 +96,7 @@ class RequestBody:
         content = BytesIO()  # returns its bytes without a second copy
         content.write(piece)
         while not self._has_ended():
-            at_each()
+            at_each(len(piece))
             piece = self._piece(await self._receive())
             if content.tell() + len(piece) > max_size:
                 raise BodyTooLong(self)
@@ -105,5 +114,5 @@ class RequestBody:
         return self._ended
 
 
-def _nothing() -> None:
+def _nothing(_: int) -> None:
     pass

@@ -72,8 +72,8 @@ class DownloadCounters(Struct):
     bad_chunks: int = 0
     """Bad chunks met by downloads and while a zstd file was cached."""
     refused: int = 0
-    """Downloads above the limit of concurrent ones."""
+    """Downloads above the limit of concurrent ones, or above the share of their project or URL."""
     stalled: int = 0
-    """Downloads ended because their client did not read."""
+    """Downloads ended because their client read too slowly, or nothing."""
     left: int = 0
     """Downloads whose client closed the connection before the end."""

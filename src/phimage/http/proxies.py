@@ -12,6 +12,8 @@ from phimage.http.asgi import Message
 _AUTHORITY = re.compile(r"(?P<host>[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::(?P<port>[0-9]{0,5}))?", re.ASCII)
 _PORT = re.compile(r"[0-9]{1,5}", re.ASCII)
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+_ADDED_BY_PROXIES = frozenset((b"forwarded", b"via", b"x-real-ip", b"x-client-ip", b"x-cluster-client-ip", b"true-client-ip"))
+"""Fields beside X-Forwarded-*: a request that has one passed a proxy."""
 
 
 class TrustedProxies:
@@ -33,11 +35,24 @@ class TrustedProxies:
                     break
         return address
 
+    # docs/decisions.md#a-request-with-a-trace-of-a-proxy-is-not-from-loopback
     def certain_client_address(self, scope: Message) -> str:
-        """The client's address, or empty behind a proxy that is not trusted: all its clients have the proxy's address."""
-        if _fields(scope, b"x-forwarded-for") and not self._is_proxy(_peer(scope)):
-            return ""
-        return self.client_address(scope)
+        """The client's address; empty when a request passed a proxy that is not trusted or did not state its client.
+
+        A forwarded loopback address is none of this machine.
+        """
+        if not _passed_a_proxy(scope):
+            return _peer(scope)
+        address = self.client_address(scope)
+        return "" if address == _peer(scope) or self._is_proxy(address) or _is_loopback(address) else address
+
+    def countable_address(self, scope: Message) -> str:
+        """The client's address, for limits; empty for loopback and for a trusted proxy, which stand for many clients.
+
+        No header field that a client sends takes its address away.
+        """
+        address = self.client_address(scope)
+        return "" if self._is_proxy(address) or _is_loopback(address) else address
 
     def base_url(self, scope: Message) -> str:
         """The URL at which the client reached this server, such as `https://images.example:8443`, without a default port.
@@ -62,6 +77,20 @@ class TrustedProxies:
         except ValueError:
             return False
         return any(parsed in network for network in self._networks)
+
+
+def _passed_a_proxy(scope: Message) -> bool:
+    """Whether a request has a trace of a proxy: HTTP/1.0, which nginx speaks by default and no monitor does, or a field."""
+    if scope.get("http_version") in ("1.0", "1"):  # the second is granian's
+        return True
+    return any(field in _ADDED_BY_PROXIES or field.startswith(b"x-forwarded") for field, _ in scope["headers"])
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return ip_address(address).is_loopback
+    except ValueError:
+        return False
 
 
 def _fields(scope: Message, name: bytes) -> list[str]:

@@ -3,7 +3,7 @@
 1. path and method, else 404 and 405
 2. authorizer: may this client send parts of this upload
 3. header: number, digest, coding, length
-4. the limit of parts in memory, else 503
+4. a place among the parts in memory, within the shares of the project and the upload, else 503
 5. body, up to its limit
 6. in a thread: its digest, its frame, and into the store; only then 201
 
@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from types import MappingProxyType
 
 import structlog
 from msgspec import Struct
@@ -29,6 +29,8 @@ from phimage.chunks.uploads import MAX_FRAME, PART, check_frame, check_job, cont
 from phimage.errors import NotCached, PhimageError
 from phimage.http.asgi import Exchange, Message, Receive, Send
 from phimage.http.body import BodyLimits, BodyTooLong, BodyTooSlow, ClientGone, RequestBody
+from phimage.http.min_rate import MinRate
+from phimage.http.places import NoPlace, Places
 from phimage.http.response import HttpError, JsonResponse, error_response
 from phimage.model.ids import JobId
 from phimage.uploads.authorizer import Method, Upload, UploadAccessRequest, UploadAuthorizer
@@ -43,9 +45,19 @@ _EXTRA_THREADS = 2  # for authorizing and listing, which must not wait for parts
 class UploadLimits(Struct, frozen=True):
     """The resources of uploads in one process."""
 
-    concurrent: int = 3  # parts in memory; each takes up to four times its size for a moment
+    concurrent: int = 12  # parts that are received at the same time
+    # A half for one project, a quarter for one upload: what one client of phimage sends at once.
+    shares: Mapping[str, int] = MappingProxyType({"project": 2, "upload": 4})
+    storing: int = 3  # of them; each takes up to four times its size for a moment
     wait: float = 10.0  # seconds for one of these places
-    body: BodyLimits = BodyLimits(stall=30.0, total=900.0, drain=10.0)  # in total: 16 MiB at 150 kbit/s
+    # In total: 16 MiB at 150 kbit/s.
+    body: BodyLimits = BodyLimits(stall=30.0, total=900.0, drain=10.0, min_rate=MinRate())
+
+
+def upload_limits(min_rate: MinRate) -> UploadLimits:
+    """The default limits with another minimum rate."""
+    limits = UploadLimits()
+    return replace(limits, body=replace(limits.body, min_rate=min_rate))
 
 
 class Uploads:
@@ -65,8 +77,9 @@ class Uploads:
         self._client_address = client_address
         self._new_request_id = new_request_id
         self._limits = limits or UploadLimits()
-        self._places = asyncio.Semaphore(self._limits.concurrent)
-        self._threads = ThreadPoolExecutor(self._limits.concurrent + _EXTRA_THREADS, thread_name_prefix="upload")
+        self._places = Places(self._limits.concurrent, self._limits.shares)
+        self._storing = asyncio.Semaphore(self._limits.storing)
+        self._threads = ThreadPoolExecutor(self._limits.storing + _EXTRA_THREADS, thread_name_prefix="upload")
 
     def close(self) -> None:
         """Wait until the received parts are stored, and end the threads. No request may follow."""
@@ -107,9 +120,14 @@ class Uploads:
         header = read_part_header(int(match[2]), exchange.header_fields())
         if header.number * PART >= upload.max_bytes:
             raise _upload_too_large(upload)
-        async with self._place():
-            content = await _read(body, header)
-            return await self._in_thread(lambda: self._store_part(upload, header, content))
+        try:
+            async with self._places.place_within(self._limits.wait, upload=upload.job, project=upload.holder):
+                content = await _read(body, header)
+                async with self._storing:
+                    return await self._in_thread(lambda: self._store_part(upload, header, content))
+        except NoPlace as full:
+            whose = f"others of this {full.whose}" if full.whose else "other parts"
+            raise HttpError(503, "Too many uploads", f"{whose} are being received; send this one again") from None
 
     async def _authorize(self, request: UploadAccessRequest) -> Upload:
         try:
@@ -117,19 +135,6 @@ class Uploads:
         except NotCached:
             loop = asyncio.get_running_loop()
             return await loop.run_in_executor(self._threads, self._authorizer.authorize, replace(request, wait=True))
-
-    @asynccontextmanager
-    async def _place(self) -> AsyncIterator[None]:
-        """A place among the parts in memory. Raises HttpError when none becomes free in time."""
-        try:
-            async with asyncio.timeout(self._limits.wait):
-                await self._places.acquire()
-        except TimeoutError:
-            raise HttpError(503, "Too many uploads", "other parts are being received; send this one again") from None
-        try:
-            yield
-        finally:
-            self._places.release()
 
     async def _in_thread(self, work: Callable[[], JsonResponse]) -> JsonResponse:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)

@@ -31,10 +31,11 @@ class UploadAccessRequest(Struct, frozen=True):
 
 
 class Upload(Struct, frozen=True):
-    """An upload that accepts parts, of at most `max_bytes` together."""
+    """An upload that accepts parts, of at most `max_bytes` together. `holder` is the project that it is for, or the account."""
 
     job: JobId
     max_bytes: int
+    holder: str
 
 
 class UploadClosed(PhimageError):

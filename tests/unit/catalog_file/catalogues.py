@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
+from phimage.control_characters import Allowed, find_control
 from phimage.model.ids import ClusterId, ImageId, MachineTypeId, RegionId, ZoneId
 from phimage.model.image import NO_PROJECT, Image, ImageType, State
 from phimage.model.topology import Cluster, Cpu, DiskGroup, Gpu, MachineType, Offer, Region, Topology, Zone, topology
@@ -46,10 +47,12 @@ ids = st.sampled_from(
 ) | st.from_regex(r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,8}\Z")
 
 
-def texts(longest: int = 255, shortest: int = 0) -> st.SearchStrategy[str]:
+def texts(longest: int = 255, shortest: int = 0, allowed: Allowed = "none") -> st.SearchStrategy[str]:
     """Texts that a catalogue can hold."""
-    odd = [text[:longest] for text in ODD if len(text) >= shortest]
-    characters = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
+    odd = [text[:longest] for text in ODD if len(text) >= shortest and not find_control(text, allowed)]
+    characters = st.characters(exclude_categories=["Cs"], exclude_characters="\0").filter(
+        lambda character: not find_control(character, allowed)
+    )
     return st.sampled_from(odd) | st.text(characters, min_size=shortest, max_size=min(longest, 40))
 
 
@@ -121,7 +124,7 @@ def _image(draw: st.DrawFn, id: ImageId, zones: list[ZoneId], kinds: list[Machin
         os_type=draw(texts(64, 1)),
         os_name=draw(texts(128, 1)),
         version=draw(texts(64)),
-        description=draw(texts(1024)),
+        description=draw(texts(1024, allowed="lines")),
         state=draw(st.sampled_from(State)),
         deprecated=draw(st.booleans()),
         size=draw(st.integers(0, 2**31 - 1)),

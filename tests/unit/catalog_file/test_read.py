@@ -292,13 +292,37 @@ def test_what_is_not_yaml_is_reported_with_its_line(text: str, line: int) -> Non
 
 
 @pytest.mark.parametrize(
-    ("character", "name"), [("\x00", "U+0000"), ("\x1b", "U+001B"), ("\ud800", "U+D800"), ("\uffff", "U+FFFF")]
+    ("character", "name"),
+    [("\x00", "U+0000"), ("\x1b", "U+001B"), ("\ud800", "U+D800"), ("\uffff", "U+FFFF")]
+    + [(chr(code), f"U+{code:04X}") for code in (0x7F, 0x85, 0x9B, 0x61C, 0x200E, 0x200F, 0x2028, 0x2029, 0x202E, 0x2066)],
 )
 def test_a_character_that_yaml_cannot_carry_is_reported_with_its_place(character: str, name: str) -> None:
     error = only(changed("name: no", f"name: n{character}o"))
 
     assert (error.line, error.column) == (23, 12)
-    assert error.message.startswith(f"{name} is not allowed in a YAML file")
+    assert error.message.startswith(f"{name} is not allowed in a catalogue file")
+
+
+def test_a_comment_has_no_bidirectional_characters_either() -> None:
+    error = only(changed("name: no", "name: no  # \u202e"))
+
+    assert error.message == "U+202E is not allowed in a catalogue file; remove it"
+
+
+@pytest.mark.parametrize("escape", ["\\e", "\\x7f", "\\x9b", "\\u061c", "\\L", "\\u202e", "\\u2069", "\\t", "\\n", "\\r"])
+def test_a_name_has_no_control_characters_not_even_as_escapes(escape: str) -> None:
+    error = only(changed("name: no", f'name: "n{escape}o"'))
+
+    assert (error.line, error.message[:24]) == (23, "a text cannot contain U+")
+
+
+@pytest.mark.parametrize(
+    ("escape", "allowed"), [("\\t", True), ("\\n", True), ("\\r", False), ("\\e", False), ("\\u202e", False)]
+)
+def test_a_description_may_have_tabs_and_line_feeds(escape: str, allowed: bool) -> None:
+    errors = read(changed("name: no", f'name: no\n    description: "a{escape}b"')).errors
+
+    assert [(error.line, error.field) for error in errors] == ([] if allowed else [(24, "images[0].description")])
 
 
 def test_a_character_that_no_database_keeps_is_refused_even_as_an_escape() -> None:

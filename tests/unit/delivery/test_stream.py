@@ -9,8 +9,9 @@ from functools import partial
 import pytest
 
 from phimage.delivery.representation import Piece
-from phimage.delivery.stream import BodyStream, End, send_body
+from phimage.delivery.stream import BodyStream, DownloadLimits, End, send_body
 from phimage.http.asgi import Message
+from phimage.http.min_rate import MinRate
 
 
 @pytest.fixture
@@ -46,7 +47,12 @@ class Wire:
 
 
 def run(
-    pieces: Iterator[Piece], threads: ThreadPoolExecutor, wire: Callable[[], Wire] = Wire, stall: float = 60, prefetch: int = 3
+    pieces: Iterator[Piece],
+    threads: ThreadPoolExecutor,
+    wire: Callable[[], Wire] = Wire,
+    stall: float = 60,
+    prefetch: int = 3,
+    min_rate: MinRate = MinRate(0),  # noqa: B008 - it is frozen
 ) -> tuple[Wire, End, int]:
     async def main() -> tuple[Wire, End, int]:
         client = wire()
@@ -54,7 +60,8 @@ def run(
         body = BodyStream(pieces, threads, prefetch)
         await body.prepare()
         try:
-            end = await send_body(body, client.receive, client.send, stall, sent.append)
+            limits = DownloadLimits(stall=stall, min_rate=min_rate)
+            end = await send_body(body, client.receive, client.send, limits, sent.append)
         finally:
             body.close()
         return client, end, sum(sent)
@@ -74,12 +81,12 @@ def test_pieces_arrive_in_their_order_and_the_last_one_says_so(threads: ThreadPo
     assert (end, sent) == (End.WHOLE, len(wire.body))
 
 
-def test_large_pieces_are_handed_over_a_mebibyte_at_a_time(threads: ThreadPoolExecutor) -> None:
-    wire, _, _ = run(constant(b"a" * (5 << 19), b"b" * (1 << 20)), threads)
+def test_large_pieces_are_handed_over_a_quarter_of_a_mebibyte_at_a_time(threads: ThreadPoolExecutor) -> None:
+    wire, _, _ = run(constant(b"a" * (5 << 17), b"b" * (1 << 18)), threads)
 
-    assert [len(message["body"]) for message in wire.got] == [1 << 20, 1 << 20, 1 << 19, 1 << 20]
+    assert [len(message["body"]) for message in wire.got] == [1 << 18, 1 << 18, 1 << 17, 1 << 18]
     assert [message["more_body"] for message in wire.got] == [True, True, True, False]
-    assert wire.body == b"a" * (5 << 19) + b"b" * (1 << 20)
+    assert wire.body == b"a" * (5 << 17) + b"b" * (1 << 18)
 
 
 def test_no_pieces_are_an_empty_body(threads: ThreadPoolExecutor) -> None:
@@ -94,6 +101,38 @@ def test_a_client_that_stops_reading_is_given_up(threads: ThreadPoolExecutor) ->
 
     assert end is End.STALLED
     assert sent == len(wire.got) == 4
+
+
+class SlowWire(Wire):
+    """A client that takes its time for each message."""
+
+    async def send(self, message: Message) -> None:
+        await asyncio.sleep(0.02)
+        await super().send(message)
+
+
+def test_a_client_that_reads_slower_than_the_minimum_is_given_up_although_it_never_stalls(threads: ThreadPoolExecutor) -> None:
+    wire, end, sent = run(constant(*[b"x"] * 1000), threads, SlowWire, min_rate=MinRate(1000.0, 0.2))
+
+    assert end is End.STALLED
+    assert 0 < sent == len(wire.got) <= 11
+
+
+@pytest.mark.parametrize("min_rate", [MinRate(0), MinRate(1.0, 600.0)], ids=["without a minimum", "above the minimum"])
+def test_a_slow_client_gets_all_of_it(threads: ThreadPoolExecutor, min_rate: MinRate) -> None:
+    _, end, sent = run(constant(*[b"x"] * 20), threads, SlowWire, min_rate=min_rate)
+
+    assert (end, sent) == (End.WHOLE, 20)
+
+
+def test_a_store_that_is_slow_does_not_count_against_the_client(threads: ThreadPoolExecutor) -> None:
+    def slow() -> bytes:
+        threading.Event().wait(0.05)
+        return b"x"
+
+    _, end, _ = run(iter([slow] * 10), threads, min_rate=MinRate(1_000_000.0, 0.3), prefetch=1)
+
+    assert end is End.WHOLE
 
 
 def test_a_client_that_leaves_is_noticed_while_it_is_being_sent_something(threads: ThreadPoolExecutor) -> None:
@@ -160,7 +199,7 @@ def test_threads_are_shared_by_all_bodies(threads: ThreadPoolExecutor) -> None:
         client = Wire()
         body = BodyStream(iter([make] * 20), threads, 3)
         await body.prepare()
-        return await send_body(body, client.receive, client.send, 60, lambda _: None)
+        return await send_body(body, client.receive, client.send, DownloadLimits(), lambda _: None)
 
     async def main() -> list[End]:
         waiting: list[Awaitable[End]] = [one() for _ in range(10)]

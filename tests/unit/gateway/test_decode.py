@@ -9,7 +9,7 @@ import pytest
 from msgspec import Meta, Struct
 
 from phimage.errors import MissingParam, TooLargeParam, UnavailableParam
-from phimage.fields import by_setting
+from phimage.fields import by_setting, with_controls
 from phimage.gateway.decode import MAX_ELEMENTS, decode, readers_of
 from phimage.gateway.params import Number, Params, Value, read_params
 from phimage.model.ids import ImageId, ZoneId
@@ -33,6 +33,8 @@ class List(Struct, rename="pascal", frozen=True, kw_only=True):
     name: Annotated[str, Meta(max_length=5)] | None = None
     code: Annotated[str, Meta(pattern="^[a-z]+$")] = "none"
     force: bool = False
+    about: Annotated[str, Meta(extra=with_controls("lines"))] = ""
+    file: Annotated[str, Meta(extra=with_controls("any"))] = ""
 
 
 class Strict(Struct, rename="pascal", frozen=True, kw_only=True):
@@ -55,6 +57,26 @@ def ids(params: Params) -> tuple[str, ...]:
 
 def test_absent_parameters_have_their_defaults() -> None:
     assert read() == List(region="r")
+
+
+@pytest.mark.parametrize("bad", [*"\x00\x07\x1b\t\n\r\x7f\x85\x9b\u061c\u200e\u200f\u2028\u2029\u202a\u202e\u2066\u2069"])
+@pytest.mark.parametrize("name", ["Region", "Zone", "Kind", "ImageId", "Name", "Code"])
+def test_a_text_has_no_control_and_no_bidirectional_characters(name: str, bad: str) -> None:
+    with pytest.raises(UnavailableParam) as refused:
+        read(**{name: f"a{bad}"})
+
+    assert refused.value.message == f"Params [{name}] not available"
+    assert refused.value.detail == (
+        f"a text cannot have the control character U+{ord(bad):04X}; remove it" if bad != "\0" else "expected text without NUL"
+    )
+
+
+def test_a_text_of_several_lines_may_have_tabs_and_line_feeds_and_a_file_any_but_nul() -> None:
+    assert read(About="a\tb\nc").about == "a\tb\nc"
+    assert read(File="a\r\n\u202e").file == "a\r\n\u202e"
+    for name, text in (("About", "a\r"), ("About", "\u202e"), ("About", "\x1b"), ("File", "\0")):
+        with pytest.raises(UnavailableParam):
+            read(**{name: text})
 
 
 def test_unknown_parameters_are_ignored() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from phimage.http.asgi import Message
 from phimage.http.body import BodyLimits, BodyTooLong, BodyTooSlow, ClientGone, RequestBody
+from phimage.http.min_rate import MinRate
 
 UNLIMITED = BodyLimits()
 IN_TIME = BodyLimits(stall=60, total=60, drain=60)
@@ -72,3 +73,28 @@ def test_a_body_that_trickles_is_too_slow_in_total() -> None:
 
     with pytest.raises(BodyTooSlow):
         asyncio.run(RequestBody(trickle, BodyLimits(stall=0.03, total=0.1)).read(1 << 20))
+
+
+def test_a_body_below_the_minimum_rate_is_too_slow_although_it_never_stalls() -> None:
+    pieces = 0
+
+    async def trickle() -> Message:
+        nonlocal pieces
+        pieces += 1
+        await asyncio.sleep(0.02)
+        return {"type": "http.request", "body": b"x", "more_body": True}
+
+    with pytest.raises(BodyTooSlow):
+        asyncio.run(RequestBody(trickle, BodyLimits(stall=60, min_rate=MinRate(1000.0, 0.2))).read(1 << 20))
+    assert pieces <= 11
+
+
+@pytest.mark.parametrize("min_rate", [MinRate(0), MinRate(1.0, 600.0)], ids=["without a minimum", "above the minimum"])
+def test_a_slow_body_is_read_whole(min_rate: MinRate) -> None:
+    left = [b"x"] * 10
+
+    async def trickle() -> Message:
+        await asyncio.sleep(0.01)
+        return {"type": "http.request", "body": left.pop(), "more_body": bool(left)}
+
+    assert asyncio.run(RequestBody(trickle, BodyLimits(stall=60, min_rate=min_rate)).read(100)) == b"x" * 10

@@ -74,6 +74,48 @@ def test_a_scheme_is_http_or_https_whatever_is_forwarded(proto: str) -> None:
     )
 
 
+def test_a_client_that_calls_itself_is_certain_also_where_proxies_are_trusted() -> None:
+    for trusting in (TrustedProxies(), TrustedProxies(["127.0.0.1"])):
+        assert trusting.certain_client_address(scope("127.0.0.1", host="localhost")) == "127.0.0.1"
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        *("x_forwarded_for", "x_forwarded_proto", "x_forwarded_host", "x_forwarded_port", "x_forwarded", "x_forwarded_server"),
+        *("forwarded", "via", "x_real_ip", "x_client_ip", "x_cluster_client_ip", "true_client_ip"),
+    ],
+)
+@pytest.mark.parametrize("value", ["192.0.2.7", "127.0.0.1", ""])
+def test_behind_a_proxy_that_is_not_trusted_no_client_is_certain(field: str, value: str) -> None:
+    assert TrustedProxies().certain_client_address(scope("127.0.0.1", **{field: value})) == ""
+    assert TrustedProxies(["10.0.0.1"]).certain_client_address(scope("127.0.0.1", **{field: value})) == ""
+
+
+def test_a_request_in_http_1_0_passed_a_proxy() -> None:
+    for version in ("1.0", "1"):
+        assert TrustedProxies().certain_client_address({**scope("127.0.0.1"), "http_version": version}) == ""
+    assert TrustedProxies().certain_client_address({**scope("127.0.0.1"), "http_version": "1.1"}) == "127.0.0.1"
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"x_forwarded_for": CALLER}, CALLER),
+        ({"x_forwarded_for": f"127.0.0.1, {CALLER}"}, CALLER),
+        ({"x_forwarded_for": f"{CALLER}, {PROXY}"}, CALLER),
+        ({"x_forwarded_for": "127.0.0.1"}, ""),
+        ({"x_forwarded_for": "::1"}, ""),
+        ({"x_forwarded_for": PROXY}, ""),
+        ({"x_forwarded_for": ""}, ""),
+        ({"via": "1.1 proxy"}, ""),
+        ({"x_forwarded_proto": "https"}, ""),
+    ],
+)
+def test_a_trusted_proxy_that_states_no_client_makes_none_certain(fields: dict[str, str], expected: str) -> None:
+    assert TrustedProxies(["10.0.0.0/8"]).certain_client_address(scope(PROXY, **fields)) == expected
+
+
 def test_a_proxy_that_passes_on_a_hostile_host_does_no_harm() -> None:
     found = TrustedProxies([PROXY]).base_url(scope(PROXY, host="inner", x_forwarded_host="evil.example/path?x="))
     assert found == "http://127.0.0.1:8080"

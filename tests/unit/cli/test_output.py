@@ -1,0 +1,59 @@
+"""What commands print for people has no control character of another's text, and JSON has them escaped."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from phimage import cli
+from phimage.cli.output import echo, note, print_json, print_table, printable
+from tests import commands
+
+HOSTILE = "a\x1b[31m\x9b31m\x7f\u202e\u2028b"
+SHOWN = r"a\x1b[31m\x9b31m\x7f\u202e\u2028b"
+UNESCAPED = re.compile("[\x1b\x7f-\x9f\u2028\u202e]")
+
+VERBATIM = {"catalog.py": 3, "completion.py": 1, "output.py": 2}
+"""Files that print with click itself, and how often: scripts, catalogue files, which are stored byte for byte, and `output`."""
+
+
+def test_lines_tables_and_notes_have_them_escaped(capsys: pytest.CaptureFixture[str]) -> None:
+    echo(f"{HOSTILE}\n\tsecond line")
+    print_table(("NAME",), [(HOSTILE,), ("two\nlines",)], empty="none")
+    note(HOSTILE)
+
+    shown = capsys.readouterr()
+    assert shown.out.splitlines()[:2] == [SHOWN, "\tsecond line"]
+    assert [line.rstrip() for line in shown.out.splitlines()[2:]] == ["NAME", SHOWN, "two", "lines"]
+    assert shown.err == f"{SHOWN}\n"
+    assert printable("a\nb\tc") == r"a\x0ab\x09c"
+
+
+@pytest.mark.parametrize("indented", [True, False])
+def test_json_is_the_same_json_with_escapes(capsys: pytest.CaptureFixture[str], indented: bool) -> None:
+    print_json({"Name": HOSTILE, "\u202e": ["镜像"]}, indented=indented)
+
+    shown = capsys.readouterr().out
+    assert json.loads(shown) == {"Name": HOSTILE, "\u202e": ["镜像"]}
+    assert not UNESCAPED.search(shown)
+    assert "镜像" in shown
+    assert (shown.count("\n") > 1) == indented
+
+
+def test_errors_have_them_escaped(tmp_path: Path) -> None:
+    for arguments in (("image", HOSTILE), ("catalog", "plan", str(tmp_path / HOSTILE)), (f"--{HOSTILE}",)):
+        result = commands.run(*arguments)
+        assert result.code > 0
+        assert not UNESCAPED.search(result.out + result.err), arguments
+
+
+def test_commands_print_with_the_functions_that_escape() -> None:
+    found = {
+        file.name: count
+        for file in Path(cli.__file__).parent.glob("*.py")
+        if (count := len(re.findall(r"\bclick\.s?echo\(", file.read_text("utf-8"))))
+    }
+    assert found == VERBATIM
