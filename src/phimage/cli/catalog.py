@@ -27,6 +27,7 @@ class WithdrawalNotConfirmed(ClientError):
 
 
 file_argument = click.argument("file", type=click.Path(allow_dash=True))
+verbose_option = click.option("--verbose", "-v", is_flag=True, help="List what is not in the file and stays.")
 prune_option = click.option(
     "--prune", is_flag=True, help="Withdraw what the file does not name, except images that no applied file has named."
 )
@@ -43,9 +44,10 @@ def catalog() -> None:
 @catalog.command(short_help="Show what a file would change.")
 @file_argument
 @prune_option
+@verbose_option
 @json_option
 @signed
-def plan(session: Session, file: str, prune: bool, as_json: bool) -> None:
+def plan(session: Session, file: str, prune: bool, verbose: bool, as_json: bool) -> None:
     """Show what a file would change. Exits with 0 without differences, with 2 otherwise. `-` reads standard input.
 
     \b
@@ -54,7 +56,7 @@ def plan(session: Session, file: str, prune: bool, as_json: bool) -> None:
       phimage catalog export | phimage catalog plan -
     """
     answer = _call(session, "PlanCatalog", file, _read(file), prune)
-    _print(answer, as_json=as_json, done=False)
+    _print(answer, as_json=as_json, done=False, verbose=verbose)
     sys.exit(DIFFERENCES if answer.fields["DifferenceSet"] else 0)
 
 
@@ -62,9 +64,10 @@ def plan(session: Session, file: str, prune: bool, as_json: bool) -> None:
 @file_argument
 @prune_option
 @click.option("--yes", "agreed", type=click.IntRange(0), metavar="N", help="Confirm that --prune withdraws N images.")
+@verbose_option
 @json_option
 @signed
-def apply(session: Session, file: str, prune: bool, agreed: int | None, as_json: bool) -> None:
+def apply(session: Session, file: str, prune: bool, agreed: int | None, verbose: bool, as_json: bool) -> None:
     """Apply a file to the catalogue in one revision, and show what changed. `-` reads standard input.
 
     When --prune would withdraw images, it lists them and asks. Without a terminal it changes nothing and exits with 65, unless
@@ -85,7 +88,7 @@ def apply(session: Session, file: str, prune: bool, agreed: int | None, as_json:
             raise
         _confirm(file, images, agreed)
         answer = _call(session, "ApplyCatalog", file, text, prune, len(images))
-    _print(answer, as_json=as_json, done=True)
+    _print(answer, as_json=as_json, done=True, verbose=verbose)
 
 
 def _confirm(file: str, images: list[dict[str, str]], agreed: int | None) -> None:
@@ -190,7 +193,7 @@ def _call(session: Session, action: str, file: str, text: str, prune: bool, with
         raise ClientError(f"{count} in {name}; nothing was changed") from None
 
 
-def _print(answer: ActionResponse, *, as_json: bool, done: bool) -> None:
+def _print(answer: ActionResponse, *, as_json: bool, done: bool, verbose: bool) -> None:
     fields = answer.fields
     if as_json:
         print_json({name: fields[name] for name in ("Revision", "DifferenceSet", "KeptSet", "SparedSet", "AdoptedSet")})
@@ -205,10 +208,8 @@ def _print(answer: ActionResponse, *, as_json: bool, done: bool) -> None:
         for field in difference["Fields"]:
             old, new = (printable(field[name]) or "nothing" for name in ("Old", "New"))
             out.print(f"    {field['Field']}: {old} -> {new}", soft_wrap=True)
-    for kept in fields["KeptSet"]:
-        out.print(f"  {kept['Noun'].replace('_', ' ')} {kept['Id']} is not in the file and stays", style="dim", soft_wrap=True)
     if fields["KeptSet"]:
-        note("--prune would withdraw what stays")
+        _print_kept(fields["KeptSet"], verbose=verbose)
     if fields["SparedSet"]:
         note(f"spares {_published(fields['SparedSet'])}")
     if fields["AdoptedSet"]:
@@ -219,6 +220,16 @@ def _print(answer: ActionResponse, *, as_json: bool, done: bool) -> None:
     summary = ", ".join(f"{count} {'' if done else 'to be '}{verb}" for verb, count in counts.items() if count)
     state = f"revision {fields['Revision']}" if done else "nothing was changed yet"
     note(f"{summary}; {state}")
+
+
+def _print_kept(kept: list[dict[str, str]], *, verbose: bool) -> None:
+    """Print what the file does not name: how many entries, or all of them."""
+    out = console()
+    for entry in kept if verbose else ():
+        noun = entry["Noun"].replace("_", " ")
+        out.print(f"  {noun} {entry['Id']} is not in the file and stays", style="dim", soft_wrap=True)
+    what = "1 entry is not in the file and stays" if len(kept) == 1 else f"{len(kept)} entries are not in the file and stay"
+    note(f"{what}{'' if verbose else ' (--verbose lists them)'}; --prune would withdraw what stays")
 
 
 def _published(images: list[dict[str, str]]) -> str:
