@@ -20,17 +20,13 @@ from __future__ import annotations
 import ctypes
 import errno
 import json
-import mmap
 import os
 import resource
 import signal
-import socket
 import struct
 import sys
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 NEW_USER, NEW_UTS, NEW_IPC, NEW_NET = 0x10000000, 0x04000000, 0x08000000, 0x40000000
 SET_DEATH_SIGNAL, SET_SECCOMP, DROP_BOUNDING, NO_NEW_PRIVILEGES = 1, 22, 24, 38
@@ -57,8 +53,8 @@ NOT_STARTED = 125
 LIBRARIES = ("/usr", "/lib", "/lib64", "/bin", "/nix/store", "/gnu/store")
 LINKER_FILES = ("/etc/ld.so.cache", "/etc/ld.so.preload")
 
-WALLS: dict[str, tuple[str, ...]] = {"limits": (), "files": ("landlock",), "network": ("namespace", "filter")}
-"""What is kept from the program, and the mechanisms of which one must work. Limits always do, or the program does not start."""
+WALLS: dict[str, tuple[str, ...]] = {"files": ("landlock",), "network": ("namespace", "filter")}
+"""What is kept from the program, and the mechanisms of which one must work. Limits work, or the program does not start."""
 
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -159,25 +155,36 @@ def drop_privileges(user: int | None, group: int | None) -> None:
         os.setgroups([])
         os.setresgid(group, group, group)
         os.setresuid(user, user, user)
-    except PermissionError:  # root in a container that took its capabilities away
+    except OSError:  # root in a container without capabilities, or in a user namespace without this user
         raise PermissionError(
             errno.EPERM, "root may not become another user here; start phimage as a user of its own"
         ) from None
 
 
-def enter(settings: dict[str, Any], program: str) -> dict[str, str]:
+def enter(
+    program: str,
+    *,
+    memory: int,
+    seconds: int,
+    output: int,
+    readable: list[int],
+    writable: list[int],
+    user: int | None,
+    group: int | None,
+    parent: int,
+) -> dict[str, str]:
     """Limit and isolate this process. Returns for each mechanism why it does not work, "" where it does."""
-    limit(settings["memory"], settings["seconds"], settings["output"])
+    limit(memory, seconds, output)
     namespace = leave_network()
     libc.prctl(NO_NEW_PRIVILEGES, 1, 0, 0, 0)
     failed = {
         "namespace": namespace,
         "filter": forbid_sockets(),
-        "landlock": restrict_files(program, settings["readable"], settings["writable"]),
+        "landlock": restrict_files(program, readable, writable),
     }
-    drop_privileges(settings["user"], settings["group"])
+    drop_privileges(user, group)
     libc.prctl(SET_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != settings["parent"]:  # the parent has died already
+    if os.getppid() != parent:  # the parent has died already
         os.kill(os.getpid(), signal.SIGKILL)
     os.umask(0o077)
     return failed
@@ -188,20 +195,33 @@ def missing(failed: dict[str, str]) -> dict[str, str]:
     return {
         wall: ", ".join(f"{mechanism}: {failed[mechanism]}" for mechanism in mechanisms)
         for wall, mechanisms in WALLS.items()
-        if mechanisms and all(failed[mechanism] for mechanism in mechanisms)
+        if all(failed[mechanism] for mechanism in mechanisms)
     }
 
 
 # docs/decisions.md#walls-are-tried-and-not-asked-for
-def passable(memory: int) -> list[str]:
-    """The walls that this process can pass, by trying what each forbids and everyone else may do."""
+def try_walls(text: str) -> str:
+    """Enter the sandbox and attempt what each wall forbids and everyone else may do. Returns JSON, see `walls.py`."""
+    import mmap  # late, because programs need neither; and before the walls, behind which they may be unreadable
+    import socket
+
+    def connect() -> None:
+        """Without a packet. Fails without a socket, and in a network without interfaces."""
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as connection:
+            connection.connect(("127.0.0.1", 9))
+
+    settings = json.loads(text)
+    del settings["required"]  # a missing wall is the result here, and no error
+    failed = enter(sys.executable, **settings)
     attempts: tuple[tuple[str, Callable[[], object]], ...] = (
-        ("limits", lambda: mmap.mmap(-1, memory).close()),
+        ("limits", lambda: mmap.mmap(-1, settings["memory"]).close()),
         ("files", lambda: os.close(os.open("/", os.O_RDONLY))),
         ("files", lambda: os.close(os.open("/dev/null", os.O_WRONLY))),
-        ("network", _connect),
+        ("network", connect),
     )
-    return [wall for wall, attempt in attempts if _succeeds(attempt)]
+    passable = [wall for wall, attempt in attempts if _succeeds(attempt)]
+    mechanisms = [name for name, reason in failed.items() if not reason]
+    return json.dumps({"mechanisms": mechanisms, "missing": missing(failed), "passable": passable})
 
 
 def _succeeds(attempt: Callable[[], object]) -> bool:
@@ -212,22 +232,16 @@ def _succeeds(attempt: Callable[[], object]) -> bool:
     return True
 
 
-def _connect() -> None:
-    """Connect to loopback, without a packet. Fails without a socket, and in a network without interfaces."""
-    with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as connection:
-        connection.connect(("127.0.0.1", 9))
-
-
 def main() -> None:
-    """Enter the sandbox, and execute the program or try the walls."""
-    settings, command = json.loads(sys.argv[1]), sys.argv[2:]
-    failed = enter(settings, command[0] if command else sys.executable)
-    absent = missing(failed)
+    """Enter the sandbox and execute the program, or try the walls."""
+    text, command = sys.argv[1], sys.argv[2:]
     if not command:
-        found = {"mechanisms": [name for name, reason in failed.items() if not reason], "missing": absent}
-        sys.stdout.write(json.dumps(found | {"passable": passable(settings["memory"])}))
+        sys.stdout.write(try_walls(text))
         return
-    if absent and settings["required"]:
+    settings = json.loads(text)
+    required = settings.pop("required")
+    absent = missing(enter(command[0], **settings))
+    if absent and required:
         raise OSError(f"the sandbox lacks walls: {'; '.join(absent.values())}")
     os.execve(command[0], command, {})  # noqa: S606  there is no shell
 
