@@ -14,7 +14,7 @@ from phimage.errors import SetupError
 from phimage.formats.sandbox_child import ARCHITECTURES, CREATE_RULESET, RESTRICT_SELF
 from phimage.formats.walls import SandboxWalls, try_walls
 from tests.formats.test_sandbox_child import LANDLOCK
-from tests.formats.without import MESSAGE, PRCTL, UNSHARE, without
+from tests.formats.without import MESSAGE, PRCTL, SETGROUPS, UNSHARE, without
 
 TRY = "import msgspec, sys; from phimage.formats.walls import try_walls; "
 TRY += "sys.stdout.buffer.write(msgspec.json.encode(try_walls()))"
@@ -64,6 +64,15 @@ def test_without_namespaces_and_filters_the_wall_before_the_network_is_missing_a
         SetupError, match=r"network \(namespace: .*, filter: .*\): use a kernel .* seccomp filters or user namesp"
     ):
         found.require()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes another user")
+def test_root_without_its_capabilities_is_named_as_the_reason() -> None:
+    """As in a container that took them away."""
+    ended = subprocess.run([*without(SETGROUPS), sys.executable, "-c", TRY], capture_output=True, text=True, check=False)
+
+    assert ended.returncode == 1
+    assert "root may not become another user here; start phimage as a user of its own" in ended.stderr
 
 
 # docs/decisions.md#walls-are-tried-and-not-asked-for

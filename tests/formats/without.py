@@ -12,7 +12,7 @@ import sys
 
 from phimage.formats import sandbox_child as child
 
-UNSHARE, PRCTL = {"x86_64": (272, 157), "aarch64": (97, 167)}.get(os.uname().machine, (0, 0))
+UNSHARE, PRCTL, SETGROUPS = {"x86_64": (272, 157, 116), "aarch64": (97, 167, 159)}.get(os.uname().machine, (0, 0, 0))
 
 MESSAGE = os.strerror(errno.EPERM)
 
