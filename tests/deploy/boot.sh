@@ -2,14 +2,14 @@
 # Boots systemd as the first process of a machine of its own: the files of this one, read and never written, and the units.
 # Run in new namespaces of mounts, processes, names, messages and the network:
 #
-#     boot.sh NAME SOURCE SITE_PACKAGES
+#     boot.sh NAME SOURCE SITE_PACKAGES FOLDER
 #
-# NAME is that of its control group, SOURCE the folder of the project, SITE_PACKAGES that of the packages it needs.
+# NAME is that of its control group, SOURCE the folder of the project, SITE_PACKAGES that of the packages it needs, FOLDER an
+# empty one for its mounts.
 set -eu
-name=$1 source=$2 packages=$3
+name=$1 source=$2 packages=$3 folder=$4
 
 mount --make-rprivate /
-folder=$(mktemp -d)
 mount -t tmpfs machine "$folder"
 mkdir "$folder/upper" "$folder/work" "$folder/root" "$folder/groups"
 mount -t overlay overlay -o "lowerdir=/,upperdir=$folder/upper,workdir=$folder/work" "$folder/root"

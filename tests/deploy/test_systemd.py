@@ -49,8 +49,9 @@ class Machine:
         self._name = f"phimage-test-{os.getpid()}-{time.monotonic_ns()}"
         packages = next(path for path in sys.path if path.endswith("site-packages"))
         namespaces = ("--kill-child", "--mount", "--pid", "--uts", "--ipc", "--net", "--fork")
-        boot = ["bash", str(Path(__file__).with_name("boot.sh")), self._name, str(ROOT), packages]
-        self._log = folder / "boot.log"
+        boot = ["bash", str(Path(__file__).with_name("boot.sh")), self._name, str(ROOT), packages, str(folder)]
+        self._log = folder.with_suffix(".log")
+        folder.mkdir()
         with self._log.open("w") as log:
             self._process = subprocess.Popen(["unshare", *namespaces, *boot], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         wait_until(lambda: self._process.poll() is not None or self._is_up(), BOOT_SECONDS)
@@ -95,7 +96,8 @@ class Machine:
 
     def close(self) -> None:
         """End it, and remove its control groups."""
-        self._process.send_signal(signal.SIGKILL)
+        first = self._first()
+        os.kill(int(first) if first else self._process.pid, signal.SIGKILL)  # the first one's parent reaps it and ends
         self._process.wait()
         for group in Path("/sys/fs/cgroup").glob(f"**/{self._name}"):
             wait_until(lambda group=group: _removed(group), BOOT_SECONDS)  # type: ignore[misc]
@@ -110,7 +112,7 @@ def _removed(group: Path) -> bool:
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Iterator[Machine]:
-    machine = Machine(tmp_path)
+    machine = Machine(tmp_path / "machine")
     yield machine
     machine.close()
 
