@@ -12,6 +12,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 
 import msgspec
+import structlog
 from msgspec import Struct
 
 from phimage import __version__, ownership
@@ -31,6 +32,7 @@ from phimage.delivery.zstd_cache import ZstdCache
 from phimage.errors import ServiceUnavailable, SetupError
 from phimage.formats import qemu
 from phimage.formats.limits import DiskLimits
+from phimage.formats.walls import SandboxWalls, try_walls
 from phimage.gateway.app import App
 from phimage.gateway.dispatch import Dispatcher
 from phimage.gateway.openapi import document
@@ -45,7 +47,7 @@ from phimage.http.proxies import TrustedProxies
 from phimage.http.signature_limit import SignatureLimit
 from phimage.installation import open_catalog
 from phimage.metrics.family import TEXT
-from phimage.metrics.process import WorkerMetrics, publisher_metrics
+from phimage.metrics.process import WorkerMetrics, publisher_metrics, sandbox_metrics
 from phimage.metrics.shared import MetricsSlot, SharedMetrics
 from phimage.model.ids import PublicKey
 from phimage.publishing.original import IN_PLACE
@@ -220,9 +222,10 @@ def _probe(store: Store) -> None:
 
 def run_publisher(settings: Settings, stop: threading.Event, slot: MetricsSlot | None = None) -> None:
     """Publish in this process until `stop` is set, and write its metrics to `slot`. Raises SetupError, for example without
-    qemu-img."""
+    qemu-img or without the walls of its sandbox."""
     prime_decoders()
     qemu.program()
+    walls = _checked_walls(settings, slot)
     catalog = open_catalog(settings)
     try:
         store_metrics: StoreMetrics = {}
@@ -235,7 +238,7 @@ def run_publisher(settings: Settings, stop: threading.Event, slot: MetricsSlot |
 
         def write_metrics(slot: MetricsSlot) -> None:
             while True:
-                slot.write(publisher_metrics(worker.outcomes, catalog, store_metrics))
+                slot.write(publisher_metrics(worker.outcomes, catalog, store_metrics, walls))
                 if stop.wait(METRICS_SECONDS):
                     return
 
@@ -244,6 +247,19 @@ def run_publisher(settings: Settings, stop: threading.Event, slot: MetricsSlot |
         worker.run()
     finally:
         catalog.database.close()
+
+
+def _checked_walls(settings: Settings, slot: MetricsSlot | None) -> SandboxWalls:
+    """Try the walls of the sandbox, log them and write their metric. Raises SetupError if one is missing and required."""
+    walls = try_walls()
+    log = structlog.get_logger()
+    report = log.warning if walls.missing else log.info
+    report("sandbox.walls", mechanisms=walls.mechanisms, missing=walls.missing, required=settings.require_sandbox)
+    if slot is not None:
+        slot.write(sandbox_metrics(walls))
+    if settings.require_sandbox:
+        walls.require()
+    return walls
 
 
 def open_zstd_cache(settings: Settings, store: Store) -> ZstdCache:
@@ -262,7 +278,7 @@ def open_pipeline(settings: Settings, store: Store) -> Pipeline:
     originals = FetchLimits(max_size=settings.max_original_gb << 30, min_free=min_free)
     fetcher = Fetcher(http, originals, IN_PLACE)
     limits = DiskLimits(virtual_size=settings.max_disk_gb << 30)
-    return Pipeline(store, fetcher, settings.work_folder, limits, min_free)
+    return Pipeline(store, fetcher, settings.work_folder, limits, min_free, require_walls=settings.require_sandbox)
 
 
 # docs/decisions.md#records-are-decoded-before-threads-start

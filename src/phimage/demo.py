@@ -61,7 +61,7 @@ def fill(settings: Settings) -> None:
             if ACCOUNTS.find(change.connection, ACCOUNT) is None:
                 _create_account(change, catalog)
                 IMAGES.add_all(change, _custom_images(int(change.author.time)))
-        if demo_disk.can_publish():
+        if not demo_disk.obstacle():
             demo_disk.publish(settings, catalog, WITH_DISK)
     finally:
         catalog.database.close()
@@ -124,8 +124,8 @@ def curl(endpoint: str) -> str:
 
 def download(endpoint: str) -> str:
     """Command lines that download and verify the disk of the demonstration. They are valid for a day."""
-    if not demo_disk.can_publish():
-        return "Publishing disks needs qemu-img; on Debian: apt-get install qemu-utils"
+    if obstacle := demo_disk.obstacle():
+        return f"This machine cannot publish disks: {obstacle}"
     try:
         with client(endpoint) as signer:
             found = signer.call("GetPHostImageDownloadUrl", ImageId=WITH_DISK, Seconds=24 * 3600).fields

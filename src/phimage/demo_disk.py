@@ -8,6 +8,7 @@ import secrets
 import struct
 import threading
 import time
+from functools import cache
 
 import structlog
 from msgspec.structs import replace
@@ -21,6 +22,7 @@ from phimage.chunks import uploads
 from phimage.chunks.factory import open_store
 from phimage.errors import SetupError
 from phimage.formats import qemu
+from phimage.formats.walls import try_walls
 from phimage.installation import command_author
 from phimage.model.ids import ImageId, new_job_id
 from phimage.model.image import Image, State
@@ -54,13 +56,15 @@ def make_disk() -> bytes:
     return (boot.ljust(_START, b"\0") + lines).ljust(SIZE, b"\0")
 
 
-def can_publish() -> bool:
-    """Whether this machine has qemu-img, which publishing needs."""
+@cache
+def obstacle() -> str:
+    """Why this machine cannot publish, with the remedy: it lacks qemu-img or a wall of its sandbox. Empty if it can."""
     try:
         qemu.program()
-    except SetupError:
-        return False
-    return True
+        try_walls().require()
+    except SetupError as error:
+        return str(error)
+    return ""
 
 
 def publish(settings: Settings, catalog: Catalog, id: ImageId) -> None:

@@ -73,6 +73,13 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     public_url: Annotated[
         str, Meta(description="address in download and upload URLs; empty means the one that the caller used")
     ] = ""
+    require_sandbox: Annotated[
+        bool,
+        Meta(
+            description="whether a publisher refuses to work where its sandbox cannot keep qemu-img from other files and the "
+            "network"
+        ),
+    ] = True
     max_disk_gb: Annotated[int, Meta(ge=1, le=65_536, description="largest disk that is published, in GB")] = 2048
     max_original_gb: Annotated[int, Meta(ge=1, le=65_536, description="largest original file that is published, in GB")] = 256
     min_free_mb: Annotated[

@@ -74,7 +74,7 @@ def test_errors_without_end_are_cut() -> None:
 
 def test_a_program_that_cannot_be_started_is_an_error_of_the_installation() -> None:
     limits = {"memory": 1 << 29, "seconds": 5, "output": 0, "readable": [], "writable": []}
-    bounds = limits | {"user": None, "group": None, "parent": os.getpid()}
+    bounds = limits | {"user": None, "group": None, "parent": os.getpid(), "required": False}
     command = [sys.executable, "-I", "-S", sandbox_child.__file__, json.dumps(bounds), "/nowhere/qemu-img"]
     with pytest.raises(SetupError, match=r"could not be started: .*/nowhere/qemu-img"):
         sandbox.run(command, files=(), seconds=20, name="qemu-img info")

@@ -19,20 +19,24 @@ from tests.formats.make import MIB
 ROOT = os.geteuid() == 0
 PYTHON = shutil.which("python3", path="/usr/bin:/usr/local/bin") or str(Path(sys.executable).resolve())
 LANDLOCK = sandbox_child.libc.syscall(sandbox_child.CREATE_RULESET, None, 0, sandbox_child.VERSION) >= 1
-BOUNDS = {"memory": 512 * MIB, "seconds": 5, "output": 4096, "user": None, "group": None, "parent": os.getpid()}
+BOUNDS = {
+    "memory": 512 * MIB,
+    "seconds": 5,
+    "output": 4096,
+    "user": None,
+    "group": None,
+    "parent": os.getpid(),
+    "required": False,
+}
 
 TRY = """
-import json, os, resource, socket, sys
+import ctypes, json, os, resource, socket, sys
 def tried(what):
     try:
         return what() or True
     except (OSError, MemoryError) as error:
         return type(error).__name__
 given, taken, secret = sys.argv[1:]
-def connect():
-    with socket.socket() as s:
-        s.settimeout(2)
-        s.connect(("127.0.0.1", int(sys.stdin.readline() or 9)))
 print(json.dumps({
     "read": tried(lambda: open(given).read()),
     "write": tried(lambda: open(taken, "r+").write("x" * 100)),
@@ -43,7 +47,9 @@ print(json.dumps({
     "list": tried(lambda: os.listdir("/")),
     "create": tried(lambda: open("/tmp/phimage-escaped", "w")),
     "memory": tried(lambda: len(bytearray(1 << 30))),
-    "interfaces": [name for _, name in socket.if_nameindex()],
+    "socket": tried(lambda: socket.socket().close()),
+    "unix socket": tried(lambda: socket.socket(socket.AF_UNIX).close()),
+    "io_uring": ctypes.CDLL(None).syscall(425, 1, None),
     "environment": dict(os.environ),
     "core": resource.getrlimit(resource.RLIMIT_CORE),
     "user": os.geteuid(),
@@ -97,9 +103,17 @@ def test_a_program_in_the_sandbox_has_limits(files: tuple[int, int, Path]) -> No
     assert os.fstat(files[1]).st_size <= 4096
 
 
+@pytest.mark.skipif(os.uname().machine not in sandbox_child.ARCHITECTURES, reason="there is no filter for this machine")
+def test_a_program_in_the_sandbox_makes_no_socket(files: tuple[int, int, Path]) -> None:
+    answer = tried(files)
+    assert (answer["socket"], answer["unix socket"], answer["io_uring"]) == ("PermissionError", "PermissionError", -1)
+
+
 @pytest.mark.skipif(not ROOT, reason="only root may always leave the network")
-def test_a_program_in_the_sandbox_has_no_network(files: tuple[int, int, Path]) -> None:
-    assert tried(files)["interfaces"] == ["lo"]
+def test_a_process_that_left_the_network_has_no_interface_but_loopback() -> None:
+    code = f"import socket, sys; sys.path[:0] = [{str(Path(sandbox_child.__file__).parent)!r}]; import sandbox_child"
+    code += "; print([sandbox_child.leave_network(), *(name for _, name in socket.if_nameindex())])"
+    assert subprocess.check_output([sys.executable, "-I", "-S", "-c", code], text=True) == "['', 'lo']\n"
 
 
 @pytest.mark.skipif(not ROOT or not PYTHON.startswith("/usr/"), reason="only root can become another user, who needs a Python")

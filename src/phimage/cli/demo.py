@@ -26,7 +26,7 @@ MIN_FREE_MB = 64
 def demo(data_dir: str, host: str, port: int, require_zone: bool, once: bool) -> None:
     """Start a server with the starter catalogue and a demonstration account, list images, and show how to call it.
 
-    If qemu-img is installed, it publishes one small disk and shows how to download it. It has a data folder of its own.
+    If this machine can publish, it publishes one small disk and shows how to download it. It has a data folder of its own.
 
     \b
     Examples:
@@ -34,7 +34,7 @@ def demo(data_dir: str, host: str, port: int, require_zone: bool, once: bool) ->
       phimage demo --once --port 0
     """
     from phimage import demo as demonstration
-    from phimage.demo_disk import can_publish
+    from phimage.demo_disk import obstacle
     from phimage.processes.runtime import private_files
     from phimage.processes.server import serve
 
@@ -45,7 +45,7 @@ def demo(data_dir: str, host: str, port: int, require_zone: bool, once: bool) ->
         "require_zone": require_zone,
         "explain_signatures": host == LOOPBACK,
     }
-    publishers = 1 if can_publish() else 0
+    publishers = 0 if once or obstacle() else 1  # none for `--once`: it would be stopped while it starts
     settings = read_settings(None, {}, {**flags, "publishers": publishers, "min_free_mb": MIN_FREE_MB})
     failure: list[Exception] = []
 

@@ -42,15 +42,14 @@ class QemuInfo(Struct, frozen=True):
     elsewhere: str
 
 
-def info(source: Path | int, format: Format, *, limits: SandboxLimits = INFO) -> QemuInfo:
+def info(source: Path | int, format: Format, *, limits: SandboxLimits = INFO, require_walls: bool = True) -> QemuInfo:
     """What qemu-img reads from a file of a format, given as a path or as an open file.
 
-    Raises QemuFailed when it cannot read the file, SetupError when it is not installed.
+    Raises QemuFailed when it cannot read the file, SetupError when it is not installed or a required wall is missing.
     """
     with _opened(source) as file:
-        output = run_sandboxed(
-            [program(), "info", "--output=json", "--image-opts", _image(file, format)], limits, readable=file
-        )
+        command = [program(), "info", "--output=json", "--image-opts", _image(file, format)]
+        output = run_sandboxed(command, limits, readable=file, require_walls=require_walls)
     try:
         facts: dict[str, Any] = msgspec.json.decode(output, type=dict)
         specific = (facts.get("format-specific") or {}).get("data") or {}
@@ -71,6 +70,7 @@ def convert(
     size: int,
     on_share: ShareCallback | None = None,
     limits: SandboxLimits = CONVERT,
+    require_walls: bool = True,
 ) -> None:
     """Write the disk inside a file as a raw disk to `out`, which must not exist; zeros become holes.
 
@@ -84,7 +84,15 @@ def convert(
             command = [program(), "convert", "-p", "-n", "--target-is-zero", "--image-opts", "--target-image-opts"]
             command += [_image(file, format), _image(target, Format.RAW)]
             on_output = _share(on_share) if on_share else None
-            run_sandboxed(command, limits, readable=file, writable=target, output=size, on_output=on_output)
+            run_sandboxed(
+                command,
+                limits,
+                readable=file,
+                writable=target,
+                output=size,
+                on_output=on_output,
+                require_walls=require_walls,
+            )
             if os.fstat(target).st_size != size:
                 raise QemuFailed(f"qemu-img wrote {os.fstat(target).st_size} bytes instead of {size}")
         except BaseException:

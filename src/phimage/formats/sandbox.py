@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
+from msgspec import Struct
 
 from phimage.errors import SetupError
 from phimage.formats.errors import QemuFailed, QemuStopped
@@ -42,6 +43,25 @@ OutputCallback = Callable[[bytes], None]
 """Receives the end of the output so far, four times a second. An exception kills the program."""
 
 
+class ChildSettings(Struct, frozen=True):
+    """What `sandbox_child.py` reads: limits, open files, the user and group to become, and whether the walls are required."""
+
+    memory: int
+    seconds: int
+    output: int
+    readable: tuple[int, ...]
+    writable: tuple[int, ...]
+    user: int | None
+    group: int | None
+    parent: int
+    required: bool
+
+    def command(self) -> list[str]:
+        """The command that enters the sandbox. Append the program and its arguments, or nothing to try the walls."""
+        entry = [sys.executable, "-I", "-S", str(Path(__file__).with_name("sandbox_child.py"))]
+        return [*entry, msgspec.json.encode(self).decode()]
+
+
 # docs/decisions.md#the-sandbox-is-two-modules
 def run_sandboxed(
     command: Sequence[str],
@@ -51,30 +71,32 @@ def run_sandboxed(
     writable: int | None = None,
     output: int = 0,
     on_output: OutputCallback | None = None,
+    require_walls: bool = True,
 ) -> bytes:
     """Run a program that may read one open file, write `output` bytes to another, and nothing else. Returns its output.
 
-    As root the program runs as another user (see `_user`), who owns the writable file meanwhile. Raises like `run`.
+    As root the program runs as another user (see `_user`), who owns the writable file meanwhile. Raises like `run`, and
+    SetupError when a wall is missing and required.
     """
-    user = _user(readable)
-    outputs = [] if writable is None else [writable]
-    if user is not None:
+    user, group = _user(readable)
+    outputs = () if writable is None else (writable,)
+    if user is not None and group is not None:
         for file in outputs:
-            os.fchown(file, *user)
-    settings = {
-        "memory": limits.memory,
-        "seconds": limits.cpu_seconds,
-        "output": output,
-        "readable": [readable],
-        "writable": outputs,
-        "user": user and user[0],
-        "group": user and user[1],
-        "parent": os.getpid(),
-    }
-    entry = [sys.executable, "-I", "-S", str(Path(__file__).with_name("sandbox_child.py"))]
+            os.fchown(file, user, group)
+    settings = ChildSettings(
+        memory=limits.memory,
+        seconds=limits.cpu_seconds,
+        output=output,
+        readable=(readable,),
+        writable=outputs,
+        user=user,
+        group=group,
+        parent=os.getpid(),
+        required=require_walls,
+    )
     try:
         return run(
-            [*entry, msgspec.json.encode(settings).decode(), *command],
+            [*settings.command(), *command],
             files=(readable, *outputs),
             seconds=limits.seconds,
             name=f"{Path(command[0]).name} {command[1]}",
@@ -125,14 +147,14 @@ def run(
     return output
 
 
-def _user(file: int) -> tuple[int, int] | None:
+def _user(file: int) -> tuple[int, int] | tuple[None, None]:
     """The user and group that may read a file, for root: nobody if everyone may read it, else its owner. None: unchanged."""
     if os.geteuid() != 0:
-        return None
+        return None, None
     status = os.fstat(file)
     if status.st_mode & stat.S_IROTH:
         return NOBODY, NOBODY
-    return (status.st_uid, status.st_gid) if status.st_uid else None
+    return (status.st_uid, status.st_gid) if status.st_uid else (None, None)
 
 
 def _communicate(

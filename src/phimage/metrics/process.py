@@ -15,6 +15,7 @@ from phimage.catalog.engine import Database
 from phimage.catalog.views import Catalog
 from phimage.chunks.decorators import StoreMetrics
 from phimage.errors import ServiceUnavailable
+from phimage.formats.walls import WALLS, SandboxWalls
 from phimage.gateway.cache import GatewayCache
 from phimage.http.counters import BOUNDS, RequestCounters
 from phimage.metrics.family import Family, Sample, counter, gauge, merge
@@ -110,10 +111,21 @@ class WorkerMetrics:
         )
 
 
-def publisher_metrics(jobs: Mapping[str, int], catalog: Catalog, store: StoreMetrics) -> bytes:
+def publisher_metrics(jobs: Mapping[str, int], catalog: Catalog, store: StoreMetrics, walls: SandboxWalls) -> bytes:
     """The metrics of a publisher, for the workers beside it. `jobs` counts the jobs that ended, by outcome."""
     ended = _by("phimage_jobs_ended", "Jobs that publishers ended or gave back", "outcome", jobs.items())
-    return msgspec.msgpack.encode([ended, *_database(catalog.database), *_store(store), *_process()])
+    return msgspec.msgpack.encode([ended, _walls(walls), *_database(catalog.database), *_store(store), *_process()])
+
+
+def sandbox_metrics(walls: SandboxWalls) -> bytes:
+    """The metrics of a publisher that does not start."""
+    return msgspec.msgpack.encode([_walls(walls)])
+
+
+def _walls(walls: SandboxWalls) -> Family:
+    """A gauge that is 1 for what is missing: of the gauges of several publishers the largest counts."""
+    samples = tuple(Sample((wall,), float(wall in walls.missing)) for wall in WALLS)
+    return Family("phimage_sandbox_wall_missing", "gauge", "1 if a publisher's sandbox lacks the wall", ("wall",), samples)
 
 
 def _requests(counters: RequestCounters) -> Iterable[Family]:

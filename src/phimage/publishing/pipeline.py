@@ -11,6 +11,7 @@ import errno
 import os
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -64,8 +65,13 @@ class Pipeline:
         limits: DiskLimits,
         min_free: int,
         now: Callable[[], float] = time.time,
+        *,
+        require_walls: bool = True,
     ) -> None:
-        """`min_free` bytes stay free on the file system of the work folder, and in the store."""
+        """`min_free` bytes stay free on the file system of the work folder, and in the store.
+
+        With `require_walls` qemu-img is not started in a sandbox without a wall: a publication raises SetupError.
+        """
         self._store = store
         self._fetcher = fetcher
         self._work = work
@@ -73,11 +79,14 @@ class Pipeline:
         self._space = FreeSpace(work, min_free)
         self._min_free = min_free
         self._now = now
+        self._require_walls = require_walls
+        self._second_opinion = partial(qemu.info, require_walls=require_walls)
 
     def run(self, job: Job, progress: JobProgress) -> StoredDisk:
         """Store the disk of a job. May be repeated: chunks that are in the store already are not written again.
 
-        Raises ImageRefused, SourceError, SourceAway, StoreFailure, FormatError, WrongDisk, OSError, and what `progress` raises.
+        Raises ImageRefused, SourceError, SourceAway, StoreFailure, FormatError, WrongDisk, SetupError, OSError, and what
+        `progress` raises.
         """
         # docs/decisions.md#work-files-carry-the-fence-of-their-job
         for fence in range(1, job.fence):  # files of previous workers, which were killed
@@ -88,7 +97,7 @@ class Pipeline:
         overrides = frozenset(job.origin.overrides)
         progress.update(EXAMINE)
         file.chmod(0o644)  # so that qemu-img can read it as nobody; the folder is closed to other users
-        examination = examine(file, stated=job.origin.format or None, limits=self._limits)
+        examination = examine(file, stated=job.origin.format or None, limits=self._limits, second=self._second_opinion)
         if refusals := examination.refusals(overrides):
             raise refused_for(refusals)
         assert examination.virtual_size is not None
@@ -150,7 +159,7 @@ class Pipeline:
 
         with self._space.writing(file.name):
             try:
-                qemu.convert(file, examination.format, disk, size=size, on_share=on_share)
+                qemu.convert(file, examination.format, disk, size=size, on_share=on_share, require_walls=self._require_walls)
             except QemuFailed as failed:
                 if os.strerror(errno.ENOSPC) in str(failed):  # it runs in the C locale
                     raise OSError(errno.ENOSPC, str(failed)) from failed

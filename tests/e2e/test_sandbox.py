@@ -1,0 +1,82 @@
+"""A publisher on a kernel without Landlock: it refuses to work, says why, and is counted."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from phimage.formats.sandbox_child import CREATE_RULESET
+from tests.e2e.conftest import starter
+from tests.e2e.process import PHIMAGE, Phimage, Server, wait_until
+from tests.formats.test_sandbox_child import LANDLOCK
+from tests.formats.without import MESSAGE, without
+from tests.publishing.shop import as_qcow2, disk
+
+WHAT = ("--name", "Debian", "--os-type", "Debian", "--os-name", "Debian", "--zone", "cn-bj2-02", "--support", "DB-2")
+UNDER = without(CREATE_RULESET)
+FILES_MISSING = 'phimage_sandbox_wall_missing{wall="files"} 1.0'
+
+pytestmark = pytest.mark.skipif(
+    not LANDLOCK or shutil.which("qemu-img", path=f"{os.environ['PATH']}:/usr/bin") is None,
+    reason="publishing is impossible here",
+)
+
+
+def metrics(server: Server) -> str:
+    with urllib.request.urlopen(f"{server.url}/metrics", timeout=30) as response:
+        return str(response.read(), "utf-8")
+
+
+def test_a_publisher_without_a_wall_refuses_to_work_and_says_why(tmp_path: Path) -> None:
+    with Server(Phimage(tmp_path, PHIMAGE_PUBLISHERS="1"), "serve", "--port", "0", under=UNDER) as server:
+        wait_until(lambda: '"event": "publisher.ended"' in server.errors, 60)
+        said = server.errors
+        counted = metrics(server)
+
+    assert f"a sandbox without a wall: files (landlock: {MESSAGE}): use a kernel with Landlock" in said
+    assert "require_sandbox = false" in said
+    assert json.loads(next(line for line in said.splitlines() if "publisher.ended" in line))["status"] == 78
+    assert FILES_MISSING in counted
+    assert 'phimage_sandbox_wall_missing{wall="network"} 0.0' in counted
+
+
+@pytest.mark.more
+def test_an_operator_may_publish_without_a_wall(tmp_path: Path) -> None:
+    original = as_qcow2(disk(tmp_path))
+    home = Phimage(tmp_path / "home", PHIMAGE_PUBLISHERS="1", PHIMAGE_REQUIRE_SANDBOX="false")
+    with Server(home, "serve", "--port", "0", under=UNDER) as server:
+        assert server.new_key is not None
+        operator = home.using(server.url, server.new_key)
+        operator.well("catalog", "apply", "-", text=starter())
+        operator.well("image", "publish", str(original), "--trust-first-use", *WHAT)
+        time.sleep(1.1)  # metrics of publishers are a second old
+        counted, said = metrics(server), server.errors
+
+    assert 'phimage_jobs_ended_total{outcome="done"} 1.0' in counted
+    assert FILES_MISSING in counted
+    event = json.loads(next(line for line in said.splitlines() if '"sandbox.walls"' in line))
+    assert (event["level"], event["required"], event["missing"]) == ("warning", False, {"files": f"landlock: {MESSAGE}"})
+
+
+@pytest.mark.more
+def test_a_demonstration_without_a_wall_lists_images_and_says_why_it_has_no_disk(tmp_path: Path) -> None:
+    home = Phimage(tmp_path)
+    ended = subprocess.run(
+        [*UNDER, PHIMAGE, "demo", "--once", "--port", "0"],
+        env=home.environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "20 of " in ended.stdout
+    assert "This machine cannot publish disks: qemu-img would read hostile images in a sandbox without a wall" in ended.stdout
