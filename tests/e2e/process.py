@@ -249,7 +249,7 @@ class Server:
             self._process.kill()
             self._process.wait()
         assert code == 0, (code, self.output, self.errors)
-        wait_until(lambda: not any(worker.alive() for worker in workers), 5)
+        wait_until(lambda: not any(worker.alive() for worker in workers), STOP_SECONDS)
         assert "Traceback" not in self.errors
 
     def __enter__(self) -> Self:

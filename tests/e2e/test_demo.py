@@ -17,7 +17,7 @@ import requests
 from phimage import demo as demonstration
 from phimage import demo_disk
 from tests.e2e import naive
-from tests.e2e.process import Phimage, Server, open_to_others, wait_until
+from tests.e2e.process import STOP_SECONDS, Phimage, Server, open_to_others, wait_until
 
 ZONE = "cn-bj2-02"
 
@@ -25,7 +25,7 @@ ZONE = "cn-bj2-02"
 @pytest.fixture(scope="module")
 def printed(demo: Server) -> str:
     """All that the serving demonstration prints."""
-    wait_until(lambda: "Serving until Ctrl-C." in demo.output, 10)
+    wait_until(lambda: "Serving until Ctrl-C." in demo.output, STOP_SECONDS)
     return demo.output
 
 

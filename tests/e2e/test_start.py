@@ -20,7 +20,7 @@ from phimage.client import Client
 from phimage.errors import Refused
 from phimage.model.account import PrivateKey
 from tests.e2e.conftest import Serve
-from tests.e2e.process import OPEN_UMASK, PHIMAGE, Key, Phimage, Server, open_to_others, wait_until
+from tests.e2e.process import OPEN_UMASK, PHIMAGE, STOP_SECONDS, Key, Phimage, Server, open_to_others, wait_until
 
 
 def accounts(server: Server, key: Key) -> list[str]:
@@ -61,7 +61,7 @@ def test_a_lost_operator_key_is_recovered_on_the_machine_itself(tmp_path: Path) 
                 found = client.call("ListRevisions", Limit=1).fields["RevisionSet"][0]
                 return found["Action"], found["Actor"], found["Address"]
 
-            wait_until(lambda: newest() == ("RecoverOperatorKey", "command line", "local"), 5)
+            wait_until(lambda: newest() == ("RecoverOperatorKey", "command line", "local"), STOP_SECONDS)
 
 
 def test_several_workers_answer_and_all_of_them_know_at_once_what_one_was_told(serve: Serve) -> None:
@@ -87,7 +87,7 @@ def test_several_workers_answer_and_all_of_them_know_at_once_what_one_was_told(s
                         codes.add(refused.ret_code)
             return codes == {172}
 
-        wait_until(refused_by_all, 5)
+        wait_until(refused_by_all, STOP_SECONDS)
 
 
 @pytest.mark.more
