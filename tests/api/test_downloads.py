@@ -127,10 +127,11 @@ def test_a_download_counts_for_the_project_of_its_ticket_or_signature_and_else_f
     rival = grant(ticket(small.RIVAL, 1000))
     base = grant(make_ticket(secret, "download", shared_image, key, ProjectId(""), 4_000_000_000))
 
-    assert {found.holder for found in acme} == {"org-a"}
+    assert {(found.account, found.holder) for found in acme} == {("acme", "org-a")}
     assert [acme[0].permit == found.permit for found in acme] == [True, True, False, False]
     assert rival.holder not in ("", "org-a")
-    assert base.holder in {account["Account"] for account in shared_shop.well("ListAccounts")["AccountSet"]}
+    assert base.holder == base.account
+    assert base.account in {account["Account"] for account in shared_shop.well("ListAccounts")["AccountSet"]}
     assert acme[0].permit not in repr(acme[0])
 
 
