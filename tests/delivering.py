@@ -66,17 +66,14 @@ def content_of(written: Written, image: ImageId = IMAGE) -> ImageBytes:
 class FakeAuthorizer:
     """An authorizer that admits every client to some images. `before` may refuse a request by raising.
 
-    `holder` returns project and permit of a request, by default its own.
+    `holder` returns account, project and permit of a request, by default its own.
     """
 
     def __init__(self, *contents: ImageBytes, before: Callable[[DownloadAccessRequest], object] = lambda _: None) -> None:
         self.contents = {content.image: content for content in contents}
         self.requests: list[DownloadAccessRequest] = []
         self.before = before
-        self.holder: Callable[[DownloadAccessRequest], tuple[str, str]] = lambda request: (
-            request.request_id,
-            request.request_id,
-        )
+        self.holder: Callable[[DownloadAccessRequest], tuple[str, str, str]] = lambda request: (request.request_id,) * 3
 
     def authorize(self, request: DownloadAccessRequest) -> DownloadGrant:
         self.requests.append(request)

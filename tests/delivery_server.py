@@ -21,6 +21,7 @@ from phimage.delivery.stream import DownloadLimits
 from phimage.delivery.zstd_cache import ZstdCache
 from phimage.http.asgi import Message, Receive, Send
 from phimage.http.counters import DownloadCounters
+from phimage.http.min_rate import MinRate
 from phimage.model.image_bytes import ImageBytes
 from tests.delivering import FakeAuthorizer
 
@@ -35,6 +36,7 @@ class Config(Struct, frozen=True):
     max_cache_bytes: int = 1 << 30
     concurrent: int = 64
     stall: float = 60.0
+    min_rate: MinRate = MinRate()
 
 
 class State(Struct, frozen=True):
@@ -47,7 +49,7 @@ class State(Struct, frozen=True):
 def build(config: Config) -> Callable[[Message, Receive, Send], Awaitable[None]]:
     store = open_store(config.store)
     zstd_cache = ZstdCache(store, Path(config.zstd_cache), config.max_cache_bytes)
-    limits = DownloadLimits(concurrent=config.concurrent, stall=config.stall)
+    limits = DownloadLimits(concurrent=config.concurrent, stall=config.stall, min_rate=config.min_rate)
     delivery = Delivery(
         store, FakeAuthorizer(*config.contents), lambda _: "127.0.0.1", lambda: str(uuid.uuid4()), zstd_cache, limits
     )

@@ -98,7 +98,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
         Meta(
             ge=1,
             le=4096,
-            description="downloads that one server process sends at once; one project may have half of them, one URL a quarter",
+            description="downloads that one server process sends at once; one account may have three quarters of them, one "
+            "project half, one URL a quarter",
         ),
     ] = 64
     min_transfer_kib: Annotated[

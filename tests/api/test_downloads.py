@@ -9,7 +9,10 @@ from urllib.parse import parse_qsl, urlencode
 import pytest
 from msgspec.structs import replace
 
+from phimage.actions.authorizers import CatalogDownloadAuthorizer
+from phimage.actions.service import Service
 from phimage.catalog.images import IMAGES
+from phimage.delivery.authorizer import DownloadAccessRequest, DownloadGrant
 from phimage.delivery.ticket import make_ticket
 from phimage.installation import command_author
 from phimage.model.ids import ImageId, ProjectId, PublicKey
@@ -100,6 +103,36 @@ def test_an_address_that_was_changed_is_refused(name: str, shared_shop: Shop, sh
     assert get(shared_shop, f"{address}?{urlencode({**fields, name: changed})}").status == 401
     del fields[name]
     assert get(shared_shop, f"{address}?{urlencode(fields)}").status == 401
+
+
+def test_a_download_counts_for_the_project_of_its_ticket_or_signature_and_else_for_the_account(
+    shared_shop: Shop, shared_image: str
+) -> None:
+    service = Service(catalog=shared_shop.catalog, store=shared_shop.store, max_original=1, min_free=0, public_url="")
+    authorizer = CatalogDownloadAuthorizer(service)
+    secret, key = service.ticket_secret(), PublicKey(shared_shop.operator.public)
+
+    def grant(query: str) -> DownloadGrant:
+        path = f"/images/{shared_image}.raw"
+        return authorizer.authorize(
+            DownloadAccessRequest(ImageId(shared_image), "GET", path, query, "127.0.0.1", "id", wait=True)
+        )
+
+    def ticket(pair: Pair, seconds: int) -> str:
+        return url_of(shared_shop, shared_image, pair, Seconds=seconds).partition("?")[2]
+
+    again = ticket(small.ACME, 1000)
+    acme = [grant(query) for query in (again, f"x=1&{again}", ticket(small.ACME, 2000))]
+    acme.append(grant(signed("DownloadPHostImage", {"ImageId": shared_image}, Encoding.QUERY, small.ACME).query))
+    rival = grant(ticket(small.RIVAL, 1000))
+    base = grant(make_ticket(secret, "download", shared_image, key, ProjectId(""), 4_000_000_000))
+
+    assert {(found.account, found.holder) for found in acme} == {("acme", "org-a")}
+    assert [acme[0].permit == found.permit for found in acme] == [True, True, False, False]
+    assert rival.holder not in ("", "org-a")
+    assert base.holder == base.account
+    assert base.account in {account["Account"] for account in shared_shop.well("ListAccounts")["AccountSet"]}
+    assert acme[0].permit not in repr(acme[0])
 
 
 def test_an_address_ends_with_its_time(shared_shop: Shop, shared_image: str) -> None:

@@ -303,7 +303,7 @@ def test_a_body_that_does_not_come_is_given_up() -> None:
 
 
 def test_only_so_many_parts_are_in_memory_and_others_are_asked_to_wait() -> None:
-    gateway = Gateway(limits=UploadLimits(concurrent=2, shares={"project": 1, "upload": 1}, wait=0.01))
+    gateway = Gateway(limits=UploadLimits(concurrent=2, shares={"project": 1.0, "upload": 1.0}, wait=0.01))
     replies: list[Reply | None] = []
 
     async def both() -> None:

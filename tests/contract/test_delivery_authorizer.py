@@ -247,12 +247,12 @@ def test_downloads_above_the_limit_get_503(store: Counting, authorizer: FakeAuth
     delivery.close()
 
 
-def test_one_project_and_one_url_leave_places_to_others(store: Counting, authorizer: FakeAuthorizer) -> None:
+def test_an_account_a_project_and_a_url_leave_places_to_others(store: Counting, authorizer: FakeAuthorizer) -> None:
     delivery = delivery_of(store, authorizer, limits=DownloadLimits(concurrent=8))
 
-    def holder(request: DownloadAccessRequest) -> tuple[str, str]:
+    def holder(request: DownloadAccessRequest) -> tuple[str, str, str]:
         project, url = request.query.split("-")
-        return project, request.query if url else request.request_id
+        return project[0], project, request.query if url else request.request_id
 
     authorizer.holder = holder
 
@@ -272,23 +272,25 @@ def test_one_project_and_one_url_leave_places_to_others(store: Counting, authori
             return answered(sent)
 
         tasks = []
-        for query in ("a-1", "a-1", "a-1", "a-", "a-", "a-", *["b-"] * 4, "c-"):
+        for query in ("a-1", "a-1", "a-1", "a-", "a-", "a-", *["ab-"] * 3, "b-", "c-", "b-"):
             tasks.append(asyncio.create_task(ask(query)))
-            await under_way.acquire()
+            async with asyncio.timeout(60):  # a task that fails sends nothing
+                await under_way.acquire()
         go.set()
         return await asyncio.gather(*tasks)
 
     answers = asyncio.run(main())
 
-    assert [answer.status for answer in answers] == [200, 200, 503, 200, 200, 503, 200, 200, 200, 200, 503]
+    assert [answer.status for answer in answers] == [200, 200, 503, 200, 200, 503, 200, 200, 503, 200, 200, 503]
     details = [body_of(answer)["Detail"] for answer in answers if answer.status == 503]
     assert [str(detail).partition(" are")[0] for detail in details] == [
         "others of this URL",
         "others of this project",
+        "others of this account",
         "other downloads",
     ]
     assert all(answer.headers["retry-after"] == "2" for answer in answers if answer.status == 503)
-    assert delivery.counters.refused == 3
+    assert delivery.counters.refused == 4
     delivery.close()
 
 

@@ -12,12 +12,14 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
 from phimage.chunks.folder import FolderStore
 from phimage.chunks.write import Written
+from phimage.http.min_rate import MinRate
 from tests.delivering import CHUNK, IMAGE, chunk_at, content_of, disk_bytes, sha256_of, write_disk
 from tests.delivery_server import Config, State
 from tests.uploading import connects, free_port
@@ -80,8 +82,8 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
     """Starts servers of one written disk."""
     servers: list[Server] = []
 
-    def start(written: Written, stall: float = 60.0) -> Server:
-        config = Config(str(tmp_path / "store"), str(tmp_path / "packs"), free_port(), (content_of(written),), stall=stall)
+    def start(written: Written, **limits: Any) -> Server:
+        config = Config(str(tmp_path / "store"), str(tmp_path / "packs"), free_port(), (content_of(written),), **limits)
         servers.append(Server(config, tmp_path))
         servers[-1].wait()
         return servers[-1]
@@ -237,6 +239,31 @@ def test_clients_that_do_not_read_cost_little_memory_and_are_given_up(store: Fol
     assert limit - idle < 150 * MIB
     for client in clients:
         client.close()
+
+
+@pytest.mark.more
+def test_a_client_that_reads_too_slowly_is_given_up_and_goes_on_with_a_range(
+    store: FolderStore, serve: Serve, tmp_path: Path
+) -> None:
+    disk = random.Random(1).randbytes(32 * MIB)
+    server = serve(write_disk(store, disk, chunk_size=MIB), min_rate=MinRate(4.0 * MIB, 2.0))
+
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 << 10)
+        client.connect(("127.0.0.1", server.port))
+        client.sendall(f"GET /images/{RAW} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        cut = client.recv(4096).partition(b"\r\n\r\n")[2]
+        while server.state().counters.stalled == 0 and (data := client.recv(16 << 10)):
+            cut += data
+            time.sleep(0.02)
+        while data := client.recv(MIB):  # what was on its way
+            cut += data
+
+    assert server.state().counters.stalled == 1
+    assert 0 < len(cut) < len(disk)
+    rest = tmp_path / "rest"
+    assert curl("-f", "-r", f"{len(cut)}-", "-o", rest, f"{server.url}/{RAW}").returncode == 0
+    assert cut + rest.read_bytes() == disk
 
 
 @pytest.mark.more

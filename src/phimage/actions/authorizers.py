@@ -65,7 +65,7 @@ class CatalogDownloadAuthorizer:
             raise NotPublished(image.id, image.state.value)
         if image.state is not State.AVAILABLE and not tenant.account.operator:
             raise NotPublished(image.id, image.state.value)
-        return DownloadGrant(image_bytes, project or tenant.account.id, permit)
+        return DownloadGrant(image_bytes, tenant.account.id, project or tenant.account.id, permit)
 
     def _signer(self, request: DownloadAccessRequest, view: View) -> tuple[Tenant, ProjectId, str]:
         """The tenant, the project and the signature."""

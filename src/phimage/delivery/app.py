@@ -4,7 +4,7 @@
 2. authorizer: may this client download the image, and which bytes are its
 3. the form in the path, of a disk that is open or is opened in a thread
 4. conditions and ranges: 304, 412, 416, or the bytes to send
-5. a place among the concurrent downloads, within the shares of the project and the URL, else 503
+5. a place among the concurrent downloads, within the shares of URL, project and account, else 503
 6. the first piece, verified; until here every error has a status and a reason
 7. header and body; a body that fails later is cut short
 
@@ -120,7 +120,7 @@ class Delivery:
             await exchange.end()
             return
         try:
-            with self._places.place(URL=download.permit, project=download.holder):
+            with self._places.place(URL=download.permit, project=download.holder, account=download.account):
                 await self._send(exchange, image, form, representation, reply)
         except NoPlace as full:
             self.counters.refused += 1

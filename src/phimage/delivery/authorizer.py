@@ -41,6 +41,7 @@ class DownloadGrant(Struct, frozen=True):
     """A permitted download. `holder` is the project that it is for, or the account; `permit` the ticket or the signature."""
 
     image_bytes: ImageBytes
+    account: str
     holder: str
     permit: str
 

@@ -27,7 +27,8 @@ class DownloadLimits(Struct, frozen=True):
     """The resources of downloads in one process."""
 
     concurrent: int = 64  # downloads that are sent at the same time; more get 503
-    shares: Mapping[str, int] = MappingProxyType({"project": 2, "URL": 4})  # half for one project, a quarter for one URL
+    # docs/decisions.md#places-have-shares
+    shares: Mapping[str, float] = MappingProxyType({"account": 0.75, "project": 0.5, "URL": 0.25})
     threads: int = 8  # which read, decompress and verify for all downloads together
     prefetch_bytes: int = 2 << 20  # for each download; at least one chunk
     stall: float = 60.0  # seconds that a client has to read 256 KiB

@@ -20,10 +20,10 @@ class NoPlace(Exception):
 class Places:
     """The places of one process. Used on the event loop alone, so it needs no lock."""
 
-    def __init__(self, total: int, shares: Mapping[str, int]) -> None:
-        """`shares` are by kind of holder: 4 means that one of them may hold a quarter of the places, but at least one."""
+    def __init__(self, total: int, shares: Mapping[str, float]) -> None:
+        """`shares` are by kind of holder: 0.25 means that one of them may hold a quarter of the places, but at least one."""
         self._total = total
-        self._limits = {kind: max(1, total // parts) for kind, parts in shares.items()}
+        self._limits = {kind: max(1, int(total * share)) for kind, share in shares.items()}
         self._taken = 0
         self._held: Counter[tuple[str, str]] = Counter()
         self._freed = asyncio.Event()

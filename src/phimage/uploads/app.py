@@ -47,7 +47,7 @@ class UploadLimits(Struct, frozen=True):
 
     concurrent: int = 12  # parts that are received at the same time
     # A half for one project, a quarter for one upload: what one client of phimage sends at once.
-    shares: Mapping[str, int] = MappingProxyType({"project": 2, "upload": 4})
+    shares: Mapping[str, float] = MappingProxyType({"project": 0.5, "upload": 0.25})
     storing: int = 3  # of them; each takes up to four times its size for a moment
     wait: float = 10.0  # seconds for one of these places
     # In total: 16 MiB at 150 kbit/s.

@@ -11,7 +11,7 @@ from phimage.http.places import NoPlace, Places
 
 
 def places(total: int) -> Places:
-    return Places(total, {"project": 2, "URL": 4})
+    return Places(total, {"project": 0.5, "URL": 0.25})
 
 
 def taken(of: Places, tries: int, project: str, url: str | None = None) -> tuple[int, str | None]:
