@@ -346,7 +346,7 @@ def test_one_upload_and_one_project_leave_places_to_others() -> None:
             path = f"/uploads/{job}/{number}"
             tasks.append(asyncio.create_task(gateway.request("PUT", path, RAW, told(RAW), between=end.wait)))
             await asyncio.sleep(0)  # in this order
-        await asyncio.gather(tasks[2], tasks[5])  # those that get no place
+        await asyncio.wait((tasks[2], tasks[5]), timeout=60)  # those that get no place
         end.set()
         return await asyncio.gather(*tasks)
 
