@@ -187,6 +187,8 @@ def test_the_agent_of_ironic_itself_downloads_and_verifies_the_disk(published: P
 
 
 @pytest.mark.torture
+@needs("qemu-system-x86_64")
+@pytest.mark.skipif(not Path("/usr/lib/ipxe/ipxe.lkrn").exists(), reason="on Debian: apt-get install ipxe")
 def test_a_machine_boots_a_disk_over_http_with_ipxe(demo: Server, tmp_path: Path) -> None:
     """Debian's iPXE (package ipxe) in a machine of qemu-system-x86: `sanboot` reads sectors of the .raw by range requests."""
     with demonstration.client(demo.url) as client:

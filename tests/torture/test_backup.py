@@ -16,6 +16,7 @@ from sqlalchemy import text
 from phimage.backup.create import create
 from phimage.backup.place import BackupPlace
 from phimage.backup.record import BackupFailed, BackupRecord
+from phimage.catalog.accounts import add_account, add_key
 from phimage.catalog.key_encryption import read_master_key
 from phimage.catalog.tables import LIVE
 from phimage.catalog.views import Catalog
@@ -27,8 +28,9 @@ from phimage.installation import open_catalog, prepare
 from phimage.settings import Settings
 from tests.backing_up import PAST, at_call, check_whole, publish
 from tests.e2e.process import Phimage
+from tests.examples import account
 from tests.publishing.shop import Shop
-from tests.torture.test_collection import World
+from tests.torture.test_collection import EARLY, World
 
 TOO_LONG = "took too long"
 """The fast clock leaves half a second between the last chunk and the record; on a loaded machine a backup is made again."""
@@ -39,6 +41,9 @@ class BackedUpWorld(World):
 
     def __init__(self, catalog: Catalog, folder: Path, backups: int) -> None:
         super().__init__(catalog, folder)
+        with catalog.change(EARLY) as change:
+            user, _ = add_account(change, account(), os.urandom)
+            add_key(change, user, catalog.key_encryption, os.urandom)
         self.target_state = backups
         self.place = BackupPlace(FolderStore(folder / "backups", now=self.clock))
 

@@ -67,7 +67,7 @@ class Builder:
 
     def _apply(self, name: str, *, prune: bool) -> None:
         text = (CATALOGS / f"{name}.yaml").read_text("utf-8")
-        self._call("ApplyCatalog", {"Catalog": text, "Prune": prune})
+        self._call("ApplyCatalog", {"Catalog": text, **({"Prune": True, "Withdraw": 1} if prune else {})})
 
     def _accounts(self) -> None:
         acme = {"Account": "acme", "Company": "Acme 有限公司", "Email": "main@acme.example"}
@@ -130,7 +130,7 @@ class Builder:
             qcow2, **{**_ABOUT, "Support": ["DB-2:1G", "Base-SSD-V5"]}, Name="Converted", Description="was a qcow2"
         )
         images["custom"] = shop.publish(
-            cut_disk(self._folder), **_ABOUT, **acme, Name="web-frontend", TrustFirstUse=True, Override=["disk.truncated"]
+            cut_disk(self._folder), **{**_ABOUT, **acme}, Name="web-frontend", TrustFirstUse=True, Override=["disk.truncated"]
         )
         wrong = {**_ABOUT, **acme, "Name": "broken", "Digest": "sha256:" + "0" * 64}
         images["failed"] = shop.begin(plain_disk(self._folder, seed=2), **wrong)
