@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import signal
 import socket
 import threading
 import uuid
@@ -12,12 +13,11 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from urllib.parse import urlsplit
 
-from granian.constants import Interfaces
-from granian.server.embed import Server
-
 from phimage.errors import UnknownToken
-from phimage.http.asgi import Message, Receive, Send
+from phimage.http.asgi import Application, Message, Receive, Send
 from phimage.model.ids import JobId
+from phimage.processes import http_server
+from phimage.processes.http_server import BACKLOG, HttpServer
 from phimage.uploads.app import Uploads
 from phimage.uploads.authorizer import Upload, UploadAccessRequest
 
@@ -65,23 +65,38 @@ def served(uploads: Uploads, port: int = 0) -> Iterator[str]:
             await uploads(scope, receive, send)
 
     async def serve() -> None:
-        server = Server(app, port=port, interface=Interfaces.ASGINL, log_enabled=False, websockets=False)
-        loop = asyncio.get_running_loop()
-        stop.append(lambda: loop.call_soon_threadsafe(server.stop))
-        serving.set()
-        await server.serve()
+        server, loop, stopping = HttpServer(app), asyncio.get_running_loop(), asyncio.Event()
+        stop.append(lambda: loop.call_soon_threadsafe(stopping.set))
+        with socket.create_server(("127.0.0.1", port), backlog=BACKLOG) as listener:
+            server.start(listener)
+            serving.set()
+            await stopping.wait()
+            await server.stop(drain=10)
 
-    thread = threading.Thread(target=lambda: asyncio.run(serve()))
+    thread = threading.Thread(target=lambda: http_server.run(serve()))
     thread.start()
     serving.wait()
     try:
-        while not connects(port):
-            threading.Event().wait(0.01)
         yield f"http://127.0.0.1:{port}/uploads/{JOB}"
     finally:
         stop[0]()
         thread.join()
         uploads.close()
+
+
+def serve_forever(build: Callable[[], Application], port: int) -> None:
+    """Serve an application in this process until SIGTERM."""
+
+    async def main() -> None:
+        stopping = asyncio.Event()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
+        server = HttpServer(build())
+        with socket.create_server(("127.0.0.1", port), backlog=BACKLOG) as listener:
+            server.start(listener)
+            await stopping.wait()
+            await server.stop(drain=5)
+
+    http_server.run(main())
 
 
 def free_port() -> int:

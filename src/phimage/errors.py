@@ -187,6 +187,12 @@ class SetupError(PhimageError):
     exit_code = 78
 
 
+class WorkersDied(PhimageError):
+    """Server processes died one after the other, so the server ended."""
+
+    exit_code = 70
+
+
 class ClientError(PhimageError):
     """A command failed. The text has a remedy."""
 

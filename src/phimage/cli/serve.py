@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from phimage.cli.installation import with_installation_options
-from phimage.settings import read_settings
+from phimage.settings import Settings, read_settings
 
 
 @click.command(short_help="Start the server.")
@@ -55,8 +55,11 @@ def serve(config: Path | None, **flags: Any) -> None:
             click.echo("this server: phimage key recover")
         click.echo(f"listening on {url}")
 
+    def read() -> Settings:
+        return read_settings(config, os.environ, flags)
+
     configure_log()
-    run(read_settings(config, os.environ, flags), lambda settings: in_child(lambda: prepare(settings)), listening)
+    run(read(), lambda settings: in_child(lambda: prepare(settings)), listening, read)
 
 
 @click.command(short_help="Start a publisher on this or another machine.")

@@ -3,8 +3,8 @@
 1. mounted applications: paths below `/images/` and `/uploads/`
 2. method: GET and POST, else 405
 3. pages: `/healthz`, `/readyz`, `/metrics`, `/openapi.json`; all other paths are base paths of Actions
-4. body: read up to the Action's limit; more than 64 KiB only after a signature of version 2 was verified. A longer one is
-   drained and answered with RetCode 240
+4. body: read up to the Action's limit, while it arrives steadily and within the budget of all bodies; more than 64 KiB
+   only after a signature of version 2 was verified. A longer one is drained and answered with RetCode 240
 5. freshness: knowledge older than the bound is refreshed, or its age goes into the response
 6. response: from caches and single statements, else in a thread that may wait for the database
 7. header: request id, revision, age, and gzip if the client accepts it
@@ -20,13 +20,13 @@ from typing import Any, Generic
 
 import structlog
 
-from phimage.errors import MissingAction, TooLargeParam
+from phimage.errors import MissingAction, ServiceUnavailable, TooLargeParam
 from phimage.gateway.async_dispatch import AsyncDispatcher
 from phimage.gateway.dispatch import Attempt, Dispatcher, RawRequest, View, max_body
 from phimage.gateway.envelope import RawResponse, failure
 from phimage.gateway.registry import SMALL_BODY
 from phimage.http.asgi import Application, Message, Receive, Send, request_ids, send_response
-from phimage.http.body import BodyTooLong, ClientGone, RequestBody
+from phimage.http.body import BodiesTooLarge, BodyBudget, BodyLimits, BodyTooLong, BodyTooSlow, ClientGone, RequestBody
 from phimage.http.counters import RequestCounters
 from phimage.http.freshness import STALE_SECONDS, Freshness
 from phimage.http.lifespan import Lifespan, PeriodicTask
@@ -63,11 +63,13 @@ class App(Generic[View]):
         periodic_tasks: Iterable[PeriodicTask] = (),
         counters: RequestCounters | None = None,
         log_requests: bool = False,
+        body_limits: BodyLimits | None = None,
+        max_body_bytes: float = float("inf"),
     ) -> None:
         """`freshness` is that of the catalogue; `watches` are refreshed beside it. `mounts` are applications by path prefix.
 
         `started` is called once requests are answered, `stopped` at the end. `stopping` returns whether the server is about
-        to stop: long polls are then answered at once.
+        to stop: long polls are then answered at once. `max_body_bytes` is the memory for bodies of all requests.
         """
         self._registry = dispatcher.registry
         self._freshness = freshness
@@ -76,6 +78,8 @@ class App(Generic[View]):
         self._mounts = tuple((mounts or {}).items())
         self._counters = counters or RequestCounters()
         self._log_requests = log_requests
+        self._body_limits = body_limits or BodyLimits()
+        self._body_budget = BodyBudget(max_body_bytes)
         self._request_ids = request_ids()
         threads = ThreadPoolExecutor(THREADS, thread_name_prefix="answer")
         self._dispatcher = AsyncDispatcher(dispatcher, threads, stopping)
@@ -100,7 +104,7 @@ class App(Generic[View]):
         request_id = next(self._request_ids)
         try:
             if method not in ("GET", "POST"):
-                await RequestBody(receive).drain(MAX_DRAINED_BYTES)
+                await RequestBody(receive, self._body_limits).drain(MAX_DRAINED_BYTES)
                 content = failure("", MissingAction(detail="send GET or POST"))
                 await send_response(send, 405, content, request_id, [(b"allow", b"GET, POST")])
             elif method == "GET" and path in self._pages:
@@ -116,7 +120,8 @@ class App(Generic[View]):
         headers = dict(scope["headers"])
         query = scope["query_string"].decode("utf-8", "replace")  # curl may send UTF-8 that is not percent-encoded
         address = self._proxies.client_address(scope)
-        attempt, refusal = Attempt(), None
+        attempt, refusal, status = Attempt(), None, 200
+        incoming = RequestBody(receive, self._body_limits, self._body_budget)
         body, age, max_size = b"", None, max_body(self._registry, query)
         make_request = partial(self._request, scope, headers, query, address, request_id)
         try:
@@ -124,8 +129,12 @@ class App(Generic[View]):
                 # docs/decisions.md#large-bodies-are-read-for-verified-signatures-alone
                 if max_size > SMALL_BODY:
                     refusal = await self._dispatcher.refuse_large(make_request(b""), attempt)
-                body = await RequestBody(receive).read(SMALL_BODY if refusal else max_size)
+                body = await incoming.read(SMALL_BODY if refusal else max_size)
+        except (BodyTooSlow, BodiesTooLarge) as error:
+            status = 408 if isinstance(error, BodyTooSlow) else 200
+            response = self._unread(error)
         except BodyTooLong as error:
+            incoming.release()
             await error.body.drain(MAX_DRAINED_BYTES)
             too_large = TooLargeParam("request", detail=f"at most {max_size} bytes")
             response = refusal or RawResponse(failure("", too_large), too_large.ret_code, None)
@@ -133,6 +142,8 @@ class App(Generic[View]):
             if self._freshness.age() > STALE_SECONDS:
                 age = await self._freshness.staleness()
             response = await self._dispatcher.answer(make_request(body), attempt)
+        finally:
+            incoming.release()
         extra, content = _header_fields(response, age), response.body
         if len(content) > MIN_GZIP_BYTES and (packed := gzipped(content, headers.get(b"accept-encoding", b""))) is not None:
             content = packed
@@ -150,7 +161,16 @@ class App(Generic[View]):
                 seconds=round(seconds, 6),
                 bytes=len(content),
             )
-        await send_response(send, 200, content, request_id, extra)
+        await send_response(send, status, content, request_id, extra)
+
+    # docs/decisions.md#a-body-has-little-time-and-little-memory
+    def _unread(self, error: BodyTooSlow | BodiesTooLarge) -> RawResponse:
+        """The response to a request whose body was not read to its end. The server closes the connection after it."""
+        detail = "this server holds too many bodies; send the request again"
+        if isinstance(error, BodyTooSlow):
+            detail = f"the body paused for {self._body_limits.stall:.0f} s or took too long; send the request again"
+        unavailable = ServiceUnavailable(detail=detail)
+        return RawResponse(failure("", unavailable), unavailable.ret_code, None)
 
     def _request(
         self, scope: Message, headers: Mapping[bytes, bytes], query: str, address: str, request_id: str, body: bytes

@@ -39,6 +39,11 @@ class TrustedProxies:
             return ""
         return self.client_address(scope)
 
+    def is_local_or_proxy(self, address: str) -> bool:
+        """Whether an address is of this machine or of a trusted proxy."""
+        plain = _plain(address)
+        return _is_loopback(plain) or self._is_proxy(plain)
+
     def base_url(self, scope: Message) -> str:
         """The URL at which the client reached this server, such as `https://images.example:8443`, without a default port.
 
@@ -99,6 +104,13 @@ def _own_url(scheme: str, scope: Message) -> str:
 
 def _is_port(text: str) -> bool:
     return bool(_PORT.fullmatch(text)) and 0 < int(text) <= 65535
+
+
+def _is_loopback(text: str) -> bool:
+    try:
+        return ip_address(text).is_loopback
+    except ValueError:
+        return False
 
 
 def _is_ipv6(text: str) -> bool:

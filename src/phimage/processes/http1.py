@@ -1,0 +1,498 @@
+"""One connection of HTTP/1.1: httptools parses its requests, and an ASGI application answers them.
+
+Requests that a client sends at once are answered one after the other, in their order. A body is read only as fast as the
+application receives it, and a response is made only as fast as the client reads it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import deque
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import unquote
+
+import httptools
+import structlog
+
+from phimage.http.asgi import Application, Message
+from phimage.processes.connections import Connections, Waiting
+
+if TYPE_CHECKING:
+    from phimage.processes.file_sender import FileSender
+
+log = structlog.get_logger()
+
+MAX_HEADER_BYTES = 128 << 10
+"""Bytes of a request that are read without a piece of its body, or its end."""
+MAX_HEADER_FIELDS = 128
+MAX_PIPELINED = 64
+"""Requests of a connection that wait for the one that is being answered."""
+BUFFERED_BYTES = 64 << 10
+"""Bytes of a body after which the connection is not read until the application receives them."""
+_JOINED_BYTES = 64 << 10
+"""A larger body is written beside its header, which spares a copy."""
+
+_STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_ASGI = {"version": "3.0", "spec_version": "2.4"}
+_EXTENSIONS: dict[str, dict[str, object]] = {"http.response.pathsend": {}}
+_LINE_BREAK = re.compile(rb"[\r\n\0]")
+_NO_BODY = frozenset({204, 304})
+
+
+class HttpConnection(asyncio.Protocol):
+    """A connection of a client. Its transport may be encrypted."""
+
+    def __init__(self, application: Application, connections: Connections, files: FileSender, client: tuple[Any, ...]) -> None:
+        """`client` is the address of the client, which `connections` has admitted."""
+        self.connections = connections
+        self.files = files
+        self.loop = asyncio.get_running_loop()
+        self.transport = cast("asyncio.Transport", None)  # until it is connected
+        self.was_connected = False
+        self.is_lost = False
+        self.is_encrypted = False
+        self._application = application
+        self._client = client[:2]
+        self._parser = httptools.HttpRequestParser(self)
+        self._scope: dict[str, Any] = {}
+        self._url = b""
+        self._header: list[tuple[bytes, bytes]] = []
+        self._expects_continue = False
+        self._in_header = False
+        self._unparsed = 0
+        self._incoming: HttpRequest | None = None
+        self._current: HttpRequest | None = None
+        self._queued: deque[HttpRequest] = deque()
+        self._task: asyncio.Task[None] | None = None
+        self._refusal = 0
+        self._lingers = False
+        self._is_paused = False
+        self._unsent = 0
+        self._writable: asyncio.Future[None] | None = None
+
+    # The transport calls these.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The connection is open; with TLS, after its handshake."""
+        self.transport = cast("asyncio.Transport", transport)
+        self.was_connected = True
+        self.is_encrypted = transport.get_extra_info("sslcontext") is not None
+        self._scope = {
+            "type": "http",
+            "asgi": _ASGI,
+            "scheme": "https" if self.is_encrypted else "http",
+            "root_path": "",
+            "client": self._client,
+            "server": (transport.get_extra_info("sockname") or ("", 0))[:2],
+            "extensions": _EXTENSIONS,
+        }
+        self.connections.opened(self)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """The connection has ended."""
+        self.is_lost = True
+        self.connections.ended(self, self._client[0])
+        self._give_up_requests()
+        self.resume_writing()
+
+    def eof_received(self) -> None:
+        """The client sends nothing more: it has left."""
+        self._give_up_requests()
+        self.close()
+
+    def pause_writing(self) -> None:
+        """The client reads more slowly than it is sent to."""
+        if self._writable is None:
+            self._writable = self.loop.create_future()
+            self._unsent = self.transport.get_write_buffer_size()
+            self.connections.wait(self, Waiting.READER)
+
+    def resume_writing(self) -> None:
+        """The client has read most of what it was sent."""
+        if self._writable is not None:
+            self.connections.end_wait(self, Waiting.READER)
+            if not self._writable.done():
+                self._writable.set_result(None)
+            self._writable = None
+
+    def data_received(self, data: bytes) -> None:
+        """Parse bytes of requests."""
+        if self._lingers or self._refusal:
+            return
+        self._unparsed += len(data)
+        try:
+            self._feed(data)
+        except httptools.HttpParserError:
+            self._refuse(400)
+        else:
+            self._judge_progress()
+
+    # The connections call these.
+
+    def expire(self, waiting: Waiting) -> bool:
+        """See `Waiter`."""
+        if waiting is Waiting.LINGER:
+            self.transport.abort()
+        elif waiting is Waiting.HEADER and self._in_header:
+            self._refuse(408)
+        elif (unsent := self.transport.get_write_buffer_size()) == 0 and waiting is not Waiting.READER:
+            self.close()
+        elif 0 < unsent < self._unsent or (unsent > 0 and waiting is Waiting.IDLE and self._unsent == 0):
+            self._unsent = unsent
+            return False
+        else:
+            self.transport.abort()
+        return True
+
+    def close(self) -> None:
+        """End the connection once what was written is sent."""
+        self.connections.forget(self)
+        self.transport.close()
+        if not self.is_lost:
+            self._unsent = self.transport.get_write_buffer_size()
+            self.connections.wait(self, Waiting.READER)
+
+    def abort(self) -> None:
+        """End the connection at once."""
+        self.transport.abort()
+
+    # The parser calls these.
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        self._url = b""
+        self._header = []
+        self._expects_continue = False
+        self._in_header = True
+
+    def on_url(self, url: bytes) -> None:
+        """A part of the request target."""
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A field of the header. Those after a body are ignored."""
+        if self._in_header:
+            name = name.lower()
+            if name == b"expect":
+                self._expects_continue = value.lower() == b"100-continue"
+            self._header.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        """The header is whole: the request can be answered."""
+        self._in_header = False
+        self._unparsed = 0
+        if self._refusal:
+            return
+        if len(self._header) > MAX_HEADER_FIELDS:
+            self._refuse(431)
+            return
+        request = self._incoming = HttpRequest(self, self._request_scope(), self._expects_continue)
+        request.keeps_alive = self._parser.should_keep_alive() and request.method != "CONNECT"
+        if self._current is None:
+            self._begin(request)
+        elif len(self._queued) < MAX_PIPELINED:
+            self._queued.append(request)
+            self.pause_reading()
+        else:
+            self._refuse(400)
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of a body."""
+        self._unparsed = 0
+        if self._incoming is not None:
+            self._incoming.add(body)
+
+    def on_message_complete(self) -> None:
+        """The request is whole."""
+        self._unparsed = 0
+        if self._incoming is not None:
+            self._incoming.complete()
+            self._incoming = None
+
+    # The requests call these.
+
+    def pause_reading(self) -> None:
+        """Stop to read until `resume_reading`."""
+        if not self._is_paused and not self.transport.is_closing():
+            self._is_paused = True
+            self.transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Read on, unless whole requests wait."""
+        if self._is_paused and not self._queued and not self.transport.is_closing():
+            self._is_paused = False
+            self.transport.resume_reading()
+
+    async def written(self) -> None:
+        """Wait until the client has read most of what it was sent, or is gone."""
+        while self._writable is not None:
+            await asyncio.shield(self._writable)
+
+    def end_response(self, request: HttpRequest, *, close: bool) -> None:
+        """Go on after a response: with the next request, or with the end of the connection."""
+        self._current = None
+        if self.is_lost or self.transport.is_closing():
+            return
+        if close:
+            self._linger() if not request.is_complete else self.close()
+        elif self._queued:
+            self._begin(self._queued.popleft())
+            self.resume_reading()
+        elif self._refusal:
+            self._send_refusal()
+        else:
+            self.resume_reading()
+            self._unsent = 0
+            self._await_header() if self._in_header else self.connections.wait(self, Waiting.IDLE)
+
+    def break_off(self) -> None:
+        """End the connection in the middle of a response: the client finds it short."""
+        self._current = None
+        if not self.is_lost:
+            self.close()
+
+    def _feed(self, data: bytes) -> None:
+        while data:
+            try:
+                self._parser.feed_data(data)
+            except httptools.HttpParserUpgrade as upgrade:  # an offer that is not taken: the requests go on
+                data = data[upgrade.args[0] :]
+            else:
+                return
+
+    def _judge_progress(self) -> None:
+        if self._refusal:
+            return
+        if self._unparsed > MAX_HEADER_BYTES:
+            self._refuse(431)
+        elif self._in_header and self._current is None:
+            self._await_header()
+
+    def _request_scope(self) -> Message:
+        target = self._url
+        if not target.startswith(b"/") or b"#" in target:
+            parsed = httptools.parse_url(target) if b"//" in target else None
+            path, query = (parsed.path or b"/", parsed.query or b"") if parsed else (target.partition(b"#")[0], b"")
+        else:
+            path, _, query = target.partition(b"?")
+        text = path.decode("latin-1")
+        return {
+            **self._scope,
+            "http_version": self._parser.get_http_version(),
+            "method": self._parser.get_method().decode("ascii"),
+            "path": unquote(path) if "%" in text or not text.isascii() else text,
+            "raw_path": path,
+            "query_string": query,
+            "headers": self._header,
+        }
+
+    def _begin(self, request: HttpRequest) -> None:
+        self.connections.end_wait(self, Waiting.IDLE)
+        self.connections.end_wait(self, Waiting.HEADER)
+        self._current = request
+        self._task = self.loop.create_task(request.run(self._application))
+
+    def _await_header(self) -> None:
+        """Begin the time that a header may take, with its first byte."""
+        if not self.connections.is_waiting(self, Waiting.HEADER):
+            self.connections.end_wait(self, Waiting.IDLE)
+            self.connections.wait(self, Waiting.HEADER)
+
+    def _refuse(self, status: int) -> None:
+        """Answer what is not a request, after the requests before it, and end the connection."""
+        self._refusal = status
+        self._incoming = None
+        if self._current is None:
+            self._send_refusal()
+
+    def _send_refusal(self) -> None:
+        line = _STATUS_LINES[self._refusal]
+        if not self.transport.is_closing():
+            self.transport.write(line + self.connections.date + b"content-length: 0\r\nconnection: close\r\n\r\n")
+            self._linger()
+
+    def _linger(self) -> None:
+        """Send what was written, and discard what the client still sends: a reset would take the response from it."""
+        self._lingers = True
+        self.connections.forget(self)
+        if not self.transport.can_write_eof():  # with TLS
+            self.close()
+            return
+        self.transport.write_eof()
+        self._queued.clear()
+        self.resume_reading()
+        self.connections.wait(self, Waiting.LINGER)
+
+    def _give_up_requests(self) -> None:
+        for request in (self._current, self._incoming, *self._queued):
+            if request is not None:
+                request.give_up()
+        self._queued.clear()
+
+
+class HttpRequest:
+    """One request: its body arrives, and its response leaves. `receive` and `send` are those of ASGI."""
+
+    def __init__(self, connection: HttpConnection, scope: Message, expects_continue: bool) -> None:
+        self.method: str = scope["method"]
+        self.keeps_alive = True
+        self.is_complete = False
+        self._connection = connection
+        self._scope = scope
+        self._expects_continue = expects_continue
+        self._body: list[bytes] = []
+        self._size = 0
+        self._was_received = False
+        self._is_gone = False
+        self._changed: asyncio.Event | None = None
+        self._start: Message | None = None
+        self._has_started = False
+        self._has_ended = False
+        self._is_chunked = False
+        self._left = 0
+        self._closes = False
+
+    def add(self, piece: bytes) -> None:
+        """Add a piece of the body."""
+        self._body.append(piece)
+        self._size += len(piece)
+        if self._size > BUFFERED_BYTES:
+            self._connection.pause_reading()
+        self._notify()
+
+    def complete(self) -> None:
+        """The body is whole."""
+        self.is_complete = True
+        self._notify()
+
+    def give_up(self) -> None:
+        """The client is gone."""
+        self._is_gone = True
+        self._notify()
+
+    async def run(self, application: Application) -> None:
+        """Answer the request. An exception of the application is a defect, and is logged."""
+        try:
+            await application(self._scope, self.receive, self.send)
+        except Exception:
+            log.error("request.failed", path=self._scope["path"], exc_info=True)
+            if not self._has_started and not self._is_gone:
+                self._start = {"status": 500, "headers": [(b"connection", b"close")]}
+                await self.send({"type": "http.response.body", "body": b""})
+        if not self._has_ended:
+            self._connection.break_off()
+
+    async def receive(self) -> Message:
+        """The next piece of the body; after its end, the client's leaving."""
+        if self._expects_continue and not self._is_gone and not self._body:
+            self._expects_continue = False
+            self._connection.transport.write(_CONTINUE)
+        while not (self._body or self.is_complete or self._is_gone) or (self._was_received and not self._is_gone):
+            await self._change()
+        if self._is_gone:
+            return {"type": "http.disconnect"}
+        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        self._body.clear()
+        self._size = 0
+        self._was_received = self.is_complete
+        if not self.is_complete:
+            self._connection.resume_reading()
+        return {"type": "http.request", "body": body, "more_body": not self.is_complete}
+
+    async def send(self, message: Message) -> None:
+        """A part of the response. Returns when the client has read most of it; at once when the client is gone."""
+        if self._is_gone or self._has_ended:
+            return
+        kind = message["type"]
+        if kind == "http.response.start":
+            self._start = message
+            return
+        if self._start is None and not self._has_started:
+            raise RuntimeError("a response begins with http.response.start")
+        if kind == "http.response.pathsend":
+            await self._send_file(message["path"])
+            return
+        self._write(message.get("body", b""), more=message.get("more_body", False))
+        await self._connection.written()
+
+    def _write(self, body: bytes, *, more: bool) -> None:
+        transport = self._connection.transport
+        head = b"" if self._has_started else self._head(body, more=more)
+        if self.method == "HEAD":
+            body = b""
+        elif self._is_chunked:
+            body = (b"%x\r\n%b\r\n" % (len(body), body) if body else b"") + (b"" if more else b"0\r\n\r\n")
+        else:
+            self._left -= len(body)
+        if len(body) < _JOINED_BYTES:
+            transport.write(head + body)
+        else:
+            transport.writelines([head, body] if head else [body])
+        if not more:
+            self._end()
+
+    async def _send_file(self, path: str) -> None:
+        with self._connection.files.opened(path) as file:
+            head = self._head(b"", more=True)
+            if self.method != "HEAD":
+                self._left -= await self._connection.files.send(self._connection, head, file, self._left)
+        self._end()
+
+    def _end(self) -> None:
+        self._has_ended = True
+        is_short = self._left != 0 and self.method != "HEAD"
+        self._connection.end_response(self, close=self._closes or is_short)
+
+    def _head(self, body: bytes, *, more: bool) -> bytes:
+        """The status line and the header. Decides how the body ends, and whether the connection does."""
+        assert self._start is not None
+        status: int = self._start["status"]
+        self._has_started = True
+        connection = self._connection
+        self._closes = not self.keeps_alive or not self.is_complete or connection.connections.draining
+        lines = [_STATUS_LINES[status], connection.connections.date]
+        length: int | None = None
+        for name, value in self._start["headers"]:
+            if _LINE_BREAK.search(value):
+                raise RuntimeError(f"the header field {name!r} has a line break")
+            if name == b"content-length":
+                length = int(value)
+            elif name == b"connection":
+                self._closes = self._closes or value.lower() == b"close"
+                continue
+            lines.append(b"%b: %b\r\n" % (name, value))
+        lines.append(self._framing(status, length, body, more=more))
+        if self._closes:
+            lines.append(b"connection: close\r\n")
+        elif self._scope["http_version"] == "1.0":
+            lines.append(b"connection: keep-alive\r\n")
+        lines.append(b"\r\n")
+        return b"".join(lines)
+
+    def _framing(self, status: int, length: int | None, body: bytes, *, more: bool) -> bytes:
+        """The header field that says where the body ends, unless the response has it."""
+        if length is not None or status in _NO_BODY:
+            self._left = 0 if length is None or status in _NO_BODY else length
+            return b""
+        if not more:
+            self._left = len(body)
+            return b"content-length: %d\r\n" % len(body)
+        if self._scope["http_version"] == "1.0":
+            self._closes = True
+            self._left = 0
+            return b""
+        self._is_chunked = True
+        return b"transfer-encoding: chunked\r\n"
+
+    async def _change(self) -> None:
+        if self._changed is None:
+            self._changed = asyncio.Event()
+        self._changed.clear()
+        await self._changed.wait()
+
+    def _notify(self) -> None:
+        if self._changed is not None:
+            self._changed.set()
