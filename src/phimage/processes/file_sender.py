@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 _THREADS = 4
 _TURN_BYTES = 16 << 20
 """Bytes after which a thread serves another file."""
+_FAST_READER_MILLISECONDS = 5
+"""A client that reads on within this time keeps its thread: the way through the event loop takes longer."""
 _PIECE_BYTES = 256 << 10
 
 
@@ -48,7 +51,8 @@ class FileSender:
             finally:
                 os.close(out)
         finally:
-            connection.transport.set_write_buffer_limits()
+            if not connection.transport.is_closing():
+                connection.transport.set_write_buffer_limits()
 
     async def _send_by_kernel(self, connection: HttpConnection, out: int, file: int, size: int) -> int:
         sent = 0
@@ -77,16 +81,21 @@ class FileSender:
 
 def _send_some(out: int, file: int, offset: int, size: int) -> tuple[int, bool]:
     """Send until the socket takes no more. Returns the bytes sent, and whether the client has left or the file is shorter."""
+    writable = select.poll()
+    writable.register(out, select.POLLOUT)
     sent = 0
     size = min(size, _TURN_BYTES)
     try:
         while sent < size:
-            step = os.sendfile(out, file, offset + sent, size - sent)
+            try:
+                step = os.sendfile(out, file, offset + sent, size - sent)
+            except BlockingIOError:
+                if not writable.poll(_FAST_READER_MILLISECONDS):
+                    break
+                continue
             if step == 0:
                 return sent, True
             sent += step
-    except BlockingIOError:
-        return sent, False
     except OSError:
         return sent, True
     return sent, False
