@@ -19,7 +19,7 @@ from phimage.http.asgi import Message, Receive, Send
 from phimage.http.counters import DownloadCounters
 from phimage.model.image_bytes import ImageBytes
 from tests.delivering import FakeAuthorizer
-from tests.uploading import serve_forever
+from tests.serving import serve_forever
 
 
 class Config(Struct, frozen=True):

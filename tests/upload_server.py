@@ -12,7 +12,7 @@ from phimage.errors import UnknownToken
 from phimage.http.asgi import Message, Receive, Send
 from phimage.uploads.app import Uploads
 from phimage.uploads.authorizer import Upload, UploadAccessRequest
-from tests.uploading import serve_forever
+from tests.serving import serve_forever
 
 TICKET = "Ticket=good"
 MAX_BYTES = 1 << 40

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
-import signal
 import socket
 import threading
 import uuid
@@ -14,12 +12,11 @@ from functools import partial
 from urllib.parse import urlsplit
 
 from phimage.errors import UnknownToken
-from phimage.http.asgi import Application, Message, Receive, Send
+from phimage.http.asgi import Message, Receive, Send
 from phimage.model.ids import JobId
-from phimage.processes import http_server
-from phimage.processes.http_server import BACKLOG, HttpServer
 from phimage.uploads.app import Uploads
 from phimage.uploads.authorizer import Upload, UploadAccessRequest
+from tests.serving import serving
 
 JOB = JobId("job-4k2xqz7a9m3d")
 TICKET = "Ticket=good"
@@ -56,47 +53,14 @@ def caller(_: Message) -> str:
 @contextmanager
 def served(uploads: Uploads, port: int = 0) -> Iterator[str]:
     """The URL of the upload `JOB`, without a ticket, while the server runs in a thread."""
-    port = port or free_port()
-    serving = threading.Event()
-    stop: list[Callable[[], object]] = []
 
     async def app(scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             await uploads(scope, receive, send)
 
-    async def serve() -> None:
-        server, loop, stopping = HttpServer(app), asyncio.get_running_loop(), asyncio.Event()
-        stop.append(lambda: loop.call_soon_threadsafe(stopping.set))
-        with socket.create_server(("127.0.0.1", port), backlog=BACKLOG) as listener:
-            server.start(listener)
-            serving.set()
-            await stopping.wait()
-            await server.stop(drain=10)
-
-    thread = threading.Thread(target=lambda: http_server.run(serve()))
-    thread.start()
-    serving.wait()
-    try:
-        yield f"http://127.0.0.1:{port}/uploads/{JOB}"
-    finally:
-        stop[0]()
-        thread.join()
-        uploads.close()
-
-
-def serve_forever(build: Callable[[], Application], port: int) -> None:
-    """Serve an application in this process until SIGTERM."""
-
-    async def main() -> None:
-        stopping = asyncio.Event()
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
-        server = HttpServer(build())
-        with socket.create_server(("127.0.0.1", port), backlog=BACKLOG) as listener:
-            server.start(listener)
-            await stopping.wait()
-            await server.stop(drain=5)
-
-    http_server.run(main())
+    with serving(app, port=port) as used:
+        yield f"http://127.0.0.1:{used}/uploads/{JOB}"
+    uploads.close()
 
 
 def free_port() -> int:

@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import re
+from array import array
 from collections import deque
+from contextlib import suppress
+from fcntl import ioctl
 from http import HTTPStatus
+from termios import TIOCOUTQ
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import unquote
 
@@ -39,6 +43,8 @@ _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _ASGI = {"version": "3.0", "spec_version": "2.4"}
 _EXTENSIONS: dict[str, dict[str, object]] = {"http.response.pathsend": {}}
 _LINE_BREAK = re.compile(rb"[\r\n\0]")
+_NOT_ASCII = re.compile(rb"[\x80-\xff]")
+_FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 _NO_BODY = frozenset({204, 304})
 
 
@@ -62,6 +68,8 @@ class HttpConnection(asyncio.Protocol):
         self._header: list[tuple[bytes, bytes]] = []
         self._expects_continue = False
         self._in_header = False
+        self._offered_body = b""
+        self._is_replay = False
         self._unparsed = 0
         self._incoming: HttpRequest | None = None
         self._current: HttpRequest | None = None
@@ -107,7 +115,7 @@ class HttpConnection(asyncio.Protocol):
         """The client reads more slowly than it is sent to."""
         if self._writable is None:
             self._writable = self.loop.create_future()
-            self._unsent = self.transport.get_write_buffer_size()
+            self._unsent = self._count_unsent()
             self.connections.wait(self, Waiting.READER)
 
     def resume_writing(self) -> None:
@@ -134,15 +142,14 @@ class HttpConnection(asyncio.Protocol):
 
     def expire(self, waiting: Waiting) -> bool:
         """See `Waiter`."""
-        if waiting is Waiting.LINGER:
-            self.transport.abort()
-        elif waiting is Waiting.HEADER and self._in_header:
+        unsent, before = self._count_unsent(), self._unsent
+        self._unsent = unsent
+        if waiting is Waiting.HEADER and self._in_header:
             self._refuse(408)
-        elif (unsent := self.transport.get_write_buffer_size()) == 0 and waiting is not Waiting.READER:
-            self.close()
-        elif 0 < unsent < self._unsent or (unsent > 0 and waiting is Waiting.IDLE and self._unsent == 0):
-            self._unsent = unsent
+        elif waiting is not Waiting.LINGER and unsent > 0 and (unsent < before or (before == 0 and waiting is Waiting.IDLE)):
             return False
+        elif waiting in (Waiting.HEADER, Waiting.IDLE) and unsent == 0:
+            self.close()
         else:
             self.transport.abort()
         return True
@@ -150,9 +157,9 @@ class HttpConnection(asyncio.Protocol):
     def close(self) -> None:
         """End the connection once what was written is sent."""
         self.connections.forget(self)
-        self.transport.close()
         if not self.is_lost:
-            self._unsent = self.transport.get_write_buffer_size()
+            self._unsent = self._count_unsent()
+            self.transport.close()
             self.connections.wait(self, Waiting.READER)
 
     def abort(self) -> None:
@@ -163,6 +170,8 @@ class HttpConnection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         """A request begins."""
+        if self._is_replay:
+            return
         self._url = b""
         self._header = []
         self._expects_continue = False
@@ -170,7 +179,8 @@ class HttpConnection(asyncio.Protocol):
 
     def on_url(self, url: bytes) -> None:
         """A part of the request target."""
-        self._url += url
+        if not self._is_replay:
+            self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A field of the header. Those after a body are ignored."""
@@ -183,14 +193,16 @@ class HttpConnection(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         """The header is whole: the request can be answered."""
         self._in_header = False
-        self._unparsed = 0
-        if self._refusal:
+        size, self._unparsed = self._unparsed, 0
+        if self._refusal or self._is_replay:
             return
-        if len(self._header) > MAX_HEADER_FIELDS:
+        if len(self._header) > MAX_HEADER_FIELDS or (size > MAX_HEADER_BYTES and self._header_bytes() > MAX_HEADER_BYTES):
             self._refuse(431)
             return
         request = self._incoming = HttpRequest(self, self._request_scope(), self._expects_continue)
         request.keeps_alive = self._parser.should_keep_alive() and request.method != "CONNECT"
+        if self._parser.should_upgrade() and request.keeps_alive:
+            self._offered_body = b"".join(b"%b: %b\r\n" % field for field in self._header if field[0] in _FRAMING)
         if self._current is None:
             self._begin(request)
         elif len(self._queued) < MAX_PIPELINED:
@@ -208,7 +220,7 @@ class HttpConnection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         """The request is whole."""
         self._unparsed = 0
-        if self._incoming is not None:
+        if self._incoming is not None and not self._offered_body:
             self._incoming.complete()
             self._incoming = None
 
@@ -248,20 +260,48 @@ class HttpConnection(asyncio.Protocol):
             self._unsent = 0
             self._await_header() if self._in_header else self.connections.wait(self, Waiting.IDLE)
 
-    def break_off(self) -> None:
-        """End the connection in the middle of a response: the client finds it short."""
+    def break_off(self, *, has_started: bool) -> None:
+        """End the connection without the rest of a response: the client finds it short."""
         self._current = None
-        if not self.is_lost:
+        if self._refusal and not has_started:
+            self._send_refusal()
+        elif not self.is_lost:
             self.close()
 
     def _feed(self, data: bytes) -> None:
+        if self._incoming is None and not self._header_has_fields() and not data.isascii():
+            data = _with_ascii_target(data)
         while data:
             try:
                 self._parser.feed_data(data)
-            except httptools.HttpParserUpgrade as upgrade:  # an offer that is not taken: the requests go on
+            except httptools.HttpParserUpgrade as upgrade:
                 data = data[upgrade.args[0] :]
+                self._decline_upgrade()
             else:
                 return
+
+    # docs/decisions.md#an-offer-of-http2-is-declined
+    def _decline_upgrade(self) -> None:
+        """Read on after a request that offers another protocol. The parser takes its body for bytes of that protocol."""
+        framing, self._offered_body = self._offered_body, b""
+        if framing:
+            self._is_replay = True
+            self._parser = httptools.HttpRequestParser(self)
+            self._parser.feed_data(b"POST / HTTP/1.1\r\n" + framing + b"\r\n")
+            self._is_replay = False
+
+    def _count_unsent(self) -> int:
+        """The bytes that the client has not read yet, as far as its system says."""
+        waiting = array("i", [0])
+        with suppress(OSError, RuntimeError):  # the socket is closed
+            ioctl(self.transport.get_extra_info("socket").fileno(), TIOCOUTQ, waiting)
+        return self.transport.get_write_buffer_size() + waiting[0]
+
+    def _header_bytes(self) -> int:
+        return len(self._url) + sum(len(name) + len(value) for name, value in self._header)
+
+    def _header_has_fields(self) -> bool:
+        return self._in_header and bool(self._header)
 
     def _judge_progress(self) -> None:
         if self._refusal:
@@ -272,12 +312,12 @@ class HttpConnection(asyncio.Protocol):
             self._await_header()
 
     def _request_scope(self) -> Message:
-        target = self._url
-        if not target.startswith(b"/") or b"#" in target:
-            parsed = httptools.parse_url(target) if b"//" in target else None
-            path, query = (parsed.path or b"/", parsed.query or b"") if parsed else (target.partition(b"#")[0], b"")
-        else:
+        target = self._url.partition(b"#")[0] if b"#" in self._url else self._url
+        if target.startswith(b"/"):
             path, _, query = target.partition(b"?")
+        else:  # the absolute form, or that of CONNECT and OPTIONS
+            parsed = httptools.parse_url(target) if b"//" in target else None
+            path, query = (parsed.path or b"/", parsed.query or b"") if parsed else (target, b"")
         text = path.decode("latin-1")
         return {
             **self._scope,
@@ -307,6 +347,8 @@ class HttpConnection(asyncio.Protocol):
         self._incoming = None
         if self._current is None:
             self._send_refusal()
+        elif not self._current.is_complete:
+            self._current.give_up()
 
     def _send_refusal(self) -> None:
         line = _STATUS_LINES[self._refusal]
@@ -331,6 +373,12 @@ class HttpConnection(asyncio.Protocol):
             if request is not None:
                 request.give_up()
         self._queued.clear()
+
+
+def _with_ascii_target(data: bytes) -> bytes:
+    """Percent-encode what is not ASCII in the first line: curl sends UTF-8 in a query as it is, and the parser refuses it."""
+    line, end, rest = data.partition(b"\n")
+    return _NOT_ASCII.sub(lambda match: b"%%%02X" % match[0][0], line) + end + rest
 
 
 class HttpRequest:
@@ -383,7 +431,7 @@ class HttpRequest:
                 self._start = {"status": 500, "headers": [(b"connection", b"close")]}
                 await self.send({"type": "http.response.body", "body": b""})
         if not self._has_ended:
-            self._connection.break_off()
+            self._connection.break_off(has_started=self._has_started)
 
     async def receive(self) -> Message:
         """The next piece of the body; after its end, the client's leaving."""
@@ -450,7 +498,6 @@ class HttpRequest:
         """The status line and the header. Decides how the body ends, and whether the connection does."""
         assert self._start is not None
         status: int = self._start["status"]
-        self._has_started = True
         connection = self._connection
         self._closes = not self.keeps_alive or not self.is_complete or connection.connections.draining
         lines = [_STATUS_LINES[status], connection.connections.date]
@@ -470,6 +517,7 @@ class HttpRequest:
         elif self._scope["http_version"] == "1.0":
             lines.append(b"connection: keep-alive\r\n")
         lines.append(b"\r\n")
+        self._has_started = True
         return b"".join(lines)
 
     def _framing(self, status: int, length: int | None, body: bytes, *, more: bool) -> bytes:
