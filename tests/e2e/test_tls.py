@@ -23,6 +23,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from phimage.client import Client
+from phimage.model.account import PrivateKey
 from tests.e2e.conftest import Sdk
 from tests.e2e.process import Phimage, Server, wait_until
 
@@ -144,7 +146,12 @@ def test_clients_use_https_and_get_addresses_with_https(tmp_path: Path, sdk: Sdk
         assert key is not None
         assert sdk(server.url, key).invoke("GetRegion")["RetCode"] == 0
         home.using(server.url, key).well("catalog", "apply", "-", text=home.well("catalog", "starter"))
+        with Client(server.url, key.public, PrivateKey(key.private)) as client:
+            about = {"Name": "x", "OsType": "Debian", "OsName": "Debian 12", "Zone": ["cn-bj2-02"], "Support": ["DB-2"]}
+            begun = client.call("PublishPHostImage", ImageType="Base", TrustFirstUse=True, **about).fields
+        assert begun["UploadUrl"].startswith(f"{server.url}/uploads/")
         with urllib3.PoolManager(ca_certs=str(files.certificate)) as pool:
+            assert pool.request("GET", begun["UploadUrl"], retries=False).status == 200
             answer = pool.request("GET", f"{server.url}/metrics", retries=False)
             line = next(line for line in answer.data.decode().splitlines() if line.startswith("phimage_certificate_expires"))
             days = (float(line.split()[1]) - datetime.datetime.now(datetime.UTC).timestamp()) / 86400

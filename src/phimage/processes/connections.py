@@ -52,6 +52,7 @@ class Waiter(Protocol):
         """End it at once."""
 
 
+# docs/decisions.md#connections-wait-in-queues
 class Connections:
     """The connections of a worker. Used on its event loop alone."""
 

@@ -29,7 +29,7 @@ MAX_PUBLISHERS = 64
 
 
 class PublisherProcess(Struct, eq=False):
-    """A publisher. `pause` is the time before its next start, in seconds; `kill_at` is set once it was told to end."""
+    """A publisher. `pause` is the time before its next start, in seconds; `kill_at` is set once it must end."""
 
     process: subprocess.Popen[bytes] | None = None
     slot: MetricsSlot | None = None

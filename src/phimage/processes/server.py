@@ -224,6 +224,7 @@ def _signals() -> Iterator[int]:
         os.close(writing)
 
 
+# docs/decisions.md#all-workers-accept-from-one-socket
 @contextmanager
 def _listening(host: str, port: int) -> Iterator[socket.socket]:
     """A socket that listens on the port, or on any free one for 0. Raises SetupError.

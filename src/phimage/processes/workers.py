@@ -139,7 +139,7 @@ class Workers:
             signal.set_wakeup_fd(-1)
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 signal.signal(number, signal.SIG_IGN)  # the main process decides, also for signals to the whole group
-            die_with_parent(parent)  # or it would answer beside the next server
+            die_with_parent(parent)  # docs/decisions.md#workers-die-with-the-server
             for process in self._processes.values():
                 os.close(process.control)
             code = self._work(generation, slot, control)
