@@ -176,7 +176,8 @@ def name_of_certificate(server: Server) -> str:
 
 def test_a_renewed_certificate_is_served_after_a_hang_up_and_no_request_is_lost(tmp_path: Path) -> None:
     files = make_certificate(tmp_path)
-    over, failures, answered = threading.Event(), [], [0]
+    over, answered = threading.Event(), [0]
+    failures: list[str] = []
 
     def ask() -> None:
         with urllib3.PoolManager(cert_reqs="CERT_NONE") as pool:

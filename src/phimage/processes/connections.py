@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable
 from email.utils import formatdate
 from enum import Enum
+from functools import lru_cache
+from ipaddress import IPv4Address, ip_address, ip_network
 from typing import Protocol
 
 from msgspec import Struct
@@ -81,22 +83,24 @@ class Connections:
 
     def admit(self, address: str) -> bool:
         """Count a new connection, unless its client has too many. When there are too many in all, ends the oldest idle one."""
-        used = self._by_address.get(address, 0)
+        client = _network(address)
+        used = self._by_address.get(client, 0)
         if 0 < self.limits.per_address <= used and not self._is_exempt(address):
             self._count("address")
             return False
         if self.open >= self.limits.connections and not self._end_oldest():
             return False
-        self._by_address[address] = used + 1
+        self._by_address[client] = used + 1
         self._counters.open += 1
         return True
 
     def release(self, address: str) -> None:
         """Forget an admitted connection that has ended."""
         self._counters.open -= 1
-        used = self._by_address.pop(address) - 1
+        client = _network(address)
+        used = self._by_address.pop(client) - 1
         if used:
-            self._by_address[address] = used
+            self._by_address[client] = used
 
     def opened(self, connection: Waiter) -> None:
         """An admitted connection is ready for requests."""
@@ -171,3 +175,12 @@ class Connections:
     def _count(self, reason: str) -> None:
         if reason in self._counters.ended:
             self._counters.ended[reason] += 1
+
+
+@lru_cache(maxsize=4096)
+def _network(address: str) -> str:
+    """The addresses that are one client: of IPv6 a network of 64 bits, because a host has all of them."""
+    parsed = ip_address(address.partition("%")[0])
+    if isinstance(parsed, IPv4Address):
+        return address
+    return str(parsed.ipv4_mapped or ip_network((int(parsed), 64), strict=False))

@@ -156,6 +156,7 @@ class _Supervisor:
             raise SetupError("a server process ended before it was ready; see its error above")
         log.error("worker.ended", process=process.pid, status=code)
         if process.generation is self._next:
+            log.error("reload.failed", reason="a new server process ended")
             self._give_up_reload()
             return
         now = time.monotonic()

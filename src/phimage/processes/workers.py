@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import signal
 import socket
 import struct
@@ -19,6 +20,7 @@ from msgspec import Struct
 
 from phimage.application import build_app
 from phimage.errors import PhimageError
+from phimage.http.asgi import Application
 from phimage.http.counters import ConnectionCounters
 from phimage.http.proxies import TrustedProxies
 from phimage.metrics.process import EdgeMetrics, add_ended
@@ -39,6 +41,9 @@ RELOAD_DRAIN_SECONDS = 3600.0
 _MARGIN_SECONDS = 1.0
 _IDLE_SECONDS = 5.0
 """Seconds without a request after which a worker of before a reload closes a connection."""
+_OTHER_FILES = 384
+"""Descriptors of a worker for other things than connections: files of downloads, the database, the store."""
+_MIN_CONNECTIONS = 16
 _STOP, _DRAIN = b"s", b"d"
 _PID = struct.Struct("<i")
 
@@ -167,21 +172,23 @@ class Workers:
             edge=EdgeMetrics(counters, tls.expires if tls else None),
         )
         tune_garbage_collector()
-
-        async def main() -> None:
-            server = HttpServer(
-                application,
-                _limits(settings),
-                tls=tls.context if tls else None,
-                counters=counters,
-                is_exempt=TrustedProxies(settings.trusted_proxies).is_local_or_proxy,
-            )
-            async with lifespan(application):
-                server.start(self._listener)
-                await _serve_until_told(server, control)
-
-        http_server.run(main())
+        http_server.run(self._serve(application, generation, counters, control))
         return 0
+
+    async def _serve(
+        self, application: Application, generation: Generation, counters: ConnectionCounters, control: int
+    ) -> None:
+        settings, tls = generation.settings, generation.tls
+        server = HttpServer(
+            application,
+            _limits(settings),
+            tls=tls.context if tls else None,
+            counters=counters,
+            is_exempt=TrustedProxies(settings.trusted_proxies).is_local_or_proxy,
+        )
+        async with lifespan(application):
+            server.start(self._listener)
+            await _serve_until_told(server, control)
 
 
 async def _serve_until_told(server: HttpServer, control: int) -> None:
@@ -198,10 +205,14 @@ async def _serve_until_told(server: HttpServer, control: int) -> None:
 
 
 def _limits(settings: Settings) -> ConnectionLimits:
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    connections = settings.max_connections
+    if files != resource.RLIM_INFINITY:
+        connections = max(_MIN_CONNECTIONS, min(connections, files - _OTHER_FILES))
     return ConnectionLimits(
         header=settings.header_seconds,
         idle=settings.idle_seconds,
-        connections=settings.max_connections,
+        connections=connections,
         per_address=settings.max_connections_per_address,
     )
 
