@@ -122,6 +122,18 @@ def test_a_crowd_that_sends_nothing_or_stalls_keeps_nobody_waiting_and_costs_lit
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
+@pytest.mark.more
+def test_a_server_with_few_descriptors_closes_idle_connections_and_goes_on(tmp_path: Path) -> None:
+    few = ("sh", "-c", 'ulimit -n 96; exec "$@"', "sh")
+    with ExitStack() as stack:
+        server = stack.enter_context(Server(Phimage(tmp_path), "serve", "--port", "0", "--data-dir", "data", under=few))
+        for _ in range(300):
+            stack.enter_context(connected(server))
+        for _ in range(20):
+            assert urllib3.request("GET", f"{server.url}/healthz", retries=False, timeout=SOON).status == 200
+        assert measures(server.url)['phimage_connections_ended_total{limit="full"}'] > 200
+
+
 def latencies(client: Client) -> float:
     """The 99th percentile of the seconds of 300 requests. Each must be answered."""
     found = []

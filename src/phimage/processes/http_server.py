@@ -1,11 +1,12 @@
 """An ASGI application on a listening socket: accepting connections, and ending them without losing a request.
 
-This module and its neighbours `http1`, `connections` and `file_sender` are all that knows the HTTP server.
+This module and its neighbours `http1`, `http_request`, `connections` and `file_sender` are all that knows the HTTP server.
 """
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -25,6 +26,8 @@ BACKLOG = 2048
 """Connections that wait for a worker to accept them."""
 _ACCEPTS = 8
 """Connections accepted at a time: the other workers are awake as well."""
+_NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+_PAUSE_SECONDS = 0.1
 _TLS_SHUTDOWN_SECONDS = 5.0
 
 Result = TypeVar("Result")
@@ -92,8 +95,10 @@ class HttpServer:
         for _ in range(_ACCEPTS):
             try:
                 accepted, address = self._listener.accept()
-            except OSError:  # nothing is left, the client is gone, or there is no descriptor left
-                return
+            except OSError as error:
+                if error.errno in _NO_ROOM:
+                    self._pause_accepting()
+                return  # nothing is left, or the client is gone
             if not self._connections.admit(address[0]):
                 accepted.close()
                 continue
@@ -101,6 +106,16 @@ class HttpServer:
             task = self._loop.create_task(self._connect(accepted, address))
             self._handshakes.add(task)
             task.add_done_callback(self._handshakes.discard)
+
+    def _pause_accepting(self) -> None:
+        """Accept again in a moment: no descriptor is left, and trying on would keep the event loop busy."""
+        assert self._listener is not None
+        self._loop.remove_reader(self._listener)
+        self._loop.call_later(_PAUSE_SECONDS, self._resume_accepting)
+
+    def _resume_accepting(self) -> None:
+        if self._listener is not None and not self._connections.draining:
+            self._loop.add_reader(self._listener, self._accept)
 
     async def _connect(self, accepted: socket.socket, address: tuple[Any, ...]) -> None:
         protocol = HttpConnection(self._application, self._connections, self._files, address)
