@@ -216,6 +216,7 @@ def test_publishers_go_on_through_a_hang_up_unless_their_settings_change(tmp_pat
     with Server(home, "serve", "--port", "0", "--config", str(file)) as server:
         wait_until(lambda: len(publishers()) == 1, SOON)
         first = publishers()
+        file.write_text('data_dir = "data"\nmax_limit = 50\n')
         server.signal(signal.SIGHUP)
         wait_until(lambda: reloads(server) == 1, SOON)
         assert publishers() == first

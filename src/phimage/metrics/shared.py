@@ -98,7 +98,7 @@ class SharedMetrics:
     def _claim(self, slots: range) -> int:
         free = next((slot for slot in slots if slot not in self._used), None)
         if free is None:
-            raise RuntimeError("all slots are in use")
+            raise RuntimeError("too many processes run, some of them perhaps still ending; try again later")
         self._used.add(free)
         return free
 

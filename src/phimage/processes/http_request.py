@@ -80,7 +80,7 @@ class HttpRequest:
 
     async def receive(self) -> Message:
         """The next piece of the body; after its end, the client's leaving."""
-        if self._expects_continue and not self._is_gone and not self._body:
+        if self._expects_continue and not (self._is_gone or self._body or self.is_complete):
             self._expects_continue = False
             self._connection.transport.write(_CONTINUE)
         while not (self._body or self.is_complete or self._is_gone) or (self._was_received and not self._is_gone):
@@ -130,7 +130,9 @@ class HttpRequest:
     async def _send_file(self, path: str) -> None:
         with self._connection.files.opened(path) as file:
             head = self._head(b"", more=True)
-            if self.method != "HEAD":
+            if self.method == "HEAD":
+                self._connection.transport.write(head)
+            else:
                 self._left -= await self._connection.files.send(self._connection, head, file, self._left)
         self._end()
 

@@ -26,6 +26,15 @@ STOP_SECONDS = 8.0
 """Seconds that a publisher has to release its job. Then it is killed, and its job waits for the lease to expire."""
 MAX_RESTART_PAUSE = 30.0
 MAX_PUBLISHERS = 64
+_OF_WORKERS = tuple(
+    f"PHIMAGE_{name}"
+    for name in (
+        *("WORKERS", "TLS_", "MAX_CONNECTIONS", "HEADER_", "IDLE_", "BODY_", "MAX_BODIES_", "MAX_WORKER_DEATHS"),
+        *("REQUIRE_ZONE", "DEFAULT_LIMIT", "MAX_LIMIT", "TRUSTED_PROXIES", "PUBLIC_URL", "MAX_DOWNLOADS", "ZSTD_CACHE_"),
+        *("RATE", "BURST", "METRICS_NETWORKS", "ALLOW_LEGACY_", "LOG_REQUESTS", "SHUTDOWN_", "EXPLAIN_"),
+    )
+)
+"""Beginnings of the variables that publishers do not read. A change of any other one replaces them."""
 
 
 class PublisherProcess(Struct, eq=False):
@@ -56,9 +65,9 @@ class Publishers:
         self.supervise()
 
     def change(self, settings: Settings) -> None:
-        """Go on with other settings. Publishers whose settings are the same go on with their jobs; others end first."""
-        if as_variables(settings) != as_variables(self._settings):
-            self._settings = settings
+        """Go on with other settings. Publishers go on with their jobs unless a setting that they may read has changed."""
+        before, self._settings = self._settings, settings
+        if _of_publishers(settings) != _of_publishers(before):
             self.begin_stop()
             self.start()
 
@@ -120,6 +129,10 @@ class Publishers:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
         )
+
+
+def _of_publishers(settings: Settings) -> dict[str, str]:
+    return {name: value for name, value in as_variables(settings).items() if not name.startswith(_OF_WORKERS)}
 
 
 def run_until_stopped(settings: Settings, parent: int | None, slot: MetricsSlot | None) -> None:

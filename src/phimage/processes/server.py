@@ -188,7 +188,7 @@ class _Supervisor:
                 settings, fixed = with_fixed(self._current.settings, self._reread())
                 self._next = Generation(settings, read_tls(settings))
                 self._start(self._next)
-            except (SetupError, OSError, RuntimeError) as error:
+            except (SetupError, OSError, RuntimeError) as error:  # RuntimeError: too many old workers have not ended
                 log.error("reload.failed", reason=str(error))
                 self._give_up_reload()
             else:
