@@ -6,15 +6,15 @@ runs in it.
 
 from __future__ import annotations
 
+import asyncio
+import socket
 import sys
 from itertools import cycle
 from pathlib import Path
 from typing import Any
 
-from granian.constants import Interfaces
-from granian.http import HTTP1Settings
-from granian.log import LogLevels
-from granian.server import Server
+from phimage.processes import http_server
+from phimage.processes.http_server import BACKLOG, HttpServer
 
 _answers = cycle(Path(sys.argv[2]).read_bytes().splitlines() if len(sys.argv) > 2 else [b"{}"])
 
@@ -31,12 +31,12 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": answer})
 
 
+async def main() -> None:
+    """Serve until the process is ended."""
+    with socket.create_server(("127.0.0.1", int(sys.argv[1])), backlog=BACKLOG) as listener:
+        HttpServer(app).start(listener)
+        await asyncio.Event().wait()
+
+
 if __name__ == "__main__":
-    Server(
-        "bare",
-        port=int(sys.argv[1]),
-        interface=Interfaces.ASGINL,
-        websockets=False,
-        http1_settings=HTTP1Settings(keep_alive=True),
-        log_level=LogLevels.warning,
-    ).serve(target_loader=lambda *_: app, wrap_loader=False)
+    http_server.run(main())

@@ -9,10 +9,6 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import msgspec
-from granian.constants import Interfaces
-from granian.http import HTTP1Settings
-from granian.log import LogLevels
-from granian.server import Server
 from msgspec import Struct
 
 from phimage.chunks.factory import open_store
@@ -24,6 +20,7 @@ from phimage.http.counters import DownloadCounters
 from phimage.http.min_rate import MinRate
 from phimage.model.image_bytes import ImageBytes
 from tests.delivering import FakeAuthorizer
+from tests.serving import serve_forever
 
 
 class Config(Struct, frozen=True):
@@ -67,18 +64,7 @@ def build(config: Config) -> Callable[[Message, Receive, Send], Awaitable[None]]
 
 def main(path: str) -> None:
     config = msgspec.json.decode(Path(path).read_bytes(), type=Config)
-    server = Server(
-        "downloads",
-        address="127.0.0.1",
-        port=config.port,
-        interface=Interfaces.ASGINL,
-        workers=1,
-        websockets=False,
-        http1_settings=HTTP1Settings(keep_alive=True),
-        log_level=LogLevels.warning,
-        workers_kill_timeout=5,
-    )
-    server.serve(target_loader=lambda *_: build(config), wrap_loader=False)
+    serve_forever(lambda: build(config), config.port)
 
 
 if __name__ == "__main__":

@@ -7,15 +7,12 @@ import uuid
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from granian.constants import Interfaces
-from granian.log import LogLevels
-from granian.server import Server
-
 from phimage.chunks.folder import FolderStore
 from phimage.errors import UnknownToken
 from phimage.http.asgi import Message, Receive, Send
 from phimage.uploads.app import Uploads
 from phimage.uploads.authorizer import Upload, UploadAccessRequest
+from tests.serving import serve_forever
 
 TICKET = "Ticket=good"
 MAX_BYTES = 1 << 40
@@ -41,16 +38,7 @@ def build(folder: Path) -> Callable[[Message, Receive, Send], Awaitable[None]]:
 
 
 def main(folder: str, port: str) -> None:
-    server = Server(
-        "uploads",
-        address="127.0.0.1",
-        port=int(port),
-        interface=Interfaces.ASGINL,
-        workers=1,
-        websockets=False,
-        log_level=LogLevels.warning,
-    )
-    server.serve(target_loader=lambda *_: build(Path(folder)), wrap_loader=False)
+    serve_forever(lambda: build(Path(folder)), int(port))
 
 
 if __name__ == "__main__":

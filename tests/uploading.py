@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 import socket
 import threading
@@ -12,14 +11,12 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from urllib.parse import urlsplit
 
-from granian.constants import Interfaces
-from granian.server.embed import Server
-
 from phimage.errors import UnknownToken
 from phimage.http.asgi import Message, Receive, Send
 from phimage.model.ids import JobId
 from phimage.uploads.app import Uploads
 from phimage.uploads.authorizer import Upload, UploadAccessRequest
+from tests.serving import serving
 
 JOB = JobId("job-4k2xqz7a9m3d")
 TICKET = "Ticket=good"
@@ -60,32 +57,14 @@ def caller(_: Message) -> str:
 @contextmanager
 def served(uploads: Uploads, port: int = 0) -> Iterator[str]:
     """The URL of the upload `JOB`, without a ticket, while the server runs in a thread."""
-    port = port or free_port()
-    serving = threading.Event()
-    stop: list[Callable[[], object]] = []
 
     async def app(scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             await uploads(scope, receive, send)
 
-    async def serve() -> None:
-        server = Server(app, port=port, interface=Interfaces.ASGINL, log_enabled=False, websockets=False)
-        loop = asyncio.get_running_loop()
-        stop.append(lambda: loop.call_soon_threadsafe(server.stop))
-        serving.set()
-        await server.serve()
-
-    thread = threading.Thread(target=lambda: asyncio.run(serve()))
-    thread.start()
-    serving.wait()
-    try:
-        while not connects(port):
-            threading.Event().wait(0.01)
-        yield f"http://127.0.0.1:{port}/uploads/{JOB}"
-    finally:
-        stop[0]()
-        thread.join()
-        uploads.close()
+    with serving(app, port=port) as used:
+        yield f"http://127.0.0.1:{used}/uploads/{JOB}"
+    uploads.close()
 
 
 def free_port() -> int:

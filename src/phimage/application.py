@@ -38,6 +38,7 @@ from phimage.gateway.dispatch import Dispatcher
 from phimage.gateway.openapi import document
 from phimage.gateway.rate import RateLimit
 from phimage.http.asgi import new_request_id
+from phimage.http.body import BodyLimits
 from phimage.http.counters import RequestCounters
 from phimage.http.freshness import STALE_SECONDS, Freshness, WatchedSource
 from phimage.http.lifespan import PeriodicTask
@@ -47,8 +48,8 @@ from phimage.http.proxies import TrustedProxies
 from phimage.http.signature_limit import SignatureLimit
 from phimage.installation import open_catalog
 from phimage.metrics.family import TEXT
-from phimage.metrics.process import WorkerMetrics, publisher_metrics, sandbox_metrics
-from phimage.metrics.shared import MetricsSlot, SharedMetrics
+from phimage.metrics.process import EdgeMetrics, WorkerMetrics, publisher_metrics, sandbox_metrics
+from phimage.metrics.shared import MetricsSlot, SharedMetrics, WorkerSlot
 from phimage.model.ids import PublicKey
 from phimage.publishing.original import IN_PLACE
 from phimage.publishing.pipeline import Pipeline
@@ -66,6 +67,8 @@ STORE_PATIENCE_SECONDS = 5.0
 KEY_USE_SECONDS = 60.0
 """Seconds between two reports of the keys that were used."""
 MAX_KEYS_REPORTED = 500
+BODY_PAUSES = 30
+"""The longest time of a body, as a multiple of its longest pause."""
 METRICS_SECONDS = 1.0
 """Seconds between two writes of a process's metrics for the other processes."""
 
@@ -74,14 +77,16 @@ def build_app(
     settings: Settings,
     started: Callable[[], object],
     stopping: Callable[[], bool] = lambda: False,
-    shared_metrics: SharedMetrics | None = None,
+    slot: WorkerSlot | None = None,
+    edge: EdgeMetrics | None = None,
     propagation_seconds: float = STALE_SECONDS,
     patience_seconds: float = STALE_SECONDS,
 ) -> App[View]:
     """The HTTP application of a prepared installation.
 
     Calls `started` when it accepts requests; `stopping` returns whether the server shuts down. The workers of one server
-    exchange metrics through `shared_metrics`. The end of a job is reported `propagation_seconds` after this server learned of
+    exchange metrics through their slots; `edge` is what the metrics say of connections. The end of a job is reported
+    `propagation_seconds` after this server learned of
     it, when all servers have read it; 0 if there is only one server. A database counts as away after `patience_seconds` without
     a response.
     """
@@ -135,6 +140,7 @@ def build_app(
     )
 
     def stopped() -> None:
+        metrics.share()
         uploads.close()
         downloads.close()
         with suppress(ServiceUnavailable):
@@ -176,7 +182,8 @@ def build_app(
         watch.age,
         unfinished,
         backup_times,
-        shared_metrics or SharedMetrics(1),
+        slot or SharedMetrics().claim(),
+        edge or EdgeMetrics(),
     )
     checks = {
         "stopping": lambda: "the server is shutting down" if stopping() else "",
@@ -188,9 +195,7 @@ def build_app(
         "/readyz": readiness(checks),
         "/metrics": for_networks(settings.metrics_networks, TEXT, metrics.text),
     }
-    periodic_tasks = [PeriodicTask(KEY_USE_SECONDS, report_keys_used)]
-    if settings.workers > 1:
-        periodic_tasks.append(PeriodicTask(METRICS_SECONDS, metrics.share))
+    periodic_tasks = [PeriodicTask(KEY_USE_SECONDS, report_keys_used), PeriodicTask(METRICS_SECONDS, metrics.share)]
     if rate_limit is not None and (settings.workers > 1 or settings.database):
         periodic_tasks.append(PeriodicTask(0.25, exchange_rate_uses))
     app = App(
@@ -207,6 +212,8 @@ def build_app(
         counters=counters,
         log_requests=settings.log_requests,
         signature_limit=signature_limit,
+        body_limits=BodyLimits(settings.body_seconds, BODY_PAUSES * settings.body_seconds, settings.body_seconds),
+        max_body_bytes=settings.max_bodies_mb << 20,
     )
     catalog.on_new_revision(app.notify_revision)
     return app

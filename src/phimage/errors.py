@@ -3,6 +3,7 @@
     PhimageError
     ├── RequestError                a request fails: one class for each RetCode, answered at HTTP 200
     ├── SetupError                  the installation or its settings are wrong; the operator gets it
+    ├── WorkersDied                 processes of a server died one after the other, so the server ended
     └── ClientError                 a command of the CLI failed
         ├── Unreachable                 the server, the database or the store does not answer
         ├── Locked                      another process holds a lock
@@ -185,6 +186,12 @@ class SetupError(PhimageError):
     """The installation, its settings or its files are wrong. The text has a remedy."""
 
     exit_code = 78
+
+
+class WorkersDied(PhimageError):
+    """Server processes died one after the other, so the server ended."""
+
+    exit_code = 70
 
 
 class ClientError(PhimageError):

@@ -7,7 +7,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta, Struct
@@ -27,6 +27,9 @@ RENAMED = {
 }
 """Former names of settings. Using one is an error, because a limit must not be ignored silently."""
 
+_FIXED = ("host", "port", "data_dir", "database", "master_key", "store")
+"""Settings that a reload keeps: the socket is open, and the installation was prepared at the start."""
+
 _PUBLIC_URL = re.compile(r"https?://[^/:?#@\s][^/?#@\s]*(/[^?#\s]*)?")
 
 
@@ -44,6 +47,44 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     host: Annotated[str, Meta(description="address to listen on")] = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535, description="port to listen on; 0 takes any free one")] = 8080
     workers: Annotated[int, Meta(ge=1, le=256, description="server processes")] = 1
+    tls_certificate: Annotated[
+        str,
+        Meta(description="PEM file of the certificate and of those that signed it, for HTTPS; empty means HTTP"),
+    ] = ""
+    tls_key: Annotated[
+        str, Meta(description="PEM file of the certificate's private key; empty means that it is in tls_certificate")
+    ] = ""
+    tls_minimum: Annotated[Literal["1.2", "1.3"], Meta(description="oldest version of TLS that clients may use")] = "1.2"
+    max_connections: Annotated[
+        int,
+        Meta(ge=16, le=1_000_000, description="open connections of one server process; above it the oldest idle one is closed"),
+    ] = 8192
+    max_connections_per_address: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=1_000_000,
+            description="open connections of one address in one server process, except loopback and trusted proxies; 0 means "
+            "no limit",
+        ),
+    ] = 256
+    header_seconds: Annotated[
+        float,
+        Meta(ge=0.1, le=3600, description="seconds for the header of a request, and for a TLS handshake"),
+    ] = 10.0
+    idle_seconds: Annotated[
+        float, Meta(ge=0.1, le=3600, description="seconds after which a connection without a request is closed")
+    ] = 75.0
+    body_seconds: Annotated[
+        float, Meta(ge=0.1, le=3600, description="seconds that the body of an Action may pause; it may take 30 times as long")
+    ] = 10.0
+    max_bodies_mb: Annotated[
+        int,
+        Meta(ge=1, le=65_536, description="MB of Actions' bodies in one server process; above it they are refused with 150"),
+    ] = 64
+    max_worker_deaths: Annotated[
+        int, Meta(ge=1, description="server processes that may die within a minute before the server ends")
+    ] = 2
     require_zone: Annotated[
         bool, Meta(description="whether DescribePHostImage must name its Zone; false lists all zones of the region")
     ] = True
@@ -228,6 +269,12 @@ def as_variables(settings: Settings) -> dict[str, str]:
         )
         variables[f"PHIMAGE_{name.upper()}"] = text
     return variables
+
+
+def with_fixed(running: Settings, reread: Settings) -> tuple[Settings, list[str]]:
+    """The settings after a reload, and the names of those that changed although only a restart can change them."""
+    changed = [name for name in _FIXED if getattr(running, name) != getattr(reread, name)]
+    return msgspec.structs.replace(reread, **{name: getattr(running, name) for name in _FIXED}), changed
 
 
 def _is_loopback(host: str) -> bool:

@@ -186,7 +186,7 @@ class Server:
 
     def _wait_until_listening(self) -> str:
         def said() -> str | None:
-            lines = [line for line in self.output.splitlines(keepends=True) if line.startswith("listening on http://")]
+            lines = [line for line in self.output.splitlines(keepends=True) if line.startswith("listening on http")]
             return lines[0].removeprefix("listening on ").strip() if lines and lines[0].endswith("\n") else None
 
         wait_until(lambda: said() is not None or self._process.poll() is not None, START_SECONDS)
@@ -224,6 +224,16 @@ class Server:
         self._process.kill()
         assert self._process.wait(STOP_SECONDS) == -signal.SIGKILL
         wait_until(lambda: not any(worker.alive() for worker in workers), seconds)
+
+    def wait(self, seconds: float = STOP_SECONDS) -> int:
+        """The exit code of a server that ends by itself."""
+        self._over = True
+        return self._process.wait(seconds)
+
+    @property
+    def pid(self) -> int:
+        """The main process."""
+        return self._process.pid
 
     def signal(self, number: int) -> None:
         """Send a signal to the main process."""

@@ -1,13 +1,15 @@
-"""A call in a child process."""
+"""A call in a child process, and what the service manager receives."""
 
 from __future__ import annotations
 
 import os
+import socket
+from pathlib import Path
 
 import pytest
 
 from phimage.chunks.errors import StoreFailure
-from phimage.processes.runtime import in_child
+from phimage.processes.runtime import in_child, notify_service_manager
 
 
 def test_the_result_of_a_child_is_the_callers() -> None:
@@ -22,3 +24,19 @@ def test_an_error_of_a_child_is_raised_whole() -> None:
     with pytest.raises(StoreFailure, match=r"^list chunks: unreachable \(no route\)$") as raised:
         in_child(fail)
     assert (raised.value.operation, raised.value.passing, raised.value.exit_code) == ("list", True, 1)
+
+
+@pytest.mark.parametrize("kind", ["file", "abstract"])
+def test_a_state_is_a_datagram_to_the_service_manager(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    address = str(tmp_path / "notify") if kind == "file" else f"@phimage-test-{os.getpid()}"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(address.replace("@", "\0", 1))
+        monkeypatch.setenv("NOTIFY_SOCKET", address)
+        notify_service_manager("READY=1")
+        assert manager.recv(100) == b"READY=1"
+
+
+@pytest.mark.parametrize("address", ["", "/nowhere/notify", "unknown"])
+def test_without_a_service_manager_nothing_happens(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NOTIFY_SOCKET", address)
+    notify_service_manager("READY=1")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from phimage.errors import SetupError
-from phimage.settings import Settings, read_settings
+from phimage.settings import Settings, read_settings, with_fixed
 
 
 def test_without_anything_the_defaults_hold() -> None:
@@ -41,6 +41,7 @@ def test_variables_of_the_client_are_not_settings() -> None:
         ({"PHIMAGE_TRUSTED_PROXIES": "10.0.0.1/24"}, "trusted_proxies"),
         *(({"PHIMAGE_PUBLIC_URL": f"https://{rest}"}, "public_url") for rest in ("", "a b", "me@a", "a?b=c", "a/b#c", ":443/")),
         ({"PHIMAGE_PUBLIC_URL": "images.example"}, "public_url"),
+        ({"PHIMAGE_TLS_MINIMUM": "1.1"}, "PHIMAGE_TLS_MINIMUM"),
         ({"PHIMAGE_EXPLAIN_SIGNATURES": "true", "PHIMAGE_HOST": "0.0.0.0"}, "--explain-signatures-to-anyone"),
     ],
 )
@@ -74,3 +75,10 @@ def test_a_wrong_file_is_named(tmp_path: Path, text: str, words: str) -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(SetupError, match="No such file"):
         read_settings(tmp_path / "none.toml", {}, {})
+
+
+def test_a_reload_keeps_what_only_a_restart_can_change_and_names_it() -> None:
+    running = Settings(port=8080, data_dir="here", max_limit=10)
+    settings, changed = with_fixed(running, Settings(port=9090, data_dir="there", max_limit=20, workers=3))
+    assert (settings, changed) == (Settings(port=8080, data_dir="here", max_limit=20, workers=3), ["port", "data_dir"])
+    assert with_fixed(running, Settings(port=8080, data_dir="here"))[1] == []

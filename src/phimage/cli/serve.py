@@ -11,7 +11,7 @@ import click
 
 from phimage.cli.installation import with_installation_options
 from phimage.cli.output import echo
-from phimage.settings import read_settings
+from phimage.settings import Settings, read_settings
 
 
 @click.command(short_help="Start the server.")
@@ -56,8 +56,11 @@ def serve(config: Path | None, **flags: Any) -> None:
             echo("this server: phimage key recover")
         echo(f"listening on {url}")
 
+    def read() -> Settings:
+        return read_settings(config, os.environ, flags)
+
     configure_log()
-    run(read_settings(config, os.environ, flags), lambda settings: in_child(lambda: prepare(settings)), listening)
+    run(read(), lambda settings: in_child(lambda: prepare(settings)), listening, read)
 
 
 @click.command(short_help="Start a publisher on this or another machine.")

@@ -3,8 +3,8 @@
 1. mounted applications: paths below `/images/` and `/uploads/`
 2. method: GET and POST, else 405
 3. pages: `/healthz`, `/readyz`, `/metrics`, `/openapi.json`; all other paths are base paths of Actions
-4. body: read up to the Action's limit; more than 64 KiB only after a signature of version 2 was verified. A longer one is
-   drained and answered with RetCode 240
+4. body: read up to the Action's limit, while it arrives steadily and within the budget of all bodies; more than 64 KiB
+   only after a signature of version 2 was verified. A longer one is drained and answered with RetCode 240
 5. freshness: knowledge older than the bound is refreshed, or its age goes into the response
 6. response: from caches and single statements, else in a thread that may wait for the database
 7. header: request id, revision, age, and gzip if the client accepts it
@@ -20,13 +20,13 @@ from typing import Any, Generic
 
 import structlog
 
-from phimage.errors import MissingAction, TooLargeParam
+from phimage.errors import MissingAction, RequestError, ServiceUnavailable, TooLargeParam
 from phimage.gateway.async_dispatch import AsyncDispatcher
 from phimage.gateway.dispatch import HINT_HEADER, Attempt, Dispatcher, RawRequest, View, max_body
 from phimage.gateway.envelope import RawResponse, failure
 from phimage.gateway.registry import SMALL_BODY
 from phimage.http.asgi import Application, Message, Receive, Send, request_ids, send_response
-from phimage.http.body import BodyTooLong, ClientGone, RequestBody
+from phimage.http.body import BodiesTooLarge, BodyBudget, BodyLimits, BodyTooLong, BodyTooSlow, ClientGone, RequestBody
 from phimage.http.counters import RequestCounters
 from phimage.http.freshness import STALE_SECONDS, Freshness
 from phimage.http.lifespan import Lifespan, PeriodicTask
@@ -44,6 +44,15 @@ THREADS = 4
 MIN_GZIP_BYTES = 16 * 1024
 MAX_DRAINED_BYTES = 16 * 1024 * 1024
 """A longer body is not drained: the connection is closed."""
+
+
+class _Unread(Exception):
+    """A request whose body was not read to its end, with the error and the status of its response."""
+
+    def __init__(self, error: RequestError, status: int = 200) -> None:
+        self.error = error
+        self.status = status
+        super().__init__(error)
 
 
 class App(Generic[View]):
@@ -65,11 +74,13 @@ class App(Generic[View]):
         counters: RequestCounters | None = None,
         log_requests: bool = False,
         signature_limit: SignatureLimit | None = None,
+        body_limits: BodyLimits | None = None,
+        max_body_bytes: float = float("inf"),
     ) -> None:
         """`freshness` is that of the catalogue; `watches` are refreshed beside it. `mounts` are applications by path prefix.
 
         `started` is called once requests are answered, `stopped` at the end. `stopping` returns whether the server is about
-        to stop: long polls are then answered at once.
+        to stop: long polls are then answered at once. `max_body_bytes` is the memory for bodies of all requests.
         """
         self._registry = dispatcher.registry
         self._freshness = freshness
@@ -79,6 +90,8 @@ class App(Generic[View]):
         self._counters = counters or RequestCounters()
         self._log_requests = log_requests
         self._signature_limit = signature_limit or SignatureLimit(self._proxies)
+        self._body_limits = body_limits or BodyLimits()
+        self._body_budget = BodyBudget(max_body_bytes)
         self._request_ids = request_ids()
         threads = ThreadPoolExecutor(THREADS, thread_name_prefix="answer")
         self._dispatcher = AsyncDispatcher(dispatcher, threads, stopping)
@@ -103,7 +116,7 @@ class App(Generic[View]):
         request_id = next(self._request_ids)
         try:
             if method not in ("GET", "POST"):
-                await RequestBody(receive).drain(MAX_DRAINED_BYTES)
+                await RequestBody(receive, self._body_limits).drain(MAX_DRAINED_BYTES)
                 content = failure("", MissingAction(detail="send GET or POST"))
                 await send_response(send, 405, content, request_id, [(b"allow", b"GET, POST")])
             elif method == "GET" and path in self._pages:
@@ -119,23 +132,19 @@ class App(Generic[View]):
         headers = dict(scope["headers"])
         query = scope["query_string"].decode("utf-8", "replace")  # curl may send UTF-8 that is not percent-encoded
         address = self._proxies.client_address(scope)
-        attempt, refusal = Attempt(), None
-        body, age, max_size = b"", None, max_body(self._registry, query)
         make_request = partial(self._request, scope, headers, query, address, request_id)
+        incoming, attempt = RequestBody(receive, self._body_limits, self._body_budget), Attempt()
+        status, age, body = 200, None, b""
         try:
             if scope["method"] == "POST":
-                # docs/decisions.md#large-bodies-are-read-for-verified-signatures-alone
-                if max_size > SMALL_BODY:
-                    refusal = await self._dispatcher.refuse_large(make_request(b""), attempt)
-                body = await RequestBody(receive).read(SMALL_BODY if refusal else max_size)
-        except BodyTooLong as error:
-            await error.body.drain(MAX_DRAINED_BYTES)
-            too_large = TooLargeParam("request", detail=f"at most {max_size} bytes")
-            response = refusal or RawResponse(failure("", too_large), too_large.ret_code, None)
-        else:
+                body = await self._body(query, incoming, make_request, attempt)
             if self._freshness.age() > STALE_SECONDS:
                 age = await self._freshness.staleness()
             response = await self._dispatcher.answer(make_request(body), attempt)
+        except _Unread as unread:
+            status, response = unread.status, RawResponse(failure("", unread.error), unread.error.ret_code, None)
+        finally:
+            incoming.release()
         if response.ret_code in LIMITED_CODES and (limited := self._signature_limit.refusal(response.ret_code, scope)):
             response = RawResponse(
                 failure(response.action, limited), limited.ret_code, response.revision, action=response.action
@@ -158,7 +167,29 @@ class App(Generic[View]):
                 bytes=len(content),
                 **({"hint": hint} if (hint := response.headers.get(HINT_HEADER)) else {}),
             )
-        await send_response(send, 200, content, request_id, extra)
+        await send_response(send, status, content, request_id, extra)
+
+    async def _body(
+        self, query: str, incoming: RequestBody, make_request: Callable[[bytes], RawRequest], attempt: Attempt
+    ) -> bytes:
+        """The body of a POST. Raises _Unread and ClientGone."""
+        max_size, refusal = max_body(self._registry, query), None
+        # docs/decisions.md#large-bodies-are-read-for-verified-signatures-alone
+        if max_size > SMALL_BODY and (refusal := await self._dispatcher.refuse_large(make_request(b""), attempt)):
+            max_size = SMALL_BODY
+        try:
+            return await incoming.read(max_size)
+        # docs/decisions.md#a-body-has-little-time-and-little-memory
+        except BodyTooSlow:
+            detail = f"the body paused for {self._body_limits.stall:.0f} s or took too long; send the request again"
+            raise _Unread(ServiceUnavailable(detail=detail), 408) from None
+        except BodiesTooLarge:
+            detail = "this server holds too many bodies; send the request again"
+            raise _Unread(ServiceUnavailable(detail=detail)) from None
+        except BodyTooLong:
+            incoming.release()
+            await incoming.drain(MAX_DRAINED_BYTES)
+            raise _Unread(refusal or TooLargeParam("request", detail=f"at most {max_size} bytes")) from None
 
     def _request(
         self, scope: Message, headers: Mapping[bytes, bytes], query: str, address: str, request_id: str, body: bytes

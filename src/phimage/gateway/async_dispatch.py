@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 from typing import Any, Generic, TypeVar
 
-from phimage.errors import LongPoll, NotCached, ServiceUnavailable
+from phimage.errors import LongPoll, NotCached, RequestError, ServiceUnavailable
 from phimage.gateway.dispatch import Attempt, Dispatcher, RawRequest, View
 from phimage.gateway.envelope import RawResponse
 from phimage.gateway.registry import SMALL_BODY
@@ -34,7 +34,7 @@ class AsyncDispatcher(Generic[View]):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._new_revision = asyncio.Event()
 
-    async def refuse_large(self, raw: RawRequest, attempt: Attempt) -> RawResponse | None:
+    async def refuse_large(self, raw: RawRequest, attempt: Attempt) -> RequestError | None:
         """See `Dispatcher.refuse_large`."""
         return await self._try(self._dispatcher.refuse_large, raw, attempt)
 

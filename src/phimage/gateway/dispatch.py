@@ -198,33 +198,36 @@ class Dispatcher(Generic[View, Service]):
         except Exception as error:  # noqa: BLE001 - every request gets a response
             return self._failure(error, name, view, raw)
 
-    def refuse_large(self, raw: RawRequest, attempt: Attempt) -> RawResponse | None:
-        """The response to a request whose body may not be longer than SMALL_BODY; None if it may. Raises NotCached.
+    def refuse_large(self, raw: RawRequest, attempt: Attempt) -> RequestError | None:
+        """Why a request may have no body of more than SMALL_BODY; None if it may. Raises NotCached.
 
         Called before the body is read: only a verified signature of version 2, which covers Content-Digest, admits more.
         """
-        view: View | None = None
         try:
             view = self._views.now(wait=attempt.wait)
             head = raw.head()
             if head is None:
-                raise TooLargeParam(
-                    "request", detail=f"at most {SMALL_BODY} bytes, unless a signature of version 2 covers the Content-Digest"
-                )
+                detail = f"at most {SMALL_BODY} bytes, unless a signature of version 2 covers the Content-Digest"
+                return TooLargeParam("request", detail=detail)
             self._check_each_time(authenticate_head(head, view, self._clock()), raw, attempt)
+        except RequestError as error:
+            return error
         except NotCached:
             raise
         except Exception as error:  # noqa: BLE001 - every request gets a response
-            return self._failure(error, "", view, raw)
+            return self._defect(error, "", raw)
         return None
 
     def _failure(self, error: Exception, name: str, view: View | None, raw: RawRequest) -> RawResponse:
         known = name if self.registry.get(name) else ""
         if isinstance(error, RequestError):
             return RawResponse(failure(name, error), error.ret_code, view.revision if view else None, action=known)
-        log.error("request.failed", action=name, request_id=raw.request_id, exc_info=error)
-        defect = ServiceUnavailable(detail="an error inside phimage; its log has the request id")
+        defect = self._defect(error, name, raw)
         return RawResponse(failure(name, defect), defect.ret_code, None, action=known)
+
+    def _defect(self, error: Exception, name: str, raw: RawRequest) -> ServiceUnavailable:
+        log.error("request.failed", action=name, request_id=raw.request_id, exc_info=error)
+        return ServiceUnavailable(detail="an error inside phimage; its log has the request id")
 
     def _view(self, pin: Pin, now: View) -> View:
         if not pin.pinned:

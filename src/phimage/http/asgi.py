@@ -99,7 +99,7 @@ class Exchange:
         await self.send({"type": "http.response.body", "body": body})
 
     async def send_file(self, path: str) -> None:
-        """Hand a file to the server, which sends it after this returned and does not report the end."""
+        """Have the server send a file as the body. Returns when it was sent, or the client has left."""
         await self.send({"type": _PATHSEND, "path": path})
 
 

@@ -35,20 +35,44 @@ class BodyTooSlow(Exception):
     """Not an error of phimage: the body did not arrive in time."""
 
 
+class BodiesTooLarge(Exception):
+    """Not an error of phimage: the bodies in memory take more than their budget."""
+
+
 class ClientGone(Exception):
     """Not an error of phimage: the client closed the connection and reads no response."""
 
 
-class RequestBody:
-    """A body that is still to be received."""
+class BodyBudget:
+    """The bytes of bodies that one process may hold in memory. `used` are those that it holds."""
 
-    def __init__(self, receive: Receive, limits: BodyLimits = BodyLimits()) -> None:  # noqa: B008 - it is frozen
+    def __init__(self, max_bytes: float = float("inf")) -> None:
+        self.max_bytes = max_bytes
+        self.used = 0
+
+
+class RequestBody:
+    """A body that is still to be received. With a budget, its bytes count until `release`."""
+
+    def __init__(
+        self,
+        receive: Receive,
+        limits: BodyLimits = BodyLimits(),  # noqa: B008 - it is frozen
+        budget: BodyBudget | None = None,
+    ) -> None:
         self._receive = receive
         self._limits = limits
+        self._budget = budget or BodyBudget()
+        self._held = 0
         self._ended = False
 
+    def release(self) -> None:
+        """Return the bytes to the budget, when the body is no longer in memory."""
+        self._budget.used -= self._held
+        self._held = 0
+
     def read(self, max_size: int) -> Coroutine[Any, Any, bytes]:
-        """The whole body. Holds at most `max_size` bytes. Raises BodyTooLong, BodyTooSlow and ClientGone."""
+        """The whole body. Holds at most `max_size` bytes. Raises BodyTooLong, BodyTooSlow, BodiesTooLarge and ClientGone."""
         if self._limits.stall is None:
             return self._read(max_size, _nothing)
         return self._read_in_time(max_size, self._limits.stall, self._limits.total or float("inf"))
@@ -89,8 +113,7 @@ class RequestBody:
 
     async def _read(self, max_size: int, at_each: Callable[[int], object]) -> bytes:
         piece = self._piece(await self._receive())
-        if len(piece) > max_size:
-            raise BodyTooLong(self)
+        self._hold(piece, max_size)
         if self._has_ended():
             return piece
         content = BytesIO()  # returns its bytes without a second copy
@@ -98,10 +121,17 @@ class RequestBody:
         while not self._has_ended():
             at_each(len(piece))
             piece = self._piece(await self._receive())
-            if content.tell() + len(piece) > max_size:
-                raise BodyTooLong(self)
+            self._hold(piece, max_size)
             content.write(piece)
         return content.getvalue()
+
+    def _hold(self, piece: bytes, max_size: int) -> None:
+        if self._held + len(piece) > max_size:
+            raise BodyTooLong(self)
+        self._held += len(piece)
+        self._budget.used += len(piece)
+        if self._budget.used > self._budget.max_bytes:
+            raise BodiesTooLarge
 
     def _piece(self, message: Message) -> bytes:
         if message["type"] != "http.request":

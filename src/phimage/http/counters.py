@@ -11,6 +11,9 @@ from phimage.http.asgi import Message, Receive, Send
 BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Upper bounds of the latency histogram, in seconds. One more bucket holds what is slower."""
 
+CONNECTION_LIMITS = ("header", "idle", "stalled", "full", "address")
+"""Why a connection is ended: a slow header, no request, a client that does not read, too many of a process or of a client."""
+
 
 class Latencies:
     """The latency histogram of one Action: a count for each bucket, and the sum in seconds."""
@@ -57,6 +60,14 @@ class RequestCounters:
             self.bytes_out += len(message.get("body", b""))
 
         return counted_receive, counted_send
+
+
+class ConnectionCounters(Struct):
+    """Connections of one process."""
+
+    open: int = 0
+    ended: dict[str, int] = field(default_factory=lambda: dict.fromkeys(CONNECTION_LIMITS, 0))
+    """Connections that the server ended, by the limit that they reached."""
 
 
 class DownloadCounters(Struct):

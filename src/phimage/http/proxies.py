@@ -54,6 +54,11 @@ class TrustedProxies:
         address = self.client_address(scope)
         return "" if self._is_proxy(address) or _is_loopback(address) else address
 
+    def is_local_or_proxy(self, address: str) -> bool:
+        """Whether an address is of this machine or of a trusted proxy."""
+        plain = _plain(address)
+        return _is_loopback(plain) or self._is_proxy(plain)
+
     def base_url(self, scope: Message) -> str:
         """The URL at which the client reached this server, such as `https://images.example:8443`, without a default port.
 

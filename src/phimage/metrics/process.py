@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec import Struct, field
 
 from phimage.catalog.backups import BackupTimes
 from phimage.catalog.engine import Database
@@ -17,12 +18,19 @@ from phimage.chunks.decorators import StoreMetrics
 from phimage.errors import ServiceUnavailable
 from phimage.formats.walls import WALLS, SandboxWalls
 from phimage.gateway.cache import GatewayCache
-from phimage.http.counters import BOUNDS, RequestCounters
+from phimage.http.counters import BOUNDS, ConnectionCounters, RequestCounters
 from phimage.metrics.family import Family, Sample, counter, gauge, merge
-from phimage.metrics.shared import SharedMetrics
+from phimage.metrics.shared import WorkerSlot
 
 _PAGE_BYTES = resource.getpagesize()
 _families = msgspec.msgpack.Decoder(list[Family])
+
+
+class EdgeMetrics(Struct, frozen=True):
+    """The connections of a worker, and when the server's certificate expires, in Unix seconds; None without TLS."""
+
+    connections: ConnectionCounters = field(default_factory=ConnectionCounters)
+    certificate_expires: float | None = None
 
 
 class WorkerMetrics:
@@ -37,7 +45,8 @@ class WorkerMetrics:
         age: Callable[[], float],
         unfinished_jobs: Callable[[], int],
         backup_times: Callable[[], BackupTimes],
-        shared: SharedMetrics,
+        slot: WorkerSlot,
+        edge: EdgeMetrics,
     ) -> None:
         self._counters = counters
         self._catalog = catalog
@@ -46,12 +55,12 @@ class WorkerMetrics:
         self._age = age
         self._unfinished_jobs = unfinished_jobs
         self._backup_times = backup_times
-        self._shared = shared
-        self._slot = shared.take()
+        self._slot = slot
+        self._edge = edge
 
     def share(self) -> None:
         """Write this worker's metrics, as of now, for the other workers."""
-        self._shared.write(self._slot, msgspec.msgpack.encode(self._own()))
+        self._slot.write(msgspec.msgpack.encode(self._own()))
 
     def text(self) -> bytes:
         """The metrics of all workers and of the publishers beside them, in the text format of Prometheus.
@@ -60,18 +69,20 @@ class WorkerMetrics:
         """
         from phimage.metrics.prometheus import text  # imported here: slow to import, and rarely needed
 
-        others = [_families.decode(data) for data in self._shared.others(self._slot)]
-        publishers = [_families.decode(data) for data in self._shared.further()]
+        slots = self._slot.read_others()
+        others = [_families.decode(data) for data in slots.workers]
+        publishers = [_families.decode(data) for data in slots.publishers]
+        ended = [_families.decode(slots.ended)] if slots.ended else []
         counts = [
             gauge("phimage_workers", "Workers whose metrics these are", 1 + len(others)),
             gauge("phimage_publishers", "Publishers beside them whose metrics these are", len(publishers)),
         ]
-        return text([*merge([self._own(), *others, *publishers]), *counts, *self._jobs(), *self._backups()])
+        return text([*merge([self._own(), *others, *publishers, *ended]), *counts, *self._jobs(), *self._backups()])
 
     def _own(self) -> list[Family]:
         database = self._catalog.database
         parts = _requests(self._counters), self._caches(), _database(database), self._knowledge()
-        return list(chain(*parts, _store(self._store), _process()))
+        return list(chain(*parts, _store(self._store), _edge(self._edge), _process()))
 
     def _caches(self) -> Iterable[Family]:
         caches = {"facts": self._catalog.facts, "answers": self._cache.responses, "requests": self._cache.requests}
@@ -126,6 +137,21 @@ def _walls(walls: SandboxWalls) -> Family:
     """A gauge that is 1 for what is missing: of the gauges of several publishers the largest counts."""
     samples = tuple(Sample((wall,), float(wall in walls.missing)) for wall in WALLS)
     return Family("phimage_sandbox_wall_missing", "gauge", "1 if a publisher's sandbox lacks the wall", ("wall",), samples)
+
+
+def add_ended(ended: bytes, data: bytes) -> bytes:
+    """The counters and histograms of a process that has ended, added to those of processes that ended before it."""
+    families = [family for family in _families.decode(data) if family.kind != "gauge"]
+    return msgspec.msgpack.encode(merge([_families.decode(ended) if ended else [], families]))
+
+
+def _edge(edge: EdgeMetrics) -> Iterable[Family]:
+    yield gauge("phimage_connections", "Open connections of a worker; the largest", edge.connections.open)
+    ended = edge.connections.ended.items()
+    yield _by("phimage_connections_ended", "Connections that the server ended, by the limit they reached", "limit", ended)
+    if edge.certificate_expires is not None:
+        help = "When the server's certificate expires, in Unix seconds"
+        yield gauge("phimage_certificate_expires_timestamp_seconds", help, edge.certificate_expires)
 
 
 def _requests(counters: RequestCounters) -> Iterable[Family]:

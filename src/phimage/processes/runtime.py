@@ -1,4 +1,4 @@
-"""The set-up of processes: death signal, forked calls, umask, exit, memory, garbage collector and log."""
+"""The set-up of processes: death signal, forked calls, umask, exit, memory, garbage collector, service manager and log."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import gc
 import multiprocessing
 import os
 import signal
+import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -108,6 +109,15 @@ def tune_garbage_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*_GC_THRESHOLDS)
+
+
+def notify_service_manager(state: str) -> None:
+    """Report a state to the service manager that started this process, as sd_notify(3) says. Without one, does nothing."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if not address.startswith(("/", "@")):
+        return
+    with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sending:
+        sending.sendto(state.encode(), "\0" + address[1:] if address.startswith("@") else address)
 
 
 def configure_log() -> None:

@@ -1,159 +1,256 @@
-"""The HTTP server: one port, worker processes, and a callback when all of them accept requests."""
+"""The server's main process: it reserves the port, keeps workers and publishers running, and answers signals.
+
+It has one thread and opens neither database nor store, so it can fork a worker at any time.
+"""
 
 from __future__ import annotations
 
-import functools
 import os
+import resource
+import select
+import signal
 import socket
-import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager, suppress
 from mmap import mmap
 from typing import TypeVar
 
-from granian.constants import Interfaces
-from granian.http import HTTP1Settings
-from granian.log import LogLevels
-from granian.server import Server
+import structlog
 
-from phimage.application import build_app
-from phimage.catalog.views import View
-from phimage.errors import SetupError
-from phimage.gateway.app import App
+from phimage.errors import SetupError, WorkersDied
 from phimage.metrics.shared import SharedMetrics
-from phimage.processes.publishers import Publishers
-from phimage.processes.runtime import configure_log, die_with_parent, return_freed_memory, tune_garbage_collector
-from phimage.settings import Settings
+from phimage.processes.http_server import BACKLOG
+from phimage.processes.publishers import MAX_PUBLISHERS, Publishers
+from phimage.processes.runtime import notify_service_manager
+from phimage.processes.tls import read_tls
+from phimage.processes.workers import DRAIN_SECONDS, Generation, WorkerProcess, Workers
+from phimage.settings import Settings, with_fixed
 
-DRAIN_SECONDS = 10
-"""Seconds that running requests have to end after a stop."""
+log = structlog.get_logger()
+
+DEATHS_SECONDS = 60.0
+"""Seconds in which the deaths of workers are counted."""
+MIN_SLOTS = 64
+"""Slots for the metrics of workers: those of a reload run beside the ones before."""
+_TICK_SECONDS = 0.1
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)
 
 Prepared = TypeVar("Prepared")
 
 
-def serve(settings: Settings, prepare: Callable[[Settings], Prepared], on_ready: Callable[[str, Prepared], bool]) -> None:
-    """Serve until SIGINT or SIGTERM.
+def serve(
+    settings: Settings,
+    prepare: Callable[[Settings], Prepared],
+    on_ready: Callable[[str, Prepared], bool],
+    reread: Callable[[], Settings] | None = None,
+) -> None:
+    """Serve until SIGINT or SIGTERM. SIGHUP replaces the workers by those of the settings that `reread` returns.
 
-    Calls `prepare` once the port is reserved. Calls `on_ready` in a thread once all workers accept requests, with the address
-    and the result of `prepare`; the server stops if it returns False. Raises SetupError if the port is in use.
+    Calls `prepare` once the port is reserved. Calls `on_ready` once all workers accept requests, with the address and the
+    result of `prepare`; the server stops if it returns False. Raises SetupError if the port is in use or a file of the settings
+    is wrong, and WorkersDied.
     """
-    with _reserved_port(settings.host, settings.port) as port:
+    generation = Generation(settings, read_tls(settings))
+    with _listening(settings.host, settings.port) as listener:
         prepared = prepare(settings)
-        _serve(settings, port, lambda url: on_ready(url, prepared))
+        url = _url("https" if generation.tls else "http", settings.host, listener.getsockname()[1])
+        _raise_file_limit()
+        with _signals() as signals:
+            _Supervisor(generation, listener, signals, reread or (lambda: settings)).run(lambda: on_ready(url, prepared))
 
 
-def _serve(settings: Settings, port: int, on_ready: Callable[[str], bool]) -> None:
-    ready_in, ready_out = os.pipe()
-    stopping = mmap(-1, 1)  # one byte, shared with the workers
-    server = Server(
-        "phimage",
-        address=settings.host,
-        port=port,
-        # docs/decisions.md#the-server-interface-is-asgi
-        interface=Interfaces.ASGI,
-        workers=settings.workers,
-        websockets=False,
-        # Not pipeline_flush: it buffers a whole body in memory for a client that does not read.
-        http1_settings=HTTP1Settings(keep_alive=True),
-        log_level=LogLevels.warning,
-        workers_kill_timeout=DRAIN_SECONDS,
-    )
+class _Supervisor:
+    """Keeps the workers of a server running."""
 
-    def interrupt(*_: object) -> None:
+    def __init__(self, generation: Generation, listener: socket.socket, signals: int, reread: Callable[[], Settings]) -> None:
+        settings = generation.settings
+        shared_metrics = SharedMetrics(max(MIN_SLOTS, 4 * settings.workers), MAX_PUBLISHERS)
+        self._current = generation
+        self._next: Generation | None = None
+        self._signals = signals
+        self._reread = reread
+        self._stopping = mmap(-1, 1)  # one byte, shared with the workers
+        self._workers = Workers(listener, self._stopping, shared_metrics)
+        self._publishers = Publishers(settings, shared_metrics)
+        self._deaths: deque[float] = deque()
+        self._is_serving = False
+        self._must_reload = False
+        self._stop_at = float("inf")
+        self._kill_at = float("inf")
+
+    def run(self, on_ready: Callable[[], bool]) -> None:
+        """Start, serve and stop."""
+        try:
+            self._start(self._current)
+            while not (self._is_stopping and not self._workers):
+                self._step()
+                if not self._is_serving and not self._is_stopping and self._is_ready(self._current):
+                    self._begin(on_ready)
+        finally:
+            self._publishers.stop()
+            self._end_workers()
+
+    @property
+    def _is_stopping(self) -> bool:
+        return self._kill_at < float("inf")
+
+    def _begin(self, on_ready: Callable[[], bool]) -> None:
+        self._is_serving = True
+        self._publishers.start()  # not earlier: they would compete with the starting workers
+        notify_service_manager("READY=1")
+        if not on_ready():
+            self._interrupt()
+
+    def _step(self) -> None:
+        """Wait for something to happen, for a moment, and act on it."""
+        select.select([self._signals, self._workers.ready_pipe], [], [], _TICK_SECONDS)
+        with suppress(BlockingIOError):
+            for number in os.read(self._signals, 64):
+                self._take(signal.Signals(number))
+        self._workers.note_ready()
+        for process, code in self._workers.reap():
+            self._note_end(process, code)
+        now = time.monotonic()
+        if now >= self._kill_at:
+            self._workers.kill()
+        elif now >= self._stop_at and not self._is_stopping:
+            self._stop()
+        if self._is_serving and not self._is_stopping:
+            self._publishers.supervise()
+            self._reload()
+
+    def _take(self, number: signal.Signals) -> None:
+        if number in (signal.SIGINT, signal.SIGTERM):
+            self._interrupt()
+        elif number is signal.SIGHUP:
+            self._must_reload = True
+
+    def _interrupt(self) -> None:
         """Begin the shutdown; the second signal skips its delay."""
-        wait = settings.shutdown_delay_seconds if stopping[0] == 0 else 0.0
-        stopping[0] = 1  # from now on /readyz answers 503
-        if wait:
-            timer = threading.Timer(wait, end)
-            timer.daemon = True  # must not delay the exit after a second signal
-            timer.start()
-        else:
-            end()
+        notify_service_manager("STOPPING=1")
+        wait = self._current.settings.shutdown_delay_seconds if self._stopping[0] == 0 else 0.0
+        self._stopping[0] = 1  # from now on /readyz answers 503
+        self._stop_at = time.monotonic() + wait
 
-    def end() -> None:
-        server.interrupt_signal = True
-        server.main_loop_interrupt.set()
+    def _stop(self) -> None:
+        self._kill_at = time.monotonic() + DRAIN_SECONDS
+        self._workers.stop()
+        self._publishers.begin_stop()
 
-    server.signal_handler_interrupt = interrupt  # type: ignore[method-assign]  # the handler of SIGINT and SIGTERM
+    def _start(self, generation: Generation) -> None:
+        while len(self._workers.of(generation)) < generation.settings.workers:
+            self._workers.start(generation)
 
-    def call_when_ready() -> None:
-        _wait_until_ready(ready_in, settings.workers, (settings.host, port))
-        publishers.start()  # not earlier: they would compete with the starting workers
-        is_calling.set()
-        if not on_ready(_url(settings.host, port)):
-            # Not by a signal: its handler takes a lock that the main thread may hold when it begins to wait.
-            interrupt()
+    def _is_ready(self, generation: Generation) -> bool:
+        workers = self._workers.of(generation)
+        return len(workers) == generation.settings.workers and all(worker.is_ready for worker in workers)
 
-    shared_metrics = SharedMetrics(settings.workers, settings.publishers)
-    publishers = Publishers(settings, shared_metrics)
-    is_calling = threading.Event()
-    caller = threading.Thread(target=call_when_ready, daemon=True)
-    caller.start()
-    try:
-        worker = functools.partial(_worker, settings, ready_out, stopping, shared_metrics, os.getpid())
-        server.serve(target_loader=worker, wrap_loader=False)
-    finally:
-        publishers.stop()
-        if is_calling.is_set():
-            caller.join(DRAIN_SECONDS)  # printing while the interpreter ends crashes it
+    # docs/decisions.md#a-dead-worker-is-replaced
+    def _note_end(self, process: WorkerProcess, code: int) -> None:
+        """Replace a worker that ended by itself, unless too many did."""
+        if process.is_ending or self._is_stopping:
+            return
+        if not self._is_serving:
+            raise SetupError("a server process ended before it was ready; see its error above")
+        log.error("worker.ended", process=process.pid, status=code)
+        if process.generation is self._next:
+            log.error("reload.failed", reason="a new server process ended")
+            self._give_up_reload()
+            return
+        now = time.monotonic()
+        self._deaths.append(now)
+        while self._deaths[0] < now - DEATHS_SECONDS:
+            self._deaths.popleft()
+        if len(self._deaths) > self._current.settings.max_worker_deaths:
+            raise WorkersDied(
+                f"{len(self._deaths)} server processes died within {DEATHS_SECONDS:.0f} s, the last with status {code}: "
+                "see the log for the reason"
+            )
+        if process.generation is self._current:
+            self._workers.start(self._current)
 
+    # docs/decisions.md#sighup-replaces-the-workers
+    def _reload(self) -> None:
+        """Start the workers of new settings, and once they are ready have those before them end."""
+        if self._next is not None:
+            if self._is_ready(self._next):
+                self._workers.drain(self._current)
+                self._current, self._next = self._next, None
+                self._publishers.change(self._current.settings)
+                log.info("reload.done")
+                notify_service_manager("READY=1")
+        elif self._must_reload:
+            self._must_reload = False
+            notify_service_manager(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+            try:
+                settings, fixed = with_fixed(self._current.settings, self._reread())
+                self._next = Generation(settings, read_tls(settings))
+                self._start(self._next)
+            except (SetupError, OSError, RuntimeError) as error:  # RuntimeError: too many old workers have not ended
+                log.error("reload.failed", reason=str(error))
+                self._give_up_reload()
+            else:
+                if fixed:
+                    log.warning("reload.needs_restart", settings=fixed)
 
-def _wait_until_ready(ready_in: int, workers: int, address: tuple[str, int]) -> None:
-    for _ in range(workers):
-        os.read(ready_in, 1)
-    while not _connects(address):  # a worker reports just before its socket listens
-        time.sleep(0.01)
+    def _give_up_reload(self) -> None:
+        """Go on with the workers that run."""
+        if self._next is not None:
+            self._workers.kill(self._next)
+        self._next = None
+        notify_service_manager("READY=1")
 
-
-def _connects(address: tuple[str, int]) -> bool:
-    try:
-        socket.create_connection(address, timeout=1).close()
-    except OSError:
-        return False
-    return True
-
-
-def _worker(settings: Settings, ready_out: int, stopping: mmap, shared_metrics: SharedMetrics, parent: int) -> App[View]:
-    """The application of a worker process. Writes a byte to `ready_out` when it accepts requests."""
-    die_with_parent(parent)  # or it would answer beside the next server
-    return_freed_memory()
-    configure_log()
-    app = build_app(
-        settings, started=lambda: os.write(ready_out, b"."), stopping=lambda: stopping[0] == 1, shared_metrics=shared_metrics
-    )
-    tune_garbage_collector()
-    return app
+    def _end_workers(self) -> None:
+        self._workers.kill()
+        while self._workers:
+            list(self._workers.reap())
+            time.sleep(0.01)
 
 
 @contextmanager
-def _reserved_port(host: str, port: int) -> Iterator[int]:
-    """Reserve the port, or any free one for 0, until the workers listen. Raises SetupError.
+def _signals() -> Iterator[int]:
+    """A descriptor from which the numbers of received signals are read. The first SIGINT is no KeyboardInterrupt."""
+    reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    before = {number: signal.signal(number, lambda *_: None) for number in _SIGNALS}
+    wakeup = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    try:
+        yield reading
+    finally:
+        signal.set_wakeup_fd(wakeup)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        os.close(reading)
+        os.close(writing)
 
-    Workers share their port (SO_REUSEPORT) and would not notice another server on it. So a socket without this option probes
-    the port first; then one with it, which never listens, reserves the port.
+
+# docs/decisions.md#all-workers-accept-from-one-socket
+@contextmanager
+def _listening(host: str, port: int) -> Iterator[socket.socket]:
+    """A socket that listens on the port, or on any free one for 0. Raises SetupError.
+
+    All workers accept from it. It listens from the start: else another server could bind to the port as well.
     """
-    try:
-        if port:
-            with closing(_bound(host, port, socket.SO_REUSEADDR)) as probe:
-                probe.listen(1)
-        reservation = _bound(host, port, socket.SO_REUSEPORT)
-    except OSError as error:
-        raise SetupError(f"cannot listen on {host} port {port}: {error.strerror}; choose another port with --port") from None
-    with closing(reservation):
-        yield reservation.getsockname()[1]
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    with listener:
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((host, port))
+            listener.listen(BACKLOG)
+        except OSError as error:
+            raise SetupError(
+                f"cannot listen on {host} port {port}: {error.strerror}; choose another port with --port"
+            ) from None
+        yield listener
 
 
-def _bound(host: str, port: int, option: int) -> socket.socket:
-    bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
-    try:
-        bound.setsockopt(socket.SOL_SOCKET, option, 1)
-        bound.bind((host, port))
-    except OSError:
-        bound.close()
-        raise
-    return bound
+def _raise_file_limit() -> None:
+    """Let this process and its children open as many files as they may: each connection is one."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
-def _url(host: str, port: int) -> str:
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+def _url(scheme: str, host: str, port: int) -> str:
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"

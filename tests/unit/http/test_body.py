@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from phimage.http.asgi import Message
-from phimage.http.body import BodyLimits, BodyTooLong, BodyTooSlow, ClientGone, RequestBody
+from phimage.http.body import BodiesTooLarge, BodyBudget, BodyLimits, BodyTooLong, BodyTooSlow, ClientGone, RequestBody
 from phimage.http.min_rate import MinRate
 
 UNLIMITED = BodyLimits()
@@ -98,3 +98,26 @@ def test_a_slow_body_is_read_whole(min_rate: MinRate) -> None:
         return {"type": "http.request", "body": left.pop(), "more_body": bool(left)}
 
     assert asyncio.run(RequestBody(trickle, BodyLimits(stall=60, min_rate=min_rate)).read(100)) == b"x" * 10
+
+
+@pytest.mark.parametrize("limits", [UNLIMITED, IN_TIME])
+def test_bodies_share_a_budget_that_is_whole_again_when_they_are_released(limits: BodyLimits) -> None:
+    async def main() -> None:
+        budget = BodyBudget(10)
+        one = RequestBody(receiving(b"abcd", b"ef"), limits, budget)
+        assert await one.read(100) == b"abcdef"
+        other = RequestBody(receiving(b"abcd", b"e"), limits, budget)
+        with pytest.raises(BodiesTooLarge):
+            await other.read(100)
+        other.release()
+        assert budget.used == 6
+        one.release()
+        one.release()
+        assert budget.used == 0
+        long = RequestBody(receiving(b"abcde", b"f"), limits, budget)
+        with pytest.raises(BodyTooLong):
+            await long.read(3)
+        long.release()
+        assert budget.used == 0
+
+    asyncio.run(main())

@@ -152,3 +152,14 @@ def test_the_port_is_that_of_the_forwarded_host_then_the_forwarded_one_then_the_
 def test_the_address_of_the_socket_keeps_its_own_scheme_whatever_a_proxy_states() -> None:
     forwarded = {"x_forwarded_proto": "https", "x_forwarded_host": "a:b", "x_forwarded_port": "8443"}
     assert TrustedProxies([PROXY]).base_url(scope(PROXY, **forwarded)) == "http://127.0.0.1:8080"
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        *(("127.0.0.1", True), ("127.9.9.9", True), ("::1", True), ("::ffff:127.0.0.1", True), ("10.1.2.3", True)),
+        *(("::ffff:10.1.2.3", True), ("192.0.2.1", False), ("2001:db8::1", False), ("", False)),
+    ],
+)
+def test_this_machine_and_trusted_proxies_are_known_by_their_addresses(address: str, expected: bool) -> None:
+    assert TrustedProxies(["10.0.0.0/8"]).is_local_or_proxy(address) is expected
