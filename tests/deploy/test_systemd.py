@@ -16,7 +16,6 @@ from types import MappingProxyType
 
 import pytest
 
-from phimage.processes import runtime
 from tests.deploy.unit import DATA, ROOT, TIMERS
 from tests.e2e.process import wait_until
 from tests.publishing.shop import as_qcow2, disk
@@ -32,9 +31,6 @@ COMMAND_SECONDS = 300
 pytestmark = [
     pytest.mark.torture,
     pytest.mark.skipif(os.geteuid() != 0, reason="only root can boot a machine"),
-    pytest.mark.skipif(
-        not hasattr(runtime, "notify_service_manager"), reason="the server does not report its start to systemd"
-    ),
     pytest.mark.skipif(
         not (SYSTEMD.exists() and PYTHON.exists() and shutil.which("qemu-img")),
         reason=f"{SYSTEMD}, {PYTHON} or qemu-img is not installed; on Debian: apt-get install systemd python3-venv qemu-utils",
