@@ -112,7 +112,7 @@ def test_what_a_dead_worker_counted_stays_counted(tmp_path: Path) -> None:
         load = Load(server)
         with load.running():
             wait_until(lambda: load.answered > 100, SOON)
-        wait_until(lambda: metrics_of(server.url)[name] == load.answered, SOON)
+        wait_until(lambda: metrics_of(server.url).get(name) == load.answered, SOON)
         for number in range(4):
             time.sleep(1.5)  # workers write their counts once a second
             before = alive(server)

@@ -25,9 +25,11 @@ from phimage.processes.http1 import HttpConnection
 BACKLOG = 2048
 """Connections that wait for a worker to accept them."""
 _ACCEPTS = 8
-"""Connections accepted at a time: the other workers are awake as well."""
+"""Connections accepted at a time."""
+_TURN_SECONDS = 0.001
+"""Pause after that, in which other workers wake up and take their share."""
 _NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
-_PAUSE_SECONDS = 0.1
+_NO_ROOM_SECONDS = 0.1
 _TLS_SHUTDOWN_SECONDS = 5.0
 
 Result = TypeVar("Result")
@@ -51,8 +53,11 @@ class HttpServer:
         tls: ssl.SSLContext | None = None,
         counters: ConnectionCounters | None = None,
         is_exempt: Callable[[str], bool] = lambda address: ip_address(address).is_loopback,
+        shares_listener: bool = False,
     ) -> None:
-        """`is_exempt` returns whether an address may have any number of connections."""
+        """`is_exempt` returns whether an address may have any number of connections. `shares_listener`: other processes accept
+        from the same socket."""
+        self._shares_listener = shares_listener
         self._application = application
         self._tls = tls
         self._connections = Connections(limits or ConnectionLimits(), counters or ConnectionCounters(), is_exempt)
@@ -96,8 +101,8 @@ class HttpServer:
             try:
                 accepted, address = self._listener.accept()
             except OSError as error:
-                if error.errno in _NO_ROOM:
-                    self._pause_accepting()
+                if error.errno in _NO_ROOM:  # trying on would keep the event loop busy
+                    self._pause_accepting(_NO_ROOM_SECONDS)
                 return  # nothing is left, or the client is gone
             if not self._connections.admit(address[0]):
                 accepted.close()
@@ -106,12 +111,14 @@ class HttpServer:
             task = self._loop.create_task(self._connect(accepted, address))
             self._handshakes.add(task)
             task.add_done_callback(self._handshakes.discard)
+        if self._shares_listener:
+            self._pause_accepting(_TURN_SECONDS)
 
-    def _pause_accepting(self) -> None:
-        """Accept again in a moment: no descriptor is left, and trying on would keep the event loop busy."""
+    def _pause_accepting(self, seconds: float) -> None:
+        """Accept again in a moment."""
         assert self._listener is not None
         self._loop.remove_reader(self._listener)
-        self._loop.call_later(_PAUSE_SECONDS, self._resume_accepting)
+        self._loop.call_later(seconds, self._resume_accepting)
 
     def _resume_accepting(self) -> None:
         if self._listener is not None and not self._connections.draining:

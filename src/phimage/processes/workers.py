@@ -185,6 +185,7 @@ class Workers:
             tls=tls.context if tls else None,
             counters=counters,
             is_exempt=TrustedProxies(settings.trusted_proxies).is_local_or_proxy,
+            shares_listener=settings.workers > 1,
         )
         async with lifespan(application):
             server.start(self._listener)
