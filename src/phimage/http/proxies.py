@@ -86,7 +86,7 @@ class TrustedProxies:
 
 def _passed_a_proxy(scope: Message) -> bool:
     """Whether a request has a trace of a proxy: HTTP/1.0, which nginx speaks by default and no monitor does, or a field."""
-    if scope.get("http_version") in ("1.0", "1"):  # the second is granian's
+    if scope.get("http_version") == "1.0":
         return True
     return any(field in _ADDED_BY_PROXIES or field.startswith(b"x-forwarded") for field, _ in scope["headers"])
 

@@ -93,8 +93,7 @@ def test_behind_a_proxy_that_is_not_trusted_no_client_is_certain(field: str, val
 
 
 def test_a_request_in_http_1_0_passed_a_proxy() -> None:
-    for version in ("1.0", "1"):
-        assert TrustedProxies().certain_client_address({**scope("127.0.0.1"), "http_version": version}) == ""
+    assert TrustedProxies().certain_client_address({**scope("127.0.0.1"), "http_version": "1.0"}) == ""
     assert TrustedProxies().certain_client_address({**scope("127.0.0.1"), "http_version": "1.1"}) == "127.0.0.1"
 
 
