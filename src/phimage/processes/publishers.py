@@ -107,7 +107,7 @@ class Publishers:
         log.warning("publisher.ended", status=each.process.returncode)
         each.pause = 1.0 if now - each.began > MAX_RESTART_PAUSE else min(2 * each.pause, MAX_RESTART_PAUSE)
         each.start_at = now + each.pause
-        self._release(each)
+        each.process = None  # its slot stays until the next start: it may say why the publisher ended
 
     def _release(self, each: PublisherProcess) -> None:
         each.process = None
@@ -116,6 +116,7 @@ class Publishers:
             each.slot = None
 
     def _run(self, each: PublisherProcess, now: float) -> None:
+        self._release(each)
         slot = each.slot = self._shared_metrics.claim_for_publisher()
         each.began = now
         environment = {name: value for name, value in os.environ.items() if name != "PHIMAGE_CONFIG"}
