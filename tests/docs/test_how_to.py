@@ -299,6 +299,15 @@ def test_the_readme_has_the_blocks_of_a_page_whose_client_is_not_here(page: str,
     assert set(block[1].splitlines()) <= set(first.splitlines())
 
 
+def test_the_chinese_readme_has_the_blocks_of_the_english_one() -> None:
+    english, chinese = (
+        [(block["language"], block["text"]) for block in _BLOCK.finditer((DOCS.parent / name).read_text("utf-8"))]
+        for name in ("README.md", "README.zh-CN.md")
+    )
+    assert len(english) > 10
+    assert chinese == english
+
+
 def _commands_on(text: str) -> Iterator[list[str]]:
     """The arguments of every phimage command in shell blocks and in code between the lines."""
     shell = [block["text"].replace("\\\n", " ") for block in _BLOCK.finditer(text) if block["language"] == "sh"]
