@@ -476,3 +476,11 @@ def test_behind_a_trusted_proxy_the_last_address_that_is_not_a_proxy_counts(
     headers = (*request.headers, ("X-Forwarded-For", forwarded))
 
     assert gateway.replay(request._replace(headers=headers), client=peer).ret_code == code
+
+
+def test_a_visitor_is_told_what_this_is(gateway: Gateway) -> None:
+    reply = gateway.send("GET", "/")
+
+    assert (reply.ret_code, reply.message) == (160, "Missing Action")
+    assert "this is phimage" in reply.fields["Detail"]
+    assert "/openapi.json" in reply.fields["Detail"]

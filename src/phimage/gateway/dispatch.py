@@ -320,5 +320,5 @@ def max_body(registry: AnyRegistry, query: str) -> int:
 def _action_name(params: Params) -> str:
     name = params.get("Action")
     if not isinstance(name, str) or not name:
-        raise MissingAction
+        raise MissingAction(detail="this is phimage, the image service of a bare metal cloud; /openapi.json lists its Actions")
     return name[:128]
