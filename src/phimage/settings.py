@@ -6,6 +6,7 @@ import ipaddress
 import re
 import tomllib
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -30,6 +31,8 @@ RENAMED = {
 _FIXED = ("host", "port", "data_dir", "database", "master_key", "store")
 """Settings that a reload keeps: the socket is open, and the installation was prepared at the start."""
 
+_OPTIONS = ("CONFIG", "PROFILE", "ENDPOINT", "PUBLIC_KEY", "PRIVATE_KEY", "REGION", "ZONE", "PROJECT", "COPY_TO")
+"""Variables of commands."""
 _PUBLIC_URL = re.compile(r"https?://[^/:?#@\s][^/?#@\s]*(/[^?#\s]*)?")
 
 
@@ -253,6 +256,18 @@ def read_settings(file: Path | None, environment: Mapping[str, str], flags: Mapp
             "listen on 127.0.0.1, or allow it with --explain-signatures-to-anyone"
         )
     return settings
+
+
+def unknown_variables(environment: Mapping[str, str]) -> list[str]:
+    """Sentences about PHIMAGE_* variables that are neither settings nor options of commands, each with what may be meant."""
+    names = {f"PHIMAGE_{name.upper()}" for name in Settings.__struct_fields__}
+    known = names | {f"PHIMAGE_{name}" for name in _OPTIONS}
+    found = []
+    for variable in sorted(environment):
+        if variable.startswith("PHIMAGE_") and variable not in known:
+            near = get_close_matches(variable, names, n=1, cutoff=0.8)
+            found.append(f"{variable} is no setting and was ignored" + (f"; {near[0]} is one" if near else ""))
+    return found
 
 
 def as_variables(settings: Settings) -> dict[str, str]:

@@ -180,3 +180,13 @@ def test_without_a_terminal_a_private_key_is_piped(cli: Phimage) -> None:
     assert result.code == 1
     assert "pipe it to --private-key-stdin" in result.err
     assert "standard input has no private key" in cli.run(*ADD, "--private-key-stdin", text="\n").err
+
+
+def test_a_variable_that_is_no_setting_is_named_with_what_may_be_meant(tmp_path: Path) -> None:
+    home = Phimage(tmp_path, PHIMAGE_WORKER="2", PHIMAGE_SOMETHING="x", PHIMAGE_ENDPOINT="http://127.0.0.1:1")
+    with Server(home, "serve", "--port", "0") as server:
+        said = server.errors
+
+    assert "PHIMAGE_WORKER is no setting and was ignored; PHIMAGE_WORKERS is one\n" in said
+    assert "PHIMAGE_SOMETHING is no setting and was ignored\n" in said
+    assert "PHIMAGE_ENDPOINT" not in said

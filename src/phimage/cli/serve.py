@@ -10,8 +10,8 @@ from typing import Any
 import click
 
 from phimage.cli.installation import with_installation_options
-from phimage.cli.output import echo
-from phimage.settings import Settings, read_settings
+from phimage.cli.output import echo, note
+from phimage.settings import Settings, read_settings, unknown_variables
 
 
 @click.command(short_help="Start the server.")
@@ -60,6 +60,8 @@ def serve(config: Path | None, **flags: Any) -> None:
         return read_settings(config, os.environ, flags)
 
     configure_log()
+    for sentence in unknown_variables(os.environ):
+        note(sentence)
     run(read(), lambda settings: in_child(lambda: prepare(settings)), listening, read)
 
 
