@@ -14,6 +14,8 @@ from phimage.gateway.registry import SMALL_BODY
 
 Result = TypeVar("Result")
 
+LARGE_BODY = 8 * 1024
+"""A body of more bytes takes milliseconds to parse. Such requests take turns, so that small ones run between them."""
 MAX_FETCHES = 4
 """Fetches for one request before it goes to a thread. A list needs two."""
 STOPPING_SECONDS = 0.25
@@ -33,6 +35,7 @@ class AsyncDispatcher(Generic[View]):
         self._stopping = stopping
         self._loop: asyncio.AbstractEventLoop | None = None
         self._new_revision = asyncio.Event()
+        self._turn = asyncio.Lock()
 
     async def refuse_large(self, raw: RawRequest, attempt: Attempt) -> RequestError | None:
         """See `Dispatcher.refuse_large`."""
@@ -71,7 +74,15 @@ class AsyncDispatcher(Generic[View]):
         finally:
             self._loop = None
 
+    # docs/decisions.md#large-bodies-take-turns
     async def _try(self, step: Callable[[RawRequest, Attempt], Result], raw: RawRequest, attempt: Attempt) -> Result:
+        if len(raw.body) <= LARGE_BODY:
+            return await self._try_at_once(step, raw, attempt)
+        async with self._turn:
+            await asyncio.sleep(0)  # without a pause, all that have arrived would run before the loop looks for others
+            return await self._try_at_once(step, raw, attempt)
+
+    async def _try_at_once(self, step: Callable[[RawRequest, Attempt], Result], raw: RawRequest, attempt: Attempt) -> Result:
         attempt.wait = False
         for _ in range(MAX_FETCHES if len(raw.body) <= SMALL_BODY else 0):  # large bodies are parsed in a thread
             try:

@@ -185,9 +185,7 @@ class Dispatcher(Generic[View, Service]):
                 self._check_each_time(admitted.caller, raw, attempt)
             else:
                 if attempt.params is None:
-                    # No content type is signed, so none decides what signed bytes mean.
-                    content_type = raw.content_type if raw.header is None else ""
-                    attempt.params = read_params(raw.method, content_type, raw.query, raw.body)
+                    attempt.params = self._params(raw, view)
                 name = _action_name(attempt.params)
                 admitted = self._admit(name, attempt.params, view, raw, attempt)
             pin = read_path(raw.path)  # after authentication: an unknown caller gets no other error and causes no reads
@@ -217,6 +215,15 @@ class Dispatcher(Generic[View, Service]):
         except Exception as error:  # noqa: BLE001 - every request gets a response
             return self._defect(error, "", raw)
         return None
+
+    def _params(self, raw: RawRequest, view: View) -> Params:
+        """The parameters of a request. Verifies a signature of version 2 before it parses what may be large."""
+        head = raw.head()
+        if head is None:
+            return read_params(raw.method, raw.content_type, raw.query, raw.body)
+        authenticate_head(head, view, self._clock())
+        # No content type is signed, so none decides what signed bytes mean.
+        return read_params(raw.method, "", raw.query, raw.body, is_verified=True)
 
     def _failure(self, error: Exception, name: str, view: View | None, raw: RawRequest) -> RawResponse:
         known = name if self.registry.get(name) else ""

@@ -13,6 +13,10 @@ from msgspec import Struct
 from phimage.http.asgi import Message, Receive
 from phimage.http.min_rate import Lag, MinRate
 
+DRAINED_AT_ONCE = 256 << 10
+"""Bytes of a refused body after which the rest is read with pauses: many such bodies would keep the event loop busy."""
+DRAIN_PAUSE_SECONDS = 0.02
+
 
 class BodyLimits(Struct, frozen=True):
     """How long a body may take, in seconds."""
@@ -87,6 +91,8 @@ class RequestBody:
             async with asyncio.timeout(self._limits.drain):
                 while not self._ended and size <= max_size:
                     size += len(self._piece(await self._receive()))
+                    if size > DRAINED_AT_ONCE:
+                        await asyncio.sleep(DRAIN_PAUSE_SECONDS)
         return self._ended
 
     async def _read_in_time(self, max_size: int, stall: float, total: float) -> bytes:

@@ -322,7 +322,7 @@ def test_512_json_parameters_can_be_read_and_513_cannot() -> None:
 
 
 @pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}")])
-@pytest.mark.parametrize("depth", [MAX_DEPTH + 1, 300, 600, 900, 3_000, 10_000])
+@pytest.mark.parametrize("depth", [MAX_DEPTH + 1, 300, 600, 900, 3_000])
 def test_deep_nesting_is_too_large_at_every_depth(opening: str, closing: str, depth: int) -> None:
     with pytest.raises(TooLargeParam, match="deep"):
         from_json(f'{{"a":{opening * (depth - 1)}1{closing * (depth - 1)}}}')
@@ -343,3 +343,14 @@ def test_many_brackets_side_by_side_are_not_deep() -> None:
 def test_deep_nesting_that_never_closes_is_refused_as_well(body: str) -> None:
     with pytest.raises(RequestError):
         from_json(body)
+
+
+@pytest.mark.parametrize("values", ["1," * 5000 + "1", "[]," * 3000 + "1", "{}," * 3000 + "1"])
+def test_json_of_a_stranger_has_a_limited_number_of_values(values: str) -> None:
+    body = f'{{"a":[{values}]}}'.encode()
+
+    with pytest.raises(TooLargeParam, match="commas and brackets"):
+        read_params("POST", "application/json", "", body)
+    found = read_params("POST", "application/json", "", body, is_verified=True)["a"]
+    assert isinstance(found, list)
+    assert len(found) > 3000
