@@ -40,7 +40,7 @@ def read_params(method: str, content_type: str, query: str, body: bytes, *, is_v
     """The parameters of a request: from the body of a POST that has one, else from the query (wire-protocol 1.1, B19).
 
     Raises MissingAction for malformed ones, UnavailableParam for a repeated name, TooLargeParam for too many. With
-    `is_verified`, whoever sent the request is known, and JSON may have any number of values.
+    `is_verified`, the caller is known already, and JSON may have any number of values.
     """
     if method != "POST" or not body:
         return _read_form(query)
