@@ -40,6 +40,8 @@ def serve(config: Path | None, **flags: Any) -> None:
 
     def listening(url: str, prepared: Prepared) -> bool:
         with suppress(BrokenPipeError):  # a server without a reader of its output serves nevertheless
+            for sentence in unknown_variables(os.environ):
+                note(sentence)
             show(url, prepared)
         return True
 
@@ -60,8 +62,6 @@ def serve(config: Path | None, **flags: Any) -> None:
         return read_settings(config, os.environ, flags)
 
     configure_log()
-    for sentence in unknown_variables(os.environ):
-        note(sentence)
     run(read(), lambda settings: in_child(lambda: prepare(settings)), listening, read)
 
 
