@@ -360,6 +360,7 @@ def test_one_upload_and_one_project_leave_places_to_others() -> None:
     ]
 
 
+@pytest.mark.more
 def test_a_part_that_comes_too_slowly_frees_its_place_and_can_be_sent_again() -> None:
     body = BodyLimits(stall=60, min_rate=MinRate(1e9, 0.05))
     gateway = Gateway(limits=UploadLimits(concurrent=1, wait=60, body=body))

@@ -106,6 +106,7 @@ def test_a_killed_worker_is_replaced_and_requests_go_on(tmp_path: Path, kills: i
         assert len(load.failures) <= load.answered / 1000, load.failures
 
 
+@pytest.mark.more
 def test_what_a_dead_worker_counted_stays_counted(tmp_path: Path) -> None:
     name = 'phimage_requests_total{action="GetRegion",ret_code="0"}'
     with serve(Phimage(tmp_path, PHIMAGE_MAX_WORKER_DEATHS="1000"), "--workers", "2") as server:
