@@ -434,7 +434,7 @@ def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
         found.close()
 
 
-FEW = 20
+FEW = 60
 """With fewer kills chance may have it that none breaks a command off: most commands outlive their server."""
 
 
