@@ -290,3 +290,9 @@ def test_the_last_day_of_use_of_a_key_is_listed(small_site: Site, tmp_path: Path
 
     assert date.fromisoformat(days.pop(small.ACME.public)) - datetime.now(UTC).date() in (timedelta(0), timedelta(-1))
     assert set(days.values()) == {""}
+
+
+def test_a_body_that_was_not_signed_is_not_parsed(small_gateway: Gateway) -> None:
+    request = signed_2("ListAccounts", pair=small.OPERATOR)
+
+    assert small_gateway.replay(request._replace(body=b"{not JSON")).ret_code == 171

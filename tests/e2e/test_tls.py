@@ -27,6 +27,7 @@ from phimage.client import Client
 from phimage.model.account import PrivateKey
 from tests.e2e.conftest import Sdk
 from tests.e2e.process import Phimage, Server, wait_until
+from tests.uploading import connects, free_port
 
 SOON = 30.0
 
@@ -98,21 +99,6 @@ def accepting_any_version(files: Files) -> Iterator[int]:
             yield port
         finally:
             process.kill()
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
-
-
-def connects(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port), 1).close()
-    except OSError:
-        return False
-    return True
 
 
 def test_old_versions_of_tls_are_refused(tmp_path: Path) -> None:

@@ -33,6 +33,9 @@ COMMON = frozenset({"Action", "Region", "Zone", "ProjectId"})
 OF_CLIENTS = frozenset({"PublicKey", SIGNATURE, "SecurityToken", "base-url", "profile", "public-key", "private-key"})
 """Parameters of signatures of version 1, and flags that UCloud's CLI sends as parameters (wire-protocol B23)."""
 
+IGNORED = COMMON | OF_CLIENTS
+"""Parameters that any request may have."""
+
 
 class Head(Struct, frozen=True):
     """What a signature of version 2 covers besides the body: method, and path and query as received."""
@@ -77,10 +80,14 @@ def authenticate_head(head: Head, view: Present, now: float) -> Caller:
     return replace(caller, nonce=signature.nonce)
 
 
-def check_body(head: Head, params: Params, body: bytes) -> None:
-    """Raises WrongSignature for another body, and UnavailableParam for parameters of a second signature."""
+def check_body(head: Head, body: bytes) -> None:
+    """Raises WrongSignature for another body than the signed one."""
     if not head.signature.is_of(body):
         raise WrongSignature(detail="Content-Digest is not the SHA-256 of the body")
+
+
+def check_one_signature(params: Params) -> None:
+    """Raises UnavailableParam for the parameters of a second signature."""
     for name in ("PublicKey", SIGNATURE):
         if name in params:
             raise UnavailableParam(name, detail="the request has a signature in its header: leave the parameter out")
@@ -99,7 +106,7 @@ def check_names(params: Params) -> None:
 
 def check_known(action: AnyAction, params: Params, known: Collection[str], caller: Caller) -> None:
     """Raises UnavailableParam for a parameter that a strict Action does not have (wire-protocol B23)."""
-    allowed = COMMON if caller.signs_requests else COMMON | OF_CLIENTS
+    allowed = COMMON if caller.signs_requests else IGNORED
     for name in params:
         if name not in known and name not in allowed:
             raise UnavailableParam(name, detail=f"{action.name} has no such parameter; phimage api --describe lists them")

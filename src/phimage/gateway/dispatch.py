@@ -21,8 +21,7 @@ from phimage.errors import (
     WrongSignature,
 )
 from phimage.gateway.access import (
-    COMMON,
-    OF_CLIENTS,
+    IGNORED,
     Head,
     authenticate,
     authenticate_head,
@@ -31,6 +30,7 @@ from phimage.gateway.access import (
     check_each_time,
     check_known,
     check_names,
+    check_one_signature,
 )
 from phimage.gateway.cache import GatewayCache
 from phimage.gateway.decode import decode, hints, readers_of
@@ -82,10 +82,6 @@ MAX_CACHED_REQUEST = 4096
 
 HINT_HEADER = "X-Phimage-Hint"
 """Header of a response that ignored parameters with nearly the name of a known one: `Machinetype (MachineType?), ...`."""
-
-
-IGNORED = COMMON | OF_CLIENTS
-"""Parameters that any request may have."""
 
 
 class RawRequest(Struct, frozen=True):
@@ -217,11 +213,12 @@ class Dispatcher(Generic[View, Service]):
         return None
 
     def _params(self, raw: RawRequest, view: View) -> Params:
-        """The parameters of a request. Verifies a signature of version 2 before it parses what may be large."""
+        """The parameters of a request. Verifies a signature of version 2, and the body that it covers, before it parses it."""
         head = raw.head()
         if head is None:
             return read_params(raw.method, raw.content_type, raw.query, raw.body)
         authenticate_head(head, view, self._clock())
+        check_body(head, raw.body)
         # No content type is signed, so none decides what signed bytes mean.
         return read_params(raw.method, "", raw.query, raw.body, is_verified=True)
 
@@ -256,7 +253,7 @@ class Dispatcher(Generic[View, Service]):
             caller = authenticate(params, view, explain=self._explain_signatures)
         else:
             caller = authenticate_head(head, view, self._clock())
-            check_body(head, params, raw.body)
+            check_one_signature(params)
         self._check_each_time(caller, raw, attempt)
         check_names(params)
         action = self.registry.get(name)
