@@ -24,15 +24,16 @@ WAIT_SECONDS = 20.0
 
 
 async def echo(scope: Message, receive: Receive, send: Send) -> None:
-    """Answers with what it was sent: method, path, query and body."""
-    parts = [scope["method"].encode(), scope["path"].encode(), scope["query_string"]]
-    while True:
+    """Answers with what it was sent: method, path, query and body, in however many messages the body arrived."""
+    body = b""
+    more_body = True
+    while more_body:
         message = await receive()
         if message["type"] == "http.disconnect":
             return
-        parts.append(message["body"])
-        if not message["more_body"]:
-            break
+        body += message["body"]
+        more_body = message["more_body"]
+    parts = (scope["method"].encode(), scope["path"].encode(), scope["query_string"], body)
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body", "body": b"|".join(parts)})
 
