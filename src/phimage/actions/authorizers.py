@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from phimage.actions.service import Service
 from phimage.catalog import jobs
+from phimage.catalog.image_bytes import left_of
 from phimage.catalog.views import View
 from phimage.chunks.uploads import MAX_PARTS, PART
 from phimage.delivery.authorizer import DownloadAccessRequest, DownloadGrant, NotPublished, Purged
@@ -89,28 +90,34 @@ class CatalogUploadAuthorizer:
         """See UploadAuthorizer."""
         view = self._service.catalog.now(wait=request.wait)
         ticket = read_ticket(self._service.ticket_secret(), "upload", request.job, request.query, self._now())
-        tenant = _holder(ticket, view, request.address, self._now())
-        if not tenant.account.operator:
-            raise NotPermitted(detail="only the operator publishes")
+        account = _holder(ticket, view, request.address, self._now(), Right.CHANGE).account
+        if not (account.operator or ticket.project):
+            raise NotPermitted(detail="the account runs the cloud no longer; publish the image again")
         view.may_wait()
         with self._service.catalog.database.read() as connection:
             job = jobs.find(connection, request.job)
+            if job is not None and not account.operator and (job.origin.tenant, job.project) != (account.id, ticket.project):
+                job = None
+            left = left_of(connection, job.project) if job is not None and job.origin.tenant else None
         if job is None or job.state is not JobState.WAITING:
             raise UploadClosed(f"the upload accepts no parts: its publication is {job.state.value if job else 'gone'}")
         max_bytes = job.origin.size or min(self._service.max_original, PART * MAX_PARTS)
-        return Upload(request.job, max_bytes, ticket.project or tenant.account.id)
+        if left is not None:
+            max_bytes = min(max_bytes, max(0, left + job.reserved))
+        return Upload(request.job, max_bytes, ticket.project or account.id)
 
 
-def _holder(ticket: Ticket, view: View, address: str, now: float) -> Tenant:
-    """The account whose key requested a ticket.
+def _holder(ticket: Ticket, view: View, address: str, now: float, right: Right = Right.READ) -> Tenant:
+    """The account whose key requested a ticket, and whose user still has a right in its project.
 
     Raises UnknownUser when the key was revoked or has expired, AddressRefused and NotPermitted.
     """
     caller, _ = find_caller(ticket.public_key, view)
     check_each_time(caller, address, now)
     tenant = caller.tenant
-    if ticket.project and (ticket.project not in tenant.projects or tenant.right(caller.user, ticket.project) < Right.READ):
-        raise NotPermitted(detail="the user who requested this URL may no longer see the project; request another one")
+    if ticket.project and (ticket.project not in tenant.projects or tenant.right(caller.user, ticket.project) < right):
+        what = "see the project" if right is Right.READ else "change images of the project"
+        raise NotPermitted(detail=f"the user who requested this URL may no longer {what}; request another one")
     return tenant
 
 

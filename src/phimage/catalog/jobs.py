@@ -17,7 +17,7 @@ from sqlalchemy import Connection, and_, case, func, insert, or_, select, update
 
 from phimage.catalog import tables
 from phimage.catalog.engine import Database
-from phimage.model.ids import ImageId, JobId
+from phimage.model.ids import AccountId, ImageId, JobId, ProjectId
 from phimage.model.job import Job, JobLease, JobState, Origin
 
 LEASE_SECONDS = 30.0
@@ -47,12 +47,12 @@ def newest_of(connection: Connection, image: ImageId) -> Job | None:
     return None if row is None else _decode(row)
 
 
-def find_token(connection: Connection, token: str) -> Job | None:
-    """The newest job that was requested with a token."""
-    row = connection.execute(
-        select(*_columns).where(_rows.c.token == token).order_by(_rows.c.created.desc(), _rows.c.id).limit(1)
-    ).first()
-    return None if row is None else _decode(row)
+def find_token(connection: Connection, token: str, project: ProjectId, tenant: AccountId) -> Job | None:
+    """The newest job that a tenant, or an operator for none, requested with a token for a project."""
+    rows = connection.execute(
+        select(*_columns).where(_rows.c.token == token, _rows.c.project == project).order_by(_rows.c.created.desc(), _rows.c.id)
+    )
+    return next((job for job in map(_decode, rows) if job.origin.tenant == tenant), None)
 
 
 def queue(connection: Connection, id: JobId, origin: Origin | None = None) -> bool:
@@ -154,9 +154,10 @@ def end_waiting(connection: Connection, id: JobId, reason: str) -> Job | None:
     return find(connection, id) if _set(connection, still, state=JobState.FAILED, error=reason) else None
 
 
-def unfinished(connection: Connection) -> int:
-    """The number of unfinished jobs."""
-    count: int = connection.execute(select(func.count()).where(_rows.c.state.in_(_UNFINISHED))).scalar_one()
+def unfinished(connection: Connection, project: ProjectId | None = None) -> int:
+    """The number of unfinished jobs: of a project, or of all."""
+    where = [] if project is None else [_rows.c.project == project]
+    count: int = connection.execute(select(func.count()).where(_rows.c.state.in_(_UNFINISHED), *where)).scalar_one()
     return count
 
 

@@ -22,11 +22,11 @@ SECTIONS = {
         "explain": "phimage.cli.image:explain",
         "url": "phimage.cli.download:url",
         "download": "phimage.cli.download:download",
+        "publish": "phimage.cli.publish:publish",
+        "wait": "phimage.cli.publish:wait",
         "rm": "phimage.cli.image:rm",
     },
     OPERATORS: {
-        "publish": "phimage.cli.publish:publish",
-        "wait": "phimage.cli.publish:wait",
         "restore": "phimage.cli.image:restore",
     },
     ON_THE_MACHINE: {"verify": "phimage.cli.verify:verify"},
