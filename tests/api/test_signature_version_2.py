@@ -23,6 +23,7 @@ NORTH_A = {"Region": "north", "Zone": "north-a"}
 ANYWHERE = {"NetworkLimit.0": "any", "ZoneLimit.0": "any"}
 UCLOUD = {
     "DescribePHostImage",
+    "ModifyPHostImageInfo",
     "TerminatePHostImage",
     "DescribePHostMachineType",
     "DescribeBaremetalMachineType",

@@ -64,6 +64,8 @@ def samples(operator: Client) -> dict[str, Params]:
         "GetPHostImageUploadUrl": {"ImageId": waiting(operator)},
         "CompletePHostImageUpload": {"ImageId": sent, "Size": size},
         "GetPHostImageJob": {"ImageId": published},
+        "ModifyPHostImageInfo": {**PLACE, "ImageId": waiting(operator, project_of(operator)), "Name": "Sample"},
+        "UpdatePHostImage": {"ImageId": published, "Label": ["sample=yes"]},
         "WithdrawPHostImage": {"ImageId": waiting(operator)},
         "RestorePHostImage": {"ImageId": "pimg-cs-sample"},
         "TerminatePHostImage": {**PLACE, "ImageId": waiting(operator, project_of(operator))},
@@ -121,6 +123,8 @@ def of_tenant(tenant: Client, project: str) -> dict[str, Params]:
         "GetPHostImageUploadUrl": image,
         "CompletePHostImageUpload": {"ImageId": sent},
         "GetPHostImageJob": image,
+        "ModifyPHostImageInfo": image,
+        "UpdatePHostImage": image,
     }
 
 

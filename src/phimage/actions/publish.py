@@ -7,7 +7,15 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from phimage.actions.params import check_zone_allowed
-from phimage.actions.publish_checks import DigestParam, check_quota, check_room, digest_param, support_of, tenant_of_call
+from phimage.actions.publish_checks import (
+    DigestParam,
+    SupportParam,
+    check_quota,
+    check_room,
+    digest_param,
+    support_of,
+    tenant_of_call,
+)
 from phimage.actions.service import Call
 from phimage.catalog import jobs
 from phimage.catalog.accounts import PROJECTS
@@ -40,10 +48,26 @@ UPLOAD_SECONDS = 3600
 """Lifetime of an upload URL; a client requests another one after that."""
 
 NameParam = Annotated[str, Meta(min_length=1, max_length=128, description="ImageName: name of the image, for people")]
-SupportParam = Annotated[
-    tuple[Annotated[str, Meta(max_length=130)], ...],
-    Meta(description="machine types that can run it: TYPE for every cluster that its zones offer, or TYPE:CLUSTER"),
+OsTypeParam = Annotated[str, Meta(min_length=1, max_length=64, description="operating system family: CentOS, Ubuntu, ...")]
+OsNameParam = Annotated[str, Meta(min_length=1, max_length=128, description="OsName: the operating system, for people")]
+VersionParam = Annotated[str, Meta(max_length=64, description="version, free text")]
+FamilyParam = Annotated[
+    str, Meta(pattern=r"^([a-z0-9][a-z0-9.-]{0,62})?$", description="name that all versions of an image share")
 ]
+DescriptionParam = Annotated[
+    str, Meta(max_length=1024, description="ImageDescription: description, free text", extra=with_controls("lines"))
+]
+
+
+class ImageTexts(Struct, rename="pascal", frozen=True, kw_only=True):
+    """The texts of an image that can be changed. Absent ones stay as they are."""
+
+    name: NameParam | None = None
+    os_type: OsTypeParam | None = None
+    os_name: OsNameParam | None = None
+    version: VersionParam | None = None
+    family: FamilyParam | None = None
+    description: DescriptionParam | None = None
 
 
 class PublishPHostImage(Struct, rename="pascal", frozen=True, kw_only=True):
@@ -57,21 +81,13 @@ class PublishPHostImage(Struct, rename="pascal", frozen=True, kw_only=True):
     """
 
     name: NameParam
-    os_type: Annotated[str, Meta(min_length=1, max_length=64, description="operating system family: CentOS, Ubuntu, ...")]
-    os_name: Annotated[str, Meta(min_length=1, max_length=128, description="OsName: the operating system, for people")]
+    os_type: OsTypeParam
+    os_name: OsNameParam
     zone: Annotated[tuple[ZoneId, ...], Meta(description="zones where the image is available")]
     support: SupportParam
-    version: Annotated[str, Meta(max_length=64, description="version, free text")] = ""
-    family: Annotated[
-        str,
-        Meta(
-            pattern=r"^([a-z0-9][a-z0-9.-]{0,62})?$",
-            description="name that all versions of an image share",
-        ),
-    ] = ""
-    description: Annotated[
-        str, Meta(max_length=1024, description="ImageDescription: description, free text", extra=with_controls("lines"))
-    ] = ""
+    version: VersionParam = ""
+    family: FamilyParam = ""
+    description: DescriptionParam = ""
     image_type: Annotated[ImageType, Meta(description="Base for all projects, or Custom for one project")]
     project_id: (
         Annotated[

@@ -19,6 +19,10 @@ from phimage.sources.errors import SourceError
 MAX_UNFINISHED = 16
 """Max images that a tenant publishes into a project at once: an upload of unknown size reserves no quota."""
 
+SupportParam = Annotated[
+    tuple[Annotated[str, Meta(max_length=130)], ...],
+    Meta(description="machine types that can run it: TYPE for every cluster that its zones offer, or TYPE:CLUSTER"),
+]
 DigestParam = Annotated[str, Meta(max_length=200, description="sha256:<hex> or sha512:<hex> of the original file")]
 
 

@@ -37,7 +37,7 @@ class PublishFailed(ClientError):
     exit_code = 65
 
 
-def _many(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
+def many(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
     """The values of an option that may be repeated and may contain commas."""
     return tuple(part.strip() for text in value for part in text.split(",") if part.strip())
 
@@ -50,12 +50,12 @@ def _many(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) ->
 @click.option("--version", default="", help="Version, as any text.")
 @click.option("--family", default="", help="Name that all versions of the image share: debian-12.")
 @click.option("--description", default="", help="Description, for people.")
-@click.option("--zone", "zones", multiple=True, required=True, callback=_many, metavar="ZONE,...", help="Zones of the image.")
+@click.option("--zone", "zones", multiple=True, required=True, callback=many, metavar="ZONE,...", help="Zones of the image.")
 @click.option(
     "--support",
     multiple=True,
     required=True,
-    callback=_many,
+    callback=many,
     metavar="TYPE[:CLUSTER],...",
     help="Machine types to run it.",
 )
@@ -79,7 +79,7 @@ def _many(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) ->
     "--format", "format_", default="", metavar="NAME", help="Format of the file: raw, qcow2, ...  [default: detected]"
 )
 @click.option(
-    "--override", "overrides", multiple=True, callback=_many, metavar="ID,...", help="Findings to accept; operators only."
+    "--override", "overrides", multiple=True, callback=many, metavar="ID,...", help="Findings to accept; operators only."
 )
 @click.option("--detach", is_flag=True, help="Do not wait for the publication.")
 @json_option
