@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
+from phimage.actions.images import seen_image
 from phimage.actions.service import Service
 from phimage.catalog import jobs
 from phimage.catalog.image_bytes import left_of
@@ -24,7 +25,7 @@ from phimage.gateway.registry import Action
 from phimage.gateway.signature import SIGNATURE
 from phimage.model.account import Right, Tenant
 from phimage.model.ids import ImageId, ProjectId
-from phimage.model.image import NO_PROJECT, Image, State
+from phimage.model.image import State
 from phimage.model.job import JobState
 from phimage.uploads.authorizer import Upload, UploadAccessRequest, UploadClosed
 
@@ -35,7 +36,9 @@ class DownloadPHostImage(Struct, rename="pascal", frozen=True, kw_only=True):
     image_id: ImageId
 
 
-_SIGNED = Action[View, Service](DownloadPHostImage, DownloadPHostImage, lambda request, call: request, Right.READ, project=True)
+_SIGNED = Action[View, Service](
+    DownloadPHostImage, DownloadPHostImage, lambda request, call: request, Right.READ, project=True, any_project=True
+)
 
 
 class CatalogDownloadAuthorizer:
@@ -56,7 +59,7 @@ class CatalogDownloadAuthorizer:
             permit = ticket.signed
         else:
             tenant, project, permit = self._signer(request, view)
-        image = _find(view, request.image, project)
+        image = seen_image(request.image, view, project, tenant.account)
         if image is None:
             raise Purged(request.image) if has_ticket else _unknown_image()
         if image.zones and not any(map(tenant.account.may_use_zone, image.zones)):
@@ -119,12 +122,6 @@ def _holder(ticket: Ticket, view: View, address: str, now: float, right: Right =
         what = "see the project" if right is Right.READ else "change images of the project"
         raise NotPermitted(detail=f"the user who requested this URL may no longer {what}; request another one")
     return tenant
-
-
-def _find(view: View, id: ImageId, project: ProjectId) -> Image | None:
-    """An image that a project can see now."""
-    images = (*view.base_images(), *(view.images_of(project) if project != NO_PROJECT else ()))
-    return next((image for image in images if image.id == id), None)
 
 
 def _unknown_image() -> UnavailableParam:

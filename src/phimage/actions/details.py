@@ -146,4 +146,4 @@ def _origin(image_bytes: ImageBytes) -> OriginSet:
     )
 
 
-ACTIONS = (Action(GetPHostImage, GetPHostImageResponse, get_phost_image, Right.READ, project=True),)
+ACTIONS = (Action(GetPHostImage, GetPHostImageResponse, get_phost_image, Right.READ, project=True, any_project=True),)
