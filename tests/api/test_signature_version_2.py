@@ -39,6 +39,7 @@ READS_OF_TENANTS = {
     "ListPHostImageChanges",
     "GetPHostImageDownloadUrl",
     "GetPHostImageJob",
+    "GetPHostImageProgress",
 }
 
 

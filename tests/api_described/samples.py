@@ -64,6 +64,7 @@ def samples(operator: Client) -> dict[str, Params]:
         "GetPHostImageUploadUrl": {"ImageId": waiting(operator)},
         "CompletePHostImageUpload": {"ImageId": sent, "Size": size},
         "GetPHostImageJob": {"ImageId": published},
+        "GetPHostImageProgress": {**PLACE, "ImageId": published},
         "ModifyPHostImageInfo": {**PLACE, "ImageId": waiting(operator, project_of(operator)), "Name": "Sample"},
         "UpdatePHostImage": {"ImageId": published, "Label": ["sample=yes"]},
         "WithdrawPHostImage": {"ImageId": waiting(operator)},
@@ -123,6 +124,7 @@ def of_tenant(tenant: Client, project: str) -> dict[str, Params]:
         "GetPHostImageUploadUrl": image,
         "CompletePHostImageUpload": {"ImageId": sent},
         "GetPHostImageJob": image,
+        "GetPHostImageProgress": image,
         "ModifyPHostImageInfo": image,
         "UpdatePHostImage": image,
     }

@@ -19,7 +19,7 @@ from phimage.chunks.errors import BadUpload
 from phimage.errors import TooLargeParam, UnavailableParam
 from phimage.gateway.registry import Action
 from phimage.model.account import Right
-from phimage.model.ids import ImageId
+from phimage.model.ids import ImageId, Revision
 from phimage.model.image import State
 from phimage.model.job import Job, JobState
 
@@ -101,11 +101,10 @@ def get_phost_image_job(request: GetPHostImageJob, call: Call) -> JobResponse:
         image = IMAGES.find(connection, request.image_id)
         stored = IMAGE_BYTES.find(connection, request.image_id)
         known_since = image_bytes.known_since(connection, request.image_id)
-    # docs/decisions.md#the-end-of-a-publication-is-reported-late
-    if not job.unfinished and not call.service.is_everywhere(known_since):
-        # A client that reads Done requests the image next, perhaps from a server that does not know the revision yet.
-        job, stored = replace(job, state=JobState.RUNNING, error=""), None
-        image = image and replace(image, state=State.MAKING)
+    ended = not job.unfinished
+    job = in_time(job, known_since, call)
+    if ended and job.unfinished:
+        stored, image = None, image and replace(image, state=State.MAKING)
     job = as_seen(job, call)
     return JobResponse(
         image_id=job.image,
@@ -115,9 +114,25 @@ def get_phost_image_job(request: GetPHostImageJob, call: Call) -> JobResponse:
         phase=job.phase,
         done=job.done,
         total=job.total,
-        error=f"{job.image} was not published: {job.error}" if job.state is JobState.FAILED else job.error,
+        error=failure_of(job),
         findings=stored.findings if stored and is_publisher(job, call) else (),
     )
+
+
+# docs/decisions.md#the-end-of-a-publication-is-reported-late
+def in_time(job: Job, known_since: Revision, call: Call) -> Job:
+    """The job, still running if not every process of the installation knows its end.
+
+    A client that reads Done requests the image next, perhaps from a server that does not know the revision yet.
+    """
+    if job.unfinished or call.service.is_everywhere(known_since):
+        return job
+    return replace(job, state=JobState.RUNNING, error="")
+
+
+def failure_of(job: Job) -> str:
+    """Why a job failed or will be retried, for people."""
+    return f"{job.image} was not published: {job.error}" if job.state is JobState.FAILED else job.error
 
 
 # docs/decisions.md#failure-reasons-are-for-those-who-publish

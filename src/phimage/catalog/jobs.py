@@ -57,7 +57,7 @@ def find_token(connection: Connection, token: str, project: ProjectId, tenant: A
 
 def queue(connection: Connection, id: JobId, origin: Origin | None = None) -> bool:
     """Queue the job of a complete upload, with its final origin. False if the job was not waiting."""
-    values = {} if origin is None else {"origin": origin}
+    values = {} if origin is None else {"origin": origin, "sent": origin.size}
     return _set(connection, and_(_rows.c.id == id, _rows.c.state == JobState.WAITING), state=JobState.QUEUED, **values)
 
 
@@ -105,11 +105,19 @@ def claim(
 
 
 def renew(
-    database: Database, job: Job, phase: str, done: int, total: int, now: float, lease_seconds: float = LEASE_SECONDS
+    database: Database,
+    job: Job,
+    phase: str,
+    done: int,
+    total: int,
+    now: float,
+    lease_seconds: float = LEASE_SECONDS,
+    sent: int | None = None,
 ) -> bool:
-    """Renew the lease of a job, with its progress. False if the job was lost to another worker."""
+    """Renew the lease of a job, with its progress and, of a URL, the bytes `sent`. False if the job was lost."""
+    values = {"phase": phase, "done": done, "total": total} | ({} if sent is None else {"sent": sent})
     with database.write() as connection:
-        return _set(connection, _held(job), phase=phase, done=done, total=total, lease_until=now + lease_seconds)
+        return _set(connection, _held(job), **values, lease_until=now + lease_seconds)
 
 
 def release(database: Database, job: Job) -> bool:
@@ -128,10 +136,10 @@ def postpone(database: Database, job: Job, not_before: float, failures: int, rea
         return _set(connection, _held(job), state=JobState.QUEUED, **values)
 
 
-def finish(connection: Connection, job: Job, error: str = "") -> bool:
+def finish(connection: Connection, job: Job, error: str = "", reused: int = 0) -> bool:
     """End a job in the transaction that writes its result. False, and no change, if it was lost to another worker."""
     state = JobState.FAILED if error else JobState.DONE
-    return _set(connection, _held(job), state=state, error=error, lease_until=0.0)
+    return _set(connection, _held(job), state=state, error=error, reused=reused, lease_until=0.0)
 
 
 def cancel(connection: Connection, image: ImageId, reason: str) -> list[JobId]:

@@ -54,7 +54,8 @@ class Job(Struct, frozen=True):
 
     Times are Unix seconds; `done` and `total` are bytes of the phase, `total` 0 if unknown. `actor` requested it; `token` makes
     the request idempotent. `reserved` bytes count against the project's quota while the job is unfinished. `failures` counts
-    the consecutive failures of its source; it is not claimed before `not_before`.
+    the consecutive failures of its source; it is not claimed before `not_before`. `sent` bytes of the original have arrived;
+    the store had `reused` bytes of the disk already, which is known at the end.
     """
 
     id: JobId
@@ -75,6 +76,8 @@ class Job(Struct, frozen=True):
     reserved: int = 0
     not_before: float = 0.0
     failures: int = 0
+    sent: int = 0
+    reused: int = 0
 
     @property
     def unfinished(self) -> bool:

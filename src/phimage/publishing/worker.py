@@ -191,7 +191,7 @@ class Worker:
         with self._catalog.change(self._author(job)) as change:
             if self._now() > register_before:
                 raise StoreFailure("register", job.image, "lost", "the registration took too long", passing=True)
-            image, content = self._held(change, job, "")
+            image, content = self._held(change, job, "", written.reused_bytes)
             size = image_size(written.manifest.size)
             if image.size and image.size < size:
                 raise ImageRefused(f"the disk needs {size} GB, but the image was declared with {image.size} GB")
@@ -248,9 +248,9 @@ class Worker:
         self.outcomes["let_go"] += 1
         jobs.release(self._catalog.database, job)
 
-    def _held(self, change: Change, job: Job, error: str) -> tuple[Image, ImageBytes]:
+    def _held(self, change: Change, job: Job, error: str, reused: int = 0) -> tuple[Image, ImageBytes]:
         """Finish the job and return its image. Raises JobLost when the job was lost or the image is gone."""
-        if not jobs.finish(change.connection, job, error):
+        if not jobs.finish(change.connection, job, error, reused):
             raise JobLost(job.id)
         image = IMAGES.find(change.connection, job.image)
         content = IMAGE_BYTES.find(change.connection, job.image)
