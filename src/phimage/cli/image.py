@@ -24,6 +24,7 @@ SECTIONS = {
         "download": "phimage.cli.download:download",
         "publish": "phimage.cli.publish:publish",
         "wait": "phimage.cli.publish:wait",
+        "progress": "phimage.cli.image_progress:progress",
         "set": "phimage.cli.image_set:set_",
         "rm": "phimage.cli.image:rm",
     },

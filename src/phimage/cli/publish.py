@@ -16,7 +16,7 @@ from phimage.cli.output import echo, json_option, note, print_json
 from phimage.cli.profile import Session, signed
 from phimage.cli.progress import Progress
 from phimage.client import Client
-from phimage.errors import ClientError, PhimageError, Unreachable
+from phimage.errors import ClientError, NotPermitted, PhimageError, Refused, Unreachable
 
 POLL_SECONDS = 0.3
 AWAY_SECONDS = 60.0
@@ -118,8 +118,7 @@ def publish(
     params["ProjectId"] = _project(session, given)
     with Progress(quiet=as_json) as progress:
         if is_url:
-            begun = client.call("PublishPHostImage", **params, Url=source, Token=_token(client, params, source)).fields
-            _say_who_sees_it(begun, params)
+            begun = _begin(client, params, Url=source, Token=_token(client, params, source))
         else:
             begun = _upload(client, source, params, progress)
         image = begun["ImageId"]
@@ -236,10 +235,17 @@ def _project(session: Session, given: dict[str, Any]) -> str | None:
     return None
 
 
-def _say_who_sees_it(begun: dict[str, Any], params: dict[str, Any]) -> None:
-    """Say on standard error for whom an image is that is about to be published."""
+def _begin(client: Client, params: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """Begin a publication, and say on standard error who will see the image."""
+    try:
+        begun = client.call("PublishPHostImage", **params, **more).fields
+    except Refused as refused:
+        if refused.ret_code != NotPermitted.ret_code or params["ImageType"] != "Base":
+            raise
+        raise ClientError(f"{refused}: only operators publish base images; --type custom is for one project") from None
     project, zones = begun["ProjectId"], ", ".join(params["Zone"])
     note(f"{begun['ImageId']} is for {f'project {project} only' if project else f'everyone in {zones}'}")
+    return begun
 
 
 def _upload(client: Client, path: str, params: dict[str, Any], progress: Progress) -> dict[str, Any]:
@@ -253,8 +259,7 @@ def _upload(client: Client, path: str, params: dict[str, Any], progress: Progres
     source = open_source(path)
     _check_head(source, path, params)
     token = _token(client, params, f"{source.name}\n{source.version}")
-    begun = client.call("PublishPHostImage", **params, Size=source.size, Token=token).fields
-    _say_who_sees_it(begun, params)
+    begun = _begin(client, params, Size=source.size, Token=token)
     image, first = begun["ImageId"], begun["UploadUrl"]
     project = params["ProjectId"]
     if not first:
