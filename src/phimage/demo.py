@@ -53,6 +53,7 @@ def fill(settings: Settings, *, has_operator_key: bool = True) -> NewKey | None:
 
     Returns a key of the operator, unless the caller has one from an earlier start.
     """
+    claim(settings.data_folder)
     new_key = prepare(settings).new_key
     catalog = open_catalog(settings)
     try:
