@@ -233,7 +233,11 @@ def _runs_on_cluster(image: Image, query: Query, topology: Topology) -> ReasonTe
     if not runs:
         return f"{why}, nor on any other", "let the image support a machine type that the zone offers there"
     able = _few([f"{kind} ({', '.join(clusters)})" for kind, clusters in runs.items()])
-    return f"{why}; here it runs on {able}", "ask for one of these clusters, or let the image support a machine type offered there"
+    ask = " or ".join(f"Cluster={cluster}" for cluster in sorted({cluster for some in runs.values() for cluster in some}))
+    return (
+        f"{why}; here it runs on {able}",
+        f"ask for {ask}, or let the image support a machine type that the zone offers there",
+    )
 
 
 _TEXTS: dict[str, Callable[[Image, Query, Topology], ReasonText]] = {
