@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 
 import pytest
+from rich.cells import cell_len
 
 from tests.e2e import naive
 from tests.e2e.process import Phimage
+from tests.e2e.test_images import plain
 
 IMAGE = "pimg-db-m1sygy"
 CLUSTERS = ["1G", "10G", "25G"]
@@ -88,3 +90,14 @@ def test_show_and_explain_say_that_there_are_no_bytes(demo_cli: Phimage, image: 
     assert f"note: {sentence}" in demo_cli.run("image", "explain", image).out
     assert f"bytes    {sentence}" in demo_cli.run("image", "show", image).out
     assert "no bytes" not in demo_cli.well("image", "show", "pimg-cs-web7k2ma")
+
+
+@pytest.mark.parametrize("command", [("explain", "--machine-type", "DB-2"), ("explain", "--cluster", "1G"), ("matrix",)])
+def test_both_fit_a_terminal_of_eighty_columns_and_are_one_line_each_elsewhere(
+    demo_cli: Phimage, command: tuple[str, ...]
+) -> None:
+    arguments = ("image", *command, IMAGE)
+    shown, piped = demo_cli.in_terminal(*arguments), demo_cli.run(*arguments)
+
+    assert max(cell_len(line) for line in plain(shown.out).splitlines()) <= 80
+    assert plain(shown.out).split()[: len(piped.out.split())] == piped.out.split()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import codecs
+import shutil
 import sys
+import textwrap
 from typing import Any, NamedTuple
 
 import click
@@ -70,13 +72,27 @@ def _print_explanation(id: str, fields: dict[str, Any]) -> None:
         echo(f"{id} is not listed, because:")
     _print_reasons(fields)
     for text in fields["Notes"]:
-        echo(f"  note: {printable(text)}")
+        _print(f"note: {printable(text)}", 2)
 
 
 def _print_reasons(fields: dict[str, Any]) -> None:
     for reason in fields["ReasonSet"]:
-        echo(f"  {reason['Rule']}: {printable(reason['Reason'])}")
-        echo(f"    what would change it: {printable(reason['Remedy'])}")
+        _print(f"{reason['Rule']}: {printable(reason['Reason'])}", 2)
+        _print(f"what would change it: {printable(reason['Remedy'])}", 4)
+
+
+def _print(text: str, indent: int = 0) -> None:
+    """Print a text in one line, or folded to the width of a terminal."""
+    lines = [text]
+    if sys.stdout.isatty():
+        width = max(shutil.get_terminal_size().columns - indent - HANGING, MIN_WIDTH)
+        lines = textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
+    echo("\n".join(" " * (indent + HANGING * (line > 0)) + part for line, part in enumerate(lines)))
+
+
+HANGING = 2
+"""Columns by which the folded part of a line is further in."""
+MIN_WIDTH = 30
 
 
 class Marks(NamedTuple):
@@ -151,7 +167,7 @@ def _print_matrix(id: str, fields: dict[str, Any]) -> None:
         echo(f"{marks.listed} listed   {marks.offered} offered here, not listed   {marks.absent} not offered here")
     elsewhere = [kind for kind, cells in sorted(rows.items()) if not any(cell["Offered"] for cell in cells)]
     if elsewhere:
-        echo(f"supported, but not offered here: {', '.join(map(printable, elsewhere))}")
+        _print(f"supported, but not offered here: {', '.join(map(printable, elsewhere))}")
     if fields["ReasonSet"]:
         echo(f"{id} is in no list here, because:")
         _print_reasons(fields)
