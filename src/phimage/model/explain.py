@@ -6,6 +6,7 @@ All of it evaluates `RULES`, as the list does, so the two cannot disagree.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -124,7 +125,9 @@ def _notes(image: Image, query: Query, *, stored: bool) -> tuple[str, ...]:
     if image.state is State.UNAVAILABLE:
         notes.append("it is Unavailable: it cannot be deployed until the operator sets it to Available")
     if image.deprecated:
-        notes.append("it is deprecated: a newer version of its family should be used")
+        notes.append(f"it is deprecated: {_instead(image)} should be used")
+    elif image.deprecation_time:
+        notes.append(f"it will be deprecated at {_date(image.deprecation_time)}: then {_instead(image)} should be used")
     if not stored:
         notes.append(no_bytes(image.type, image.state))
     return tuple(notes)
@@ -181,8 +184,16 @@ def _type(image: Image, query: Query, topology: Topology) -> ReasonText:
 def _current(image: Image, query: Query, topology: Topology) -> ReasonText:
     return (
         "it is deprecated, so lists leave it out",
-        f"ask for it with ImageId.0={image.id}, or use the newest version of {image.family or 'its family'}",
+        f"ask for it with ImageId.0={image.id}, or use {_instead(image)}",
     )
+
+
+def _instead(image: Image) -> str:
+    return image.successor or f"the newest version of {image.family or 'its family'}"
+
+
+def _date(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def _whole(image: Image, query: Query, topology: Topology) -> ReasonText:
