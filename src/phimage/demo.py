@@ -49,11 +49,10 @@ def claim(folder: Path) -> None:
 
 
 def fill(settings: Settings, *, has_operator_key: bool = True) -> NewKey | None:
-    """Create the catalogue, account and images of the demonstration in its data folder. Idempotent.
+    """Create the catalogue, account and images of the demonstration in a data folder that it claimed. Idempotent.
 
     Returns a key of the operator, unless the caller has one from an earlier start.
     """
-    claim(settings.data_folder)
     new_key = prepare(settings).new_key
     catalog = open_catalog(settings)
     try:
