@@ -274,8 +274,8 @@ def open_zstd_cache(settings: Settings, store: Store) -> ZstdCache:
     return ZstdCache(store, settings.zstd_cache_folder, settings.zstd_cache_mb << 20)
 
 
-def open_pipeline(settings: Settings, store: Store) -> Pipeline:
-    """The pipeline that turns original files into disks. Raises SetupError."""
+def open_pipeline(settings: Settings, store: Store, *, second_opinion: bool = True) -> Pipeline:
+    """The pipeline that turns original files into disks. Without `second_opinion` only for trusted ones. Raises SetupError."""
     try:
         settings.work_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
@@ -294,6 +294,7 @@ def open_pipeline(settings: Settings, store: Store) -> Pipeline:
         min_free,
         tenants_fetcher=fetcher(PUBLIC_INTERNET),
         require_walls=settings.require_sandbox,
+        second_opinion=second_opinion,
     )
 
 

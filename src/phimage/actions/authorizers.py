@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
-from phimage.actions.images import seen_image
+from phimage.actions.images import find_visible_image
 from phimage.actions.service import Service
 from phimage.catalog import jobs
 from phimage.catalog.image_bytes import left_of
@@ -24,6 +24,7 @@ from phimage.gateway.params import read_params
 from phimage.gateway.registry import Action
 from phimage.gateway.signature import SIGNATURE
 from phimage.model.account import Right, Tenant
+from phimage.model.explain import no_bytes
 from phimage.model.ids import ImageId, ProjectId
 from phimage.model.image import State
 from phimage.model.job import JobState
@@ -59,14 +60,14 @@ class CatalogDownloadAuthorizer:
             permit = ticket.signed
         else:
             tenant, project, permit = self._signer(request, view)
-        image = seen_image(request.image, view, project, tenant.account)
+        image = find_visible_image(request.image, view, project, tenant.account)
         if image is None:
             raise Purged(request.image) if has_ticket else _unknown_image()
         if image.zones and not any(map(tenant.account.may_use_zone, image.zones)):
             raise ZoneRefused(", ".join(image.zones), detail="the account is limited to other zones")
         image_bytes = view.image_bytes_of(image.project).get(image.id)
         if image_bytes is None or not image_bytes.stored:
-            raise NotPublished(image.id, image.state.value)
+            raise NotPublished(image.id, image.state.value, no_bytes(image.type, image.state))
         if image.state is not State.AVAILABLE and not tenant.account.operator:
             raise NotPublished(image.id, image.state.value)
         return DownloadGrant(image_bytes, tenant.account.id, project or tenant.account.id, permit)
