@@ -40,6 +40,7 @@ READS_OF_TENANTS = {
     "GetPHostImageDownloadUrl",
     "GetPHostImageJob",
     "GetPHostImageProgress",
+    "GetPHostImageMatrix",
 }
 
 
