@@ -200,6 +200,13 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
         return Path(self.data_dir).expanduser()
 
     @property
+    def local_url(self) -> str:
+        """The address of the server for a command on the same machine."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104  recognized, not listened on
+        shown = f"[{host}]" if ":" in host else host
+        return self.public_url or f"{'https' if self.tls_certificate else 'http'}://{shown}:{self.port}"
+
+    @property
     def store_place(self) -> str:
         """The address of the store, for `open_store`."""
         return self.store or str(self.data_folder / "store")

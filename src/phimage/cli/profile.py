@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import wraps
 from pathlib import Path
@@ -154,6 +154,12 @@ def signed(command: Command) -> Command:
 def _profile(name: str | None) -> Profile:
     config = read_config()
     if name is not None and name not in config.profile:
-        known = ", ".join(config.profile) or "none"
-        raise SetupError(f"{config_file()} has no profile {name!r}; it has {known}")
+        raise SetupError(unknown_profile(name, config.profile))
     return config.profile.get(name or config.default, Profile())
+
+
+def unknown_profile(name: str, known: Iterable[str]) -> str:
+    """The message about a profile that the config file does not have."""
+    names = ", ".join(known)
+    remedy = f"it has {names}" if names else "it has none; add one with `phimage config add`"
+    return f"{config_file()} has no profile {name!r}; {remedy}"

@@ -38,6 +38,17 @@ class SectionedGroup(click.Group):
         command: click.Command = getattr(importlib.import_module(module), attribute)
         return command
 
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command of a word. Raises UsageError with the commands that may be meant."""
+        word = args[0]
+        if word not in self._places and not word.startswith("-") and not ctx.resilient_parsing:
+            from difflib import get_close_matches
+
+            near = [repr(name) for name in get_close_matches(word, self._places)]
+            hint = f"Did you mean {' or '.join(near)}?" if near else f"`{ctx.command_path} --help` lists the commands."
+            raise click.UsageError(f"No such command {word!r}. {hint}", ctx)
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the sections, with the short help of every command."""
         width = max(map(len, self._places))

@@ -15,9 +15,8 @@ from phimage.reference.markdown import code, link, table
 INTRODUCTION = """\
 # Commands
 
-{codes}
-
 Options may precede or follow arguments. `-h` and `--help` show the help of any command, `phimage --version` the version.
+Exit codes and the form of errors are on the page [Exit codes](exit-codes.md).
 
 """
 
@@ -33,14 +32,13 @@ Options of every command that calls a server. A flag overrides its variable, a v
 def commands_page() -> str:
     """Every command with its usage, help and options."""
     commands = list(walk())
-    codes = " ".join((cli.__doc__ or "").partition("\n\n")[2].split())
     overview = table(
         ("Command", "Description"),
         ((link(ctx.command_path), ctx.command.get_short_help_str(100)) for ctx in commands),
     )
     connection = CONNECTION + _options(_connection_context(), frozenset())
     names = frozenset(name for name, _ in _named(_connection_context()))
-    return "\n".join([INTRODUCTION.format(codes=codes) + overview, connection, *(_command(ctx, names) for ctx in commands)])
+    return "\n".join([INTRODUCTION + overview, connection, *(_command(ctx, names) for ctx in commands)])
 
 
 def walk(ctx: click.Context | None = None) -> Iterator[click.Context]:
