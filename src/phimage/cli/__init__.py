@@ -22,6 +22,7 @@ SECTIONS = {
         "sign": "phimage.cli.sign:sign_",
         "config": "phimage.cli.config:config",
         "completion": "phimage.cli.completion:completion",
+        "man": "phimage.cli.man:man",
         "info": "phimage.cli.completion:info",
     },
     OPERATORS: {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import click
@@ -22,7 +22,7 @@ class SectionedGroup(click.Group):
 
     def __init__(self, *args: Any, sections: Sections, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._sections = sections
+        self.sections = sections
         self._places = {name: place for commands in sections.values() for name, place in commands.items()}
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -52,7 +52,7 @@ class SectionedGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the sections, with the short help of every command."""
         width = max(map(len, self._places))
-        for title, names in self._sections.items():
+        for title, names in self.sections.items():
             commands = ((name, self.get_command(ctx, name)) for name in names)
             with formatter.section(title):
                 formatter.write_dl(
@@ -62,3 +62,13 @@ class SectionedGroup(click.Group):
                         if command is not None
                     ]
                 )
+
+
+def walk(ctx: click.Context) -> Iterator[click.Context]:
+    """A command and all below it, in the order of the help, each with its context."""
+    yield ctx
+    if isinstance(ctx.command, click.Group):
+        for name in ctx.command.list_commands(ctx):
+            command = ctx.command.get_command(ctx, name)
+            assert command is not None
+            yield from walk(click.Context(command, parent=ctx, info_name=name))

@@ -9,6 +9,7 @@ from textwrap import dedent
 import click
 
 from phimage import cli
+from phimage.cli import sections
 from phimage.cli.profile import connecting
 from phimage.reference.markdown import code, link, table
 
@@ -41,15 +42,9 @@ def commands_page() -> str:
     return "\n".join([INTRODUCTION + overview, connection, *(_command(ctx, names) for ctx in commands)])
 
 
-def walk(ctx: click.Context | None = None) -> Iterator[click.Context]:
+def walk() -> Iterator[click.Context]:
     """Every command in the order of the help, with its context."""
-    ctx = ctx or click.Context(cli.phimage, info_name="phimage")
-    yield ctx
-    if isinstance(ctx.command, click.Group):
-        for name in ctx.command.list_commands(ctx):
-            command = ctx.command.get_command(ctx, name)
-            assert command is not None
-            yield from walk(click.Context(command, parent=ctx, info_name=name))
+    return sections.walk(click.Context(cli.phimage, info_name="phimage"))
 
 
 def options(ctx: click.Context) -> list[click.Option]:
