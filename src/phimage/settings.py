@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from phimage.errors import SetupError
+from phimage.fields import fields_of
 
 RENAMED = {
     "data": "data_dir",
@@ -310,7 +311,7 @@ def _from_file(file: Path) -> dict[str, Any]:
     try:
         values = tomllib.loads(file.read_text("utf-8"))
     except OSError as error:
-        raise SetupError(f"{file} cannot be read: {error.strerror}") from None
+        raise SetupError(f"{file} cannot be read: {error.strerror}; check the path in --config or PHIMAGE_CONFIG") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SetupError(f"{file} is not TOML: {error}") from None
     known = {field.name for field in msgspec.structs.fields(Settings)}
@@ -318,12 +319,16 @@ def _from_file(file: Path) -> dict[str, Any]:
     if unknown and unknown[0] in RENAMED:
         raise SetupError(f"{file}: the setting {unknown[0]} was renamed: use {RENAMED[unknown[0]]}")
     if unknown:
-        raise SetupError(f"{file}: unknown setting {unknown[0]!r}; expected one of {', '.join(sorted(known))}")
+        near = get_close_matches(unknown[0], known, n=1)
+        remedy = f"did you mean {near[0]}?" if near else f"the settings are {', '.join(sorted(known))}"
+        raise SetupError(f"{file}: unknown setting {unknown[0]!r}; {remedy}")
     return {name: _checked(name, value, f"{file}: {name}") for name, value in values.items()}
 
 
 def _checked(name: str, value: Any, where: str) -> Any:
     try:
         return getattr(msgspec.convert({name: value}, Settings, strict=False), name)
-    except msgspec.ValidationError as error:
-        raise SetupError(f"{where}: {str(error).partition(' - at')[0]}") from None
+    except msgspec.ValidationError:
+        kind = next(field.type for field in fields_of(Settings) if field.attribute == name)
+        expected = f"a list, each {kind.innermost.expected}" if kind.shape == "list" else kind.expected
+        raise SetupError(f"{where}: {value!r} cannot be used; expected {expected}") from None

@@ -140,8 +140,7 @@ def test_settings_that_are_wrong_exit_78_and_are_named(cli: Phimage) -> None:
     settings.write_text("prot = 80\n")
     misspelt = cli.run("serve", "--config", str(settings))
     assert misspelt.code == 78
-    assert f"{settings}: unknown setting 'prot'; expected one of" in misspelt.err
-    assert "port" in misspelt.err
+    assert f"{settings}: unknown setting 'prot'; did you mean port?" in misspelt.err
     variable = Phimage(cli.home, PHIMAGE_WORKERS="many").run("serve")
     assert (variable.code, variable.err.startswith("phimage: PHIMAGE_WORKERS: ")) == (78, True)
     database = cli.run("serve", "--database", "mysql://localhost/phimage")

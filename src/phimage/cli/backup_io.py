@@ -54,7 +54,7 @@ def needs_destination(command: Callable[..., Any]) -> Callable[..., Any]:
 def read_passphrase(file: Path | None, *, confirm: bool) -> str:
     """The passphrase of a master key: the first line of a file, or the answer to a prompt. Raises SetupError."""
     if file is None:
-        return ask_secret("Passphrase of the master key", "name its file with --passphrase-file", twice=confirm)
+        return ask_secret("passphrase of the master key", "name its file with --passphrase-file", twice=confirm)
     try:
         lines = file.read_text("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:

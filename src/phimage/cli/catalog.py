@@ -131,7 +131,7 @@ def export(session: Session, rev: int | None, output: Path | None) -> None:
     if output is None:
         click.echo(text, nl=False)
     else:
-        with file_errors(output):
+        with file_errors(output, "choose another file with -o"):
             output.write_text(text, "utf-8")
 
 
@@ -166,7 +166,7 @@ def _read(file: str) -> str:
         with click.open_file(file, "rb") as stream:
             text: str = stream.read().decode("utf-8")
     except OSError as error:
-        raise ClientError(f"{file} cannot be read: {error.strerror}") from None
+        raise ClientError(f"{file} cannot be read: {error.strerror}; check the path and its permissions") from None
     except UnicodeDecodeError as error:
         raise ClientError(f"{file} is not UTF-8: byte {error.start}") from None
     if not text:

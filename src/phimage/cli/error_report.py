@@ -13,11 +13,50 @@ import msgspec
 from msgspec import Meta, Struct
 
 from phimage.cli.output import echo, print_json
-from phimage.errors import ClientError, MissingParam, Refused, ServiceUnavailable, UnknownUser, WrongSignature
+from phimage.errors import (
+    AddressRefused,
+    ClientError,
+    MissingParam,
+    Refused,
+    ServiceUnavailable,
+    UnavailableParam,
+    UnknownAction,
+    UnknownProject,
+    UnknownUser,
+    WrongSignature,
+    ZoneRefused,
+)
 
 _OPTION_OF = {"Region": "region", "Zone": "zone", "ProjectId": "project"}
 """Parameters that a profile may supply, with the name of the option."""
-_MISSING = re.compile(r"\[(\w+)\]")
+_PARAMETER = re.compile(r"\[([\w.]+)\]")
+_UNKNOWN = re.compile(r"^(there is no|there was never|account \S+ has no)\b(?!.*(;|did you mean))")
+_PLACES = "`phimage api GetRegion` lists the regions and zones"
+_MACHINES = "`phimage api DescribePHostMachineType Region=... Zone=...` lists the machine types and clusters"
+_LISTED_BY = {
+    "Region": _PLACES,
+    "Zone": _PLACES,
+    "Support": _MACHINES,
+    "MachineType": _MACHINES,
+    "Cluster": _MACHINES,
+    "ImageId": "`phimage image ls` lists the images of a zone",
+    "Account": "`phimage account ls` lists the accounts",
+    "User": "`phimage user ls --account ...` lists the users",
+    "ProjectId": "`phimage project ls --account ...` lists the projects",
+    "Project": "`phimage project ls --account ...` lists the projects",
+    "AccessKey": "`phimage key ls --account ...` lists the keys",
+}
+"""Where the values of a parameter are found, for a value that is unknown."""
+
+_REMEDIES = {
+    UnknownAction.ret_code: "`phimage api` lists the Actions",
+    WrongSignature.ret_code: "the private key is not that of the public key: compare both with `phimage config ls`",
+    UnknownUser.ret_code: "this server has no such key: `phimage config ls` shows which key goes to which server",
+    UnknownProject.ret_code: "`phimage api GetProjectList` lists the projects of this key",
+    ZoneRefused.ret_code: "`phimage api GetRegion` lists the zones of this account",
+    AddressRefused.ret_code: "the operator allows networks with `phimage account set NAME --network ...`",
+}
+"""What to do about refusals that the server does not explain."""
 
 
 class FileErrorEntry(Struct, frozen=True, rename="pascal"):
@@ -75,8 +114,7 @@ def report_of(error: BaseException, code: int) -> ErrorReport:
     if isinstance(error, click.ClickException):
         return ErrorReport(code, error.format_message())
     if isinstance(error, Refused):
-        detail = error.detail or _remedy(error)
-        return ErrorReport(code, error.message, ret_code=error.ret_code, detail=detail, request_id=error.request_id)
+        return ErrorReport(code, error.message, ret_code=error.ret_code, detail=_detail(error), request_id=error.request_id)
     if isinstance(error, FileErrors):
         return ErrorReport(code, str(error), errors=error.entries)
     if isinstance(error, ServiceUnavailable):
@@ -103,22 +141,25 @@ def _text(error: BaseException, report: ErrorReport) -> str:
         return report.message
     if isinstance(error, Refused):
         detail = f" ({report.detail})" if report.detail else ""
-        return f"phimage: RetCode {report.ret_code}: {report.message}{detail}"
+        return f"phimage: RetCode {error.ret_code}: {error.message}{detail}"
     lines = error.lines() if isinstance(error, FileErrors) else []
     return "\n".join([*lines, f"phimage: {report.message}"])
 
 
+def _detail(error: Refused) -> str:
+    """The server's reason, with what to do about it where that is a command of this program."""
+    return "; ".join(filter(None, (error.detail, _remedy(error))))
+
+
 def _remedy(error: Refused) -> str:
-    """What to do about a refusal that the server does not explain."""
-    if error.ret_code == MissingParam.ret_code and (match := _MISSING.search(error.message)):
-        option = _OPTION_OF.get(match[1], "")
-        if option:
-            return f"give --{option}, or keep it in the profile: phimage config add NAME --{option} ..."
-    if error.ret_code == WrongSignature.ret_code:
-        return "the private key is not that of the public key: compare them, and the profile with `phimage config ls`"
-    if error.ret_code == UnknownUser.ret_code:
-        return "this server has no such key: `phimage config ls` shows which key goes to which server"
-    return ""
+    match = _PARAMETER.search(error.message)
+    parameter = match[1].partition(".")[0] if match else ""
+    if error.ret_code == MissingParam.ret_code and parameter in _OPTION_OF and not error.detail:
+        option = _OPTION_OF[parameter]
+        return f"give --{option}, or keep it in the profile: phimage config add NAME --{option} ..."
+    if error.ret_code == UnavailableParam.ret_code and _UNKNOWN.search(error.detail):
+        return _LISTED_BY.get(parameter, "")
+    return "" if error.detail else _REMEDIES.get(error.ret_code, "")
 
 
 def _cause(error: ServiceUnavailable) -> str:

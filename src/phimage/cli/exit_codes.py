@@ -72,7 +72,7 @@ def _prepare_streams() -> None:
     sys.stderr = sys.stderr or _null_device("w")
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
-        if reconfigure is not None and getattr(stream, "errors", "") == "strict":
+        if reconfigure is not None and getattr(stream, "errors", "") in ("strict", "surrogateescape"):  # the latter in LANG=C
             reconfigure(errors="backslashreplace")
 
 

@@ -22,6 +22,8 @@ from phimage.model.account import PrivateKey
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+_ELSEWHERE = "set XDG_CONFIG_HOME to a folder that you can write"
+
 
 class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """An endpoint, a key for it, and default parameters."""
@@ -43,7 +45,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
 
 def config_file() -> Path:
     """`phimage/config.toml` under XDG_CONFIG_HOME, by default `~/.config`."""
-    home = os.environ.get("XDG_CONFIG_HOME") or str(Path("~/.config").expanduser())
+    home = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")  # noqa: PTH111  Path raises without a home
     return Path(home) / "phimage" / "config.toml"
 
 
@@ -57,11 +59,11 @@ def read_config() -> Config:
     except FileNotFoundError:
         return Config()
     except OSError as error:
-        raise SetupError(f"{path} cannot be read: {error.strerror}") from None
+        raise SetupError(f"{path} cannot be read: {error.strerror}; correct its owner and mode, or {_ELSEWHERE}") from None
     except UnicodeDecodeError as error:
         raise SetupError(f"{path} is not UTF-8: byte {error.start}; correct it, or remove it and add its profiles") from None
     except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
-        raise SetupError(f"{path}: {error}") from None
+        raise SetupError(f"{path}: {error}; correct it, or remove it and add its profiles") from None
     return config
 
 
@@ -71,7 +73,7 @@ def write_config(config: Config) -> None:
     try:
         _write(path, config)
     except OSError as error:
-        raise SetupError(f"{path} cannot be written: {error.strerror}") from None
+        raise SetupError(f"{path} cannot be written: {error.strerror}; {_ELSEWHERE}") from None
 
 
 def _write(path: Path, config: Config) -> None:
