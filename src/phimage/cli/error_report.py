@@ -14,7 +14,6 @@ from msgspec import Meta, Struct
 
 from phimage.cli.output import echo, print_json
 from phimage.errors import (
-    AddressRefused,
     ClientError,
     MissingParam,
     Refused,
@@ -54,9 +53,9 @@ _REMEDIES = {
     UnknownUser.ret_code: "this server has no such key: `phimage config ls` shows which key goes to which server",
     UnknownProject.ret_code: "`phimage api GetProjectList` lists the projects of this key",
     ZoneRefused.ret_code: "`phimage api GetRegion` lists the zones of this account",
-    AddressRefused.ret_code: "the operator allows networks with `phimage account set NAME --network ...`",
 }
-"""What to do about refusals that the server does not explain."""
+"""What to do about refusals that the server does not explain, and about those of _ALWAYS."""
+_ALWAYS = (ZoneRefused.ret_code,)
 
 
 class FileErrorEntry(Struct, frozen=True, rename="pascal"):
@@ -159,7 +158,9 @@ def _remedy(error: Refused) -> str:
         return f"give --{option}, or keep it in the profile: phimage config add NAME --{option} ..."
     if error.ret_code == UnavailableParam.ret_code and _UNKNOWN.search(error.detail):
         return _LISTED_BY.get(parameter, "")
-    return "" if error.detail else _REMEDIES.get(error.ret_code, "")
+    if error.detail and error.ret_code not in _ALWAYS:
+        return ""
+    return _REMEDIES.get(error.ret_code, "")
 
 
 def _cause(error: ServiceUnavailable) -> str:
