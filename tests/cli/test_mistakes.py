@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
 import sqlite3
 import subprocess
 import time
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,15 +18,13 @@ import msgspec
 import pytest
 from msgspec import Struct
 
-from phimage import demo as demonstration
 from phimage.cli.exit_codes import EXIT_CODES
-from phimage.client import Client
 from phimage.demo_disk import make_disk, obstacle
 from phimage.installation import prepare
-from phimage.model.account import PrivateKey
 from phimage.settings import Settings
+from tests.cli.site import Site
 from tests.commands import Result
-from tests.e2e.process import COMMAND_SECONDS, Key, Phimage, Server, wait_until
+from tests.e2e.process import COMMAND_SECONDS, Phimage, wait_until
 
 DESCRIBED = "--name Disk --os-type Debian --os-name Debian --zone cn-bj2-02 --support DB-2"
 PLACE = {"PHIMAGE_REGION": "cn-bj2", "PHIMAGE_ZONE": "cn-bj2-02"}
@@ -53,19 +50,6 @@ class Mistake(Struct, frozen=True, rename={"with_": "with"}, forbid_unknown_fiel
     columns: int = 0
     answers: dict[str, str] = {}
     more: str = ""
-
-
-class Site(Struct, frozen=True):
-    """A server without publishers, which has the disk of the demonstration, and the keys of its users."""
-
-    server: Server
-    keys: dict[str, Key]
-    data: Path
-    closed: str
-
-    def client(self) -> Client:
-        """The operator."""
-        return Client(self.server.url, self.keys["operator"].public, PrivateKey(self.keys["operator"].private))
 
 
 class Case(Struct):
@@ -96,29 +80,6 @@ def rows() -> list[Any]:
     table = tomllib.loads(Path(__file__).with_name("mistakes.toml").read_text("utf-8"))["mistake"]
     mistakes = msgspec.convert(table, list[Mistake])
     return [pytest.param(one, id=one.name, marks=[pytest.mark.more] if one.more else []) for one in mistakes]
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    home = Phimage(tmp_path_factory.mktemp("site"))
-    data = home.home / "data"
-    demonstration.fill(Settings(data_dir=str(data), min_free_mb=64))
-    made = home.json("key", "recover", "--data-dir", str(data))
-    operator = Key(made["PublicKey"], made["PrivateKey"])
-    with closing(socket.socket()) as taken, Server(home, "serve", "--port", "0", "--data-dir", str(data)) as server:
-        taken.bind(("127.0.0.1", 0))  # and never listens, so nobody else can have the port
-        cli = home.using(server.url, operator)
-        walled = cli.json("account", "add", "walled", "--zone", "cn-bj2-02")
-        cli.well("user", "add", "alice", "--account", "walled")
-        alice = cli.json("key", "create", "--account", "walled", "--user", "alice")
-        keys = {name: Key(one["PublicKey"], one["PrivateKey"]) for name, one in {"walled": walled, "alice": alice}.items()}
-        tenant = Key(demonstration.PUBLIC_KEY, demonstration.PRIVATE_KEY.reveal())
-        yield Site(
-            server,
-            {"operator": operator, "tenant": tenant, **keys},
-            data,
-            f"http://127.0.0.1:{taken.getsockname()[1]}",
-        )
 
 
 def nobody(case: Case) -> None:

@@ -12,6 +12,7 @@ import click
 import msgspec
 from msgspec import Meta, Struct
 
+from phimage.chunks.errors import StoreFailure
 from phimage.cli.output import echo, print_json
 from phimage.errors import (
     ClientError,
@@ -56,6 +57,16 @@ _REMEDIES = {
 }
 """What to do about refusals that the server does not explain, and about those of _ALWAYS."""
 _ALWAYS = (ZoneRefused.ret_code,)
+
+
+_STORE_REMEDIES: dict[str, str] = {
+    "no space": "make room in the store and run the same command again",
+    "input/output error": "check the disk of the store",
+    "not permitted": "check the owner and modes of the store, or its keys in AWS_* variables",
+    "refused": "check the address of the store and its keys in AWS_* variables",
+    "unreachable": "check that the store runs and can be reached",
+    "busy": "run the same command again when the other process has ended",
+}
 
 
 class FileErrorEntry(Struct, frozen=True, rename="pascal"):
@@ -116,6 +127,9 @@ def report_of(error: BaseException, code: int) -> ErrorReport:
         return ErrorReport(code, error.message, ret_code=error.ret_code, detail=_detail(error), request_id=error.request_id)
     if isinstance(error, FileErrors):
         return ErrorReport(code, str(error), errors=error.entries)
+    if isinstance(error, StoreFailure):
+        remedy = _STORE_REMEDIES.get(error.reason, "")
+        return ErrorReport(code, f"{error}; {remedy}" if remedy and ";" not in error.detail else str(error))
     if isinstance(error, ServiceUnavailable):
         return ErrorReport(code, f"{error.detail}{_cause(error)}")
     return ErrorReport(code, str(error))
