@@ -273,7 +273,7 @@ def unknown_variables(environment: Mapping[str, str]) -> list[str]:
     found = []
     for variable in sorted(environment):
         if variable.startswith("PHIMAGE_") and variable not in known:
-            near = get_close_matches(variable, names, n=1, cutoff=0.8)
+            near = get_close_matches(variable, known, n=1, cutoff=0.8)
             found.append(f"{variable} is no setting and was ignored" + (f"; {near[0]} is one" if near else ""))
     return found
 

@@ -12,6 +12,7 @@ from phimage.cli.new_key import print_new_key, suggest_profile, suggest_profile_
 from phimage.cli.output import json_option, note, print_json, print_table
 from phimage.cli.profile import Profile, Session, read_config, signed
 from phimage.cli.user import account_option
+from phimage.errors import SetupError
 from phimage.settings import Settings
 
 
@@ -103,9 +104,17 @@ def recover(settings: Settings, as_json: bool) -> None:
     fields = {"Account": OPERATOR, "User": "main", "PublicKey": new.public, "PrivateKey": new.private.reveal()}
     print_new_key(fields, as_json=as_json)
     if not as_json:
-        known = OPERATOR in read_config().profile
+        known = _has_profile(OPERATOR)
         endpoint = "" if known else settings.local_url
         suggest_profile(OPERATOR, Profile(endpoint, public_key=new.public), replaces=known)
+
+
+def _has_profile(name: str) -> bool:
+    """Whether the caller has a profile. The file may be another user's, as under `runuser`."""
+    try:
+        return name in read_config().profile
+    except SetupError:
+        return False
 
 
 @key.command("rotate-master", short_help="Replace the master key.")

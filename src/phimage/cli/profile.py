@@ -70,6 +70,8 @@ def read_config() -> Config:
 def write_config(config: Config) -> None:
     """Replace the config file atomically, with mode 0600. Raises SetupError when it cannot be written."""
     path = config_file()
+    if str(path).startswith("~"):
+        raise SetupError(f"{path} would be a folder named ~, because there is no home folder; {_ELSEWHERE}")
     try:
         _write(path, config)
     except OSError as error:
@@ -92,6 +94,12 @@ _OPTIONS = (
         help="Private key to sign with; the variable is safer, because other users can see a command line.",
     ),
 )
+
+
+_VARIABLES = frozenset(
+    f"PHIMAGE_{name}" for name in ("PROFILE", "ENDPOINT", "PUBLIC_KEY", "PRIVATE_KEY", "REGION", "ZONE", "PROJECT")
+)
+"""Variables of commands that call a server."""
 
 
 class Session(msgspec.Struct, frozen=True):
@@ -125,6 +133,7 @@ def connecting(command: Command) -> Command:
     ) -> Any:
         @contextmanager
         def connect() -> Iterator[Session]:
+            _warn_of_variables()
             profile = _profile(profile_name)
             flags = {"endpoint": endpoint, "public_key": public_key, "private_key": private_key}
             profile = msgspec.structs.replace(profile, **{name: value for name, value in flags.items() if value})
@@ -151,6 +160,15 @@ def signed(command: Command) -> Command:
             return command(*args, session=session, **kwargs)
 
     return connecting(run)  # type: ignore[return-value]  # click calls it with the added options
+
+
+def _warn_of_variables() -> None:
+    """Name variables that are neither options nor settings: a mistyped PHIMAGE_ZONE would list another zone."""
+    if any(name.startswith("PHIMAGE_") and name not in _VARIABLES for name in os.environ):
+        from phimage.settings import unknown_variables  # seldom needed
+
+        for sentence in unknown_variables(os.environ):
+            note(sentence)
 
 
 def _profile(name: str | None) -> Profile:
