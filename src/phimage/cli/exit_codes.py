@@ -18,13 +18,14 @@ from phimage.errors import ClientError, Locked, PhimageError, Unreachable
 
 FAILED = 1
 FINDINGS = 1  # of a check or a verification
+NOT_LISTED = 1  # of `image explain`
 DIFFERENCES = 2  # of `catalog plan`
 USAGE = 64  # docs/decisions.md#usage-errors-exit-with-64
 INTERRUPTED = 130
 
 EXIT_CODES = {
     0: "success",
-    FAILED: "refused by the server, or failed; of a check or a verification: findings",
+    FAILED: "refused by the server, or failed; findings of a check or a verification; an explained image is not listed",
     DIFFERENCES: "`catalog plan` found differences",
     USAGE: "the command line is wrong, or the command must ask and there is no terminal",
     65: "an image, its source or a withdrawal was refused",

@@ -44,14 +44,16 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
 
 
 def config_file() -> Path:
-    """`phimage/config.toml` under XDG_CONFIG_HOME, by default `~/.config`."""
+    """PHIMAGE_PROFILES, by default `phimage/config.toml` under XDG_CONFIG_HOME or `~/.config`."""
+    if chosen := os.environ.get("PHIMAGE_PROFILES"):
+        return Path(chosen)
     home = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")  # noqa: PTH111  Path raises without a home
     return Path(home) / "phimage" / "config.toml"
 
 
-def read_config() -> Config:
-    """Read the config file; a missing file is an empty one. Raises SetupError when it cannot be read."""
-    path = config_file()
+def read_config(path: Path | None = None) -> Config:
+    """Read the config file, or another one; a missing file is an empty one. Raises SetupError when it cannot be read."""
+    path = path or config_file()
     try:
         config = msgspec.convert(tomllib.loads(path.read_text("utf-8")), Config)
         if path.stat().st_mode & 0o077:
@@ -67,9 +69,9 @@ def read_config() -> Config:
     return config
 
 
-def write_config(config: Config) -> None:
-    """Replace the config file atomically, with mode 0600. Raises SetupError when it cannot be written."""
-    path = config_file()
+def write_config(config: Config, path: Path | None = None) -> None:
+    """Replace the config file, or another one, atomically, with mode 0600. Raises SetupError when it cannot be written."""
+    path = path or config_file()
     if str(path).startswith("~"):
         raise SetupError(f"{path} would be a folder named ~, because there is no home folder; {_ELSEWHERE}")
     try:
@@ -97,7 +99,7 @@ _OPTIONS = (
 
 
 _VARIABLES = frozenset(
-    f"PHIMAGE_{name}" for name in ("PROFILE", "ENDPOINT", "PUBLIC_KEY", "PRIVATE_KEY", "REGION", "ZONE", "PROJECT")
+    f"PHIMAGE_{name}" for name in ("PROFILES", "PROFILE", "ENDPOINT", "PUBLIC_KEY", "PRIVATE_KEY", "REGION", "ZONE", "PROJECT")
 )
 """Variables of commands that call a server."""
 
