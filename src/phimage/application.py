@@ -102,6 +102,7 @@ def build_app(
         public_url=settings.public_url.rstrip("/"),
         lists=ListSettings(settings.require_zone, settings.default_limit, settings.max_limit),
         propagation_seconds=propagation_seconds,
+        lease_seconds=settings.lease_seconds,
     )
     rate_limit = RateLimit(settings.rate, settings.burst) if settings.rate else None
     process = secrets.token_hex(8)

@@ -64,6 +64,8 @@ def samples(operator: Client) -> dict[str, Params]:
         "GetPHostImageUploadUrl": {"ImageId": waiting(operator)},
         "CompletePHostImageUpload": {"ImageId": sent, "Size": size},
         "GetPHostImageJob": {"ImageId": published},
+        "ListPHostImageJobs": {"State": "Unfinished"},
+        "CancelPHostImageJob": {"JobId": waiting_job(operator)},
         "WithdrawPHostImage": {"ImageId": waiting(operator)},
         "RestorePHostImage": {"ImageId": "pimg-cs-sample"},
         "TerminatePHostImage": {**PLACE, "ImageId": waiting(operator, project_of(operator))},
@@ -101,6 +103,12 @@ def waiting(operator: Client, project: str = "") -> str:
     """An image that waits for its upload: a base image, or a custom one of a project."""
     whose: Params = {"ImageType": "Custom", "ProjectId": project} if project else {}
     return str(operator.call("PublishPHostImage", **{**ABOUT, **whose}, TrustFirstUse=True).fields["ImageId"])
+
+
+def waiting_job(operator: Client, project: str = "") -> str:
+    """The job of such an image."""
+    jobs = operator.call("ListPHostImageJobs", ImageId=waiting(operator, project)).fields["JobSet"]
+    return str(jobs[0]["JobId"])
 
 
 def project_of(client: Client) -> str:

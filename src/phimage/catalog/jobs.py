@@ -13,19 +13,18 @@ from collections.abc import Collection
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, and_, case, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, case, func, insert, or_, select, update
 
 from phimage.catalog import tables
 from phimage.catalog.engine import Database
-from phimage.model.ids import ImageId, JobId
-from phimage.model.job import Job, JobLease, JobState, Origin
+from phimage.model.ids import ImageId, JobId, ProjectId
+from phimage.model.job import UNFINISHED, Job, JobLease, JobState, Origin
 
 LEASE_SECONDS = 30.0
 MAX_POSTPONE_SECONDS = 600.0
 """The longest postponement. A later `not_before` comes from a wrong clock and is ignored."""
 
 _rows = tables.job
-_UNFINISHED = (JobState.WAITING, JobState.QUEUED, JobState.RUNNING)
 _columns = [_rows.c[name] for name in Job.__struct_fields__]
 
 
@@ -53,6 +52,35 @@ def find_token(connection: Connection, token: str) -> Job | None:
         select(*_columns).where(_rows.c.token == token).order_by(_rows.c.created.desc(), _rows.c.id).limit(1)
     ).first()
     return None if row is None else _decode(row)
+
+
+def page(
+    connection: Connection,
+    *,
+    states: Collection[JobState] = (),
+    project: ProjectId | None = None,
+    image: ImageId | None = None,
+    id: JobId | None = None,
+    before: Job | None = None,
+    after: Job | None = None,
+    limit: int,
+) -> list[Job]:
+    """Jobs, newest first, or oldest first with `after`: the `limit` next to `before` or `after`, by creation and id.
+
+    An empty or absent condition means any. Creation never changes, so pages neither overlap nor omit a job.
+    """
+    rows = _rows.c
+    where: list[ColumnElement[bool]] = [rows.state.in_(states)] if states else []
+    where += [
+        column == value for column, value in ((rows.project, project), (rows.image, image), (rows.id, id)) if value is not None
+    ]
+    if before is not None:
+        where.append(or_(rows.created < before.created, and_(rows.created == before.created, rows.id < before.id)))
+    if after is not None:
+        where.append(or_(rows.created > after.created, and_(rows.created == after.created, rows.id > after.id)))
+    order = (rows.created, rows.id) if after is not None else (rows.created.desc(), rows.id.desc())
+    found = connection.execute(select(*_columns).where(*where).order_by(*order).limit(limit))
+    return [_decode(row) for row in found]
 
 
 def queue(connection: Connection, id: JobId, origin: Origin | None = None) -> bool:
@@ -136,10 +164,17 @@ def finish(connection: Connection, job: Job, error: str = "") -> bool:
 
 def cancel(connection: Connection, image: ImageId, reason: str) -> list[JobId]:
     """End the unfinished jobs of an image, even claimed ones; their workers find them lost. Returns their ids."""
-    wanted = and_(_rows.c.image == image, _rows.c.state.in_(_UNFINISHED))
+    wanted = and_(_rows.c.image == image, _rows.c.state.in_(UNFINISHED))
     ids = [JobId(row.id) for row in connection.execute(select(_rows.c.id).where(wanted))]
     connection.execute(update(_rows).where(wanted).values(state=JobState.FAILED, error=reason, lease_until=0.0))
     return ids
+
+
+def end(connection: Connection, id: JobId, reason: str) -> bool:
+    """End one unfinished job, even a claimed one; its worker finds it lost. False, and no change, if it has ended."""
+    return _set(
+        connection, and_(_rows.c.id == id, _rows.c.state.in_(UNFINISHED)), state=JobState.FAILED, error=reason, lease_until=0.0
+    )
 
 
 def waiting(connection: Connection, before: float) -> list[Job]:
@@ -156,13 +191,13 @@ def end_waiting(connection: Connection, id: JobId, reason: str) -> Job | None:
 
 def unfinished(connection: Connection) -> int:
     """The number of unfinished jobs."""
-    count: int = connection.execute(select(func.count()).where(_rows.c.state.in_(_UNFINISHED))).scalar_one()
+    count: int = connection.execute(select(func.count()).where(_rows.c.state.in_(UNFINISHED))).scalar_one()
     return count
 
 
 def all_unfinished(connection: Connection) -> list[Job]:
     """The unfinished jobs, oldest first."""
-    rows = connection.execute(select(*_columns).where(_rows.c.state.in_(_UNFINISHED)).order_by(_rows.c.created, _rows.c.id))
+    rows = connection.execute(select(*_columns).where(_rows.c.state.in_(UNFINISHED)).order_by(_rows.c.created, _rows.c.id))
     return [_decode(row) for row in rows]
 
 
