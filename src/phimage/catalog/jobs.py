@@ -69,18 +69,21 @@ def page(
 
     An empty or absent condition means any. Creation never changes, so pages neither overlap nor omit a job.
     """
-    rows = _rows.c
-    where: list[ColumnElement[bool]] = [rows.state.in_(states)] if states else []
-    where += [
-        column == value for column, value in ((rows.project, project), (rows.image, image), (rows.id, id)) if value is not None
-    ]
+    rows, ascending = _rows.c, after is not None
+    conditions = ((rows.project, project), (rows.image, image), (rows.id, id))
+    where: list[ColumnElement[bool]] = [column == value for column, value in conditions if value is not None]
     if before is not None:
         where.append(or_(rows.created < before.created, and_(rows.created == before.created, rows.id < before.id)))
     if after is not None:
         where.append(or_(rows.created > after.created, and_(rows.created == after.created, rows.id > after.id)))
-    order = (rows.created, rows.id) if after is not None else (rows.created.desc(), rows.id.desc())
-    found = connection.execute(select(*_columns).where(*where).order_by(*order).limit(limit))
-    return [_decode(row) for row in found]
+    order = (rows.created, rows.id) if ascending else (rows.created.desc(), rows.id.desc())
+    found: list[Job] = []
+    wanted = tuple(states or JobState)
+    few = image is not None or id is not None
+    for group in (wanted,) if few else ((state,) for state in wanted):  # the index has the jobs of one state in order
+        page = select(*_columns).where(rows.state.in_(group), *where).order_by(*order).limit(limit)
+        found += map(_decode, connection.execute(page))
+    return sorted(found, key=lambda job: (job.created, job.id), reverse=not ascending)[:limit]
 
 
 def queue(connection: Connection, id: JobId, origin: Origin | None = None) -> bool:
