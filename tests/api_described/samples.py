@@ -82,6 +82,7 @@ def samples(operator: Client) -> dict[str, Params]:
         "ApplyCatalog": catalog,
         "ExportCatalog": {},
         "ListRevisions": {"After": 0},
+        "GetRevision": {"Revision": 1},
         "CreateAccount": {"Account": "another", "ZoneLimit": ["cn-bj2-02"], "NetworkLimit": ["192.0.2.0/24"]},
         "ModifyAccount": {**account, "Company": "Sample"},
         "ListAccounts": {},

@@ -1,0 +1,108 @@
+"""Changes of records as lines for people: one for each changed field, within the width of a terminal."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from msgspec import Struct
+
+from phimage.cli.output import printable
+
+_BARE = re.compile(r"-?\d+|true|false")
+_MIN_VALUE = 12
+"""The fewest characters to which a value is cut."""
+_MAIN = {
+    "image": ("name", "type", "project", "state"),
+    "image_bytes": ("source", "target_state", "size"),
+    "account": ("company", "operator"),
+    "user": ("name", "account"),
+    "key": ("account", "user", "expires"),
+    "project": ("name", "account"),
+    "membership": ("role", "account"),
+    "machine_type": ("name_en", "disk_class"),
+    "region": ("name_en", "number"),
+    "zone": ("name_en", "region"),
+}
+"""The fields by which people know a record that was added or withdrawn; for other nouns all of them."""
+
+
+class Symbols(Struct, frozen=True):
+    """The arrow between two values, in characters that the terminal has."""
+
+    arrow: str
+
+    @classmethod
+    def of(cls, encoding: str) -> Symbols:
+        """The symbols of an encoding."""
+        try:
+            "\N{RIGHTWARDS ARROW}".encode(encoding)
+        except (UnicodeEncodeError, LookupError):
+            return cls("->")
+        return cls("\N{RIGHTWARDS ARROW}")
+
+
+def change_lines(change: dict[str, Any], width: int, symbols: Symbols) -> list[str]:
+    """The lines of a changed record of GetRevision, each within `width` if its ids leave room."""
+    begin = f"  {change['Noun']} {printable(change['Id']) or 'Base'}  "
+    fields = change["Fields"]
+    if change["Verb"] == "adopted":
+        return [f"{begin}adopted by the catalogue file"]
+    if change["Verb"] in ("added", "withdrawn"):
+        texts = [text for one in _main(change["Noun"], fields) if (text := _state(one, change["Verb"]))]
+        return [_cut(begin + f"{change['Verb']}  {', '.join(texts)}".rstrip(), width)]
+    return [_line(begin, one, width, symbols) for one in fields] or [f"{begin}{change['Verb']}"]
+
+
+def _main(noun: str, fields: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    by_name = {one["Field"]: one for one in fields}
+    return [by_name[name] for name in _MAIN.get(noun, tuple(by_name)) if name in by_name]
+
+
+def _state(one: dict[str, Any], verb: str) -> str:
+    """A field of an added or withdrawn record."""
+    value, elements = (one["New"], one["Added"]) if verb == "added" else (one["Old"], one["Removed"])
+    text = _quoted(value) if value else " ".join(map(printable, elements))
+    return f"{one['Field']} {text}" if text else ""
+
+
+def _line(begin: str, one: dict[str, Any], width: int, symbols: Symbols) -> str:
+    begin += f"{one['Field']}: "
+    if one["Added"] or one["Removed"]:
+        elements = (*(f"+{text}" for text in one["Added"]), *(f"-{text}" for text in one["Removed"]))
+        return _cut(begin + " ".join(map(printable, elements)), width)
+    old, new = _fitting(one["Old"], one["New"], width - len(begin) - len(f" {symbols.arrow} "))
+    return f"{begin}{old} {symbols.arrow} {new}"
+
+
+def _fitting(old: str, new: str, room: int) -> tuple[str, str]:
+    """Both values, quoted, cut to the room around the first character in which they differ."""
+    texts = _quoted(old), _quoted(new)
+    if sum(map(len, texts)) <= room:
+        return texts
+    half = max(_MIN_VALUE, room // 2)
+    shorter = min(texts, key=len)
+    if len(shorter) < half:
+        half = max(half, room - len(shorter))
+    equal = next((at for at, (one, other) in enumerate(zip(old, new, strict=False)) if one != other), min(len(old), len(new)))
+    start = max(0, min(equal - half // 4, max(len(old), len(new)) - half + 5)) if equal > half // 2 else 0
+    return _part(old, start, half), _part(new, start, half)
+
+
+def _part(text: str, start: int, length: int) -> str:
+    """A quoted value of at most `length` characters that begins at `start`, with dots for what is left out."""
+    whole = _quoted(text)
+    if len(whole) <= length:
+        return whole
+    head = "..." if start else ""
+    inner = printable(text[start:])
+    room = length - 2 - len(head)
+    return f'"{head}{inner}"' if len(inner) <= room else f'"{head}{inner[: room - 3]}..."'
+
+
+def _quoted(text: str) -> str:
+    return text if _BARE.fullmatch(text) else f'"{printable(text)}"'
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else f"{text[: max(_MIN_VALUE, width - 3)]}..."
