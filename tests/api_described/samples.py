@@ -83,6 +83,7 @@ def samples(operator: Client) -> dict[str, Params]:
         "ExportCatalog": {},
         "ListRevisions": {"After": 0},
         "GetRevision": {"Revision": 1},
+        "GetStoreStatistics": {},
         "CreateAccount": {"Account": "another", "ZoneLimit": ["cn-bj2-02"], "NetworkLimit": ["192.0.2.0/24"]},
         "ModifyAccount": {**account, "Company": "Sample"},
         "ListAccounts": {},
