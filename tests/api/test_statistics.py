@@ -6,7 +6,7 @@ import json
 import time
 from pathlib import Path
 
-from phimage.chunks.stats import STATISTICS
+from phimage.chunks.layout import STATISTICS
 from phimage.maintenance.measuring import measure_store
 from tests.api import small
 from tests.api.command_line import CommandLine

@@ -10,7 +10,7 @@ import pytest
 from phimage.catalog.image_bytes import withdraw_image_bytes
 from phimage.catalog.images import IMAGES
 from phimage.catalog.views import Catalog
-from phimage.chunks import stats
+from phimage.chunks.layout import STATISTICS
 from phimage.chunks.memory import MemoryStore
 from phimage.chunks.stats import DiskStats, ImageStats, Measurement, StoreStats, keep_measurement, last_measurement, measure
 from phimage.chunks.store import Store
@@ -97,7 +97,7 @@ def test_the_largest_disks_are_kept_of_many(catalog: Catalog, monkeypatch: pytes
 def test_a_measurement_that_cannot_be_read_counts_as_none(damaged: bytes) -> None:
     store = MemoryStore()
     keep_measurement(store, measured())
-    store.put(f"{stats.STATISTICS}/latest", damaged)
+    store.put(f"{STATISTICS}/latest", damaged)
     assert last_measurement(store) is None
 
 
