@@ -13,7 +13,7 @@ from phimage.catalog.images import adopt
 from phimage.chunks.uploads import leftovers
 from phimage.installation import command_author
 from phimage.maintenance.gc import collect_garbage
-from phimage.model.ids import ImageId, JobId
+from phimage.model.ids import ImageId, JobId, ProjectId
 from phimage.model.job import Origin, new_job
 from tests.api import small
 from tests.api.command_line import CommandLine
@@ -66,13 +66,20 @@ def test_an_operator_sees_all_jobs_and_a_tenant_those_of_the_project(shop: Shop)
     assert shop.ask("ListPHostImageJobs", {"ProjectId": "org-never"}).ret_code == 292
 
 
-def test_the_project_reads_why_its_publication_failed(shop: Shop, tmp_path: Path) -> None:
+def test_who_published_an_image_reads_why_that_failed(shop: Shop, tmp_path: Path) -> None:
     image = shop.begin(disk(tmp_path), **ORG_A, Digest=f"sha256:{'1' * 64}")
     shop.work(image)
+    own = new_job(JobId("job-own"), ImageId("c-a-old"), Origin(), 1000.0, project=ProjectId("org-a"), actor="acme/main key")
+    with shop.catalog.database.write() as connection:
+        jobs.add(connection, own)
+        jobs.end(connection, own.id, "no disk")
 
-    (failed,) = listed(shop, small.ACME, State="Failed")
+    operators, mine = listed(shop, small.ACME, State="Failed")
 
-    assert (failed["ImageId"], failed["ImageState"], "sha256:1111" in failed["Error"]) == (image, "Unavailable", True)
+    assert (operators["ImageId"], operators["ImageState"]) == (image, "Unavailable")
+    assert (operators["Error"], operators["Source"]) == ("an operator publishes this image and knows the reason", "")
+    assert (mine["Error"], mine["Actor"], mine["Source"]) == ("no disk", "acme/main key", "uploaded")
+    assert ["sha256:1111" in job["Error"] or job["Error"] == "no disk" for job in listed(shop, State="Failed")] == [True, True]
 
 
 def test_a_job_says_what_a_publisher_does_with_it(shop: Shop, tmp_path: Path) -> None:
@@ -101,7 +108,9 @@ def test_a_job_says_what_a_publisher_does_with_it(shop: Shop, tmp_path: Path) ->
 def test_pages_of_jobs_hold_each_once_in_order_while_others_are_added(shop: Shop, filters: dict[str, Any]) -> None:
     def add(number: int) -> None:
         project = "org-a" if number % 3 else ""
-        job = new_job(JobId(f"job-{number * 7 % 23:02}"), ImageId("b-new"), Origin(), 1000.0 + number // 4, project=project)  # type: ignore[arg-type]
+        job = new_job(
+            JobId(f"job-{number * 7 % 23:02}"), ImageId("b-new"), Origin(), 1000.0 + number // 4, project=ProjectId(project)
+        )
         jobs.add(connection, job)
         if number % 5 == 0:
             jobs.end(connection, job.id, "no disk")

@@ -213,6 +213,39 @@ def test_a_change_is_reported_field_by_field(catalog: Catalog) -> None:
     assert planned(catalog, text, prune=True) == Plan()
 
 
+def test_a_file_that_announces_a_deprecation_need_not_be_edited_when_it_takes_effect(catalog: Catalog) -> None:
+    text = changed(("version: 8.10", "version: 8.10\n    deprecation_time: 2027-01-01T00:00:00Z\n    successor: pimg-cs-first"))
+    apply(catalog, FILE)
+    made = apply(catalog, text)
+    assert [field.field for field in made.differences[0].fields] == ["deprecation_time", "successor"]
+
+    with catalog.change(author()) as change:
+        second = IMAGES.find(change.connection, "pimg-cs-second")
+        assert second is not None
+        IMAGES.put(change, replace(second, deprecated=True))
+
+    assert planned(catalog, text) == Plan()
+    other = text.replace("2027-01-01", "2028-01-01")
+    assert [(field.field, field.new) for field in planned(catalog, other).differences[0].fields] == [
+        ("deprecated", "false"),
+        ("deprecation_time", "2028-01-01T00:00:00Z"),
+    ]
+    assert planned(catalog, exported(catalog), prune=True) == Plan()
+
+
+def test_a_successor_may_be_withdrawn_and_must_have_existed(catalog: Catalog) -> None:
+    apply(catalog, changed(("version: 8.10", "version: 8.10\n    successor: pimg-cs-first")))
+    with catalog.change(author()) as change:
+        first = IMAGES.find(change.connection, "pimg-cs-first")
+        assert first is not None
+        IMAGES.withdraw(change, first)
+
+    text = exported(catalog)
+    assert planned(catalog, text, prune=True) == Plan()
+    (error,) = planned(catalog, text.replace("successor: pimg-cs-first", "successor: pimg-cs-frist")).errors
+    assert error.message.startswith("there is no base image pimg-cs-frist: ")
+
+
 def test_the_order_of_zones_and_clusters_is_no_difference(catalog: Catalog) -> None:
     apply(catalog, FILE)
     text = changed(("[cn-bj2-02, cn-bj2-05]", "[cn-bj2-05, cn-bj2-02]"), ("[10G, 25G]", "[25G, 10G]"))

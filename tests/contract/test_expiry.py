@@ -19,7 +19,7 @@ from phimage.chunks.uploads import leftovers
 from phimage.model.ids import ImageId, JobId, ProjectId
 from phimage.model.image import NO_PROJECT, State
 from phimage.model.job import Job, JobState, Origin, new_job
-from phimage.publishing.expiry import Expired, due, expire
+from phimage.publishing.expiry import Expired, deprecate_due, due, expire
 from tests.conftest import Reopen, sqlite_first
 from tests.publishing.shop import AUTHOR, Shop, image
 
@@ -202,3 +202,21 @@ def test_a_publisher_ends_them_by_itself_once_a_minute_and_removes_their_parts(p
         jobs.queue(connection, late.id)
     place.shop.worker.expire()
     assert place.revision() == revision + 1, "a complete upload is a publisher's work, however old"
+
+
+def test_an_announced_deprecation_takes_effect_in_a_revision_when_its_time_comes(catalog: Catalog) -> None:
+    soon, later = replace(image(1), deprecation_time=int(BEGUN) + 60), replace(image(2), deprecation_time=int(BEGUN) + 3600)
+    with catalog.change(AUTHOR) as change:
+        IMAGES.add_all(change, [soon, later, image(3)])
+
+    assert deprecate_due(catalog, AUTHOR, BEGUN + 59) == ()
+    assert deprecate_due(catalog, AUTHOR, BEGUN + 61) == (soon.id,)
+    assert deprecate_due(catalog, AUTHOR, BEGUN + 62) == ()
+
+    with catalog.database.read() as connection:
+        assert head(connection) == 2
+        assert {found.id: found.deprecated for found in IMAGES.live(connection)} == {
+            soon.id: True,
+            later.id: False,
+            image(3).id: False,
+        }

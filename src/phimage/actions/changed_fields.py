@@ -24,7 +24,7 @@ class ChangedField(Struct, rename="pascal", frozen=True, kw_only=True):
     field: Annotated[str, Meta(description="name of the field, such as description or cpu.model")]
     old: Annotated[str, Meta(description="value before; empty if it was absent")] = ""
     new: Annotated[str, Meta(description="value since; empty if it is absent")] = ""
-    added: Annotated[tuple[str, ...], Meta(description="elements that were added, such as TYPE:CLUSTER")] = ()
+    added: Annotated[tuple[str, ...], Meta(description="elements that were added, such as TYPE:CLUSTER or KEY=VALUE")] = ()
     removed: Annotated[tuple[str, ...], Meta(description="elements that were removed")] = ()
 
 
@@ -75,7 +75,7 @@ def _pairs(value: Mapping[Any, Any]) -> Iterable[str]:
         if isinstance(inner, tuple | list):
             yield from (f"{_one(key)}:{_one(element)}" for element in inner) if inner else (_one(key),)
         else:
-            yield f"{_one(key)}:{_one(inner)}"
+            yield f"{_one(key)}={_one(inner)}"
 
 
 def _one(value: Any) -> str:

@@ -52,7 +52,7 @@ class OriginSet(Struct, rename="pascal", frozen=True, kw_only=True):
     digest_origin: Annotated[str, Meta(description="where the digest comes from")]
     format: Annotated[str, Meta(description="format of the original file: raw, qcow2, ...")]
     override: Annotated[tuple[str, ...], Meta(description="ids of findings that the operator overrode")]
-    # docs/decisions.md#failure-reasons-are-for-operators
+    # docs/decisions.md#failure-reasons-are-for-those-who-publish
     failure: Annotated[str, Meta(description="why the publication failed; empty unless it failed")]
     findings: Annotated[tuple[str, ...], Meta(description="findings of the inspection, each as id: text")]
 
@@ -63,6 +63,11 @@ class GetPHostImageResponse(Struct, rename="pascal", frozen=True, kw_only=True):
     image: Annotated[PHostImageSet, Meta(description="the image as in lists, with the Support of all its zones")]
     family: Annotated[str, Meta(description="name that all versions of an image share; empty for none")]
     deprecated: Annotated[bool, Meta(description="whether it is no longer listed; it is still found by its id")]
+    deprecation_time: Annotated[
+        int, Meta(description="when it was or will be deprecated, Unix seconds; 0 for never or unknown")
+    ]
+    successor: Annotated[str, Meta(description="id of the image to use instead; empty for none")]
+    labels: Annotated[dict[str, str], Meta(description="labels: a text by key")]
     zones: Annotated[tuple[str, ...], Meta(description="zones where the image is available")]
     runs: Annotated[tuple[SupportSet, ...], Meta(description="machine types that can run it, offered or not")] = field(
         default_factory=tuple
@@ -79,6 +84,9 @@ def get_phost_image(request: GetPHostImage, call: Call) -> GetPHostImageResponse
         image=on_wire(image, image.zones, topology),
         family=image.family,
         deprecated=image.deprecated,
+        deprecation_time=image.deprecation_time,
+        successor=image.successor,
+        labels=dict(sorted(image.labels.items())),
         zones=image.zones,
         runs=tuple(_runs(image, kind, topology) for kind in sorted(image.support)),
         disk=_disk(image_bytes) if image_bytes and image_bytes.stored else None,

@@ -23,6 +23,9 @@ from phimage.model.image import Image, State
 from phimage.model.job import UNFINISHED, Job, JobState
 from phimage.sources.url import shown
 
+CANCELLED = "cancelled by "
+"""The begin of the reason of a cancelled job."""
+
 
 class JobFilter(StrEnum):
     """A state of jobs, or Unfinished for those that wait, are queued or run."""
@@ -43,6 +46,12 @@ class JobFilter(StrEnum):
 JobIdParam = Annotated[JobId, Meta(min_length=1, max_length=64, description="id of the job")]
 
 
+ProjectParam = Annotated[
+    ProjectId,
+    Meta(description="project of the jobs: for operators any, by default all; for tenants as in other Actions"),
+]
+
+
 class ListPHostImageJobs(Struct, rename="pascal", frozen=True, kw_only=True):
     """List the jobs that publish images of the project, newest first.
 
@@ -50,6 +59,7 @@ class ListPHostImageJobs(Struct, rename="pascal", frozen=True, kw_only=True):
     and After are jobs of an earlier page: a page of older ones, and a page of newer ones, oldest first.
     """
 
+    project_id: ProjectParam | None = None
     state: (
         Annotated[JobFilter, Meta(description="jobs in this state; Unfinished for those that wait, are queued or run")] | None
     ) = None
@@ -68,6 +78,7 @@ class CancelPHostImageJob(Struct, rename="pascal", frozen=True, kw_only=True):
     """
 
     job_id: JobIdParam
+    project_id: ProjectParam | None = None
 
 
 class PHostImageJobSet(Struct, rename="pascal", frozen=True, kw_only=True):
@@ -82,11 +93,10 @@ class PHostImageJobSet(Struct, rename="pascal", frozen=True, kw_only=True):
     phase: Annotated[str, Meta(description="fetch, unpack, examine, convert or store; empty before the first phase")]
     done: Annotated[int, Meta(description="processed bytes of the phase")]
     total: Annotated[int, Meta(description="all bytes of the phase; 0 if unknown")]
-    # docs/decisions.md#failure-reasons-are-for-operators
     error: Annotated[str, Meta(description="why the job failed; for a queued job, why it will be tried again")]
     create_time: Annotated[int, Meta(description="when it was requested")]
     age: Annotated[int, Meta(description="seconds since then, by the server's clock")]
-    source: Annotated[str, Meta(description="URL of the original file, or uploaded")]
+    source: Annotated[str, Meta(description="URL of the original file, or uploaded; empty like actor")]
     size: Annotated[int, Meta(description="bytes of the original file; 0 if unknown")]
     digest: Annotated[str, Meta(description="expected digest of the original file; empty to record that of the bytes")]
     override: Annotated[tuple[str, ...], Meta(description="ids of findings that its publisher overrides")]
@@ -121,7 +131,7 @@ def list_phost_image_jobs(request: ListPHostImageJobs, call: Call) -> ListPHostI
     if request.before is not None and request.after is not None:
         raise UnavailableParam("After", detail="give Before or After, not both")
     with call.service.catalog.database.read() as connection:
-        project = _project(connection, call)
+        project = _project(request.project_id, connection, call)
         found = jobs.page(
             connection,
             states=request.state.states if request.state else (),
@@ -142,7 +152,7 @@ def list_phost_image_jobs(request: ListPHostImageJobs, call: Call) -> ListPHostI
 
 
 def cancel_phost_image_job(request: CancelPHostImageJob, call: Call) -> CancelPHostImageJobResponse:
-    reason = f"cancelled by {call.caller.account.id}/{call.caller.user.name}"
+    reason = f"{CANCELLED}{call.caller.account.id}/{call.caller.user.name}"
     with call.service.change(call) as change:
         job = _own(request.job_id, change.connection, call)
         if job is None:
@@ -161,17 +171,18 @@ def cancel_phost_image_job(request: CancelPHostImageJob, call: Call) -> CancelPH
         image_id=job.image,
         image_state=image.state.value if image else "",
         cancelled=cancelled,
-        error=reason if cancelled else job.error,
+        error=reason if cancelled else _error(job, call),
     )
 
 
-def _project(connection: Connection, call: Call) -> ProjectId | None:
+# docs/decisions.md#operators-see-the-jobs-of-all-projects
+def _project(given: ProjectId | None, connection: Connection, call: Call) -> ProjectId | None:
     """The project whose jobs are listed; None for all. Raises UnknownProject for a project that an operator invented."""
     if not call.caller.account.operator:
         return call.project
-    if call.project and PROJECTS.find(connection, call.project) is None:
-        raise UnknownProject(call.project)
-    return call.project or None
+    if given is not None and PROJECTS.find(connection, given) is None:
+        raise UnknownProject(given)
+    return given
 
 
 def _own(id: JobId, connection: Connection, call: Call) -> Job | None:
@@ -198,9 +209,22 @@ def _reported(
     return job, image
 
 
+# docs/decisions.md#failure-reasons-are-for-those-who-publish
+def _is_publisher(job: Job, call: Call) -> bool:
+    """Whether the caller may know everything about a publication: operators, and the account that requested it."""
+    return call.caller.account.operator or job.actor.partition("/")[0] == call.caller.account.id
+
+
+def _error(job: Job, call: Call) -> str:
+    """Why the job ended, as the caller may know it."""
+    if not job.error or _is_publisher(job, call) or job.error.startswith(CANCELLED):
+        return job.error
+    return "an operator publishes this image and knows the reason"
+
+
 def _job_set(job: Job, image: Image | None, call: Call) -> PHostImageJobSet:
     operator = call.caller.account.operator
-    is_own = operator or job.actor.partition("/")[0] == call.caller.account.id
+    is_own = _is_publisher(job, call)
     renewed = job.lease_until - call.service.lease_seconds
     return PHostImageJobSet(
         job_id=job.id,
@@ -212,10 +236,10 @@ def _job_set(job: Job, image: Image | None, call: Call) -> PHostImageJobSet:
         phase=job.phase,
         done=job.done,
         total=job.total,
-        error=job.error,
+        error=_error(job, call),
         create_time=int(job.created),
         age=max(0, int(call.time - job.created)),
-        source=shown(job.origin.url) if job.origin.url else "uploaded",
+        source=("uploaded" if not job.origin.url else shown(job.origin.url)) if is_own else "",
         size=job.origin.size,
         digest=job.origin.digest,
         override=job.origin.overrides,
@@ -230,14 +254,14 @@ def _job_set(job: Job, image: Image | None, call: Call) -> PHostImageJobSet:
 
 
 ACTIONS = (
-    Action(ListPHostImageJobs, ListPHostImageJobsResponse, list_phost_image_jobs, Right.READ, project=True, all_projects=True),
+    Action(ListPHostImageJobs, ListPHostImageJobsResponse, list_phost_image_jobs, Right.READ, project=True, any_project=True),
     Action(
         CancelPHostImageJob,
         CancelPHostImageJobResponse,
         cancel_phost_image_job,
         Right.CHANGE,
         project=True,
-        all_projects=True,
+        any_project=True,
         changes=True,
     ),
 )

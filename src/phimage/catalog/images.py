@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 
-from sqlalchemy import Connection, and_, or_, select
+from sqlalchemy import Boolean, Connection, and_, literal_column, or_, select
 
 from phimage.catalog import tables
 from phimage.catalog.revisions import BASE, Change, project_scope
@@ -60,6 +60,16 @@ def find_image(connection: Connection, revision: Revision, image: ImageId) -> Im
     """A base or custom image as it was at a revision."""
     images = IMAGES.at(connection, revision, tables.image.c.id == image)
     return images[0] if images else None
+
+
+# Text and not a parameter, or neither database would use the partial index.
+_DATED = literal_column("deprecation_time > 0", Boolean)
+
+
+def reached_deprecation(connection: Connection, now: float) -> list[Image]:
+    """The images that are not deprecated although their deprecation time has come."""
+    column = tables.image.c
+    return IMAGES.live(connection, _DATED, column.deprecation_time <= int(now), column.deprecated.is_(False))
 
 
 FILE = "file"

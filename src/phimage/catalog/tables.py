@@ -23,7 +23,7 @@ from sqlalchemy import (
     text,
 )
 
-SCHEMA = "0007"
+SCHEMA = "0008"
 """The schema version of these tables: the number of the last migration in `migrations/versions`."""
 LIVE = 2**63 - 1
 """`until` of a row that is valid now."""
@@ -195,6 +195,9 @@ image = _versioned(
     _must("zones", Json),
     # docs/decisions.md#an-image-is-one-row
     _must("support", Json),
+    Column("deprecation_time", BigInteger, nullable=False, server_default="0"),
+    Column("successor", Text, nullable=False, server_default=""),
+    Column("labels", Json, nullable=False, server_default="{}"),
 )
 
 # docs/decisions.md#image-bytes-are-rows-of-their-own
@@ -263,4 +266,6 @@ backup = Table(
 for owned in (user, key, project, membership):
     Index(f"ix_{owned.name}_account_until", owned.c.account, owned.c.until)
 Index("ix_image_project_until", image.c.project, image.c.until)
+_dated = text("deprecation_time > 0")
+Index("ix_image_deprecation_time", image.c.deprecation_time, sqlite_where=_dated, postgresql_where=_dated)
 Index("ix_image_bytes_project_until", image_bytes.c.project, image_bytes.c.until)

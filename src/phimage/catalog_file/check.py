@@ -12,14 +12,14 @@ from collections.abc import Callable, Iterable, Mapping
 from msgspec import Struct
 
 from phimage.catalog_file.conversion import DeclaredSource, seconds
-from phimage.catalog_file.document import DATE, Document
-from phimage.catalog_file.errors import MAX_ERRORS, ErrorList, FileError, Path, printable
+from phimage.catalog_file.document import DATE, IMAGE_ID, Document
+from phimage.catalog_file.errors import MAX_ERRORS, ErrorList, FileError, Path, printable, suggestion
 from phimage.catalog_file.history import IdHistory
 from phimage.catalog_file.image_sources import changes_bytes
 from phimage.catalog_file.read import ParsedFile
 from phimage.catalog_file.references import check_references, hidden_sections
 from phimage.model.ids import ImageId, RegionId, ZoneId
-from phimage.model.image import Image, ImageType
+from phimage.model.image import LABEL_KEY, LABEL_KEY_FORM, MAX_LABELS, Image, ImageType
 from phimage.model.image_bytes import ImageBytes
 from phimage.model.topology import Topology, topology
 from phimage.sources.errors import UrlRefused
@@ -48,6 +48,8 @@ def check(parsed: ParsedFile, catalog: CatalogState, *, prune: bool) -> tuple[Fi
     checker.numbers()
     checker.defaults()
     checker.images()
+    checker.successors()
+    checker.labels()
     checker.sources()
     checker.zones()
     check_references(parsed, parsed.document, _NOTHING if prune else catalog.places, checker.errors)
@@ -102,8 +104,32 @@ class _Checker:
         for at, doc in enumerate(self._document.images):
             if self._catalog.history.once_given.get(ImageId(doc.id)) is ImageType.CUSTOM:
                 self._report(("images", at, "id"), "this is or was the id of a custom image; choose another one")
-            if re.fullmatch(DATE, doc.created, re.ASCII) and not _is_date(doc.created):
-                self._report(("images", at, "created"), f"expected a date from 1970 on; there is no {doc.created}")
+            for name, date in (("created", doc.created), ("deprecation_time", doc.deprecation_time)):
+                if re.fullmatch(DATE, date, re.ASCII) and not _is_date(date):
+                    self._report(("images", at, name), f"expected a date from 1970 on; there is no {date}")
+
+    def successors(self) -> None:
+        """A successor is another base image: one of the file, or one that the catalogue has or had."""
+        given = self._catalog.history.once_given
+        known = {doc.id for doc in self._document.images}
+        for at, doc in enumerate(self._document.images):
+            path = ("images", at, "successor")
+            if not doc.successor or not re.fullmatch(IMAGE_ID, doc.successor):
+                continue
+            if doc.successor == doc.id:
+                self._report(path, "an image cannot be its own successor: expected the id of another image")
+            elif doc.successor not in known and given.get(ImageId(doc.successor)) is not ImageType.BASE:
+                self._report(path, f"there is no base image {doc.successor}: {suggestion(doc.successor, known)}")
+
+    def labels(self) -> None:
+        """Labels are few, and their keys are valid."""
+        for at, doc in enumerate(self._document.images):
+            path = ("images", at, "labels")
+            if len(doc.labels) > MAX_LABELS:
+                self._report(path, f"expected at most {MAX_LABELS} labels; found {len(doc.labels)}")
+            for key in doc.labels:
+                if not re.fullmatch(LABEL_KEY, key):
+                    self._report((*path, key), f"expected {LABEL_KEY_FORM} as the key of a label; found {printable(key)}")
 
     def sources(self) -> None:
         """A source has a valid URL and a digest, and does not change the bytes of a published image."""

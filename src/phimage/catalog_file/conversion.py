@@ -140,7 +140,13 @@ def _image(doc: ImageDoc) -> Image:
     return normalized(
         Image(
             **shared_values(doc, Image)
-            | {"type": ImageType.BASE, "project": NO_PROJECT, "state": State(doc.state), "created": seconds(doc.created)}
+            | {
+                "type": ImageType.BASE,
+                "project": NO_PROJECT,
+                "state": State(doc.state),
+                "created": seconds(doc.created),
+                "deprecation_time": seconds(doc.deprecation_time) if doc.deprecation_time else 0,
+            }
         )
     )
 
@@ -206,10 +212,12 @@ def image_doc(image: Image, image_bytes: ImageBytes | None = None) -> ImageDoc:
         | {
             "state": image.state.value,
             "created": date(image.created),
+            "deprecation_time": date(image.deprecation_time) if image.deprecation_time else "",
             "source": image_bytes.source if image_bytes is not None and algorithm == "sha256" else "",
             "sha256": digest if algorithm == "sha256" else "",
             "zones": tuple(sorted(set(image.zones), key=natural)),
             "support": {kind: tuple(sorted(clusters, key=natural)) for kind, clusters in support},
+            "labels": dict(sorted(image.labels.items())),
         }
     )
 

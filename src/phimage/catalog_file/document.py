@@ -13,9 +13,11 @@ from msgspec import Meta, Struct, field
 
 from phimage.fields import nested_records, with_controls
 from phimage.json_schema import record_schema
+from phimage.model.image import MAX_LABEL_VALUE, MAX_LABELS
 
 FORMAT = 1
 DATE = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$"
+IMAGE_ID = r"^pimg-[a-z0-9]{1,8}-[a-z0-9]{4,16}$"
 
 Id = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$", description="letters, digits, . _ -")]
 Text = Annotated[str, Meta(max_length=255)]
@@ -113,7 +115,7 @@ class ImageDoc(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     id: Annotated[
         str,
         Meta(
-            pattern=r"^pimg-[a-z0-9]{1,8}-[a-z0-9]{4,16}$",
+            pattern=IMAGE_ID,
             description="image id, such as pimg-cs-xev4rz; never reused",
         ),
     ]
@@ -131,6 +133,16 @@ class ImageDoc(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     description: Annotated[str, Meta(max_length=1024, description="ImageDescription", extra=with_controls("lines"))] = ""
     state: Annotated[Literal["Available", "Unavailable", "Making"], Meta(description="State of the image")] = "Available"
     deprecated: Annotated[bool, Meta(description="whether it is no longer listed; it is still found by its id")] = False
+    deprecation_time: Annotated[
+        str,
+        Meta(
+            pattern=rf"{DATE}|^$",
+            description="time in UTC when it is, or was, deprecated, such as 2027-01-01T00:00:00Z; empty for none",
+        ),
+    ] = ""
+    successor: Annotated[
+        str, Meta(pattern=rf"{IMAGE_ID}|^$", description="id of the base image to use instead of this one; empty for none")
+    ] = ""
     size: Annotated[
         int,
         Meta(
@@ -161,6 +173,10 @@ class ImageDoc(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     support: Annotated[
         dict[str, tuple[str, ...]],
         Meta(description="clusters by machine type that can run it: {DB-2: [1G, 10G]}"),
+    ] = field(default_factory=dict)
+    labels: Annotated[
+        dict[str, Annotated[str, Meta(max_length=MAX_LABEL_VALUE)]],
+        Meta(description=f"at most {MAX_LABELS} texts by key, for filters: {{team: storage}}"),
     ] = field(default_factory=dict)
 
 

@@ -28,10 +28,11 @@ def nothing_stored(digest: ManifestDigest) -> bool:
 
 
 class IdHistory(Struct, frozen=True):
-    """The history of ids that a file uses and that no living image has.
+    """The history of the ids in a file.
 
-    `once_given` has their types. `images` are the withdrawn base images among them, in their last state. `image_bytes` is the
-    last state of the bytes of images that have none now.
+    `once_given` has the types of those ids that are or were given to an image and that no living image of the file has.
+    `images` are the withdrawn base images among the file's images, in their last state. `image_bytes` is the last state of the
+    bytes of images that have none now.
     """
 
     once_given: Mapping[ImageId, ImageType]
@@ -61,9 +62,10 @@ def history_of(
 ) -> IdHistory:
     """The history of a file's ids. `with_bytes` are the living images that have bytes or wait for them."""
     new = {ImageId(doc.id) for doc in document.images} - set(living)
+    successors = {ImageId(doc.successor) for doc in document.images if doc.successor}
     sourced = {ImageId(doc.id) for doc in document.images if doc.source} - set(with_bytes)
-    once = once_given(connection, new)
-    images = last_images(connection, [id for id, kind in once.items() if kind is ImageType.BASE])
+    once = once_given(connection, new | successors)
+    images = last_images(connection, [id for id in new if once.get(id) is ImageType.BASE])
     return IdHistory(once, images, last_image_bytes(connection, images.keys() | sourced))
 
 

@@ -106,6 +106,9 @@ def plan_of(
             old, wanted = before[noun].get(id), after[noun].get(id)
             if isinstance(old, Image) and isinstance(wanted, Image) and wanted.size == 0 and id in after["source"]:
                 wanted = replace(wanted, size=old.size)  # 0 stands for the size of the disk
+            if isinstance(old, Image) and isinstance(wanted, Image) and wanted.deprecation_time:
+                reached = old.deprecated and old.deprecation_time == wanted.deprecation_time
+                wanted = replace(wanted, deprecated=wanted.deprecated or reached)  # the file need not say what the date did
             if isinstance(wanted, Image) and wanted.id in history.images:
                 has_source = id in after["source"]
                 differences.append(history.restoration(wanted, restored_bytes.get(wanted.id), has_source=has_source))

@@ -133,9 +133,8 @@ def check_each_time(caller: Caller, address: str, now: float) -> None:
 def authorize(action: AnyAction, params: Params, caller: Caller, *, allow_legacy: bool = False) -> ProjectId:
     """The project of a request, NO_PROJECT for an Action without one. Raises UnknownProject or NotPermitted.
 
-    A project of another account raises the same error as a project that does not exist. For an Action about all projects, the
-    project of an operator account's request is the given one, which may not exist, or NO_PROJECT for all. With `allow_legacy`,
-    signatures of version 1 may call every Action.
+    A project of another account raises the same error as a project that does not exist. With `allow_legacy`, signatures of
+    version 1 may call every Action.
     """
     # docs/decisions.md#operator-actions-refuse-with-299
     if action.right is Right.OPERATE and not caller.account.operator:
@@ -144,13 +143,10 @@ def authorize(action: AnyAction, params: Params, caller: Caller, *, allow_legacy
         raise NotPermitted(
             detail=f"{action.name} needs signature version 2 (HTTP Message Signatures, RFC 9421): use phimage's commands"
         )
-    if not action.project:
+    if not action.project or (action.any_project and caller.account.operator):
         return NO_PROJECT
     tenant, user = caller.tenant, caller.user
     given = params.get("ProjectId")
-    # docs/decisions.md#operators-see-the-jobs-of-all-projects
-    if action.all_projects and caller.account.operator:
-        return ProjectId(given) if isinstance(given, str) else NO_PROJECT
     if given:
         project = tenant.projects.get(ProjectId(given)) if isinstance(given, str) else None
         if project is None:

@@ -102,9 +102,9 @@ class Call(Struct, Generic[View, Service], frozen=True):
 class Action(Struct, Generic[View, Service], frozen=True):
     """One Action, named after its request type.
 
-    With `project`, the right is required in the project that ProjectId names; without, ProjectId is ignored. `all_projects`: an
-    operator account needs no right in a project, and may leave ProjectId out for all of them. `changes`: the Action writes, so
-    a pinned path refuses it. `max_body` is in bytes. `ucloud`: a changing Action of UCloud's API, which its clients sign with
+    With `project`, the right is required in the project that ProjectId names; without, ProjectId is ignored. With
+    `any_project`, operator accounts call it for all projects, and their calls have none. `changes`: the Action writes, so a
+    pinned path refuses it. `max_body` is in bytes. `ucloud`: a changing Action of UCloud's API, which its clients sign with
     version 1.
     """
 
@@ -113,7 +113,7 @@ class Action(Struct, Generic[View, Service], frozen=True):
     handler: Callable[[Any, Call[View, Service]], Struct | Encoded]
     right: Right
     project: bool = False
-    all_projects: bool = False
+    any_project: bool = False
     changes: bool = False
     ucloud: bool = False
     # docs/decisions.md#operator-commands-are-actions

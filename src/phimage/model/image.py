@@ -35,6 +35,9 @@ class Image(Struct, frozen=True):
     `project` owns a custom image; a base image has none. `size` is GB of the system disk that the image needs, `created` is
     Unix seconds, `support` are the clusters of each machine type on which it runs. A deprecated image, and a base image that
     has no bytes yet (wire-protocol B26), are listed only if the query names their id.
+
+    `deprecation_time` is Unix seconds: when the image was deprecated, or will be; 0 for never or unknown. `successor` is the
+    image to use instead; it may have been withdrawn since. `labels` are the operator's or the owner's own, for filters.
     """
 
     id: ImageId
@@ -52,7 +55,19 @@ class Image(Struct, frozen=True):
     created: int
     zones: tuple[ZoneId, ...]
     support: Mapping[MachineTypeId, tuple[ClusterId, ...]]
+    # docs/decisions.md#a-deprecation-with-a-date-is-a-revision
+    deprecation_time: int = 0
+    successor: ImageId = ImageId("")
+    labels: Mapping[str, str] = {}
 
+
+MAX_LABELS = 32
+"""Max labels of an image."""
+LABEL_KEY = r"^[a-z0-9]([a-z0-9._/-]{0,61}[a-z0-9])?$"
+"""The key of a label, such as team or example.com/tier."""
+LABEL_KEY_FORM = "1 to 63 lower-case letters, digits and . _ / - between them"
+MAX_LABEL_VALUE = 128
+"""Max characters of a label's value."""
 
 NO_PROJECT = ProjectId("")
 """Owner of base images."""

@@ -1,4 +1,4 @@
-"""Expiry of abandoned and failed publications: idle uploads are ended, and failed base images are withdrawn.
+"""What time alone changes: idle uploads are ended, failed base images are withdrawn, dated deprecations take effect.
 
 An image of the catalogue file stays: the file declares it, and the next apply tries its source again. A custom image stays
 Unavailable until its owner removes it. The job has the reason in every case.
@@ -9,10 +9,11 @@ Publishers and `store gc` may run this concurrently: each decides again inside i
 from __future__ import annotations
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from phimage.catalog import jobs
 from phimage.catalog.image_bytes import IMAGE_BYTES, failed_before, give_up, withdraw_image_bytes
-from phimage.catalog.images import IMAGES, images_of_file
+from phimage.catalog.images import IMAGES, images_of_file, reached_deprecation
 from phimage.catalog.revisions import Author, Change
 from phimage.catalog.views import Catalog
 from phimage.chunks import uploads
@@ -54,6 +55,18 @@ def expire(catalog: Catalog, store: Store, author: Author, now: float) -> Expire
         ended = tuple(id for id in expired.jobs if _end_idle(change, id, of_file))
         withdrawn = tuple(id for id in expired.images if id not in of_file and _withdraw_failed(change, id))
     return Expired(ended, withdrawn)
+
+
+# docs/decisions.md#a-deprecation-with-a-date-is-a-revision
+def deprecate_due(catalog: Catalog, author: Author, now: float) -> tuple[ImageId, ...]:
+    """Deprecate the images whose deprecation time has come, in one revision."""
+    with catalog.database.read() as connection:
+        if not reached_deprecation(connection, now):
+            return ()
+    with catalog.change(author) as change:
+        images = [replace(image, deprecated=True) for image in reached_deprecation(change.connection, now)]
+        IMAGES.change_all(change, images)
+    return tuple(image.id for image in images)
 
 
 def _end_idle(change: Change, id: JobId, of_file: frozenset[ImageId]) -> bool:

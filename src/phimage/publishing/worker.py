@@ -26,7 +26,7 @@ from phimage.model.image import Image, State
 from phimage.model.image_bytes import ImageBytes, image_size
 from phimage.model.job import Job
 from phimage.publishing.errors import ImageRefused, Interrupted, JobLost, SourceAway
-from phimage.publishing.expiry import expire
+from phimage.publishing.expiry import deprecate_due, expire
 from phimage.publishing.lease import LeaseExpiry, LeaseKeeper
 from phimage.publishing.pipeline import Pipeline, StoredDisk
 from phimage.sources.errors import SourceInterrupted
@@ -106,11 +106,14 @@ class Worker:
         return jobs.claim(database, self._owner, self._now(), self._pace.lease, expired)
 
     def expire(self) -> None:
-        """End abandoned and failed publications, at most once a minute. Raises ServiceUnavailable."""
+        """End abandoned and failed publications and deprecate what is due, at most once a minute. Raises ServiceUnavailable."""
         now = self._now()
         if 0 <= now - self._expired_at < EXPIRE_SECONDS:
             return
         self._expired_at = now
+        deprecated = deprecate_due(self._catalog, Author("publisher", "publisher", "", "DeprecateImages", now), now)
+        if deprecated:
+            log.info("images.deprecated", images=deprecated)
         author = Author("publisher", "publisher", "", "ExpirePublications", now)
         try:
             expired = expire(self._catalog, self._store, author, now)

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from phimage.control_characters import Allowed, find_control
 from phimage.model.ids import ClusterId, ImageId, MachineTypeId, RegionId, ZoneId
-from phimage.model.image import NO_PROJECT, Image, ImageType, State
+from phimage.model.image import LABEL_KEY, NO_PROJECT, Image, ImageType, State
 from phimage.model.topology import Cluster, Cpu, DiskGroup, Gpu, MachineType, Offer, Region, Topology, Zone, topology
 
 Catalogue = tuple[Topology, tuple[Image, ...]]
@@ -131,4 +131,6 @@ def _image(draw: st.DrawFn, id: ImageId, zones: list[ZoneId], kinds: list[Machin
         created=draw(st.integers(0, 253_402_300_799)),
         zones=tuple(draw(st.lists(st.sampled_from(zones), unique=True))) if zones else (),
         support={kind: tuple(draw(st.lists(st.sampled_from(clusters), unique=True))) if clusters else () for kind in supported},
+        deprecation_time=draw(st.just(0) | st.integers(1, 253_402_300_799)),
+        labels=draw(st.dictionaries(st.from_regex(LABEL_KEY.replace("$", r"\Z"), fullmatch=True), texts(128), max_size=3)),
     )

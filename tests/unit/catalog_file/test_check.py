@@ -224,6 +224,24 @@ def test_a_date_is_one_of_the_calendar(date: str) -> None:
     assert errors(text) == [(27, "images[0].created", f"expected a date from 1970 on; there is no {date}")]
 
 
+def test_labels_are_few_and_have_short_plain_keys() -> None:
+    labels = "{" + ", ".join(f"k{number}: x" for number in range(33)) + "}"
+
+    assert errors(PLACES + IMAGE + "    labels: {team: storage, example.com/tier: Gold plated}") == []
+    assert errors(PLACES + IMAGE + f"    labels: {labels}") == [
+        (30, "images[0].labels", "expected at most 32 labels; found 33")
+    ]
+    (error,) = errors(PLACES + IMAGE + "    labels: {Team: storage}")
+    assert error[1].startswith("images[0].labels.Team")
+    assert "lower-case" in error[2]
+
+
+def test_an_image_is_not_its_own_successor() -> None:
+    reported = "an image cannot be its own successor: expected the id of another image"
+
+    assert errors(PLACES + IMAGE + "    successor: pimg-cs-xev4rz") == [(30, "images[0].successor", reported)]
+
+
 def test_a_zone_with_custom_images_is_not_withdrawn() -> None:
     reported = (6, "regions", "zone cn-sh2-01 cannot be withdrawn: 3 custom images are in it")
 
