@@ -12,7 +12,7 @@ from phimage.catalog.image_bytes import IMAGE_BYTES
 from phimage.catalog.images import IMAGES, adopt
 from phimage.catalog.places import OFFERS
 from phimage.catalog.revisions import Change
-from phimage.cli.changes import Symbols, change_lines
+from phimage.cli.changes import Symbols, cells, change_lines
 from phimage.installation import command_author
 from phimage.model.ids import ImageId
 from phimage.model.image_bytes import ImageBytes
@@ -156,6 +156,15 @@ def test_a_long_revision_is_cut_among_others_and_whole_by_itself(shop: Shop) -> 
     some = cli.well(shop.operator, "log", "--changes", "-n", "1").splitlines()
     assert (len(some), some[-1]) == (53, f"  and 550 more records: phimage log {revision}")
     assert len(cli.well(shop.operator, "log", str(revision)).splitlines()) == 602
+
+
+def test_wide_characters_count_twice() -> None:
+    old, new = "一个很长的镜像名称" * 9, "一个很长的镜像名称" * 9 + "新"
+    change = {"Noun": "image", "Id": "pimg-a", "Verb": "changed", "Fields": [field("name", old, new)]}
+    (line,) = change_lines(change, 80, Symbols("->"))
+    assert cells(line) <= 80
+    assert line.endswith('新"')
+    assert cells("新e\u0301") == 3
 
 
 def test_a_terminal_without_the_arrow_has_two_letters() -> None:

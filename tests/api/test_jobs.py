@@ -250,7 +250,7 @@ def test_the_command_lists_one_line_a_job_within_80_columns(shop: Shop, cli: Com
     assert len(every) == 3
     assert max(map(len, every)) <= 80
     assert [word in every[2] for word in (done, "Done", "100", "base")] == [True] * 4
-    assert cli.well(small.ACME, "job", "ls", "--state", "failed") == "no publications\n"
+    assert cli.well(small.ACME, "job", "ls", "--state", "failed") == "no failed publications\n"
     first = cli.run(shop.operator, "job", "ls", "--all", "-n", "1")
     assert (len(first.out.splitlines()), first.err) == (2, f"older ones: add --before {waits}\n")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Any
+from unicodedata import combining, east_asian_width
 
 from msgspec import Struct
 
@@ -71,33 +72,30 @@ def _line(begin: str, one: dict[str, Any], width: int, symbols: Symbols) -> str:
     if one["Added"] or one["Removed"]:
         elements = (*(f"+{text}" for text in one["Added"]), *(f"-{text}" for text in one["Removed"]))
         return _cut(begin + " ".join(map(printable, elements)), width)
-    old, new = _fitting(one["Old"], one["New"], width - len(begin) - len(f" {symbols.arrow} "))
+    old, new = _fitting(one["Old"], one["New"], width - cells(begin) - len(f" {symbols.arrow} "))
     return f"{begin}{old} {symbols.arrow} {new}"
 
 
 def _fitting(old: str, new: str, room: int) -> tuple[str, str]:
     """Both values, quoted, cut to the room around the first character in which they differ."""
     texts = _quoted(old), _quoted(new)
-    if sum(map(len, texts)) <= room:
+    widths = cells(texts[0]), cells(texts[1])
+    if sum(widths) <= room:
         return texts
-    half = max(_MIN_VALUE, room // 2)
-    shorter = min(texts, key=len)
-    if len(shorter) < half:
-        half = max(half, room - len(shorter))
+    half = max(_MIN_VALUE, room // 2, room - min(widths))
     equal = next((at for at, (one, other) in enumerate(zip(old, new, strict=False)) if one != other), min(len(old), len(new)))
-    start = max(0, min(equal - half // 4, max(len(old), len(new)) - half + 5)) if equal > half // 2 else 0
+    letters = half * len(old + new) // cells(old + new)
+    start = max(0, min(equal - letters // 4, max(len(old), len(new)) - letters + 5)) if equal > letters // 2 else 0
     return _part(old, start, half), _part(new, start, half)
 
 
-def _part(text: str, start: int, length: int) -> str:
-    """A quoted value of at most `length` characters that begins at `start`, with dots for what is left out."""
+def _part(text: str, start: int, width: int) -> str:
+    """A quoted value within `width` that begins at `start`, with dots for what is left out."""
     whole = _quoted(text)
-    if len(whole) <= length:
+    if cells(whole) <= width:
         return whole
     head = "..." if start else ""
-    inner = printable(text[start:])
-    room = length - 2 - len(head)
-    return f'"{head}{inner}"' if len(inner) <= room else f'"{head}{inner[: room - 3]}..."'
+    return f'"{head}{_cut(printable(text[start:]), width - 2 - len(head))}"'
 
 
 def _quoted(text: str) -> str:
@@ -105,4 +103,17 @@ def _quoted(text: str) -> str:
 
 
 def _cut(text: str, width: int) -> str:
-    return text if len(text) <= width else f"{text[: max(_MIN_VALUE, width - 3)]}..."
+    """A text within a width, with dots for what is left out."""
+    if cells(text) <= width:
+        return text
+    room, end = max(_MIN_VALUE, width) - 3, 0
+    while end < len(text) and cells(text[: end + 1]) <= room:
+        end += 1
+    return f"{text[:end]}..."
+
+
+def cells(text: str) -> int:
+    """The columns that a text takes in a terminal."""
+    if text.isascii():
+        return len(text)
+    return sum(2 if east_asian_width(letter) in "WF" else 0 if combining(letter) else 1 for letter in text)

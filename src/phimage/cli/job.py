@@ -52,9 +52,10 @@ def ls(
       phimage job ls --state failed
     """
     wanted = state or (None if all_ or image else "unfinished")
+    project_id = _project_of(session, project)
     fields = session.client.call(
         "ListPHostImageJobs",
-        ProjectId=_project_of(session, project),
+        ProjectId=project_id,
         State=wanted and wanted.capitalize(),
         ImageId=image,
         Before=before,
@@ -75,9 +76,9 @@ def ls(
         )
         for one in fields["JobSet"]
     )
-    empty = (
-        "no unfinished publications; `phimage job ls --all` lists ended ones" if wanted == "unfinished" else "no publications"
-    )
+    where = f" in project {project_id}" if project_id else ""
+    hint = "; `phimage job ls --all` lists ended ones" if wanted == "unfinished" else ""
+    empty = f"no {wanted + ' ' if wanted else ''}publications{where}{hint}"
     print_table(("JOB", "IMAGE", "STATE", "PHASE", "%", "AGE", "PROJECT"), rows, whole=7, empty=empty)
     if fields["Next"]:
         note(f"older ones: add --before {fields['Next']}")
