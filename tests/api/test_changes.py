@@ -20,7 +20,7 @@ from tests import examples
 from tests.api import small
 from tests.api.command_line import CommandLine
 from tests.api.conftest import both_sites
-from tests.api.publishing import Shop
+from tests.api.publishing import Shop, disk
 
 
 def changed(shop: Shop, revision: int | None = None, **params: Any) -> list[dict[str, Any]]:
@@ -156,6 +156,18 @@ def test_a_long_revision_is_cut_among_others_and_whole_by_itself(shop: Shop) -> 
     some = cli.well(shop.operator, "log", "--changes", "-n", "1").splitlines()
     assert (len(some), some[-1]) == (53, f"  and 550 more records: phimage log {revision}")
     assert len(cli.well(shop.operator, "log", str(revision)).splitlines()) == 602
+
+
+def test_the_facts_of_a_disk_are_counted_among_others_and_shown_by_themselves(shop: Shop, tmp_path: Path) -> None:
+    image = shop.publish(disk(tmp_path))
+    revision, cli = shop.catalog.refresh(), CommandLine(shop.gateway)
+    shop.gateway.learn(revision)
+    brief = cli.well(shop.operator, "log", "--changes", "-n", "1").splitlines()
+    whole = cli.well(shop.operator, "log", str(revision)).splitlines()
+    facts = [line for line in whole if "  facts." in line]
+    assert [line for line in whole if line not in facts] == [line for line in brief if "  facts: " not in line]
+    assert [line for line in brief if line not in whole] == [f"  image_bytes {image}  facts: {len(facts)} fields"]
+    assert f'  image {image}  state: "Making" → "Available"' in brief
 
 
 def test_wide_characters_count_twice() -> None:

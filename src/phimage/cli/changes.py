@@ -11,11 +11,12 @@ from msgspec import Struct
 from phimage.cli.output import printable
 
 _BARE = re.compile(r"-?\d+|true|false")
+_FACTS = "facts."
 _MIN_VALUE = 12
 """The fewest characters to which a value is cut."""
 _MAIN = {
     "image": ("name", "type", "project", "state"),
-    "image_bytes": ("source", "target_state", "size"),
+    "image_bytes": ("source", "target_state"),
     "account": ("company", "operator"),
     "user": ("name", "account"),
     "key": ("account", "user", "expires"),
@@ -43,8 +44,11 @@ class Symbols(Struct, frozen=True):
         return cls("\N{RIGHTWARDS ARROW}")
 
 
-def change_lines(change: dict[str, Any], width: int, symbols: Symbols) -> list[str]:
-    """The lines of a changed record of GetRevision, each within `width` if its ids leave room."""
+def change_lines(change: dict[str, Any], width: int, symbols: Symbols, *, whole: bool = True) -> list[str]:
+    """The lines of a changed record of GetRevision, each within `width` if its ids leave room.
+
+    Unless `whole`, the facts of a disk are counted in one line.
+    """
     begin = f"  {change['Noun']} {printable(change['Id']) or 'Base'}  "
     fields = change["Fields"]
     if change["Verb"] == "adopted":
@@ -52,7 +56,11 @@ def change_lines(change: dict[str, Any], width: int, symbols: Symbols) -> list[s
     if change["Verb"] in ("added", "withdrawn"):
         texts = [text for one in _main(change["Noun"], fields) if (text := _state(one, change["Verb"]))]
         return [_cut(begin + f"{change['Verb']}  {', '.join(texts)}".rstrip(), width)]
-    return [_line(begin, one, width, symbols) for one in fields] or [f"{begin}{change['Verb']}"]
+    counted = [] if whole else [one for one in fields if one["Field"].startswith(_FACTS)]
+    lines = [_line(begin, one, width, symbols) for one in fields if one not in counted]
+    if counted:
+        lines.append(f"{begin}facts: {len(counted)} fields")
+    return lines or [f"{begin}{change['Verb']}"]
 
 
 def _main(noun: str, fields: list[dict[str, Any]]) -> list[dict[str, Any]]:

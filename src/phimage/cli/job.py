@@ -169,7 +169,9 @@ def _lines(one: dict[str, Any]) -> dict[str, str]:
         "name": one["ImageName"],
         "project": one["ProjectId"] or "none: a base image",
         "state": one["State"],
-        "phase": one["Phase"] and f"{one['Phase']}, {one['Done']} of {one['Total'] or 'unknown'} bytes",
+        "phase": one["State"] != "Done"
+        and one["Phase"]
+        and f"{one['Phase']}, {one['Done']} of {one['Total'] or 'unknown'} bytes",
         "error": one["Error"],
         "retry": _time(one["RetryTime"]) if one["RetryTime"] else "",
         "requested": f"{_time(one['CreateTime'])}, {format_age(one['Age'])} ago",

@@ -63,7 +63,7 @@ def log(
         if as_json:
             print_json(shown)
         else:
-            _print_changes(shown)
+            _print_changes(shown, whole=True)
         return
     answer = session.client.call("ListRevisions", After=after, Before=before, Limit=limit)
     revisions = answer.fields["RevisionSet"]
@@ -74,7 +74,7 @@ def log(
         print_json({"Newest": answer.fields["Newest"], "RevisionSet": revisions})
     elif changes:
         for one in revisions:
-            _print_changes(one)
+            _print_changes(one, whole=False)
         if not revisions:
             echo("no revisions")
     else:
@@ -110,14 +110,14 @@ def _revision(client: Client, number: int, limit: int | None = None) -> dict[str
     return whole
 
 
-def _print_changes(revision: dict[str, Any]) -> None:
+def _print_changes(revision: dict[str, Any], *, whole: bool) -> None:
     """A revision as a heading and lines within the width of the terminal."""
     out = console()
     symbols = Symbols.of(sys.stdout.encoding)
     echo(f"revision {revision['Revision']}  {revision['Time'][:19]}Z  {printable(revision['Action'])}")
     echo(f"  by {printable(revision['Actor'])} from {printable(revision['Address'])}")
     for change in revision["Changes"]:
-        for line in change_lines(change, out.width, symbols):
+        for line in change_lines(change, out.width, symbols, whole=whole):
             echo(line)
     more = revision["TotalCount"] - len(revision["Changes"])
     if more:
