@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,8 +41,9 @@ class CommandLine:
 
     def run(self, pair: Pair, *arguments: str | Path) -> Result:
         """Run a command to its end."""
-        environment = {"PHIMAGE_PUBLIC_KEY": pair.public, "PHIMAGE_PRIVATE_KEY": pair.private, "XDG_CONFIG_HOME": "/nowhere"}
-        with patch.dict("os.environ", environment), self._calling():
+        others = {name: value for name, value in os.environ.items() if not name.startswith("PHIMAGE_")}
+        key = {"PHIMAGE_PUBLIC_KEY": pair.public, "PHIMAGE_PRIVATE_KEY": pair.private, "XDG_CONFIG_HOME": "/nowhere"}
+        with patch.dict("os.environ", {**others, **key}, clear=True), self._calling():
             return run(*arguments)
 
     def well(self, pair: Pair, *arguments: str | Path) -> str:

@@ -69,16 +69,16 @@ def test_an_operator_sees_all_jobs_and_a_tenant_those_of_the_project(shop: Shop)
 def test_who_published_an_image_reads_why_that_failed(shop: Shop, tmp_path: Path) -> None:
     image = shop.begin(disk(tmp_path), **ORG_A, Digest=f"sha256:{'1' * 64}")
     shop.work(image)
-    own = new_job(JobId("job-own"), ImageId("c-a-old"), Origin(), 1000.0, project=ProjectId("org-a"), actor="acme/main key")
+    own = shop.well("PublishPHostImage", {**TRUSTED, **ORG_A}, small.ACME)["JobId"]
     with shop.catalog.database.write() as connection:
-        jobs.add(connection, own)
-        jobs.end(connection, own.id, "no disk")
+        jobs.end(connection, own, "no disk")
 
-    operators, mine = listed(shop, small.ACME, State="Failed")
+    mine, operators = listed(shop, small.ACME, State="Failed")
 
     assert (operators["ImageId"], operators["ImageState"]) == (image, "Unavailable")
     assert (operators["Error"], operators["Source"]) == ("an operator publishes this image and knows the reason", "")
-    assert (mine["Error"], mine["Actor"], mine["Source"]) == ("no disk", "acme/main key", "uploaded")
+    assert (mine["Error"], mine["Actor"], mine["Source"]) == ("no disk", mine["Actor"], "uploaded")
+    assert mine["Actor"].endswith(f" {small.ACME.public}")
     assert ["sha256:1111" in job["Error"] or job["Error"] == "no disk" for job in listed(shop, State="Failed")] == [True, True]
 
 

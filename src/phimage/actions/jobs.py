@@ -10,6 +10,7 @@ from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from phimage.actions.service import Call
+from phimage.actions.uploading import as_seen, in_time, is_publisher
 from phimage.catalog import jobs
 from phimage.catalog.accounts import PROJECTS
 from phimage.catalog.engine import Connection
@@ -20,11 +21,8 @@ from phimage.gateway.registry import Action
 from phimage.model.account import Right
 from phimage.model.ids import ImageId, JobId, ProjectId, Revision
 from phimage.model.image import Image, State
-from phimage.model.job import UNFINISHED, Job, JobState
+from phimage.model.job import CANCELLED, UNFINISHED, Job, JobState
 from phimage.sources.url import shown
-
-CANCELLED = "cancelled by "
-"""The begin of the reason of a cancelled job."""
 
 
 class JobFilter(StrEnum):
@@ -98,6 +96,8 @@ class PHostImageJobSet(Struct, rename="pascal", frozen=True, kw_only=True):
     age: Annotated[int, Meta(description="seconds since then, by the server's clock")]
     source: Annotated[str, Meta(description="URL of the original file, or uploaded; empty like actor")]
     size: Annotated[int, Meta(description="bytes of the original file; 0 if unknown")]
+    sent: Annotated[int, Meta(description="bytes of the original file that have arrived")]
+    reused: Annotated[int, Meta(description="bytes of the disk that the store had already; known at the end")]
     digest: Annotated[str, Meta(description="expected digest of the original file; empty to record that of the bytes")]
     override: Annotated[tuple[str, ...], Meta(description="ids of findings that its publisher overrides")]
     reserved: Annotated[int, Meta(description="bytes that it reserves of the quota")]
@@ -171,7 +171,7 @@ def cancel_phost_image_job(request: CancelPHostImageJob, call: Call) -> CancelPH
         image_id=job.image,
         image_state=image.state.value if image else "",
         cancelled=cancelled,
-        error=reason if cancelled else _error(job, call),
+        error=reason if cancelled else as_seen(job, call).error,
     )
 
 
@@ -201,30 +201,17 @@ def _cursor(name: str, id: JobId | None, connection: Connection, call: Call) -> 
 def _reported(
     job: Job, images: Mapping[ImageId, Image], since: Mapping[ImageId, Revision], call: Call
 ) -> tuple[Job, Image | None]:
-    """The job and its image as a client may see them: the end of a job only once every process knows its revision."""
+    """The job and its image as the caller may see them: done only once every process knows the image's bytes."""
     image = images.get(job.image)
-    # docs/decisions.md#the-end-of-a-publication-is-reported-late
-    if job.state is JobState.DONE and not call.service.is_everywhere(since.get(job.image, Revision(0))):
-        return replace(job, state=JobState.RUNNING), image and replace(image, state=State.MAKING)
-    return job, image
-
-
-# docs/decisions.md#failure-reasons-are-for-those-who-publish
-def _is_publisher(job: Job, call: Call) -> bool:
-    """Whether the caller may know everything about a publication: operators, and the account that requested it."""
-    return call.caller.account.operator or job.actor.partition("/")[0] == call.caller.account.id
-
-
-def _error(job: Job, call: Call) -> str:
-    """Why the job ended, as the caller may know it."""
-    if not job.error or _is_publisher(job, call) or job.error.startswith(CANCELLED):
-        return job.error
-    return "an operator publishes this image and knows the reason"
+    shown_job = in_time(job, since.get(job.image, Revision(0)), call) if job.state is JobState.DONE else job
+    if shown_job.state is not job.state and image is not None:
+        image = replace(image, state=State.MAKING)
+    return as_seen(shown_job, call), image
 
 
 def _job_set(job: Job, image: Image | None, call: Call) -> PHostImageJobSet:
     operator = call.caller.account.operator
-    is_own = _is_publisher(job, call)
+    is_own = is_publisher(job, call)
     renewed = job.lease_until - call.service.lease_seconds
     return PHostImageJobSet(
         job_id=job.id,
@@ -236,11 +223,13 @@ def _job_set(job: Job, image: Image | None, call: Call) -> PHostImageJobSet:
         phase=job.phase,
         done=job.done,
         total=job.total,
-        error=_error(job, call),
+        error=job.error,
         create_time=int(job.created),
         age=max(0, int(call.time - job.created)),
         source=("uploaded" if not job.origin.url else shown(job.origin.url)) if is_own else "",
         size=job.origin.size,
+        sent=job.sent,
+        reused=job.reused,
         digest=job.origin.digest,
         override=job.origin.overrides,
         reserved=job.reserved if job.unfinished else 0,

@@ -178,6 +178,7 @@ def _lines(one: dict[str, Any]) -> dict[str, str]:
         "by": one["Actor"],
         "source": one["Source"],
         "size": f"{one['Size']} bytes" if one["Size"] else "",
+        "reused": f"{one['Reused']} bytes that the store had already" if one["Reused"] else "",
         "digest": one["Digest"],
         "override": ", ".join(one["Override"]),
         "reserves": f"{one['Reserved']} bytes of the quota" if one["Reserved"] else "",

@@ -127,7 +127,8 @@ class Action(Struct, Generic[View, Service], frozen=True):
     @property
     def needs_version_2(self) -> bool:
         """Whether only a signature of version 2 may call it (wire-protocol B24)."""
-        return self.right is Right.OPERATE or (self.changes and not self.ucloud)
+        changes = self.changes or self.right is Right.CHANGE  # an upload URL changes nothing yet, and lets its bearer do so
+        return self.right is Right.OPERATE or (changes and not self.ucloud)
 
     @property
     def is_strict(self) -> bool:
