@@ -15,6 +15,13 @@ from tests.api.publishing import Shop, disk
 from tests.commands import run
 
 
+def _place(shop: Shop) -> list[str]:
+    """The options that name the installation of a shop."""
+    settings = shop.settings
+    named = {"--data-dir": settings.data_dir, "--store": settings.store, "--database": settings.database}
+    return [word for name, value in named.items() if value for word in (name, value)]
+
+
 @both_sites
 def test_the_operator_reads_the_last_measurement_with_its_age(shop: Shop, tmp_path: Path) -> None:
     never = shop.well("GetStoreStatistics")
@@ -46,14 +53,14 @@ def test_the_command_prints_the_same_as_on_the_machine_and_its_age(shop: Shop, t
     measure_store(shop.catalog, shop.store, lambda: time.time() - 90, time.monotonic)
 
     there = cli.run(shop.operator, "store", "stats", "--server")
-    here = run("store", "stats", "--data-dir", shop.settings.data_dir)
+    here = run("store", "stats", *_place(shop))
 
     assert there.out == here.out
     assert image in there.out
     assert max(map(len, (*there.out.splitlines(), *there.err.splitlines()[1:]))) <= 80
     assert there.err.splitlines()[1] == f"measured 1m ago at revision {shop.catalog.refresh()}"
     whole = json.loads(cli.well(shop.operator, "store", "stats", "--server", "--json"))
-    alone = json.loads(run("store", "stats", "--json", "--data-dir", shop.settings.data_dir).out)
+    alone = json.loads(run("store", "stats", "--json", *_place(shop)).out)
     assert alone.keys() <= whole.keys()
     assert {name: whole[name] for name in alone if name != "Other"} == {name: alone[name] for name in alone if name != "Other"}
     assert alone["Other"] - whole["Other"] == shop.store.find(f"{STATISTICS}/latest").size  # type: ignore[union-attr]
