@@ -35,8 +35,10 @@ UCLOUD = {
 }
 READS_OF_TENANTS = {
     "GetPHostImage",
+    "GetPHostImageMatrix",
     "ExplainPHostImage",
     "ListPHostImageChanges",
+    "ListPHostImageJobs",
     "GetPHostImageDownloadUrl",
     "GetPHostImageJob",
     "GetPHostImageProgress",

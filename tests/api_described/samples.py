@@ -65,6 +65,8 @@ def samples(operator: Client) -> dict[str, Params]:
         "GetPHostImageUploadUrl": {"ImageId": waiting(operator)},
         "CompletePHostImageUpload": {"ImageId": sent, "Size": size},
         "GetPHostImageJob": {"ImageId": published},
+        "ListPHostImageJobs": {"State": "Unfinished"},
+        "CancelPHostImageJob": {"JobId": waiting_job(operator)},
         "GetPHostImageProgress": {**PLACE, "ImageId": published},
         "ModifyPHostImageInfo": {**PLACE, "ImageId": waiting(operator, project_of(operator)), "Name": "Sample"},
         "UpdatePHostImage": {"ImageId": published, "Label": ["sample=yes"]},
@@ -84,6 +86,8 @@ def samples(operator: Client) -> dict[str, Params]:
         "ApplyCatalog": catalog,
         "ExportCatalog": {},
         "ListRevisions": {"After": 0},
+        "GetRevision": {"Revision": 1},
+        "GetStoreStatistics": {},
         "CreateAccount": {"Account": "another", "ZoneLimit": ["cn-bj2-02"], "NetworkLimit": ["192.0.2.0/24"]},
         "ModifyAccount": {**account, "Company": "Sample"},
         "ListAccounts": {},
@@ -105,6 +109,12 @@ def waiting(operator: Client, project: str = "") -> str:
     """An image that waits for its upload: a base image, or a custom one of a project."""
     whose: Params = {"ImageType": "Custom", "ProjectId": project} if project else {}
     return str(operator.call("PublishPHostImage", **{**ABOUT, **whose}, TrustFirstUse=True).fields["ImageId"])
+
+
+def waiting_job(operator: Client, project: str = "") -> str:
+    """The job of such an image."""
+    jobs = operator.call("ListPHostImageJobs", ImageId=waiting(operator, project)).fields["JobSet"]
+    return str(jobs[0]["JobId"])
 
 
 def project_of(client: Client) -> str:

@@ -40,6 +40,14 @@ def once_given(connection: Connection, images: Collection[ImageId]) -> dict[Imag
     return types
 
 
+def live_images(connection: Connection, images: Collection[ImageId]) -> dict[ImageId, Image]:
+    """Those of some images that exist now."""
+    found: dict[ImageId, Image] = {}
+    for some in batches(images):
+        found.update((image.id, image) for image in IMAGES.live(connection, tables.image.c.id.in_(some)))
+    return found
+
+
 def last_images(connection: Connection, images: Collection[ImageId]) -> dict[ImageId, Image]:
     """Images as they are now, or were when they were withdrawn."""
     last: dict[ImageId, Image] = {}

@@ -17,6 +17,7 @@ SECTIONS = {
     TENANTS_AND_OPERATORS: {
         "demo": "phimage.cli.demo:demo",
         "image": "phimage.cli.image:image",
+        "job": "phimage.cli.job:job",
         "log": "phimage.cli.log:log",
         "api": "phimage.cli.api:api",
         "sign": "phimage.cli.sign:sign_",
