@@ -32,7 +32,13 @@ UCLOUD = {
     "GetProjectList",
     "GetUserInfo",
 }
-READS_OF_TENANTS = {"GetPHostImage", "ExplainPHostImage", "ListPHostImageChanges", "GetPHostImageDownloadUrl"}
+READS_OF_TENANTS = {
+    "GetPHostImage",
+    "ExplainPHostImage",
+    "FindPHostImages",
+    "ListPHostImageChanges",
+    "GetPHostImageDownloadUrl",
+}
 
 
 def test_the_table_of_actions_is_that_of_the_protocol() -> None:

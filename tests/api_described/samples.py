@@ -58,6 +58,7 @@ def samples(operator: Client) -> dict[str, Params]:
         "DescribePHostImage": {**PLACE, "ImageType": "Base", "ImageId": [image]},
         "GetPHostImage": {"ImageId": published},
         "ExplainPHostImage": {**PLACE, "ImageId": image},
+        "FindPHostImages": {"Text": "centos", "Deprecated": "include", "Sort": "-created", "Limit": 2},
         "ListPHostImageChanges": {"After": 0},
         "GetPHostImageDownloadUrl": {"ImageId": published, "Seconds": 60},
         "PublishPHostImage": {**ABOUT, "TrustFirstUse": True},

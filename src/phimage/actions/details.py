@@ -57,10 +57,11 @@ class OriginSet(Struct, rename="pascal", frozen=True, kw_only=True):
     findings: Annotated[tuple[str, ...], Meta(description="findings of the inspection, each as id: text")]
 
 
-class GetPHostImageResponse(Struct, rename="pascal", frozen=True, kw_only=True):
-    """The details of an image."""
+class PHostImageDetails(Struct, rename="pascal", frozen=True, kw_only=True):
+    """All that phimage shows of an image."""
 
     image: Annotated[PHostImageSet, Meta(description="the image as in lists, with the Support of all its zones")]
+    project_id: Annotated[str, Meta(description="project that owns a custom image; empty for a base image")]
     family: Annotated[str, Meta(description="name that all versions of an image share; empty for none")]
     deprecated: Annotated[bool, Meta(description="whether it is no longer listed; it is still found by its id")]
     deprecation_time: Annotated[
@@ -76,12 +77,21 @@ class GetPHostImageResponse(Struct, rename="pascal", frozen=True, kw_only=True):
     origin: Annotated[OriginSet | None, Meta(description="origin of its bytes; null for tenants")] = None
 
 
-def get_phost_image(request: GetPHostImage, call: Call) -> GetPHostImageResponse:
-    topology = call.view.topology()
+class GetPHostImageResponse(PHostImageDetails, rename="pascal", frozen=True, kw_only=True):
+    """The details of an image."""
+
+
+def get_phost_image(request: GetPHostImage, call: Call) -> PHostImageDetails:
     image = visible_image(request.image_id, call)
-    image_bytes = call.view.image_bytes_of(image.project).get(image.id)
-    return GetPHostImageResponse(
+    return details_of(image, call.view.image_bytes_of(image.project).get(image.id), call)
+
+
+def details_of(image: Image, image_bytes: ImageBytes | None, call: Call) -> PHostImageDetails:
+    """The details of an image, of which the caller may see all or, unless it is an operator, all but the origin."""
+    topology = call.view.topology()
+    return PHostImageDetails(
         image=on_wire(image, image.zones, topology),
+        project_id=image.project,
         family=image.family,
         deprecated=image.deprecated,
         deprecation_time=image.deprecation_time,

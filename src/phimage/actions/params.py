@@ -48,6 +48,17 @@ def zones_asked(region: RegionId, zone: ZoneId | None, tenant: Tenant, topology:
     return (zone,)
 
 
+def zones_anywhere(region: RegionId | None, zone: ZoneId | None, tenant: Tenant, topology: Topology) -> tuple[ZoneId, ...]:
+    """The same where Region may be absent: then the named zone of any region, or every zone that the account may use."""
+    if region is not None:
+        return zones_asked(region, zone, tenant, topology)
+    if zone is None:
+        return tuple(zone for zone in topology.zones if tenant.account.may_use_zone(zone))
+    if zone not in topology.zones:
+        raise UnavailableParam("Zone", detail="there is no such zone; ListZones lists them")
+    return (zone,)
+
+
 def check_zone_allowed(zones: tuple[ZoneId, ...], tenant: Tenant) -> None:
     """Raises ZoneRefused for a zone that the account may not use. The last check of a request (wire-protocol B5)."""
     for zone in zones:
