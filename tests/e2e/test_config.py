@@ -119,7 +119,7 @@ def test_a_refusal_exits_1_with_the_retcode_and_what_would_do(cli: Phimage, demo
     result = user.run("image", "ls", "--region", "cn-bj2", "--zone", "cn-bj2-09")
     told = "phimage: RetCode 230: Params [Zone] not available (region cn-bj2 has cn-bj2-02, cn-bj2-03, cn-bj2-05)\n"
     assert (result.code, result.out, result.err) == (1, "", told)
-    assert user.run("image", "ls", "--region", "cn-bj2").err == "phimage: RetCode 220: Missing params [Zone]\n"
+    assert user.run("image", "explain", "x", "--region", "cn-bj2").err == "phimage: RetCode 220: Missing params [Zone]\n"
 
 
 def test_a_config_file_that_cannot_be_read_exits_78_and_is_named(cli: Phimage) -> None:

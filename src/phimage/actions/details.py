@@ -10,7 +10,7 @@ from phimage.actions.images import ImageIdParam, PHostImageSet, on_wire, visible
 from phimage.actions.service import Call
 from phimage.gateway.registry import Action
 from phimage.model.account import Right
-from phimage.model.ids import MachineTypeId
+from phimage.model.ids import MachineTypeId, ZoneId
 from phimage.model.image import Image
 from phimage.model.image_bytes import ImageBytes
 from phimage.model.topology import Topology
@@ -60,7 +60,10 @@ class OriginSet(Struct, rename="pascal", frozen=True, kw_only=True):
 class PHostImageDetails(Struct, rename="pascal", frozen=True, kw_only=True):
     """All that phimage shows of an image."""
 
-    image: Annotated[PHostImageSet, Meta(description="the image as in lists, with the Support of all its zones")]
+    image: Annotated[
+        PHostImageSet,
+        Meta(description="the image as in lists, with the Support of all its zones, or of those that were asked for"),
+    ]
     project_id: Annotated[str, Meta(description="project that owns a custom image; empty for a base image")]
     family: Annotated[str, Meta(description="name that all versions of an image share; empty for none")]
     deprecated: Annotated[bool, Meta(description="whether it is no longer listed; it is still found by its id")]
@@ -86,11 +89,16 @@ def get_phost_image(request: GetPHostImage, call: Call) -> PHostImageDetails:
     return details_of(image, call.view.image_bytes_of(image.project).get(image.id), call)
 
 
-def details_of(image: Image, image_bytes: ImageBytes | None, call: Call) -> PHostImageDetails:
-    """The details of an image, of which the caller may see all or, unless it is an operator, all but the origin."""
+def details_of(
+    image: Image, image_bytes: ImageBytes | None, call: Call, zones: tuple[ZoneId, ...] | None = None
+) -> PHostImageDetails:
+    """The details of an image that the caller may see; those of its origin for operators alone.
+
+    Support is that of `zones`, by default of all zones of the image.
+    """
     topology = call.view.topology()
     return PHostImageDetails(
-        image=on_wire(image, image.zones, topology),
+        image=on_wire(image, image.zones if zones is None else zones, topology),
         project_id=image.project,
         family=image.family,
         deprecated=image.deprecated,

@@ -127,7 +127,8 @@ def find_phost_images(request: FindPHostImages, call: Call) -> FindPHostImagesRe
     if len(page) > MANY_ROWS:
         call.view.may_take_time()
     records = _image_bytes(search, call.view) if page else {}
-    rows = tuple(details_of(image, records[_owner(image, search)].get(image.id), call) for image in page)
+    zones = None if search.anywhere else search.query.zones
+    rows = tuple(details_of(image, records[_owner(image, search)].get(image.id), call, zones) for image in page)
     return FindPHostImagesResponse(total_count=len(found), image_set=rows)
 
 

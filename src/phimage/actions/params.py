@@ -55,7 +55,9 @@ def zones_anywhere(region: RegionId | None, zone: ZoneId | None, tenant: Tenant,
     if zone is None:
         return tuple(zone for zone in topology.zones if tenant.account.may_use_zone(zone))
     if zone not in topology.zones:
-        raise UnavailableParam("Zone", detail="there is no such zone; ListZones lists them")
+        near = RegionId(zone.rpartition("-")[0])
+        here = f"region {near} has {_some(topology.zones_of(near))}" if near in topology.regions else "there is no such zone"
+        raise UnavailableParam("Zone", detail=here)
     return (zone,)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from phimage.cli.image import print_images
+from phimage.cli.image_list import print_images
 from phimage.cli.output import console, echo
 from phimage.errors import PhimageError
 from phimage.settings import read_settings
