@@ -274,8 +274,8 @@ def open_zstd_cache(settings: Settings, store: Store) -> ZstdCache:
     return ZstdCache(store, settings.zstd_cache_folder, settings.zstd_cache_mb << 20)
 
 
-def open_pipeline(settings: Settings, store: Store) -> Pipeline:
-    """The pipeline that turns original files into disks. Raises SetupError."""
+def open_pipeline(settings: Settings, store: Store, *, second_opinion: bool = True) -> Pipeline:
+    """The pipeline that turns original files into disks. Without `second_opinion` only for trusted ones. Raises SetupError."""
     try:
         settings.work_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
@@ -285,7 +285,15 @@ def open_pipeline(settings: Settings, store: Store) -> Pipeline:
     originals = FetchLimits(max_size=settings.max_original_gb << 30, min_free=min_free)
     fetcher = Fetcher(http, originals, IN_PLACE)
     limits = DiskLimits(virtual_size=settings.max_disk_gb << 30)
-    return Pipeline(store, fetcher, settings.work_folder, limits, min_free, require_walls=settings.require_sandbox)
+    return Pipeline(
+        store,
+        fetcher,
+        settings.work_folder,
+        limits,
+        min_free,
+        require_walls=settings.require_sandbox,
+        second_opinion=second_opinion,
+    )
 
 
 # docs/decisions.md#records-are-decoded-before-threads-start

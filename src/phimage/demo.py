@@ -1,12 +1,11 @@
 """The demonstration: a data folder with a catalogue, an account with a well-known key, and custom images in two projects.
 
-One of the images has bytes: a small generated disk, which is published if this machine can publish.
+One of the images has bytes: a small generated disk.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from urllib.parse import urlencode
 
 from phimage import catalog_file, demo_disk
 from phimage.catalog.accounts import ACCOUNTS, PROJECTS, NewKey, add_user, put_key
@@ -15,8 +14,8 @@ from phimage.catalog.revisions import Change
 from phimage.catalog.views import Catalog
 from phimage.catalog_file.plan import apply_plan, plan
 from phimage.client import Client
-from phimage.errors import Refused, SetupError
-from phimage.installation import command_author, open_catalog, prepare
+from phimage.errors import SetupError
+from phimage.installation import command_author, open_catalog, prepare, recover_operator_key
 from phimage.model.account import Account, PrivateKey, Project
 from phimage.model.ids import AccountId, ClusterId, ImageId, MachineTypeId, ProjectId, PublicKey, ZoneId
 from phimage.model.image import Image, ImageType, State
@@ -49,10 +48,12 @@ def claim(folder: Path) -> None:
         raise SetupError(f"{folder} cannot be used: {error.strerror}; choose another with --data-dir") from None
 
 
-def fill(settings: Settings) -> None:
-    """Create the catalogue, account and images of the demonstration in its data folder. Idempotent."""
-    claim(settings.data_folder)
-    prepare(settings)
+def fill(settings: Settings, *, has_operator_key: bool = True) -> NewKey | None:
+    """Create the catalogue, account and images of the demonstration in a data folder that it claimed. Idempotent.
+
+    Returns a key of the operator, unless the caller has one from an earlier start.
+    """
+    new_key = prepare(settings).new_key
     catalog = open_catalog(settings)
     try:
         with catalog.change(command_author("ApplyCatalog")) as change:
@@ -61,10 +62,10 @@ def fill(settings: Settings) -> None:
             if ACCOUNTS.find(change.connection, ACCOUNT) is None:
                 _create_account(change, catalog)
                 IMAGES.add_all(change, _custom_images(int(change.author.time)))
-        if not demo_disk.obstacle():
-            demo_disk.publish(settings, catalog, WITH_DISK)
+        demo_disk.publish(settings, catalog, WITH_DISK)
     finally:
         catalog.database.close()
+    return new_key or (None if has_operator_key else recover_operator_key(settings))
 
 
 def _create_account(change: Change, catalog: Catalog) -> None:
@@ -113,68 +114,3 @@ def _custom(id: str, project: ProjectId, name: str, os_type: str, os_name: str, 
 def client(endpoint: str) -> Client:
     """A client with the key of the demonstration."""
     return Client(endpoint, PUBLIC_KEY, PRIVATE_KEY)
-
-
-def curl(endpoint: str) -> str:
-    """A command line that lists images."""
-    with client(endpoint) as signer:
-        query = urlencode(signer.signed("DescribePHostImage", Region=REGION, Zone=ZONE, Limit=3))
-    return f"curl -s '{endpoint}/?{query}'"
-
-
-def download(endpoint: str) -> str:
-    """Command lines that download and verify the disk of the demonstration. They are valid for a day."""
-    if obstacle := demo_disk.obstacle():
-        return f"This machine cannot publish disks: {obstacle}"
-    try:
-        with client(endpoint) as signer:
-            found = signer.call("GetPHostImageDownloadUrl", ImageId=WITH_DISK, Seconds=24 * 3600).fields
-    except Refused as error:
-        return f"The disk could not be published: {error}"
-    return f"""\
-curl -fo {WITH_DISK}.raw '{found["RawUrl"]}'
-curl -fs '{found["Sha256Url"]}' | sha256sum -c"""
-
-
-def python(endpoint: str) -> str:
-    """A Python program that lists images with the official SDK."""
-    return f"""\
-# pip install ucloud-sdk-python3
-from ucloud.client import Client
-
-client = Client({{
-    "base_url": "{endpoint}",
-    "region": "{REGION}",
-    "project_id": "{PROJECTS_OF_DEMO[0][0]}",
-    "public_key": "{PUBLIC_KEY}",
-    "private_key": "{PRIVATE_KEY.reveal()}",
-}})
-for image in client.uphost().describe_phost_image({{"Zone": "{ZONE}"}})["ImageSet"]:
-    print(image["ImageId"], image["ImageName"], image["Support"])"""
-
-
-def terraform(endpoint: str) -> str:
-    """A Terraform configuration that reads images. Its provider reads only one page, so the path sets a large default limit."""
-    return f"""\
-terraform {{
-  required_providers {{
-    ucloud = {{ source = "ucloud/ucloud" }}
-  }}
-}}
-
-provider "ucloud" {{
-  base_url    = "{endpoint}/limit/1000"
-  region      = "{REGION}"
-  project_id  = "{PROJECTS_OF_DEMO[0][0]}"
-  public_key  = "{PUBLIC_KEY}"
-  private_key = "{PRIVATE_KEY.reveal()}"
-}}
-
-data "ucloud_baremetal_images" "ubuntu" {{
-  availability_zone = "{ZONE}"
-  os_type           = "Ubuntu"
-}}
-
-output "images" {{
-  value = data.ucloud_baremetal_images.ubuntu.images
-}}"""

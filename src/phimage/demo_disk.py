@@ -58,7 +58,7 @@ def make_disk() -> bytes:
 
 @cache
 def obstacle() -> str:
-    """Why this machine cannot publish, with the remedy: it lacks qemu-img or a wall of its sandbox. Empty if it can."""
+    """Why this machine cannot publish other disks, with the remedy: it lacks qemu-img or a wall of its sandbox."""
     try:
         qemu.program()
         try_walls().require()
@@ -92,7 +92,8 @@ def publish(settings: Settings, catalog: Catalog, id: ImageId) -> None:
         stop = threading.Event()
         claimed = jobs.claim(catalog.database, "demo", time.time())
         if claimed is not None:
-            Worker(catalog, store, open_pipeline(settings, store), "demo", stop).work(claimed)
+            # Made by the lines above and raw, so nothing is converted and one inspector is enough: qemu-img may be absent.
+            Worker(catalog, store, open_pipeline(settings, store, second_opinion=False), "demo", stop).work(claimed)
     finally:
         structlog.reset_defaults()
 

@@ -31,7 +31,7 @@ RENAMED = {
 _FIXED = ("host", "port", "data_dir", "database", "master_key", "store")
 """Settings that a reload keeps: the socket is open, and the installation was prepared at the start."""
 
-_OPTIONS = ("CONFIG", "PROFILE", "ENDPOINT", "PUBLIC_KEY", "PRIVATE_KEY", "REGION", "ZONE", "PROJECT", "COPY_TO")
+_OPTIONS = ("CONFIG", "PROFILE", "PROFILES", "ENDPOINT", "PUBLIC_KEY", "PRIVATE_KEY", "REGION", "ZONE", "PROJECT", "COPY_TO")
 """Variables of commands."""
 _PUBLIC_URL = re.compile(r"https?://[^/:?#@\s][^/?#@\s]*(/[^?#\s]*)?")
 

@@ -112,7 +112,7 @@ def shared_image(shared_shop: Shop, tmp_path_factory: pytest.TempPathFactory) ->
     return shared_shop.publish(disk(tmp_path_factory.mktemp("image")))
 
 
-def _filled(new_site: NewSite, temporary: pytest.TempPathFactory, fill: Callable[[Settings], None]) -> Site:
+def _filled(new_site: NewSite, temporary: pytest.TempPathFactory, fill: Callable[[Settings], object]) -> Site:
     site = new_site(temporary.mktemp("filled") / "data")
     fill(site.settings())
     return site

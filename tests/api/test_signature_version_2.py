@@ -34,6 +34,7 @@ UCLOUD = {
 }
 READS_OF_TENANTS = {
     "GetPHostImage",
+    "GetPHostImageMatrix",
     "ExplainPHostImage",
     "FindPHostImages",
     "ListPHostImageChanges",

@@ -59,6 +59,7 @@ def samples(operator: Client) -> dict[str, Params]:
         "GetPHostImage": {"ImageId": published},
         "ExplainPHostImage": {**PLACE, "ImageId": image},
         "FindPHostImages": {"Text": "centos", "Deprecated": "include", "Sort": "-created", "Limit": 2},
+        "GetPHostImageMatrix": {**PLACE, "ImageId": image},
         "ListPHostImageChanges": {"After": 0},
         "GetPHostImageDownloadUrl": {"ImageId": published, "Seconds": 60},
         "PublishPHostImage": {**ABOUT, "TrustFirstUse": True},

@@ -33,6 +33,7 @@ import pytest
 from _pytest.mark import ParameterSet
 
 from phimage.cli import phimage as command_line
+from phimage.demo_steps import steps
 from tests.e2e.process import COMMAND_SECONDS, Key, Phimage, Server
 from tests.postgresql import PostgreSQL
 
@@ -297,6 +298,15 @@ def test_the_readme_has_the_blocks_of_a_page_whose_client_is_not_here(page: str,
     block = re.search(rf"^```{language}\n({re.escape(first.splitlines()[0])}\n.*?)^```$", readme, re.MULTILINE | re.DOTALL)
     assert block, f"the README does not have the first block of {page}"
     assert set(block[1].splitlines()) <= set(first.splitlines())
+
+
+def test_the_readme_begins_with_the_steps_that_the_demonstration_prints() -> None:
+    page = (DOCS.parent / "README.md").read_text("utf-8")
+    first = page[page.index("## The first five minutes") : page.index("**Python SDK**")]
+    printed = [line for step in steps() for line in step.command.splitlines()]
+    assert [
+        line for block in _BLOCK.finditer(first) if block["language"] == "sh" for line in block["text"].splitlines()
+    ] == printed
 
 
 def test_the_chinese_readme_has_the_blocks_of_the_english_one() -> None:

@@ -22,6 +22,7 @@ from phimage.gateway.params import read_params
 from phimage.gateway.registry import Action
 from phimage.gateway.signature import SIGNATURE
 from phimage.model.account import Right, Tenant
+from phimage.model.explain import no_bytes
 from phimage.model.ids import ImageId, ProjectId
 from phimage.model.image import NO_PROJECT, Image, State
 from phimage.model.job import JobState
@@ -62,7 +63,7 @@ class CatalogDownloadAuthorizer:
             raise ZoneRefused(", ".join(image.zones), detail="the account is limited to other zones")
         image_bytes = view.image_bytes_of(image.project).get(image.id)
         if image_bytes is None or not image_bytes.stored:
-            raise NotPublished(image.id, image.state.value)
+            raise NotPublished(image.id, image.state.value, no_bytes(image.type, image.state))
         if image.state is not State.AVAILABLE and not tenant.account.operator:
             raise NotPublished(image.id, image.state.value)
         return DownloadGrant(image_bytes, tenant.account.id, project or tenant.account.id, permit)

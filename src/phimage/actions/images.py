@@ -18,6 +18,7 @@ from phimage.fields import by_setting
 from phimage.gateway.envelope import Encoded, encoded
 from phimage.gateway.registry import Action
 from phimage.model.account import Right
+from phimage.model.explain import unknown_cluster, unknown_machine_type
 from phimage.model.ids import ClusterId, ImageId, MachineTypeId, RegionId, ZoneId
 from phimage.model.image import Image, ImageType, Query, State, newer, select, supported_types
 from phimage.model.topology import Topology
@@ -167,22 +168,31 @@ class Filters(MachineFilters, Protocol):
     def zone(self) -> ZoneId | None: ...  # noqa: D102
 
 
-def query_of(request: Filters, call: Call, topology: Topology, ids: Iterable[ImageId] = ()) -> Query:
-    """The query of a request. Raises UnavailableParam for an unknown name, then ZoneRefused."""
+def query_of(
+    request: Filters, call: Call, topology: Topology, ids: Iterable[ImageId] = (), image: Image | None = None
+) -> Query:
+    """The query of a request. Raises UnavailableParam for an unknown name, then ZoneRefused.
+
+    The error about a machine type or a cluster says what `image` supports, when the caller asks about one that it may see.
+    """
     zones = zones_asked(request.region, request.zone, call.caller.tenant, topology)
-    return query_in(zones, request, call, topology, ids)
+    return query_in(zones, request, call, topology, ids, image)
 
 
 def query_in(
-    zones: tuple[ZoneId, ...], request: MachineFilters, call: Call, topology: Topology, ids: Iterable[ImageId] = ()
+    zones: tuple[ZoneId, ...],
+    request: MachineFilters,
+    call: Call,
+    topology: Topology,
+    ids: Iterable[ImageId] = (),
+    image: Image | None = None,
 ) -> Query:
     """The query of a request in these zones. Raises UnavailableParam for an unknown name, then ZoneRefused."""
-    if request.cluster is not None and request.cluster not in topology.clusters:
-        raise UnavailableParam("Cluster", detail=f"expected one of {', '.join(topology.clusters)}")
     kind = request.machine_type
-    if kind is not None and not any(kind in topology.offered.get(zone, {}) for zone in zones):
-        offered = sorted({name for zone in zones for name in topology.offered.get(zone, {})})
-        raise UnavailableParam("MachineType", detail=f"offered here: {', '.join(offered) or 'none'}")
+    if request.cluster is not None and request.cluster not in topology.clusters:
+        raise UnavailableParam("Cluster", detail=unknown_cluster(kind, zones, topology, image))
+    if kind is not None and not topology.clusters_of(kind, zones):
+        raise UnavailableParam("MachineType", detail=unknown_machine_type(kind, zones, topology, image))
     check_zone_allowed(zones, call.caller.tenant)
     return Query(
         project=call.project,

@@ -1,8 +1,9 @@
 """The `phimage` command: one file per noun, thin over the signed client.
 
-Exit codes: 0 success, 1 refused or failed, 2 `catalog plan` found changes, 64 usage error, 65 an image, its source or a
-withdrawal was refused, 69 no response from the server, the database or the store, 70 the processes of a server died one after
-the other, 75 another process holds a lock, 78 the installation or its settings are wrong, 130 interrupted.
+Exit codes: 0 success, 1 refused or failed, or `image explain` found that the image is not listed, 2 `catalog plan` found
+changes, 64 usage error, 65 an image, its source or a withdrawal was refused, 69 no response from the server, the database or
+the store, 70 the processes of a server died one after the other, 75 another process holds a lock, 78 the installation or its
+settings are wrong, 130 interrupted.
 """
 
 from __future__ import annotations

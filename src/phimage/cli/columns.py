@@ -32,15 +32,15 @@ class Column(Struct, frozen=True):
     mark: bool = False
 
 
-class Marks(Struct, frozen=True):
+class ListMarks(Struct, frozen=True):
     """The characters that stand for something: those of UTF-8, or of ASCII."""
 
     stored: str
     cut: str
 
 
-UNICODE = Marks("●", "…")
-ASCII = Marks("*", "...")
+UNICODE = ListMarks("●", "…")
+ASCII = ListMarks("*", "...")
 
 
 class Fit(Struct, frozen=True):
@@ -50,7 +50,7 @@ class Fit(Struct, frozen=True):
     dropped: tuple[Column, ...]
 
 
-def marks_of(encoding: str) -> Marks:
+def marks_of(encoding: str) -> ListMarks:
     """The marks that an encoding has."""
     return UNICODE if encoding.lower().replace("-", "").startswith("utf") else ASCII
 
@@ -72,7 +72,7 @@ def chosen(names: str) -> tuple[Column, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def cells_of(column: Column, rows: Sequence[Row], marks: Marks, encoding: str, *, short: bool) -> list[str]:
+def cells_of(column: Column, rows: Sequence[Row], marks: ListMarks, encoding: str, *, short: bool) -> list[str]:
     """A column's cells as a table shows them."""
     value = column.short or column.text if short else column.text
     if column.mark:
@@ -109,7 +109,7 @@ def fit(columns: Sequence[Column], priority: Sequence[Column], cells: dict[str, 
     return Fit(widths, tuple(column for column in columns if column.name not in kept))
 
 
-def lines_of(fitted: Fit, cells: dict[str, list[str]], marks: Marks) -> list[str]:
+def lines_of(fitted: Fit, cells: dict[str, list[str]], marks: ListMarks) -> list[str]:
     """A line of headings, and a line for each row."""
     names = list(fitted.widths)
     headings = [COLUMNS[name].heading for name in names]
@@ -117,11 +117,11 @@ def lines_of(fitted: Fit, cells: dict[str, list[str]], marks: Marks) -> list[str
     return [_line(line, fitted.widths.values(), marks) for line in table]
 
 
-def _line(line: Iterable[str], widths: Iterable[int], marks: Marks) -> str:
+def _line(line: Iterable[str], widths: Iterable[int], marks: ListMarks) -> str:
     return (" " * GAP).join(padded(text, width, marks) for text, width in zip(line, widths, strict=True)).rstrip()
 
 
-def padded(text: str, width: int, marks: Marks) -> str:
+def padded(text: str, width: int, marks: ListMarks) -> str:
     """A text of exactly a width, with the mark of a cut text at its end if it does not fit. Wide characters count twice."""
     from rich.cells import cell_len, set_cell_size
 

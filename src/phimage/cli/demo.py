@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+from msgspec.structs import replace
 
 from phimage.cli.image_list import print_images
-from phimage.cli.output import console, echo
+from phimage.cli.output import echo
+from phimage.cli.profile import Config, Profile, read_config, write_config
+from phimage.demo_steps import PROFILES, curl, steps
 from phimage.errors import PhimageError
-from phimage.settings import read_settings
+from phimage.settings import Settings, read_settings
+
+if TYPE_CHECKING:
+    from phimage.catalog.accounts import NewKey
 
 LOOPBACK = "127.0.0.1"
 MIN_FREE_MB = 64
 """Less than the default setting, so that the demonstration starts on small disks."""
+SHOWN = 5
+"""Images in the list."""
+TENANT, OPERATOR = "demo", "operator"
+"""The names of the profiles."""
 
 
 @click.command(short_help="Start a demonstration server and show how to call it.")
@@ -24,9 +37,9 @@ MIN_FREE_MB = 64
 @click.option("--require-zone/--no-require-zone", default=True, show_default=True, help="Whether a list must name its zone.")
 @click.option("--once", is_flag=True, help="Stop after the list.")
 def demo(data_dir: str, host: str, port: int, require_zone: bool, once: bool) -> None:
-    """Start a server with the starter catalogue and a demonstration account, list images, and show how to call it.
+    """Start a server with the starter catalogue and a demonstration account, list images, and show what to try next.
 
-    If this machine can publish, it publishes one small disk and shows how to download it. It has a data folder of its own.
+    One small disk is published. The data folder has the profiles of the commands that are shown, with their keys.
 
     \b
     Examples:
@@ -45,13 +58,20 @@ def demo(data_dir: str, host: str, port: int, require_zone: bool, once: bool) ->
         "require_zone": require_zone,
         "explain_signatures": host == LOOPBACK,
     }
-    publishers = 0 if once or obstacle() else 1  # none for `--once`: it would be stopped while it starts
+    cannot_publish = obstacle()
+    publishers = 0 if once or cannot_publish else 1  # none for `--once`: it would be stopped while it starts
     settings = read_settings(None, {}, {**flags, "publishers": publishers, "min_free_mb": MIN_FREE_MB})
+    profiles = settings.data_folder / PROFILES
     failure: list[Exception] = []
 
-    def listening(url: str, _filled: None) -> bool:
+    def fill(settings: Settings) -> NewKey | None:
+        demonstration.claim(settings.data_folder)
+        return demonstration.fill(settings, has_operator_key=OPERATOR in read_config(profiles).profile)
+
+    def listening(url: str, operator_key: NewKey | None) -> bool:
         try:
-            show = _prepare_output(demonstration, url)  # first: a reader of "listening on" may stop the server
+            _write_profiles(profiles, url, operator_key)
+            show = _prepare_output(url, data_dir, cannot_publish)  # first: a reader of "listening on" may stop the server
             echo(f"listening on {url}")
             show()
             if not once:
@@ -63,29 +83,57 @@ def demo(data_dir: str, host: str, port: int, require_zone: bool, once: bool) ->
         return not (once or failure)
 
     with private_files():
-        serve(settings, demonstration.fill, listening)
+        serve(settings, fill, listening)
     if failure:
         raise failure[0]
 
 
-def _prepare_output(demonstration: Any, url: str) -> Callable[[], None]:
-    """Call the server, and return a function that prints the list and the examples."""
-    with demonstration.client(url) as client:
-        response = client.call("DescribePHostImage", Region=demonstration.REGION, Zone=demonstration.ZONE)
-    examples = (
-        ("With curl", demonstration.curl(url)),
-        ("Download the demonstration disk", demonstration.download(url)),
-        ("With the Python SDK", demonstration.python(url)),
-        ("With Terraform", demonstration.terraform(url)),
+def _write_profiles(path: Path, url: str, operator_key: NewKey | None) -> None:
+    """Write the profiles of the demonstration, with the address of this start. Other profiles in the file stay."""
+    from phimage import demo as demonstration
+
+    place = {"endpoint": url, "region": demonstration.REGION, "zone": demonstration.ZONE}
+    known = read_config(path).profile
+    tenant = Profile(
+        **place,
+        project=demonstration.PROJECTS_OF_DEMO[0][0],
+        public_key=demonstration.PUBLIC_KEY,
+        private_key=demonstration.PRIVATE_KEY.reveal(),
     )
+    if operator_key is None:
+        operator = replace(known[OPERATOR], endpoint=url)
+    else:
+        operator = Profile(**place, public_key=operator_key.public, private_key=operator_key.private.reveal())
+    write_config(Config(TENANT, {**known, TENANT: tenant, OPERATOR: operator}), path)
+
+
+def _prepare_output(url: str, data_dir: str, cannot_publish: str) -> Callable[[], None]:
+    """Call the server, and return a function that prints the list and the steps."""
+    from phimage import demo as demonstration
+
+    with demonstration.client(url) as client:
+        response = client.call("DescribePHostImage", Region=demonstration.REGION, Zone=demonstration.ZONE, Limit=SHOWN)
+        has_bytes = client.call("GetPHostImage", ImageId=demonstration.WITH_DISK).fields["Disk"] is not None
+    shown = [step for step in steps(data_dir, _programs()) if has_bytes or not step.needs_bytes] + [curl(url)]
 
     def show() -> None:
-        echo(f"\nDescribePHostImage in {demonstration.ZONE}, through the signed API:\n")
+        echo()
         print_images(response.fields["ImageSet"])
-        echo(f"{len(response.fields['ImageSet'])} of {response.fields['TotalCount']} images\n")
-        out = console()
-        for title, text in examples:
-            out.print(f"── {title} ──", style="bold")
-            echo(f"{text}\n")
+        images, total = response.fields["ImageSet"], response.fields["TotalCount"]
+        echo(f"{len(images)} of the {total} images that machines of {demonstration.ZONE} can run\n")
+        echo("Try it, in a second terminal in this folder:\n")
+        for step in shown:
+            echo(f"# {step.purpose}\n{step.command}")
+        if cannot_publish:
+            echo(f"\nThe demonstration's disk needs no conversion. Publishing others: {cannot_publish}")
+        echo("\nREADME.md has the same for the Python SDK, the ucloud CLI and Terraform.")
 
     return show
+
+
+def _programs() -> str:
+    """The folder of the phimage command unless it is on the path, relative to the present folder if it is below."""
+    if shutil.which("phimage"):
+        return ""
+    folder, here = Path(sys.prefix) / "bin", Path.cwd()
+    return str(folder.relative_to(here) if folder.is_relative_to(here) else folder)

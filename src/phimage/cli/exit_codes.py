@@ -19,6 +19,7 @@ from phimage.errors import ClientError, Locked, PhimageError, ServiceUnavailable
 
 FAILED = 1
 FINDINGS = 1  # of a check or a verification
+NOT_LISTED = 1  # of `image explain`
 DIFFERENCES = 2  # of `catalog plan`
 USAGE = 64  # docs/decisions.md#usage-errors-exit-with-64
 INTERRUPTED = 130

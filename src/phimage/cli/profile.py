@@ -42,14 +42,16 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
 
 
 def config_file() -> Path:
-    """`phimage/config.toml` under XDG_CONFIG_HOME, by default `~/.config`."""
+    """PHIMAGE_PROFILES, by default `phimage/config.toml` under XDG_CONFIG_HOME or `~/.config`."""
+    if chosen := os.environ.get("PHIMAGE_PROFILES"):
+        return Path(chosen)
     home = os.environ.get("XDG_CONFIG_HOME") or str(Path("~/.config").expanduser())
     return Path(home) / "phimage" / "config.toml"
 
 
-def read_config() -> Config:
-    """Read the config file; a missing file is an empty one. Raises SetupError when it cannot be read."""
-    path = config_file()
+def read_config(path: Path | None = None) -> Config:
+    """Read the config file, or another one; a missing file is an empty one. Raises SetupError when it cannot be read."""
+    path = path or config_file()
     try:
         config = msgspec.convert(tomllib.loads(path.read_text("utf-8")), Config)
         if path.stat().st_mode & 0o077:
@@ -65,9 +67,9 @@ def read_config() -> Config:
     return config
 
 
-def write_config(config: Config) -> None:
-    """Replace the config file atomically, with mode 0600. Raises SetupError when it cannot be written."""
-    path = config_file()
+def write_config(config: Config, path: Path | None = None) -> None:
+    """Replace the config file, or another one, atomically, with mode 0600. Raises SetupError when it cannot be written."""
+    path = path or config_file()
     try:
         _write(path, config)
     except OSError as error:

@@ -67,10 +67,12 @@ class Pipeline:
         now: Callable[[], float] = time.time,
         *,
         require_walls: bool = True,
+        second_opinion: bool = True,
     ) -> None:
         """`min_free` bytes stay free on the file system of the work folder, and in the store.
 
-        With `require_walls` qemu-img is not started in a sandbox without a wall: a publication raises SetupError.
+        With `require_walls` qemu-img is not started in a sandbox without a wall: a publication raises SetupError. Without
+        `second_opinion` only phimage's own inspector examines a file, which is enough for files of a trusted origin alone.
         """
         self._store = store
         self._fetcher = fetcher
@@ -80,7 +82,7 @@ class Pipeline:
         self._min_free = min_free
         self._now = now
         self._require_walls = require_walls
-        self._second_opinion = partial(qemu.info, require_walls=require_walls)
+        self._second_opinion = partial(qemu.info, require_walls=require_walls) if second_opinion else None
 
     def run(self, job: Job, progress: JobProgress) -> StoredDisk:
         """Store the disk of a job. May be repeated: chunks that are in the store already are not written again.

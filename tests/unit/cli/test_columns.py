@@ -14,7 +14,7 @@ from phimage.cli.columns import (
     TABLE,
     UNICODE,
     WIDE,
-    Marks,
+    ListMarks,
     cells_of,
     fit,
     lines_of,
@@ -86,7 +86,7 @@ def test_an_id_is_never_cut() -> None:
         ("abcdef", 2, ASCII, ".."),
     ],
 )
-def test_a_text_is_cut_to_its_width(text: str, width: int, marks: Marks, shown: str) -> None:
+def test_a_text_is_cut_to_its_width(text: str, width: int, marks: ListMarks, shown: str) -> None:
     assert padded(text, width, marks) == shown
     assert cell_len(shown) == width
 
