@@ -39,6 +39,7 @@ READS_OF_TENANTS = {
     "FindPHostImages",
     "ListPHostImageChanges",
     "GetPHostImageDownloadUrl",
+    "GetTopology",
 }
 
 

@@ -74,6 +74,7 @@ def samples(operator: Client) -> dict[str, Params]:
         "DescribePHostMachineType": {**PLACE},
         "DescribeBaremetalMachineType": {**PLACE},
         "GetRegion": {},
+        "GetTopology": {**PLACE},
         "ListRegions": {},
         "ListZones": {},
         "GetProjectList": {},

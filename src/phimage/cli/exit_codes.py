@@ -15,7 +15,16 @@ import click
 
 from phimage.chunks.errors import StoreFailure
 from phimage.cli.output import echo
-from phimage.errors import ClientError, Locked, PhimageError, ServiceUnavailable, Unreachable
+from phimage.errors import (
+    ClientError,
+    Locked,
+    MissingParam,
+    PhimageError,
+    Refused,
+    ServiceUnavailable,
+    UnavailableParam,
+    Unreachable,
+)
 
 FAILED = 1
 FINDINGS = 1  # of a check or a verification
@@ -25,6 +34,12 @@ USAGE = 64  # docs/decisions.md#usage-errors-exit-with-64
 INTERRUPTED = 130
 
 _STORE_CODES = {"busy": Locked.exit_code, "unreachable": Unreachable.exit_code}
+_LISTS = {
+    "Region": "phimage region ls",
+    "Zone": "phimage zone ls",
+    "MachineType": "phimage machine-type ls",
+    "Cluster": "phimage cluster ls",
+}
 _WRITE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EPIPE, errno.EBADF)
 
 
@@ -44,6 +59,8 @@ def run_to_exit_code(command: Callable[[], object]) -> int:  # docs/decisions.md
         return _fail(f"phimage: {error.detail}{_cause(error)}", error.exit_code)
     except StoreFailure as error:
         return _fail(f"phimage: {error}", _STORE_CODES.get(error.reason, FAILED))
+    except Refused as error:
+        return _fail(f"phimage: {error}{_list_of(error)}", error.exit_code)
     except PhimageError as error:
         return _fail(f"phimage: {error}", error.exit_code)
     except OSError as error:
@@ -81,6 +98,12 @@ def _cause(error: ServiceUnavailable) -> str:
     cause = getattr(error.__cause__, "orig", error.__cause__)
     text = str(cause or "").strip().partition("\n")[0]
     return f": {text}" if text else ""
+
+
+def _list_of(error: Refused) -> str:
+    """The command that lists what a wrong or missing parameter can be."""
+    command = _LISTS.get(error.message.partition("[")[2].partition("]")[0])
+    return f"; see {command}" if command and error.ret_code in (MissingParam.ret_code, UnavailableParam.ret_code) else ""
 
 
 def _os_error(error: OSError) -> int:
