@@ -26,8 +26,8 @@ PUBLIC_KEY = PublicKey("ucloudsomeone@example.com1296235120854146120")
 PRIVATE_KEY = PrivateKey("46f09bb9fab4f12dfc160dae12273d5332b5debe")
 
 ACCOUNT = AccountId("demo")
-REGION = "cn-bj2"
-ZONE = ZoneId("cn-bj2-02")
+REGION = catalog_file.STARTER_REGION
+ZONE = ZoneId(catalog_file.STARTER_ZONE)
 PROJECTS_OF_DEMO = ((ProjectId("org-default"), "Default"), (ProjectId("org-xyz"), "Lab"))
 
 WITH_DISK = ImageId("pimg-cs-web7k2ma")

@@ -124,20 +124,22 @@ def test_an_account_finds_nothing_in_zones_that_it_may_not_use(small_gateway: Ga
     assert refusal(fenced(Zone="north-b")) == (293, "Zone [north-b] not permitted")
 
 
-def test_only_the_operator_finds_images_of_other_owners(shop: Shop) -> None:
-    def custom(owner: str, pair: Pair) -> Reply:
-        request = {"Owner": owner, "ImageType": "Custom"}
+def test_only_the_operator_finds_images_of_other_accounts(shop: Shop) -> None:
+    def custom(project: str, pair: Pair) -> Reply:
+        request = {"ImageType": "Custom", **({"ProjectId": project} if project else {})}
         return shop.gateway.replay(signed_2("FindPHostImages", request, pair=pair))
 
-    def ids(owner: str) -> list[str]:
-        return [row["Image"]["ImageId"] for row in custom(owner, shop.operator).images]
+    def ids(project: str) -> list[str]:
+        return [row["Image"]["ImageId"] for row in custom(project, shop.operator).images]
 
     assert ids("org-r") == ["c-r"]
     assert ids("all") == ["c-f", "c-r", "c-b", "c-a-new", "c-a-old"]
     assert ids("all") == ids("all"), "from the cache"
-    assert refusal(custom("org-none", shop.operator)) == (230, "Params [Owner] not available")
-    assert custom("org-r", small.ACME).ret_code == 299
-    weak = shop.gateway.ask("FindPHostImages", {"Owner": "org-r"}, pair=shop.operator)
+    assert ids("") == []
+    assert refusal(custom("org-none", shop.operator)) == (292, "Project [org-none] not exists")
+    assert refusal(custom("org-r", small.ACME)) == (292, "Project [org-r] not exists")
+    assert refusal(custom("all", small.ACME)) == (292, "Project [all] not exists")
+    weak = shop.gateway.ask("FindPHostImages", {"ProjectId": "org-r"}, pair=shop.operator)
     assert (weak.ret_code, "signature version 2" in weak.fields["Detail"]) == (299, True)
 
 

@@ -8,14 +8,14 @@ from typing import Annotated
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 
-from phimage.actions.details import PHostImageDetails, details_of
+from phimage.actions.details import PHostImageDetails, details_of, jobs_of
 from phimage.actions.images import ClusterParam, ImageIdParam, MachineTypeParam, limit_of, name_newer_versions, query_in, scope
 from phimage.actions.params import zones_anywhere
 from phimage.actions.service import Call
 from phimage.catalog.accounts import PROJECTS
 from phimage.catalog.revisions import BASE, TOPOLOGY, project_scope
 from phimage.catalog.views import View
-from phimage.errors import NotPermitted, UnavailableParam
+from phimage.errors import NotPermitted, UnknownProject
 from phimage.fields import by_setting
 from phimage.gateway.registry import Action
 from phimage.model.account import Right
@@ -26,7 +26,7 @@ from phimage.model.search import Deprecation, Search, SortOrder, find, label_fil
 from phimage.model.topology import Topology
 
 ALL = "all"
-"""The Owner that stands for every project."""
+"""The ProjectId that stands for every project."""
 MANY = 2000
 """More images take milliseconds to filter or to encode, which would stop the event loop: a thread does it."""
 MANY_ROWS = 200
@@ -76,13 +76,13 @@ class FindPHostImages(Struct, rename="pascal", frozen=True, kw_only=True):
     ] = None
     machine_type: MachineTypeParam | None = None
     cluster: ClusterParam | None = None
-    owner: (
+    project_id: (
         Annotated[
             ProjectId,
             Meta(
                 max_length=64,
-                description="for operators, with signature version 2: the project of any account whose custom images are found "
-                f"instead of those of ProjectId, or {ALL} for every project",
+                description="the project whose custom images are found; by default the default project, and required for a "
+                f"sub-user. For operators, with signature version 2, a project of any account, or {ALL} for every project",
             ),
         ]
         | None
@@ -127,16 +127,16 @@ def find_phost_images(request: FindPHostImages, call: Call) -> FindPHostImagesRe
     if len(page) > MANY_ROWS:
         call.view.may_take_time()
     records = _image_bytes(search, call.view) if page else {}
+    known = [(image, records[_owner(image, search)].get(image.id)) for image in page]
+    jobs = jobs_of([image for image, image_bytes in known if image_bytes], call)
     zones = None if search.anywhere else search.query.zones
-    rows = tuple(details_of(image, records[_owner(image, search)].get(image.id), call, zones) for image in page)
+    rows = tuple(details_of(image, image_bytes, jobs.get(image.id), call, zones) for image, image_bytes in known)
     return FindPHostImagesResponse(total_count=len(found), image_set=rows)
 
 
 def _search(request: FindPHostImages, call: Call, topology: Topology) -> Search:
     zones = zones_anywhere(request.region, request.zone, call.caller.tenant, topology)
-    query = query_in(zones, request, call, topology, request.image_id)
-    if request.owner is not None:
-        query = replace(query, project=_checked_owner(request.owner, call))
+    query = replace(query_in(zones, request, call, topology, request.image_id), project=_project(request, call))
     return Search(
         query=query,
         text=request.text,
@@ -147,25 +147,32 @@ def _search(request: FindPHostImages, call: Call, topology: Topology) -> Search:
         labels=tuple(map(label_filter, request.label)),
         deprecation=request.deprecated,
         anywhere=request.region is None and request.zone is None and not call.caller.account.zones,
-        any_owner=request.owner == ALL,
+        any_owner=request.project_id == ALL,
         sort=request.sort,
     )
 
 
-def _checked_owner(owner: ProjectId, call: Call) -> ProjectId:
-    """The project of Owner. Raises NotPermitted for a tenant, and UnavailableParam when there is no such project."""
+def _project(request: FindPHostImages, call: Call) -> ProjectId:
+    """The project whose custom images are found; NO_PROJECT for every project. Raises NotPermitted or UnknownProject."""
+    tenant, asked = call.caller.tenant, request.project_id
     if not call.caller.account.operator:
-        raise NotPermitted(detail="Owner needs a key of the operator account: leave it out, and name a project with ProjectId")
+        return call.project  # the gateway has checked the role in it
+    if asked is None:
+        default = tenant.default_project()
+        return default.id if default else NO_PROJECT
+    if asked in tenant.projects:
+        return asked
     # docs/decisions.md#two-versions-of-signatures
     if not call.caller.signs_requests:
-        raise NotPermitted(detail="Owner needs signature version 2 (HTTP Message Signatures, RFC 9421): use phimage's commands")
-    if owner == ALL:
+        detail = f"{asked} needs signature version 2 (HTTP Message Signatures, RFC 9421): use phimage's commands"
+        raise NotPermitted(detail=f"ProjectId={detail}")
+    if asked == ALL:
         return NO_PROJECT
     call.view.may_wait()
     with call.service.catalog.database.read() as connection:
-        if PROJECTS.find(connection, owner) is None:
-            raise UnavailableParam("Owner", detail=f"there is no project {owner}; ListProjects lists those of an account")
-    return owner
+        if PROJECTS.find(connection, asked) is None:
+            raise UnknownProject(asked)
+    return asked
 
 
 def _found(search: Search, call: Call) -> tuple[Image, ...]:
@@ -216,4 +223,4 @@ def _as_of(view: View, query: Query) -> Query:
     return replace(query, awaited=frozenset() if query.type is ImageType.CUSTOM else view.awaited())
 
 
-ACTIONS = (Action(FindPHostImages, FindPHostImagesResponse, find_phost_images, Right.READ, project=True),)
+ACTIONS = (Action(FindPHostImages, FindPHostImagesResponse, find_phost_images, Right.READ, project=True, any_project=True),)

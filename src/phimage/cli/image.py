@@ -9,6 +9,7 @@ import click
 
 from phimage.cli.output import console, json_option, note, print_json, print_table, printable
 from phimage.cli.profile import Session, signed
+from phimage.cli.prompts import confirm
 from phimage.cli.sections import ON_THE_MACHINE, OPERATORS, TENANTS_AND_OPERATORS, SectionedGroup
 from phimage.model.explain import no_bytes
 from phimage.model.image import ImageType, State
@@ -22,11 +23,13 @@ SECTIONS = {
         "matrix": "phimage.cli.explain:matrix",
         "url": "phimage.cli.download:url",
         "download": "phimage.cli.download:download",
+        "publish": "phimage.cli.publish:publish",
+        "wait": "phimage.cli.publish:wait",
+        "progress": "phimage.cli.image_progress:progress",
+        "set": "phimage.cli.image_set:set_",
         "rm": "phimage.cli.image:rm",
     },
     OPERATORS: {
-        "publish": "phimage.cli.publish:publish",
-        "wait": "phimage.cli.publish:wait",
         "restore": "phimage.cli.image:restore",
     },
     ON_THE_MACHINE: {"verify": "phimage.cli.verify:verify"},
@@ -126,7 +129,7 @@ def rm(session: Session, id: str, region: str | None, zone: str | None, project:
       phimage image rm --withdraw pimg-cs-xev4rz2k
     """
     if not yes:
-        click.confirm(f"Remove {printable(id)}?", abort=True, err=True)
+        confirm(f"Remove {id}?", "use --yes")
     if withdraw:
         session.client.call("WithdrawPHostImage", ImageId=id)
     else:

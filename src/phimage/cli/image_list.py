@@ -36,7 +36,9 @@ _PLACE_OPTIONS = (
     click.option("--region", envvar="PHIMAGE_REGION", help="Region, such as cn-bj2; see phimage region ls."),
     click.option("--zone", envvar="PHIMAGE_ZONE", help="Zone, such as cn-bj2-02; see phimage zone ls."),
     click.option("--all-zones", is_flag=True, help="Images of all zones and of none, whatever the profile says."),
-    click.option("--project", envvar="PHIMAGE_PROJECT", help="Project; required for a sub-user."),
+    click.option(
+        "--project", envvar="PHIMAGE_PROJECT", help="Project; required for a sub-user. For operators also any other, or all."
+    ),
     click.option("--type", "type_", type=click.Choice(["Base", "Custom"], case_sensitive=False), help="Base or Custom."),
     click.option("--machine-type", metavar="TYPE", help="Only images that this machine type can run, such as DB-2."),
     click.option("--cluster", help="Network cluster of the machine, such as 25G."),
@@ -52,7 +54,6 @@ _FILTER_OPTIONS = (
     click.option("--has-bytes/--no-bytes", default=None, help="Only images whose disk is, or is not, stored."),
     click.option("--id", "ids", multiple=True, metavar="ID", help="Only this image; may be repeated."),
     click.option("--mine", is_flag=True, help="Only images of the project; the same as --type Custom."),
-    click.option("--owner", metavar="PROJECT|all", help="Custom images of any project, or of all; operators only."),
     click.option(
         "--deprecated",
         type=click.Choice(["exclude", "include", "only"]),
@@ -118,7 +119,7 @@ def ls(
     if form == "json":
         print_json({"TotalCount": total, "Revision": revision, "ImageSet": rows})
         return
-    shown = _print(rows, form, named, owned=given["owner"] is not None)
+    shown = _print(rows, form, named, owned=params["ProjectId"] == "all")
     end = offset + len(rows)
     more = f"; use --offset {end} or --all for more" if end < total and rows else ""
     if more or form in ("table", "wide"):
@@ -186,7 +187,6 @@ def _params(session: Session, given: dict[str, Any]) -> dict[str, Any]:
     return {
         **_place(session, given),
         "ProjectId": session.given("project", given["project"]),
-        "Owner": given.get("owner"),
         "ImageType": "Custom" if given.get("mine") else type_,
         "ImageId": given.get("ids", ()),
         "MachineType": given["machine_type"],
