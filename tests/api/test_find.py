@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from phimage.catalog.images import IMAGES
 from tests.api import small
 from tests.api.gateway import Gateway, Reply
-from tests.api.publishing import Shop, disk
+from tests.api.publishing import ABOUT, Shop, disk
 from tests.api.signer import Pair, Params, signed_2
 from tests.examples import author, image
 
@@ -157,7 +157,7 @@ def test_before_there_were_places_nothing_is_found_and_later_versions_are_named(
 
 
 def test_labels_and_bytes_are_found(shop: Shop, tmp_path: Path) -> None:
-    whole = shop.publish(disk(tmp_path))
+    whole = shop.publish(disk(tmp_path), Label=["spot=", "owner=a=b"])
     begun = shop.begin(disk(tmp_path))
     labels: list[dict[str, str]] = [{"team": "storage", "tier": "gold"}, {"team": "compute"}]
     with shop.catalog.change(author()) as change:
@@ -171,7 +171,18 @@ def test_labels_and_bytes_are_found(shop: Shop, tmp_path: Path) -> None:
     assert found(**{"Label.0": "team"}) == ["l-0", "l-1"]
     assert found(**{"Label.0": "team=storage", "Label.1": "tier"}) == ["l-0"]
     assert found(**{"Label.0": "team", "Zone": "north-a"}) == [], "they are in no zone"
-    assert found(HasBytes="true") == [whole]
+    assert found(HasBytes="true") == found(**{"Label.0": "owner=a=b", "Label.1": "spot="}) == [whole]
     assert whole not in found(HasBytes="false")
     assert begun not in found()
     assert begun in find(shop.gateway, {"HasBytes": "no"}, shop.operator)
+
+
+@pytest.mark.parametrize(
+    ("labels", "code"),
+    [(["team"], 230), (["Team=x"], 230), (["a=" + "x" * 129], 240), ([f"a{number}=" for number in range(33)], 240)],
+)
+def test_a_publication_has_labels_that_images_can_have(shared_shop: Shop, labels: list[str], code: int) -> None:
+    refused = shared_shop.ask("PublishPHostImage", {**ABOUT, "TrustFirstUse": True, "Label": labels})
+
+    assert refusal(refused)[0] == code
+    assert "[Label]" in refused.message

@@ -70,8 +70,10 @@ def show(session: Session, id: str, project: str | None, rev: int | None, as_jso
         "type": image["ImageType"],
         "state": image["State"] + (", deprecated: found by its id, otherwise not listed" if fields["Deprecated"] else ""),
         "size": f"{image['ImageSize']} GB",
-        "created": datetime.fromtimestamp(int(image["CreateTime"]), UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "created": _date(image["CreateTime"]),
         "about": image["ImageDescription"] or "-",
+        **_deprecation_lines(fields),
+        "labels": ", ".join(f"{key}={value}" for key, value in fields["Labels"].items()) or "-",
         "zones": ", ".join(fields["Zones"]) or "-",
         **_bytes_lines(fields),
     }
@@ -83,6 +85,20 @@ def show(session: Session, id: str, project: str | None, rev: int | None, as_jso
         ((run["MachineType"], ", ".join(run["Clusters"]), ", ".join(run["Zones"]) or "-") for run in fields["Runs"]),
         empty="supports no machine type",
     )
+
+
+def _deprecation_lines(fields: dict[str, Any]) -> dict[str, str]:
+    """Lines about the deprecation of an image, past or announced, and about its successor."""
+    lines = {}
+    if at := fields["DeprecationTime"]:
+        lines["ends"] = f"deprecated {'since' if fields['Deprecated'] else 'from'} {_date(at)}"
+    if fields["Successor"]:
+        lines["instead"] = f"use {fields['Successor']}"
+    return lines
+
+
+def _date(seconds: str | int) -> str:
+    return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def _bytes_lines(fields: dict[str, Any]) -> dict[str, str]:
