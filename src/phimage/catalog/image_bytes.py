@@ -33,6 +33,12 @@ def image_bytes_at(connection: Connection, revision: Revision, project: ProjectI
     return {record.image: record for record in records}
 
 
+def custom_image_bytes_at(connection: Connection, revision: Revision) -> dict[ImageId, ImageBytes]:
+    """The bytes of the images of all projects at a revision."""
+    records = IMAGE_BYTES.at(connection, revision, tables.image_bytes.c.project != NO_PROJECT)
+    return {record.image: record for record in records}
+
+
 def image_bytes_of(connection: Connection, images: Collection[ImageId]) -> dict[ImageId, ImageBytes]:
     """The bytes of images now."""
     records: dict[ImageId, ImageBytes] = {}

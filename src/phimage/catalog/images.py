@@ -24,6 +24,11 @@ def images_at(connection: Connection, revision: Revision, project: ProjectId = N
     return tuple(sorted(IMAGES.at(connection, revision, tables.image.c.project == project), key=order))
 
 
+def custom_images_at(connection: Connection, revision: Revision) -> tuple[Image, ...]:
+    """The custom images of all projects at a revision."""
+    return tuple(IMAGES.at(connection, revision, tables.image.c.project != NO_PROJECT))
+
+
 def batches(images: Collection[ImageId]) -> Iterator[list[ImageId]]:
     """Ids in lists that fit into the parameters of one statement on both databases."""
     ids = sorted(images)

@@ -17,6 +17,7 @@ from sqlalchemy import ColumnElement, Connection, and_, case, func, insert, or_,
 
 from phimage.catalog import tables
 from phimage.catalog.engine import Database
+from phimage.catalog.images import batches
 from phimage.model.ids import AccountId, ImageId, JobId, ProjectId
 from phimage.model.job import UNFINISHED, Job, JobLease, JobState, Origin
 
@@ -44,6 +45,17 @@ def newest_of(connection: Connection, image: ImageId) -> Job | None:
         select(*_columns).where(_rows.c.image == image).order_by(_rows.c.created.desc(), _rows.c.id).limit(1)
     ).first()
     return None if row is None else _decode(row)
+
+
+def newest_of_images(connection: Connection, images: Collection[ImageId]) -> dict[ImageId, Job]:
+    """The newest job of each image that has one."""
+    newest: dict[ImageId, Job] = {}
+    for some in batches(images):
+        order = (_rows.c.created.desc(), _rows.c.id)
+        for row in connection.execute(select(*_columns).where(_rows.c.image.in_(some)).order_by(*order)):
+            job = _decode(row)
+            newest.setdefault(job.image, job)
+    return newest
 
 
 def find_token(connection: Connection, token: str, project: ProjectId, tenant: AccountId) -> Job | None:
