@@ -132,12 +132,11 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     ] = 1024
     fetch_networks: Annotated[
         tuple[str, ...],
-        Meta(description="networks beside the public internet that images may be fetched from, such as 10.1.0.0/16"),
+        Meta(description="networks beside the public internet that operators' images may be fetched from, such as 10.1.0.0/16"),
     ] = ()
-    fetch_ports: Annotated[tuple[int, ...], Meta(description="ports that images may be fetched from; empty means any")] = (
-        80,
-        443,
-    )
+    fetch_ports: Annotated[
+        tuple[int, ...], Meta(description="ports that operators' images may be fetched from; empty means any")
+    ] = (80, 443)
     max_downloads: Annotated[
         int,
         Meta(

@@ -69,5 +69,12 @@ def downloadable(image: Image, call: Call) -> ImageBytes:
 
 
 ACTIONS = (
-    Action(GetPHostImageDownloadUrl, GetPHostImageDownloadUrlResponse, get_phost_image_download_url, Right.READ, project=True),
+    Action(
+        GetPHostImageDownloadUrl,
+        GetPHostImageDownloadUrlResponse,
+        get_phost_image_download_url,
+        Right.READ,
+        project=True,
+        any_project=True,
+    ),
 )

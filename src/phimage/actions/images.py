@@ -17,10 +17,10 @@ from phimage.errors import UnavailableParam
 from phimage.fields import by_setting
 from phimage.gateway.envelope import Encoded, encoded
 from phimage.gateway.registry import Action
-from phimage.model.account import Right
+from phimage.model.account import Account, Right
 from phimage.model.explain import unknown_cluster, unknown_machine_type
-from phimage.model.ids import ClusterId, ImageId, MachineTypeId, RegionId, ZoneId
-from phimage.model.image import Image, ImageType, Query, State, newer, select, supported_types
+from phimage.model.ids import ClusterId, ImageId, MachineTypeId, ProjectId, RegionId, ZoneId
+from phimage.model.image import NO_PROJECT, Image, ImageType, Query, State, newer, select, supported_types
 from phimage.model.topology import Topology
 
 ImageIdParam = Annotated[ImageId, Meta(max_length=64, description="image id, such as pimg-cs-xev4rz")]
@@ -196,12 +196,24 @@ def scope(query: Query, view: View) -> tuple[Image, ...]:
 
 
 def visible_image(id: ImageId, call: Call) -> Image:
-    """An image that the caller's project can see. Raises the same UnavailableParam for unknown and for invisible images."""
-    for images in (call.view.base_images(), call.view.images_of(call.project)):
+    """An image that the caller's project can see; any image for an operator account.
+
+    Raises the same UnavailableParam for unknown and for invisible images.
+    """
+    found = find_visible_image(id, call.view, call.project, call.caller.account)
+    if found is not None:
+        return found
+    raise UnavailableParam("ImageId", detail="there is no such image, or this project cannot see it")
+
+
+# docs/decisions.md#operators-see-every-image-by-its-id
+def find_visible_image(id: ImageId, view: View, project: ProjectId, account: Account) -> Image | None:
+    """An image that a project can see, or that exists, for an operator account."""
+    for images in (view.base_images(), view.images_of(project) if project != NO_PROJECT else ()):
         for image in images:
             if image.id == id:
                 return image
-    raise UnavailableParam("ImageId", detail="there is no such image, or this project cannot see it")
+    return view.image(id) if account.operator else None
 
 
 def on_wire(image: Image, zones: tuple[ZoneId, ...], topology: Topology) -> PHostImageSet:
