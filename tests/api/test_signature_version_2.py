@@ -44,7 +44,6 @@ READS_OF_TENANTS = {
     "GetTopology",
     "GetPHostImageJob",
     "GetPHostImageProgress",
-    "GetPHostImageMatrix",
 }
 
 
