@@ -47,6 +47,7 @@ from phimage.http.pages import for_networks, made_once, readiness
 from phimage.http.proxies import TrustedProxies
 from phimage.http.signature_limit import SignatureLimit
 from phimage.installation import open_catalog
+from phimage.maintenance.measuring import keep_measuring
 from phimage.metrics.family import TEXT
 from phimage.metrics.process import EdgeMetrics, WorkerMetrics, publisher_metrics, sandbox_metrics
 from phimage.metrics.shared import MetricsSlot, SharedMetrics, WorkerSlot
@@ -102,6 +103,7 @@ def build_app(
         public_url=settings.public_url.rstrip("/"),
         lists=ListSettings(settings.require_zone, settings.default_limit, settings.max_limit),
         propagation_seconds=propagation_seconds,
+        lease_seconds=settings.lease_seconds,
     )
     rate_limit = RateLimit(settings.rate, settings.burst) if settings.rate else None
     process = secrets.token_hex(8)
@@ -251,6 +253,8 @@ def run_publisher(settings: Settings, stop: threading.Event, slot: MetricsSlot |
 
         if slot is not None:
             threading.Thread(target=write_metrics, args=(slot,), name="metrics", daemon=True).start()
+        measuring = threading.Thread(target=keep_measuring, args=(catalog, store, stop), name="statistics", daemon=True)
+        measuring.start()
         worker.run()
     finally:
         catalog.database.close()

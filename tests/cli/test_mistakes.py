@@ -26,8 +26,7 @@ from tests.cli.site import Site
 from tests.commands import Result
 from tests.e2e.process import COMMAND_SECONDS, Phimage, wait_until
 
-DESCRIBED = "--name Disk --type base --os-type Debian --os-name Debian --zone cn-bj2-02 --support DB-2"
-PLACE = {"PHIMAGE_REGION": "cn-bj2", "PHIMAGE_ZONE": "cn-bj2-02"}
+DESCRIBED = "--type base --name Disk --os-type Debian --os-name Debian --zone cn-bj2-02 --support DB-2"
 FOLLOW_SECONDS = 0.5
 """Time that a command takes to follow an image whose upload is complete."""
 UNPRIVILEGED = ("setpriv", "--bounding-set=-dac_override,-dac_read_search")

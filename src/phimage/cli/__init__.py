@@ -17,6 +17,11 @@ SECTIONS = {
     TENANTS_AND_OPERATORS: {
         "demo": "phimage.cli.demo:demo",
         "image": "phimage.cli.image:image",
+        "job": "phimage.cli.job:job",
+        "region": "phimage.cli.places:region",
+        "zone": "phimage.cli.places:zone",
+        "cluster": "phimage.cli.places:cluster",
+        "machine-type": "phimage.cli.places:machine_type",
         "log": "phimage.cli.log:log",
         "api": "phimage.cli.api:api",
         "sign": "phimage.cli.sign:sign_",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 from msgspec.structs import replace
 
-from phimage.cli.image import print_images
+from phimage.cli.image_list import print_images
 from phimage.cli.output import echo
 from phimage.cli.profile import Config, Profile, read_config, write_config
 from phimage.demo_steps import PROFILES, curl, steps

@@ -30,16 +30,15 @@ from phimage.errors import (
 _OPTION_OF = {"Region": "region", "Zone": "zone", "ProjectId": "project"}
 """Parameters that a profile may supply, with the name of the option."""
 _PARAMETER = re.compile(r"\[([\w.]+)\]")
-_UNKNOWN = re.compile(r"^(there is no|there was never|account \S+ has no)\b(?!.*(;|did you mean))")
-_PLACES = "`phimage api GetRegion` lists the regions and zones"
-_MACHINES = "`phimage api DescribePHostMachineType Region=... Zone=...` lists the machine types and clusters"
+_UNKNOWN = re.compile(r"^(there is no|there was never|account \S+ has no)\b(?!.*(;|did you mean))|^(?!.*;).* and \d+ more$")
+_MACHINES = "`phimage machine-type ls` lists the machine types and their clusters"
 _LISTED_BY = {
-    "Region": _PLACES,
-    "Zone": _PLACES,
+    "Region": "`phimage region ls` lists the regions",
+    "Zone": "`phimage zone ls` lists the zones",
     "Support": _MACHINES,
     "MachineType": _MACHINES,
-    "Cluster": _MACHINES,
-    "ImageId": "`phimage image ls` lists the images of a zone",
+    "Cluster": "`phimage cluster ls` lists the clusters",
+    "ImageId": "`phimage image ls --all-zones` lists the images",
     "Account": "`phimage account ls` lists the accounts",
     "User": "`phimage user ls --account ...` lists the users",
     "ProjectId": "`phimage project ls --account ...` lists the projects",
@@ -53,7 +52,7 @@ _REMEDIES = {
     WrongSignature.ret_code: "the private key is not that of the public key: compare both with `phimage config ls`",
     UnknownUser.ret_code: "this server has no such key: `phimage config ls` shows which key goes to which server",
     UnknownProject.ret_code: "`phimage api GetProjectList` lists the projects of this key",
-    ZoneRefused.ret_code: "`phimage api GetRegion` lists the zones of this account",
+    ZoneRefused.ret_code: "`phimage zone ls` lists the zones of this account",
 }
 """What to do about refusals that the server does not explain, and about those of _ALWAYS."""
 _ALWAYS = (ZoneRefused.ret_code,)

@@ -5,9 +5,11 @@ Rich takes a tenth of a second to import, so only functions that draw import it.
 
 from __future__ import annotations
 
+import csv
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from io import StringIO
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -62,6 +64,28 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, whole:
         console().print(table)
     else:
         echo(empty)
+
+
+def print_heading(line: str) -> None:
+    """Print a line in bold, if the output is a terminal, of any length."""
+    from rich.text import Text
+
+    console().print(Text(escape(line), style="bold"), soft_wrap=True)
+
+
+FORMULAS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""The beginnings of what a spreadsheet takes for a formula, also in full width."""
+
+
+# docs/decisions.md#a-cell-of-csv-is-never-a-formula
+def print_csv(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print rows as csv (RFC 4180), with a header. A cell that begins like a formula has an apostrophe before it."""
+    lines = StringIO(newline="")
+    writer = csv.writer(lines)
+    for row in (columns, *rows):
+        cells = map(escape, row)
+        writer.writerow([f"'{cell}" if cell.startswith(FORMULAS) else cell for cell in cells])
+    click.echo(lines.getvalue(), nl=False)
 
 
 def note(text: str) -> None:
