@@ -119,9 +119,9 @@ def report_of(error: BaseException, code: int) -> ErrorReport:
     """The report of an error that ends a command with an exit code."""
     if isinstance(error, click.UsageError):
         usage = error.ctx.get_usage().partition(": ")[2] if error.ctx else ""
-        return ErrorReport(code, error.format_message(), usage=usage)
+        return ErrorReport(code, _one_line(error), usage=usage)
     if isinstance(error, click.ClickException):
-        return ErrorReport(code, error.format_message())
+        return ErrorReport(code, _one_line(error))
     if isinstance(error, Refused):
         return ErrorReport(code, error.message, ret_code=error.ret_code, detail=_detail(error), request_id=error.request_id)
     if isinstance(error, FileErrors):
@@ -132,6 +132,11 @@ def report_of(error: BaseException, code: int) -> ErrorReport:
     if isinstance(error, ServiceUnavailable):
         return ErrorReport(code, f"{error.detail}{_cause(error)}")
     return ErrorReport(code, str(error))
+
+
+def _one_line(error: click.ClickException) -> str:
+    """The message of click, which has the choices of an option on lines of their own."""
+    return " ".join(error.format_message().split())
 
 
 def print_error(error: BaseException, report: ErrorReport, *, as_json: bool) -> None:
@@ -148,7 +153,7 @@ def _text(error: BaseException, report: ErrorReport) -> str:
     if isinstance(error, click.ClickException):
         shown = StringIO()
         error.show(shown)
-        return shown.getvalue().removesuffix("\n")
+        return f"{shown.getvalue().partition('Error: ')[0]}Error: {report.message}"
     if isinstance(error, click.Abort | KeyboardInterrupt):
         return report.message
     if isinstance(error, Refused):
