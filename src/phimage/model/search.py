@@ -150,7 +150,7 @@ def _has_label(image: Image, label: LabelFilter) -> bool:
 
 def _text_of(image: Image) -> str:
     """All texts that a search looks into. What it looks for has no line feed, so it never spans two of them."""
-    return folded("\n".join((image.id, image.name, image.os_name, image.family, image.description)))
+    return folded("\n".join(image.texts))
 
 
 _SORT_KEYS: dict[str, Callable[[Image], Any]] = {
