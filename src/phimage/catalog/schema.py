@@ -145,7 +145,8 @@ def migrate(connection: Connection, further: Sequence[Path] = ()) -> None:
 # docs/decisions.md#the-schema-expands-first-and-contracts-a-release-later
 def oldest_beside(steps: Sequence[Script]) -> str:
     """The oldest schema whose programs may use a database after these migrations."""
-    return max(step.module.compatible_with for step in steps)
+    oldest: str = max(step.module.compatible_with for step in steps)
+    return oldest
 
 
 def migrations(further: Sequence[Path] = ()) -> list[Script]:

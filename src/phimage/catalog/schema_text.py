@@ -36,8 +36,8 @@ def text_of_migrations(dialect: Dialect) -> str:
     made = [_without_comments(statement) for statement in output.getvalue().split(_SEPARATOR)]
     versions = (f"INSERT INTO {_VERSION_TABLE}", f"UPDATE {_VERSION_TABLE}", "BEGIN", "COMMIT")
     kept = [statement for statement in made if statement and not statement.startswith(versions)]
-    kept.append(f"INSERT INTO {_VERSION_TABLE} (version_num) VALUES ('{steps[-1].revision}')")
-    kept.append(f"UPDATE head SET oldest='{schema.oldest_beside(steps)}'")
+    kept.append(f"INSERT INTO {_VERSION_TABLE} (version_num) VALUES ('{steps[-1].revision}')")  # noqa: S608
+    kept.append(f"UPDATE head SET oldest='{schema.oldest_beside(steps)}'")  # noqa: S608
     return "".join(statement + _SEPARATOR for statement in kept)
 
 

@@ -17,9 +17,8 @@ from contextlib import contextmanager, suppress
 from mmap import mmap
 from typing import TypeVar
 
-import structlog
-
 from phimage.errors import SetupError, WorkersDied
+from phimage.event_log import log
 from phimage.metrics.shared import SharedMetrics
 from phimage.processes.http_server import BACKLOG
 from phimage.processes.publishers import MAX_PUBLISHERS, Publishers
@@ -27,8 +26,6 @@ from phimage.processes.runtime import notify_service_manager
 from phimage.processes.tls import read_tls
 from phimage.processes.workers import DRAIN_SECONDS, Generation, WorkerProcess, Workers
 from phimage.settings import Settings, with_fixed
-
-log = structlog.get_logger()
 
 DEATHS_SECONDS = 60.0
 """Seconds in which the deaths of workers are counted."""
