@@ -12,11 +12,11 @@ Why nothing that is needed is removed. Let g = MIN_GRACE_SECONDS, G >= g the gra
    t > f + g/4. The image was registered before f + g/8, and `live` was read after t: so `live` named it, unless it had been
    removed again, and then it is not needed. The g/8 between is for clocks that differ: up to 450 s between machines and store.
 4. Checking the age of an object and removing it are one step in memory and in a folder. A writer that refreshes it concurrently
-   either does so first, and it stays, or finds it removed, and puts it again. On S3 they are two requests, for many objects together, the second of
-   which takes effect at most `settle_seconds` after the first. There a collection puts a marker (`gc_marker`). A writer
-   that is about to finish checks again what it had found put or refreshed only recently, and waits for `settle_seconds`
-   before if there is a marker; if something is gone, the writer fails (Lost) and the disk is written again. The
-   marker also keeps a second collection away, which could remove, for the first one's reason, what was put again.
+   either does so first, and it stays, or finds it removed, and puts it again. On S3 they are two requests, each for one object
+   or for many, the second of which takes effect at most `settle_seconds` after the first. There a collection puts a marker
+   (`gc_marker`). A writer that is about to finish checks again what it had found put or refreshed only recently, and waits for
+   `settle_seconds` before if there is a marker; if something is gone, the writer fails (Lost) and the disk is written again.
+   The marker also keeps a second collection away, which could remove, for the first one's reason, what was put again.
 5. An image that was removed from `live` can be registered again only after `renew`, which is a writer in the sense of 1.
    `live` is read a second time before anything is removed, so that an image which was registered again in between is spared.
 6. A clock that steps, forward or back, changes nothing in 1 to 3 where writer, store and collection have the same clock: ages
