@@ -21,7 +21,7 @@ from sqlalchemy import (
     literal_column,
 )
 
-SCHEMA = "0008"
+SCHEMA = "0009"
 """The schema version of these tables: the number of the last migration in `migrations/versions`."""
 LIVE = 2**63 - 1
 """`until` of a row that is valid now."""
@@ -236,6 +236,8 @@ job = Table(
     Column("reserved", BigInteger, nullable=False, server_default="0"),
     Column("not_before", Float, nullable=False, server_default="0"),
     Column("failures", Integer, nullable=False, server_default="0"),
+    Column("sent", BigInteger, nullable=False, server_default="0"),
+    Column("reused", BigInteger, nullable=False, server_default="0"),
 )
 """Work that takes longer than a request; see `jobs`. Not versioned: only its result is."""
 

@@ -1,8 +1,9 @@
-"""Ids, each its own type, and how new ones are generated."""
+"""Ids, each its own type, how new ones are generated, and the natural order of names."""
 
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Callable
 from typing import NewType
 
@@ -53,3 +54,12 @@ def new_public_key(random: RandomBytes) -> PublicKey:
 def new_private_key(random: RandomBytes) -> str:
     """A private key of 200 random bits."""
     return _letters(random, 40)
+
+
+_DIGITS = re.compile(r"([0-9]+)")
+
+
+def natural(name: str) -> tuple[list[str | int], str]:
+    """Sort key of natural order: 1G before 10G, 8.9 before 8.10. Names that differ only in leading zeros sort as text."""
+    parts = _DIGITS.split(name)  # text and digits alternate, so equal positions have equal types
+    return [int(part) if place % 2 else part for place, part in enumerate(parts)], name

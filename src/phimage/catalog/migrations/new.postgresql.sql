@@ -345,7 +345,11 @@ ALTER TABLE image ADD COLUMN labels TEXT DEFAULT '{}' NOT NULL;
 
 CREATE INDEX ix_image_deprecation_time ON image (deprecation_time) WHERE deprecation_time > 0;
 
-INSERT INTO alembic_version (version_num) VALUES ('0008');
+ALTER TABLE job ADD COLUMN sent BIGINT DEFAULT '0' NOT NULL;
+
+ALTER TABLE job ADD COLUMN reused BIGINT DEFAULT '0' NOT NULL;
+
+INSERT INTO alembic_version (version_num) VALUES ('0009');
 
 UPDATE head SET oldest='0006';
 
