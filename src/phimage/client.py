@@ -65,8 +65,10 @@ class Client:
         self._http = ApiConnections(timeout)
 
     def at(self, revision: int) -> Client:
-        """A client with the same key that reads a past revision."""
-        return Client(f"{self.endpoint}/rev/{revision}", self.public_key, self._private, clock=self._clock)
+        """A client with the same key and connections that reads a past revision."""
+        past = Client(f"{self.endpoint}/rev/{revision}", self.public_key, self._private, clock=self._clock)
+        past._http, past._offset = self._http, self._offset
+        return past
 
     def call(self, action: str, /, **params: ParamValue) -> ActionResponse:
         """Call an Action. Raises Refused with the RetCode, or Unreachable."""

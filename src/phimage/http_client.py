@@ -5,6 +5,7 @@ from __future__ import annotations
 import select
 import socket
 import ssl
+import weakref
 from collections import deque
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from urllib.parse import quote, urlsplit
@@ -13,6 +14,9 @@ from msgspec import Struct
 
 CONNECT_SECONDS = 10.0
 _AS_THEY_ARE = "/%:@!$&'()*+,;=~"
+
+IdleConnections = dict[tuple[bool, str, int | None], deque[HTTPConnection]]
+"""Connections without a request, by protocol, host and port."""
 
 
 class InvalidAddress(Exception):
@@ -70,7 +74,8 @@ class ApiConnections:
     def __init__(self, timeout: float) -> None:
         """`timeout`: the longest pause of a response, in seconds."""
         self._timeout = timeout
-        self._idle: dict[tuple[bool, str, int | None], deque[HTTPConnection]] = {}
+        self._idle: IdleConnections = {}
+        weakref.finalize(self, _close, self._idle)  # for users that never close it
 
     def post(self, address: HttpAddress, body: bytes, headers: dict[str, str]) -> ServerResponse:
         """Send a POST and read the response. Raises NoResponse."""
@@ -92,9 +97,7 @@ class ApiConnections:
 
     def close(self) -> None:
         """Close all connections that are not in use."""
-        for idle in self._idle.values():
-            while idle:
-                idle.pop().close()
+        _close(self._idle)
 
     def _connect(self, address: HttpAddress) -> HTTPConnection:
         kind = HTTPSConnection if address.secure else HTTPConnection
@@ -102,6 +105,12 @@ class ApiConnections:
         connection.connect()
         connection.sock.settimeout(self._timeout)
         return connection
+
+
+def _close(connections: IdleConnections) -> None:
+    for idle in connections.values():
+        while idle:
+            idle.pop().close()
 
 
 def _usable(idle: deque[HTTPConnection]) -> HTTPConnection | None:
