@@ -98,6 +98,9 @@ def test_words_after_two_dashes_are_no_options() -> None:
     assert asks_for_json(["image", "show", "--json", "x"])
     assert not asks_for_json(["image", "show", "--", "--json"])
     assert not asks_for_json([])
+    assert asks_for_json(["image", "ls", "-o", "json"])
+    assert asks_for_json(["image", "ls", "--output=json"])
+    assert not asks_for_json(["image", "ls", "-o", "table", "--zone", "json"])
 
 
 def test_a_reader_that_has_enough_is_no_error_to_print(capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,6 +13,8 @@ from phimage.cli.output import printable
 
 GAP = 2
 """Spaces between columns."""
+FEW_WIDTH = 24
+"""Max characters of two names in a cell."""
 
 Row = dict[str, Any]
 """An image with all that `phimage image show --json` has, its fields on one level."""
@@ -146,8 +148,9 @@ def _day(seconds: str | int) -> str:
 
 
 def _few(names: Sequence[str]) -> str:
-    """The first two names and the number of others."""
-    return ", ".join(names[:2]) + (f" +{len(names) - 2}" if len(names) > 2 else "")
+    """The first name, the second if both are short, and the number of others: a table need not cut it."""
+    shown = 2 if len(", ".join(names[:2])) <= FEW_WIDTH else 1
+    return ", ".join(names[:shown]) + (f" +{len(names) - shown}" if len(names) > shown else "")
 
 
 def _list(field: str) -> Callable[[Row], str]:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from io import StringIO
+from itertools import pairwise
 from typing import Annotated, Any
 
 import click
@@ -39,6 +40,7 @@ _LISTED_BY = {
     "MachineType": _MACHINES,
     "Cluster": "`phimage cluster ls` lists the clusters",
     "ImageId": "`phimage image ls --all-zones` lists the images",
+    "JobId": "`phimage job ls --all` lists the publications",
     "Account": "`phimage account ls` lists the accounts",
     "User": "`phimage user ls --account ...` lists the users",
     "ProjectId": "`phimage project ls --account ...` lists the projects",
@@ -110,9 +112,14 @@ class FileErrors(ClientError):
 
 # docs/decisions.md#the-words-of-a-command-decide-the-form-of-its-error
 def asks_for_json(arguments: Sequence[str]) -> bool:
-    """Whether a command line has --json. A usage error ends the parse, perhaps before this option, so the words decide."""
+    """Whether a command line has --json or -o json.
+
+    A usage error ends the parse, perhaps before this option, so the words decide.
+    """
     words = list(arguments)
-    return "--json" in (words[: words.index("--")] if "--" in words else words)
+    words = words[: words.index("--")] if "--" in words else words
+    outputs = (value for option, value in pairwise(words) if option in ("-o", "--output"))
+    return "--json" in words or "--output=json" in words or "json" in outputs
 
 
 def report_of(error: BaseException, code: int) -> ErrorReport:

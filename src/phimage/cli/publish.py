@@ -301,6 +301,8 @@ def _check_head(source: Any, path: str, params: dict[str, Any]) -> None:
         return
     with source.open() as reader:
         head = reader.read(HEAD)
+    if not head:
+        raise PublishFailed(f"{path}: it is empty; give the file of an image")
     check_page(path, head)
     try:
         check_head(head, source.size, params["Format"] or "", frozenset(params["Override"]), LIMITS)

@@ -32,8 +32,11 @@ def _letters(random: RandomBytes, length: int) -> str:
 
 
 def new_image_id(random: RandomBytes) -> ImageId:
-    """An id such as `pimg-cs-xev4rz2k`: the public shape (wire-protocol 4.4), with eight letters of base 32."""
-    return ImageId(f"pimg-cs-{_letters(random, 8)}")
+    """An id such as `pimg-os-xev4rz2k`: the public shape (wire-protocol 4.4), with eight letters of base 32.
+
+    Its prefix names no system: in the public ids it does, and the ids of a CentOS begin with `pimg-cs-`.
+    """
+    return ImageId(f"pimg-os-{_letters(random, 8)}")
 
 
 def new_project_id(random: RandomBytes) -> ProjectId:
