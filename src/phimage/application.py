@@ -12,7 +12,6 @@ from contextlib import suppress
 from datetime import UTC, datetime
 
 import msgspec
-import structlog
 from msgspec import Struct
 
 from phimage import __version__, ownership
@@ -30,6 +29,7 @@ from phimage.delivery.app import Delivery
 from phimage.delivery.stream import DownloadLimits
 from phimage.delivery.zstd_cache import ZstdCache
 from phimage.errors import ServiceUnavailable, SetupError
+from phimage.event_log import log
 from phimage.formats import qemu
 from phimage.formats.limits import DiskLimits
 from phimage.formats.walls import SandboxWalls, try_walls
@@ -263,7 +263,6 @@ def run_publisher(settings: Settings, stop: threading.Event, slot: MetricsSlot |
 def _checked_walls(settings: Settings, slot: MetricsSlot | None) -> SandboxWalls:
     """Try the walls of the sandbox, log them and write their metric. Raises SetupError if one is missing and required."""
     walls = try_walls()
-    log = structlog.get_logger()
     report = log.warning if walls.missing else log.info
     report("sandbox.walls", mechanisms=walls.mechanisms, missing=walls.missing, required=settings.require_sandbox)
     if slot is not None:

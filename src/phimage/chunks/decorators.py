@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Literal, Protocol, TypeVar
@@ -60,6 +60,10 @@ class StoreDecorator:
     def delete(self, name: str, before: float | None = None) -> bool:
         """See Store."""
         return self._around("delete", 0, lambda: self._store.delete(name, before))
+
+    def delete_old(self, names: Sequence[str], before: float) -> Sequence[str]:
+        """See Store. Counts as one `delete`."""
+        return self._around("delete", 0, lambda: self._store.delete_old(names, before))
 
     def list(self, prefix: str = "") -> Iterator[Stored]:
         """See Store."""

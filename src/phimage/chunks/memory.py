@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from msgspec import Struct
@@ -66,6 +66,10 @@ class MemoryStore:
                 return False
             self.objects.pop(name, None)
             return True
+
+    def delete_old(self, names: Sequence[str], before: float) -> Sequence[str]:
+        """See Store."""
+        return [name for name in names if self.delete(name, before)]
 
     def list(self, prefix: str = "") -> Iterator[Stored]:
         """See Store."""

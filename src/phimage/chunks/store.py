@@ -7,7 +7,7 @@ added by decorators (`decorators.py`), never by flags. Stores are thread-safe.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -15,6 +15,9 @@ from msgspec import Struct
 
 MAX_OBJECT_BYTES = 256 << 20
 """The max size of an object. A store refuses to put or to read more, so that a foreign file cannot fill the memory."""
+
+MAX_DELETED = 250
+"""The max objects that one call of `delete_old` removes."""
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}(?:/[a-z0-9][a-z0-9._-]{0,99}){0,7}")
 
@@ -59,6 +62,12 @@ class Store(Protocol):
 
     def delete(self, name: str, before: float | None = None) -> bool:
         """Remove an object, with `before` only if it was modified earlier. Returns whether the object is absent now."""
+
+    def delete_old(self, names: Sequence[str], before: float) -> Sequence[str]:
+        """Like `delete(name, before)` for each of at most MAX_DELETED names. Returns the names of objects that are absent now.
+
+        Some may be removed before a failure.
+        """
 
     def list(self, prefix: str = "") -> Iterator[Stored]:
         """All objects, or those in the folder `prefix` and below, in no particular order.

@@ -11,7 +11,7 @@ import click
 from phimage import __version__
 from phimage.cli.exit_codes import run_to_exit_code
 from phimage.cli.sections import ON_THE_MACHINE, OPERATORS, TENANTS_AND_OPERATORS, SectionedGroup
-from phimage.processes.runtime import exit_process
+from phimage.processes.runtime import collect_rarely, exit_process
 
 SECTIONS = {
     TENANTS_AND_OPERATORS: {
@@ -72,6 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 def entry_point() -> NoReturn:
     """The `phimage` process."""
+    collect_rarely()  # docs/decisions.md#pythons-garbage-collector-runs-rarely
     exit_process(_run(sys.argv[1:]))
 
 

@@ -22,7 +22,7 @@ from phimage.cli.columns import (
     lines_of,
     marks_of,
 )
-from phimage.cli.output import Command, console, echo, json_option, note, print_csv, print_heading, print_json
+from phimage.cli.output import Command, echo, json_option, note, output_width, print_csv, print_heading, print_json
 from phimage.cli.profile import Session, signed
 from phimage.client import ActionResponse, Client
 from phimage.errors import ClientError
@@ -170,7 +170,7 @@ def flat(row: dict[str, Any]) -> Row:
 def print_images(images: Sequence[Row]) -> None:
     """Print images as a table, as wide as the terminal. Those of DescribePHostImage will do."""
     known = [column for column in TABLE if column.name != "bytes"]
-    _table(images, known, [column for column in PRIORITY if column in known], console().width)
+    _table(images, known, [column for column in PRIORITY if column in known], output_width())
 
 
 def _form(output: str | None, as_json: bool) -> str:
@@ -255,7 +255,7 @@ def _print(rows: Sequence[Row], form: str, named: tuple[Column, ...], *, owned: 
         fitted = _table(rows, named or WIDE, named or WIDE, UNLIMITED)
     else:
         by_owner = tuple(column for column in WIDE if column.name == "project") if owned else ()
-        fitted = _table(rows, named or (*TABLE, *by_owner), named or (*by_owner, *PRIORITY), console().width)
+        fitted = _table(rows, named or (*TABLE, *by_owner), named or (*by_owner, *PRIORITY), output_width())
     notes = []
     if "bytes" in fitted.widths and any(row["Disk"] for row in rows):
         notes.append(f"{marks_of(_encoding()).stored} in BYTES: the disk is stored, and can be downloaded")

@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Callable
 
-import structlog
 from msgspec.structs import replace
 
 from phimage.catalog.image_bytes import live_manifests
@@ -14,9 +13,8 @@ from phimage.catalog.views import Catalog
 from phimage.chunks.stats import MAX_DISKS, DiskStats, Measurement, keep_measurement, last_measurement, measure
 from phimage.chunks.store import Store
 from phimage.errors import PhimageError
+from phimage.event_log import log
 from phimage.model.ids import Revision
-
-log = structlog.get_logger()
 
 MIN_SECONDS = 60.0
 """The least time between two measurements."""

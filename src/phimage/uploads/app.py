@@ -18,7 +18,6 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from types import MappingProxyType
 
-import structlog
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -27,6 +26,7 @@ from phimage.chunks.frame import Damaged
 from phimage.chunks.store import Store
 from phimage.chunks.uploads import MAX_FRAME, PART, check_frame, check_job, contiguous, pack_part, parts, put_part
 from phimage.errors import NotCached, PhimageError
+from phimage.event_log import log
 from phimage.http.asgi import Exchange, Message, Receive, Send
 from phimage.http.body import BodyLimits, BodyTooLong, BodyTooSlow, ClientGone, RequestBody
 from phimage.http.min_rate import MinRate
@@ -35,8 +35,6 @@ from phimage.http.response import HttpError, JsonResponse, error_response
 from phimage.model.ids import JobId
 from phimage.uploads.authorizer import Method, Upload, UploadAccessRequest, UploadAuthorizer
 from phimage.uploads.part import BadContentDigest, PartHeader, check_content, part_too_large, read_part_header
-
-log = structlog.get_logger()
 
 _PATH = re.compile(r"/uploads/([^/]+)(?:/(0|[1-9][0-9]{0,6}))?", re.ASCII)
 _EXTRA_THREADS = 2  # for authorizing and listing, which must not wait for parts
