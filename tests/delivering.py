@@ -17,6 +17,7 @@ from phimage.chunks.store import Store
 from phimage.chunks.write import DiskWriter, Written
 from phimage.delivery.app import Delivery
 from phimage.delivery.authorizer import DownloadAccessRequest, DownloadGrant, NotPublished
+from phimage.delivery.representation import Bytes, Piece
 from phimage.delivery.stream import DownloadLimits
 from phimage.delivery.zstd_cache import ZstdCache
 from phimage.errors import UnavailableParam
@@ -179,6 +180,11 @@ def delivery_of(
 ) -> Delivery:
     """The application."""
     return Delivery(store, authorizer, lambda _: "127.0.0.1", lambda: str(uuid.uuid4()), zstd_cache, limits)
+
+
+def make_piece(piece: Piece) -> Bytes:
+    """The bytes of a piece."""
+    return piece() if callable(piece) else piece
 
 
 def chunk_at(written: Written, index: int) -> str:

@@ -171,7 +171,7 @@ class ZstdCache:
                 for piece in disk.pieces(0, disk.size):
                     if stopped():
                         return None
-                    data = piece()
+                    data = piece() if callable(piece) else piece
                     digest.update(data)
                     opened.write(data)
                 opened.flush()
