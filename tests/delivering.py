@@ -19,7 +19,6 @@ from phimage.delivery.app import Delivery
 from phimage.delivery.authorizer import DownloadAccessRequest, DownloadGrant, NotPublished
 from phimage.delivery.representation import Bytes, Piece
 from phimage.delivery.stream import DownloadLimits
-from phimage.delivery.zstd_cache import ZstdCache
 from phimage.errors import UnavailableParam
 from phimage.http.asgi import Message
 from phimage.model.ids import ImageId, ProjectId
@@ -175,11 +174,9 @@ def answered(sent: list[Message]) -> Answered:
     return Answered(start["status"], headers, body, whole=bool(rest) and not rest[-1].get("more_body", False))
 
 
-def delivery_of(
-    store: Store, authorizer: FakeAuthorizer, zstd_cache: ZstdCache | None = None, limits: DownloadLimits | None = None
-) -> Delivery:
+def delivery_of(store: Store, authorizer: FakeAuthorizer, limits: DownloadLimits | None = None) -> Delivery:
     """The application."""
-    return Delivery(store, authorizer, lambda _: "127.0.0.1", lambda: str(uuid.uuid4()), zstd_cache, limits)
+    return Delivery(store, authorizer, lambda _: "127.0.0.1", lambda: str(uuid.uuid4()), limits)
 
 
 def make_piece(piece: Piece) -> Bytes:

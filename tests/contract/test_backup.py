@@ -28,7 +28,6 @@ from phimage.chunks.manifest import load_manifest
 from phimage.chunks.memory import MemoryStore
 from phimage.chunks.store import Store
 from phimage.chunks.write import DiskWriter, write_file
-from phimage.delivery.zstd_cache import ZstdCache
 from phimage.errors import SetupError
 from phimage.installation import open_catalog, open_operator_account, prepare
 from phimage.maintenance import gc
@@ -77,9 +76,8 @@ def small(tmp_path: Path, sqlite_template: Path) -> Iterator[Shop]:
 
 def sweep(shop: Shop) -> gc.CollectedGarbage:
     """Collect, as it will be some time later."""
-    packs = ZstdCache(shop.store, shop.work / "packs", 0)
     return gc.collect_garbage(
-        *(shop.catalog, shop.store, packs, shop.work, PAST),
+        *(shop.catalog, shop.store, shop.work, PAST),
         grace_seconds=MIN_GRACE_SECONDS,
         now=lambda: time.time() + LATER,
     )

@@ -30,8 +30,9 @@ Why nothing that is needed is removed. Let g = MIN_GRACE_SECONDS, G >= g the gra
 
 The same holds for a store with a longer g, if all of its writers and collections use that one: a place of backups has one.
 
-Manifests are removed before their chunks, so that an interrupted collection leaves no manifest without its chunks. What is not
-removed now, because it is young or the collection died, is removed by a later collection. Removing twice does no harm.
+Manifests are removed before their chunks, so that an interrupted collection leaves no manifest without its chunks, and after
+their frame lists, which nothing relies on and no number counts. What is not removed now, because it is young or the collection
+died, is removed by a later collection. Removing twice does no harm.
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ from phimage.chunks.errors import BadManifest
 from phimage.chunks.gc_marker import GcMarker
 from phimage.chunks.layout import (
     CHUNKS,
+    FRAMES,
     MANIFESTS,
     MIN_GRACE_SECONDS,
     ChunkDigest,
@@ -110,13 +112,13 @@ class _Needed:
                 self.add([digest])
 
     def has(self, name: str) -> bool:
-        """Whether an object must stay. Objects other than chunks and manifests always stay."""
+        """Whether an object must stay. Objects of other kinds always stay."""
         digest = digest_of_name(name)
         if digest is None:
             return True
-        if name.startswith(f"{MANIFESTS}/"):
-            return ManifestDigest(digest) in self.manifests
-        return ChunkDigest(bytes.fromhex(digest)) in self.chunks
+        if name.startswith(f"{CHUNKS}/"):
+            return ChunkDigest(bytes.fromhex(digest)) in self.chunks
+        return ManifestDigest(digest) in self.manifests
 
 
 def collect_garbage(
@@ -178,9 +180,15 @@ def collect_garbage(
     if dry_run:
         return report(removed, 0)
     approve(report(removed, 0))
-    if any(removed.values()):
+    frame_lists = [
+        stored
+        for stored in store.list(FRAMES)
+        if stored.modified < before and not (needed.has(stored.name) or kept.has(stored.name))
+    ]
+    if frame_lists or any(removed.values()):
         marker = GcMarker(store, now, sleep)
         marker.begin()
+        _remove(store, frame_lists, before, marker)
         removed = {folder: _remove(store, garbage, before, marker) for folder, garbage in removed.items()}
         marker.end()
     return report(removed, store.tidy(before))
