@@ -26,7 +26,7 @@ from phimage.model.image_bytes import ImageBytes
 IMAGE = ImageId("pimg-cs-xev4rz2k")
 CHUNK = 64 << 10
 PUBLISHED = 1_795_000_000
-FORMS = (".raw", ".raw.zst", ".qcow2", ".sha256", "/manifest")
+FORMS = (".raw", ".raw.zst", ".qcow2", ".sha256", "/frames", "/manifest")
 
 
 @cache

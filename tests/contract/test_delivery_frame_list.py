@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 
 from phimage.chunks.decorators import StoreMetrics, measured
@@ -22,6 +23,7 @@ from tests.delivering import (
     content_of,
     delivery_of,
     disk_bytes,
+    sha256_of,
     write_disk,
 )
 
@@ -151,6 +153,32 @@ def test_the_raw_form_never_trusts_a_list(store: MemoryStore, written: Written, 
 
     assert not client.ask(RAW).whole
     assert delivery.counters.bad_chunks == 1
+
+
+def test_the_frames_of_a_disk_say_where_each_is_in_its_zstd_file(
+    store: MemoryStore, written: Written, delivery: Delivery
+) -> None:
+    client = Client(delivery)
+    whole = client.ask(ZST).body
+
+    told = msgspec.json.decode(client.ask(f"/images/{IMAGE}/frames").body)
+
+    at = chunks = 0
+    for count, length, digest in told["frames"]:
+        for _ in range(count):
+            frame = client.ask(ZST, {"Range": f"bytes={at}-{at + length - 1}"}).body
+            assert sha256_of(frame) == digest
+            assert len(zstd.decompress(frame)) == written.manifest.length(chunks)
+            at, chunks = at + length, chunks + 1
+    assert (at, chunks, told["manifest"]) == (len(whole), written.manifest.count, written.digest)
+
+
+def test_frames_that_are_not_listed_yet_are_asked_for_again(store: MemoryStore, written: Written, delivery: Delivery) -> None:
+    store.delete(frame_list_name(written.digest))
+    client = Client(delivery)
+
+    assert client.ask(f"/images/{IMAGE}/frames", settle=True).status == 503
+    assert client.ask(f"/images/{IMAGE}/frames").status == 200
 
 
 def test_publishing_a_disk_again_after_a_repair_lists_the_new_frame(store: MemoryStore, written: Written) -> None:

@@ -45,14 +45,15 @@ log = structlog.get_logger()
 
 Result = TypeVar("Result")
 
-_PATH = re.compile(r"/images/([A-Za-z0-9][A-Za-z0-9._-]{0,99}?)(\.raw|\.raw\.zst|\.qcow2|\.sha256|/manifest)", re.ASCII)
+_PATH = re.compile(r"/images/([A-Za-z0-9][A-Za-z0-9._-]{0,99}?)(\.raw|\.raw\.zst|\.qcow2|\.sha256|/frames|/manifest)", re.ASCII)
 # docs/decisions.md#browsers-run-nothing-that-phimage-sends
 _SANDBOX = ((b"content-security-policy", b"default-src 'none'; sandbox"),)
 _THREADS = 4  # for authorizing and opening disks, which must not wait for pieces
 
 
 class Delivery:
-    """The ASGI application for the paths `/images/{id}.raw`, `.raw.zst`, `.qcow2`, `.sha256` and `/images/{id}/manifest`."""
+    """The ASGI application for the paths `/images/{id}.raw`, `.raw.zst`, `.qcow2`, `.sha256`, and `/images/{id}/manifest` and
+    `/frames`."""
 
     def __init__(
         self,
@@ -88,7 +89,7 @@ class Delivery:
         match = _PATH.fullmatch(scope["path"])
         try:
             if match is None:
-                forms = "<id>.raw, <id>.raw.zst, <id>.qcow2, <id>.sha256 and <id>/manifest"
+                forms = "<id>.raw, <id>.raw.zst, <id>.qcow2, <id>.sha256, <id>/manifest and <id>/frames"
                 raise HttpError(404, "Not found", f"an image has {forms}")
             if exchange.method not in ("GET", "HEAD"):
                 raise HttpError(405, "Method not allowed", "send GET or HEAD", headers={"Allow": "GET, HEAD"})
@@ -158,6 +159,8 @@ class Delivery:
                 return disk.qcow2
             case ".raw.zst":
                 return await self._zstd(disk)
+            case "/frames":
+                return await self._listing(disk)
             case _:
                 return await self._in_thread(disk.manifest)
 
@@ -166,6 +169,13 @@ class Delivery:
         if zstd.frames is None:
             self._frame_lists.make(disk)
         return zstd
+
+    async def _listing(self, disk: OpenDisk) -> InMemory:
+        zstd = await self._zstd(disk)
+        frames = zstd.frames
+        if frames is None:
+            raise HttpError(503, "Frames not listed yet", "they are being listed now; send the request again")
+        return await self._in_thread(lambda: zstd.listing(frames))
 
     async def _send(self, exchange: Exchange, image: ImageId, form: str, representation: Representation, reply: Reply) -> None:
         prefetch = max(1, self._limits.prefetch_bytes // representation.piece_bytes)

@@ -14,6 +14,7 @@ from functools import partial
 from hashlib import sha256
 from itertools import accumulate
 
+import msgspec
 from msgspec import Struct
 
 from phimage.chunks.errors import BadChunk, StoreFailure
@@ -24,7 +25,7 @@ from phimage.chunks.manifest import Manifest
 from phimage.chunks.prefetch import prefetch
 from phimage.chunks.read import DiskReader
 from phimage.chunks.store import Store
-from phimage.delivery.representation import Bytes, Piece
+from phimage.delivery.representation import Bytes, InMemory, Piece
 
 _AT_ONCE = 8
 _PIECE_BYTES = 1 << 20
@@ -90,6 +91,20 @@ class ZstdDisk:
             from_to = start - segment.offset, ends - segment.offset
             yield from self._stored(segment, *from_to) if isinstance(segment, _StoredSegment) else _zeros(segment, *from_to)
             start, at = ends, at + 1
+
+    def listing(self, frames: FrameList) -> InMemory:
+        """What each frame is, as JSON: `frames` has the number of equal frames in a row, their length and their SHA-256."""
+        rows: list[tuple[int, int, str]] = []
+        for segment in self._segments:
+            if isinstance(segment, _ZeroSegment):
+                frame = zero_frame(segment.length)
+                rows.append((segment.count, len(frame), sha256(frame).hexdigest()))
+            else:
+                listed = (frames[segment.place + number] for number in range(len(segment.ends)))
+                rows.extend((1, frame.length, frame.sha256.hex()) for frame in listed)
+        content = {"format": "phimage-frames-1", "frames": rows, "manifest": self.manifest}
+        etag = f'"{self.manifest}-{self.mark}-frames"'
+        return InMemory(msgspec.json.encode(content), etag, "application/json")
 
     def _stored(self, segment: _StoredSegment, start: int, stop: int) -> Iterator[Piece]:
         number = bisect_right(segment.ends, start)
