@@ -104,7 +104,20 @@ def publish(phimage: Phimage, file: Path, name: str, seconds: Seconds) -> str:
     return image
 
 
-ABOUT = ["--name", "bench", "--os-type", "Debian", "--os-name", "Debian 12", "--zone", "cn-bj2-02", "--support", "DB-2"]
+ABOUT = [
+    "--type",
+    "base",
+    "--name",
+    "bench",
+    "--os-type",
+    "Debian",
+    "--os-name",
+    "Debian 12",
+    "--zone",
+    "cn-bj2-02",
+    "--support",
+    "DB-2",
+]
 
 Phimage = Callable[..., str]
 

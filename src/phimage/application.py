@@ -46,6 +46,7 @@ from phimage.http.pages import for_networks, made_once, readiness
 from phimage.http.proxies import TrustedProxies
 from phimage.http.signature_limit import SignatureLimit
 from phimage.installation import open_catalog
+from phimage.maintenance.measuring import keep_measuring
 from phimage.metrics.family import TEXT
 from phimage.metrics.process import EdgeMetrics, WorkerMetrics, publisher_metrics, sandbox_metrics
 from phimage.metrics.shared import MetricsSlot, SharedMetrics, WorkerSlot
@@ -54,7 +55,7 @@ from phimage.publishing.original import IN_PLACE
 from phimage.publishing.pipeline import Pipeline
 from phimage.publishing.worker import Pace, Worker
 from phimage.settings import Settings
-from phimage.sources.address_policy import read_address_policy
+from phimage.sources.address_policy import PUBLIC_INTERNET, AddressPolicy, read_address_policy
 from phimage.sources.fetch import Fetcher
 from phimage.sources.http import HttpClient
 from phimage.sources.sniff import FetchLimits
@@ -101,6 +102,7 @@ def build_app(
         public_url=settings.public_url.rstrip("/"),
         lists=ListSettings(settings.require_zone, settings.default_limit, settings.max_limit),
         propagation_seconds=propagation_seconds,
+        lease_seconds=settings.lease_seconds,
     )
     rate_limit = RateLimit(settings.rate, settings.burst) if settings.rate else None
     process = secrets.token_hex(8)
@@ -248,6 +250,8 @@ def run_publisher(settings: Settings, stop: threading.Event, slot: MetricsSlot |
 
         if slot is not None:
             threading.Thread(target=write_metrics, args=(slot,), name="metrics", daemon=True).start()
+        measuring = threading.Thread(target=keep_measuring, args=(catalog, store, stop), name="statistics", daemon=True)
+        measuring.start()
         worker.run()
     finally:
         catalog.database.close()
@@ -273,16 +277,18 @@ def open_pipeline(settings: Settings, store: Store, *, second_opinion: bool = Tr
     except OSError as error:
         raise SetupError(f"the work folder {settings.work_folder} cannot be created: {error.strerror}") from None
     min_free = settings.min_free_mb << 20
-    http = HttpClient(read_address_policy(settings.fetch_networks, settings.fetch_ports), agent=f"phimage/{__version__}")
     originals = FetchLimits(max_size=settings.max_original_gb << 30, min_free=min_free)
-    fetcher = Fetcher(http, originals, IN_PLACE)
-    limits = DiskLimits(virtual_size=settings.max_disk_gb << 30)
+
+    def fetcher(policy: AddressPolicy) -> Fetcher:
+        return Fetcher(HttpClient(policy, agent=f"phimage/{__version__}"), originals, IN_PLACE)
+
     return Pipeline(
         store,
-        fetcher,
+        fetcher(read_address_policy(settings.fetch_networks, settings.fetch_ports)),
         settings.work_folder,
-        limits,
+        DiskLimits(virtual_size=settings.max_disk_gb << 30),
         min_free,
+        tenants_fetcher=fetcher(PUBLIC_INTERNET),
         require_walls=settings.require_sandbox,
         second_opinion=second_opinion,
     )

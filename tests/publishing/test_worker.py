@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,14 +12,17 @@ from msgspec.structs import replace
 from sqlalchemy import select, update
 
 from phimage.catalog import jobs, tables
-from phimage.catalog.image_bytes import QUOTAS, left_of, reserve, withdraw_image_bytes
+from phimage.catalog.image_bytes import QUOTAS, give_up, left_of, reserve, use_of, withdraw_image_bytes
 from phimage.catalog.images import IMAGES
+from phimage.catalog.views import Catalog
 from phimage.chunks import uploads
+from phimage.chunks.decorators import StoreDecorator
+from phimage.chunks.store import Store
 from phimage.model.ids import ImageId, JobId, ProjectId
 from phimage.model.image import State
 from phimage.model.image_bytes import Quota
 from phimage.model.job import JobState
-from tests.conftest import both_databases
+from tests.conftest import Reopen, both_databases
 from tests.e2e.process import wait_until
 from tests.publishing.shop import AUTHOR, MIB, Shop, as_qcow2, disk, image, sha256_of
 
@@ -89,11 +93,21 @@ def test_what_may_be_overridden_is_refused_with_the_way_to_do_it_and_taken_with_
     tiny = tmp_path / "tiny.raw"
     tiny.write_bytes(b"\0" * 511 + b"\x01" + b"\0" * 65024)
     job = shop.begin(tiny)
-    assert "--override body.tiny" in shop.work_once().error
+    assert "--override body.tiny --override disk.unknown" in shop.work_once().error
     assert shop.image(job.image).state is State.UNAVAILABLE
-    again = shop.begin(tiny, 2, overrides=("body.tiny",))
+    shop.begin(tiny, 2, overrides=("body.tiny",))
+    assert "--override disk.unknown" in shop.work_once().error
+    again = shop.begin(tiny, 3, overrides=("body.tiny", "disk.unknown"))
     assert shop.work_once().state is JobState.DONE
-    assert shop.content(again.image).overrides == ("body.tiny",)
+    assert shop.content(again.image).overrides == ("body.tiny", "disk.unknown")
+
+
+def test_a_disk_with_nothing_on_it_is_refused_in_whatever_format_it_comes(shop: Shop, tmp_path: Path) -> None:
+    nothing = tmp_path / "nothing.raw"
+    nothing.write_bytes(bytes(2 * MIB))
+    for number, file in enumerate((nothing, as_qcow2(nothing)), 1):
+        shop.begin(file, number)
+        assert shop.work_once().error.startswith("disk.unknown: ")
 
 
 def test_a_stated_format_that_is_not_the_found_one_is_refused(shop: Shop, tmp_path: Path) -> None:
@@ -131,6 +145,48 @@ def test_an_image_that_was_withdrawn_meanwhile_stays_gone(shop: Shop, tmp_path: 
     shop.worker.work(claimed)
     assert shop.job(job.id).error == "withdrawn"
     assert shop.catalog.head == revision
+
+
+class Happening(StoreDecorator):
+    """Lets something happen before the first object of a folder is put."""
+
+    def __init__(self, store: Store, folder: str, happens: Callable[[], None]) -> None:
+        super().__init__(store, lambda operation, sent, call: call())
+        self._folder = folder
+        self._happens: Callable[[], None] | None = happens
+
+    def put(self, name: str, data: bytes) -> None:
+        happens = self._happens
+        if happens is not None and name.startswith(self._folder):
+            self._happens = None
+            happens()
+        super().put(name, data)
+
+
+@both_databases
+@pytest.mark.parametrize("folder", ["chunks", "manifests"])
+def test_a_job_that_is_cancelled_while_its_disk_is_stored_changes_nothing_more(
+    folder: str, catalog: Catalog, store_beside: Store, tmp_path: Path, reopen: Reopen
+) -> None:
+    other, project = reopen(catalog), ProjectId("org-a")
+
+    def cancel() -> None:
+        with other.change(AUTHOR) as change:
+            assert jobs.end(change.connection, JobId("job-1"), "cancelled by acme/main")
+            give_up(change, image(1).id, "cancelled by acme/main", ())
+
+    shop = Shop(catalog, Happening(store_beside, folder, cancel), tmp_path / "work")
+    shop.begin(disk(tmp_path), made=image(1, project))
+
+    ended = shop.work_once()
+
+    assert (ended.state, ended.error, shop.worker.outcomes["lost"]) == (JobState.FAILED, "cancelled by acme/main", 1)
+    assert catalog.refresh() == other.head
+    content = shop.content(image(1).id)
+    assert (shop.image(image(1).id).state, content.failure, content.stored) == (State.UNAVAILABLE, ended.error, False)
+    with catalog.database.read() as connection:
+        assert use_of(connection, project).total == 0
+    assert list(shop.work.iterdir()) == []
 
 
 @both_databases

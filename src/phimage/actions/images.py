@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Annotated, Protocol
 
 from msgspec import Meta, Raw, Struct
@@ -17,9 +17,10 @@ from phimage.errors import UnavailableParam
 from phimage.fields import by_setting
 from phimage.gateway.envelope import Encoded, encoded
 from phimage.gateway.registry import Action
-from phimage.model.account import Right
-from phimage.model.ids import ClusterId, ImageId, MachineTypeId, RegionId, ZoneId
-from phimage.model.image import Image, ImageType, Query, State, newer, select, supported_types
+from phimage.model.account import Account, Right
+from phimage.model.explain import unknown_cluster, unknown_machine_type
+from phimage.model.ids import ClusterId, ImageId, MachineTypeId, ProjectId, RegionId, ZoneId
+from phimage.model.image import NO_PROJECT, Image, ImageType, Query, State, newer, select, supported_types
 from phimage.model.topology import Topology
 
 ImageIdParam = Annotated[ImageId, Meta(max_length=64, description="image id, such as pimg-cs-xev4rz")]
@@ -98,7 +99,7 @@ class _Page(Struct, rename="pascal", frozen=True, kw_only=True):
 
 def describe_phost_image(request: DescribePHostImage, call: Call) -> Encoded:
     if call.view.pinned:
-        _name_newer_versions(request, call)
+        name_newer_versions(call, lambda view: _listed(request, call, view))
         return encoded(_page(request, call))
     # The response depends on the request, the places, the base images, the project's images and the account's zones.
     account = call.caller.account.id
@@ -110,7 +111,7 @@ def describe_phost_image(request: DescribePHostImage, call: Call) -> Encoded:
 
 def _page(request: DescribePHostImage, call: Call) -> _Page:
     topology = call.view.topology()
-    limit = _limit(request.limit, call)
+    limit = limit_of(request.limit, call)
     query = query_of(request, call, topology, request.image_id)
     sections = sections_of(query, call.view, call.cache)
     operator = call.caller.account.operator
@@ -124,18 +125,19 @@ def _page(request: DescribePHostImage, call: Call) -> _Page:
     return _Page(total_count=count(sections), image_set=[Raw(row) for row in rows])
 
 
-def _name_newer_versions(request: DescribePHostImage, call: Call) -> None:
+def _listed(request: DescribePHostImage, call: Call, view: View) -> list[Image]:
     query = query_of(request, call, call.view.topology(), request.image_id)
-    pinned, present = (
-        select(scope(query, view), replace(query, awaited=view.awaited()), view.topology())
-        for view in (call.view, call.service.catalog.now(wait=True))
-    )
-    hidden = newer(pinned, present)
+    return select(scope(query, view), replace(query, awaited=view.awaited()), view.topology())
+
+
+def name_newer_versions(call: Call, listed: Callable[[View], Iterable[Image]]) -> None:
+    """Name in a header the newer versions of listed families that the pin hides. `listed` is the list of a view."""
+    hidden = newer(listed(call.view), listed(call.service.catalog.now(wait=True)))
     if hidden:
         call.headers[NEWER_HEADER] = ", ".join(f"{family}={image}" for family, image in hidden[:MAX_NEWER])
 
 
-def _limit(requested: int | None, call: Call) -> int:
+def limit_of(requested: int | None, call: Call) -> int:
     """Max images of a page: Limit, or its default. Not clamped, because clients count pages by it (wire-protocol B7)."""
     if requested is not None:
         return requested
@@ -146,13 +148,9 @@ def _limit(requested: int | None, call: Call) -> int:
     return limit
 
 
-class Filters(Protocol):
-    """The parameters that the list of images and its explanation share."""
+class MachineFilters(Protocol):
+    """The parameters that all lists of images share."""
 
-    @property
-    def region(self) -> RegionId: ...  # noqa: D102
-    @property
-    def zone(self) -> ZoneId | None: ...  # noqa: D102
     @property
     def image_type(self) -> ImageType | None: ...  # noqa: D102
     @property
@@ -161,15 +159,40 @@ class Filters(Protocol):
     def cluster(self) -> ClusterId | None: ...  # noqa: D102
 
 
-def query_of(request: Filters, call: Call, topology: Topology, ids: Iterable[ImageId] = ()) -> Query:
-    """The query of a request. Raises UnavailableParam for an unknown name, then ZoneRefused."""
+class Filters(MachineFilters, Protocol):
+    """The parameters that the list of images and its explanation share."""
+
+    @property
+    def region(self) -> RegionId: ...  # noqa: D102
+    @property
+    def zone(self) -> ZoneId | None: ...  # noqa: D102
+
+
+def query_of(
+    request: Filters, call: Call, topology: Topology, ids: Iterable[ImageId] = (), image: Image | None = None
+) -> Query:
+    """The query of a request. Raises UnavailableParam for an unknown name, then ZoneRefused.
+
+    The error about a machine type or a cluster says what `image` supports, when the caller asks about one that it may see.
+    """
     zones = zones_asked(request.region, request.zone, call.caller.tenant, topology)
-    if request.cluster is not None and request.cluster not in topology.clusters:
-        raise UnavailableParam("Cluster", detail=f"expected one of {', '.join(topology.clusters)}")
+    return query_in(zones, request, call, topology, ids, image)
+
+
+def query_in(
+    zones: tuple[ZoneId, ...],
+    request: MachineFilters,
+    call: Call,
+    topology: Topology,
+    ids: Iterable[ImageId] = (),
+    image: Image | None = None,
+) -> Query:
+    """The query of a request in these zones. Raises UnavailableParam for an unknown name, then ZoneRefused."""
     kind = request.machine_type
-    if kind is not None and not any(kind in topology.offered.get(zone, {}) for zone in zones):
-        offered = sorted({name for zone in zones for name in topology.offered.get(zone, {})})
-        raise UnavailableParam("MachineType", detail=f"offered here: {', '.join(offered) or 'none'}")
+    if request.cluster is not None and request.cluster not in topology.clusters:
+        raise UnavailableParam("Cluster", detail=unknown_cluster(kind, zones, topology, image))
+    if kind is not None and not topology.clusters_of(kind, zones):
+        raise UnavailableParam("MachineType", detail=unknown_machine_type(kind, zones, topology, image))
     check_zone_allowed(zones, call.caller.tenant)
     return Query(
         project=call.project,
@@ -191,12 +214,24 @@ def scope(query: Query, view: View) -> tuple[Image, ...]:
 
 
 def visible_image(id: ImageId, call: Call) -> Image:
-    """An image that the caller's project can see. Raises the same UnavailableParam for unknown and for invisible images."""
-    for images in (call.view.base_images(), call.view.images_of(call.project)):
+    """An image that the caller's project can see; any image for an operator account.
+
+    Raises the same UnavailableParam for unknown and for invisible images.
+    """
+    found = find_visible_image(id, call.view, call.project, call.caller.account)
+    if found is not None:
+        return found
+    raise UnavailableParam("ImageId", detail="there is no such image, or this project cannot see it")
+
+
+# docs/decisions.md#operators-see-every-image-by-its-id
+def find_visible_image(id: ImageId, view: View, project: ProjectId, account: Account) -> Image | None:
+    """An image that a project can see, or that exists, for an operator account."""
+    for images in (view.base_images(), view.images_of(project) if project != NO_PROJECT else ()):
         for image in images:
             if image.id == id:
                 return image
-    raise UnavailableParam("ImageId", detail="there is no such image, or this project cannot see it")
+    return view.image(id) if account.operator else None
 
 
 def on_wire(image: Image, zones: tuple[ZoneId, ...], topology: Topology) -> PHostImageSet:

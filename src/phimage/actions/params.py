@@ -43,8 +43,23 @@ def zones_asked(region: RegionId, zone: ZoneId | None, tenant: Tenant, topology:
     if zone is None:
         return tuple(zone for zone in topology.zones_of(region) if tenant.account.may_use_zone(zone))
     known = topology.zones.get(zone)
-    if known is None or known.region != region:
+    if known is not None and known.region != region:
+        raise UnavailableParam("Zone", detail=f"{zone} is in region {known.region}: use Region={known.region}")
+    if known is None:
         raise UnavailableParam("Zone", detail=f"region {region} has {_some(topology.zones_of(region))}")
+    return (zone,)
+
+
+def zones_anywhere(region: RegionId | None, zone: ZoneId | None, tenant: Tenant, topology: Topology) -> tuple[ZoneId, ...]:
+    """The same where Region may be absent: then the named zone of any region, or every zone that the account may use."""
+    if region is not None:
+        return zones_asked(region, zone, tenant, topology)
+    if zone is None:
+        return tuple(zone for zone in topology.zones if tenant.account.may_use_zone(zone))
+    if zone not in topology.zones:
+        near = RegionId(zone.rpartition("-")[0])
+        here = f"region {near} has {_some(topology.zones_of(near))}" if near in topology.regions else "there is no such zone"
+        raise UnavailableParam("Zone", detail=here)
     return (zone,)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 from msgspec.structs import replace
 
-from phimage.cli.image import print_images
+from phimage.cli.image_list import print_images
 from phimage.cli.output import echo
 from phimage.cli.profile import Config, Profile, read_config, write_config
 from phimage.demo_steps import PROFILES, curl, steps
@@ -65,6 +65,7 @@ def demo(data_dir: str, host: str, port: int, require_zone: bool, once: bool) ->
     failure: list[Exception] = []
 
     def fill(settings: Settings) -> NewKey | None:
+        demonstration.claim(settings.data_folder)
         return demonstration.fill(settings, has_operator_key=OPERATOR in read_config(profiles).profile)
 
     def listening(url: str, operator_key: NewKey | None) -> bool:

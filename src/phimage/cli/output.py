@@ -5,9 +5,11 @@ Rich takes a tenth of a second to import, so only functions that draw import it.
 
 from __future__ import annotations
 
+import csv
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from io import StringIO
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -26,10 +28,10 @@ PIPE_WIDTH = 200
 """Width of a table in a file or a pipe."""
 
 
-def print_json(value: object, *, indented: bool = True) -> None:
+def print_json(value: object, *, indented: bool = True, err: bool = False) -> None:
     """Print a value as JSON, indented or on one line."""
     encoded = msgspec.json.encode(value)
-    click.echo(escape_json((msgspec.json.format(encoded, indent=2) if indented else encoded).decode()))
+    click.echo(escape_json((msgspec.json.format(encoded, indent=2) if indented else encoded).decode()), err=err)
 
 
 def echo(text: str = "", *, err: bool = False) -> None:
@@ -64,6 +66,28 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, whole:
         echo(empty)
 
 
+def print_heading(line: str) -> None:
+    """Print a line in bold, if the output is a terminal, of any length."""
+    from rich.text import Text
+
+    console().print(Text(escape(line), style="bold"), soft_wrap=True)
+
+
+FORMULAS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""The beginnings of what a spreadsheet takes for a formula, also in full width."""
+
+
+# docs/decisions.md#a-cell-of-csv-is-never-a-formula
+def print_csv(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print rows as csv (RFC 4180), with a header. A cell that begins like a formula has an apostrophe before it."""
+    lines = StringIO(newline="")
+    writer = csv.writer(lines)
+    for row in (columns, *rows):
+        cells = map(escape, row)
+        writer.writerow([f"'{cell}" if cell.startswith(FORMULAS) else cell for cell in cells])
+    click.echo(lines.getvalue(), nl=False)
+
+
 def note(text: str) -> None:
     """Print a line on standard error, beside the result."""
     echo(text, err=True)
@@ -95,15 +119,3 @@ def steps(doing: str) -> Iterator[Callable[[str, int, int], None]]:
             shown.update(task, description=printable(what), completed=done, total=of)
 
         yield step
-
-
-def print_new_key(fields: dict[str, Any], endpoint: str = "", *, as_json: bool) -> None:
-    """Print a new key, which cannot be shown again. Without an endpoint the suggested profile keeps its own."""
-    if as_json:
-        print_json({name: value for name, value in fields.items() if name not in ("RetCode", "Action")})
-        return
-    echo(f"public key   {fields['PublicKey']}")
-    echo(f"private key  {fields['PrivateKey']}")
-    note("The private key cannot be shown again. Keep it, for example with:")
-    where = f" --endpoint {endpoint}" if endpoint else ""
-    note(f"  phimage config add {fields['Account']}{where} --public-key {fields['PublicKey']}")

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from phimage.model.ids import ImageId, JobId, ProjectId
+from phimage.model.ids import AccountId, ImageId, JobId, ProjectId
 from phimage.model.image import NO_PROJECT
 
 
@@ -20,12 +20,18 @@ class JobState(StrEnum):
     FAILED = "Failed"
 
 
+UNFINISHED = (JobState.WAITING, JobState.QUEUED, JobState.RUNNING)
+CANCELLED = "cancelled by "
+"""The begin of the error of a job that a person ended."""
+
+
 class Origin(Struct, frozen=True):
     """The origin of an image's bytes. `url` is empty for an upload; `digest` is empty for trust on first use.
 
     `name` is the file name in a checksum file; `size` is the original's bytes, 0 if unknown; `sent` is the digest that the
     uploading client computed. `format` is the format that the publisher states, empty for the detected one; `overrides` are the
-    ids of findings that the operator accepts.
+    ids of findings that the operator accepts. `tenant` is the account that publishes an image of its own, empty for an
+    operator: it uploads the parts and sees the reason of a failure, and its URLs reach the public internet alone.
     """
 
     url: str = ""
@@ -36,6 +42,8 @@ class Origin(Struct, frozen=True):
     name: str = ""
     size: int = 0
     sent: str = ""
+    # docs/decisions.md#tenants-fetch-from-the-public-internet-alone
+    tenant: AccountId = AccountId("")
 
 
 class JobLease(Struct, frozen=True):
@@ -51,7 +59,8 @@ class Job(Struct, frozen=True):
 
     Times are Unix seconds; `done` and `total` are bytes of the phase, `total` 0 if unknown. `actor` requested it; `token` makes
     the request idempotent. `reserved` bytes count against the project's quota while the job is unfinished. `failures` counts
-    the consecutive failures of its source; it is not claimed before `not_before`.
+    the consecutive failures of its source; it is not claimed before `not_before`. `sent` bytes of the original have arrived;
+    the store had `reused` bytes of the disk already, which is known at the end.
     """
 
     id: JobId
@@ -72,11 +81,13 @@ class Job(Struct, frozen=True):
     reserved: int = 0
     not_before: float = 0.0
     failures: int = 0
+    sent: int = 0
+    reused: int = 0
 
     @property
     def unfinished(self) -> bool:
         """Whether the job is neither done nor failed."""
-        return self.state not in (JobState.DONE, JobState.FAILED)
+        return self.state in UNFINISHED
 
 
 def new_job(

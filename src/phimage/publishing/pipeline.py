@@ -66,16 +66,19 @@ class Pipeline:
         min_free: int,
         now: Callable[[], float] = time.time,
         *,
+        tenants_fetcher: Fetcher,
         require_walls: bool = True,
         second_opinion: bool = True,
     ) -> None:
-        """`min_free` bytes stay free on the file system of the work folder, and in the store.
+        """`fetcher` is for the URLs of operators, `tenants_fetcher` for those of tenants. `min_free` bytes stay free on the
+        file system of the work folder, and in the store.
 
         With `require_walls` qemu-img is not started in a sandbox without a wall: a publication raises SetupError. Without
         `second_opinion` only phimage's own inspector examines a file, which is enough for files of a trusted origin alone.
         """
         self._store = store
         self._fetcher = fetcher
+        self._tenants_fetcher = tenants_fetcher
         self._work = work
         self._limits = limits
         self._space = FreeSpace(work, min_free)
@@ -93,8 +96,9 @@ class Pipeline:
         # docs/decisions.md#work-files-carry-the-fence-of-their-job
         for fence in range(1, job.fence):  # files of previous workers, which were killed
             self.clean(replace(job, fence=fence))
-        expected = expected_of(job, self._fetcher, progress)
-        source, where = source_of(job, expected, self._store, self._fetcher, self._work, self._limits, progress)
+        fetcher = self._tenants_fetcher if job.origin.tenant else self._fetcher
+        expected = expected_of(job, fetcher, progress)
+        source, where = source_of(job, expected, self._store, fetcher, self._work, self._limits, progress)
         file, digest = self._unpacked(job, source, where, expected, progress)
         overrides = frozenset(job.origin.overrides)
         progress.update(EXAMINE)
