@@ -1,14 +1,13 @@
 """`python -m bench.images`: publish and download a disk of 4 GiB with about 0.4 GB of data, beside tools that people know.
 
 Every figure is the median of whole runs, and every ratio is of two figures of the same run: publishing to `qemu-img convert`,
-downloading to nginx sending the same file and to `zstd -d`. Each round begins with an empty installation, since a second
+downloading to nginx sending the same file (`bench.downloads`). Each round begins with an empty installation, since a second
 publication of the same bytes costs little. Needs root, nginx, qemu-img, zstd and curl, and mmdebstrap for the disk.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import random
 import shutil
@@ -18,18 +17,17 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from tests.images.debian import debian_disk
 
-from bench import servers
+from bench import downloads
 
 MIB = 1 << 20
 SIZE = 4 << 30
 MORE = 150 * MIB
-CLIENTS = 8
 CACHE = Path(__file__).parent / ".cache"
 RESULTS = Path(__file__).parent / "RESULTS-images.md"
 
@@ -39,17 +37,17 @@ Seconds = dict[str, list[float]]
 def main() -> None:
     """Measure, print, and write RESULTS-images.md."""
     parser = argparse.ArgumentParser(prog="python -m bench.images", description=__doc__.partition("\n\n")[0])
-    parser.add_argument("--rounds", type=int, default=3, help="rounds of everything (default 3)")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds of everything (default 5)")
     arguments = parser.parse_args()
     files = disks()
     seconds: Seconds = defaultdict(list)
-    memory = []
+    downloaded = downloads.Downloads()
     with tempfile.TemporaryDirectory(prefix="phimage-bench-", dir=CACHE) as folder:
         for number in range(arguments.rounds):
             print(f"round {number + 1} of {arguments.rounds}", file=sys.stderr)
-            memory.append(measure(files, Path(folder) / str(number), seconds))
+            measure(files, Path(folder) / str(number), seconds, downloaded)
             shutil.rmtree(Path(folder) / str(number))
-    text = report(files, seconds, memory)
+    text = report(files, seconds, downloaded)
     print(text)
     RESULTS.write_text(text)
 
@@ -72,8 +70,8 @@ def disks() -> dict[str, Path]:
     return {"raw": raw, "qcow2": qcow2, "qcow2 -c": packed, "raw.zst": zst}
 
 
-def measure(files: dict[str, Path], folder: Path, seconds: Seconds) -> tuple[float, float]:
-    """One round. Returns the server's memory in MiB, idle and with clients."""
+def measure(files: dict[str, Path], folder: Path, seconds: Seconds, downloaded: downloads.Downloads) -> None:
+    """One round."""
     folder.mkdir()
 
     def timed(name: str, *command: str | Path) -> None:
@@ -89,13 +87,21 @@ def measure(files: dict[str, Path], folder: Path, seconds: Seconds) -> tuple[flo
     timed("zstd -d", "zstd", "-q", "-d", "-f", files["raw.zst"], "-o", "/dev/null")
     for name, file in files.items():
         with installation(folder / name.replace(" ", "")) as phimage:
-            digest = subprocess.run(["sha256sum", file], check=True, capture_output=True, text=True).stdout.split()[0]
-            begun = time.perf_counter()
-            image = phimage("image", "publish", str(file), "--digest", digest, *ABOUT).strip()
-            seconds[f"publish {name}"].append(time.perf_counter() - begun)
+            image = publish(phimage, file, f"publish {name}", seconds)
             if name == "qcow2":
-                memory = download(phimage, image, files, folder, seconds, timed)
-    return memory
+                downloads.measure(downloaded, phimage, image, files["raw"], folder)
+    with downloads.s3_store() as variables, installation(folder / "s3", variables) as phimage:
+        image = publish(phimage, files["qcow2"], "publish qcow2 to S3", seconds)
+        downloads.measure_s3(downloaded, phimage, image)
+
+
+def publish(phimage: Phimage, file: Path, name: str, seconds: Seconds) -> str:
+    """Publish a file, and return the id of the image."""
+    digest = subprocess.run(["sha256sum", file], check=True, capture_output=True, text=True).stdout.split()[0]
+    begun = time.perf_counter()
+    image = phimage("image", "publish", str(file), "--digest", digest, *ABOUT).strip()
+    seconds[name].append(time.perf_counter() - begun)
+    return image
 
 
 ABOUT = [
@@ -117,13 +123,13 @@ Phimage = Callable[..., str]
 
 
 @contextmanager
-def installation(data: Path) -> Iterator[Phimage]:
+def installation(data: Path, variables: Mapping[str, str] | None = None) -> Iterator[Phimage]:
     """A new installation with the starter catalogue; gives its command, with the operator's key."""
-    environment = dict(os.environ, XDG_CONFIG_HOME=str(data / "config"))
+    environment = {**os.environ, "XDG_CONFIG_HOME": str(data / "config"), **(variables or {})}
     data.mkdir()
     log = data / "log"
     command = [sys.executable, "-m", "phimage", "serve", "--data-dir", str(data / "data"), "--port", "0"]
-    with log.open("w") as output, subprocess.Popen(command, stdout=output, stderr=output) as process:
+    with log.open("w") as output, subprocess.Popen(command, stdout=output, stderr=output, env=environment) as process:
         try:
             while "listening on" not in log.read_text():
                 time.sleep(0.05)
@@ -144,61 +150,7 @@ def installation(data: Path) -> Iterator[Phimage]:
             process.terminate()
 
 
-def download(
-    phimage: Phimage, image: str, files: dict[str, Path], folder: Path, seconds: Seconds, timed: Callable[..., None]
-) -> tuple[float, float]:
-    """Downloads of the published disk and of the same files from nginx. Returns the server's memory, idle and busy."""
-    urls = json.loads(phimage("image", "url", image, "--json"))
-    curl = ["curl", "-sf", "-o", "/dev/null"]
-    with nginx(files["raw"].parent, folder) as floor:
-        timed("nginx raw", *curl, f"{floor}/{files['raw'].name}")
-        timed("nginx raw.zst", *curl, f"{floor}/{files['raw.zst'].name}")
-    timed("download raw", *curl, urls["RawUrl"])
-    timed("download raw.zst, first", *curl, urls["ZstdUrl"])
-    time.sleep(5)  # the pack is made in the background
-    timed("download raw.zst, again", *curl, urls["ZstdUrl"])
-    timed("download raw.zst, unpacked", "sh", "-c", f"curl -sf '{urls['ZstdUrl']}' | zstd -q -d -o /dev/null -f")
-    timed("download qcow2", *curl, urls["Qcow2Url"])
-    worker = _largest_child(phimage.__dict__["pid"])
-    idle, busiest = _memory(worker), 0.0
-    clients = [subprocess.Popen([*curl, urls["RawUrl"]]) for _ in range(CLIENTS)]
-    while any(client.poll() is None for client in clients):
-        busiest = max(busiest, _memory(worker))
-        time.sleep(0.05)
-    assert all(client.returncode == 0 for client in clients)
-    return idle, busiest
-
-
-@contextmanager
-def nginx(files: Path, folder: Path) -> Iterator[str]:
-    """nginx on a folder, with the configuration of a distribution and sendfile."""
-    port = servers.free_port()
-    config = folder / "nginx.conf"
-    config.write_text(
-        f"daemon off; pid {folder}/nginx.pid; error_log {folder}/nginx.log; user root; worker_processes 1; events {{}}\n"
-        f"http {{ access_log off; sendfile on; server {{ listen 127.0.0.1:{port}; root {files}; }} }}\n"
-    )
-    with subprocess.Popen(["nginx", "-c", config]) as process:
-        try:
-            time.sleep(0.5)
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            process.terminate()
-
-
-def _largest_child(pid: int) -> int:
-    """The server process below the one that was started: not the publisher, which is idle and small."""
-    children = [int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()]
-    return max(children, key=lambda child: "publisher" not in Path(f"/proc/{child}/cmdline").read_text())
-
-
-def _memory(pid: int) -> float:
-    """Resident MiB."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS"))) / 1024
-
-
-def report(files: dict[str, Path], seconds: Seconds, memory: list[tuple[float, float]]) -> str:
+def report(files: dict[str, Path], seconds: Seconds, downloaded: downloads.Downloads) -> str:
     """The results as a page."""
     median = {name: statistics.median(values) for name, values in seconds.items()}
 
@@ -210,31 +162,29 @@ def report(files: dict[str, Path], seconds: Seconds, memory: list[tuple[float, f
         )
         return f"| {name} | {median[name]:.2f} | {spread} | {ratios} |"
 
-    def publish(name: str) -> str:
+    def published(name: str) -> str:
         return row(f"publish {name}", "qemu-img convert qcow2 to raw", "qemu-img convert raw to qcow2 -c")
 
-    idle, busy = (statistics.median(values) for values in zip(*memory, strict=True))
     stored = files["raw"].stat().st_blocks * 512
     return "\n".join(
         [
             "# Publishing and downloading, measured",
             "",
             f"A disk of 4 GiB with {stored / MIB:.0f} MiB of data: a Debian 12 and seeded bytes. A virtual machine,",
-            f"two cores, 24 GiB of memory; {len(memory)} rounds, medians; seconds of whole runs, the command's start included.",
+            f"two cores, 24 GiB; {len(downloaded.idle)} rounds, medians; seconds of whole runs from their start.",
             "The server, the publisher, the client and the tools beside them share the cores. Ratios are of the same round.",
             "",
             "| what | seconds | min to max | ratio |",
             "|---|---:|---:|---|",
-            *(row(name) for name in median if name.startswith(("qemu-img", "sha256sum", "zstd", "nginx"))),
-            *(publish(name) for name in files),
-            row("download raw", "nginx raw", "zstd -d"),
-            row("download qcow2", "nginx raw"),
-            row("download raw.zst, first", "nginx raw.zst", "zstd -d"),
-            row("download raw.zst, again", "nginx raw.zst", "zstd -d"),
-            row("download raw.zst, unpacked", "zstd -d"),
+            *(row(name) for name in median if name.startswith(("qemu-img", "sha256sum", "zstd"))),
+            *(published(name) for name in (*files, "qcow2 to S3")),
             "",
-            f"Memory of the server process: {idle:.0f} MiB idle, {busy:.0f} MiB at most while {CLIENTS} clients download",
-            f"the raw disk, {busy - idle:.0f} MiB more.",
+            "Downloads, each in turn with nginx sending the same bytes from a file.",
+            "`first`: the server has sent nothing of the image before.",
+            "",
+            *downloads.rows(downloaded),
+            "",
+            downloads.memory(downloaded),
             "",
         ]
     )

@@ -8,7 +8,6 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from hashlib import sha256
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -20,8 +19,8 @@ from phimage.chunks.store import Store
 from phimage.chunks.write import DiskWriter, Written
 from phimage.delivery.app import Delivery
 from phimage.delivery.authorizer import DownloadAccessRequest, DownloadGrant, NotPublished
+from phimage.delivery.representation import Bytes, Piece
 from phimage.delivery.stream import DownloadLimits
-from phimage.delivery.zstd_cache import ZstdCache
 from phimage.errors import UnavailableParam
 from phimage.http.asgi import Message
 from phimage.model.ids import ImageId, ProjectId
@@ -30,7 +29,7 @@ from phimage.model.image_bytes import ImageBytes
 IMAGE = ImageId("pimg-cs-xev4rz2k")
 CHUNK = 64 << 10
 PUBLISHED = 1_795_000_000
-FORMS = (".raw", ".raw.zst", ".qcow2", ".sha256", "/manifest")
+FORMS = (".raw", ".raw.zst", ".qcow2", ".sha256", "/frames", "/manifest")
 
 
 @cache
@@ -90,21 +89,19 @@ class FakeAuthorizer:
 
 
 class Answered(Struct, frozen=True):
-    """What a client got. `whole` is False when the body ended without its end; `file` was left to the server to send."""
+    """What a client got. `whole` is False when the body ended without its end."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
     whole: bool
-    file: str = ""
 
 
 class Client:
-    """Asks an application. `files` says whether its server can send files."""
+    """Asks an application."""
 
-    def __init__(self, delivery: Delivery, *, files: bool = False) -> None:
+    def __init__(self, delivery: Delivery) -> None:
         self._delivery = delivery
-        self._extensions: dict[str, object] = {"http.response.pathsend": {}} if files else {}
 
     def ask(
         self, path: str, headers: Mapping[str, str] | None = None, method: str = "GET", query: str = "", settle: bool = False
@@ -145,13 +142,11 @@ class Client:
         async def send(message: Message) -> None:
             sent.append(message)
 
-        await self._delivery(scope_of(path, headers, method, query, self._extensions), receive, send)
+        await self._delivery(scope_of(path, headers, method, query), receive, send)
         return answered(sent)
 
 
-def scope_of(
-    path: str, headers: Mapping[str, str], method: str = "GET", query: str = "", extensions: Mapping[str, object] | None = None
-) -> Message:
+def scope_of(path: str, headers: Mapping[str, str], method: str = "GET", query: str = "") -> Message:
     """A request as the server hands it over."""
     return {
         "type": "http",
@@ -159,7 +154,6 @@ def scope_of(
         "path": path,
         "query_string": query.encode(),
         "headers": [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()],
-        "extensions": extensions or {},
     }
 
 
@@ -170,18 +164,19 @@ def answered(sent: list[Message]) -> Answered:
     names = [name.decode() for name, _ in start["headers"]]
     assert len(set(names)) == len(names)
     headers = {name.decode(): value.decode("latin-1") for name, value in start["headers"]}
-    if rest and rest[0]["type"] == "http.response.pathsend":
-        return Answered(start["status"], headers, Path(rest[0]["path"]).read_bytes(), whole=True, file=rest[0]["path"])
     body = b"".join(message["body"] for message in rest)
     assert all(message.get("more_body") for message in rest[:-1])
     return Answered(start["status"], headers, body, whole=bool(rest) and not rest[-1].get("more_body", False))
 
 
-def delivery_of(
-    store: Store, authorizer: FakeAuthorizer, zstd_cache: ZstdCache | None = None, limits: DownloadLimits | None = None
-) -> Delivery:
+def delivery_of(store: Store, authorizer: FakeAuthorizer, limits: DownloadLimits | None = None) -> Delivery:
     """The application."""
-    return Delivery(store, authorizer, lambda _: "127.0.0.1", lambda: str(uuid.uuid4()), zstd_cache, limits)
+    return Delivery(store, authorizer, lambda _: "127.0.0.1", lambda: str(uuid.uuid4()), limits)
+
+
+def make_piece(piece: Piece) -> Bytes:
+    """The bytes of a piece."""
+    return piece() if callable(piece) else piece
 
 
 def chunk_at(written: Written, index: int) -> str:

@@ -14,7 +14,6 @@ from msgspec import Struct
 from phimage.chunks.factory import open_store
 from phimage.delivery.app import Delivery
 from phimage.delivery.stream import DownloadLimits
-from phimage.delivery.zstd_cache import ZstdCache
 from phimage.http.asgi import Message, Receive, Send
 from phimage.http.counters import DownloadCounters
 from phimage.http.min_rate import MinRate
@@ -27,10 +26,8 @@ class Config(Struct, frozen=True):
     """What is served, and how."""
 
     store: str
-    zstd_cache: str
     port: int
     contents: tuple[ImageBytes, ...]
-    max_cache_bytes: int = 1 << 30
     concurrent: int = 64
     stall: float = 60.0
     min_rate: MinRate = MinRate()
@@ -45,11 +42,8 @@ class State(Struct, frozen=True):
 
 def build(config: Config) -> Callable[[Message, Receive, Send], Awaitable[None]]:
     store = open_store(config.store)
-    zstd_cache = ZstdCache(store, Path(config.zstd_cache), config.max_cache_bytes)
     limits = DownloadLimits(concurrent=config.concurrent, stall=config.stall, min_rate=config.min_rate)
-    delivery = Delivery(
-        store, FakeAuthorizer(*config.contents), lambda _: "127.0.0.1", lambda: str(uuid.uuid4()), zstd_cache, limits
-    )
+    delivery = Delivery(store, FakeAuthorizer(*config.contents), lambda _: "127.0.0.1", lambda: str(uuid.uuid4()), limits)
 
     async def app(scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"] == "/state":

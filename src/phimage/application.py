@@ -27,7 +27,6 @@ from phimage.chunks.factory import open_store
 from phimage.chunks.store import Store
 from phimage.delivery.app import Delivery
 from phimage.delivery.stream import DownloadLimits
-from phimage.delivery.zstd_cache import ZstdCache
 from phimage.errors import ServiceUnavailable, SetupError
 from phimage.event_log import log
 from phimage.formats import qemu
@@ -153,13 +152,11 @@ def build_app(
     signature_limit = SignatureLimit(proxies)
     min_rate = MinRate(settings.min_transfer_kib << 10)
     uploads = Uploads(store, CatalogUploadAuthorizer(service), proxies.client_address, new_request_id, upload_limits(min_rate))
-    zstd_cache = open_zstd_cache(settings, store)
     downloads = Delivery(
         store,
         CatalogDownloadAuthorizer(service),
         proxies.client_address,
         new_request_id,
-        zstd_cache,
         DownloadLimits(concurrent=settings.max_downloads, min_rate=min_rate),
         signature_limit,
     )
@@ -270,11 +267,6 @@ def _checked_walls(settings: Settings, slot: MetricsSlot | None) -> SandboxWalls
     if settings.require_sandbox:
         walls.require()
     return walls
-
-
-def open_zstd_cache(settings: Settings, store: Store) -> ZstdCache:
-    """The zstd cache of this machine."""
-    return ZstdCache(store, settings.zstd_cache_folder, settings.zstd_cache_mb << 20)
 
 
 def open_pipeline(settings: Settings, store: Store, *, second_opinion: bool = True) -> Pipeline:

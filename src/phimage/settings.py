@@ -23,11 +23,16 @@ RENAMED = {
     "most_disk_gb": "max_disk_gb",
     "most_limit": "max_limit",
     "most_original_gb": "max_original_gb",
-    "packs_mb": "zstd_cache_mb",
     "reserve_mb": "min_free_mb",
     "work": "work_dir",
 }
 """Former names of settings. Using one is an error, because a limit must not be ignored silently."""
+
+REMOVED = dict.fromkeys(
+    ("packs_mb", "zstd_cache_mb"),
+    "zstd files are sent from the store and no longer cached; delete the setting, and the folder packs in the data folder",
+)
+"""Former settings, with a remedy. Using one is an error, too."""
 
 _FIXED = ("host", "port", "data_dir", "database", "master_key", "store")
 """Settings that a reload keeps: the socket is open, and the installation was prepared at the start."""
@@ -155,14 +160,6 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
             "behind is disconnected and can resume; 0 for no minimum",
         ),
     ] = 8
-    zstd_cache_mb: Annotated[
-        int,
-        Meta(
-            ge=0,
-            le=1 << 30,
-            description="MB for compressed disks, each in one file that is sent without decoding; 0 caches none",
-        ),
-    ] = 10_240
     lease_seconds: Annotated[
         float, Meta(ge=1, le=3600, description="seconds without a renewal after which another publisher claims a job")
     ] = 30.0
@@ -217,11 +214,6 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
         return Path(self.work_dir).expanduser() if self.work_dir else self.data_folder / "work"
 
     @property
-    def zstd_cache_folder(self) -> Path:
-        """The folder of the zstd cache, which is always local."""
-        return self.data_folder / "packs"
-
-    @property
     def restore_marker(self) -> Path:
         """A file that exists while a backup is restored into the data folder: no server starts meanwhile."""
         return self.data_folder / "restoring.json"
@@ -240,6 +232,9 @@ def read_settings(file: Path | None, environment: Mapping[str, str], flags: Mapp
     for old, new in RENAMED.items():
         if f"PHIMAGE_{old.upper()}" in environment:
             raise SetupError(f"PHIMAGE_{old.upper()} was renamed: use PHIMAGE_{new.upper()}")
+    for old, remedy in REMOVED.items():
+        if f"PHIMAGE_{old.upper()}" in environment:
+            raise SetupError(f"PHIMAGE_{old.upper()} was removed: {remedy}")
     for field in msgspec.structs.fields(Settings):
         name = f"PHIMAGE_{field.name.upper()}"
         if name in environment:
@@ -322,6 +317,8 @@ def _from_file(file: Path) -> dict[str, Any]:
     unknown = sorted(set(values) - known)
     if unknown and unknown[0] in RENAMED:
         raise SetupError(f"{file}: the setting {unknown[0]} was renamed: use {RENAMED[unknown[0]]}")
+    if unknown and unknown[0] in REMOVED:
+        raise SetupError(f"{file}: the setting {unknown[0]} was removed: {REMOVED[unknown[0]]}")
     if unknown:
         near = get_close_matches(unknown[0], known, n=1)
         remedy = f"did you mean {near[0]}?" if near else f"the settings are {', '.join(sorted(known))}"

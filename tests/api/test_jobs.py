@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from phimage.application import open_zstd_cache
 from phimage.catalog import jobs
 from phimage.catalog.images import adopt
 from phimage.chunks.uploads import leftovers
@@ -209,9 +208,8 @@ def test_the_parts_of_a_cancelled_upload_are_left_to_garbage_collection(shop: Sh
 
     assert shop.put(fields["UploadUrl"], b"x").status == 409
     assert leftovers(shop.store) == {fields["JobId"]}
-    cache = open_zstd_cache(shop.settings, shop.store)
     author = command_author("CollectStore")
-    collect_garbage(shop.catalog, shop.store, cache, shop.settings.work_folder, author, grace_seconds=3600)
+    collect_garbage(shop.catalog, shop.store, shop.settings.work_folder, author, grace_seconds=3600)
     assert leftovers(shop.store) == set()
 
 

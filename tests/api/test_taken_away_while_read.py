@@ -12,7 +12,6 @@ from msgspec.structs import replace
 from phimage.catalog.image_bytes import withdraw_image_bytes
 from phimage.catalog.images import IMAGES
 from phimage.chunks.gc import collect_garbage
-from phimage.delivery.zstd_cache import ZstdCache
 from phimage.installation import command_author
 from phimage.maintenance import gc
 from phimage.model.ids import ImageId
@@ -37,9 +36,8 @@ def withdraw(shop: Shop, image: str) -> None:
 
 def sweep(shop: Shop, folder: Path, now: float) -> int:
     """How many chunks `store gc` removes at a time."""
-    packs = ZstdCache(shop.store, folder / "packs", 0)
     author = command_author("CollectStore")
-    swept = gc.collect_garbage(shop.catalog, shop.store, packs, folder, author, grace_seconds=DAY, now=lambda: now)
+    swept = gc.collect_garbage(shop.catalog, shop.store, folder, author, grace_seconds=DAY, now=lambda: now)
     return swept.store.removed_chunks
 
 

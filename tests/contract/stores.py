@@ -12,7 +12,7 @@ import shutil
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from itertools import count
 from pathlib import Path
@@ -23,6 +23,7 @@ import pytest
 from phimage.chunks.decorators import limited, measured, retrying
 from phimage.chunks.errors import StoreFailure
 from phimage.chunks.folder import FolderStore
+from phimage.chunks.layout import ManifestDigest, frame_list_name
 from phimage.chunks.memory import MemoryStore
 from phimage.chunks.object_store import BucketAddress, Credentials, S3Store
 from phimage.chunks.store import Store
@@ -168,3 +169,8 @@ def store(new_store: Callable[[], Store]) -> Iterator[Store]:
     found = new_store()
     yield found
     found.close()
+
+
+def names_but_frame_lists(store: Store, manifests: Iterable[ManifestDigest]) -> set[str]:
+    """The names of all objects without the frame lists of these manifests, which are not needed and may be missing."""
+    return {stored.name for stored in store.list()} - {frame_list_name(digest) for digest in manifests}

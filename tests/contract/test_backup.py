@@ -23,12 +23,11 @@ from phimage.catalog.key_encryption import KeyEncryption
 from phimage.catalog.views import Catalog
 from phimage.chunks.decorators import Operation
 from phimage.chunks.folder import FolderStore
-from phimage.chunks.layout import CHUNKS, MIN_GRACE_SECONDS, chunk_name
+from phimage.chunks.layout import CHUNKS, MIN_GRACE_SECONDS, chunk_name, frame_list_name
 from phimage.chunks.manifest import load_manifest
 from phimage.chunks.memory import MemoryStore
 from phimage.chunks.store import Store
 from phimage.chunks.write import DiskWriter, write_file
-from phimage.delivery.zstd_cache import ZstdCache
 from phimage.errors import SetupError
 from phimage.installation import open_catalog, open_operator_account, prepare
 from phimage.maintenance import gc
@@ -77,9 +76,8 @@ def small(tmp_path: Path, sqlite_template: Path) -> Iterator[Shop]:
 
 def sweep(shop: Shop) -> gc.CollectedGarbage:
     """Collect, as it will be some time later."""
-    packs = ZstdCache(shop.store, shop.work / "packs", 0)
     return gc.collect_garbage(
-        *(shop.catalog, shop.store, packs, shop.work, PAST),
+        *(shop.catalog, shop.store, shop.work, PAST),
         grace_seconds=MIN_GRACE_SECONDS,
         now=lambda: time.time() + LATER,
     )
@@ -99,13 +97,14 @@ def test_a_backup_of_an_installation_in_use_is_whole(shop: Shop, place: BackupPl
 
 
 def test_a_second_backup_of_an_unchanged_store_sends_no_chunk(shop: Shop, place: BackupPlace, tmp_path: Path) -> None:
-    publish(shop, tmp_path, 1)
+    frames = frame_list_name(shop.content(publish(shop, tmp_path, 1)).manifest)
     first = back_up(shop, place).images
     again = back_up(shop, place).images
     publish(shop, tmp_path, 2)
     more = back_up(shop, place).images
 
     assert first.sent_chunks == first.chunks > 0
+    assert place.store.get(frames) == shop.store.get(frames)
     assert (again.sent_chunks, again.sent_bytes, again.sent_manifests, again.chunks) == (0, 0, 0, first.chunks)
     assert 0 < more.sent_chunks < more.chunks
     assert len(place.names()) == 3

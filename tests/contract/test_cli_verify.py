@@ -1,4 +1,4 @@
-"""`phimage image verify` and the zstd cache, whose files the server sends without reading them."""
+"""`phimage image verify` and the frame lists, by which zstd files are sent."""
 
 from __future__ import annotations
 
@@ -8,18 +8,16 @@ from typing import NamedTuple
 
 import pytest
 
-from phimage.application import open_zstd_cache
 from phimage.chunks.factory import open_store
-from phimage.chunks.read import open_disk
-from phimage.delivery.zstd_disk import measure
+from phimage.chunks.layout import frame_list_name
 from phimage.installation import open_catalog, prepare
 from phimage.settings import Settings
 from tests.commands import run
 from tests.publishing.shop import Shop, disk
 
 
-class Cached(NamedTuple):
-    """An installation with two images, each with a cached zstd file."""
+class Published(NamedTuple):
+    """An installation with two images, and the files of their frame lists."""
 
     data: Path
     images: tuple[str, str]
@@ -27,7 +25,7 @@ class Cached(NamedTuple):
 
 
 @pytest.fixture
-def cached(tmp_path: Path) -> Cached:
+def published(tmp_path: Path) -> Published:
     settings = Settings(data_dir=str(tmp_path / "data"))
     prepare(settings)
     catalog, store = open_catalog(settings), open_store(settings.store_place)
@@ -36,13 +34,12 @@ def cached(tmp_path: Path) -> Cached:
     for number in (1, 2):
         image = shop.begin(disk(tmp_path, seed=number), number).image
         assert shop.work_once().error == ""
-        manifest = shop.content(image).manifest
-        file = open_zstd_cache(settings, store).build(measure(open_disk(store, manifest), store))
+        file = store.path(frame_list_name(shop.content(image).manifest))
         assert file is not None
         images.append(str(image))
-        files.append(file.path)
+        files.append(file)
     catalog.database.close()
-    return Cached(settings.data_folder, (images[0], images[1]), (files[0], files[1]))
+    return Published(settings.data_folder, (images[0], images[1]), (files[0], files[1]))
 
 
 def flip_a_bit(path: Path) -> None:
@@ -52,33 +49,33 @@ def flip_a_bit(path: Path) -> None:
 
 
 @pytest.mark.parametrize("named", ["all", "image"])
-def test_a_damaged_file_is_named_and_removed_and_is_a_finding(cached: Cached, named: str) -> None:
-    flip_a_bit(cached.files[0])
+def test_a_damaged_frame_list_is_named_and_removed_and_is_a_finding(published: Published, named: str) -> None:
+    flip_a_bit(published.files[0])
 
-    result = run("image", "verify", "--all" if named == "all" else cached.images[0], "--data-dir", cached.data)
+    result = run("image", "verify", "--all" if named == "all" else published.images[0], "--data-dir", published.data)
 
     assert (result.code, result.out) == (
         1,
-        f"cached zstd file {cached.files[0].name} is corrupt: removed; it is cached again from the chunks\n",
+        f"the frame list of {published.files[0].name} is corrupt: removed; it is made again from the chunks\n",
     )
     assert "are correct, 1 findings" in result.err
-    assert [path.exists() for path in cached.files] == [False, True]
-    assert run("image", "verify", "--all", "--data-dir", cached.data).code == 0
+    assert [path.exists() for path in published.files] == [False, True]
+    assert run("image", "verify", "--all", "--data-dir", published.data).code == 0
 
 
-def test_the_file_of_an_image_that_is_not_named_is_left_alone(cached: Cached) -> None:
-    flip_a_bit(cached.files[0])
+def test_the_frame_list_of_an_image_that_is_not_named_is_left_alone(published: Published) -> None:
+    flip_a_bit(published.files[0])
 
-    assert run("image", "verify", cached.images[1], "--data-dir", cached.data).code == 0
+    assert run("image", "verify", published.images[1], "--data-dir", published.data).code == 0
 
-    assert all(path.exists() for path in cached.files)
+    assert all(path.exists() for path in published.files)
 
 
-def test_json_has_the_files_that_were_removed(cached: Cached) -> None:
-    cached.files[1].write_bytes(cached.files[1].read_bytes()[:-1])
+def test_json_has_the_frame_lists_that_were_removed(published: Published) -> None:
+    published.files[1].write_bytes(published.files[1].read_bytes()[:-1])
 
-    result = run("image", "verify", "--all", "--json", "--data-dir", cached.data)
+    result = run("image", "verify", "--all", "--json", "--data-dir", published.data)
 
     assert result.code == 1
     told = json.loads(result.out)
-    assert (told["FindingSet"], told["RemovedZstdFiles"]) == ([], [cached.files[1].name])
+    assert (told["FindingSet"], told["RemovedFrameLists"]) == ([], [published.files[1].name])

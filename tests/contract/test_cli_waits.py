@@ -225,12 +225,3 @@ def test_a_store_that_fails_has_an_exit_code_for_its_reason(
 
     assert run_to_exit_code(command) == code
     assert capsys.readouterr().err.startswith(f"phimage: collect sweeps/x: {reason}; ")
-
-
-def test_a_collection_waits_for_a_zstd_file_that_is_being_cached(data: Path) -> None:
-    (data / "packs").mkdir()
-    held = locking(data / "packs/.lock")
-    result = run("store", "gc", "--data-dir", data, *WAIT)
-    os.close(held)
-    gave_up(result, LOCKED, f"zstd cache in {data}/packs", "a zstd file is being cached")
-    assert run("store", "gc", "--data-dir", data, *WAIT).code == 0

@@ -231,13 +231,15 @@ def test_a_flipped_bit_in_a_stored_chunk_is_never_sent(
     assert client.ask(RAW, {"Range": f"bytes=0-{5 * CHUNK - 1}"}).body == disk[: 5 * CHUNK]
 
 
-def test_a_missing_chunk_is_named(store: Store, written: Written, client: Client) -> None:
+def test_a_missing_chunk_is_named(store: Store, written: Written, client: Client, capsys: pytest.CaptureFixture[str]) -> None:
     digest = chunk_at(written, 5)
     store.delete(f"chunks/{digest[:2]}/{digest}")
 
-    for path, headers in [(RAW, {"Range": f"bytes={5 * CHUNK}-"}), (ZST, {})]:
-        answer = client.ask(path, headers)
-        assert (answer.status, msgspec.json.decode(answer.body)["Chunk"]) == (500, digest)
+    answer = client.ask(RAW, {"Range": f"bytes={5 * CHUNK}-"})
+    assert (answer.status, msgspec.json.decode(answer.body)["Chunk"]) == (500, digest)
+    logged(capsys)
+    assert not client.ask(ZST).whole
+    assert [entry["chunk"] for entry in logged(capsys) if entry["event"] == "chunk.bad"] == [digest]
 
 
 def test_a_damaged_manifest_is_told(store: Store, written: Written, client: Client) -> None:

@@ -15,16 +15,13 @@ from phimage.catalog.images import IMAGES
 from phimage.catalog.revisions import head
 from phimage.catalog.views import Catalog
 from phimage.chunks.errors import Absent
-from phimage.chunks.folder import FolderStore
 from phimage.chunks.gc import Approve
-from phimage.chunks.layout import ManifestDigest, chunk_name, manifest_name
+from phimage.chunks.layout import FRAMES, ManifestDigest, chunk_name, frame_list_name, manifest_name
 from phimage.chunks.manifest import load_manifest
 from phimage.chunks.read import open_disk
 from phimage.chunks.scrub import ScrubProgress
 from phimage.chunks.store import Store
 from phimage.chunks.uploads import leftovers
-from phimage.delivery.zstd_cache import ZstdCache
-from phimage.delivery.zstd_disk import measure
 from phimage.errors import SetupError
 from phimage.maintenance import gc
 from phimage.maintenance.verify import ImageFinding, find_missing, stats
@@ -52,22 +49,19 @@ def shop(catalog: Catalog, store_beside: Store, tmp_path: Path) -> Shop:
     return Shop(catalog, store_beside, tmp_path / "work")
 
 
-def sweep(shop: Shop, *, now: float = LATER, dry_run: bool = False, zstd_cache: ZstdCache | None = None) -> gc.CollectedGarbage:
+def sweep(shop: Shop, *, now: float = LATER, dry_run: bool = False) -> gc.CollectedGarbage:
     """A sweep that may remove as much as it likes."""
-    return swept_if(lambda planned: None, shop, now=now, dry_run=dry_run, zstd_cache=zstd_cache)
+    return swept_if(lambda planned: None, shop, now=now, dry_run=dry_run)
 
 
 def sweep_confirmed(shop: Shop, confirmed: int | None, *, now: float = LATER) -> gc.CollectedGarbage:
     return swept_if(gc.refuse_large(confirmed), shop, now=now)
 
 
-def swept_if(
-    approve: Approve, shop: Shop, *, now: float = LATER, dry_run: bool = False, zstd_cache: ZstdCache | None = None
-) -> gc.CollectedGarbage:
+def swept_if(approve: Approve, shop: Shop, *, now: float = LATER, dry_run: bool = False) -> gc.CollectedGarbage:
     return gc.collect_garbage(
         shop.catalog,
         shop.store,
-        zstd_cache or ZstdCache(shop.store, shop.work / "packs", 0),
         shop.work,
         AUTHOR,
         grace_seconds=DAY,
@@ -233,18 +227,14 @@ def test_the_database_copy_of_a_killed_backup_is_removed_after_a_week(shop: Shop
     assert [path.name for path in shop.work.iterdir()] == ["backup-new.sqlite"]
 
 
-def test_cached_files_of_disks_that_no_image_has_are_removed(catalog: Catalog, tmp_path: Path) -> None:
-    shop = Shop(catalog, FolderStore(tmp_path / "store"), tmp_path / "work")
-    zstd_cache = ZstdCache(shop.store, tmp_path / "packs", 1 << 30)
+def test_the_frame_list_of_a_disk_that_no_image_has_is_removed(shop: Shop, tmp_path: Path) -> None:
     gone, stays = publish(shop, disk(tmp_path)), publish(shop, disk(tmp_path, seed=2), 2)
-    for id in (gone, stays):
-        assert zstd_cache.build(measure(open_disk(shop.store, manifest_of(shop, id)), shop.store)) is not None
+    assert len(list(shop.store.list(FRAMES))) == 2
     withdraw(shop, gone)
 
-    assert sweep(shop, zstd_cache=zstd_cache).zstd_files == 1
+    sweep(shop)
 
-    left = [file.manifest for file, good in zstd_cache.verify() if good]
-    assert left == [shop.content(stays).manifest]
+    assert [stored.name for stored in shop.store.list(FRAMES)] == [frame_list_name(manifest_of(shop, stays))]
 
 
 def test_a_dry_run_says_the_same_and_changes_nothing(shop: Shop, tmp_path: Path) -> None:

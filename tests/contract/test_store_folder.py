@@ -147,7 +147,7 @@ def test_nothing_is_told_as_published_before_it_is_synced_as_the_kernel_sees_it(
             elif '"published"' in line:
                 assert not dirty
                 assert not unsynced_folders
-                assert len(renamed) == 6
+                assert len(renamed) == 7
                 break
         elif found := re.match(r"fsync\(\d+<([^>]*)>\) += 0", line):
             synced.add(found[1])

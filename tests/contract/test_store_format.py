@@ -29,7 +29,7 @@ def test_the_example_is_what_phimage_writes_and_reads() -> None:
     with DiskWriter(written, len(disk), chunk_size=65536) as writer:
         writer.write(disk)
         digest = writer.finish({"os": "example"}).digest
-    names = re.findall(r"^`((?:chunks|manifests)/[^`]*)`, (\d+) bytes:", DOCUMENT, re.MULTILINE)
+    names = re.findall(r"^`((?:chunks|frames|manifests)/[^`]*)`, (\d+) bytes:", DOCUMENT, re.MULTILINE)
     objects = [bytes.fromhex(block) for block in blocks("hex")] + [block.encode() for block in blocks("json")]
 
     assert {name for name, _ in names} == set(written.objects)

@@ -13,7 +13,7 @@ import pytest
 from phimage.chunks.errors import BadChunk, BadManifest, WrongDisk
 from phimage.chunks.frame import pack, zstd
 from phimage.chunks.gc import collect_garbage
-from phimage.chunks.layout import ChunkDigest, chunk_name, digest_of_name, manifest_name
+from phimage.chunks.layout import ChunkDigest, chunk_name, digest_of_name, frame_list_name, manifest_name
 from phimage.chunks.manifest import load_manifest
 from phimage.chunks.memory import MemoryStore
 from phimage.chunks.read import DiskReader, open_disk
@@ -81,6 +81,7 @@ def test_zero_chunks_are_not_stored_and_equal_ones_once(store: Store) -> None:
 
     assert sorted(stored.name for stored in store.list()) == [
         chunk_name(ChunkDigest(sha256(block).digest())),
+        frame_list_name(written.digest),
         manifest_name(written.digest),
     ]
     assert written.new_chunks == 1

@@ -37,6 +37,7 @@ def test_variables_of_the_client_are_not_settings() -> None:
         ({"PHIMAGE_PORT": "many"}, "PHIMAGE_PORT"),
         ({"PHIMAGE_PORT": "70000"}, "PHIMAGE_PORT"),
         ({"PHIMAGE_RESERVE_MB": "1"}, "PHIMAGE_RESERVE_MB was renamed: use PHIMAGE_MIN_FREE_MB"),
+        ({"PHIMAGE_ZSTD_CACHE_MB": "1"}, "PHIMAGE_ZSTD_CACHE_MB was removed: .* delete the setting"),
         ({"PHIMAGE_TRUSTED_PROXIES": "nonsense"}, "trusted_proxies"),
         ({"PHIMAGE_TRUSTED_PROXIES": "10.0.0.1/24"}, "trusted_proxies"),
         *(({"PHIMAGE_PUBLIC_URL": f"https://{rest}"}, "public_url") for rest in ("", "a b", "me@a", "a?b=c", "a/b#c", ":443/")),
@@ -60,6 +61,7 @@ def test_explaining_signatures_beyond_loopback_can_be_allowed() -> None:
     [
         ("hosst = 'x'", "unknown setting 'hosst'"),
         ("most_limit = 9", "most_limit was renamed: use max_limit"),
+        ("packs_mb = 9", "the setting packs_mb was removed: .* delete the setting"),
         ("host = ", "is not TOML"),
         ("port = 'many'", "port"),
     ],

@@ -1,4 +1,4 @@
-"""Copies the manifests and chunks of images to another store: only those that it lacks, each verified."""
+"""Copies the manifests, frame lists and chunks of images to another store: only those that it lacks, each verified."""
 
 from __future__ import annotations
 
@@ -10,7 +10,17 @@ from msgspec import Struct
 from phimage.backup.record import BackupFailed
 from phimage.chunks.errors import Absent, BadManifest, StoreFailure
 from phimage.chunks.frame import Damaged, unpack
-from phimage.chunks.layout import CHUNKS, MANIFESTS, ChunkDigest, ManifestDigest, chunk_name, manifest_name
+from phimage.chunks.frame_list import load_frame_list
+from phimage.chunks.layout import (
+    CHUNKS,
+    FRAMES,
+    MANIFESTS,
+    ChunkDigest,
+    ManifestDigest,
+    chunk_name,
+    frame_list_name,
+    manifest_name,
+)
 from phimage.chunks.manifest import Manifest, encode, load_manifest
 from phimage.chunks.prefetch import prefetch
 from phimage.chunks.store import Store, Stored
@@ -80,7 +90,7 @@ def transfer(source: Store, target: Store, disks: NeededDisks, is_durable: IsDur
 
     Sends everything else before it raises BackupFailed for missing and damaged objects of the source.
     """
-    there = {stored.name: stored for folder in (CHUNKS, MANIFESTS) for stored in target.list(folder)}
+    there = {stored.name: stored for folder in (CHUNKS, FRAMES, MANIFESTS) for stored in target.list(folder)}
     total = sum(chunk.length for chunk in disks.chunks if chunk_name(chunk.digest) not in there)
     bad: list[str] = []
 
@@ -115,6 +125,8 @@ def transfer(source: Store, target: Store, disks: NeededDisks, is_durable: IsDur
         name = manifest_name(digest)
         if (stored := there.get(name)) is not None and is_durable(stored):
             return False
+        if frame_list_name(digest) not in there and (frames := load_frame_list(source, digest, disks.manifests[digest])):
+            target.put(frame_list_name(digest), frames.encode(digest))
         target.put(name, encode(disks.manifests[digest]))  # canonical, so these are the bytes of the source
         return True
 

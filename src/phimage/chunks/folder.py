@@ -122,8 +122,10 @@ class FolderStore:
                 if status.st_size > MAX_OBJECT_BYTES:
                     raise StoreFailure("get", name, "too large")
                 pieces = []
-                while piece := os.read(file, _READ_BYTES):
+                left = status.st_size
+                while piece := os.read(file, min(left + 1, _READ_BYTES)):  # beyond its end, which may have moved
                     pieces.append(piece)
+                    left = max(0, left - len(piece))
             finally:
                 os.close(file)
             return pieces[0] if len(pieces) == 1 else b"".join(pieces)

@@ -35,8 +35,8 @@ def pack(raw: bytes, level: int = LEVEL) -> bytes:
     return zstd.compress(raw, options=options)
 
 
-def unpack(frame: bytes, digest: ChunkDigest, length: int) -> bytes:
-    """Decompress a chunk and verify its digest. Raises Damaged.
+def unpack(frame: bytes, digest: ChunkDigest | None, length: int) -> bytes:
+    """Decompress a chunk and verify its digest; without `digest` the very frame was verified before. Raises Damaged.
 
     Never produces more than `length` bytes, regardless of the size that the frame declares.
     """
@@ -54,8 +54,7 @@ def unpack(frame: bytes, digest: ChunkDigest, length: int) -> bytes:
         raise Damaged(f"its frame does not end after {length} bytes")
     if decompressor.unused_data:
         raise Damaged(f"{len(decompressor.unused_data)} bytes follow its frame")
-    actual = sha256(raw).digest()
-    if actual != digest:
+    if digest is not None and (actual := sha256(raw).digest()) != digest:
         raise Damaged(f"its SHA-256 is {actual.hex()}")
     return raw
 

@@ -30,8 +30,9 @@ Why nothing that is needed is removed. Let g = MIN_GRACE_SECONDS, G >= g the gra
 
 The same holds for a store with a longer g, if all of its writers and collections use that one: a place of backups has one.
 
-Manifests are removed before their chunks, so that an interrupted collection leaves no manifest without its chunks. What is not
-removed now, because it is young or the collection died, is removed by a later collection. Removing twice does no harm.
+Manifests are removed before their chunks, so that an interrupted collection leaves no manifest without its chunks, and after
+their frame lists, which nothing relies on and no number counts. What is not removed now, because it is young or the collection
+died, is removed by a later collection. Removing twice does no harm.
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ from phimage.chunks.errors import BadManifest
 from phimage.chunks.gc_marker import GcMarker
 from phimage.chunks.layout import (
     CHUNKS,
+    FRAMES,
     MANIFESTS,
     MIN_GRACE_SECONDS,
     ChunkDigest,
@@ -118,11 +120,11 @@ class _Needed:
 
 
 def _key(name: str) -> ObjectKey | None:
-    """The digest of a chunk or a manifest, None for other objects, which always stay."""
+    """The digest of a chunk, or of a manifest for itself and for its frame list; None for other objects, which always stay."""
     digest = digest_of_name(name)
     if digest is None:
         return None
-    return ManifestDigest(digest) if name.startswith(f"{MANIFESTS}/") else ChunkDigest(bytes.fromhex(digest))
+    return ChunkDigest(bytes.fromhex(digest)) if name.startswith(f"{CHUNKS}/") else ManifestDigest(digest)
 
 
 def collect_garbage(
@@ -185,9 +187,15 @@ def collect_garbage(
     if dry_run:
         return report(removed, 0)
     approve(report(removed, 0))
-    if any(removed.values()):
+    frame_lists = [
+        stored
+        for stored in store.list(FRAMES)
+        if stored.modified < before and (key := _key(stored.name)) is not None and not (needed.has(key) or kept.has(key))
+    ]
+    if frame_lists or any(removed.values()):
         marker = GcMarker(store, now, sleep)
         marker.begin()
+        _remove(store, frame_lists, before, marker)
         removed = {folder: _remove(store, garbage, before, marker) for folder, garbage in removed.items()}
         marker.end()
     return report(removed, store.tidy(before))

@@ -25,6 +25,7 @@ MAX_CHUNKS = 2_000_000
 
 CHUNKS = "chunks"
 MANIFESTS = "manifests"
+FRAMES = "frames"
 QUARANTINE = "quarantine"
 SWEEPS = "sweeps"
 INSTALLATION = "installation"
@@ -44,9 +45,18 @@ def chunk_name(digest: ChunkDigest) -> str:
 
 def manifest_name(digest: ManifestDigest) -> str:
     """The object name of a manifest. Raises ValueError for an invalid digest."""
+    return _name_below(MANIFESTS, digest)
+
+
+def frame_list_name(digest: ManifestDigest) -> str:
+    """The object name of the frame list of a manifest. Raises ValueError for an invalid digest."""
+    return _name_below(FRAMES, digest)
+
+
+def _name_below(folder: str, digest: ManifestDigest) -> str:
     if not _HEXADECIMAL.fullmatch(digest):
         raise ValueError(f"{digest!r} is not a SHA-256 in hexadecimal")
-    return f"{MANIFESTS}/{digest[:2]}/{digest}"
+    return f"{folder}/{digest[:2]}/{digest}"
 
 
 def quarantine_name(digest: ChunkDigest) -> str:
@@ -55,10 +65,10 @@ def quarantine_name(digest: ChunkDigest) -> str:
 
 
 def digest_of_name(name: str) -> str | None:
-    """The hexadecimal digest in the object name of a chunk or a manifest, None for other names."""
+    """The hexadecimal digest in the object name of a chunk, a manifest or a frame list, None for other names."""
     folder, _, rest = name.partition("/")
     shard, _, text = rest.partition("/")
-    if folder in (CHUNKS, MANIFESTS) and _HEXADECIMAL.fullmatch(text) and text[:2] == shard:
+    if folder in (CHUNKS, MANIFESTS, FRAMES) and _HEXADECIMAL.fullmatch(text) and text[:2] == shard:
         return text
     return None
 

@@ -62,6 +62,13 @@ class Manifest(Struct, frozen=True):
         """The length of a chunk in bytes."""
         return min(self.chunk_size, self.size - index * self.chunk_size)
 
+    def run(self, index: int) -> tuple[bool, int]:
+        """Whether a chunk is stored, and the index after the last chunk of which that is true without a break."""
+        before = bisect_right(self.runs, index, key=lambda run: run.first)
+        if before and index < self.runs[before - 1].stop:
+            return True, self.runs[before - 1].stop
+        return False, self.runs[before].first if before < len(self.runs) else self.count
+
     def chunk(self, index: int) -> ChunkDigest | None:
         """The digest of a chunk, None for zeros."""
         before = bisect_right(self.runs, index, key=lambda run: run.first)

@@ -21,6 +21,7 @@ from msgspec import Struct
 
 from phimage.chunks.errors import WrongDisk
 from phimage.chunks.frame import LEVEL, pack, zeros
+from phimage.chunks.frame_list import ListedFrame, listed, put_known_frames
 from phimage.chunks.gc_guard import GcGuard
 from phimage.chunks.layout import (
     CHUNK_SIZE,
@@ -92,6 +93,7 @@ class DiskWriter:
         self._chunks: list[ChunkDigest | int] = []
         self._stored = 0
         self._seen: set[ChunkDigest] = set()
+        self._frames: dict[ChunkDigest, ListedFrame] = {}  # those that were put
         self._new_chunks = 0
         self._new_bytes = 0
         self._taken = 0
@@ -153,6 +155,7 @@ class DiskWriter:
             name = manifest_name(digest)
             self._guard.ensure(name)  # so that a collection that has listed an old manifest does not remove the new one
             register_before = self._guard.confirm(lambda: {chunk_name(chunk) for _, chunk in manifest.stored()})
+            put_known_frames(self._store, digest, manifest, self._frames)
             self._store.put(name, data)
         finally:
             self.abort()
@@ -224,7 +227,10 @@ class DiskWriter:
             return
         frame = pack(raw, self._level)
         self._store.put(name, frame)
+        entry = listed(frame)
         with self._lock:
+            if len(self._frames) < _MAX_REMEMBERED:
+                self._frames[digest] = entry
             self._new_chunks += 1
             self._new_bytes += len(frame)
 

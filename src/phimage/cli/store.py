@@ -46,7 +46,6 @@ def gc(settings: Settings, grace: str, dry_run: bool, remove: int | None, as_jso
       phimage store gc --grace 1h
       phimage store gc --remove 4711
     """
-    from phimage.application import open_zstd_cache
     from phimage.catalog import backups
     from phimage.installation import command_author, opened_store
     from phimage.maintenance import gc
@@ -54,18 +53,15 @@ def gc(settings: Settings, grace: str, dry_run: bool, remove: int | None, as_jso
     seconds = parse_time(grace, "--grace")
     if seconds < 3600:
         raise click.UsageError(f"--grace {grace}: running publications need at least 1h; give that or more")
-    waits = patience()
-    with opened_store(settings, waits) as (catalog, opened), working("collecting"):
+    with opened_store(settings, patience()) as (catalog, opened), working("collecting"):
         collected = gc.collect_garbage(
             catalog,
             opened,
-            open_zstd_cache(settings, opened),
             settings.work_folder,
             command_author("CollectStore"),
             grace_seconds=seconds,
             dry_run=dry_run,
             approve=gc.refuse_large(remove),
-            patience=waits,
         )
         with catalog.database.read() as connection:
             held = backups.active_holds(connection, time.time())
@@ -79,8 +75,8 @@ def gc(settings: Settings, grace: str, dry_run: bool, remove: int | None, as_jso
         echo(f"{collected.uploads} uploads {would}removed, {collected.abandoned} {would}given up after an hour without a part")
     if collected.failed:
         echo(f"{collected.failed} base images that failed {would}withdrawn")
-    if collected.zstd_files or collected.work_files:
-        echo(f"{collected.zstd_files} cached zstd files and {collected.work_files} work files {would}removed")
+    if collected.work_files:
+        echo(f"{collected.work_files} work files {would}removed")
     echo(f"{report.live_chunks} chunks of {report.live_manifests} disks stay, and {report.young} others within the grace")
     if held:
         oldest = min(hold.revision for hold in held)

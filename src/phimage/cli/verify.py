@@ -1,4 +1,4 @@
-"""`phimage image verify`: a scrub of the chunks and the zstd cache of images."""
+"""`phimage image verify`: a scrub of the chunks and the frame lists of images."""
 
 from __future__ import annotations
 
@@ -24,16 +24,15 @@ from phimage.settings import Settings
 def verify(settings: Settings, ids: tuple[str, ...], all_: bool, whole_disk: bool, quarantine: bool, as_json: bool) -> None:
     """Compare every chunk of images with its SHA-256. Chunks that images share are read once.
 
-    It prints each chunk that is damaged, missing or unreadable, with the images that need it. It also verifies the zstd cache
-    of this machine: the .raw.zst files that the server sends without reading them. A damaged file is removed and made again
-    from the chunks. Exits with 1 if there are findings. It reads the store of the installation on this machine.
+    It prints each chunk that is damaged, missing or unreadable, with the images that need it. It also verifies the frame lists,
+    by which .raw.zst files are sent. A damaged list is removed and made again from the chunks. Exits with 1 if there are
+    findings. It reads the store of the installation on this machine.
 
     \b
     Examples:
       phimage image verify --all --data-dir /var/lib/phimage
       phimage image verify pimg-cs-xev4rz2k
     """
-    from phimage.application import open_zstd_cache
     from phimage.chunks.scrub import ScrubProgress as Scrubbed
     from phimage.installation import opened_store
     from phimage.maintenance import verify as maintenance
@@ -43,7 +42,6 @@ def verify(settings: Settings, ids: tuple[str, ...], all_: bool, whole_disk: boo
         raise click.UsageError("name images or give --all, not both")
     findings = []
     verified = chunks = 0
-    damaged_files = []
     with opened_store(settings, patience()) as (catalog, store), Progress(quiet=as_json) as progress:
         images = [ImageId(id) for id in ids]
         results = maintenance.verify(catalog, store, images, whole_disk=whole_disk, quarantine=quarantine, now=time.time())
@@ -54,12 +52,7 @@ def verify(settings: Settings, ids: tuple[str, ...], all_: bool, whole_disk: boo
                 progress.at("verifying", one.bytes, share)
             else:
                 findings.append(one)
-        verified_cache = 0
-        for file, good in open_zstd_cache(settings, store).verify(maintenance.manifests_of(catalog, images)):
-            verified_cache += file.size
-            progress.at("zstd cache", verified_cache, None)
-            if not good:
-                damaged_files.append(file.path.name)
+        damaged_lists = list(maintenance.remove_damaged_frame_lists(catalog, store, images))
     if as_json:
         print_json(
             {
@@ -77,7 +70,7 @@ def verify(settings: Settings, ids: tuple[str, ...], all_: bool, whole_disk: boo
                     }
                     for one in findings
                 ],
-                "RemovedZstdFiles": damaged_files,
+                "RemovedFrameLists": damaged_lists,
             }
         )
     else:
@@ -89,7 +82,7 @@ def verify(settings: Settings, ids: tuple[str, ...], all_: bool, whole_disk: boo
                 else f"manifest {finding.manifest}"
             )
             echo(f"{', '.join(one.images)}: {where} is {finding.kind}: {finding.reason}")
-        for name in damaged_files:
-            echo(f"cached zstd file {name} is corrupt: removed; it is cached again from the chunks")
-        note(f"{verified} bytes in {chunks} chunks are correct, {len(findings) + len(damaged_files)} findings")
-    sys.exit(FINDINGS if findings or damaged_files else 0)
+        for manifest in damaged_lists:
+            echo(f"the frame list of {manifest} is corrupt: removed; it is made again from the chunks")
+        note(f"{verified} bytes in {chunks} chunks are correct, {len(findings) + len(damaged_lists)} findings")
+    sys.exit(FINDINGS if findings or damaged_lists else 0)

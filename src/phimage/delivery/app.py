@@ -8,7 +8,7 @@
 6. the first piece, verified; until here every error has a status and a reason
 7. header and body; a body that fails later is cut short
 
-No unverified byte is sent. The server itself sends a whole zstd file that is in the zstd cache.
+No unverified byte is sent.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from msgspec.structs import replace
 from phimage.chunks.errors import BadChunk, StoreFailure
 from phimage.chunks.store import Store
 from phimage.delivery.authorizer import DownloadAccessRequest, DownloadAuthorizer, DownloadGrant, NotPublished
-from phimage.delivery.disks import DiskCache
+from phimage.delivery.disks import DiskCache, OpenDisk
+from phimage.delivery.frame_list_maker import FrameListMaker
 from phimage.delivery.reply import Reply, choose_reply
 from phimage.delivery.representation import InMemory, Representation
 from phimage.delivery.stream import BodyStream, DownloadLimits, End, send_body
-from phimage.delivery.zstd_cache import ZstdCache, ZstdCacheFiller
 from phimage.delivery.zstd_disk import FrameChanged, ZstdDisk
 from phimage.errors import NotCached, PhimageError, RequestError
 from phimage.event_log import log
@@ -43,14 +43,15 @@ from phimage.model.image_bytes import ImageBytes
 
 Result = TypeVar("Result")
 
-_PATH = re.compile(r"/images/([A-Za-z0-9][A-Za-z0-9._-]{0,99}?)(\.raw|\.raw\.zst|\.qcow2|\.sha256|/manifest)", re.ASCII)
+_PATH = re.compile(r"/images/([A-Za-z0-9][A-Za-z0-9._-]{0,99}?)(\.raw|\.raw\.zst|\.qcow2|\.sha256|/frames|/manifest)", re.ASCII)
 # docs/decisions.md#browsers-run-nothing-that-phimage-sends
 _SANDBOX = ((b"content-security-policy", b"default-src 'none'; sandbox"),)
 _THREADS = 4  # for authorizing and opening disks, which must not wait for pieces
 
 
 class Delivery:
-    """The ASGI application for the paths `/images/{id}.raw`, `.raw.zst`, `.qcow2`, `.sha256` and `/images/{id}/manifest`."""
+    """The ASGI application for the paths `/images/{id}.raw`, `.raw.zst`, `.qcow2`, `.sha256`, and `/images/{id}/manifest` and
+    `/frames`."""
 
     def __init__(
         self,
@@ -58,7 +59,6 @@ class Delivery:
         authorizer: DownloadAuthorizer,
         client_address: Callable[[Message], str],
         new_request_id: Callable[[], str],
-        zstd_cache: ZstdCache | None = None,
         limits: DownloadLimits | None = None,
         signature_limit: SignatureLimit | None = None,
     ) -> None:
@@ -67,7 +67,7 @@ class Delivery:
         self._authorizer = authorizer
         self._client_address = client_address
         self._new_request_id = new_request_id
-        self._zstd_cache = ZstdCacheFiller(zstd_cache, self.counters) if zstd_cache is not None else None
+        self._frame_lists = FrameListMaker(store, self.counters)
         self._limits = limits or DownloadLimits()
         self._signature_limit = signature_limit
         self._disks = DiskCache(store)
@@ -76,9 +76,8 @@ class Delivery:
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="deliver-open")
 
     def close(self) -> None:
-        """End the threads and stop filling the zstd cache. No request may follow."""
-        if self._zstd_cache is not None:
-            self._zstd_cache.close()
+        """End the threads. No request may follow."""
+        self._frame_lists.close()
         self._pieces.shutdown(cancel_futures=True)
         self._threads.shutdown(cancel_futures=True)
 
@@ -88,7 +87,7 @@ class Delivery:
         match = _PATH.fullmatch(scope["path"])
         try:
             if match is None:
-                forms = "<id>.raw, <id>.raw.zst, <id>.qcow2, <id>.sha256 and <id>/manifest"
+                forms = "<id>.raw, <id>.raw.zst, <id>.qcow2, <id>.sha256, <id>/manifest and <id>/frames"
                 raise HttpError(404, "Not found", f"an image has {forms}")
             if exchange.method not in ("GET", "HEAD"):
                 raise HttpError(405, "Method not allowed", "send GET or HEAD", headers={"Allow": "GET, HEAD"})
@@ -157,26 +156,31 @@ class Delivery:
             case ".qcow2":
                 return disk.qcow2
             case ".raw.zst":
-                return disk.measured if disk.measured is not None else await self._in_thread(disk.zstd)
+                return await self._zstd(disk)
+            case "/frames":
+                return await self._listing(disk)
             case _:
                 return await self._in_thread(disk.manifest)
 
+    async def _zstd(self, disk: OpenDisk) -> ZstdDisk:
+        zstd = disk.measured if disk.measured is not None else await self._in_thread(disk.zstd)
+        if zstd.frames is None:
+            self._frame_lists.make(disk)
+        return zstd
+
+    async def _listing(self, disk: OpenDisk) -> InMemory:
+        zstd = await self._zstd(disk)
+        frames = zstd.frames
+        if frames is None:
+            raise HttpError(503, "Frames not listed yet", "they are being listed now; send the request again")
+        return await self._in_thread(lambda: zstd.listing(frames))
+
     async def _send(self, exchange: Exchange, image: ImageId, form: str, representation: Representation, reply: Reply) -> None:
-        if self._zstd_cache is not None and isinstance(representation, ZstdDisk) and reply.status == 200:
-            file = self._zstd_cache.find(representation)
-            if file is None:
-                self._zstd_cache.fill(representation)
-            elif exchange.sends_files:
-                self._count(form, file.size)
-                self.counters.cached_files_sent += 1
-                await exchange.start(reply.status, reply.headers)
-                await exchange.send_file(str(file.path))
-                return
         prefetch = max(1, self._limits.prefetch_bytes // representation.piece_bytes)
         body = BodyStream(reply.pieces(representation), self._pieces, prefetch)
         try:
             await body.prepare()
-            self._count(form, 0)
+            self._count(form)
             await exchange.start(reply.status, reply.headers)
             await self._stream(exchange, image, body)
         finally:
@@ -205,10 +209,10 @@ class Delivery:
             log.warning("store.failed", image=image, reason=str(error))
         if isinstance(error, FrameChanged):
             self._disks.forget(error.manifest)
+            self._frame_lists.discard(error.manifest)
 
-    def _count(self, form: str, size: int) -> None:
+    def _count(self, form: str) -> None:
         self.counters.downloads[form] = self.counters.downloads.get(form, 0) + 1
-        self.counters.bytes_sent += size
 
     def _count_bytes(self, size: int) -> None:
         self.counters.bytes_sent += size

@@ -13,9 +13,8 @@ from collections.abc import Iterator
 from functools import lru_cache, partial
 from itertools import accumulate
 
-from phimage.chunks.frame import zeros
 from phimage.chunks.read import DiskReader
-from phimage.delivery.representation import Piece, disk_pieces
+from phimage.delivery.representation import Piece, disk_pieces, zero_pieces
 
 MAX_CLUSTER = 2 << 20
 _SECTOR = 512
@@ -82,7 +81,7 @@ class Qcow2Disk:
             yield from disk_pieces(self._reader, start + shift, ends + shift)
             start, run = ends, run + 1
         if start < stop:
-            yield partial(bytes, zeros(self._cluster)[: stop - start])
+            yield from zero_pieces(stop - start)
 
     def _make(self, number: int) -> bytes:
         """A cluster of metadata."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from functools import partial
 
 from msgspec import Struct
 
@@ -30,7 +29,7 @@ class Reply(Struct, frozen=True):
         """The body."""
         for part in self.parts:
             if part.before:
-                yield partial(bytes, part.before)
+                yield part.before
             if part.range is not None:
                 yield from representation.pieces(part.range.start, part.range.stop)
 

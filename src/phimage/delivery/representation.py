@@ -7,10 +7,14 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Protocol
 
+from phimage.chunks.frame import zeros
 from phimage.chunks.read import DiskReader
 
-Piece = Callable[[], bytes]
-"""Makes some bytes of a body. May be called in any thread; blocks until the store has answered."""
+Bytes = bytes | memoryview
+Piece = Callable[[], Bytes] | Bytes
+"""Some bytes of a body, or what makes them: it may be called in any thread, and blocks until the store has answered."""
+
+_ZERO_BYTES = 1 << 20
 
 
 class Representation(Protocol):
@@ -60,7 +64,7 @@ class InMemory:
 
     def pieces(self, start: int, stop: int) -> Iterator[Piece]:
         """See Representation."""
-        yield partial(bytes, self._content[start:stop])
+        yield self._content[start:stop]
 
 
 class RawDisk:
@@ -81,15 +85,29 @@ class RawDisk:
 
 
 def disk_pieces(reader: DiskReader, start: int, stop: int) -> Iterator[Piece]:
-    """The bytes of a disk, chunk by chunk. Parts of chunks are read through the reader's cache, so that many small ranges load
-    a chunk once."""
+    """The bytes of a disk, chunk by chunk, and zeros without their chunks. Parts of chunks are read through the reader's
+    cache, so that many small ranges load a chunk once."""
     size = reader.manifest.chunk_size
     while start < stop:
         index = start // size
-        end = min(stop, (index + 1) * size)
-        whole = end - start == reader.manifest.length(index)
-        yield partial(reader.chunk, index) if whole else partial(reader.read, start, end - start)
+        stored, ends = reader.manifest.run(index)
+        if not stored:
+            end = min(stop, ends * size)
+            yield from zero_pieces(end - start)
+        else:
+            end = min(stop, (index + 1) * size)
+            whole = end - start == reader.manifest.length(index)
+            yield partial(reader.chunk, index) if whole else partial(reader.read, start, end - start)
         start = end
+
+
+def zero_pieces(count: int) -> Iterator[Bytes]:
+    """So many zeros, all of them the same memory."""
+    while count >= _ZERO_BYTES:
+        yield zeros(_ZERO_BYTES)
+        count -= _ZERO_BYTES
+    if count:
+        yield memoryview(zeros(_ZERO_BYTES))[:count]
 
 
 def repr_digest(digest: str) -> str:

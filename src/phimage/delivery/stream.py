@@ -16,11 +16,17 @@ from types import MappingProxyType
 
 from msgspec import Struct
 
-from phimage.delivery.representation import Piece
+from phimage.delivery.representation import Bytes, Piece
 from phimage.http.asgi import Receive, Send
 from phimage.http.min_rate import Lag, MinRate
 
-_SEND_BYTES = 256 << 10
+SLOW_BYTES = 256 << 10
+"""The size of a message to a client that has not shown that it reads fast: it must show that it reads."""
+_FAST_BYTES = 1 << 20
+_FAST_SECONDS = 0.25
+"""A client that takes a message within this time gets larger ones."""
+_MAX_QUEUED = 64
+"""Pieces that wait to be sent, most of them zeros, which need no memory."""
 
 
 class DownloadLimits(Struct, frozen=True):
@@ -31,7 +37,7 @@ class DownloadLimits(Struct, frozen=True):
     shares: Mapping[str, float] = MappingProxyType({"account": 0.75, "project": 0.5, "URL": 0.25})
     threads: int = 8  # which read, decompress and verify for all downloads together
     prefetch_bytes: int = 2 << 20  # for each download; at least one chunk
-    stall: float = 60.0  # seconds that a client has to read 256 KiB
+    stall: float = 60.0  # seconds that a client has to read each 256 KiB
     min_rate: MinRate = MinRate()
 
 
@@ -47,44 +53,59 @@ class BodyStream:
     """The pieces of one body, in order, a few of them prefetched."""
 
     def __init__(self, pieces: Iterator[Piece], threads: ThreadPoolExecutor, prefetch: int) -> None:
-        """`prefetch`: the number of pieces."""
+        """`prefetch`: the number of pieces that are made ahead."""
         self._pieces = pieces
         self._threads = threads
         self._prefetch = prefetch
-        self._futures: deque[asyncio.Future[bytes]] = deque()
-        self._first: bytes | None = None
+        self._queue: deque[asyncio.Future[Bytes] | Bytes] = deque()
+        self._in_progress = 0
+        self._first: Bytes | None = None
 
     async def prepare(self) -> None:
         """Make the first piece, before anything is sent. Raises what the piece raises."""
         self._first = await self._next()
 
-    async def next(self) -> tuple[bytes, bool]:
+    async def next(self) -> tuple[Bytes, bool]:
         """The next piece, and whether more follow."""
         data, self._first = self._first, None
         if data is None:
             data = await self._next()
-        return data, bool(self._futures)
+        return data, bool(self._queue)
 
     def close(self) -> None:
         """Cancel the prefetched pieces."""
-        for future in self._futures:
-            future.cancel()
-        self._futures.clear()
+        for piece in self._queue:
+            if isinstance(piece, asyncio.Future):
+                piece.cancel()
+        self._queue.clear()
 
-    async def _next(self) -> bytes:
+    async def _next(self) -> Bytes:
         self._fill()
-        if not self._futures:
+        if not self._queue:
             return b""
-        data = await self._futures.popleft()
+        piece = self._queue.popleft()
+        if isinstance(piece, asyncio.Future):
+            piece = await piece
+            self._in_progress -= 1
+        else:
+            await asyncio.sleep(0)  # nothing was waited for, so others have their turn here
         self._fill()
-        return data
+        return piece
 
     def _fill(self) -> None:
         loop = asyncio.get_running_loop()
-        while len(self._futures) < self._prefetch and (piece := next(self._pieces, None)) is not None:
-            future = loop.run_in_executor(self._threads, piece)
-            future.add_done_callback(_retrieve_exception)
-            self._futures.append(future)
+        while (
+            self._in_progress < self._prefetch
+            and len(self._queue) < _MAX_QUEUED
+            and (piece := next(self._pieces, None)) is not None
+        ):
+            if callable(piece):
+                future = loop.run_in_executor(self._threads, piece)
+                future.add_done_callback(_retrieve_exception)
+                self._in_progress += 1
+                self._queue.append(future)
+            else:
+                self._queue.append(piece)
 
 
 async def send_body(
@@ -104,7 +125,7 @@ async def send_body(
         with suppress(RuntimeError):  # the timeout has ended
             ending.reschedule(asyncio.get_running_loop().time())
 
-    loop, lag = asyncio.get_running_loop(), Lag(limits.min_rate)
+    loop, pace = asyncio.get_running_loop(), _Pace(limits)
     watcher: asyncio.Task[None] | None = None
     try:
         async with asyncio.timeout(None) as timeout:
@@ -113,12 +134,12 @@ async def send_body(
                 data, more = await body.next()
                 if more and watcher is None:
                     watcher = asyncio.create_task(watch(timeout))
-                for part, is_last in _parts(data):
+                for part, is_last in _parts(data, pace):
                     began = loop.time()
                     if not left:
-                        timeout.reschedule(began + min(limits.stall, lag.allowed(len(part))))
+                        timeout.reschedule(began + pace.allowed(len(part)))
                     await send({"type": "http.response.body", "body": part, "more_body": more or not is_last})
-                    lag.add(loop.time() - began, len(part))
+                    pace.add(loop.time() - began, len(part))
                     sent(len(part))
                 if not left:
                     timeout.reschedule(None)
@@ -130,16 +151,37 @@ async def send_body(
     return End.WHOLE
 
 
-def _parts(data: bytes) -> Iterator[tuple[bytes, bool]]:
-    """The messages of a piece, each with whether it is the last. Kept small: a slow client must show that it reads."""
-    if len(data) <= _SEND_BYTES:
+class _Pace:
+    """How fast a client reads: how much it is sent at a time, and how long that may take."""
+
+    def __init__(self, limits: DownloadLimits) -> None:
+        self.size = SLOW_BYTES
+        self._stall = limits.stall
+        self._lag = Lag(limits.min_rate)
+
+    def allowed(self, size: int) -> float:
+        """The seconds that the next message may take."""
+        return min(self._stall * max(1, -(-size // SLOW_BYTES)), self._lag.allowed(size))
+
+    def add(self, seconds: float, size: int) -> None:
+        """Count a message and the seconds that it took."""
+        self.size = _FAST_BYTES if seconds < _FAST_SECONDS else SLOW_BYTES
+        self._lag.add(seconds, size)
+
+
+def _parts(data: Bytes, pace: _Pace) -> Iterator[tuple[Bytes, bool]]:
+    """The messages of a piece, without copies, each with whether it is the last."""
+    if len(data) <= pace.size:
         yield data, True
         return
-    for at in range(0, len(data), _SEND_BYTES):
-        yield data[at : at + _SEND_BYTES], at + _SEND_BYTES >= len(data)
+    view, at = memoryview(data), 0
+    while at < len(data):
+        end = at + pace.size
+        yield view[at:end], end >= len(data)
+        at = end
 
 
-def _retrieve_exception(future: asyncio.Future[bytes]) -> None:
+def _retrieve_exception(future: asyncio.Future[Bytes]) -> None:
     """Retrieve an abandoned piece's exception so that asyncio does not log it."""
     if not future.cancelled():
         future.exception()

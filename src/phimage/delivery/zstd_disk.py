@@ -1,7 +1,8 @@
 """The disk as a zstd file: the stored frames one after another, with a constant frame for each chunk of zeros.
 
-Its size is the sum of the stored objects' sizes, which are read from the store once. A chunk that is written again, such as
-after a scrub, may have a frame of another length; reading it then raises FrameChanged, and the file ends there.
+Its size is the sum of the lengths in the frame list, or without a list of the stored objects' sizes, which are read from the
+store once. A chunk that is written again, such as after a scrub, may have a frame of another length; reading it then raises
+FrameChanged, and the file ends there.
 """
 
 from __future__ import annotations
@@ -13,16 +14,18 @@ from functools import partial
 from hashlib import sha256
 from itertools import accumulate
 
+import msgspec
 from msgspec import Struct
 
 from phimage.chunks.errors import BadChunk, StoreFailure
 from phimage.chunks.frame import zero_frame
+from phimage.chunks.frame_list import FrameList
 from phimage.chunks.layout import ChunkDigest, ManifestDigest, chunk_name
 from phimage.chunks.manifest import Manifest
 from phimage.chunks.prefetch import prefetch
 from phimage.chunks.read import DiskReader
 from phimage.chunks.store import Store
-from phimage.delivery.representation import Piece
+from phimage.delivery.representation import Bytes, InMemory, Piece
 
 _AT_ONCE = 8
 _PIECE_BYTES = 1 << 20
@@ -45,6 +48,7 @@ class _StoredSegment(Struct, frozen=True):
 
     offset: int
     first: int  # index of its first chunk
+    place: int  # number of its first chunk among the stored ones
     ends: array[int]
 
     @property
@@ -66,9 +70,12 @@ class ZstdDisk:
     media_type = "application/zstd"
     digest = ""
 
-    def __init__(self, reader: DiskReader, segments: tuple[_ZeroSegment | _StoredSegment, ...]) -> None:
+    def __init__(
+        self, reader: DiskReader, segments: tuple[_ZeroSegment | _StoredSegment, ...], frames: FrameList | None
+    ) -> None:
         self._reader = reader
         self._segments = segments
+        self.frames = frames
         self.size = segments[-1].offset + segments[-1].size
         self.manifest: ManifestDigest = reader.digest
         self.mark = _mark(segments)
@@ -85,41 +92,60 @@ class ZstdDisk:
             yield from self._stored(segment, *from_to) if isinstance(segment, _StoredSegment) else _zeros(segment, *from_to)
             start, at = ends, at + 1
 
+    def listing(self, frames: FrameList) -> InMemory:
+        """What each frame is, as JSON: `frames` has the number of equal frames in a row, their length and their SHA-256."""
+        rows: list[tuple[int, int, str]] = []
+        for segment in self._segments:
+            if isinstance(segment, _ZeroSegment):
+                frame = zero_frame(segment.length)
+                rows.append((segment.count, len(frame), sha256(frame).hexdigest()))
+            else:
+                listed = (frames[segment.place + number] for number in range(len(segment.ends)))
+                rows.extend((1, frame.length, frame.sha256.hex()) for frame in listed)
+        content = {"format": "phimage-frames-1", "frames": rows, "manifest": self.manifest}
+        etag = f'"{self.manifest}-{self.mark}-frames"'
+        return InMemory(msgspec.json.encode(content), etag, "application/json")
+
     def _stored(self, segment: _StoredSegment, start: int, stop: int) -> Iterator[Piece]:
         number = bisect_right(segment.ends, start)
         while start < stop:
             begins = segment.ends[number - 1] if number else 0
             ends = segment.ends[number]
-            yield partial(self._frame, segment.first + number, ends - begins, start - begins, min(stop, ends) - begins)
+            place = segment.first + number, segment.place + number
+            yield partial(self._frame, *place, ends - begins, start - begins, min(stop, ends) - begins)
             start, number = ends, number + 1
 
-    def _frame(self, index: int, size: int, start: int, stop: int) -> bytes:
-        frame = self._reader.frame(index)
+    def _frame(self, index: int, place: int, size: int, start: int, stop: int) -> Bytes:
+        frame = self._reader.frame(index, self.frames[place].sha256 if self.frames is not None else b"")
         if len(frame) != size:
             digest = self._reader.manifest.chunk(index)
             raise FrameChanged(self.manifest, chunk_name(digest) if digest else "")
-        return frame if (start, stop) == (0, size) else frame[start:stop]
+        return frame if (start, stop) == (0, size) else memoryview(frame)[start:stop]
 
 
-def measure(reader: DiskReader, store: Store) -> ZstdDisk:
-    """The zstd form of a disk. Blocks while it reads the sizes of all frames; raises BadChunk for a missing chunk, and
-    StoreFailure."""
-    return ZstdDisk(reader, tuple(_segments(reader, store)))
+def measure(reader: DiskReader, store: Store, frames: FrameList | None) -> ZstdDisk:
+    """The zstd form of a disk. Without a frame list it blocks while it reads the sizes of all frames, and raises BadChunk for a
+    missing chunk, and StoreFailure."""
+    return ZstdDisk(reader, tuple(_segments(reader, store, frames)), frames)
 
 
-def _segments(reader: DiskReader, store: Store) -> Iterator[_ZeroSegment | _StoredSegment]:
+def _segments(reader: DiskReader, store: Store, frames: FrameList | None) -> Iterator[_ZeroSegment | _StoredSegment]:
     manifest = reader.manifest
     last_is_short = manifest.length(manifest.count - 1) < manifest.chunk_size
-    offset = index = 0
+    offset = index = place = 0
     for run in manifest.runs:
         for zeros in _zero_segments(manifest, index, run.first, offset, last_is_short):
             yield zeros
             offset += zeros.size
-        chunks = ((at, manifest.chunk(at)) for at in range(run.first, run.stop))
-        ends = array("Q", accumulate(_sizes(reader, store, chunks)))
-        stored = _StoredSegment(offset, run.first, ends)
+        count = run.stop - run.first
+        if frames is not None:
+            ends = frames.ends(place, place + count)
+        else:
+            chunks = ((at, manifest.chunk(at)) for at in range(run.first, run.stop))
+            ends = array("Q", accumulate(_sizes(reader, store, chunks)))
+        stored = _StoredSegment(offset, run.first, place, ends)
         yield stored
-        offset, index = offset + stored.size, run.stop
+        offset, index, place = offset + stored.size, run.stop, place + count
     yield from _zero_segments(manifest, index, manifest.count, offset, last_is_short)
 
 

@@ -19,7 +19,6 @@ HeaderFields = Iterable[tuple[bytes, bytes]]
 REQUEST_ID = b"x-ucloud-request-uuid"
 NO_SNIFFING = (b"x-content-type-options", b"nosniff")
 """On every response: a browser must not take the bytes of an image or a text of a tenant for a page or a script."""
-_PATHSEND = "http.response.pathsend"
 _IDS_AT_ONCE = 256
 
 
@@ -68,11 +67,6 @@ class Exchange:
         query: bytes = self.scope["query_string"]
         return query.decode("utf-8", "replace")
 
-    @property
-    def sends_files(self) -> bool:
-        """Whether the server can send a file by its path."""
-        return _PATHSEND in self.scope.get("extensions", {})
-
     def header_fields(self) -> Mapping[str, str]:
         """The header fields by lower-case name. Lines of one field become one list (RFC 9110, 5.3)."""
         fields: dict[str, str] = {}
@@ -97,10 +91,6 @@ class Exchange:
     async def end(self, body: bytes = b"") -> None:
         """Send a body that is in memory, and end the response."""
         await self.send({"type": "http.response.body", "body": body})
-
-    async def send_file(self, path: str) -> None:
-        """Have the server send a file as the body. Returns when it was sent, or the client has left."""
-        await self.send({"type": _PATHSEND, "path": path})
 
 
 def new_request_id() -> str:

@@ -77,11 +77,9 @@ class DownloadCounters(Struct):
     """Responses with bytes (200 and 206), by form."""
     bytes_sent: int = 0
     """Bytes of bodies that were handed to the server."""
-    cached_files_sent: int = 0
-    """Whole zstd files that the server sent from the cache."""
-    cached_files_built: int = 0
+    frame_lists_made: int = 0
     bad_chunks: int = 0
-    """Bad chunks met by downloads and while a zstd file was cached."""
+    """Bad chunks met by downloads and while a frame list was made."""
     refused: int = 0
     """Downloads above the limit of concurrent ones, or above the share of their project or URL."""
     stalled: int = 0

@@ -21,11 +21,9 @@ from phimage.chunks.gc import Approve, GcReport
 from phimage.chunks.gc import collect_garbage as collect_chunks
 from phimage.chunks.layout import ManifestDigest
 from phimage.chunks.store import Store
-from phimage.delivery.zstd_cache import ZstdCache
 from phimage.errors import SetupError
 from phimage.publishing.expiry import due, expire
 from phimage.sources.partial_file import discard_partial
-from phimage.waiting import Patience
 
 ABANDONED_SECONDS = 7 * 24 * 3600.0
 """The age at which an unused fetched file is removed."""
@@ -34,13 +32,12 @@ DATABASE_COPY = "backup-"
 
 
 class CollectedGarbage(Struct, frozen=True):
-    """What a collection removed, or with `dry_run` would remove. A dry run does not count cached zstd files."""
+    """What a collection removed, or with `dry_run` would remove."""
 
     store: GcReport
     abandoned: int  # uploads that expired without being completed
     failed: int  # base images withdrawn because their publication failed
     uploads: int  # uploads whose parts are removed because their job has ended
-    zstd_files: int
     work_files: int
 
 
@@ -91,7 +88,6 @@ def _recently_withdrawn(catalog: Catalog, time: float) -> list[ManifestDigest]:
 def collect_garbage(
     catalog: Catalog,
     store: Store,
-    zstd_cache: ZstdCache,
     work: Path,
     author: Author,
     *,
@@ -99,12 +95,10 @@ def collect_garbage(
     dry_run: bool = False,
     approve: Approve | None = None,
     now: Callable[[], float] = time.time,
-    patience: Patience | None = None,
 ) -> CollectedGarbage:
-    """Remove unneeded chunks, manifests, parts of uploads, cached zstd files and work files. Safe at any time; repeatable.
+    """Remove unneeded chunks, manifests, parts of uploads and work files. Safe at any time; repeatable.
 
-    `approve` is called before anything is changed and may raise; the default is `refuse_large`. `patience` limits the wait for
-    a zstd file that is being cached; without it there is no limit.
+    `approve` is called before anything is changed and may raise; the default is `refuse_large`.
     """
     begun = now()
     grace_begins = begun - grace_seconds
@@ -126,13 +120,11 @@ def collect_garbage(
     if not dry_run:
         for id in ended:
             uploads.remove(store, id)
-    in_use = {*manifests_in_use(catalog), *_recently_withdrawn(catalog, grace_begins)}
-    removed_files = 0 if dry_run else zstd_cache.keep_only(in_use, patience)
     files = _old_work(in_work, unfinished, begun - ABANDONED_SECONDS)
     if not dry_run:
         for file in files:
             discard_partial(file)
-    return CollectedGarbage(report, len(expired.jobs), len(expired.images), len(ended), removed_files, len(files))
+    return CollectedGarbage(report, len(expired.jobs), len(expired.images), len(ended), len(files))
 
 
 def _old_work(files: Iterable[Path], unfinished: Iterable[str], before: float) -> list[Path]:

@@ -9,6 +9,7 @@ from msgspec import Struct
 from phimage.catalog.engine import Database
 from phimage.catalog.image_bytes import image_bytes_of, live_manifests
 from phimage.catalog.views import Catalog
+from phimage.chunks.frame_list import remove_damaged
 from phimage.chunks.layout import ManifestDigest
 from phimage.chunks.scrub import ScrubFinding, ScrubProgress, scrub
 from phimage.chunks.scrub import find_missing as find_missing_objects
@@ -25,13 +26,13 @@ class ImageFinding(Struct, frozen=True):
     images: tuple[ImageId, ...]
 
 
-def manifests_of(catalog: Catalog, images: Iterable[ImageId]) -> set[ManifestDigest] | None:
-    """The manifests of some images; None, for all manifests, if no image is named."""
+def remove_damaged_frame_lists(catalog: Catalog, store: Store, images: Iterable[ImageId]) -> Iterator[ManifestDigest]:
+    """Remove the damaged frame lists of some images, or of all if none is named. Yields the manifest of each."""
     named = list(images)
-    if not named:
-        return None
     with catalog.database.read() as connection:
-        return {record.manifest for record in image_bytes_of(connection, named).values()}
+        records = image_bytes_of(connection, named).values() if named else ()
+        manifests = [record.manifest for record in records] if named else list(live_manifests(connection))
+    return remove_damaged(store, manifests)
 
 
 def verify(

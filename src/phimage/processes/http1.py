@@ -13,7 +13,7 @@ from collections import deque
 from contextlib import suppress
 from fcntl import ioctl
 from termios import TIOCOUTQ
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 from urllib.parse import unquote
 
 import httptools
@@ -22,9 +22,6 @@ from phimage.http.asgi import Application, Message
 from phimage.processes.connections import Connections, Waiting
 from phimage.processes.http_request import STATUS_LINES, HttpRequest
 
-if TYPE_CHECKING:
-    from phimage.processes.file_sender import FileSender
-
 MAX_HEADER_BYTES = 128 << 10
 """Bytes of a request that are read without a piece of its body, or its end."""
 MAX_HEADER_FIELDS = 128
@@ -32,7 +29,6 @@ MAX_PIPELINED = 64
 """Requests of a connection that wait for the one that is being answered."""
 
 _ASGI = {"version": "3.0", "spec_version": "2.4"}
-_EXTENSIONS: dict[str, dict[str, object]] = {"http.response.pathsend": {}}
 _NOT_ASCII = re.compile(rb"[\x80-\xff]")
 _FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 
@@ -40,10 +36,9 @@ _FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 class HttpConnection(asyncio.Protocol):
     """A connection of a client. Its transport may be encrypted."""
 
-    def __init__(self, application: Application, connections: Connections, files: FileSender, client: tuple[Any, ...]) -> None:
+    def __init__(self, application: Application, connections: Connections, client: tuple[Any, ...]) -> None:
         """`client` is the address of the client, which `connections` has admitted."""
         self.connections = connections
-        self.files = files
         self.loop = asyncio.get_running_loop()
         self.transport = cast("asyncio.Transport", None)  # until it is connected
         self.was_connected = False
@@ -84,7 +79,7 @@ class HttpConnection(asyncio.Protocol):
             "root_path": "",
             "client": self._client,
             "server": (transport.get_extra_info("sockname") or ("", 0))[:2],
-            "extensions": _EXTENSIONS,
+            "extensions": {},
         }
         self.connections.opened(self)
 

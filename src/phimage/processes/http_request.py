@@ -102,9 +102,6 @@ class HttpRequest:
             return
         if self._start is None and not self._has_started:
             raise RuntimeError("a response begins with http.response.start")
-        if kind == "http.response.pathsend":
-            await self._send_file(message["path"])
-            return
         self._write(message.get("body", b""), more=message.get("more_body", False))
         await self._connection.written()
 
@@ -123,15 +120,6 @@ class HttpRequest:
             transport.writelines([head, body] if head else [body])
         if not more:
             self._end()
-
-    async def _send_file(self, path: str) -> None:
-        with self._connection.files.opened(path) as file:
-            head = self._head(b"", more=True)
-            if self.method == "HEAD":
-                self._connection.transport.write(head)
-            else:
-                self._left -= await self._connection.files.send(self._connection, head, file, self._left)
-        self._end()
 
     def _end(self) -> None:
         self._has_ended = True

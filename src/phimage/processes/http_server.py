@@ -1,6 +1,6 @@
 """An ASGI application on a listening socket: accepting connections, and ending them without losing a request.
 
-This module and its neighbours `http1`, `http_request`, `connections` and `file_sender` are all that knows the HTTP server.
+This module and its neighbours `http1`, `http_request` and `connections` are all that knows the HTTP server.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ import uvloop
 from phimage.http.asgi import Application, Message
 from phimage.http.counters import ConnectionCounters
 from phimage.processes.connections import SWEEP_SECONDS, ConnectionLimits, Connections
-from phimage.processes.file_sender import FileSender
 from phimage.processes.http1 import HttpConnection
 
 BACKLOG = 2048
@@ -61,7 +60,6 @@ class HttpServer:
         self._application = application
         self._tls = tls
         self._connections = Connections(limits or ConnectionLimits(), counters or ConnectionCounters(), is_exempt)
-        self._files = FileSender()
         self._loop = asyncio.get_running_loop()
         self._listener: socket.socket | None = None
         self._handshakes: set[asyncio.Task[None]] = set()
@@ -93,7 +91,6 @@ class HttpServer:
             handshake.cancel()
         connections.abort_all()
         await asyncio.sleep(0)
-        self._files.close()
 
     def _accept(self) -> None:
         assert self._listener is not None
@@ -125,7 +122,7 @@ class HttpServer:
             self._loop.add_reader(self._listener, self._accept)
 
     async def _connect(self, accepted: socket.socket, address: tuple[Any, ...]) -> None:
-        protocol = HttpConnection(self._application, self._connections, self._files, address)
+        protocol = HttpConnection(self._application, self._connections, address)
         limits: dict[str, float] = {}
         if self._tls is not None:
             limits = {

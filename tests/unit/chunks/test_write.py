@@ -121,7 +121,7 @@ def test_a_slow_store_holds_the_writer_back_instead_of_filling_the_memory() -> N
     store.may.set()
     thread.join(60)
     assert taken == [CHUNK * (number + 1) for number in range(50)]
-    assert len(store.objects) == 51
+    assert len(store.objects) == 52
 
 
 def test_zeros_cost_no_memory_and_are_hashed() -> None:
@@ -131,7 +131,7 @@ def test_zeros_cost_no_memory_and_are_hashed() -> None:
         writer.write(b"end")
         written = writer.finish({})
 
-    assert len(store.objects) == 2
+    assert len(store.objects) == 3
     assert [run.first for run in written.manifest.runs] == [299]
     whole = sha256()
     for _ in range(300):

@@ -81,12 +81,32 @@ def test_pieces_arrive_in_their_order_and_the_last_one_says_so(threads: ThreadPo
     assert (end, sent) == (End.WHOLE, len(wire.body))
 
 
-def test_large_pieces_are_handed_over_a_quarter_of_a_mebibyte_at_a_time(threads: ThreadPoolExecutor) -> None:
-    wire, _, _ = run(constant(b"a" * (5 << 17), b"b" * (1 << 18)), threads)
+def test_a_large_piece_is_sent_in_messages_that_grow_while_the_client_reads_fast(threads: ThreadPoolExecutor) -> None:
+    wire, _, _ = run(constant(b"a" * (5 << 18), b"b" * (1 << 18)), threads)
 
-    assert [len(message["body"]) for message in wire.got] == [1 << 18, 1 << 18, 1 << 17, 1 << 18]
-    assert [message["more_body"] for message in wire.got] == [True, True, True, False]
-    assert wire.body == b"a" * (5 << 17) + b"b" * (1 << 18)
+    assert [len(message["body"]) for message in wire.got] == [1 << 18, 1 << 20, 1 << 18]
+    assert [message["more_body"] for message in wire.got] == [True, True, False]
+    assert wire.body == b"a" * (5 << 18) + b"b" * (1 << 18)
+
+
+def test_a_client_that_reads_slowly_is_sent_a_quarter_of_a_mebibyte_at_a_time(threads: ThreadPoolExecutor) -> None:
+    class Slow(Wire):
+        async def send(self, message: Message) -> None:
+            await asyncio.sleep(0.3)
+            await super().send(message)
+
+    wire, _, _ = run(constant(b"a" * (3 << 18)), threads, Slow)
+
+    assert [len(message["body"]) for message in wire.got] == [1 << 18] * 3
+
+
+def test_pieces_that_exist_already_take_their_place_among_made_ones(threads: ThreadPoolExecutor) -> None:
+    pieces: list[Piece] = [partial(bytes, b"%d" % number) if number % 3 else b"%d" % number for number in range(200)]
+
+    wire, end, _ = run(iter(pieces), threads)
+
+    assert wire.body == b"".join(b"%d" % number for number in range(200))
+    assert end is End.WHOLE
 
 
 def test_no_pieces_are_an_empty_body(threads: ThreadPoolExecutor) -> None:
