@@ -35,7 +35,7 @@ REASONS = {errno.EIO: "input/output error", errno.ENOSPC: "no space"}
 
 
 class FailingOnce:
-    """System calls, one of which, counted from `arm`, fails. fsync does nothing: thousands of puts would take too long."""
+    """System calls, one of which, counted from `arm`, fails. A sync does nothing: thousands of puts would take too long."""
 
     def __init__(self) -> None:
         self.made = 0
@@ -59,7 +59,7 @@ class FailingOnce:
                 if name == "close":
                     call(*arguments)
                 raise OSError(self._error, os.strerror(self._error))
-            return None if name == "fsync" else call(*arguments, **named)
+            return None if name in ("fsync", "syncfs") else call(*arguments, **named)
 
         return made
 

@@ -81,6 +81,22 @@ def test_the_checker_tells_a_sync_that_is_missing(missing: int) -> None:
     assert faults_of("".join(line for line in LINES if line is not LINES[missing]))
 
 
+BATCH = """\
+2 write(4</store/.tmp/2>, "chunk"..., 5) = 5
+2 syncfs(8</store>) = 0
+2 rename("/store/.tmp/2", "{CHUNK}") = 0
+2 syncfs(8</store>) = 0
+""".replace("{CHUNK}", CHUNK)
+
+
+def test_the_checker_takes_a_sync_of_the_file_system_for_one_of_each_file_and_folder() -> None:
+    batched = "".join((*LINES[:7], BATCH, *LINES[13:]))
+    assert faults_of(batched) == []
+    first, second = batched.index("2 syncfs"), batched.rindex("2 syncfs")
+    assert any("renamed before it was synced" in told for told in faults_of(batched[:first] + batched[first + 24 :]))
+    assert any("the manifest was put before" in told for told in faults_of(batched[:second] + batched[second + 24 :]))
+
+
 @pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
 def test_nothing_is_told_before_it_is_durable(tmp_path: Path) -> None:
     log = tmp_path / "log"

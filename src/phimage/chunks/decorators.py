@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Literal, Protocol, TypeVar
@@ -44,6 +44,10 @@ class StoreDecorator:
     def put(self, name: str, data: bytes) -> None:
         """See Store."""
         self._around("put", len(data), lambda: self._store.put(name, data))
+
+    def put_all(self, objects: Sequence[tuple[str, bytes]]) -> None:
+        """See Store. It counts as one put."""
+        self._around("put", sum(len(data) for _, data in objects), lambda: self._store.put_all(objects))
 
     def get(self, name: str) -> bytes:
         """See Store."""

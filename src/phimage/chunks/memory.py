@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from msgspec import Struct
@@ -35,6 +35,11 @@ class MemoryStore:
             raise StoreFailure("put", name, "too large")
         with self._lock:
             self.objects[name] = _Held(bytes(data), self._now())
+
+    def put_all(self, objects: Sequence[tuple[str, bytes]]) -> None:
+        """See Store."""
+        for name, data in objects:
+            self.put(name, data)
 
     def get(self, name: str) -> bytes:
         """See Store."""

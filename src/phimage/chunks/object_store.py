@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import secrets
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
@@ -21,6 +21,7 @@ from obstore.exceptions import BaseError, PermissionDeniedError, Unauthenticated
 from obstore.store import S3Store as Remote
 
 from phimage.chunks.errors import Absent, Reason, StoreFailure
+from phimage.chunks.prefetch import prefetch
 from phimage.chunks.store import MAX_OBJECT_BYTES, Stored, check_name, check_prefix
 
 if TYPE_CHECKING:  # obstore defines them for type checkers only
@@ -31,6 +32,9 @@ DELETE_SECONDS = 5
 CONNECT_SECONDS = 5
 _ROUNDED_SECONDS = 1.0  # S3 truncates times to whole seconds
 _PAGE = 1000
+_PUTS = 4
+"""Concurrent requests of one `put_all`."""
+
 _STATUS = re.compile(r"status code: (\d{3})")
 _REASONS: dict[str, Reason] = {"401": "not permitted", "403": "not permitted", "507": "no space"}
 _PASSING_STATUS = frozenset({"408", "429", "500", "502", "503", "504"})
@@ -95,6 +99,11 @@ class S3Store:
             raise StoreFailure("put", name, "too large")
         with _translated_errors("put", name):
             obstore.put(self._remote, name, data, use_multipart=False)
+
+    def put_all(self, objects: Sequence[tuple[str, bytes]]) -> None:
+        """See Store."""
+        for _ in prefetch(lambda each: self.put(*each), objects, min(_PUTS, len(objects))):
+            pass
 
     def get(self, name: str) -> bytes:
         """See Store."""

@@ -7,7 +7,7 @@ added by decorators (`decorators.py`), never by flags. Stores are thread-safe.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -42,6 +42,13 @@ class Store(Protocol):
         """Store an object with the present modification time. Atomic, and durable on return.
 
         Putting a name again replaces the whole object. After a failure there is the old object, the new one, or none.
+        """
+
+    def put_all(self, objects: Sequence[tuple[str, bytes]]) -> None:
+        """Store objects by name, like `put` for each; all are durable on return. None is visible before its bytes are durable.
+
+        Cheaper than single puts where a store can make many objects durable at once. After a failure each object is as after
+        a failed `put`.
         """
 
     def get(self, name: str) -> bytes:
