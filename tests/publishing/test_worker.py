@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from phimage.catalog import jobs, tables
 from phimage.catalog.image_bytes import QUOTAS, left_of, reserve, withdraw_image_bytes
 from phimage.catalog.images import IMAGES
 from phimage.chunks import uploads
+from phimage.chunks.gc import GRACE_SECONDS, collect_garbage
 from phimage.model.ids import ImageId, JobId, ProjectId
 from phimage.model.image import State
 from phimage.model.image_bytes import Quota
@@ -48,16 +50,28 @@ def test_every_way_to_write_a_disk_gives_the_same_disk_and_the_same_manifest(sho
     assert len({shop.content(id).manifest for id in ids}) == 1
 
 
-def test_an_original_with_another_digest_is_no_image_and_leaves_nothing(shop: Shop, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("digest", "format"),
+    [
+        ("sha256:" + "1" * 64, ""),
+        ("sha512:" + "1" * 128, ""),
+        ("sha256:" + "1" * 64, "qcow2"),
+    ],  # a reason to refuse comes later
+)
+def test_an_original_with_another_digest_is_no_image_and_leaves_only_garbage(
+    shop: Shop, tmp_path: Path, digest: str, format: str
+) -> None:
     raw = disk(tmp_path)
-    job = shop.begin(raw, digest="sha256:" + "1" * 64)
+    job = shop.begin(raw, digest=digest, format=format)
     ended = shop.work_once()
     assert ended.state is JobState.FAILED
-    assert f"sha256:{sha256_of(raw)}" in ended.error
+    assert f"expected was {digest}" in ended.error
     assert shop.image(job.image).state is State.UNAVAILABLE
     assert shop.content(job.image).failure == ended.error
     assert not shop.content(job.image).stored
-    assert [stored.name for stored in shop.store.list()] == []
+    assert {stored.name.partition("/")[0] for stored in shop.store.list()} <= {"chunks"}
+    collect_garbage(shop.store, list, now=time.time() + 2 * GRACE_SECONDS)
+    assert list(shop.store.list()) == []
     assert list(shop.work.iterdir()) == []
 
 

@@ -129,10 +129,13 @@ class DiskWriter:
             count -= at_once
         self._zeros(count)
 
-    def finish(self, facts: Mapping[str, Any], sha256: str | None = None) -> Written:
+    def finish(
+        self, facts: Mapping[str, Any], sha256: str | None = None, check: Callable[[DiskDigest], object] = lambda _: None
+    ) -> Written:
         """Put the manifest once every chunk is durable. `sha256` is the expected digest of the raw disk.
 
-        Raises WrongDisk, StoreFailure, Lost; then there is no manifest, and a garbage collection removes the chunks later.
+        `check` is called with its actual digest before that, and may raise. Raises WrongDisk, StoreFailure, Lost; then there is
+        no manifest, and a garbage collection removes the chunks later.
         """
         try:
             self._check(0)
@@ -146,6 +149,7 @@ class DiskWriter:
             whole = self._whole.result()
             if sha256 is not None and sha256 != whole:
                 raise WrongDisk(f"the disk has the SHA-256 {whole}, not {sha256}")
+            check(whole)
             manifest = build(self._size, self._chunk_size, whole, self._chunks, facts)
             data = encode(manifest)
             digest = digest_of(data)

@@ -15,7 +15,9 @@ from phimage.chunks.uploads import UploadSource
 from phimage.formats.examine import examine_head
 from phimage.formats.finding import InspectionReport
 from phimage.formats.limits import DiskLimits
-from phimage.formats.table import KINDS
+from phimage.formats.reader import FileReader
+from phimage.formats.recognise import recognise
+from phimage.formats.table import KINDS, Format
 from phimage.model.job import Job
 from phimage.publishing.errors import ImageRefused, SourceAway, refused_for
 from phimage.publishing.progress import FETCH, JobProgress
@@ -35,6 +37,9 @@ from phimage.sources.url import read_url
 IN_PLACE = Retry(max_wait=1.0, needs_progress=True)
 """The retries of a publisher's fetcher: after some progress it retries at once. Any other failure is SourceAway, and the worker
 postpones the job, so that no publisher waits for a source that sends nothing."""
+
+SECTOR = 512
+"""Bytes of which a disk has a multiple."""
 
 _BLOCKS = 4
 """How many unpacked MiB are examined, enough for every header."""
@@ -103,8 +108,7 @@ def source_of(
 
     if not origin.url:
         upload = UploadSource(store, job.id, origin.size, origin.name)
-        with upload.open() as reader:
-            head_check(reader.read(HEAD), upload.size)
+        head_check(upload.head(HEAD), upload.size)
         return upload, origin.name or "the upload"
 
     def on_progress(fetched: TransferProgress) -> None:
@@ -137,8 +141,16 @@ def work_file(work: Path, job: Job, ending: str) -> Path:
 
 def is_plain(source: ImageSource) -> bool:
     """Whether an original is not compressed."""
+    if isinstance(source, UploadSource):
+        return detect(source.head(64)) is Compression.NONE
     with source.open() as reader:
         return detect(reader.read(64)) is Compression.NONE
+
+
+def is_raw_disk(file: Path) -> bool:
+    """Whether a file's bytes are those of its disk, by its signatures alone. The examination decides."""
+    with FileReader(file) as reader:
+        return reader.size % SECTOR == 0 and recognise(reader) in ((), (Format.ISO,))
 
 
 @contextmanager

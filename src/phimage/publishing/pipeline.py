@@ -18,8 +18,9 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from phimage.chunks.layout import CHUNKS
+from phimage.chunks.layout import CHUNKS, DiskDigest
 from phimage.chunks.store import Store
+from phimage.chunks.uploads import UploadSource
 from phimage.chunks.write import DiskWriter, Written, write_file
 from phimage.formats import qemu
 from phimage.formats.disk import DiskDescription, describe
@@ -32,15 +33,24 @@ from phimage.formats.table import Format
 from phimage.model.image_bytes import DiskFacts, TableFacts
 from phimage.model.job import Job
 from phimage.publishing.errors import refused_for
-from phimage.publishing.original import bounded, expected_of, fetch_file, is_plain, sent_digest, source_of, work_file
+from phimage.publishing.original import (
+    bounded,
+    expected_of,
+    fetch_file,
+    is_plain,
+    is_raw_disk,
+    sent_digest,
+    source_of,
+    work_file,
+)
 from phimage.publishing.progress import CONVERT, EXAMINE, STORE, UNPACK, JobProgress
-from phimage.sources.digest import Algorithm, ExpectedDigest, VerifyingReader
+from phimage.sources.digest import Algorithm, Digest, Digests, ExpectedDigest, VerifyingReader
 from phimage.sources.errors import DigestMismatch
 from phimage.sources.fetch import Fetcher
 from phimage.sources.partial_file import CHECK_EVERY_BYTES, FreeSpace, discard_partial
 from phimage.sources.progress import TransferProgress
 from phimage.sources.source import ImageSource, LocalFile
-from phimage.sources.unpack import unpack_to
+from phimage.sources.unpack import unpack_to, write_sparse
 
 
 class StoredDisk(Struct, frozen=True):
@@ -96,18 +106,23 @@ class Pipeline:
         expected = expected_of(job, self._fetcher, progress)
         source, where = source_of(job, expected, self._store, self._fetcher, self._work, self._limits, progress)
         file, digest = self._unpacked(job, source, where, expected, progress)
+        check = partial(self._check_digests, job, where, expected)
         overrides = frozenset(job.origin.overrides)
         progress.update(EXAMINE)
         file.chmod(0o644)  # so that qemu-img can read it as nobody; the folder is closed to other users
         examination = examine(file, stated=job.origin.format or None, limits=self._limits, second=self._second_opinion)
-        if refusals := examination.refusals(overrides):
+        refusals = examination.refusals(overrides)
+        if not digest and (refusals or examination.virtual_size != examination.file_size):
+            digest = self._digest(file, where, expected, check, progress)  # a wrong digest is the first reason
+        if refusals:
             raise refused_for(refusals)
         assert examination.virtual_size is not None
         progress.reserve(examination.virtual_size)
         disk = self._raw(job, file, examination, progress)
         findings, facts = self._described(disk, overrides)
-        written = self._stored(disk, examination.virtual_size, facts, progress)
+        written = self._stored(disk, examination.virtual_size, facts, progress, None if digest else check)
         remarks = dict.fromkeys(f"{finding.id}: {finding.text}" for finding in (*examination.findings, *findings))
+        digest = digest or f"{Algorithm.SHA256}:{written.manifest.sha256}"
         return StoredDisk(written, digest, expected.origin, str(examination.format), tuple(remarks), facts)
 
     def clean(self, job: Job) -> None:
@@ -123,29 +138,65 @@ class Pipeline:
     def _unpacked(
         self, job: Job, source: ImageSource, where: str, expected: ExpectedDigest, progress: JobProgress
     ) -> tuple[Path, str]:
-        """The original without its compression, and its digest. Raises DigestMismatch, ImageRefused."""
+        """The original without its compression, and its digest. Raises DigestMismatch, ImageRefused.
 
+        The digest is "" for a raw disk: its bytes are the disk's, so storing them computes it.
+        """
+        progress.update(UNPACK, 0, source.size or 0)
+        check = partial(self._check_digests, job, where, expected)
+        if not is_plain(source):
+            return self._decompressed(job, source, where, expected, check, progress)
+        file = source.path if isinstance(source, LocalFile) else work_file(self._work, job, "file")
+        if isinstance(source, UploadSource):
+            write_sparse(source.pieces(), where, file, self._space, partial(progress.update, UNPACK, total=source.size))
+        # docs/decisions.md#a-raw-original-is-hashed-where-it-is-stored
+        if is_raw_disk(file) and (expected.digest is None or expected.digest.algorithm is Algorithm.SHA256):
+            return file, ""
+        return file, self._digest(file, where, expected, check, progress)
+
+    def _decompressed(
+        self,
+        job: Job,
+        source: ImageSource,
+        where: str,
+        expected: ExpectedDigest,
+        check: Callable[[Digests, int], None],
+        progress: JobProgress,
+    ) -> tuple[Path, str]:
         def on_progress(unpacked: TransferProgress) -> None:
             progress.update(UNPACK, unpacked.done, unpacked.total or 0)
 
-        progress.update(UNPACK, 0, source.size or 0)
-        plain, overrides = is_plain(source), frozenset(job.origin.overrides)
+        file = work_file(self._work, job, "file")
         with VerifyingReader(source.open(), expected, where) as reader:
-            if plain and isinstance(source, LocalFile):
-                file = source.path
-                while reader.read(1 << 20):
-                    progress.update(UNPACK, reader.size, source.size)
-            else:
-                file = work_file(self._work, job, "file")
-                with bounded(self._limits, overrides) as limits:
-                    unpack_limits = None if plain else limits
-                    unpack_to(reader, where, file, self._space, unpack_limits, total=source.size, on_progress=on_progress)
+            with bounded(self._limits, frozenset(job.origin.overrides)) as limits:
+                unpack_to(reader, where, file, self._space, limits, total=source.size, on_progress=on_progress)
             digests = reader.finish()
+        check(digests, reader.size)
+        return file, str(digests[Algorithm.SHA256])
+
+    def _digest(
+        self,
+        file: Path,
+        where: str,
+        expected: ExpectedDigest,
+        check: Callable[[Digests, int], None],
+        progress: JobProgress,
+    ) -> str:
+        """The digest of an original that is not compressed. Raises DigestMismatch."""
+        with VerifyingReader(LocalFile(file).open(), expected, where) as reader:
+            while reader.read(1 << 20):
+                progress.update(UNPACK, reader.size)
+            digests = reader.finish()
+        check(digests, reader.size)
+        return str(digests[Algorithm.SHA256])
+
+    def _check_digests(self, job: Job, where: str, expected: ExpectedDigest, digests: Digests, size: int) -> None:
+        """Raises DigestMismatch unless an original has the expected digest and the one that its sender declares."""
+        expected.check(where, digests, size)
         sent = sent_digest(job)
         if sent is not None and digests[Algorithm.SHA256] != sent:
             actual = str(digests[Algorithm.SHA256])
-            raise DigestMismatch(where, expected=str(sent), origin="declared by its sender", actual=actual, size=reader.size)
-        return file, str(digests[Algorithm.SHA256])
+            raise DigestMismatch(where, expected=str(sent), origin="declared by its sender", actual=actual, size=size)
 
     def _raw(self, job: Job, file: Path, examination: Examination, progress: JobProgress) -> Path:
         """The raw disk inside a file. Raises QemuFailed, TooLarge."""
@@ -176,8 +227,18 @@ class Pipeline:
                 raise refused_for(refusals)
             return examination.findings, _facts_of(describe(reader))
 
-    def _stored(self, disk: Path, size: int, facts: DiskFacts, progress: JobProgress) -> Written:
-        """Write the disk into the store. A file whose size is not a multiple of 512 is padded with zeros."""
+    def _stored(
+        self,
+        disk: Path,
+        size: int,
+        facts: DiskFacts,
+        progress: JobProgress,
+        check: Callable[[Digests, int], None] | None,
+    ) -> Written:
+        """Write the disk into the store. A file whose size is not a multiple of 512 is padded with zeros.
+
+        `check` is for the digest of a disk that is the original itself.
+        """
         checked = 0
 
         def on_taken(done: int) -> None:
@@ -192,13 +253,18 @@ class Pipeline:
             write_file(writer, disk)
             writer.zeros(size - writer.taken)
             # As JSON has it: with lists, like a manifest that was read back.
-            return writer.finish(msgspec.json.decode(msgspec.json.encode(facts)))
+            known = msgspec.json.decode(msgspec.json.encode(facts))
+            return writer.finish(known, check=lambda whole: check and check(_as_digests(whole), size))
 
     def _check_store(self) -> None:
         """Raises TooLarge when the store has less than the minimum free space."""
         free, chunks = self._store.free_bytes(), self._store.path(CHUNKS)
         if free is not None and chunks is not None:
             FreeSpace(chunks.parent, self._min_free, lambda _: free).check("the store", CHECK_EVERY_BYTES)
+
+
+def _as_digests(disk: DiskDigest) -> Digests:
+    return {Algorithm.SHA256: Digest(Algorithm.SHA256, disk)}
 
 
 def _facts_of(disk: DiskDescription) -> DiskFacts:
