@@ -55,7 +55,7 @@ from phimage.publishing.original import IN_PLACE
 from phimage.publishing.pipeline import Pipeline
 from phimage.publishing.worker import Pace, Worker
 from phimage.settings import Settings
-from phimage.sources.address_policy import read_address_policy
+from phimage.sources.address_policy import PUBLIC_INTERNET, AddressPolicy, read_address_policy
 from phimage.sources.fetch import Fetcher
 from phimage.sources.http import HttpClient
 from phimage.sources.sniff import FetchLimits
@@ -281,16 +281,18 @@ def open_pipeline(settings: Settings, store: Store, *, second_opinion: bool = Tr
     except OSError as error:
         raise SetupError(f"the work folder {settings.work_folder} cannot be created: {error.strerror}") from None
     min_free = settings.min_free_mb << 20
-    http = HttpClient(read_address_policy(settings.fetch_networks, settings.fetch_ports), agent=f"phimage/{__version__}")
     originals = FetchLimits(max_size=settings.max_original_gb << 30, min_free=min_free)
-    fetcher = Fetcher(http, originals, IN_PLACE)
-    limits = DiskLimits(virtual_size=settings.max_disk_gb << 30)
+
+    def fetcher(policy: AddressPolicy) -> Fetcher:
+        return Fetcher(HttpClient(policy, agent=f"phimage/{__version__}"), originals, IN_PLACE)
+
     return Pipeline(
         store,
-        fetcher,
+        fetcher(read_address_policy(settings.fetch_networks, settings.fetch_ports)),
         settings.work_folder,
-        limits,
+        DiskLimits(virtual_size=settings.max_disk_gb << 30),
         min_free,
+        tenants_fetcher=fetcher(PUBLIC_INTERNET),
         require_walls=settings.require_sandbox,
         second_opinion=second_opinion,
     )

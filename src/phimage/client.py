@@ -80,7 +80,7 @@ class Client:
 
     def prepare(self, action: str, /, **params: ParamValue) -> PreparedRequest:
         """A call as a request with a signature of version 2. Raises ClientError for an endpoint that is no address."""
-        given = {"Action": action, **dict(_texts(params))}
+        given = {name: _utf8(name, text) for name, text in (("Action", action), *_texts(params))}
         body = urlencode(given).encode()
         url, kind = f"{self.endpoint}/", "application/x-www-form-urlencoded"
         if len(body) > LARGE:
@@ -107,7 +107,7 @@ class Client:
         except urllib3.exceptions.LocationValueError:
             raise ClientError(f"{self.endpoint!r} is not an address; expected http://host:port") from None
         except urllib3.exceptions.HTTPError as error:
-            raise Unreachable(f"no answer from {self.endpoint}: {_reason(error)}; check that phimage runs there") from None
+            raise Unreachable(f"no answer from {self.endpoint}: {_reason(error)}; {_remedy(error)}") from None
         return _read(response, self.endpoint)
 
     def signed(self, action: str, /, **params: ParamValue) -> dict[str, str]:
@@ -138,6 +138,16 @@ def _texts(params: Mapping[str, ParamValue]) -> Iterable[tuple[str, str]]:
             yield from ((f"{name}.{position}", text) for position, text in enumerate(value))
 
 
+def _utf8(name: str, text: str) -> str:
+    """A text of the command line, where Python escapes bytes that its locale lacks. Raises ClientError if it is not UTF-8."""
+    if text.isascii():
+        return text
+    try:
+        return text.encode("utf-8", "surrogateescape").decode("utf-8")
+    except UnicodeDecodeError:
+        raise ClientError(f"{name} is not UTF-8: {text!r}; write it in UTF-8, or set LANG=C.UTF-8") from None
+
+
 def _read(response: urllib3.BaseHTTPResponse, endpoint: str) -> ActionResponse:
     request_id = response.headers.get("X-UCLOUD-REQUEST-UUID", "")
     try:
@@ -153,5 +163,15 @@ def _read(response: urllib3.BaseHTTPResponse, endpoint: str) -> ActionResponse:
 
 
 def _reason(error: Exception) -> str:
-    text = str(error)
+    text = str(error).rstrip(")") if isinstance(error, urllib3.exceptions.NameResolutionError) else str(error)
     return text.rpartition("] ")[2] if "] " in text else text.rpartition(": ")[2]
+
+
+def _remedy(error: Exception) -> str:
+    if isinstance(error, urllib3.exceptions.NameResolutionError):
+        return "check the name in the address"
+    if isinstance(error, urllib3.exceptions.SSLError):
+        if any(text in str(error) for text in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE")):
+            return "it does not speak HTTPS: use http:// in the address"
+        return "check its certificate: SSL_CERT_FILE names a file of others to trust"
+    return "check that phimage runs there"

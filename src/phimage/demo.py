@@ -26,8 +26,8 @@ PUBLIC_KEY = PublicKey("ucloudsomeone@example.com1296235120854146120")
 PRIVATE_KEY = PrivateKey("46f09bb9fab4f12dfc160dae12273d5332b5debe")
 
 ACCOUNT = AccountId("demo")
-REGION = "cn-bj2"
-ZONE = ZoneId("cn-bj2-02")
+REGION = catalog_file.STARTER_REGION
+ZONE = ZoneId(catalog_file.STARTER_ZONE)
 PROJECTS_OF_DEMO = ((ProjectId("org-default"), "Default"), (ProjectId("org-xyz"), "Lab"))
 
 WITH_DISK = ImageId("pimg-cs-web7k2ma")
@@ -49,7 +49,7 @@ def claim(folder: Path) -> None:
 
 
 def fill(settings: Settings, *, has_operator_key: bool = True) -> NewKey | None:
-    """Create the catalogue, account and images of the demonstration in its data folder. Idempotent.
+    """Create the catalogue, account and images of the demonstration in a data folder that it claimed. Idempotent.
 
     Returns a key of the operator, unless the caller has one from an earlier start.
     """

@@ -56,7 +56,7 @@ def prepare(settings: Settings) -> Prepared:
     except FileExistsError:
         raise SetupError(f"the data folder {data} is a file: choose another with --data-dir") from None
     except OSError as error:
-        raise SetupError(f"the data folder {data} cannot be used: {error.strerror}") from None
+        raise SetupError(f"the data folder {data} cannot be used: {error.strerror}; choose another with --data-dir") from None
     url = database_url(settings.database, data)
     if url.get_backend_name() == "sqlite":
         check_sqlite_file(Path(url.database or ""), must_exist=False)

@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from phimage.errors import SetupError
+from phimage.fields import fields_of
 
 RENAMED = {
     "data": "data_dir",
@@ -131,12 +132,11 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     ] = 1024
     fetch_networks: Annotated[
         tuple[str, ...],
-        Meta(description="networks beside the public internet that images may be fetched from, such as 10.1.0.0/16"),
+        Meta(description="networks beside the public internet that operators' images may be fetched from, such as 10.1.0.0/16"),
     ] = ()
-    fetch_ports: Annotated[tuple[int, ...], Meta(description="ports that images may be fetched from; empty means any")] = (
-        80,
-        443,
-    )
+    fetch_ports: Annotated[
+        tuple[int, ...], Meta(description="ports that operators' images may be fetched from; empty means any")
+    ] = (80, 443)
     max_downloads: Annotated[
         int,
         Meta(
@@ -198,6 +198,13 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     def data_folder(self) -> Path:
         """The data folder."""
         return Path(self.data_dir).expanduser()
+
+    @property
+    def local_url(self) -> str:
+        """The address of the server for a command on the same machine."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104  recognized, not listened on
+        shown = f"[{host}]" if ":" in host else host
+        return self.public_url or f"{'https' if self.tls_certificate else 'http'}://{shown}:{self.port}"
 
     @property
     def store_place(self) -> str:
@@ -265,7 +272,7 @@ def unknown_variables(environment: Mapping[str, str]) -> list[str]:
     found = []
     for variable in sorted(environment):
         if variable.startswith("PHIMAGE_") and variable not in known:
-            near = get_close_matches(variable, names, n=1, cutoff=0.8)
+            near = get_close_matches(variable, known, n=1, cutoff=0.8)
             found.append(f"{variable} is no setting and was ignored" + (f"; {near[0]} is one" if near else ""))
     return found
 
@@ -303,7 +310,7 @@ def _from_file(file: Path) -> dict[str, Any]:
     try:
         values = tomllib.loads(file.read_text("utf-8"))
     except OSError as error:
-        raise SetupError(f"{file} cannot be read: {error.strerror}") from None
+        raise SetupError(f"{file} cannot be read: {error.strerror}; check the path in --config or PHIMAGE_CONFIG") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SetupError(f"{file} is not TOML: {error}") from None
     known = {field.name for field in msgspec.structs.fields(Settings)}
@@ -311,12 +318,16 @@ def _from_file(file: Path) -> dict[str, Any]:
     if unknown and unknown[0] in RENAMED:
         raise SetupError(f"{file}: the setting {unknown[0]} was renamed: use {RENAMED[unknown[0]]}")
     if unknown:
-        raise SetupError(f"{file}: unknown setting {unknown[0]!r}; expected one of {', '.join(sorted(known))}")
+        near = get_close_matches(unknown[0], known, n=1)
+        remedy = f"did you mean {near[0]}?" if near else f"the settings are {', '.join(sorted(known))}"
+        raise SetupError(f"{file}: unknown setting {unknown[0]!r}; {remedy}")
     return {name: _checked(name, value, f"{file}: {name}") for name, value in values.items()}
 
 
 def _checked(name: str, value: Any, where: str) -> Any:
     try:
         return getattr(msgspec.convert({name: value}, Settings, strict=False), name)
-    except msgspec.ValidationError as error:
-        raise SetupError(f"{where}: {str(error).partition(' - at')[0]}") from None
+    except msgspec.ValidationError:
+        kind = next(field.type for field in fields_of(Settings) if field.attribute == name)
+        expected = f"a list, each {kind.innermost.expected}" if kind.shape == "list" else kind.expected
+        raise SetupError(f"{where}: {value!r} cannot be used; expected {expected}") from None

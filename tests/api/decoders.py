@@ -355,6 +355,10 @@ def _image_set(types: _Types) -> dict[str, Decoder]:
     return {"DescribePHostImage": _images(types)}
 
 
+def _changes(types: _Types) -> dict[str, Decoder]:
+    return dict.fromkeys(("ModifyPHostImageInfo", "TerminatePHostImage"), _envelope(types, {"ImageId": types.text}))
+
+
 def _legacy(types: _Types) -> dict[str, Decoder]:
     """The cloud-disk model has no disks."""
     local, cloud = _MACHINE_TYPES
@@ -365,12 +369,12 @@ def _new(types: _Types) -> dict[str, Decoder]:
     return dict.fromkeys(_MACHINE_TYPES, _machine_types(types))
 
 
-PY = Client("PY", {**_image_set(_PY), **_legacy(_PY), **_accounts(_PY)})
-GO = Client("GO", {**_image_set(_GO), **_new(_GO), **_accounts(_GO)})
-JS = Client("JS", {**_image_set(_JS), **_legacy(_JS), **_accounts(_JS)})
-JV = Client("JV", {**_image_set(_JV), **_new(_JV), **_accounts(_JV)})
-PHP = Client("PHP", {**_image_set(_PHP), **_legacy(_PHP), **_accounts(_PHP)})
-TF = Client("TF", {**_image_set(_TF), **_new(_GO), **_accounts(_GO)})
+PY = Client("PY", {**_image_set(_PY), **_changes(_PY), **_legacy(_PY), **_accounts(_PY)})
+GO = Client("GO", {**_image_set(_GO), **_changes(_GO), **_new(_GO), **_accounts(_GO)})
+JS = Client("JS", {**_image_set(_JS), **_changes(_JS), **_legacy(_JS), **_accounts(_JS)})
+JV = Client("JV", {**_image_set(_JV), **_changes(_JV), **_new(_JV), **_accounts(_JV)})
+PHP = Client("PHP", {**_image_set(_PHP), **_changes(_PHP), **_legacy(_PHP), **_accounts(_PHP)})
+TF = Client("TF", {**_image_set(_TF), **_changes(_TF), **_new(_GO), **_accounts(_GO)})
 CLIENTS = {client.name: client for client in (PY, GO, JS, JV, PHP, TF)}
 
 

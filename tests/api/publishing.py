@@ -76,18 +76,19 @@ class Shop:
         digest = f"sha-256=:{base64.b64encode(hashlib.sha256(data).digest()).decode()}:"
         return self.gateway.fetch("PUT", f"{address}/0?{ticket}", [("Content-Digest", digest)], data)
 
-    def begin(self, file: Path, **more: Any) -> str:
+    def begin(self, file: Path, pair: Pair | None = None, /, **more: Any) -> str:
         """An image whose original is uploaded and complete: a publisher has to do the rest."""
         data = file.read_bytes()
         known = {} if "TrustFirstUse" in more else {"Digest": f"sha256:{sha256_of(file)}"}
-        begun = self.well("PublishPHostImage", {**ABOUT, "Size": len(data), **known, **more})
+        begun = self.well("PublishPHostImage", {**ABOUT, "Size": len(data), **known, **more}, pair)
         self.send(begun["UploadUrl"], data)
-        self.well("CompletePHostImageUpload", {"ImageId": begun["ImageId"], "Size": len(data)})
+        whose = {"ProjectId": more["ProjectId"]} if "ProjectId" in more else {}
+        self.well("CompletePHostImageUpload", {"ImageId": begun["ImageId"], "Size": len(data), **whose}, pair)
         return str(begun["ImageId"])
 
-    def publish(self, file: Path, **more: Any) -> str:
+    def publish(self, file: Path, pair: Pair | None = None, /, **more: Any) -> str:
         """An image that has its bytes."""
-        image = self.begin(file, **more)
+        image = self.begin(file, pair, **more)
         assert self.work(image)["State"] == "Done"
         return image
 

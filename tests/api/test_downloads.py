@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from phimage.actions.authorizers import CatalogDownloadAuthorizer
 from phimage.actions.service import Service
+from phimage.catalog.accounts import ACCOUNTS
 from phimage.catalog.images import IMAGES
 from phimage.delivery.authorizer import DownloadAccessRequest, DownloadGrant
 from phimage.delivery.ticket import make_ticket
@@ -290,3 +291,33 @@ def test_a_past_catalogue_brings_no_bytes_back(shop: Shop, tmp_path: Path) -> No
     past = shop.gateway.ask("GetPHostImageDownloadUrl", {"ImageId": image}, pair=small.ACME, path=f"/rev/{then}/")
     assert past.ret_code == 0
     assert get(shop, past.fields["RawUrl"]).status == 410
+
+
+def test_an_operator_shows_and_downloads_what_was_published_for_a_tenant(shop: Shop, tmp_path: Path) -> None:
+    original = disk(tmp_path)
+    for image in (shop.publish(original, **ORG_A), shop.publish(original, small.RIVAL, ImageType="Custom")):
+        for pair in (shop.operator, small.OPERATOR):  # the main user, and a sub-user without a project
+            shown = shop.well("GetPHostImage", {"ImageId": image}, pair)
+            assert (shown["Image"]["ImageType"], shown["Origin"]["Source"]) == ("Custom", "uploaded")
+            assert get(shop, url_of(shop, image, pair)).body == original.read_bytes()
+            assert get_signed(shop, image, pair, ".sha256").status == 200
+            assert get_signed(shop, "pimg-cs-neverwas", pair).status == 404
+            assert shop.ask("GetPHostImage", {"ImageId": "pimg-cs-neverwas"}, pair).ret_code == 230
+
+
+def test_what_an_operator_shows_at_a_past_revision_is_of_then(shop: Shop) -> None:
+    shop.well("UpdatePHostImage", {"ImageId": "c-r", "Name": "now"})
+    then = shop.gateway.ask("GetPHostImage", {"ImageId": "c-r"}, pair=shop.operator, path=f"/rev/{shop.catalog.refresh() - 1}/")
+    assert then.fields["Image"]["ImageName"] != "now"
+    assert shop.well("GetPHostImage", {"ImageId": "c-r"})["Image"]["ImageName"] == "now"
+
+
+def test_a_url_of_an_operator_ends_with_its_rights(shop: Shop, tmp_path: Path) -> None:
+    image = shop.publish(disk(tmp_path), **ORG_A)
+    url = url_of(shop, image, small.OPERATOR)
+    assert get(shop, url).status == 200
+    with shop.catalog.change(command_author("Test")) as change:
+        [operator] = ACCOUNTS.live(change.connection, ACCOUNTS.table.c.id == "operator")
+        ACCOUNTS.put(change, replace(operator, operator=False))
+    shop.gateway.learn(shop.catalog.head)
+    assert get(shop, url).status == 410

@@ -405,6 +405,8 @@ def test_descriptions_and_files_are_the_only_texts_with_several_lines() -> None:
 
     assert found == {
         ("PublishPHostImage", "Description"): "lines",
+        ("UpdatePHostImage", "Description"): "lines",
+        ("ModifyPHostImageInfo", "Remark"): "lines",
         ("PlanCatalog", "Catalog"): "any",
         ("ApplyCatalog", "Catalog"): "any",
     }

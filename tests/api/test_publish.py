@@ -112,12 +112,6 @@ def test_a_machine_type_means_every_cluster_that_the_images_zones_offer(
     assert found["Zones"] == sorted(set(zones))
 
 
-def test_only_the_operator_publishes(shared_shop: Shop) -> None:
-    for pair in (small.ACME, small.WORKER, small.VIEWER):
-        assert shared_shop.ask("PublishPHostImage", TRUSTED, pair).ret_code == 299
-        assert shared_shop.ask("GetPHostImageJob", {"ImageId": "b-new"}, pair).ret_code == 299
-
-
 # the same call once more
 
 

@@ -23,6 +23,7 @@ NORTH_A = {"Region": "north", "Zone": "north-a"}
 ANYWHERE = {"NetworkLimit.0": "any", "ZoneLimit.0": "any"}
 UCLOUD = {
     "DescribePHostImage",
+    "ModifyPHostImageInfo",
     "TerminatePHostImage",
     "DescribePHostMachineType",
     "DescribeBaremetalMachineType",
@@ -32,14 +33,21 @@ UCLOUD = {
     "GetProjectList",
     "GetUserInfo",
 }
-READS_OF_TENANTS = {"GetPHostImage", "ExplainPHostImage", "ListPHostImageChanges", "GetPHostImageDownloadUrl"}
+READS_OF_TENANTS = {
+    "GetPHostImage",
+    "ExplainPHostImage",
+    "ListPHostImageChanges",
+    "GetPHostImageDownloadUrl",
+    "GetPHostImageJob",
+    "GetPHostImageProgress",
+}
 
 
 def test_the_table_of_actions_is_that_of_the_protocol() -> None:
     actions = {action.name: action for action in registry()}
 
     assert actions.keys() - NEED_VERSION_2 == UCLOUD | READS_OF_TENANTS
-    assert all(action.right is Right.OPERATE or action.changes for action in registry() if action.needs_version_2)
+    assert all(action.right >= Right.CHANGE or action.changes for action in registry() if action.needs_version_2)
 
 
 def test_an_action_that_needs_version_2_says_so(small_gateway: Gateway) -> None:

@@ -386,14 +386,12 @@ def test_t27_a_java_request_that_is_used_again_signs_its_old_signature_and_is_re
     assert gateway.replay(encoded({**first, "Signature": again}, Encoding.FLAT)).ret_code == 171
 
 
-def test_t28_modifying_an_image_takes_name_and_remark(gateway: Gateway) -> None:
+def test_t28_modifying_an_image_takes_name_and_remark() -> None:
     names = _parameters("ModifyPHostImageInfo")
 
-    if names is None:  # not built yet: what is not done must not look done
-        assert gateway.ask("ModifyPHostImageInfo", {**ZONE, "ImageId": "pimg-cs-web7k2ma", "Name": "n"}).ret_code == 161
-    else:
-        assert {"Name", "Remark"} <= names
-        assert not {"ImageName", "ImageDescription"} & names
+    assert names is not None
+    assert {"Name", "Remark"} <= names
+    assert not {"ImageName", "ImageDescription"} & names
 
 
 def test_t29_create_time_of_hosts_is_an_integer_though_that_of_images_is_text(gateway: Gateway) -> None:

@@ -58,12 +58,16 @@ def samples(operator: Client) -> dict[str, Params]:
         "DescribePHostImage": {**PLACE, "ImageType": "Base", "ImageId": [image]},
         "GetPHostImage": {"ImageId": published},
         "ExplainPHostImage": {**PLACE, "ImageId": image},
+        "GetPHostImageMatrix": {**PLACE, "ImageId": image},
         "ListPHostImageChanges": {"After": 0},
         "GetPHostImageDownloadUrl": {"ImageId": published, "Seconds": 60},
         "PublishPHostImage": {**ABOUT, "TrustFirstUse": True},
         "GetPHostImageUploadUrl": {"ImageId": waiting(operator)},
         "CompletePHostImageUpload": {"ImageId": sent, "Size": size},
         "GetPHostImageJob": {"ImageId": published},
+        "GetPHostImageProgress": {**PLACE, "ImageId": published},
+        "ModifyPHostImageInfo": {**PLACE, "ImageId": waiting(operator, project_of(operator)), "Name": "Sample"},
+        "UpdatePHostImage": {"ImageId": published, "Label": ["sample=yes"]},
         "WithdrawPHostImage": {"ImageId": waiting(operator)},
         "RestorePHostImage": {"ImageId": "pimg-cs-sample"},
         "TerminatePHostImage": {**PLACE, "ImageId": waiting(operator, project_of(operator))},
@@ -109,10 +113,29 @@ def project_of(client: Client) -> str:
     return str(next(project["ProjectId"] for project in projects if project["IsDefault"]))
 
 
-def _sent(operator: Client, original: Path) -> str:
+def of_tenant(tenant: Client, project: str) -> dict[str, Params]:
+    """What differs for a tenant, who publishes and changes custom images of a project of its own."""
+    custom: Params = {"ImageType": "Custom", "ProjectId": project}
+    with tempfile.TemporaryDirectory() as folder:
+        original = disk(Path(folder))
+        sent = _sent(tenant, original, custom)
+    image: Params = {"ImageId": waiting(tenant, project)}
+    return {
+        "PublishPHostImage": custom,
+        "GetPHostImageUploadUrl": image,
+        "CompletePHostImageUpload": {"ImageId": sent},
+        "GetPHostImageJob": image,
+        "GetPHostImageProgress": image,
+        "ModifyPHostImageInfo": image,
+        "UpdatePHostImage": image,
+    }
+
+
+def _sent(client: Client, original: Path, whose: Params | None = None) -> str:
     """An image all of whose parts are there, so that its upload can be completed."""
     digest = f"sha256:{sha256_of(original)}"
-    begun = operator.call("PublishPHostImage", **ABOUT, Size=original.stat().st_size, Digest=digest).fields
+    request = {**ABOUT, **(whose or {})}
+    begun = client.call("PublishPHostImage", **request, Size=original.stat().st_size, Digest=digest).fields
     upload(open_source(str(original)), lambda: str(begun["UploadUrl"]))
     return str(begun["ImageId"])
 

@@ -96,7 +96,7 @@ def test_a_file_that_cannot_be_read_is_named(served: Served) -> None:
     result = served.phimage.run("api", "PlanCatalog", "Catalog=@absent.yaml")
 
     assert (result.code, result.out) == (1, "")
-    assert result.err == "phimage: absent.yaml cannot be read: No such file or directory\n"
+    assert result.err == "phimage: absent.yaml cannot be read: No such file or directory; check the path and its permissions\n"
 
 
 def test_names_of_parameters_cannot_get_in_the_way(served: Served) -> None:

@@ -6,11 +6,12 @@ import json
 import shutil
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from click.testing import CliRunner, Result
 
-from phimage.cli import phimage
+from phimage.cli import phimage, prompts
 from phimage.errors import PhimageError
 from phimage.installation import prepare
 from phimage.settings import Settings
@@ -46,7 +47,8 @@ def home(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
 
 
 def run(*arguments: str, text: str | None = None) -> Result:
-    return CliRunner().invoke(phimage, ["backup", *arguments], input=text)
+    with patch.object(prompts, "at_terminal", lambda: text is not None):
+        return CliRunner().invoke(phimage, ["backup", *arguments], input=text)
 
 
 def well(*arguments: str) -> Any:

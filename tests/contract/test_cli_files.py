@@ -116,7 +116,7 @@ def test_a_config_file_that_cannot_be_written_is_named(monkeypatch: pytest.Monke
         ("catalog", "plan"),
         ("sign", "--check", "@"),
         ("api", "PlanCatalog", "Catalog=@"),
-        ("image", "publish", "--checksum-file"),
+        ("image", "publish", "--type", "base", "--checksum-file"),
     ],
     ids=lambda command: command[0],
 )

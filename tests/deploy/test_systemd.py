@@ -24,7 +24,20 @@ PROGRAM = "/opt/phimage/bin/phimage"
 SYSTEMD = Path("/lib/systemd/systemd")
 PYTHON = Path(f"/usr/bin/python3.{sys.version_info.minor}")
 ENDPOINT = "http://127.0.0.1:8080"
-WHAT = ("--name", "Debian", "--os-type", "Debian", "--os-name", "Debian", "--zone", "cn-bj2-02", "--support", "DB-2")
+WHAT = (
+    "--type",
+    "base",
+    "--name",
+    "Debian",
+    "--os-type",
+    "Debian",
+    "--os-name",
+    "Debian",
+    "--zone",
+    "cn-bj2-02",
+    "--support",
+    "DB-2",
+)
 BOOT_SECONDS = 60
 COMMAND_SECONDS = 300
 

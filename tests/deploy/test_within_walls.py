@@ -20,7 +20,20 @@ from tests.e2e.process import COMMAND_SECONDS, START_SECONDS, STOP_SECONDS, Key,
 from tests.publishing.shop import as_qcow2, disk
 from tests.uploading import free_port
 
-WHAT = ("--name", "Debian", "--os-type", "Debian", "--os-name", "Debian", "--zone", "cn-bj2-02", "--support", "DB-2")
+WHAT = (
+    "--type",
+    "base",
+    "--name",
+    "Debian",
+    "--os-type",
+    "Debian",
+    "--os-name",
+    "Debian",
+    "--zone",
+    "cn-bj2-02",
+    "--support",
+    "DB-2",
+)
 NEEDED = ("bwrap", "systemd-analyze", "qemu-img", "sfdisk")
 PATH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
 MISSING = [name for name in NEEDED if shutil.which(name, path=PATH) is None]

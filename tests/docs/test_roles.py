@@ -13,7 +13,7 @@ from phimage.actions import registry
 from phimage.client import Client
 from phimage.errors import NotPermitted, Refused
 from tests.api.gateway import NEED_VERSION_2
-from tests.api_described.samples import PLACE, Params, project_of, samples, waiting
+from tests.api_described.samples import PLACE, Params, of_tenant, project_of, samples, waiting
 from tests.api_described.served import demo
 from tests.e2e.process import Key
 
@@ -43,6 +43,7 @@ class Callers(NamedTuple):
 
     clients: dict[str, Client]
     requests: dict[str, Params]
+    of_tenant: dict[str, Params]
     project: str
 
 
@@ -59,7 +60,7 @@ def callers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callers]:
             made = operator.call("CreateAccessKey", Account="acme", User=user, ExpireTime=0).fields
             keys[role] = Key(made["PublicKey"], made["PrivateKey"])
         clients = {role: served.client(key) for role, key in keys.items()}
-        yield Callers(clients, samples(operator), project)
+        yield Callers(clients, samples(operator), of_tenant(clients["main user"], project), project)
         for client in clients.values():
             client.close()
 
@@ -84,7 +85,7 @@ def test_a_role_may_call_what_the_table_says(action: str, role: str, said: str, 
     sub_user = role in ("any key", "viewer", "editor")
     client = callers.clients[role]
     params: Params = {"ProjectId": callers.project} if sub_user else {}
-    params |= callers.requests[action]
+    params |= callers.requests[action] | (callers.of_tenant.get(action, {}) if role != "operator account" else {})
     if action == "TerminatePHostImage":  # each of them has an image of its own to remove
         whose = callers.project if sub_user else project_of(client)
         params |= {**PLACE, "ImageId": waiting(callers.clients["operator account"], whose)}

@@ -45,8 +45,9 @@ class Key(NamedTuple):
 class Phimage:
     """The command line in a home of its own: no profile and no variable of the developer's comes in."""
 
-    def __init__(self, home: Path, **variables: str) -> None:
+    def __init__(self, home: Path, program: str = PHIMAGE, **variables: str) -> None:
         self.home = home
+        self.program = program
         home.mkdir(exist_ok=True)
         self.environment = {
             "PATH": f"{Path(PHIMAGE).parent}:{os.environ['PATH']}",
@@ -60,7 +61,7 @@ class Phimage:
     def using(self, endpoint: str, key: Key, **variables: str) -> Phimage:
         """The same home, calling a server with a key."""
         called = {"PHIMAGE_ENDPOINT": endpoint, "PHIMAGE_PUBLIC_KEY": key.public, "PHIMAGE_PRIVATE_KEY": key.private}
-        return Phimage(self.home, **{**self.environment, **called, **variables})
+        return Phimage(self.home, self.program, **{**self.environment, **called, **variables})
 
     def run(self, *arguments: str, text: str | None = None) -> Result:
         """Run a command to its end; `text` is its standard input. It runs in this process, which spares the imports.
@@ -75,7 +76,7 @@ class Phimage:
     def execute(self, *arguments: str, text: str | None = None) -> Result:
         """Run a command in a process of its own. No command ever shows a traceback."""
         ended = subprocess.run(
-            [PHIMAGE, *arguments],
+            [self.program, *arguments],
             env=self.environment,
             cwd=self.home,
             input=text or "",
@@ -100,7 +101,7 @@ class Phimage:
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Start a command and let it run."""
         return subprocess.Popen(
-            [PHIMAGE, *arguments],
+            [self.program, *arguments],
             env=self.environment,
             cwd=self.home,
             stdin=subprocess.DEVNULL,
@@ -114,7 +115,7 @@ class Phimage:
         screen, terminal = pty.openpty()
         ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 25, columns, 0, 0))
         command = subprocess.Popen(
-            [PHIMAGE, *arguments],
+            [self.program, *arguments],
             env={**self.environment, "TERM": "xterm"},
             cwd=self.home,
             stdin=terminal,
@@ -170,7 +171,7 @@ class Server:
         self._errors = self._output.with_suffix(".err")
         with self._output.open("w") as output, self._errors.open("w") as errors:
             self._process = subprocess.Popen(
-                [*under, PHIMAGE, *arguments],
+                [*under, phimage.program, *arguments],
                 env=phimage.environment,
                 cwd=phimage.home,
                 stdin=subprocess.DEVNULL,

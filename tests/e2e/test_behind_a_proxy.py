@@ -27,7 +27,20 @@ START_SECONDS = 20
 DISK_MIB = 17
 """The first part of the upload is 16 MiB that no compression makes smaller: the largest body that a client sends."""
 
-WHAT = ("--name", "Debian", "--os-type", "Debian", "--os-name", "Debian", "--zone", "cn-bj2-02", "--support", "DB-2")
+WHAT = (
+    "--type",
+    "base",
+    "--name",
+    "Debian",
+    "--os-type",
+    "Debian",
+    "--os-name",
+    "Debian",
+    "--zone",
+    "cn-bj2-02",
+    "--support",
+    "DB-2",
+)
 
 
 def documented(language: str, changes: dict[str, str]) -> str:

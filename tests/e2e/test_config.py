@@ -119,7 +119,8 @@ def test_a_refusal_exits_1_with_the_retcode_and_what_would_do(cli: Phimage, demo
     result = user.run("image", "ls", "--region", "cn-bj2", "--zone", "cn-bj2-09")
     told = "phimage: RetCode 230: Params [Zone] not available (region cn-bj2 has cn-bj2-02, cn-bj2-03, cn-bj2-05)\n"
     assert (result.code, result.out, result.err) == (1, "", told)
-    assert user.run("image", "ls", "--region", "cn-bj2").err == "phimage: RetCode 220: Missing params [Zone]\n"
+    missing = "give --zone, or keep it in the profile: phimage config add NAME --zone ..."
+    assert user.run("image", "ls", "--region", "cn-bj2").err == f"phimage: RetCode 220: Missing params [Zone] ({missing})\n"
 
 
 def test_a_config_file_that_cannot_be_read_exits_78_and_is_named(cli: Phimage) -> None:
@@ -139,8 +140,7 @@ def test_settings_that_are_wrong_exit_78_and_are_named(cli: Phimage) -> None:
     settings.write_text("prot = 80\n")
     misspelt = cli.run("serve", "--config", str(settings))
     assert misspelt.code == 78
-    assert f"{settings}: unknown setting 'prot'; expected one of" in misspelt.err
-    assert "port" in misspelt.err
+    assert f"{settings}: unknown setting 'prot'; did you mean port?" in misspelt.err
     variable = Phimage(cli.home, PHIMAGE_WORKERS="many").run("serve")
     assert (variable.code, variable.err.startswith("phimage: PHIMAGE_WORKERS: ")) == (78, True)
     database = cli.run("serve", "--database", "mysql://localhost/phimage")
@@ -177,7 +177,7 @@ def test_a_profile_says_what_it_takes_the_place_of_and_who_can_read_it(cli: Phim
 
 def test_without_a_terminal_a_private_key_is_piped(cli: Phimage) -> None:
     result = cli.run(*ADD, text="")
-    assert result.code == 1
+    assert result.code == 64
     assert "pipe it to --private-key-stdin" in result.err
     assert "standard input has no private key" in cli.run(*ADD, "--private-key-stdin", text="\n").err
 

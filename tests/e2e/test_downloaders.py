@@ -53,7 +53,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Published]:
         assert server.new_key is not None
         phimage = home.using(server.url, server.new_key)
         phimage.well("catalog", "apply", "-", text=starter())
-        what = ("--name", "Debian", "--os-type", "Debian", "--os-name", "Debian 12 64bit")
+        what = ("--type", "base", "--name", "Debian", "--os-type", "Debian", "--os-name", "Debian 12 64bit")
         where = ("--zone", "cn-bj2-02", "--support", "DB-2")
         known = ("--digest", f"sha256:{sha256_of(original)}")
         image = phimage.well("image", "publish", str(original), *what, *where, *known).strip()

@@ -248,7 +248,8 @@ def test_every_answer_that_refuses_says_in_its_detail_what_would_do(
         text: str = answer["Detail"]
         return text
 
-    assert "cn-bj2-02" in detail(Zone="hk-02")
+    assert "use Region=hk" in detail(Zone="hk-02")
+    assert "cn-bj2-02" in detail(Zone="nowhere-01")
     assert "Base, Custom" in detail(ImageType="Business")
     assert "25G" in detail(Cluster="40G")
     assert "Base-SSD-V5" in detail(MachineType="Memory-256G-V4")

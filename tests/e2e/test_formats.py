@@ -35,7 +35,7 @@ def _publish_and_compare(disk: Path, installation: Installation, folder: Path) -
     phimage, digests = installation.phimage, set()
     for name in SIX:
         file = variant(name, disk)
-        image = phimage.well("image", "publish", str(file), "--name", f"{disk.name} as {name}", *WHAT).strip()
+        image = phimage.well("image", "publish", str(file), "--type", "base", "--name", f"{disk.name} as {name}", *WHAT).strip()
         urls = phimage.json("image", "url", image)
         digests.add(urls["Digest"])
         got = urllib3.request("GET", urls["RawUrl"]).data

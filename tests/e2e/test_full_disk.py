@@ -30,7 +30,7 @@ def shell(phimage: Phimage, text: str) -> Result:
     return Result(ended.returncode, ended.stdout, ended.stderr)
 
 
-@pytest.mark.parametrize("command", ["image ls", "image ls --json", f"image url {IMAGE}", "catalog starter", "--help"])
+@pytest.mark.parametrize("command", ["image ls", "catalog schema", f"image url {IMAGE}", "catalog starter", "--help"])
 def test_an_output_that_is_full_is_named(demo_cli: Phimage, command: str) -> None:
     result = shell(demo_cli, f"phimage {command} > /dev/full")
     assert (result.code, result.err) == (1, "phimage: standard output: No space left on device\n")

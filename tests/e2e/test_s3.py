@@ -50,6 +50,8 @@ def test_a_disk_is_published_downloaded_verified_and_collected_on_s3(on_s3: OnS3
     raw = disk(tmp_path, mebibytes=20, seed=3)
     digest = sha256_of(raw)
     what = (
+        "--type",
+        "base",
         "--name",
         "Debian",
         "--os-type",

@@ -19,7 +19,20 @@ from tests.formats.test_sandbox_child import LANDLOCK
 from tests.formats.without import MESSAGE, without
 from tests.publishing.shop import as_qcow2, disk
 
-WHAT = ("--name", "Debian", "--os-type", "Debian", "--os-name", "Debian", "--zone", "cn-bj2-02", "--support", "DB-2")
+WHAT = (
+    "--type",
+    "base",
+    "--name",
+    "Debian",
+    "--os-type",
+    "Debian",
+    "--os-name",
+    "Debian",
+    "--zone",
+    "cn-bj2-02",
+    "--support",
+    "DB-2",
+)
 UNDER = without(CREATE_RULESET)
 FILES_MISSING = 'phimage_sandbox_wall_missing{wall="files"} 1.0'
 

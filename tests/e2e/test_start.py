@@ -22,6 +22,9 @@ from phimage.model.account import PrivateKey
 from tests.e2e.conftest import Serve
 from tests.e2e.process import OPEN_UMASK, PHIMAGE, STOP_SECONDS, Key, Phimage, Server, open_to_others, wait_until
 
+START = "--region cn-bj2 --zone cn-bj2-02"
+"""The place in the starter catalogue that the profile begins in."""
+
 
 def accounts(server: Server, key: Key) -> list[str]:
     with Client(server.url, key.public, PrivateKey(key.private)) as client:
@@ -35,7 +38,7 @@ def test_the_first_start_prints_the_operators_key_and_later_ones_do_not(serve: S
         assert accounts(server, key) == ["operator"]
         lines = server.output.splitlines()
         assert lines[0] == "This is the first start. The key of the operator account, which is shown only once:"
-        assert f"  phimage config add operator --endpoint {server.url} --public-key {key.public}" in lines
+        assert f"  phimage config add operator --endpoint {server.url} --public-key {key.public} {START}" in lines
         assert lines[-1] == f"listening on {server.url}"
         assert server.output.count(key.private) == 1
     with serve() as server:
@@ -216,7 +219,7 @@ def test_a_data_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     result = Phimage(tmp_path).run("serve", "--port", "0", "--data-dir", "file/data")
     assert result.code == 78
-    assert result.err == "phimage: the data folder file/data cannot be used: Not a directory\n"
+    assert result.err == "phimage: the data folder file/data cannot be used: Not a directory; choose another with --data-dir\n"
 
 
 def test_a_database_that_is_not_there_is_told_without_its_password(tmp_path: Path) -> None:

@@ -17,6 +17,8 @@ from tests.e2e.process import Key, Phimage
 PLACE = ("--region", "cn-bj2", "--zone", "cn-bj2-02")
 _numbers = count(1)
 
+NO_SUCH_KEY = "this server has no such key: `phimage config ls` shows which key goes to which server"
+
 
 @pytest.fixture
 def name() -> str:
@@ -110,7 +112,7 @@ def test_a_revoked_key_is_refused_by_the_very_next_call(installation: Installati
         assert refusal.value.ret_code == 172
 
     refused = with_key(installation, second).run("image", "ls", *PLACE)
-    assert (refused.code, refused.err) == (1, "phimage: RetCode 172: User Not Exists\n")
+    assert (refused.code, refused.err) == (1, f"phimage: RetCode 172: User Not Exists ({NO_SUCH_KEY})\n")
     assert keys(operator, name) == {first["PublicKey"]}
 
     revoked = operator.run("key", "revoke", first["PublicKey"])

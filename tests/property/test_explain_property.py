@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from phimage.model.explain import _TEXTS, explain
+from phimage.model.explain import _TEXTS, explain, matrix
 from phimage.model.ids import ClusterId, ImageId, MachineTypeId, ProjectId, ZoneId
 from phimage.model.image import NO_PROJECT, RULES, Image, ImageType, Query, State, select
 from phimage.model.topology import Topology
 from tests.examples import offer, offering
+from tests.property.test_listing_property import Asked, Stored, naive_list
+from tests.property.test_listing_property import State as Naive
 
 ZONES = ("cn-bj2-02", "cn-bj2-03")
 TYPES = ("DB-2", "Base-SSD-V5", "Gone")
@@ -82,6 +85,38 @@ def test_what_may_not_be_seen_is_explained_like_what_does_not_exist(
     for image in catalogue:
         if image not in seen:
             assert explain(image.id, None, seen, query, topology) == absent
+
+
+@given(catalogues, queries, topologies)
+def test_the_matrix_is_the_naive_list_for_every_machine_type_on_every_cluster(
+    catalogue: tuple[Image, ...], query: Query, topology: Topology
+) -> None:
+    naive = _naive(catalogue, query, topology)
+    for image in catalogue:
+        cells = {(str(cell.machine_type), str(cell.cluster)): cell for cell in matrix(image, query, topology)}
+        offered = {(kind, on) for kind, zone, on in naive.offers if zone in query.zones}
+        supported = {(kind, on) for kind, clusters in naive.images[image.id].support.items() for on in clusters}
+        assert cells.keys() == {(kind, on) for kind, _ in offered | supported for on in CLUSTERS}
+        assert {pair for pair, cell in cells.items() if cell.offered} == offered
+        assert {pair for pair, cell in cells.items() if cell.supported} == supported
+        for (kind, on), cell in cells.items():
+            asked = Asked(query.project, query.zones, query.type, query.ids, kind, on, query.operator)
+            assert cell.listed == (image.id in [id for id, _ in naive_list(naive, asked)])
+            told = explain(
+                image.id, image, (), replace(query, machine_type=cell.machine_type, cluster=cell.cluster), topology
+            ).reasons
+            assert cell.failing == (told[0].rule if told else "")
+
+
+def _naive(catalogue: tuple[Image, ...], query: Query, topology: Topology) -> Naive:
+    naive = Naive()
+    naive.offers = {(str(one.machine_type), str(one.zone), str(one.cluster)) for one in topology.offers}
+    naive.default = topology.default_cluster() or ""
+    for image in catalogue:
+        support = {str(kind): tuple(map(str, clusters)) for kind, clusters in image.support.items()}
+        known = "awaited" if image.id in query.awaited else "whole"
+        naive.images[image.id] = Stored(image.project, image.zones, support, image.created, image.deprecated, known)
+    return naive
 
 
 def test_every_rule_has_words() -> None:

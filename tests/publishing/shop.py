@@ -28,7 +28,7 @@ from phimage.model.job import Job, Origin, new_job
 from phimage.publishing.original import IN_PLACE
 from phimage.publishing.pipeline import Pipeline
 from phimage.publishing.worker import Pace, Worker
-from phimage.sources.address_policy import AddressPolicy
+from phimage.sources.address_policy import PUBLIC_INTERNET, AddressPolicy
 from phimage.sources.fetch import Fetcher
 from phimage.sources.http import HttpClient
 from phimage.sources.response import HttpTimeouts
@@ -117,7 +117,8 @@ class Shop:
         self.author = author
         self._now = now
         fetcher = Fetcher(HttpClient(policy or AddressPolicy(), timeouts=times), retry=IN_PLACE)
-        self.pipeline = Pipeline(store, fetcher, work, limits or DiskLimits(), min_free=0, now=now)
+        public = Fetcher(HttpClient(PUBLIC_INTERNET, timeouts=times), retry=IN_PLACE)
+        self.pipeline = Pipeline(store, fetcher, work, limits or DiskLimits(), min_free=0, now=now, tenants_fetcher=public)
         pace = pace or Pace(lease=5, look=0.05)
         self.worker = Worker(catalog, store, self.pipeline, "worker", self.stop, pace, now, retry=retry)
 

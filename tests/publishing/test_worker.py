@@ -103,11 +103,21 @@ def test_what_may_be_overridden_is_refused_with_the_way_to_do_it_and_taken_with_
     tiny = tmp_path / "tiny.raw"
     tiny.write_bytes(b"\0" * 511 + b"\x01" + b"\0" * 65024)
     job = shop.begin(tiny)
-    assert "--override body.tiny" in shop.work_once().error
+    assert "--override body.tiny --override disk.unknown" in shop.work_once().error
     assert shop.image(job.image).state is State.UNAVAILABLE
-    again = shop.begin(tiny, 2, overrides=("body.tiny",))
+    shop.begin(tiny, 2, overrides=("body.tiny",))
+    assert "--override disk.unknown" in shop.work_once().error
+    again = shop.begin(tiny, 3, overrides=("body.tiny", "disk.unknown"))
     assert shop.work_once().state is JobState.DONE
-    assert shop.content(again.image).overrides == ("body.tiny",)
+    assert shop.content(again.image).overrides == ("body.tiny", "disk.unknown")
+
+
+def test_a_disk_with_nothing_on_it_is_refused_in_whatever_format_it_comes(shop: Shop, tmp_path: Path) -> None:
+    nothing = tmp_path / "nothing.raw"
+    nothing.write_bytes(bytes(2 * MIB))
+    for number, file in enumerate((nothing, as_qcow2(nothing)), 1):
+        shop.begin(file, number)
+        assert shop.work_once().error.startswith("disk.unknown: ")
 
 
 def test_a_stated_format_that_is_not_the_found_one_is_refused(shop: Shop, tmp_path: Path) -> None:

@@ -142,7 +142,7 @@ class Installation:
 def publish_command(source: str, name: str, *options: str) -> tuple[str, ...]:
     """A command that publishes a base image of the starter catalogue's first zone."""
     said = ("--name", name, "--os-type", "Debian", "--os-name", "Debian 12 64bit", "--zone", "cn-bj2-02", "--support", "DB-2")
-    return ("image", "publish", source, *said, "--trust-first-use", *options)
+    return ("image", "publish", source, "--type", "base", *said, "--trust-first-use", *options)
 
 
 def eventually(condition: Callable[[], bool], told: str) -> None:

@@ -48,10 +48,9 @@ class Crowd:
         while not self._over.is_set():
             form = chance.choice(FORMS)
             digest = self._digest(urls[form])
-            expected = self._sha256 if form == "RawUrl" else self._first.setdefault(form, digest or "")
             if digest is None:  # broken off, which the client notices
                 self.count["broken downloads"] += 1
-            elif digest != expected:
+            elif digest != (self._sha256 if form == "RawUrl" else self._first.setdefault(form, digest)):
                 self.wrong.append(f"{form} has {digest}")
             else:
                 self.count["downloads"] += 1

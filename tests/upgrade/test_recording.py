@@ -44,6 +44,16 @@ def test_everything_else_is_a_difference(change: dict[str, Any], difference: str
     assert next(differences(THEN, {**THEN, **change})) == difference
 
 
+def test_an_explanation_may_gain_reasons_and_notes_and_lose_none() -> None:
+    then = {"ReasonSet": [{"Rule": "visible"}], "Notes": []}
+    assert list(differences(then, {"ReasonSet": [{"Rule": "visible"}, {"Rule": "runs"}], "Notes": "(list)"})) == []
+    assert list(differences(then, {"ReasonSet": [], "Notes": []})) == [".ReasonSet: had 1 elements, has 0"]
+    assert list(differences(then, {"ReasonSet": [{"Rule": "runs"}], "Notes": []})) == [
+        ".ReasonSet[0].Rule: was 'visible', is 'runs'"
+    ]
+    assert list(differences({"Notes": "(list)"}, {"Notes": []})) == [".Notes: was '(list)', is []"]
+
+
 def test_a_map_may_not_gain_a_key_because_its_keys_are_data() -> None:
     then, now = {"Roles": {"org-a": "viewer"}}, {"Roles": {"org-a": "viewer", "org-b": "viewer"}}
     assert list(differences(then, now)) == [".Roles.org-b: was absent, is 'viewer'"]

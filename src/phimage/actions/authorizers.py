@@ -10,8 +10,10 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
+from phimage.actions.images import find_visible_image
 from phimage.actions.service import Service
 from phimage.catalog import jobs
+from phimage.catalog.image_bytes import left_of
 from phimage.catalog.views import View
 from phimage.chunks.uploads import MAX_PARTS, PART
 from phimage.delivery.authorizer import DownloadAccessRequest, DownloadGrant, NotPublished, Purged
@@ -22,8 +24,9 @@ from phimage.gateway.params import read_params
 from phimage.gateway.registry import Action
 from phimage.gateway.signature import SIGNATURE
 from phimage.model.account import Right, Tenant
+from phimage.model.explain import no_bytes
 from phimage.model.ids import ImageId, ProjectId
-from phimage.model.image import NO_PROJECT, Image, State
+from phimage.model.image import State
 from phimage.model.job import JobState
 from phimage.uploads.authorizer import Upload, UploadAccessRequest, UploadClosed
 
@@ -34,7 +37,9 @@ class DownloadPHostImage(Struct, rename="pascal", frozen=True, kw_only=True):
     image_id: ImageId
 
 
-_SIGNED = Action[View, Service](DownloadPHostImage, DownloadPHostImage, lambda request, call: request, Right.READ, project=True)
+_SIGNED = Action[View, Service](
+    DownloadPHostImage, DownloadPHostImage, lambda request, call: request, Right.READ, project=True, any_project=True
+)
 
 
 class CatalogDownloadAuthorizer:
@@ -55,14 +60,14 @@ class CatalogDownloadAuthorizer:
             permit = ticket.signed
         else:
             tenant, project, permit = self._signer(request, view)
-        image = _find(view, request.image, project)
+        image = find_visible_image(request.image, view, project, tenant.account)
         if image is None:
             raise Purged(request.image) if has_ticket else _unknown_image()
         if image.zones and not any(map(tenant.account.may_use_zone, image.zones)):
             raise ZoneRefused(", ".join(image.zones), detail="the account is limited to other zones")
         image_bytes = view.image_bytes_of(image.project).get(image.id)
         if image_bytes is None or not image_bytes.stored:
-            raise NotPublished(image.id, image.state.value)
+            raise NotPublished(image.id, image.state.value, no_bytes(image.type, image.state))
         if image.state is not State.AVAILABLE and not tenant.account.operator:
             raise NotPublished(image.id, image.state.value)
         return DownloadGrant(image_bytes, tenant.account.id, project or tenant.account.id, permit)
@@ -89,35 +94,35 @@ class CatalogUploadAuthorizer:
         """See UploadAuthorizer."""
         view = self._service.catalog.now(wait=request.wait)
         ticket = read_ticket(self._service.ticket_secret(), "upload", request.job, request.query, self._now())
-        tenant = _holder(ticket, view, request.address, self._now())
-        if not tenant.account.operator:
-            raise NotPermitted(detail="only the operator publishes")
+        account = _holder(ticket, view, request.address, self._now(), Right.CHANGE).account
+        if not (account.operator or ticket.project):
+            raise NotPermitted(detail="the account runs the cloud no longer; publish the image again")
         view.may_wait()
         with self._service.catalog.database.read() as connection:
             job = jobs.find(connection, request.job)
+            if job is not None and not account.operator and (job.origin.tenant, job.project) != (account.id, ticket.project):
+                job = None
+            left = left_of(connection, job.project) if job is not None and job.origin.tenant else None
         if job is None or job.state is not JobState.WAITING:
             raise UploadClosed(f"the upload accepts no parts: its publication is {job.state.value if job else 'gone'}")
         max_bytes = job.origin.size or min(self._service.max_original, PART * MAX_PARTS)
-        return Upload(request.job, max_bytes, ticket.project or tenant.account.id)
+        if left is not None:
+            max_bytes = min(max_bytes, max(0, left + job.reserved))
+        return Upload(request.job, max_bytes, ticket.project or account.id)
 
 
-def _holder(ticket: Ticket, view: View, address: str, now: float) -> Tenant:
-    """The account whose key requested a ticket.
+def _holder(ticket: Ticket, view: View, address: str, now: float, right: Right = Right.READ) -> Tenant:
+    """The account whose key requested a ticket, and whose user still has a right in its project.
 
     Raises UnknownUser when the key was revoked or has expired, AddressRefused and NotPermitted.
     """
     caller, _ = find_caller(ticket.public_key, view)
     check_each_time(caller, address, now)
     tenant = caller.tenant
-    if ticket.project and (ticket.project not in tenant.projects or tenant.right(caller.user, ticket.project) < Right.READ):
-        raise NotPermitted(detail="the user who requested this URL may no longer see the project; request another one")
+    if ticket.project and (ticket.project not in tenant.projects or tenant.right(caller.user, ticket.project) < right):
+        what = "see the project" if right is Right.READ else "change images of the project"
+        raise NotPermitted(detail=f"the user who requested this URL may no longer {what}; request another one")
     return tenant
-
-
-def _find(view: View, id: ImageId, project: ProjectId) -> Image | None:
-    """An image that a project can see now."""
-    images = (*view.base_images(), *(view.images_of(project) if project != NO_PROJECT else ()))
-    return next((image for image in images if image.id == id), None)
 
 
 def _unknown_image() -> UnavailableParam:

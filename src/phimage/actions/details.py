@@ -5,13 +5,16 @@ from __future__ import annotations
 from typing import Annotated
 
 from msgspec import Meta, Struct, field
+from msgspec.structs import replace
 
 from phimage.actions.images import ImageIdParam, PHostImageSet, on_wire, visible_image
 from phimage.actions.service import Call
+from phimage.actions.uploading import is_publisher
+from phimage.catalog import jobs
 from phimage.gateway.registry import Action
 from phimage.model.account import Right
 from phimage.model.ids import MachineTypeId
-from phimage.model.image import Image
+from phimage.model.image import Image, ImageType
 from phimage.model.image_bytes import ImageBytes
 from phimage.model.topology import Topology
 from phimage.sources.url import shown
@@ -52,7 +55,7 @@ class OriginSet(Struct, rename="pascal", frozen=True, kw_only=True):
     digest_origin: Annotated[str, Meta(description="where the digest comes from")]
     format: Annotated[str, Meta(description="format of the original file: raw, qcow2, ...")]
     override: Annotated[tuple[str, ...], Meta(description="ids of findings that the operator overrode")]
-    # docs/decisions.md#failure-reasons-are-for-operators
+    # docs/decisions.md#failure-reasons-are-for-those-who-publish
     failure: Annotated[str, Meta(description="why the publication failed; empty unless it failed")]
     findings: Annotated[tuple[str, ...], Meta(description="findings of the inspection, each as id: text")]
 
@@ -73,7 +76,9 @@ class GetPHostImageResponse(Struct, rename="pascal", frozen=True, kw_only=True):
         default_factory=tuple
     )
     disk: Annotated[ImageDiskSet | None, Meta(description="its disk; null before publication")] = None
-    origin: Annotated[OriginSet | None, Meta(description="origin of its bytes; null for tenants")] = None
+    origin: Annotated[
+        OriginSet | None, Meta(description="origin of its bytes; null for tenants, but for images that they publish themselves")
+    ] = None
 
 
 def get_phost_image(request: GetPHostImage, call: Call) -> GetPHostImageResponse:
@@ -90,8 +95,22 @@ def get_phost_image(request: GetPHostImage, call: Call) -> GetPHostImageResponse
         zones=image.zones,
         runs=tuple(_runs(image, kind, topology) for kind in sorted(image.support)),
         disk=_disk(image_bytes) if image_bytes and image_bytes.stored else None,
-        origin=_origin(image_bytes) if image_bytes and call.caller.account.operator else None,
+        origin=_origin_seen(image, image_bytes, call) if image_bytes else None,
     )
+
+
+def _origin_seen(image: Image, image_bytes: ImageBytes, call: Call) -> OriginSet | None:
+    """The origin of an image for an operator or for the tenant who publishes the image; None for others."""
+    if call.caller.account.operator:
+        return _origin(image_bytes)
+    if image.type is ImageType.BASE:
+        return None
+    call.view.may_wait()
+    with call.service.catalog.database.read() as connection:
+        job = jobs.newest_of(connection, image.id)
+    if job is None or not is_publisher(job, call):
+        return None
+    return _origin(replace(image_bytes, failure=job.error if image_bytes.failure else ""))
 
 
 def _runs(image: Image, kind: MachineTypeId, topology: Topology) -> SupportSet:
@@ -127,4 +146,4 @@ def _origin(image_bytes: ImageBytes) -> OriginSet:
     )
 
 
-ACTIONS = (Action(GetPHostImage, GetPHostImageResponse, get_phost_image, Right.READ, project=True),)
+ACTIONS = (Action(GetPHostImage, GetPHostImageResponse, get_phost_image, Right.READ, project=True, any_project=True),)

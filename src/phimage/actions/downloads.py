@@ -11,6 +11,7 @@ from phimage.actions.service import Call
 from phimage.errors import UnavailableParam
 from phimage.gateway.registry import Action
 from phimage.model.account import Right
+from phimage.model.explain import no_bytes
 from phimage.model.image import Image, State
 from phimage.model.image_bytes import ImageBytes
 
@@ -61,12 +62,19 @@ def downloadable(image: Image, call: Call) -> ImageBytes:
     an operator account may download any state."""
     image_bytes = call.view.image_bytes_of(image.project).get(image.id)
     if image_bytes is None or not image_bytes.stored:
-        raise UnavailableParam("ImageId", detail=f"the image is {image.state.value} and has no bytes to download")
+        raise UnavailableParam("ImageId", detail=no_bytes(image.type, image.state))
     if image.state is not State.AVAILABLE and not call.caller.account.operator:
         raise UnavailableParam("ImageId", detail=f"the image is {image.state.value} and cannot be downloaded")
     return image_bytes
 
 
 ACTIONS = (
-    Action(GetPHostImageDownloadUrl, GetPHostImageDownloadUrlResponse, get_phost_image_download_url, Right.READ, project=True),
+    Action(
+        GetPHostImageDownloadUrl,
+        GetPHostImageDownloadUrlResponse,
+        get_phost_image_download_url,
+        Right.READ,
+        project=True,
+        any_project=True,
+    ),
 )

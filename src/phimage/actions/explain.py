@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated
 
 from msgspec import Meta, Struct
@@ -12,7 +13,8 @@ from phimage.actions.service import Call
 from phimage.catalog.images import find_image
 from phimage.gateway.registry import Action
 from phimage.model.account import Right
-from phimage.model.explain import explain
+from phimage.model.explain import Reason, explain
+from phimage.model.ids import ImageId
 from phimage.model.image import Image, ImageType
 
 
@@ -51,30 +53,49 @@ class ExplainPHostImageResponse(Struct, rename="pascal", frozen=True, kw_only=Tr
 
 def explain_phost_image(request: ExplainPHostImage, call: Call) -> ExplainPHostImageResponse:
     topology = call.view.topology()
-    query = query_of(request, call, topology)
-    images = scope(query, call.view)
-    explanation = explain(request.image_id, _visible(request, call), images, query, topology)
+    image = seen_image(request.image_id, call)
+    query = query_of(request, call, topology, image=image)
+    stored = image is None or is_stored(image, call)
+    explanation = explain(request.image_id, image, scope(query, call.view), query, topology, stored=stored)
     return ExplainPHostImageResponse(
         image_id=request.image_id,
         listed=explanation.listed,
         position=explanation.position,
         total_count=explanation.total,
-        reason_set=tuple(ReasonSet(rule=r.rule, reason=r.why, remedy=r.remedy) for r in explanation.reasons),
+        reason_set=reason_set(explanation.reasons),
         notes=(*explanation.notes, *(f"the parameter {hint} is unknown and was ignored" for hint in call.hints)),
     )
 
 
-def _visible(request: ExplainPHostImage, call: Call) -> Image | None:
-    """The image, or None when there is none or the caller may not see it. An operator account may see every image."""
+def reason_set(reasons: Iterable[Reason]) -> tuple[ReasonSet, ...]:
+    """Reasons on the wire."""
+    return tuple(ReasonSet(rule=reason.rule, reason=reason.why, remedy=reason.remedy) for reason in reasons)
+
+
+def is_stored(image: Image, call: Call) -> bool:
+    """Whether the bytes of an image are in the store."""
+    image_bytes = call.view.image_bytes_of(image.project).get(image.id)
+    return image_bytes is not None and image_bytes.stored
+
+
+# docs/decisions.md#explanations-reach-the-other-projects-of-the-account
+def seen_image(id: ImageId, call: Call) -> Image | None:
+    """The image, or None when there is none or the caller may not see it in any project.
+
+    An operator account may see every image, a caller those of the projects of its account in which it may list.
+    """
     for images in (call.view.base_images(), call.view.images_of(call.project)):
         for image in images:
-            if image.id == request.image_id:
+            if image.id == id:
                 return image
-    if not call.caller.account.operator:
+    tenant, user = call.caller.tenant, call.caller.user
+    own = {project for project in tenant.projects if tenant.right(user, project) >= Right.READ}
+    if not call.caller.account.operator and own <= {call.project}:
         return None
     call.view.may_wait()
     with call.service.catalog.database.read() as connection:
-        return find_image(connection, call.view.revision, request.image_id)
+        found = find_image(connection, call.view.revision, id)
+    return found if found is not None and (call.caller.account.operator or found.project in own) else None
 
 
 ACTIONS = (Action(ExplainPHostImage, ExplainPHostImageResponse, explain_phost_image, Right.READ, project=True),)

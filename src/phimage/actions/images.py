@@ -17,9 +17,10 @@ from phimage.errors import UnavailableParam
 from phimage.fields import by_setting
 from phimage.gateway.envelope import Encoded, encoded
 from phimage.gateway.registry import Action
-from phimage.model.account import Right
-from phimage.model.ids import ClusterId, ImageId, MachineTypeId, RegionId, ZoneId
-from phimage.model.image import Image, ImageType, Query, State, newer, select, supported_types
+from phimage.model.account import Account, Right
+from phimage.model.explain import unknown_cluster, unknown_machine_type
+from phimage.model.ids import ClusterId, ImageId, MachineTypeId, ProjectId, RegionId, ZoneId
+from phimage.model.image import NO_PROJECT, Image, ImageType, Query, State, newer, select, supported_types
 from phimage.model.topology import Topology
 
 ImageIdParam = Annotated[ImageId, Meta(max_length=64, description="image id, such as pimg-cs-xev4rz")]
@@ -161,15 +162,19 @@ class Filters(Protocol):
     def cluster(self) -> ClusterId | None: ...  # noqa: D102
 
 
-def query_of(request: Filters, call: Call, topology: Topology, ids: Iterable[ImageId] = ()) -> Query:
-    """The query of a request. Raises UnavailableParam for an unknown name, then ZoneRefused."""
+def query_of(
+    request: Filters, call: Call, topology: Topology, ids: Iterable[ImageId] = (), image: Image | None = None
+) -> Query:
+    """The query of a request. Raises UnavailableParam for an unknown name, then ZoneRefused.
+
+    The error about a machine type or a cluster says what `image` supports, when the caller asks about one that it may see.
+    """
     zones = zones_asked(request.region, request.zone, call.caller.tenant, topology)
-    if request.cluster is not None and request.cluster not in topology.clusters:
-        raise UnavailableParam("Cluster", detail=f"expected one of {', '.join(topology.clusters)}")
     kind = request.machine_type
-    if kind is not None and not any(kind in topology.offered.get(zone, {}) for zone in zones):
-        offered = sorted({name for zone in zones for name in topology.offered.get(zone, {})})
-        raise UnavailableParam("MachineType", detail=f"offered here: {', '.join(offered) or 'none'}")
+    if request.cluster is not None and request.cluster not in topology.clusters:
+        raise UnavailableParam("Cluster", detail=unknown_cluster(kind, zones, topology, image))
+    if kind is not None and not topology.clusters_of(kind, zones):
+        raise UnavailableParam("MachineType", detail=unknown_machine_type(kind, zones, topology, image))
     check_zone_allowed(zones, call.caller.tenant)
     return Query(
         project=call.project,
@@ -191,12 +196,24 @@ def scope(query: Query, view: View) -> tuple[Image, ...]:
 
 
 def visible_image(id: ImageId, call: Call) -> Image:
-    """An image that the caller's project can see. Raises the same UnavailableParam for unknown and for invisible images."""
-    for images in (call.view.base_images(), call.view.images_of(call.project)):
+    """An image that the caller's project can see; any image for an operator account.
+
+    Raises the same UnavailableParam for unknown and for invisible images.
+    """
+    found = find_visible_image(id, call.view, call.project, call.caller.account)
+    if found is not None:
+        return found
+    raise UnavailableParam("ImageId", detail="there is no such image, or this project cannot see it")
+
+
+# docs/decisions.md#operators-see-every-image-by-its-id
+def find_visible_image(id: ImageId, view: View, project: ProjectId, account: Account) -> Image | None:
+    """An image that a project can see, or that exists, for an operator account."""
+    for images in (view.base_images(), view.images_of(project) if project != NO_PROJECT else ()):
         for image in images:
             if image.id == id:
                 return image
-    raise UnavailableParam("ImageId", detail="there is no such image, or this project cannot see it")
+    return view.image(id) if account.operator else None
 
 
 def on_wire(image: Image, zones: tuple[ZoneId, ...], topology: Topology) -> PHostImageSet:

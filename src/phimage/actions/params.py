@@ -43,7 +43,9 @@ def zones_asked(region: RegionId, zone: ZoneId | None, tenant: Tenant, topology:
     if zone is None:
         return tuple(zone for zone in topology.zones_of(region) if tenant.account.may_use_zone(zone))
     known = topology.zones.get(zone)
-    if known is None or known.region != region:
+    if known is not None and known.region != region:
+        raise UnavailableParam("Zone", detail=f"{zone} is in region {known.region}: use Region={known.region}")
+    if known is None:
         raise UnavailableParam("Zone", detail=f"region {region} has {_some(topology.zones_of(region))}")
     return (zone,)
 

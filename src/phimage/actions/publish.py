@@ -1,4 +1,4 @@
-"""Publication of images, for the operator. The upload and the progress are in `uploading`."""
+"""Publication of images. The upload and the job are in `uploading`."""
 
 from __future__ import annotations
 
@@ -6,34 +6,68 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from phimage.actions.service import Call, Service
+from phimage.actions.params import check_zone_allowed
+from phimage.actions.publish_checks import (
+    DigestParam,
+    SupportParam,
+    check_quota,
+    check_room,
+    digest_param,
+    support_of,
+    tenant_of_call,
+)
+from phimage.actions.service import Call
 from phimage.catalog import jobs
 from phimage.catalog.accounts import PROJECTS
-from phimage.catalog.image_bytes import expect_image_bytes, known_since, left_of
+from phimage.catalog.image_bytes import expect_image_bytes, known_since
 from phimage.catalog.images import IMAGES, once_given
 from phimage.catalog.revisions import Change
-from phimage.errors import MissingParam, QuotaExceeded, ServiceUnavailable, TooLargeParam, UnavailableParam
+from phimage.errors import MissingParam, NotPermitted, ServiceUnavailable, UnavailableParam
 from phimage.fields import shared_values, with_controls
 from phimage.formats.table import KINDS, STATED_NAMES
 from phimage.gateway.registry import Action
 from phimage.model.account import Right
-from phimage.model.ids import ClusterId, ImageId, MachineTypeId, ProjectId, Revision, ZoneId, new_image_id, new_job_id
+from phimage.model.ids import (
+    AccountId,
+    ClusterId,
+    ImageId,
+    MachineTypeId,
+    ProjectId,
+    Revision,
+    ZoneId,
+    new_image_id,
+    new_job_id,
+)
 from phimage.model.image import NO_PROJECT, Image, ImageType, State
 from phimage.model.job import Job, JobState, Origin, new_job
-from phimage.model.topology import Topology
-from phimage.sources.digest import read_digest
-from phimage.sources.errors import SourceError
+from phimage.sources.address_policy import PUBLIC_INTERNET
+from phimage.sources.errors import SourceError, UrlRefused
 from phimage.sources.url import read_url
 
 UPLOAD_SECONDS = 3600
 """Lifetime of an upload URL; a client requests another one after that."""
 
 NameParam = Annotated[str, Meta(min_length=1, max_length=128, description="ImageName: name of the image, for people")]
-SupportParam = Annotated[
-    tuple[Annotated[str, Meta(max_length=130)], ...],
-    Meta(description="machine types that can run it: TYPE for every cluster that its zones offer, or TYPE:CLUSTER"),
+OsTypeParam = Annotated[str, Meta(min_length=1, max_length=64, description="operating system family: CentOS, Ubuntu, ...")]
+OsNameParam = Annotated[str, Meta(min_length=1, max_length=128, description="OsName: the operating system, for people")]
+VersionParam = Annotated[str, Meta(max_length=64, description="version, free text")]
+FamilyParam = Annotated[
+    str, Meta(pattern=r"^([a-z0-9][a-z0-9.-]{0,62})?$", description="name that all versions of an image share")
 ]
-DigestParam = Annotated[str, Meta(max_length=200, description="sha256:<hex> or sha512:<hex> of the original file")]
+DescriptionParam = Annotated[
+    str, Meta(max_length=1024, description="ImageDescription: description, free text", extra=with_controls("lines"))
+]
+
+
+class ImageTexts(Struct, rename="pascal", frozen=True, kw_only=True):
+    """The texts of an image that can be changed. Absent ones stay as they are."""
+
+    name: NameParam | None = None
+    os_type: OsTypeParam | None = None
+    os_name: OsNameParam | None = None
+    version: VersionParam | None = None
+    family: FamilyParam | None = None
+    description: DescriptionParam | None = None
 
 
 class PublishPHostImage(Struct, rename="pascal", frozen=True, kw_only=True):
@@ -41,26 +75,30 @@ class PublishPHostImage(Struct, rename="pascal", frozen=True, kw_only=True):
 
     Without Url, the response has a URL for the upload of the original file. Token makes the request idempotent: a repeated
     request with the same Token returns the image of the first one, unless that failed or was withdrawn.
+
+    Tenants publish Custom images of their own projects, in the zones of their account, from URLs on the public internet. Base
+    images, images of other accounts and overrides of findings are for operators.
     """
 
     name: NameParam
-    os_type: Annotated[str, Meta(min_length=1, max_length=64, description="operating system family: CentOS, Ubuntu, ...")]
-    os_name: Annotated[str, Meta(min_length=1, max_length=128, description="OsName: the operating system, for people")]
+    os_type: OsTypeParam
+    os_name: OsNameParam
     zone: Annotated[tuple[ZoneId, ...], Meta(description="zones where the image is available")]
     support: SupportParam
-    version: Annotated[str, Meta(max_length=64, description="version, free text")] = ""
-    family: Annotated[
-        str,
-        Meta(
-            pattern=r"^([a-z0-9][a-z0-9.-]{0,62})?$",
-            description="name that all versions of an image share",
-        ),
-    ] = ""
-    description: Annotated[
-        str, Meta(max_length=1024, description="ImageDescription: description, free text", extra=with_controls("lines"))
-    ] = ""
+    version: VersionParam = ""
+    family: FamilyParam = ""
+    description: DescriptionParam = ""
     image_type: Annotated[ImageType, Meta(description="Base for all projects, or Custom for one project")]
-    project_id: Annotated[ProjectId | None, Meta(description="project of a Custom image")] = None
+    project_id: (
+        Annotated[
+            ProjectId,
+            Meta(
+                description="project of a Custom image: for operators any project, and required; for tenants as in other "
+                "Actions, by default the main user's default project"
+            ),
+        ]
+        | None
+    ) = None
     size: Annotated[int, Meta(ge=0, description="size of the original file in bytes; 0 if unknown")] = 0
     file_name: Annotated[str, Meta(max_length=255, description="name of the original file, as in a checksum file")] = ""
     url: Annotated[str, Meta(max_length=8192, description="http(s) URL of the original file; absent for an upload")] = ""
@@ -81,28 +119,32 @@ class PublishPHostImageResponse(Struct, rename="pascal", frozen=True, kw_only=Tr
     """The image and the job that publishes it."""
 
     image_id: Annotated[str, Meta(description="id of the new image")]
+    project_id: Annotated[str, Meta(description="the only project that sees the image; empty for a Base image")]
     job_id: Annotated[str, Meta(description="id of the job")]
     state: Annotated[str, Meta(description="state of the job: Waiting (for an upload), Queued, Running or Done")]
     upload_url: Annotated[str, Meta(description="URL for the parts (PUT .../0, .../1, ...); empty unless Waiting")]
 
 
 def publish_phost_image(request: PublishPHostImage, call: Call) -> PublishPHostImageResponse:
+    tenant = tenant_of_call(call)
+    project = _tenants_project(request, call) if tenant else _operators_project(request)
     _check_origin(request)
-    project = _project(request)
-    _check_room(call.service, request.size)
+    check_room(call.service, request.size, tenant)
     support = support_of(request.support, request.zone, call.view.topology())
+    if tenant:
+        check_zone_allowed(request.zone, call.caller.tenant)
     with call.service.change(call) as change:
-        earlier = _earlier_job(change, request.token)
+        earlier = _earlier_job(change, request.token, project, tenant)
         if earlier is not None:
             return _response(earlier, known_since(change.connection, earlier.image), call)
         if project and PROJECTS.find(change.connection, project) is None:
             raise UnavailableParam("ProjectId", detail=f"there is no project {project}")
-        _check_quota(change, project, request.size)
+        check_quota(change, project, request.size, tenant)
         image = ImageId(new_image_id(call.service.random))
         if once_given(change.connection, [image]):
             raise ServiceUnavailable(detail="the random id is already in use; try again")
         IMAGES.add_all(change, [_image(image, request, project, support, int(call.time))])
-        job = _job(image, request, project, call)
+        job = _job(image, request, project, tenant, call)
         expect_image_bytes(change, job)
     return _response(job, change.number, call)
 
@@ -111,31 +153,33 @@ def _response(job: Job, revision: Revision, call: Call) -> PublishPHostImageResp
     state = job.state if job.unfinished or call.service.is_everywhere(revision) else JobState.RUNNING
     waits = job.state is JobState.WAITING
     url = call.service.upload_url(job.id, call, int(call.time) + UPLOAD_SECONDS) if waits else ""
-    return PublishPHostImageResponse(image_id=job.image, job_id=job.id, state=state.value, upload_url=url)
+    return PublishPHostImageResponse(
+        image_id=job.image, project_id=job.project, job_id=job.id, state=state.value, upload_url=url
+    )
 
 
-def support_of(
-    entries: tuple[str, ...], zones: tuple[ZoneId, ...], topology: Topology
-) -> dict[MachineTypeId, tuple[ClusterId, ...]]:
-    """Clusters by machine type, from `TYPE` or `TYPE:CLUSTER`. Raises UnavailableParam for an unknown name."""
-    if not zones:
-        raise MissingParam("Zone", detail="name at least one zone")
-    for zone in zones:
-        if zone not in topology.zones:
-            raise UnavailableParam("Zone", detail=f"there is no zone {zone}")
-    support: dict[MachineTypeId, set[ClusterId]] = {}
-    for text in entries:
-        name, colon, cluster = text.partition(":")
-        kind = MachineTypeId(name)
-        if kind not in topology.machine_types:
-            raise UnavailableParam("Support", detail=f"there is no machine type {name}")
-        if colon and cluster not in topology.clusters:
-            raise UnavailableParam("Support", detail=f"there is no cluster {cluster}; there are {', '.join(topology.clusters)}")
-        offered = {one for zone in zones for one in topology.offered.get(zone, {}).get(kind, ())}
-        if not colon and not offered:
-            raise UnavailableParam("Support", detail=f"none of its zones offers {name}; name a cluster to override this")
-        support.setdefault(kind, set()).update({ClusterId(cluster)} if colon else offered)
-    return {kind: tuple(sorted(clusters)) for kind, clusters in sorted(support.items())}
+# docs/decisions.md#what-tenants-may-not-publish
+def _tenants_project(request: PublishPHostImage, call: Call) -> ProjectId:
+    """The project of a tenant's image. Raises NotPermitted for what operators alone publish, UnavailableParam for a URL."""
+    if request.image_type is not ImageType.CUSTOM:
+        raise NotPermitted(detail="ImageType Base needs a key of an operator account: publish a Custom image of a project")
+    if request.override:
+        raise NotPermitted(detail="Override needs a key of an operator account: correct the file, or ask your operator")
+    for name, text in (("Url", request.url), ("ChecksumUrl", request.checksum_url)):
+        try:
+            if text:
+                PUBLIC_INTERNET.check_url(read_url(text))
+        except UrlRefused as error:
+            raise UnavailableParam(name, detail=str(error)) from None
+    return call.project
+
+
+def _operators_project(request: PublishPHostImage) -> ProjectId:
+    if request.image_type is ImageType.CUSTOM and not request.project_id:
+        raise MissingParam("ProjectId", detail="a Custom image needs a project")
+    if request.image_type is ImageType.BASE and request.project_id:
+        raise UnavailableParam("ProjectId", detail="a Base image belongs to no project: leave ProjectId out")
+    return request.project_id or NO_PROJECT
 
 
 def _check_origin(request: PublishPHostImage) -> None:
@@ -161,47 +205,12 @@ def _check_origin(request: PublishPHostImage) -> None:
             raise UnavailableParam("Override", detail=f"{id} cannot be overridden; these can: {allowed}")
 
 
-def digest_param(name: str, text: str) -> str:
-    """The canonical form of a digest; empty for none. Raises UnavailableParam."""
-    try:
-        return str(read_digest(text)) if text else ""
-    except SourceError as error:
-        raise UnavailableParam(name, detail=str(error)) from None
-
-
-def _project(request: PublishPHostImage) -> ProjectId:
-    if request.image_type is ImageType.CUSTOM and not request.project_id:
-        raise MissingParam("ProjectId", detail="a Custom image needs a project")
-    if request.image_type is ImageType.BASE and request.project_id:
-        raise UnavailableParam("ProjectId", detail="a Base image belongs to no project: leave ProjectId out")
-    return request.project_id or NO_PROJECT
-
-
-def _earlier_job(change: Change, token: str) -> Job | None:
-    """The job of an earlier request with the same token, unless it failed or its image was withdrawn."""
-    job = jobs.find_token(change.connection, token) if token else None
+def _earlier_job(change: Change, token: str, project: ProjectId, tenant: AccountId) -> Job | None:
+    """The job of the caller's earlier request with the same token, unless it failed or its image was withdrawn."""
+    job = jobs.find_token(change.connection, token, project, tenant) if token else None
     if job is None or job.state is JobState.FAILED or IMAGES.find(change.connection, job.image) is None:
         return None
     return job
-
-
-def _check_room(service: Service, size: int) -> None:
-    """Raises TooLargeParam when the bytes are over the limit, or over the free space of the store."""
-    if size > service.max_original:
-        raise TooLargeParam("Size", detail=f"an original file has at most {service.max_original} bytes")
-    free = service.store.free_bytes()
-    if free is not None and free < service.min_free + size:
-        reason = (
-            f"the store has {free} bytes free and must keep {service.min_free}: free some, for example with `phimage store gc`"
-        )
-        raise TooLargeParam("Size", detail=reason)
-
-
-def _check_quota(change: Change, project: ProjectId, size: int) -> None:
-    """Raises QuotaExceeded when the bytes exceed the project's quota. Exact, because the change holds the writers' lock."""
-    left = left_of(change.connection, project)
-    if left is not None and (size > left or left <= 0):
-        raise QuotaExceeded(project or "Base", detail=f"{max(0, left)} bytes are left: raise the quota or withdraw images")
 
 
 def _image(
@@ -227,7 +236,7 @@ def _image(
     )
 
 
-def _job(image: ImageId, request: PublishPHostImage, project: ProjectId, call: Call) -> Job:
+def _job(image: ImageId, request: PublishPHostImage, project: ProjectId, tenant: AccountId, call: Call) -> Job:
     return new_job(
         id=new_job_id(call.service.random),
         image=image,
@@ -239,6 +248,7 @@ def _job(image: ImageId, request: PublishPHostImage, project: ProjectId, call: C
             overrides=tuple(sorted(set(request.override))),
             name=request.file_name,
             size=request.size,
+            tenant=tenant,
         ),
         created=call.time,
         project=project,
@@ -248,4 +258,14 @@ def _job(image: ImageId, request: PublishPHostImage, project: ProjectId, call: C
     )
 
 
-ACTIONS = (Action(PublishPHostImage, PublishPHostImageResponse, publish_phost_image, Right.OPERATE, changes=True),)
+ACTIONS = (
+    Action(
+        PublishPHostImage,
+        PublishPHostImageResponse,
+        publish_phost_image,
+        Right.CHANGE,
+        project=True,
+        any_project=True,
+        changes=True,
+    ),
+)

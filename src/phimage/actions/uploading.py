@@ -1,4 +1,4 @@
-"""Uploads of originals, and the progress of publications."""
+"""Uploads of originals, and the jobs that publish images."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from phimage.actions.images import ImageIdParam
-from phimage.actions.publish import UPLOAD_SECONDS, DigestParam, digest_param
+from phimage.actions.publish import UPLOAD_SECONDS
+from phimage.actions.publish_checks import DigestParam, digest_param, tenant_of_call
 from phimage.actions.service import Call
 from phimage.catalog import image_bytes, jobs
 from phimage.catalog.image_bytes import IMAGE_BYTES
@@ -18,13 +19,13 @@ from phimage.chunks.errors import BadUpload
 from phimage.errors import TooLargeParam, UnavailableParam
 from phimage.gateway.registry import Action
 from phimage.model.account import Right
-from phimage.model.ids import ImageId
+from phimage.model.ids import ImageId, Revision
 from phimage.model.image import State
 from phimage.model.job import Job, JobState
 
 
 class GetPHostImageUploadUrl(Struct, rename="pascal", frozen=True, kw_only=True):
-    """Return a new URL for an upload that is not complete."""
+    """Return a new URL for an upload that is not complete. A tenant gets that of an upload which the tenant began."""
 
     image_id: ImageIdParam
 
@@ -45,7 +46,10 @@ class CompletePHostImageUpload(Struct, rename="pascal", frozen=True, kw_only=Tru
 
 
 class GetPHostImageJob(Struct, rename="pascal", frozen=True, kw_only=True):
-    """Show the progress of the publication of an image."""
+    """Show the job that publishes an image, and why it failed. Tenants see the jobs of their project's images.
+
+    They read the reason of a failure, and findings, where they publish the image themselves.
+    """
 
     image_id: ImageIdParam
 
@@ -65,7 +69,7 @@ class JobResponse(Struct, rename="pascal", frozen=True, kw_only=True):
 
 
 def get_phost_image_upload_url(request: GetPHostImageUploadUrl, call: Call) -> GetPHostImageUploadUrlResponse:
-    job = _newest(request.image_id, call)
+    job = _upload_of(request.image_id, call)
     if job.state is not JobState.WAITING:
         raise UnavailableParam("ImageId", detail=f"its publication is {job.state.value} and takes no upload")
     expires = int(call.time) + UPLOAD_SECONDS
@@ -73,7 +77,7 @@ def get_phost_image_upload_url(request: GetPHostImageUploadUrl, call: Call) -> G
 
 
 def complete_phost_image_upload(request: CompletePHostImageUpload, call: Call) -> JobResponse:
-    job = _newest(request.image_id, call)
+    job = _upload_of(request.image_id, call)
     if job.state is not JobState.WAITING:
         if job.origin.url or job.origin.size != request.size:
             raise UnavailableParam("ImageId", detail=f"its publication is {job.state.value} and takes no upload")
@@ -97,11 +101,11 @@ def get_phost_image_job(request: GetPHostImageJob, call: Call) -> JobResponse:
         image = IMAGES.find(connection, request.image_id)
         stored = IMAGE_BYTES.find(connection, request.image_id)
         known_since = image_bytes.known_since(connection, request.image_id)
-    # docs/decisions.md#the-end-of-a-publication-is-reported-late
-    if not job.unfinished and not call.service.is_everywhere(known_since):
-        # A client that reads Done requests the image next, perhaps from a server that does not know the revision yet.
-        job, stored = replace(job, state=JobState.RUNNING, error=""), None
-        image = image and replace(image, state=State.MAKING)
+    ended = not job.unfinished
+    job = in_time(job, known_since, call)
+    if ended and job.unfinished:
+        stored, image = None, image and replace(image, state=State.MAKING)
+    job = as_seen(job, call)
     return JobResponse(
         image_id=job.image,
         image_state=image.state.value if image else "",
@@ -110,22 +114,74 @@ def get_phost_image_job(request: GetPHostImageJob, call: Call) -> JobResponse:
         phase=job.phase,
         done=job.done,
         total=job.total,
-        error=f"{job.image} was not published: {job.error}" if job.state is JobState.FAILED else job.error,
-        findings=stored.findings if stored else (),
+        error=failure_of(job),
+        findings=stored.findings if stored and is_publisher(job, call) else (),
     )
+
+
+# docs/decisions.md#the-end-of-a-publication-is-reported-late
+def in_time(job: Job, known_since: Revision, call: Call) -> Job:
+    """The job, still running if not every process of the installation knows its end.
+
+    A client that reads Done requests the image next, perhaps from a server that does not know the revision yet.
+    """
+    if job.unfinished or call.service.is_everywhere(known_since):
+        return job
+    return replace(job, state=JobState.RUNNING, error="")
+
+
+def failure_of(job: Job) -> str:
+    """Why a job failed or will be retried, for people."""
+    return f"{job.image} was not published: {job.error}" if job.state is JobState.FAILED else job.error
+
+
+# docs/decisions.md#failure-reasons-are-for-those-who-publish
+def is_publisher(job: Job, call: Call) -> bool:
+    """Whether the caller may know everything about a publication: operators, and the tenant who publishes."""
+    return tenant_of_call(call) in ("", job.origin.tenant)
+
+
+def as_seen(job: Job, call: Call) -> Job:
+    """The job as the caller may see it: the reason of a failure is for those who publish."""
+    if not job.error or is_publisher(job, call):
+        return job
+    return replace(job, error="an operator publishes this image and knows the reason")
 
 
 def _newest(image: ImageId, call: Call) -> Job:
     call.view.may_wait()
     with call.service.catalog.database.read() as connection:
         job = jobs.newest_of(connection, image)
-    if job is None:
+    if job is None or (tenant_of_call(call) and job.project != call.project):
         raise UnavailableParam("ImageId", detail="there is no publication of an image with this id")
     return job
 
 
+def _upload_of(image: ImageId, call: Call) -> Job:
+    """The job of an image whose parts the caller may send."""
+    job = _newest(image, call)
+    if not is_publisher(job, call):
+        raise UnavailableParam("ImageId", detail="an operator publishes this image, and only operators send its parts")
+    return job
+
+
 ACTIONS = (
-    Action(GetPHostImageUploadUrl, GetPHostImageUploadUrlResponse, get_phost_image_upload_url, Right.OPERATE),
-    Action(CompletePHostImageUpload, JobResponse, complete_phost_image_upload, Right.OPERATE, changes=True),
-    Action(GetPHostImageJob, JobResponse, get_phost_image_job, Right.OPERATE),
+    Action(
+        GetPHostImageUploadUrl,
+        GetPHostImageUploadUrlResponse,
+        get_phost_image_upload_url,
+        Right.CHANGE,
+        project=True,
+        any_project=True,
+    ),
+    Action(
+        CompletePHostImageUpload,
+        JobResponse,
+        complete_phost_image_upload,
+        Right.CHANGE,
+        project=True,
+        any_project=True,
+        changes=True,
+    ),
+    Action(GetPHostImageJob, JobResponse, get_phost_image_job, Right.READ, project=True, any_project=True),
 )

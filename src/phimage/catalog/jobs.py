@@ -17,7 +17,7 @@ from sqlalchemy import Connection, and_, case, func, insert, or_, select, update
 
 from phimage.catalog import tables
 from phimage.catalog.engine import Database
-from phimage.model.ids import ImageId, JobId
+from phimage.model.ids import AccountId, ImageId, JobId, ProjectId
 from phimage.model.job import Job, JobLease, JobState, Origin
 
 LEASE_SECONDS = 30.0
@@ -47,17 +47,17 @@ def newest_of(connection: Connection, image: ImageId) -> Job | None:
     return None if row is None else _decode(row)
 
 
-def find_token(connection: Connection, token: str) -> Job | None:
-    """The newest job that was requested with a token."""
-    row = connection.execute(
-        select(*_columns).where(_rows.c.token == token).order_by(_rows.c.created.desc(), _rows.c.id).limit(1)
-    ).first()
-    return None if row is None else _decode(row)
+def find_token(connection: Connection, token: str, project: ProjectId, tenant: AccountId) -> Job | None:
+    """The newest job that a tenant, or an operator for none, requested with a token for a project."""
+    rows = connection.execute(
+        select(*_columns).where(_rows.c.token == token, _rows.c.project == project).order_by(_rows.c.created.desc(), _rows.c.id)
+    )
+    return next((job for job in map(_decode, rows) if job.origin.tenant == tenant), None)
 
 
 def queue(connection: Connection, id: JobId, origin: Origin | None = None) -> bool:
     """Queue the job of a complete upload, with its final origin. False if the job was not waiting."""
-    values = {} if origin is None else {"origin": origin}
+    values = {} if origin is None else {"origin": origin, "sent": origin.size}
     return _set(connection, and_(_rows.c.id == id, _rows.c.state == JobState.WAITING), state=JobState.QUEUED, **values)
 
 
@@ -105,11 +105,19 @@ def claim(
 
 
 def renew(
-    database: Database, job: Job, phase: str, done: int, total: int, now: float, lease_seconds: float = LEASE_SECONDS
+    database: Database,
+    job: Job,
+    phase: str,
+    done: int,
+    total: int,
+    now: float,
+    lease_seconds: float = LEASE_SECONDS,
+    sent: int | None = None,
 ) -> bool:
-    """Renew the lease of a job, with its progress. False if the job was lost to another worker."""
+    """Renew the lease of a job, with its progress and, of a URL, the bytes `sent`. False if the job was lost."""
+    values = {"phase": phase, "done": done, "total": total} | ({} if sent is None else {"sent": sent})
     with database.write() as connection:
-        return _set(connection, _held(job), phase=phase, done=done, total=total, lease_until=now + lease_seconds)
+        return _set(connection, _held(job), **values, lease_until=now + lease_seconds)
 
 
 def release(database: Database, job: Job) -> bool:
@@ -128,10 +136,10 @@ def postpone(database: Database, job: Job, not_before: float, failures: int, rea
         return _set(connection, _held(job), state=JobState.QUEUED, **values)
 
 
-def finish(connection: Connection, job: Job, error: str = "") -> bool:
+def finish(connection: Connection, job: Job, error: str = "", reused: int = 0) -> bool:
     """End a job in the transaction that writes its result. False, and no change, if it was lost to another worker."""
     state = JobState.FAILED if error else JobState.DONE
-    return _set(connection, _held(job), state=state, error=error, lease_until=0.0)
+    return _set(connection, _held(job), state=state, error=error, reused=reused, lease_until=0.0)
 
 
 def cancel(connection: Connection, image: ImageId, reason: str) -> list[JobId]:
@@ -154,9 +162,10 @@ def end_waiting(connection: Connection, id: JobId, reason: str) -> Job | None:
     return find(connection, id) if _set(connection, still, state=JobState.FAILED, error=reason) else None
 
 
-def unfinished(connection: Connection) -> int:
-    """The number of unfinished jobs."""
-    count: int = connection.execute(select(func.count()).where(_rows.c.state.in_(_UNFINISHED))).scalar_one()
+def unfinished(connection: Connection, project: ProjectId | None = None) -> int:
+    """The number of unfinished jobs: of a project, or of all."""
+    where = [] if project is None else [_rows.c.project == project]
+    count: int = connection.execute(select(func.count()).where(_rows.c.state.in_(_UNFINISHED), *where)).scalar_one()
     return count
 
 

@@ -23,7 +23,7 @@ from sqlalchemy import (
     text,
 )
 
-SCHEMA = "0008"
+SCHEMA = "0009"
 """The schema version of these tables: the number of the last migration in `migrations/versions`."""
 LIVE = 2**63 - 1
 """`until` of a row that is valid now."""
@@ -243,6 +243,8 @@ job = Table(
     Column("reserved", BigInteger, nullable=False, server_default="0"),
     Column("not_before", Float, nullable=False, server_default="0"),
     Column("failures", Integer, nullable=False, server_default="0"),
+    Column("sent", BigInteger, nullable=False, server_default="0"),
+    Column("reused", BigInteger, nullable=False, server_default="0"),
     Index("ix_job_image", "image"),
     Index("ix_job_state_created", "state", "created"),
     Index("ix_job_token", "token"),

@@ -18,7 +18,7 @@ from sqlalchemy import Connection
 
 from phimage.catalog.engine import Database
 from phimage.catalog.image_bytes import awaited_at, image_bytes_at
-from phimage.catalog.images import images_at
+from phimage.catalog.images import find_image, images_at
 from phimage.catalog.key_encryption import KeyEncryption
 from phimage.catalog.lookup import KeyOwner, Lookup, images_lookup, key_owner_lookup, tenant_lookup
 from phimage.catalog.places import topology_at
@@ -187,6 +187,12 @@ class View:
             return cast("tuple[Image, ...]", self._catalog.facts.get(name, self.revision))
         except NotCached:
             return self._run(images_lookup(project, self.revision), lambda images: self._cache(name, scope, images))
+
+    def image(self, image: ImageId) -> Image | None:
+        """A base or custom image, whatever its project; for operators. Not cached."""
+        self.may_wait()
+        with self._catalog.database.read() as connection:
+            return find_image(connection, self.revision, image)
 
     def image_bytes_of(self, project: ProjectId) -> dict[ImageId, ImageBytes]:
         """The bytes of a project's images; of the base images for NO_PROJECT."""

@@ -12,6 +12,10 @@ from __future__ import annotations
 
 from importlib.resources import files
 
+STARTER_REGION = "cn-bj2"
+STARTER_ZONE = "cn-bj2-02"
+"""Where examples with the starter catalogue begin."""
+
 
 def starter() -> str:
     """The text of the starter catalogue that ships with phimage."""

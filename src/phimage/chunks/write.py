@@ -58,6 +58,12 @@ class Written(Struct, frozen=True):
     new_chunks: int
     new_bytes: int  # compressed size of the new chunks
 
+    @property
+    def reused_bytes(self) -> int:
+        """Raw bytes of the chunks that the store had already, each counted once."""
+        known = len({chunk for _, chunk in self.manifest.stored()}) - self.new_chunks
+        return known * self.manifest.chunk_size
+
 
 class DiskWriter:
     """Writes one disk. Ends with `finish` or `abort`; leaving a `with` block without `finish` aborts.

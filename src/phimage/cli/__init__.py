@@ -1,9 +1,4 @@
-"""The `phimage` command: one file per noun, thin over the signed client.
-
-Exit codes: 0 success, 1 refused or failed, 2 `catalog plan` found changes, 64 usage error, 65 an image, its source or a
-withdrawal was refused, 69 no response from the server, the database or the store, 70 the processes of a server died one after
-the other, 75 another process holds a lock, 78 the installation or its settings are wrong, 130 interrupted.
-"""
+"""The `phimage` command: one file per noun, thin over the signed client."""
 
 from __future__ import annotations
 
@@ -27,6 +22,7 @@ SECTIONS = {
         "sign": "phimage.cli.sign:sign_",
         "config": "phimage.cli.config:config",
         "completion": "phimage.cli.completion:completion",
+        "man": "phimage.cli.man:man",
         "info": "phimage.cli.completion:info",
     },
     OPERATORS: {
@@ -66,9 +62,13 @@ def phimage() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit. `arguments` are those of the process by default."""
-    sys.exit(run_to_exit_code(lambda: phimage.main(arguments, prog_name="phimage", standalone_mode=False)))
+    sys.exit(_run(sys.argv[1:] if arguments is None else arguments))
 
 
 def entry_point() -> NoReturn:
     """The `phimage` process."""
-    exit_process(run_to_exit_code(lambda: phimage.main(prog_name="phimage", standalone_mode=False)))
+    exit_process(_run(sys.argv[1:]))
+
+
+def _run(arguments: Sequence[str]) -> int:
+    return run_to_exit_code(lambda: phimage.main(list(arguments), prog_name="phimage", standalone_mode=False), arguments)

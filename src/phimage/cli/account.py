@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from phimage.cli.output import json_option, note, print_json, print_new_key, print_table
+from phimage.cli.new_key import print_new_key, suggest_profile_of
+from phimage.cli.output import json_option, note, print_json, print_table
 from phimage.cli.profile import Session, signed
 
 
@@ -50,7 +51,9 @@ def add(
     )
     if not as_json:
         note(f"account {name} has the default project {answer.fields['ProjectId']} and the user main, with this key:")
-    print_new_key(answer.fields, session.profile.endpoint, as_json=as_json)
+    print_new_key(answer.fields, as_json=as_json)
+    if not as_json:
+        suggest_profile_of(session, answer.fields)
 
 
 @account.command("set", short_help="Change the details and limits of an account.")

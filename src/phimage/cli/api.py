@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from phimage.cli.output import echo, json_option, print_json, print_table
+from phimage.cli.output import echo, json_option, note, print_json, print_table
 from phimage.cli.profile import Connect, connecting
-from phimage.errors import ClientError, Refused
+from phimage.errors import ClientError, Refused, UnknownAction
 
 if TYPE_CHECKING:
     from phimage.gateway.describe import FieldText
@@ -57,6 +57,8 @@ def api(
                 response, code = client.call(action, **params).fields, 0
             except Refused as refused:
                 response, code = refused.answer, 1
+                if refused.ret_code == UnknownAction.ret_code:
+                    note(f"there is no Action {action}; `phimage api` lists them all")
         if as_json or sys.stdout.isatty():
             print_json(response)
         else:
@@ -87,7 +89,9 @@ def _value(text: str) -> str:
     try:
         return sys.stdin.buffer.read().decode() if name == "-" else Path(name).read_bytes().decode()
     except OSError as error:
-        raise ClientError(f"{name or 'the file with the empty name'} cannot be read: {error.strerror}") from None
+        raise ClientError(
+            f"{name or 'the file with the empty name'} cannot be read: {error.strerror}; check the path and its permissions"
+        ) from None
     except UnicodeDecodeError as error:
         raise ClientError(f"{name} is not UTF-8: byte {error.start}") from None
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from phimage.cli.prompts import ask_secret
 from phimage.errors import ServiceUnavailable, SetupError, Unreachable
 from phimage.settings import Settings
 
@@ -53,8 +54,7 @@ def needs_destination(command: Callable[..., Any]) -> Callable[..., Any]:
 def read_passphrase(file: Path | None, *, confirm: bool) -> str:
     """The passphrase of a master key: the first line of a file, or the answer to a prompt. Raises SetupError."""
     if file is None:
-        passphrase: str = click.prompt("Passphrase of the master key", hide_input=True, confirmation_prompt=confirm, err=True)
-        return passphrase
+        return ask_secret("passphrase of the master key", "name its file with --passphrase-file", twice=confirm)
     try:
         lines = file.read_text("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:

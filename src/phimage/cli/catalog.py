@@ -11,9 +11,11 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from phimage.cli.error_report import FileErrors
 from phimage.cli.exit_codes import DIFFERENCES, file_errors
 from phimage.cli.output import console, json_option, note, print_json, printable, working
 from phimage.cli.profile import Session, signed
+from phimage.cli.prompts import at_terminal, confirm
 from phimage.client import ActionResponse
 from phimage.errors import ClientError, Refused
 
@@ -96,8 +98,8 @@ def _confirm(file: str, images: list[dict[str, str]], agreed: int | None) -> Non
     for image in images:
         note(f"- image {image['ImageId']}  ({printable(image['ImageName'])})")
     count = f"{len(images)} image{'' if len(images) == 1 else 's'}"
-    if agreed is None and sys.stdin.isatty() and sys.stderr.isatty():
-        click.confirm(f"Withdraw {count}?", abort=True, err=True)
+    if agreed is None and at_terminal():
+        confirm(f"Withdraw {count}?", "")
         return
     options = ("--prune", "--yes", str(len(images))) if images else ("--prune",)
     command = shlex.join(("phimage", "catalog", "apply", *_given_options(), *options, file))
@@ -129,7 +131,7 @@ def export(session: Session, rev: int | None, output: Path | None) -> None:
     if output is None:
         click.echo(text, nl=False)
     else:
-        with file_errors(output):
+        with file_errors(output, "choose another file with -o"):
             output.write_text(text, "utf-8")
 
 
@@ -164,7 +166,7 @@ def _read(file: str) -> str:
         with click.open_file(file, "rb") as stream:
             text: str = stream.read().decode("utf-8")
     except OSError as error:
-        raise ClientError(f"{file} cannot be read: {error.strerror}") from None
+        raise ClientError(f"{file} cannot be read: {error.strerror}; check the path and its permissions") from None
     except UnicodeDecodeError as error:
         raise ClientError(f"{file} is not UTF-8: byte {error.start}") from None
     if not text:
@@ -177,7 +179,7 @@ def _name(file: str) -> str:
 
 
 def _call(session: Session, action: str, file: str, text: str, prune: bool, withdraw: int | None = None) -> ActionResponse:
-    """Send a file. Prints its errors, if there are any, and raises ClientError."""
+    """Send a file. Raises FileErrors if it has any."""
     try:
         with working("reading the catalogue"):
             return session.client.call(action, Catalog=text, Prune=prune or None, Withdraw=withdraw)
@@ -185,12 +187,7 @@ def _call(session: Session, action: str, file: str, text: str, prune: bool, with
         errors: Any = refused.answer.get("Errors")
         if not errors:
             raise
-        name = _name(file)
-        for error in errors:
-            field = f"{error['Field']}: " if error["Field"] else ""
-            note(f"{name}:{error['Line']}:{error['Column']}: {field}{error['Message']}")
-        count = "1 error" if len(errors) == 1 else f"{len(errors)} errors"
-        raise ClientError(f"{count} in {name}; nothing was changed") from None
+        raise FileErrors(_name(file), errors) from None
 
 
 def _print(answer: ActionResponse, *, as_json: bool, done: bool, verbose: bool) -> None:

@@ -9,7 +9,8 @@ import click
 import msgspec
 
 from phimage.cli.output import echo, json_option, note, print_json, print_table
-from phimage.cli.profile import Profile, Session, config_file, read_config, signed, write_config
+from phimage.cli.profile import Profile, Session, config_file, read_config, signed, unknown_profile, write_config
+from phimage.cli.prompts import ask_secret, at_terminal, confirm
 from phimage.errors import ClientError, Refused, SetupError
 
 
@@ -27,8 +28,9 @@ def config() -> None:
 @click.option("--region", help="Default region of commands.")
 @click.option("--zone", help="Default zone of commands.")
 @click.option("--project", help="Default project of commands.")
-def add(name: str, from_stdin: bool, **given: str | None) -> None:
-    """Add or change a profile, and make it the default.
+@click.option("--replace", is_flag=True, help="Replace the key of an existing profile by another one.  [default: ask]")
+def add(name: str, from_stdin: bool, replace: bool, **given: str | None) -> None:
+    """Add or change a profile, and make it the default. What it changed is printed, with the way back.
 
     \b
     Examples:
@@ -40,8 +42,13 @@ def add(name: str, from_stdin: bool, **given: str | None) -> None:
     before = saved.profile.get(name)
     profile = before or Profile()
     fields = {field: value for field, value in given.items() if value is not None}
+    if not fields.get("endpoint", profile.endpoint).startswith(("http://", "https://")):
+        raise click.UsageError(f"--endpoint {fields['endpoint']}: expected an address such as http://127.0.0.1:8080")
     if not (profile.public_key or "public_key" in fields):
         raise click.UsageError("a new profile needs --public-key")
+    # docs/decisions.md#another-key-of-a-profile-is-replaced-on-demand
+    if profile.public_key and fields.get("public_key", profile.public_key) != profile.public_key and not replace:
+        confirm(f"Replace the key {profile.public_key} of the profile {name}?", "use --replace, or another name")
     if from_stdin or ("public_key" in fields and "private_key" not in fields):
         fields["private_key"] = _private_key(ask=not from_stdin)
     profiles = {**saved.profile, name: msgspec.structs.replace(profile, **fields)}
@@ -56,12 +63,14 @@ def add(name: str, from_stdin: bool, **given: str | None) -> None:
 
 def _private_key(*, ask: bool) -> str:
     """The private key from a prompt, or from standard input. Raises ClientError if there is none."""
-    if ask and sys.stdin.isatty():
-        return str(click.prompt("private key", hide_input=True, err=True)).strip()
+    remedy = "pipe it to --private-key-stdin"
+    if ask and at_terminal():
+        return ask_secret("private key", remedy).strip()
     key = sys.stdin.readline().strip()
+    if not key and ask:
+        return ask_secret("private key", remedy)  # raises: there is no terminal
     if not key:
-        where = "there is no terminal to ask for the private key" if ask else "standard input has no private key"
-        raise ClientError(f"{where}: pipe it to --private-key-stdin")
+        raise ClientError(f"standard input has no private key: {remedy}")
     return key
 
 
@@ -126,6 +135,7 @@ def use(name: str) -> None:
     saved = read_config()
     _check_exists(name, list(saved.profile))
     write_config(msgspec.structs.replace(saved, default=name))
+    note(f"profile {name} is in use")
 
 
 @config.command(short_help="Remove a profile.")
@@ -136,8 +146,10 @@ def rm(name: str) -> None:
     _check_exists(name, list(saved.profile))
     profiles = {other: profile for other, profile in saved.profile.items() if other != name}
     write_config(msgspec.structs.replace(saved, profile=profiles))
+    if name == saved.default:
+        note("no profile is in use now: choose one with `phimage config use NAME`" if profiles else "no profile is left")
 
 
 def _check_exists(name: str, names: list[str]) -> None:
     if name not in names:
-        raise SetupError(f"{config_file()} has no profile {name!r}; it has {', '.join(names) or 'none'}")
+        raise SetupError(unknown_profile(name, names))

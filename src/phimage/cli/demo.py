@@ -65,6 +65,7 @@ def demo(data_dir: str, host: str, port: int, require_zone: bool, once: bool) ->
     failure: list[Exception] = []
 
     def fill(settings: Settings) -> NewKey | None:
+        demonstration.claim(settings.data_folder)
         return demonstration.fill(settings, has_operator_key=OPERATOR in read_config(profiles).profile)
 
     def listening(url: str, operator_key: NewKey | None) -> bool:

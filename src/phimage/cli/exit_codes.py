@@ -1,52 +1,58 @@
-"""Exit codes of commands, and one line on standard error for each error instead of a traceback."""
+"""Exit codes of commands, and the report of each error on standard error instead of a traceback: a line, or JSON."""
 
 from __future__ import annotations
 
 import errno
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from io import StringIO
 from pathlib import Path
 from typing import Literal, TextIO
 
 import click
 
 from phimage.chunks.errors import StoreFailure
-from phimage.cli.output import echo
-from phimage.errors import ClientError, Locked, PhimageError, ServiceUnavailable, Unreachable
+from phimage.cli.error_report import ErrorReport, asks_for_json, print_error, report_of
+from phimage.errors import ClientError, Locked, PhimageError, Unreachable
 
 FAILED = 1
 FINDINGS = 1  # of a check or a verification
+NOT_LISTED = 1  # of `image explain`
 DIFFERENCES = 2  # of `catalog plan`
 USAGE = 64  # docs/decisions.md#usage-errors-exit-with-64
 INTERRUPTED = 130
+
+EXIT_CODES = {
+    0: "success",
+    FAILED: "refused by the server, or failed; findings of a check or a verification; an explained image is not listed",
+    DIFFERENCES: "`catalog plan` found differences",
+    USAGE: "the command line is wrong, or the command must ask and there is no terminal",
+    65: "an image, its source or a withdrawal was refused",
+    Unreachable.exit_code: "no response from the server, the database or the store",
+    70: "the processes of a server died one after the other",
+    Locked.exit_code: "another process holds a lock, or a source broke off; the same command may work later",
+    78: "the installation, its settings or the profile file are wrong",
+    INTERRUPTED: "interrupted",
+}
+"""Every exit code of the program with its meaning."""
 
 _STORE_CODES = {"busy": Locked.exit_code, "unreachable": Unreachable.exit_code}
 _WRITE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EPIPE, errno.EBADF)
 
 
-def run_to_exit_code(command: Callable[[], object]) -> int:  # docs/decisions.md#one-place-turns-errors-into-exit-codes
-    """Run a command and return its exit code. Prints errors; raises none."""
+# docs/decisions.md#one-place-turns-errors-into-exit-codes
+def run_to_exit_code(command: Callable[[], object], arguments: Sequence[str] = ()) -> int:
+    """Run a command and return its exit code. Prints errors, as JSON if `arguments` have --json; raises none."""
     _prepare_streams()
     try:
         result = command()
         sys.stdout.flush()
-    except click.UsageError as error:
-        return _show(error, USAGE)
-    except click.ClickException as error:
-        return _show(error, FAILED)
-    except (click.Abort, KeyboardInterrupt):
-        return _fail("interrupted", INTERRUPTED)
-    except ServiceUnavailable as error:
-        return _fail(f"phimage: {error.detail}{_cause(error)}", error.exit_code)
-    except StoreFailure as error:
-        return _fail(f"phimage: {error}", _STORE_CODES.get(error.reason, FAILED))
-    except PhimageError as error:
-        return _fail(f"phimage: {error}", error.exit_code)
-    except OSError as error:
-        return _os_error(error)
+    except (click.ClickException, click.Abort, KeyboardInterrupt, StoreFailure, PhimageError, OSError) as error:
+        report = _report(error)
+        if report.message:
+            print_error(error, report, as_json=asks_for_json(arguments))
+        return report.exit_code
     return result if isinstance(result, int) else 0
 
 
@@ -67,7 +73,7 @@ def _prepare_streams() -> None:
     sys.stderr = sys.stderr or _null_device("w")
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
-        if reconfigure is not None and getattr(stream, "errors", "") == "strict":
+        if reconfigure is not None and getattr(stream, "errors", "") in ("strict", "surrogateescape"):  # the latter in LANG=C
             reconfigure(errors="backslashreplace")
 
 
@@ -75,23 +81,34 @@ def _null_device(mode: Literal["r", "w"]) -> TextIO:
     return Path(os.devnull).open(mode, encoding="utf-8")
 
 
-def _cause(error: ServiceUnavailable) -> str:
-    """The first line of the database driver's message. Only commands print it; clients of a server get `detail` alone."""
-    cause = getattr(error.__cause__, "orig", error.__cause__)
-    text = str(cause or "").strip().partition("\n")[0]
-    return f": {text}" if text else ""
+def _report(error: BaseException) -> ErrorReport:
+    """The report of an error, with its exit code. Its message is empty when nobody reads."""
+    if isinstance(error, click.UsageError):
+        return report_of(error, USAGE)
+    if isinstance(error, click.Abort | KeyboardInterrupt):
+        return ErrorReport(INTERRUPTED, "interrupted")
+    if isinstance(error, StoreFailure):
+        return report_of(error, _STORE_CODES.get(error.reason, FAILED))
+    if isinstance(error, PhimageError):
+        return report_of(error, error.exit_code)
+    if isinstance(error, OSError):
+        return ErrorReport(FAILED, _os_error(error))
+    return report_of(error, FAILED)
 
 
-def _os_error(error: OSError) -> int:
-    """Print an unexpected OSError. Commands name the files that they write, so a failed write without a name is output."""
+def _os_error(error: OSError) -> str:
+    """The text of an unexpected OSError; empty if the reader closed the pipe, as `| head` does.
+
+    Commands name the files that they write, so a failed write without a name is output.
+    """
     output_failed = error.filename is None and error.errno in _WRITE_ERRORS
     if output_failed:
         _discard_output()
-    if isinstance(error, BrokenPipeError):  # the reader closed the pipe, as `| head` does
-        return FAILED
+    if isinstance(error, BrokenPipeError):
+        return ""
     where = "standard output" if output_failed else os.fsdecode(error.filename or "")
     reason = error.strerror or str(error)
-    return _fail(f"phimage: {where}: {reason}" if where else f"phimage: {reason}", FAILED)
+    return f"{where}: {reason}" if where else reason
 
 
 def _discard_output() -> None:
@@ -100,15 +117,3 @@ def _discard_output() -> None:
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, sys.stdout.fileno())
         os.close(null)
-
-
-def _show(error: click.ClickException, code: int) -> int:
-    shown = StringIO()
-    error.show(shown)
-    return _fail(shown.getvalue().removesuffix("\n"), code)
-
-
-def _fail(text: str, code: int) -> int:
-    with suppress(OSError):  # standard error may be closed too
-        echo(text, err=True)
-    return code

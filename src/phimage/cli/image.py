@@ -8,10 +8,13 @@ from typing import Any
 
 import click
 
-from phimage.cli.output import console, echo, json_option, note, print_json, print_table, printable
+from phimage.cli.output import console, json_option, note, print_json, print_table, printable
 from phimage.cli.profile import Session, signed
+from phimage.cli.prompts import confirm
 from phimage.cli.sections import ON_THE_MACHINE, OPERATORS, TENANTS_AND_OPERATORS, SectionedGroup
 from phimage.client import ActionResponse, Client
+from phimage.model.explain import no_bytes
+from phimage.model.image import ImageType, State
 
 PAGE = 100
 
@@ -19,14 +22,17 @@ SECTIONS = {
     TENANTS_AND_OPERATORS: {
         "ls": "phimage.cli.image:ls",
         "show": "phimage.cli.image:show",
-        "explain": "phimage.cli.image:explain",
+        "explain": "phimage.cli.explain:explain",
+        "matrix": "phimage.cli.explain:matrix",
         "url": "phimage.cli.download:url",
         "download": "phimage.cli.download:download",
+        "publish": "phimage.cli.publish:publish",
+        "wait": "phimage.cli.publish:wait",
+        "progress": "phimage.cli.image_progress:progress",
+        "set": "phimage.cli.image_set:set_",
         "rm": "phimage.cli.image:rm",
     },
     OPERATORS: {
-        "publish": "phimage.cli.publish:publish",
-        "wait": "phimage.cli.publish:wait",
         "restore": "phimage.cli.image:restore",
     },
     ON_THE_MACHINE: {"verify": "phimage.cli.verify:verify"},
@@ -187,8 +193,10 @@ def show(session: Session, id: str, project: str | None, rev: int | None, as_jso
 def _bytes_lines(fields: dict[str, Any]) -> dict[str, str]:
     """Lines about the bytes of an image."""
     lines = {}
-    disk, origin = fields["Disk"], fields["Origin"]
-    if disk is not None:
+    disk, origin, image = fields["Disk"], fields["Origin"], fields["Image"]
+    if disk is None:
+        lines["bytes"] = no_bytes(ImageType(image["ImageType"]), State(image["State"]))
+    else:
         boots = " and ".join(disk["Boot"]) or "nothing known"
         system = f", {disk['System']} {disk['Architecture']}".rstrip() if disk["System"] else ""
         lines["disk"] = f"{disk['Size']} bytes, {disk['Table'] or 'no'} partition table, boots with {boots}{system}"
@@ -226,7 +234,7 @@ def rm(session: Session, id: str, region: str | None, zone: str | None, project:
       phimage image rm --withdraw pimg-cs-xev4rz2k
     """
     if not yes:
-        click.confirm(f"Remove {printable(id)}?", abort=True, err=True)
+        confirm(f"Remove {id}?", "use --yes")
     if withdraw:
         session.client.call("WithdrawPHostImage", ImageId=id)
     else:
@@ -255,61 +263,6 @@ def restore(session: Session, id: str) -> None:
     """
     revision = session.client.call("RestorePHostImage", ImageId=id).fields["Revision"]
     note(f"{id} is back; revision {revision}")
-
-
-@click.command(short_help="Explain why an image is, or is not, listed.")
-@click.argument("id")
-@click.option("--region", envvar="PHIMAGE_REGION", help="Region, such as cn-bj2.")
-@click.option("--zone", envvar="PHIMAGE_ZONE", help="Zone of the region, such as cn-bj2-02.")
-@click.option("--project", envvar="PHIMAGE_PROJECT", help="Project; required for a sub-user.")
-@click.option("--type", "type_", type=click.Choice(["Base", "Custom"], case_sensitive=False), help="Base or Custom.")
-@click.option("--machine-type", metavar="TYPE", help="Machine type, as in the list, such as DB-2.")
-@click.option("--cluster", help="Network cluster, as in the list, such as 25G.")
-@click.option("--rev", type=click.IntRange(0), metavar="N", help="Use the catalogue at revision N.")
-@json_option
-@signed
-def explain(
-    session: Session,
-    id: str,
-    region: str | None,
-    zone: str | None,
-    project: str | None,
-    type_: str | None,
-    machine_type: str | None,
-    cluster: str | None,
-    rev: int | None,
-    as_json: bool,
-) -> None:
-    """Explain whether a list has an image, at which position, and if not, every reason and its remedy.
-
-    \b
-    Examples:
-      phimage image explain pimg-cs-xev4rz --zone cn-bj2-02
-      phimage image explain pimg-cs-xev4rz --zone cn-bj2-02 --machine-type DB-2 --cluster 25G
-    """
-    client = session.client if rev is None else session.client.at(rev)
-    fields = client.call(
-        "ExplainPHostImage",
-        Region=session.given("region", region),
-        Zone=session.given("zone", zone),
-        ProjectId=session.given("project", project),
-        ImageId=id,
-        ImageType=type_,
-        MachineType=machine_type,
-        Cluster=cluster,
-    ).fields
-    if as_json:
-        print_json({name: value for name, value in fields.items() if name not in ("RetCode", "Action")})
-        return
-    if fields["Listed"]:
-        echo(f"{id} is listed: number {fields['Position'] + 1} of {fields['TotalCount']}")
-    else:
-        echo(f"{id} is not listed, because:")
-    for reason in fields["ReasonSet"]:
-        echo(f"  {reason['Rule']}: {printable(reason['Reason'])}")
-        echo(f"    what would change it: {printable(reason['Remedy'])}")
-    for text in fields["Notes"]:
-        echo(f"  note: {printable(text)}")
 
 
 def _few(types: list[str]) -> str:

@@ -8,9 +8,11 @@ from datetime import UTC, datetime
 import click
 
 from phimage.cli.installation import of_installation, patience
-from phimage.cli.output import json_option, note, print_json, print_new_key, print_table
-from phimage.cli.profile import Session, signed
+from phimage.cli.new_key import print_new_key, suggest_profile, suggest_profile_of
+from phimage.cli.output import json_option, note, print_json, print_table
+from phimage.cli.profile import Profile, Session, read_config, signed
 from phimage.cli.user import account_option
+from phimage.errors import SetupError
 from phimage.settings import Settings
 
 
@@ -35,7 +37,9 @@ def create(session: Session, account: str, user: str, days: int | None, as_json:
     """
     expires = int(time.time()) + days * 86_400 if days else 0
     answer = session.client.call("CreateAccessKey", Account=account, User=user, ExpireTime=expires)
-    print_new_key(answer.fields, session.profile.endpoint, as_json=as_json)
+    print_new_key(answer.fields, as_json=as_json)
+    if not as_json:
+        suggest_profile_of(session, answer.fields)
 
 
 @key.command("ls", short_help="List the keys of an account.")
@@ -99,6 +103,18 @@ def recover(settings: Settings, as_json: bool) -> None:
     new = recover_operator_key(settings, patience())
     fields = {"Account": OPERATOR, "User": "main", "PublicKey": new.public, "PrivateKey": new.private.reveal()}
     print_new_key(fields, as_json=as_json)
+    if not as_json:
+        known = _has_profile(OPERATOR)
+        endpoint = "" if known else settings.local_url
+        suggest_profile(OPERATOR, Profile(endpoint, public_key=new.public), replaces=known)
+
+
+def _has_profile(name: str) -> bool:
+    """Whether the caller has a profile. The file may be another user's, as under `runuser`."""
+    try:
+        return name in read_config().profile
+    except SetupError:
+        return False
 
 
 @key.command("rotate-master", short_help="Replace the master key.")

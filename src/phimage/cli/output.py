@@ -26,10 +26,10 @@ PIPE_WIDTH = 200
 """Width of a table in a file or a pipe."""
 
 
-def print_json(value: object, *, indented: bool = True) -> None:
+def print_json(value: object, *, indented: bool = True, err: bool = False) -> None:
     """Print a value as JSON, indented or on one line."""
     encoded = msgspec.json.encode(value)
-    click.echo(escape_json((msgspec.json.format(encoded, indent=2) if indented else encoded).decode()))
+    click.echo(escape_json((msgspec.json.format(encoded, indent=2) if indented else encoded).decode()), err=err)
 
 
 def echo(text: str = "", *, err: bool = False) -> None:
@@ -95,15 +95,3 @@ def steps(doing: str) -> Iterator[Callable[[str, int, int], None]]:
             shown.update(task, description=printable(what), completed=done, total=of)
 
         yield step
-
-
-def print_new_key(fields: dict[str, Any], endpoint: str = "", *, as_json: bool) -> None:
-    """Print a new key, which cannot be shown again. Without an endpoint the suggested profile keeps its own."""
-    if as_json:
-        print_json({name: value for name, value in fields.items() if name not in ("RetCode", "Action")})
-        return
-    echo(f"public key   {fields['PublicKey']}")
-    echo(f"private key  {fields['PrivateKey']}")
-    note("The private key cannot be shown again. Keep it, for example with:")
-    where = f" --endpoint {endpoint}" if endpoint else ""
-    note(f"  phimage config add {fields['Account']}{where} --public-key {fields['PublicKey']}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import wraps
 from pathlib import Path
@@ -21,6 +21,8 @@ from phimage.files import replace_file
 from phimage.model.account import PrivateKey
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+_ELSEWHERE = "set XDG_CONFIG_HOME to a folder that you can write"
 
 
 class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -45,7 +47,7 @@ def config_file() -> Path:
     """PHIMAGE_PROFILES, by default `phimage/config.toml` under XDG_CONFIG_HOME or `~/.config`."""
     if chosen := os.environ.get("PHIMAGE_PROFILES"):
         return Path(chosen)
-    home = os.environ.get("XDG_CONFIG_HOME") or str(Path("~/.config").expanduser())
+    home = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")  # noqa: PTH111  Path raises without a home
     return Path(home) / "phimage" / "config.toml"
 
 
@@ -59,21 +61,23 @@ def read_config(path: Path | None = None) -> Config:
     except FileNotFoundError:
         return Config()
     except OSError as error:
-        raise SetupError(f"{path} cannot be read: {error.strerror}") from None
+        raise SetupError(f"{path} cannot be read: {error.strerror}; correct its owner and mode, or {_ELSEWHERE}") from None
     except UnicodeDecodeError as error:
         raise SetupError(f"{path} is not UTF-8: byte {error.start}; correct it, or remove it and add its profiles") from None
     except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
-        raise SetupError(f"{path}: {error}") from None
+        raise SetupError(f"{path}: {error}; correct it, or remove it and add its profiles") from None
     return config
 
 
 def write_config(config: Config, path: Path | None = None) -> None:
     """Replace the config file, or another one, atomically, with mode 0600. Raises SetupError when it cannot be written."""
     path = path or config_file()
+    if str(path).startswith("~"):
+        raise SetupError(f"{path} would be a folder named ~, because there is no home folder; {_ELSEWHERE}")
     try:
         _write(path, config)
     except OSError as error:
-        raise SetupError(f"{path} cannot be written: {error.strerror}") from None
+        raise SetupError(f"{path} cannot be written: {error.strerror}; {_ELSEWHERE}") from None
 
 
 def _write(path: Path, config: Config) -> None:
@@ -92,6 +96,12 @@ _OPTIONS = (
         help="Private key to sign with; the variable is safer, because other users can see a command line.",
     ),
 )
+
+
+_VARIABLES = frozenset(
+    f"PHIMAGE_{name}" for name in ("PROFILES", "PROFILE", "ENDPOINT", "PUBLIC_KEY", "PRIVATE_KEY", "REGION", "ZONE", "PROJECT")
+)
+"""Variables of commands that call a server."""
 
 
 class Session(msgspec.Struct, frozen=True):
@@ -125,6 +135,7 @@ def connecting(command: Command) -> Command:
     ) -> Any:
         @contextmanager
         def connect() -> Iterator[Session]:
+            _warn_of_variables()
             profile = _profile(profile_name)
             flags = {"endpoint": endpoint, "public_key": public_key, "private_key": private_key}
             profile = msgspec.structs.replace(profile, **{name: value for name, value in flags.items() if value})
@@ -153,9 +164,24 @@ def signed(command: Command) -> Command:
     return connecting(run)  # type: ignore[return-value]  # click calls it with the added options
 
 
+def _warn_of_variables() -> None:
+    """Name variables that are neither options nor settings: a mistyped PHIMAGE_ZONE would list another zone."""
+    if any(name.startswith("PHIMAGE_") and name not in _VARIABLES for name in os.environ):
+        from phimage.settings import unknown_variables  # seldom needed
+
+        for sentence in unknown_variables(os.environ):
+            note(sentence)
+
+
 def _profile(name: str | None) -> Profile:
     config = read_config()
     if name is not None and name not in config.profile:
-        known = ", ".join(config.profile) or "none"
-        raise SetupError(f"{config_file()} has no profile {name!r}; it has {known}")
+        raise SetupError(unknown_profile(name, config.profile))
     return config.profile.get(name or config.default, Profile())
+
+
+def unknown_profile(name: str, known: Iterable[str]) -> str:
+    """The message about a profile that the config file does not have."""
+    names = ", ".join(known)
+    remedy = f"it has {names}" if names else "it has none; add one with `phimage config add`"
+    return f"{config_file()} has no profile {name!r}; {remedy}"

@@ -9,13 +9,14 @@ from typing import Any
 
 import click
 import msgspec
+from click.core import ParameterSource
 
 from phimage.cli.exit_codes import file_errors
 from phimage.cli.output import echo, json_option, note, print_json
 from phimage.cli.profile import Session, signed
 from phimage.cli.progress import Progress
 from phimage.client import Client
-from phimage.errors import ClientError, PhimageError, Unreachable
+from phimage.errors import ClientError, NotPermitted, PhimageError, Refused, Unreachable
 
 POLL_SECONDS = 0.3
 AWAY_SECONDS = 60.0
@@ -36,7 +37,7 @@ class PublishFailed(ClientError):
     exit_code = 65
 
 
-def _many(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
+def many(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
     """The values of an option that may be repeated and may contain commas."""
     return tuple(part.strip() for text in value for part in text.split(",") if part.strip())
 
@@ -49,12 +50,12 @@ def _many(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) ->
 @click.option("--version", default="", help="Version, as any text.")
 @click.option("--family", default="", help="Name that all versions of the image share: debian-12.")
 @click.option("--description", default="", help="Description, for people.")
-@click.option("--zone", "zones", multiple=True, required=True, callback=_many, metavar="ZONE,...", help="Zones of the image.")
+@click.option("--zone", "zones", multiple=True, required=True, callback=many, metavar="ZONE,...", help="Zones of the image.")
 @click.option(
     "--support",
     multiple=True,
     required=True,
-    callback=_many,
+    callback=many,
     metavar="TYPE[:CLUSTER],...",
     help="Machine types to run it.",
 )
@@ -62,11 +63,12 @@ def _many(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) ->
     "--type",
     "type_",
     type=click.Choice(["base", "custom"], case_sensitive=False),
-    default="base",
-    show_default=True,
-    help="For all projects, or for one.",
+    required=True,
+    help="base: everyone sees the image; operators only. custom: one project sees it.",
 )
-@click.option("--project", help="Project of a custom image.")
+@click.option(
+    "--project", envvar="PHIMAGE_PROJECT", help="Project of a custom image; required for operators and for a sub-user."
+)
 @click.option("--digest", metavar="sha256:HEX", default="", help="Expected digest of the file.")
 @click.option(
     "--checksum-file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Checksum file that lists it."
@@ -76,7 +78,9 @@ def _many(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) ->
 @click.option(
     "--format", "format_", default="", metavar="NAME", help="Format of the file: raw, qcow2, ...  [default: detected]"
 )
-@click.option("--override", "overrides", multiple=True, callback=_many, metavar="ID,...", help="Findings to accept.")
+@click.option(
+    "--override", "overrides", multiple=True, callback=many, metavar="ID,...", help="Findings to accept; operators only."
+)
 @click.option("--detach", is_flag=True, help="Do not wait for the publication.")
 @json_option
 @signed
@@ -88,8 +92,10 @@ def publish(
     as_json: bool,
     **given: Any,
 ) -> None:
-    """Publish a disk image: raw, qcow2, VMDK, VHD, VHDX or ISO, also compressed as .gz, .xz, .zst or .bz2. Needs a key of the
-    operator.
+    """Publish a disk image: raw, qcow2, VMDK, VHD, VHDX or ISO, also compressed as .gz, .xz, .zst or .bz2.
+
+    A custom image is for one project, whose editors publish it; operators publish custom images for every project, and base
+    images for everyone. The command says who will see the image before it sends anything.
 
     A file or standard input (-) is uploaded, a URL is fetched by the server. One of --digest, --checksum-file, --checksum-url
     or --trust-first-use is required. The image is Making until its bytes are complete and verified. After an interruption, run
@@ -97,24 +103,27 @@ def publish(
 
     \b
     Examples:
-      phimage image publish debian-12.qcow2 --name "Debian 12" --os-type Debian --os-name "Debian 12 64bit" \\
+      phimage image publish disk.raw --type custom --trust-first-use --name Web --os-type Debian --os-name "Debian 12 64bit" \\
+        --zone cn-bj2-02 --support DB-2
+      phimage image publish debian-12.qcow2 --type base --name "Debian 12" --os-type Debian --os-name "Debian 12 64bit" \\
         --version 12.7 --family debian-12 --zone cn-bj2-02 --support DB-2,Base-SSD-V5 --checksum-file SHA512SUMS
-      phimage image publish https://images.example/debian-12.raw.xz --digest sha256:9f86d0... --name ...
-      zstdcat disk.raw.zst | phimage image publish - --trust-first-use --name ...
+      phimage image publish https://images.example/debian-12.raw.xz --type base --digest sha256:9f86d0... --name ...
+      zstdcat disk.raw.zst | phimage image publish - --type custom --trust-first-use --name ...
     """
     client = session.client
     is_url = source.startswith(("http://", "https://"))
     if not is_url and "://" in source:
         raise click.UsageError(f"{source.partition('://')[0]}:// is not supported; give a file, an http(s) URL or -")
     params = _params(given, source, is_url, checksum_file)
+    params["ProjectId"] = _project(session, given)
     with Progress(quiet=as_json) as progress:
         if is_url:
-            begun = client.call("PublishPHostImage", **params, Url=source, Token=_token(client, params, source)).fields
+            begun = _begin(client, params, Url=source, Token=_token(client, params, source))
         else:
             begun = _upload(client, source, params, progress)
         image = begun["ImageId"]
         if not detach:
-            ended = follow(client, image, progress)
+            ended = follow(client, image, progress, params["ProjectId"])
     if detach:
         ended = begun
     if as_json:
@@ -128,29 +137,30 @@ def publish(
 
 @click.command(short_help="Wait until an image is published.")
 @click.argument("id")
+@click.option("--project", envvar="PHIMAGE_PROJECT", help="Project of the image; required for a sub-user.")
 @json_option
 @signed
-def wait(session: Session, id: str, as_json: bool) -> None:
-    """Wait for the end of a publication. Exits with 65 and the reason if it failed. Needs a key of the operator.
+def wait(session: Session, id: str, project: str | None, as_json: bool) -> None:
+    """Wait for the end of a publication. Exits with 65 and the reason if it failed.
 
     \b
     Example:
       phimage image wait pimg-cs-xev4rz2k
     """
     with Progress(quiet=as_json) as progress:
-        ended = follow(session.client, id, progress)
+        ended = follow(session.client, id, progress, session.given("project", project))
     if as_json:
         print_json({name: value for name, value in ended.items() if name not in ("RetCode", "Action")})
     else:
         echo(id)
 
 
-def follow(client: Client, image: str, progress: Progress) -> dict[str, Any]:
+def follow(client: Client, image: str, progress: Progress, project: str | None) -> dict[str, Any]:
     """Show the progress of a publication until its end, and return the job. Raises PublishFailed with the reason."""
     reason = ""
     try:
         while True:
-            job = _call(client, "GetPHostImageJob", ImageId=image)
+            job = _call(client, "GetPHostImageJob", ImageId=image, ProjectId=project)
             if job["State"] == "Failed":
                 raise PublishFailed(job["Error"])
             if job["State"] == "Done":
@@ -197,8 +207,6 @@ def _params(given: dict[str, Any], source: str, is_url: bool, checksum_file: Pat
     known = (digest, given["checksum_url"], given["trust_first_use"])
     if sum(map(bool, known)) != 1:
         raise click.UsageError("give exactly one of --digest, --checksum-file, --checksum-url, --trust-first-use")
-    if (given["type_"] == "custom") != bool(given["project"]):
-        raise click.UsageError("--type custom and --project go together")
     return {
         "Name": given["name"],
         "OsType": given["os_type"],
@@ -209,7 +217,6 @@ def _params(given: dict[str, Any], source: str, is_url: bool, checksum_file: Pat
         "Zone": given["zones"],
         "Support": given["support"],
         "ImageType": given["type_"].capitalize(),
-        "ProjectId": given["project"],
         "FileName": name,
         "Digest": digest or None,
         "ChecksumUrl": given["checksum_url"] or None,
@@ -217,6 +224,28 @@ def _params(given: dict[str, Any], source: str, is_url: bool, checksum_file: Pat
         "Format": given["format_"] or None,
         "Override": given["overrides"],
     }
+
+
+def _project(session: Session, given: dict[str, Any]) -> str | None:
+    """The project of a custom image: of the option, the variable or the profile. Raises UsageError for that of a base image."""
+    if given["type_"] == "custom":
+        return session.given("project", given["project"])
+    if click.get_current_context().get_parameter_source("project") is ParameterSource.COMMANDLINE:
+        raise click.UsageError("a base image is for everyone: leave --project out, or give --type custom")
+    return None
+
+
+def _begin(client: Client, params: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """Begin a publication, and say on standard error who will see the image."""
+    try:
+        begun = client.call("PublishPHostImage", **params, **more).fields
+    except Refused as refused:
+        if refused.ret_code != NotPermitted.ret_code or params["ImageType"] != "Base":
+            raise
+        raise ClientError(f"{refused}: only operators publish base images; --type custom is for one project") from None
+    project, zones = begun["ProjectId"], ", ".join(params["Zone"])
+    note(f"{begun['ImageId']} is for {f'project {project} only' if project else f'everyone in {zones}'}")
+    return begun
 
 
 def _upload(client: Client, path: str, params: dict[str, Any], progress: Progress) -> dict[str, Any]:
@@ -230,15 +259,16 @@ def _upload(client: Client, path: str, params: dict[str, Any], progress: Progres
     source = open_source(path)
     _check_head(source, path, params)
     token = _token(client, params, f"{source.name}\n{source.version}")
-    begun = client.call("PublishPHostImage", **params, Size=source.size, Token=token).fields
+    begun = _begin(client, params, Size=source.size, Token=token)
     image, first = begun["ImageId"], begun["UploadUrl"]
+    project = params["ProjectId"]
     if not first:
         return begun  # an earlier run has completed the upload
 
     def open_url() -> str:
         nonlocal first
         url, first = first, ""
-        return url or str(client.call("GetPHostImageUploadUrl", ImageId=image).fields["UploadUrl"])
+        return url or str(client.call("GetPHostImageUploadUrl", ImageId=image, ProjectId=project).fields["UploadUrl"])
 
     def tell(sending: Sending) -> None:
         progress.at("uploading", sending.done, sending.total)
@@ -254,7 +284,7 @@ def _upload(client: Client, path: str, params: dict[str, Any], progress: Progres
             raise  # a temporary failure: the same command resumes
         raise PublishFailed(f"{image} was not published: {error}") from None
     digest = next(iter(str(digest) for name, digest in sent.digests.items() if name == "sha256"))
-    _call(client, "CompletePHostImageUpload", ImageId=image, Size=sent.size, Digest=digest)
+    _call(client, "CompletePHostImageUpload", ImageId=image, ProjectId=project, Size=sent.size, Digest=digest)
     return begun
 
 

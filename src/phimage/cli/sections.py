@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import click
@@ -22,7 +22,7 @@ class SectionedGroup(click.Group):
 
     def __init__(self, *args: Any, sections: Sections, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._sections = sections
+        self.sections = sections
         self._places = {name: place for commands in sections.values() for name, place in commands.items()}
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -38,10 +38,21 @@ class SectionedGroup(click.Group):
         command: click.Command = getattr(importlib.import_module(module), attribute)
         return command
 
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command of a word. Raises UsageError with the commands that may be meant."""
+        word = args[0]
+        if word not in self._places and not word.startswith("-") and not ctx.resilient_parsing:
+            from difflib import get_close_matches
+
+            near = [repr(name) for name in get_close_matches(word, self._places)]
+            hint = f"Did you mean {' or '.join(near)}?" if near else f"`{ctx.command_path} --help` lists the commands."
+            raise click.UsageError(f"No such command {word!r}. {hint}", ctx)
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the sections, with the short help of every command."""
         width = max(map(len, self._places))
-        for title, names in self._sections.items():
+        for title, names in self.sections.items():
             commands = ((name, self.get_command(ctx, name)) for name in names)
             with formatter.section(title):
                 formatter.write_dl(
@@ -51,3 +62,13 @@ class SectionedGroup(click.Group):
                         if command is not None
                     ]
                 )
+
+
+def walk(ctx: click.Context) -> Iterator[click.Context]:
+    """A command and all below it, in the order of the help, each with its context."""
+    yield ctx
+    if isinstance(ctx.command, click.Group):
+        for name in ctx.command.list_commands(ctx):
+            command = ctx.command.get_command(ctx, name)
+            assert command is not None
+            yield from walk(click.Context(command, parent=ctx, info_name=name))

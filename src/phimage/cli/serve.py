@@ -34,6 +34,7 @@ def serve(config: Path | None, **flags: Any) -> None:
       phimage serve --data-dir /var/lib/phimage --host 0.0.0.0 --workers 4
       PHIMAGE_DATABASE=postgresql://phimage@db/phimage phimage serve
     """
+    from phimage.catalog_file import STARTER_REGION, STARTER_ZONE
     from phimage.installation import Prepared, prepare
     from phimage.processes.runtime import configure_log, in_child
     from phimage.processes.server import serve as run
@@ -51,7 +52,8 @@ def serve(config: Path | None, **flags: Any) -> None:
             echo(f"  public key   {prepared.new_key.public}")
             echo(f"  private key  {prepared.new_key.private.reveal()}")
             echo("Keep it and load a catalogue:")
-            echo(f"  phimage config add operator --endpoint {url} --public-key {prepared.new_key.public}")
+            key, start = prepared.new_key.public, f"--region {STARTER_REGION} --zone {STARTER_ZONE}"
+            echo(f"  phimage config add operator --endpoint {url} --public-key {key} {start}")
             echo("  phimage catalog starter > catalog.yaml && phimage catalog apply catalog.yaml")
         elif prepared.unchanged:
             echo("Nothing was changed since the first start. If its key was lost, make another one with the settings of")

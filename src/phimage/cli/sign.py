@@ -63,7 +63,7 @@ def _params(request: str) -> Params:
         try:
             text = Path(request[1:]).read_text("utf-8").strip()
         except OSError as error:
-            raise ClientError(f"{request[1:]} cannot be read: {error.strerror}") from None
+            raise ClientError(f"{request[1:]} cannot be read: {error.strerror}; check the path and its permissions") from None
         except UnicodeDecodeError as error:
             raise ClientError(f"{request[1:]} is not UTF-8: byte {error.start}") from None
     try:

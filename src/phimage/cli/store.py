@@ -11,6 +11,7 @@ import msgspec
 
 from phimage.cli.installation import of_installation, patience
 from phimage.cli.output import echo, json_option, note, print_json, print_table, working
+from phimage.cli.prompts import confirm
 from phimage.settings import Settings
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -113,7 +114,7 @@ def adopt(settings: Settings, yes: bool) -> None:
         whose = f"belongs to installation {ownership.shown(owner.owners)}" if owner.owners else "belongs to no installation"
         note(f"{place} {whose}; this database refers to {owner.present} of its manifests")
         if not yes:
-            click.confirm(f"Make it the store of installation {ownership.shown([owner.id])}?", abort=True, err=True)
+            confirm(f"Make it the store of installation {ownership.shown([owner.id])}?", "use --yes")
         ownership.adopt(catalog.database, opened)
     echo(f"{place} now belongs to this installation")
 

@@ -61,19 +61,19 @@ class DownloadAuthorizer(Protocol):
 
 
 class NotPublished(PhimageError):
-    """The image has no bytes to download. `state` is the reason."""
+    """The image has no bytes to download. `state` is the reason, unless `detail` is another one."""
 
     http_status = 409
 
-    def __init__(self, image: ImageId, state: str) -> None:
+    def __init__(self, image: ImageId, state: str, detail: str = "") -> None:
         self.image = image
         self.state = state
+        self.detail = detail or f"it is {state}; ask again when it is Available"
         super().__init__(f"image {image} has no bytes to download: it is {state}")
 
     def public_fields(self) -> Mapping[str, object]:
         """The state, and a remedy."""
-        detail = f"it is {self.state}; ask again when it is Available"
-        return {"Message": "Image not published", "Detail": detail, "State": self.state}
+        return {"Message": "Image not published", "Detail": self.detail, "State": self.state}
 
 
 class Purged(PhimageError):

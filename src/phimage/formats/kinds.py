@@ -29,10 +29,12 @@ GENERAL_KINDS: Final = (
         override=True,
     ),
     warns("disk.overlap", "two partitions overlap", "look at the table with `sfdisk --list`"),
-    warns(
+    # docs/decisions.md#a-disk-with-nothing-on-it-is-refused
+    refuses(
         "disk.unknown",
         "no partition table and no file system that phimage knows",
-        "nothing if it is meant; no machine boots it",
+        f"{FETCH_AGAIN}; override when it is meant: no machine boots it",
+        override=True,
     ),
     notes(
         "disk.bare",

@@ -143,7 +143,7 @@ def authorize(action: AnyAction, params: Params, caller: Caller, *, allow_legacy
         raise NotPermitted(
             detail=f"{action.name} needs signature version 2 (HTTP Message Signatures, RFC 9421): use phimage's commands"
         )
-    if not action.project:
+    if not action.project or (action.any_project and caller.account.operator):
         return NO_PROJECT
     tenant, user = caller.tenant, caller.user
     given = params.get("ProjectId")

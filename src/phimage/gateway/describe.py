@@ -63,7 +63,7 @@ def first_sentence(text: str) -> str:
 def parameters(action: AnyAction, settings: Struct) -> list[FieldText]:
     """The parameters of an Action, without those that every request has."""
     own = [_parameter(field) for field in fields_of(action.request, settings)]
-    return [PROJECT, *own] if action.project else own
+    return [PROJECT, *own] if action.project and all(field.name != PROJECT.name for field in own) else own
 
 
 def field_texts(record: type[Struct]) -> list[FieldText]:

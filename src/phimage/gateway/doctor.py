@@ -14,6 +14,7 @@ from urllib.parse import quote, quote_plus
 
 from msgspec import Struct
 
+from phimage.gateway.number_formats import EXPONENTS, narrowed, widened, with_numbers, without_zero
 from phimage.gateway.params import Number, Params, Value
 from phimage.gateway.signature import SIGNATURE, canonical, canonical_value, sign
 from phimage.model.account import PrivateKey
@@ -97,7 +98,9 @@ def _mistakes(params: Params, key: PrivateKey) -> Iterator[Mistake]:
     )
     yield "order: the parameters were not sorted by name: sort them", lambda: _sha1(_joined(signed, list(signed)) + secret)
     yield from _value_mistakes(signed, secret)
+    yield from _number_mistakes(signed, secret)
     yield from _left_out(signed, secret)
+    yield from _used_again(signed, secret)
 
 
 def _value_mistakes(signed: dict[str, Value], secret: str) -> Iterator[Mistake]:
@@ -135,6 +138,51 @@ def _value_mistakes(signed: dict[str, Value], secret: str) -> Iterator[Mistake]:
                 canonical(_shifted(signed, step)) + secret
             ),
         )
+
+
+def _number_mistakes(signed: dict[str, Value], secret: str) -> Iterator[Mistake]:
+    no_zero = "number format: a fraction below 1 was signed without its zero, as .5: sign 0.5, or send the fraction as text"
+    exponent = "number format: a number was signed with an exponent, as 1e+06: sign all its digits, 1000000"
+    float32 = (
+        "number format: a float32 was sent and signed with different digits, as 0.1 and 0.10000000149011612: use a float64"
+    )
+    for what, change in (
+        (no_zero, without_zero),
+        *((exponent, style) for style in EXPONENTS),
+        (float32, widened),
+        (float32, narrowed),
+        (float32, lambda text: without_zero(widened(text))),
+    ):
+        yield what, lambda change=change: _sha1(canonical(with_numbers(signed, change)) + secret)  # type: ignore[misc]
+
+
+MAX_USES = 8
+"""Max uses of one request object that are recognised."""
+
+
+def _used_again(signed: dict[str, Value], secret: str) -> Iterator[Mistake]:
+    """The Java SDK signs what it keeps in a request object, also the Signature of the object's previous use.
+
+    The previous use was the same request, or that of the previous page.
+    """
+    what = "a request object was used again, and signed its previous Signature: make a new request object for each call"
+    for previous in ([signed] * MAX_USES, *_previous_pages(signed)):
+        signature = ""
+        for use in (*previous, signed):
+            own = {**use, SIGNATURE: signature} if signature else use
+            signature = _sha1(_joined(own, sorted(own)) + secret)
+            if use is signed and own is not signed:
+                yield what, lambda signature=signature: signature  # type: ignore[misc]
+
+
+def _previous_pages(signed: dict[str, Value]) -> Iterator[list[dict[str, Value]]]:
+    """The requests of the pages before this one, with and without the Offset of the first page."""
+    offset, limit = (int(text) if text.isdecimal() else 0 for text in (str(signed.get(n)) for n in ("Offset", "Limit")))
+    if not offset or not limit or offset % limit or offset // limit > MAX_USES:
+        return
+    pages: list[dict[str, Value]] = [{**signed, "Offset": Number(page)} for page in range(0, offset, limit)]
+    yield pages
+    yield [{name: value for name, value in signed.items() if name != "Offset"}, *pages[1:]]
 
 
 def _left_out(signed: dict[str, Value], secret: str) -> Iterator[Mistake]:

@@ -102,9 +102,10 @@ class Call(Struct, Generic[View, Service], frozen=True):
 class Action(Struct, Generic[View, Service], frozen=True):
     """One Action, named after its request type.
 
-    With `project`, the right is required in the project that ProjectId names; without, ProjectId is ignored. `changes`: the
-    Action writes, so a pinned path refuses it. `max_body` is in bytes. `ucloud`: a changing Action of UCloud's API, which its
-    clients sign with version 1.
+    With `project`, the right is required in the project that ProjectId names; without, ProjectId is ignored. With
+    `any_project`, operator accounts call it for all projects, and their calls have none. `changes`: the Action writes, so a
+    pinned path refuses it. `max_body` is in bytes. `ucloud`: a changing Action of UCloud's API, which its clients sign with
+    version 1.
     """
 
     request: type[Struct]
@@ -112,6 +113,7 @@ class Action(Struct, Generic[View, Service], frozen=True):
     handler: Callable[[Any, Call[View, Service]], Struct | Encoded]
     right: Right
     project: bool = False
+    any_project: bool = False
     changes: bool = False
     ucloud: bool = False
     # docs/decisions.md#operator-commands-are-actions
@@ -125,7 +127,8 @@ class Action(Struct, Generic[View, Service], frozen=True):
     @property
     def needs_version_2(self) -> bool:
         """Whether only a signature of version 2 may call it (wire-protocol B24)."""
-        return self.right is Right.OPERATE or (self.changes and not self.ucloud)
+        changes = self.changes or self.right is Right.CHANGE  # an upload URL changes nothing yet, and lets its bearer do so
+        return self.right is Right.OPERATE or (changes and not self.ucloud)
 
     @property
     def is_strict(self) -> bool:

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from phimage.model.ids import ImageId, JobId, ProjectId
+from phimage.model.ids import AccountId, ImageId, JobId, ProjectId
 from phimage.model.image import NO_PROJECT
 
 
@@ -25,7 +25,8 @@ class Origin(Struct, frozen=True):
 
     `name` is the file name in a checksum file; `size` is the original's bytes, 0 if unknown; `sent` is the digest that the
     uploading client computed. `format` is the format that the publisher states, empty for the detected one; `overrides` are the
-    ids of findings that the operator accepts.
+    ids of findings that the operator accepts. `tenant` is the account that publishes an image of its own, empty for an
+    operator: it uploads the parts and sees the reason of a failure, and its URLs reach the public internet alone.
     """
 
     url: str = ""
@@ -36,6 +37,8 @@ class Origin(Struct, frozen=True):
     name: str = ""
     size: int = 0
     sent: str = ""
+    # docs/decisions.md#tenants-fetch-from-the-public-internet-alone
+    tenant: AccountId = AccountId("")
 
 
 class JobLease(Struct, frozen=True):
@@ -51,7 +54,8 @@ class Job(Struct, frozen=True):
 
     Times are Unix seconds; `done` and `total` are bytes of the phase, `total` 0 if unknown. `actor` requested it; `token` makes
     the request idempotent. `reserved` bytes count against the project's quota while the job is unfinished. `failures` counts
-    the consecutive failures of its source; it is not claimed before `not_before`.
+    the consecutive failures of its source; it is not claimed before `not_before`. `sent` bytes of the original have arrived;
+    the store had `reused` bytes of the disk already, which is known at the end.
     """
 
     id: JobId
@@ -72,6 +76,8 @@ class Job(Struct, frozen=True):
     reserved: int = 0
     not_before: float = 0.0
     failures: int = 0
+    sent: int = 0
+    reused: int = 0
 
     @property
     def unfinished(self) -> bool:

@@ -103,6 +103,10 @@ class Topology(Struct, frozen=True):
         """The zones of a region, by id."""
         return tuple(zone.id for zone in self.zones.values() if zone.region == region)
 
+    def clusters_of(self, machine_type: MachineTypeId, zones: Iterable[ZoneId]) -> tuple[ClusterId, ...]:
+        """The clusters on which any of these zones offers a machine type, by id."""
+        return tuple(sorted({cluster for zone in zones for cluster in self.offered.get(zone, {}).get(machine_type, ())}))
+
     def default_cluster(self) -> ClusterId | None:
         """The default cluster; None in an empty catalogue."""
         return next((cluster.id for cluster in self.clusters.values() if cluster.default), None)

@@ -5,6 +5,7 @@ It has one thread and opens neither database nor store, so it can fork a worker 
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import select
@@ -225,6 +226,9 @@ def _signals() -> Iterator[int]:
         os.close(writing)
 
 
+_NO_ADDRESS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+
+
 # docs/decisions.md#all-workers-accept-from-one-socket
 @contextmanager
 def _listening(host: str, port: int) -> Iterator[socket.socket]:
@@ -239,9 +243,8 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
             listener.bind((host, port))
             listener.listen(BACKLOG)
         except OSError as error:
-            raise SetupError(
-                f"cannot listen on {host} port {port}: {error.strerror}; choose another port with --port"
-            ) from None
+            other = "an address of this machine with --host" if error.errno in _NO_ADDRESS else "another port with --port"
+            raise SetupError(f"cannot listen on {host} port {port}: {error.strerror}; choose {other}") from None
         yield listener
 
 

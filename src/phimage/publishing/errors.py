@@ -45,5 +45,6 @@ def refused_for(findings: Sequence[Finding]) -> ImageRefused:
     message = "; ".join(f"{finding.id}: {finding.text}" for finding in findings)
     allowed = [finding.id for finding in findings if finding.override]
     if len(allowed) == len(findings):
-        message += f" (publish again with {' '.join(f'--override {id}' for id in allowed)} if that is meant)"
+        options = " ".join(f"--override {id}" for id in allowed)
+        message += f" (if that is meant, an operator can publish it with {options})"
     return ImageRefused(message)

@@ -17,6 +17,7 @@ from phimage.catalog.engine import Database
 from phimage.errors import ServiceUnavailable
 from phimage.model.job import Job, JobLease
 from phimage.publishing.errors import ImageRefused, Interrupted, JobLost
+from phimage.publishing.progress import FETCH
 
 RENEW_SECONDS = 1.0
 
@@ -39,6 +40,7 @@ class LeaseKeeper:
         self._stop = stop
         self._now = now
         self._place = ("", 0, 0)
+        self._fetched: int | None = None
         self._cancel = threading.Event()
         self._lost = False
         self._over = threading.Event()
@@ -59,6 +61,8 @@ class LeaseKeeper:
     def update(self, phase: str, done: int = 0, total: int = 0) -> None:
         """See `JobProgress`."""
         began, self._place = self._place[0] != phase, (phase, done, total)
+        if phase == FETCH:
+            self._fetched = done
         if began:
             self._report()
         self.check()
@@ -86,7 +90,7 @@ class LeaseKeeper:
 
     def _report(self) -> None:
         with suppress(ServiceUnavailable):  # if it lasts, the lease expires and the fence decides
-            if not jobs.renew(self._database, self._job, *self._place, self._now(), self._seconds):
+            if not jobs.renew(self._database, self._job, *self._place, self._now(), self._seconds, self._fetched):
                 self._lost = True
 
 

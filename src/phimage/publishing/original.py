@@ -131,7 +131,8 @@ def source_of(
 
 def fetch_file(work: Path, job: Job) -> Path:
     """The file that a URL is fetched to. It outlives an interrupted job, so that the same request resumes."""
-    return work / f"{sha256(f'{job.token or job.id} {job.origin.url}'.encode()).hexdigest()[:32]}.fetch"
+    owner = f"{job.origin.tenant}/{job.project} " if job.origin.tenant else ""  # whose token it is
+    return work / f"{sha256(f'{owner}{job.token or job.id} {job.origin.url}'.encode()).hexdigest()[:32]}.fetch"
 
 
 def work_file(work: Path, job: Job, ending: str) -> Path:

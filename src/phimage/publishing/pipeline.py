@@ -32,7 +32,7 @@ from phimage.formats.reader import FileReader
 from phimage.formats.table import Format
 from phimage.model.image_bytes import DiskFacts, TableFacts
 from phimage.model.job import Job
-from phimage.publishing.errors import refused_for
+from phimage.publishing.errors import ImageRefused, refused_for
 from phimage.publishing.original import (
     bounded,
     expected_of,
@@ -76,16 +76,19 @@ class Pipeline:
         min_free: int,
         now: Callable[[], float] = time.time,
         *,
+        tenants_fetcher: Fetcher,
         require_walls: bool = True,
         second_opinion: bool = True,
     ) -> None:
-        """`min_free` bytes stay free on the file system of the work folder, and in the store.
+        """`fetcher` is for the URLs of operators, `tenants_fetcher` for those of tenants. `min_free` bytes stay free on the
+        file system of the work folder, and in the store.
 
         With `require_walls` qemu-img is not started in a sandbox without a wall: a publication raises SetupError. Without
         `second_opinion` only phimage's own inspector examines a file, which is enough for files of a trusted origin alone.
         """
         self._store = store
         self._fetcher = fetcher
+        self._tenants_fetcher = tenants_fetcher
         self._work = work
         self._limits = limits
         self._space = FreeSpace(work, min_free)
@@ -103,8 +106,9 @@ class Pipeline:
         # docs/decisions.md#work-files-carry-the-fence-of-their-job
         for fence in range(1, job.fence):  # files of previous workers, which were killed
             self.clean(replace(job, fence=fence))
-        expected = expected_of(job, self._fetcher, progress)
-        source, where = source_of(job, expected, self._store, self._fetcher, self._work, self._limits, progress)
+        fetcher = self._tenants_fetcher if job.origin.tenant else self._fetcher
+        expected = expected_of(job, fetcher, progress)
+        source, where = source_of(job, expected, self._store, fetcher, self._work, self._limits, progress)
         file, digest = self._unpacked(job, source, where, expected, progress)
         check = partial(self._check_digests, job, where, expected)
         overrides = frozenset(job.origin.overrides)
@@ -119,7 +123,12 @@ class Pipeline:
         assert examination.virtual_size is not None
         progress.reserve(examination.virtual_size)
         disk = self._raw(job, file, examination, progress)
-        findings, facts = self._described(disk, overrides)
+        try:
+            findings, facts = self._described(disk, overrides)
+        except ImageRefused:
+            if not digest:
+                self._digest(file, where, expected, check, progress)
+            raise
         written = self._stored(disk, examination.virtual_size, facts, progress, None if digest else check)
         remarks = dict.fromkeys(f"{finding.id}: {finding.text}" for finding in (*examination.findings, *findings))
         digest = digest or f"{Algorithm.SHA256}:{written.manifest.sha256}"

@@ -29,7 +29,7 @@ from phimage.publishing.errors import ImageRefused, Interrupted, JobLost, Source
 from phimage.publishing.expiry import deprecate_due, expire
 from phimage.publishing.lease import LeaseExpiry, LeaseKeeper
 from phimage.publishing.pipeline import Pipeline, StoredDisk
-from phimage.sources.errors import SourceInterrupted
+from phimage.sources.errors import SourceError, SourceInterrupted, TooLarge
 from phimage.sources.retry import PROGRESS_BYTES, Retry, retries_exhausted
 
 log = structlog.get_logger()
@@ -164,15 +164,18 @@ class Worker:
                 bound.warning("job.let_go", reason=str(failure))
                 self._let_go(job)
                 return False
-            ended = self._fail(job, str(failure))
+            ended = self._fail(job, str(failure), internal=True)
         except SetupError:
             self._let_go(job)
             raise
+        except (ImageRefused, SourceError) as error:
+            of_server = isinstance(error, TooLarge) and error.reason == "space"
+            ended = self._fail(job, str(error), internal=of_server)
         except (PhimageError, OSError) as error:
-            ended = self._fail(job, str(error))
+            ended = self._fail(job, str(error), internal=True)
         except Exception:  # noqa: BLE001  the image must not stay Making for ever
             bound.exception("job.defect")
-            ended = self._fail(job, f"an error inside phimage; ask its operator, whose log has the id {job.id}")
+            ended = self._fail(job, _internal(job))
         self._pipeline.clean(job)
         if ended:
             with suppress(StoreFailure):  # a garbage collection removes the rest
@@ -188,7 +191,7 @@ class Worker:
         with self._catalog.change(self._author(job)) as change:
             if self._now() > register_before:
                 raise StoreFailure("register", job.image, "lost", "the registration took too long", passing=True)
-            image, content = self._held(change, job, "")
+            image, content = self._held(change, job, "", written.reused_bytes)
             size = image_size(written.manifest.size)
             if image.size and image.size < size:
                 raise ImageRefused(f"the disk needs {size} GB, but the image was declared with {image.size} GB")
@@ -211,12 +214,15 @@ class Worker:
             )
             IMAGES.put(change, replace(image, state=content.target_state, size=image.size or size))
 
-    def _fail(self, job: Job, reason: str) -> bool:
-        """Make the image Unavailable with a reason, in one revision. Returns False, without effect, when the job was lost."""
+    def _fail(self, job: Job, reason: str, *, internal: bool = False) -> bool:
+        """Make the image Unavailable with a reason, in one revision. Returns False, without effect, when the job was lost.
+
+        An `internal` reason is about this installation: a tenant's job, whose error the tenant sees, does not have it.
+        """
         bound = log.bind(job=job.id, image=job.image, reason=reason)
         try:
             with self._catalog.change(self._author(job)) as change:
-                image, content = self._held(change, job, reason)
+                image, content = self._held(change, job, _internal(job) if internal and job.origin.tenant else reason)
                 IMAGE_BYTES.put(change, replace(content, failure=reason))
                 IMAGES.put(change, replace(image, state=State.UNAVAILABLE))
         except JobLost:
@@ -242,9 +248,9 @@ class Worker:
         self.outcomes["let_go"] += 1
         jobs.release(self._catalog.database, job)
 
-    def _held(self, change: Change, job: Job, error: str) -> tuple[Image, ImageBytes]:
+    def _held(self, change: Change, job: Job, error: str, reused: int = 0) -> tuple[Image, ImageBytes]:
         """Finish the job and return its image. Raises JobLost when the job was lost or the image is gone."""
-        if not jobs.finish(change.connection, job, error):
+        if not jobs.finish(change.connection, job, error, reused):
             raise JobLost(job.id)
         image = IMAGES.find(change.connection, job.image)
         content = IMAGE_BYTES.find(change.connection, job.image)
@@ -254,3 +260,7 @@ class Worker:
 
     def _author(self, job: Job) -> Author:
         return Author(job.actor, "publisher", job.id, "PublishPHostImage", self._now())
+
+
+def _internal(job: Job) -> str:
+    return f"an error inside phimage; ask its operator, whose log has the id {job.id}"

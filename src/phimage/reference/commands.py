@@ -9,15 +9,15 @@ from textwrap import dedent
 import click
 
 from phimage import cli
+from phimage.cli import sections
 from phimage.cli.profile import connecting
 from phimage.reference.markdown import code, link, table
 
 INTRODUCTION = """\
 # Commands
 
-{codes}
-
 Options may precede or follow arguments. `-h` and `--help` show the help of any command, `phimage --version` the version.
+Exit codes and the form of errors are on the page [Exit codes](exit-codes.md).
 
 """
 
@@ -33,25 +33,18 @@ Options of every command that calls a server. A flag overrides its variable, a v
 def commands_page() -> str:
     """Every command with its usage, help and options."""
     commands = list(walk())
-    codes = " ".join((cli.__doc__ or "").partition("\n\n")[2].split())
     overview = table(
         ("Command", "Description"),
         ((link(ctx.command_path), ctx.command.get_short_help_str(100)) for ctx in commands),
     )
     connection = CONNECTION + _options(_connection_context(), frozenset())
     names = frozenset(name for name, _ in _named(_connection_context()))
-    return "\n".join([INTRODUCTION.format(codes=codes) + overview, connection, *(_command(ctx, names) for ctx in commands)])
+    return "\n".join([INTRODUCTION + overview, connection, *(_command(ctx, names) for ctx in commands)])
 
 
-def walk(ctx: click.Context | None = None) -> Iterator[click.Context]:
+def walk() -> Iterator[click.Context]:
     """Every command in the order of the help, with its context."""
-    ctx = ctx or click.Context(cli.phimage, info_name="phimage")
-    yield ctx
-    if isinstance(ctx.command, click.Group):
-        for name in ctx.command.list_commands(ctx):
-            command = ctx.command.get_command(ctx, name)
-            assert command is not None
-            yield from walk(click.Context(command, parent=ctx, info_name=name))
+    return sections.walk(click.Context(cli.phimage, info_name="phimage"))
 
 
 def options(ctx: click.Context) -> list[click.Option]:

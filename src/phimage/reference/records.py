@@ -1,10 +1,12 @@
-"""The pages about errors, settings and the catalogue file."""
+"""The pages about errors, exit codes, settings and the catalogue file."""
 
 from __future__ import annotations
 
 from msgspec import Struct
 
 from phimage.catalog_file.document import Document
+from phimage.cli.error_report import ErrorReport
+from phimage.cli.exit_codes import EXIT_CODES
 from phimage.errors import REQUEST_ERRORS
 from phimage.fields import nested_records
 from phimage.gateway.describe import field_texts
@@ -26,6 +28,32 @@ SETTINGS = """\
 A setting is a key of a TOML file (`phimage serve --config FILE`, or `PHIMAGE_CONFIG`), an environment variable or,
 for the most common ones, a flag. A variable overrides the file, a flag overrides both. In a variable, commas separate
 the elements of a list. For the variables of the client, see the [connection options](cli.md#connection-options).
+
+"""
+
+EXIT_CODES_PAGE = """\
+# Exit codes
+
+A command prints its result on standard output, and errors, notes and progress on standard error. An error ends with
+what to do about it.
+
+"""
+
+JSON_ERRORS = """\
+## Errors as JSON
+
+With `--json`, an error is one JSON object on the last line of standard error, also when the command line itself is
+wrong, and standard output stays empty. Lines before it are notes, for example about a wait. Results are printed in any
+case: the findings of a check, the differences of a plan, and the response of `phimage api`, whose RetCode is its own.
+
+```sh
+phimage image ls --zone cn-bj2-99 --json
+```
+
+```json
+{"ExitCode":1,"Message":"Params [Zone] not available","Usage":"","RetCode":230,"Detail":"region cn-bj2 has cn-bj2-02",
+ "RequestId":"...","Errors":[]}
+```
 
 """
 
@@ -107,6 +135,18 @@ def catalog_page() -> str:
     """Every field of the catalogue file."""
     records: list[type[Struct]] = [Document, *nested_records(Document)]
     return CATALOG + "\n".join(map(_record, records))
+
+
+def exit_codes_page() -> str:
+    """Every exit code, and the fields of an error as JSON."""
+    codes = table(("Code", "Meaning"), ((code(str(number)), meaning) for number, meaning in EXIT_CODES.items()))
+    records: list[type[Struct]] = [ErrorReport, *nested_records(ErrorReport)]
+    return "\n".join([EXIT_CODES_PAGE + codes, JSON_ERRORS + "\n".join(map(_fields, records))])
+
+
+def _fields(record: type[Struct]) -> str:
+    rows = ((code(row.name), type_of(row), row.description) for row in field_texts(record))
+    return f"### {title(record)}\n\n{prose(record)}\n\n{table(('Field', 'Type', 'Description'), rows)}"
 
 
 def _record(record: type[Struct]) -> str:

@@ -114,6 +114,8 @@ def _embedded(address: IPv6Address, name: str) -> str:
 Resolver = Callable[[str, int], Sequence[str]]
 """Returns the addresses of a name, best first. Raises OSError (`socket.gaierror`) when there are none."""
 
+_DOWNLOAD: Final = "give another URL, or download the file and publish that"
+
 MAX_TRIED: Final = 8
 """Max addresses of a name to which a connection is attempted."""
 
@@ -123,26 +125,38 @@ class AddressPolicy(Struct, frozen=True):
 
     Only ports 80 and 443 by default, because other ports let a URL reach services that are not web servers, inside or at third
     parties. An operator with a mirror elsewhere adds its port, and its network when that is not public.
+
+    With `hides_addresses`, a refusal does not say to which address a name resolves here.
     """
 
     networks: tuple[Network, ...] = ()
     ports: frozenset[int] = frozenset({80, 443})
     redirects: int = 5
+    hides_addresses: bool = False
+
+    def check_url(self, url: Url) -> None:
+        """Check what needs no resolver: the port, and an address in place of a name. Raises UrlRefused."""
+        self.check_port(url)
+        if url.address is not None:
+            self.check_address(url, unmapped(url.address))
 
     def check_port(self, url: Url) -> None:
         """Raises UrlRefused unless the port is allowed."""
         if self.ports and url.port not in self.ports:
             allowed = ", ".join(map(str, sorted(self.ports)))
-            remedy = "ask the operator of this server to allow the port"
+            remedy = _DOWNLOAD if self.hides_addresses else "ask the operator of this server to allow the port"
             raise UrlRefused(url.shown, f"port {url.port} is not allowed, only {allowed}", remedy, reason="port")
 
     def check_address(self, url: Url, address: Address) -> None:
         """Raises UrlRefused unless the address is public or in an allowed network."""
         purpose = special_purpose(address)
-        if purpose and not any(address in network for network in self.networks):
-            subject = str(address) if str(address) == url.host else f"{url.host} is {address}, which"
-            remedy = "ask the operator of this server to allow the network"
-            raise UrlRefused(url.shown, f"{subject} is not a public address ({purpose})", remedy, reason="address")
+        if not purpose or any(address in network for network in self.networks):
+            return
+        if self.hides_addresses:
+            raise UrlRefused(url.shown, f"{url.host} is not on the public internet", _DOWNLOAD, reason="address")
+        subject = str(address) if str(address) == url.host else f"{url.host} is {address}, which"
+        remedy = "ask the operator of this server to allow the network"
+        raise UrlRefused(url.shown, f"{subject} is not a public address ({purpose})", remedy, reason="address")
 
     def resolve(self, url: Url, resolve: Resolver) -> tuple[str, ...]:
         """The addresses to connect to, best first. Raises UrlRefused if any of them is forbidden.
@@ -158,6 +172,11 @@ class AddressPolicy(Struct, frozen=True):
         for address in addresses:
             self.check_address(url, address)
         return tuple(dict.fromkeys(map(str, addresses)))[:MAX_TRIED]
+
+
+# docs/decisions.md#tenants-fetch-from-the-public-internet-alone
+PUBLIC_INTERNET: Final = AddressPolicy(hides_addresses=True)
+"""The policy for the URLs of tenants, whatever the settings allow to operators."""
 
 
 def read_address_policy(networks: Iterable[str] = (), ports: Iterable[int] = (80, 443)) -> AddressPolicy:

@@ -73,5 +73,5 @@ BODIES = [
     stricter("a checksum file", lambda: b"0" * 64 + b"  debian.qcow2\n", Format.TEXT, "body.text"),
     stricter("a program's source", lambda: b"import os\n" * 1000, Format.TEXT, "body.text"),
     stricter("nothing", lambda: b"", Format.EMPTY, "body.empty"),
-    stricter("a byte", lambda: b"\0", Format.RAW, "body.tiny"),
+    stricter("a byte", lambda: b"\0", Format.RAW, "body.tiny", "disk.unknown"),
 ]
