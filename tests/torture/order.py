@@ -103,12 +103,19 @@ class Durable:
 
 
 def check(
-    calls: Sequence[Call], root: str, manifests: Mapping[str, Sequence[str]], database: str, parts: Mapping[int, str]
+    calls: Sequence[Call],
+    root: str,
+    manifests: Mapping[str, Sequence[str]],
+    database: str,
+    parts: Mapping[int, str],
+    sent: Sequence[str] = (),
+    seal: str = "",
 ) -> list[str]:
-    """Responses sent too early. `manifests` are objects with the chunks that they name, `parts` objects by their number.
+    """Responses sent too early. `manifests` are objects with the chunks that they name, `parts` objects by their number, `sent`
+    the frames of an upload by chunks, and `seal` its list of chunks.
 
     A manifest may be put when its chunks are durable, the catalogue's log may name it when it is, a person may hear of it when
-    that log was synced, and of a part when that is durable.
+    that log was synced, of a part and of a seal when that is durable, and of so many frames as are durable.
     """
     durable = Durable(calls, root)
     faults, since = durable.faults, durable.since
@@ -129,6 +136,18 @@ def check(
         told = [call.begun for call in calls if _answers(call, "201", f'\\"Part\\":{number},')]
         if not told or min(told) <= since.get(part, NEVER):
             faults.append(f"part {number} was told as kept before it was durable")
+    acknowledged = 0
+    for call in calls:
+        if seal and _answers(call, "201", '\\"Size\\":', '\\"Chunks\\":'):
+            if call.begun <= max(since.get(name, NEVER) for name in (*sent, seal)):
+                faults.append("the disk was told as sealed before it was durable")
+            seal = ""
+        elif sent and _answers(call, "201") and (found := re.search(r'\{\\"Chunks\\":(\d+)\}', call.arguments)):
+            acknowledged += int(found[1])
+            if acknowledged > sum(since.get(name, NEVER) < call.begun for name in sent):
+                faults.append(f"{acknowledged} chunks were told as kept before they were durable")
+    if seal or (sent and acknowledged < len(sent)):
+        faults.append("the upload was not told as kept")
     return faults
 
 

@@ -174,7 +174,7 @@ def remove(store: Store, job: JobId) -> None:
 
 def leftovers(store: Store) -> set[JobId]:
     """The jobs that have parts. Call it before reading the active jobs, so that a new job is not taken for a dead one."""
-    return {JobId(name[1]) for stored in store.list(UPLOADS) if (name := _NAME.fullmatch(stored.name))}
+    return {job for stored in store.list(UPLOADS) if (job := check_job(stored.name.split("/")[1]))}
 
 
 class UploadSource:

@@ -135,6 +135,15 @@ class DiskWriter:
             count -= at_once
         self._zeros(count)
 
+    def chunk(self, raw: bytes, digest: ChunkDigest, frame: bytes) -> None:
+        """Write the next whole chunk, whose digest and frame the caller has verified. Raises like `write`."""
+        if self._taken % self._chunk_size:
+            raise ValueError("a whole chunk begins where one ended")
+        self._check(len(raw))
+        if len(raw) != self._chunk_size and self._taken != self._size:
+            raise WrongDisk(f"a chunk of {len(raw)} bytes is not the last one")
+        self._cut(raw, (digest, frame))
+
     def finish(
         self, facts: Mapping[str, Any], sha256: str | None = None, check: Callable[[DiskDigest], object] = lambda _: None
     ) -> Written:
@@ -208,7 +217,7 @@ class DiskWriter:
         self._filling.clear()
         self._cut(chunk)
 
-    def _cut(self, raw: bytes) -> None:
+    def _cut(self, raw: bytes, known: tuple[ChunkDigest, bytes] | None = None) -> None:
         if raw == (zeros(self._chunk_size) if len(raw) == self._chunk_size else bytes(len(raw))):
             self._whole.update(len(raw))
             self._count_zeros(1)
@@ -219,7 +228,7 @@ class DiskWriter:
             raise WrongDisk(f"the disk has more than {MAX_CHUNKS} chunks that are not zeros")
         self._chunks.append(ChunkDigest(b""))
         self._slots.acquire()
-        self._pool.submit(self._keep, len(self._chunks) - 1, raw)
+        self._pool.submit(self._keep, len(self._chunks) - 1, raw, known)
         self._progress(self._taken)
 
     def _count_zeros(self, chunks: int) -> None:
@@ -230,19 +239,19 @@ class DiskWriter:
             self._chunks.append(chunks)
         self._progress(self._taken)
 
-    def _keep(self, at: int, raw: bytes) -> None:
+    def _keep(self, at: int, raw: bytes, known: tuple[ChunkDigest, bytes] | None) -> None:
         """Store one chunk, in a thread of the pool."""
         try:
             if self._failure is None:
-                digest = ChunkDigest(sha256(raw).digest())
+                digest, frame = known or (ChunkDigest(sha256(raw).digest()), None)
                 self._chunks[at] = digest
-                self._keep_once(digest, raw)
+                self._keep_once(digest, raw, frame)
         except BaseException as error:  # noqa: BLE001  raised again in the caller's thread
             self._failure = self._failure or error
         finally:
             self._slots.release()
 
-    def _keep_once(self, digest: ChunkDigest, raw: bytes) -> None:
+    def _keep_once(self, digest: ChunkDigest, raw: bytes, frame: bytes | None) -> None:
         with self._lock:
             if digest in self._seen:
                 return  # put already, being put, or failed, which fails the whole disk
@@ -251,7 +260,7 @@ class DiskWriter:
         name = chunk_name(digest)
         if self._guard.ensure(name):
             return
-        frame = pack(raw, self._level)
+        frame = frame or pack(raw, self._level)
         with self._lock:
             self._batch.append((name, frame))
             self._batch_bytes += len(frame)

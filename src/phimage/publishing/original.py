@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from phimage.chunks.store import Store
+from phimage.chunks.uploaded_chunks import ChunkSource, find_seal
 from phimage.chunks.uploads import UploadSource
 from phimage.formats.examine import examine_head
 from phimage.formats.finding import InspectionReport
@@ -106,6 +107,10 @@ def source_of(
     def head_check(head: bytes, size: int | None) -> None:
         check_head(head, size, origin.format, frozenset(origin.overrides), limits, progress)
 
+    if not origin.url and (sealed := find_seal(store, job.id)) is not None:
+        chunks = ChunkSource(store, job.id, sealed, origin.name)
+        head_check(chunks.head(HEAD), chunks.size)
+        return chunks, origin.name or "the upload"
     if not origin.url:
         upload = UploadSource(store, job.id, origin.size, origin.name)
         head_check(upload.head(HEAD), upload.size)
@@ -142,7 +147,7 @@ def work_file(work: Path, job: Job, ending: str) -> Path:
 
 def is_plain(source: ImageSource) -> bool:
     """Whether an original is not compressed."""
-    if isinstance(source, UploadSource):
+    if isinstance(source, UploadSource | ChunkSource):
         return detect(source.head(64)) is Compression.NONE
     with source.open() as reader:
         return detect(reader.read(64)) is Compression.NONE

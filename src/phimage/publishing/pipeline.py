@@ -10,7 +10,8 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from msgspec.structs import replace
 
 from phimage.chunks.layout import CHUNKS, DiskDigest
 from phimage.chunks.store import Store
+from phimage.chunks.uploaded_chunks import ChunkSource
 from phimage.chunks.uploads import UploadSource
 from phimage.chunks.write import DiskWriter, Written, write_file
 from phimage.formats import qemu
@@ -34,6 +36,7 @@ from phimage.model.image_bytes import DiskFacts, TableFacts
 from phimage.model.job import Job
 from phimage.publishing.errors import ImageRefused, refused_for
 from phimage.publishing.original import (
+    SECTOR,
     bounded,
     expected_of,
     fetch_file,
@@ -109,7 +112,31 @@ class Pipeline:
         fetcher = self._tenants_fetcher if job.origin.tenant else self._fetcher
         expected = expected_of(job, fetcher, progress)
         source, where = source_of(job, expected, self._store, fetcher, self._work, self._limits, progress)
-        file, digest = self._unpacked(job, source, where, expected, progress)
+        # docs/decisions.md#uploads-by-chunks
+        with self._writer_of(source, progress) or nullcontext() as writer:
+            return self._stored_disk(job, source, where, expected, writer, progress)
+
+    def clean(self, job: Job) -> None:
+        """Remove the work files of a job's worker. The fetched file stays, so that a retry resumes."""
+        for file in self._work.glob(f"{job.id}.{job.fence}.*"):
+            file.unlink(missing_ok=True)
+
+    def forget(self, job: Job) -> None:
+        """Remove the fetched file of a published job."""
+        if job.origin.url:
+            discard_partial(fetch_file(self._work, job))
+
+    def _stored_disk(
+        self,
+        job: Job,
+        source: ImageSource,
+        where: str,
+        expected: ExpectedDigest,
+        writer: DiskWriter | None,
+        progress: JobProgress,
+    ) -> StoredDisk:
+        """Unpack, examine and convert an original, and store its disk. `writer` takes the chunks of one that was sent so."""
+        file, digest = self._unpacked(job, source, where, expected, writer, progress)
         check = partial(self._check_digests, job, where, expected)
         overrides = frozenset(job.origin.overrides)
         progress.update(EXAMINE)
@@ -129,23 +156,30 @@ class Pipeline:
             if not digest:
                 self._digest(file, where, expected, check, progress)
             raise
-        written = self._stored(disk, examination.virtual_size, facts, progress, None if digest else check)
+        unchecked = None if digest else check
+        if writer is not None and disk == file and examination.virtual_size == source.size:
+            written = _finish(writer, examination.virtual_size, facts, unchecked)
+        else:
+            written = self._stored(disk, examination.virtual_size, facts, progress, unchecked)
         remarks = dict.fromkeys(f"{finding.id}: {finding.text}" for finding in (*examination.findings, *findings))
         digest = digest or f"{Algorithm.SHA256}:{written.manifest.sha256}"
         return StoredDisk(written, digest, expected.origin, str(examination.format), tuple(remarks), facts)
 
-    def clean(self, job: Job) -> None:
-        """Remove the work files of a job's worker. The fetched file stays, so that a retry resumes."""
-        for file in self._work.glob(f"{job.id}.{job.fence}.*"):
-            file.unlink(missing_ok=True)
-
-    def forget(self, job: Job) -> None:
-        """Remove the fetched file of a published job."""
-        if job.origin.url:
-            discard_partial(fetch_file(self._work, job))
+    def _writer_of(self, source: ImageSource, progress: JobProgress) -> DiskWriter | None:
+        """The writer of a disk that was sent in chunks, so that these are read once."""
+        if not isinstance(source, ChunkSource) or not is_plain(source) or source.size % SECTOR:
+            return None
+        on_taken = self._on_taken(UNPACK, source.size, progress)
+        return DiskWriter(self._store, source.size, chunk_size=source.chunk_size, now=self._now, progress=on_taken)
 
     def _unpacked(
-        self, job: Job, source: ImageSource, where: str, expected: ExpectedDigest, progress: JobProgress
+        self,
+        job: Job,
+        source: ImageSource,
+        where: str,
+        expected: ExpectedDigest,
+        writer: DiskWriter | None,
+        progress: JobProgress,
     ) -> tuple[Path, str]:
         """The original without its compression, and its digest. Raises DigestMismatch, ImageRefused.
 
@@ -158,6 +192,10 @@ class Pipeline:
         file = source.path if isinstance(source, LocalFile) else work_file(self._work, job, "file")
         if isinstance(source, UploadSource):
             write_sparse(source.pieces(), where, file, self._space, partial(progress.update, UNPACK, total=source.size))
+        elif isinstance(source, ChunkSource):
+            write_sparse(
+                _arriving(source, writer), where, file, self._space, partial(progress.update, UNPACK, total=source.size)
+            )
         # docs/decisions.md#a-raw-original-is-hashed-where-it-is-stored
         if is_raw_disk(file) and (expected.digest is None or expected.digest.algorithm is Algorithm.SHA256):
             return file, ""
@@ -248,6 +286,14 @@ class Pipeline:
 
         `check` is for the digest of a disk that is the original itself.
         """
+        self._check_store()
+        with DiskWriter(self._store, size, now=self._now, progress=self._on_taken(STORE, size, progress)) as writer:
+            write_file(writer, disk)
+            writer.zeros(size - writer.taken)
+            return _finish(writer, size, facts, check)
+
+    def _on_taken(self, phase: str, size: int, progress: JobProgress) -> Callable[[int], None]:
+        """Reports the bytes that a writer took, and checks the store's free space."""
         checked = 0
 
         def on_taken(done: int) -> None:
@@ -255,15 +301,9 @@ class Pipeline:
             if done >= checked:
                 checked = done + CHECK_EVERY_BYTES
                 self._check_store()
-            progress.update(STORE, done, size)
+            progress.update(phase, done, size)
 
-        self._check_store()
-        with DiskWriter(self._store, size, now=self._now, progress=on_taken) as writer:
-            write_file(writer, disk)
-            writer.zeros(size - writer.taken)
-            # As JSON has it: with lists, like a manifest that was read back.
-            known = msgspec.json.decode(msgspec.json.encode(facts))
-            return writer.finish(known, check=lambda whole: check and check(_as_digests(whole), size))
+        return on_taken
 
     def _check_store(self) -> None:
         """Raises TooLarge when the store has less than the minimum free space."""
@@ -272,8 +312,29 @@ class Pipeline:
             FreeSpace(chunks.parent, self._min_free, lambda _: free).check("the store", CHECK_EVERY_BYTES)
 
 
-def _as_digests(disk: DiskDigest) -> Digests:
-    return {Algorithm.SHA256: Digest(Algorithm.SHA256, disk)}
+def _arriving(source: ChunkSource, writer: DiskWriter | None) -> Iterator[bytes | int]:
+    """The bytes and zeros of a disk, which a writer gets with the very frames that were sent."""
+    for piece in source.chunks():
+        if isinstance(piece, int):
+            if writer is not None:
+                writer.zeros(piece)
+            yield piece
+            continue
+        raw, each = piece
+        if writer is not None:
+            writer.chunk(raw, each.digest, each.frame)
+        yield raw
+
+
+def _finish(writer: DiskWriter, size: int, facts: DiskFacts, check: Callable[[Digests, int], None] | None) -> Written:
+    """Put the manifest, after `check` of the disk's digest."""
+
+    def check_disk(disk: DiskDigest) -> None:
+        if check is not None:
+            check({Algorithm.SHA256: Digest(Algorithm.SHA256, disk)}, size)
+
+    # As JSON has it: with lists, like a manifest that was read back.
+    return writer.finish(msgspec.json.decode(msgspec.json.encode(facts)), check=check_disk)
 
 
 def _facts_of(disk: DiskDescription) -> DiskFacts:
