@@ -98,7 +98,20 @@ def measure(files: dict[str, Path], folder: Path, seconds: Seconds) -> tuple[flo
     return memory
 
 
-ABOUT = ["--type", "base", "--name", "bench", "--os-type", "Debian", "--os-name", "Debian 12", "--zone", "cn-bj2-02", "--support", "DB-2"]
+ABOUT = [
+    "--type",
+    "base",
+    "--name",
+    "bench",
+    "--os-type",
+    "Debian",
+    "--os-name",
+    "Debian 12",
+    "--zone",
+    "cn-bj2-02",
+    "--support",
+    "DB-2",
+]
 
 Phimage = Callable[..., str]
 
