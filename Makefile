@@ -8,7 +8,7 @@ PIP := $(BIN)/pip --disable-pip-version-check install --quiet --require-hashes
 # Python keeps the bytecode of the tests, also where the environment says otherwise: compiling them anew takes each worker 20 s.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-more lint format bench docs screens lock clean torture
+.PHONY: demo test test-more lint format bench docs schema screens lock clean torture
 
 demo: $(VENV)/.runtime  ## start a server with a catalogue and show how to call it (ARGS=--once stops after the list)
 	@$(BIN)/phimage demo $(ARGS)
@@ -38,6 +38,9 @@ bench: $(VENV)/.bench  ## measure; needs wrk (ARGS="--full --peers" takes a quar
 
 docs: $(VENV)/.dev  ## write docs/reference anew from the code
 	@$(BIN)/python -m phimage.reference
+
+schema: $(VENV)/.dev  ## write the SQL text of a new database anew from the migrations
+	@$(BIN)/python -m phimage.catalog.schema_text
 
 screens: $(VENV)/.dev  ## run commands beside a demonstration and write docs/screens.md and the README's picture
 	@$(BIN)/python -m tests.docs.screens

@@ -116,7 +116,7 @@ def database_url(new_database: NewDatabase, dialect: str) -> Iterator[str]:
 @pytest.fixture
 def empty_database(new_database: NewDatabase) -> Iterator[Database]:
     """An open database without a schema."""
-    with new_database() as url, _opened(url) as database:
+    with new_database() as url, opened(url) as database:
         yield database
 
 
@@ -130,7 +130,7 @@ def new_catalog(dialect: str, request: pytest.FixtureRequest, tmp_path: Path) ->
 
     @contextmanager
     def catalog() -> Iterator[Catalog]:
-        with new() as url, _opened(url) as database:
+        with new() as url, opened(url) as database:
             yield Catalog(database, _key_encryption())
 
     return catalog
@@ -161,7 +161,7 @@ def reopen() -> Iterator[Reopen]:
 def postgresql_catalogues(postgresql: PostgreSQL) -> NewDatabase:
     """Makes databases with the schema and nothing else. One that was used is emptied, which is quicker than a new one."""
     template = postgresql.create()
-    with _opened(postgresql.url(template)) as database:
+    with opened(postgresql.url(template)) as database:
         schema.create_or_check(database)
     # Not TRUNCATE: it makes new files for every table and index.
     tables = "; ".join(f'DELETE FROM "{name}"' for name in metadata.tables if name != "head")
@@ -187,7 +187,7 @@ def postgresql_catalogues(postgresql: PostgreSQL) -> NewDatabase:
 def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A database file with the schema and nothing else."""
     path = tmp_path_factory.mktemp("template") / "catalog.sqlite"
-    with _opened(f"sqlite:///{path}") as database:
+    with opened(f"sqlite:///{path}") as database:
         schema.create_or_check(database)
     return path
 
@@ -219,7 +219,8 @@ def _sqlite_databases(folder: Path, template: Path | None) -> NewDatabase:
 
 
 @contextmanager
-def _opened(url: str) -> Iterator[Database]:
+def opened(url: str) -> Iterator[Database]:
+    """An open database."""
     database = open_database(url_of(url, Path()))
     try:
         yield database

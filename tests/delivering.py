@@ -9,7 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
+import msgspec
+import pytest
 from msgspec import Struct
 
 from phimage.chunks.layout import ManifestDigest
@@ -190,6 +193,11 @@ def chunk_at(written: Written, index: int) -> str:
 
 def sha256_of(content: bytes) -> str:
     return sha256(content).hexdigest()
+
+
+def logged(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    """The events that were logged since the last call."""
+    return [msgspec.json.decode(line) for line in capsys.readouterr().err.splitlines() if line.startswith("{")]
 
 
 def manifest_digest(written: Written) -> ManifestDigest:

@@ -12,7 +12,6 @@ from contextlib import suppress
 from datetime import UTC, datetime
 
 import msgspec
-import structlog
 from msgspec import Struct
 
 from phimage import __version__, ownership
@@ -30,6 +29,7 @@ from phimage.delivery.app import Delivery
 from phimage.delivery.stream import DownloadLimits
 from phimage.delivery.zstd_cache import ZstdCache
 from phimage.errors import ServiceUnavailable, SetupError
+from phimage.event_log import log
 from phimage.formats import qemu
 from phimage.formats.limits import DiskLimits
 from phimage.formats.walls import SandboxWalls, try_walls
@@ -47,6 +47,7 @@ from phimage.http.pages import for_networks, made_once, readiness
 from phimage.http.proxies import TrustedProxies
 from phimage.http.signature_limit import SignatureLimit
 from phimage.installation import open_catalog
+from phimage.maintenance.measuring import keep_measuring
 from phimage.metrics.family import TEXT
 from phimage.metrics.process import EdgeMetrics, WorkerMetrics, publisher_metrics, sandbox_metrics
 from phimage.metrics.shared import MetricsSlot, SharedMetrics, WorkerSlot
@@ -102,6 +103,7 @@ def build_app(
         public_url=settings.public_url.rstrip("/"),
         lists=ListSettings(settings.require_zone, settings.default_limit, settings.max_limit),
         propagation_seconds=propagation_seconds,
+        lease_seconds=settings.lease_seconds,
     )
     rate_limit = RateLimit(settings.rate, settings.burst) if settings.rate else None
     process = secrets.token_hex(8)
@@ -251,6 +253,8 @@ def run_publisher(settings: Settings, stop: threading.Event, slot: MetricsSlot |
 
         if slot is not None:
             threading.Thread(target=write_metrics, args=(slot,), name="metrics", daemon=True).start()
+        measuring = threading.Thread(target=keep_measuring, args=(catalog, store, stop), name="statistics", daemon=True)
+        measuring.start()
         worker.run()
     finally:
         catalog.database.close()
@@ -259,7 +263,6 @@ def run_publisher(settings: Settings, stop: threading.Event, slot: MetricsSlot |
 def _checked_walls(settings: Settings, slot: MetricsSlot | None) -> SandboxWalls:
     """Try the walls of the sandbox, log them and write their metric. Raises SetupError if one is missing and required."""
     walls = try_walls()
-    log = structlog.get_logger()
     report = log.warning if walls.missing else log.info
     report("sandbox.walls", mechanisms=walls.mechanisms, missing=walls.missing, required=settings.require_sandbox)
     if slot is not None:

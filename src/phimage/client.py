@@ -9,10 +9,12 @@ from typing import Any
 from urllib.parse import urlencode
 
 import msgspec
-import urllib3
 
 from phimage.errors import ClientError, Refused, Unreachable, WrongSignature
 from phimage.gateway.signature import sign
+
+# docs/decisions.md#the-client-uses-the-standard-library
+from phimage.http_client import ApiConnections, HttpAddress, InvalidAddress, NoResponse, ServerResponse, parse_address
 from phimage.http_signature import sign_request
 from phimage.model.account import PrivateKey
 
@@ -60,12 +62,13 @@ class Client:
         self._private = private
         self._clock = clock
         self._offset = 0.0
-        # docs/decisions.md#the-client-uses-urllib3
-        self._pool = urllib3.PoolManager(timeout=urllib3.Timeout(connect=10, read=timeout), retries=False)
+        self._http = ApiConnections(timeout)
 
     def at(self, revision: int) -> Client:
-        """A client with the same key that reads a past revision."""
-        return Client(f"{self.endpoint}/rev/{revision}", self.public_key, self._private, clock=self._clock)
+        """A client with the same key and connections that reads a past revision."""
+        past = Client(f"{self.endpoint}/rev/{revision}", self.public_key, self._private, clock=self._clock)
+        past._http, past._offset = self._http, self._offset
+        return past
 
     def call(self, action: str, /, **params: ParamValue) -> ActionResponse:
         """Call an Action. Raises Refused with the RetCode, or Unreachable."""
@@ -85,16 +88,13 @@ class Client:
         url, kind = f"{self.endpoint}/", "application/x-www-form-urlencoded"
         if len(body) > LARGE:
             url, kind, body = f"{url}?Action={action}", "application/json", msgspec.json.encode(given)
-        try:
-            sent = urllib3.util.parse_url(url)  # as the pool sends it
-        except urllib3.exceptions.LocationParseError:
-            raise ClientError(f"{self.endpoint!r} is not an address; expected http://host:port") from None
+        sent = self._address(url)
         signature = sign_request(
             self.public_key,
             self._private.reveal(),
             "POST",
-            sent.path or "/",
-            sent.query or "",
+            sent.path,
+            sent.query,
             body,
             created=round(self._clock() + self._offset),
             nonce=secrets.token_urlsafe(16),
@@ -103,12 +103,16 @@ class Client:
 
     def _post(self, request: PreparedRequest) -> ActionResponse:
         try:
-            response = self._pool.request("POST", request.url, body=request.body, headers=request.headers)
-        except urllib3.exceptions.LocationValueError:
-            raise ClientError(f"{self.endpoint!r} is not an address; expected http://host:port") from None
-        except urllib3.exceptions.HTTPError as error:
-            raise Unreachable(f"no answer from {self.endpoint}: {_reason(error)}; {_remedy(error)}") from None
+            response = self._http.post(self._address(request.url), request.body, request.headers)
+        except NoResponse as error:
+            raise Unreachable(f"no answer from {self.endpoint}: {error}; {error.remedy}") from None
         return _read(response, self.endpoint)
+
+    def _address(self, url: str) -> HttpAddress:
+        try:
+            return parse_address(url)
+        except InvalidAddress:
+            raise ClientError(f"{self.endpoint!r} is not an address; expected http://host:port") from None
 
     def signed(self, action: str, /, **params: ParamValue) -> dict[str, str]:
         """The parameters of a call as texts, with a signature of version 1, for programs that sign as UCloud's clients do."""
@@ -117,7 +121,7 @@ class Client:
 
     def close(self) -> None:
         """Close all connections."""
-        self._pool.clear()
+        self._http.close()
 
     def __enter__(self) -> Client:
         return self
@@ -148,30 +152,15 @@ def _utf8(name: str, text: str) -> str:
         raise ClientError(f"{name} is not UTF-8: {text!r}; write it in UTF-8, or set LANG=C.UTF-8") from None
 
 
-def _read(response: urllib3.BaseHTTPResponse, endpoint: str) -> ActionResponse:
-    request_id = response.headers.get("X-UCLOUD-REQUEST-UUID", "")
+def _read(response: ServerResponse, endpoint: str) -> ActionResponse:
+    request_id = response.headers.get("x-ucloud-request-uuid", "")
     try:
-        fields = msgspec.json.decode(response.data, type=dict[str, Any])
+        fields = msgspec.json.decode(response.body, type=dict[str, Any])
         ret_code = fields["RetCode"]
     except (msgspec.DecodeError, KeyError):
         raise Unreachable(f"{endpoint} is not phimage (HTTP {response.status}): check the address") from None
     if ret_code != 0:
         raise Refused(ret_code, fields.get("Message", ""), fields.get("Detail", ""), request_id, fields)
-    revision = response.headers.get("X-Phimage-Revision")
-    newer = response.headers.get("X-Phimage-Newer", "")
+    revision = response.headers.get("x-phimage-revision")
+    newer = response.headers.get("x-phimage-newer", "")
     return ActionResponse(fields, int(revision) if revision else None, request_id, newer)
-
-
-def _reason(error: Exception) -> str:
-    text = str(error).rstrip(")") if isinstance(error, urllib3.exceptions.NameResolutionError) else str(error)
-    return text.rpartition("] ")[2] if "] " in text else text.rpartition(": ")[2]
-
-
-def _remedy(error: Exception) -> str:
-    if isinstance(error, urllib3.exceptions.NameResolutionError):
-        return "check the name in the address"
-    if isinstance(error, urllib3.exceptions.SSLError):
-        if any(text in str(error) for text in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE")):
-            return "it does not speak HTTPS: use http:// in the address"
-        return "check its certificate: SSL_CERT_FILE names a file of others to trust"
-    return "check that phimage runs there"

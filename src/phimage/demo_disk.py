@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 import secrets
 import struct
 import threading
 import time
 from functools import cache
 
-import structlog
 from msgspec.structs import replace
 
 from phimage.application import open_pipeline
@@ -21,13 +19,13 @@ from phimage.catalog.views import Catalog
 from phimage.chunks import uploads
 from phimage.chunks.factory import open_store
 from phimage.errors import SetupError
+from phimage.event_log import warnings_only
 from phimage.formats import qemu
 from phimage.formats.walls import try_walls
 from phimage.installation import command_author
 from phimage.model.ids import ImageId, new_job_id
 from phimage.model.image import Image, State
 from phimage.model.job import Job, Origin, new_job
-from phimage.processes.runtime import configure_log
 from phimage.publishing.worker import Worker
 from phimage.settings import Settings
 
@@ -86,16 +84,12 @@ def publish(settings: Settings, catalog: Catalog, id: ImageId) -> None:
         uploads.put_part(store, job.id, number, uploads.pack_part(raw, hashlib.sha256(raw).digest()))
     with catalog.database.write() as connection:
         jobs.queue(connection, job.id)
-    configure_log()
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
-    try:
-        stop = threading.Event()
+    stop = threading.Event()
+    with warnings_only():
         claimed = jobs.claim(catalog.database, "demo", time.time())
         if claimed is not None:
             # Made by the lines above and raw, so nothing is converted and one inspector is enough: qemu-img may be absent.
             Worker(catalog, store, open_pipeline(settings, store, second_opinion=False), "demo", stop).work(claimed)
-    finally:
-        structlog.reset_defaults()
 
 
 def _job(image: Image, disk: bytes) -> Job:

@@ -171,7 +171,10 @@ class NotPermitted(RequestError):
     http_status = 403
     ret_code = 299
     form = "IAM permission check failed"
-    meaning = "the user lacks the role, a sub-user did not name a project, or the Action needs signature version 2"
+    meaning = (
+        "the user lacks the role, a parameter is for operators, a sub-user did not name a project, or the Action needs "
+        "signature version 2"
+    )
 
 
 class ServiceUnavailable(RequestError):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable
 
-import structlog
 from msgspec import Struct
 
 from phimage.catalog.accounts import installation_id
@@ -21,9 +20,8 @@ from phimage.chunks.errors import StoreFailure
 from phimage.chunks.layout import MANIFESTS
 from phimage.chunks.store import Store
 from phimage.errors import SetupError
+from phimage.event_log import log
 from phimage.model.ids import InstallationId
-
-log = structlog.get_logger()
 
 _SHOWN = 8
 """Characters of an id in messages."""

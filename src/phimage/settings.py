@@ -265,14 +265,19 @@ def read_settings(file: Path | None, environment: Mapping[str, str], flags: Mapp
     return settings
 
 
-def unknown_variables(environment: Mapping[str, str]) -> list[str]:
-    """Sentences about PHIMAGE_* variables that are neither settings nor options of commands, each with what may be meant."""
+def unknown_variables(environment: Mapping[str, str], *, mistyped: bool = False) -> list[str]:
+    """Sentences about PHIMAGE_* variables that are neither settings nor options of commands, each with what may be meant.
+
+    `mistyped`: only about those that are nearly one.
+    """
     names = {f"PHIMAGE_{name.upper()}" for name in Settings.__struct_fields__}
     known = names | {f"PHIMAGE_{name}" for name in _OPTIONS}
     found = []
     for variable in sorted(environment):
         if variable.startswith("PHIMAGE_") and variable not in known:
             near = get_close_matches(variable, known, n=1, cutoff=0.8)
+            if mistyped and not near:
+                continue
             found.append(f"{variable} is no setting and was ignored" + (f"; {near[0]} is one" if near else ""))
     return found
 

@@ -62,10 +62,12 @@ def test_an_upload_counts_its_parts_and_then_the_work_on_them(shop: Shop, tmp_pa
     assert (done["TotalDuration"].isdigit(), done["RemainingDuration"]) == (True, "0")
 
 
-def test_a_disk_whose_chunks_are_known_is_reused(shop: Shop, tmp_path: Path) -> None:
+def test_a_disk_whose_chunks_are_known_is_reused_and_operators_alone_read_it(shop: Shop, tmp_path: Path) -> None:
     original = disk(tmp_path)
     first, second = shop.publish(original), shop.publish(original, Version="2")
     assert (progress(shop, first)["Reused"], progress(shop, second)["Reused"]) == (0, 4 * MIB)
+    for image in (second, shop.publish(original, small.ACME, **CUSTOM)):
+        assert progress(shop, image, small.ACME)["Reused"] == 0  # it would tell what others have
 
 
 def test_a_fetch_says_what_has_arrived(shop: Shop) -> None:

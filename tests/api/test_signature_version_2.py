@@ -35,9 +35,13 @@ UCLOUD = {
 }
 READS_OF_TENANTS = {
     "GetPHostImage",
+    "GetPHostImageMatrix",
     "ExplainPHostImage",
+    "FindPHostImages",
     "ListPHostImageChanges",
+    "ListPHostImageJobs",
     "GetPHostImageDownloadUrl",
+    "GetTopology",
     "GetPHostImageJob",
     "GetPHostImageProgress",
 }

@@ -58,6 +58,7 @@ def samples(operator: Client) -> dict[str, Params]:
         "DescribePHostImage": {**PLACE, "ImageType": "Base", "ImageId": [image]},
         "GetPHostImage": {"ImageId": published},
         "ExplainPHostImage": {**PLACE, "ImageId": image},
+        "FindPHostImages": {"Text": "centos", "Deprecated": "include", "Sort": "-created", "Limit": 2},
         "GetPHostImageMatrix": {**PLACE, "ImageId": image},
         "ListPHostImageChanges": {"After": 0},
         "GetPHostImageDownloadUrl": {"ImageId": published, "Seconds": 60},
@@ -65,6 +66,8 @@ def samples(operator: Client) -> dict[str, Params]:
         "GetPHostImageUploadUrl": {"ImageId": waiting(operator)},
         "CompletePHostImageUpload": {"ImageId": sent, "Size": size},
         "GetPHostImageJob": {"ImageId": published},
+        "ListPHostImageJobs": {"State": "Unfinished"},
+        "CancelPHostImageJob": {"JobId": waiting_job(operator)},
         "GetPHostImageProgress": {**PLACE, "ImageId": published},
         "ModifyPHostImageInfo": {**PLACE, "ImageId": waiting(operator, project_of(operator)), "Name": "Sample"},
         "UpdatePHostImage": {"ImageId": published, "Label": ["sample=yes"]},
@@ -76,6 +79,7 @@ def samples(operator: Client) -> dict[str, Params]:
         "DescribePHostMachineType": {**PLACE},
         "DescribeBaremetalMachineType": {**PLACE},
         "GetRegion": {},
+        "GetTopology": {**PLACE},
         "ListRegions": {},
         "ListZones": {},
         "GetProjectList": {},
@@ -84,6 +88,8 @@ def samples(operator: Client) -> dict[str, Params]:
         "ApplyCatalog": catalog,
         "ExportCatalog": {},
         "ListRevisions": {"After": 0},
+        "GetRevision": {"Revision": 1},
+        "GetStoreStatistics": {},
         "CreateAccount": {"Account": "another", "ZoneLimit": ["cn-bj2-02"], "NetworkLimit": ["192.0.2.0/24"]},
         "ModifyAccount": {**account, "Company": "Sample"},
         "ListAccounts": {},
@@ -105,6 +111,12 @@ def waiting(operator: Client, project: str = "") -> str:
     """An image that waits for its upload: a base image, or a custom one of a project."""
     whose: Params = {"ImageType": "Custom", "ProjectId": project} if project else {}
     return str(operator.call("PublishPHostImage", **{**ABOUT, **whose}, TrustFirstUse=True).fields["ImageId"])
+
+
+def waiting_job(operator: Client, project: str = "") -> str:
+    """The job of such an image."""
+    jobs = operator.call("ListPHostImageJobs", ImageId=waiting(operator, project)).fields["JobSet"]
+    return str(jobs[0]["JobId"])
 
 
 def project_of(client: Client) -> str:

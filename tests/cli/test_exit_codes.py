@@ -5,7 +5,10 @@ from __future__ import annotations
 import ast
 import importlib
 import json
+import os
 import pkgutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -95,6 +98,9 @@ def test_words_after_two_dashes_are_no_options() -> None:
     assert asks_for_json(["image", "show", "--json", "x"])
     assert not asks_for_json(["image", "show", "--", "--json"])
     assert not asks_for_json([])
+    assert asks_for_json(["image", "ls", "-o", "json"])
+    assert asks_for_json(["image", "ls", "--output=json"])
+    assert not asks_for_json(["image", "ls", "-o", "table", "--zone", "json"])
 
 
 def test_a_reader_that_has_enough_is_no_error_to_print(capsys: pytest.CaptureFixture[str]) -> None:
@@ -103,3 +109,17 @@ def test_a_reader_that_has_enough_is_no_error_to_print(capsys: pytest.CaptureFix
 
     assert run_to_exit_code(fail, ["--json"]) == 1
     assert capsys.readouterr().err == ""
+
+
+def test_an_interrupt_while_the_commands_are_imported_has_no_traceback(tmp_path: Path) -> None:
+    (tmp_path / "click.py").write_text("raise KeyboardInterrupt\n")  # found before the package of this name
+
+    done = subprocess.run(
+        [sys.executable, "-m", "phimage", "--version"],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
+
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted\n")

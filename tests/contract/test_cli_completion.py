@@ -25,7 +25,7 @@ def test_bash_completes_commands_and_options(tmp_path: Path) -> None:
         check=False,
     )
 
-    assert done.stdout.split() == ["ls"], done.stderr
+    assert done.stdout.split() == ["ls", "latest"], done.stderr
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 import msgspec
 import pytest
-from structlog.testing import capture_logs
 
 from phimage.chunks.frame import pack, zstd
 from phimage.chunks.layout import ChunkDigest, chunk_name, manifest_name
@@ -29,6 +28,7 @@ from tests.delivering import (
     content_of,
     delivery_of,
     disk_bytes,
+    logged,
     sha256_of,
     write_disk,
 )
@@ -203,7 +203,7 @@ def test_a_range_of_a_head_request_is_ignored(client: Client) -> None:
 
 
 def test_a_flipped_bit_in_a_stored_chunk_is_never_sent(
-    store: Store, written: Written, delivery: Delivery, client: Client
+    store: Store, written: Written, delivery: Delivery, client: Client, capsys: pytest.CaptureFixture[str]
 ) -> None:
     client.ask(ZST)  # so that frames are measured already
     digest = chunk_at(written, 5)
@@ -214,13 +214,12 @@ def test_a_flipped_bit_in_a_stored_chunk_is_never_sent(
     disk = disk_bytes()
 
     for path, before in [(RAW, disk[: 5 * CHUNK]), (ZST, None), (QCOW2, None)]:
-        with capture_logs() as logs:
-            answer = client.ask(path)
+        answer = client.ask(path)
         assert (answer.status, answer.whole) == (200, False)
         assert len(answer.body) < int(answer.headers["content-length"])
         if before is not None:
             assert answer.body == before
-        bad = next(entry for entry in logs if entry["event"] == "chunk.bad")
+        bad = next(entry for entry in logged(capsys) if entry["event"] == "chunk.bad")
         assert (bad["image"], bad["manifest"]) == (IMAGE, written.digest)
         assert (bad["chunk"], bad["index"], bad["offset"]) == (digest, 5, 5 * CHUNK)
     assert delivery.counters.bad_chunks == 3

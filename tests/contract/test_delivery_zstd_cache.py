@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from structlog.testing import capture_logs
 
 from phimage.chunks.errors import BadChunk
 from phimage.chunks.folder import FolderStore
@@ -22,7 +21,18 @@ from phimage.delivery.app import Delivery
 from phimage.delivery.zstd_cache import RECENT_SECONDS, ZstdCache
 from phimage.delivery.zstd_disk import ZstdDisk, measure
 from phimage.model.ids import ImageId
-from tests.delivering import IMAGE, Client, FakeAuthorizer, chunk_at, content_of, delivery_of, disk_bytes, sha256_of, write_disk
+from tests.delivering import (
+    IMAGE,
+    Client,
+    FakeAuthorizer,
+    chunk_at,
+    content_of,
+    delivery_of,
+    disk_bytes,
+    logged,
+    sha256_of,
+    write_disk,
+)
 
 ZST = f"/images/{IMAGE}.raw.zst"
 PLENTY = 1 << 30
@@ -126,7 +136,12 @@ def test_the_name_of_a_cached_file_states_its_content(
 
 
 def test_a_bad_chunk_never_gets_into_a_cached_file(
-    delivery: Delivery, cache: ZstdCache, store: FolderStore, written: Written, folder: Path
+    delivery: Delivery,
+    cache: ZstdCache,
+    store: FolderStore,
+    written: Written,
+    folder: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     frames = frames_of(store, written)
     break_chunk(store, written, 7)
@@ -134,9 +149,8 @@ def test_a_bad_chunk_never_gets_into_a_cached_file(
     with pytest.raises(BadChunk):
         cache.build(frames)
     assert names(folder) == []
-    with capture_logs() as logs:
-        assert not Client(delivery, files=True).ask(ZST, settle=True).whole
-    assert {entry["index"] for entry in logs if entry["event"] == "chunk.bad"} == {7}
+    assert not Client(delivery, files=True).ask(ZST, settle=True).whole
+    assert {entry["index"] for entry in logged(capsys) if entry["event"] == "chunk.bad"} == {7}
     assert delivery.counters.cached_files_built == 0
     assert names(folder) == []
 

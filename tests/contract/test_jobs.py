@@ -12,6 +12,8 @@ from phimage.catalog.views import Catalog
 from phimage.model.ids import ImageId, JobId
 from phimage.model.job import Job, JobState, Origin, new_job
 from phimage.publishing.lease import LeaseExpiry
+from tests.conftest import Reopen
+from tests.examples import author
 
 
 def _job(number: int = 1, state: JobState = JobState.QUEUED) -> Job:
@@ -136,6 +138,28 @@ def test_a_job_that_was_lost_is_not_postponed(catalog: Catalog) -> None:
         jobs.cancel(connection, job.image, "withdrawn")
     assert not jobs.postpone(catalog.database, job, 2060.0, 1, "no answer")
     assert _find(catalog).error == "withdrawn"
+
+
+def test_a_job_that_is_finished_and_cancelled_at_the_same_time_has_one_end(catalog: Catalog, reopen: Reopen) -> None:
+    other = reopen(catalog)
+
+    def finish(job: Job) -> bool:
+        with catalog.change(author()) as change:
+            return jobs.finish(change.connection, job)
+
+    def cancel(job: Job) -> bool:
+        with other.change(author()) as change:
+            return jobs.end(change.connection, job.id, "cancelled")
+
+    with ThreadPoolExecutor(2) as pool:
+        for number in range(12):
+            _add(catalog, _job(number))
+            job = jobs.claim(catalog.database, "one", now=2000.0)
+            assert job is not None
+            ends = {end: pool.submit(end, job) for end in ((finish, cancel) if number % 2 else (cancel, finish))}
+            finished, cancelled = ends[finish].result(), ends[cancel].result()
+            assert finished != cancelled
+            assert _find(catalog, number).error == ("cancelled" if cancelled else "")
 
 
 def test_a_finished_job_stays_finished(catalog: Catalog) -> None:

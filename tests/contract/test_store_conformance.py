@@ -12,7 +12,7 @@ from hashlib import sha256
 import pytest
 
 from phimage.chunks.errors import Absent, StoreFailure
-from phimage.chunks.store import MAX_OBJECT_BYTES, Store
+from phimage.chunks.store import MAX_DELETED, MAX_OBJECT_BYTES, Store
 from tests.contract import stores
 from tests.contract.stores import CREDENTIALS, S3Server
 
@@ -104,6 +104,7 @@ def test_a_name_that_is_none_is_refused_by_every_call(store: Store, name: str) -
         lambda: store.find(name),
         lambda: store.refresh(name, 0),
         lambda: store.delete(name),
+        lambda: store.delete_old([name], 0),
         lambda: store.path(name),
     ]
     if name:  # the empty prefix is the whole store
@@ -161,6 +162,22 @@ def test_only_what_is_older_is_deleted(store: Store) -> None:
     assert store.get("a") == b"1"
     assert store.delete("a", before=found.modified + 0.01)
     assert store.find("a") is None
+
+
+def test_of_many_only_those_that_are_older_are_deleted(store: Store, kind: str) -> None:
+    old = [f"{folder}/{number:03}" for folder in ("a", "a/b", "c") for number in range(MAX_DELETED // 4)]
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(lambda name: store.put(name, b"1"), [*old, "a/stays", "b"]))
+    time.sleep(1.1 if kind == "s3" else 0.02)  # S3 tells whole seconds
+    limit = max(stored.modified for stored in store.list()) + 0.01
+    store.put("a/b/young", b"2")
+    never = ["a/0000", "b/c", "never/put"]
+
+    asked = ["a/b/young", *never, *old[::-1]]
+    assert sorted(store.delete_old(asked, limit)) == sorted([*never, *old])
+
+    assert names(store) == ["a/b/young", "a/stays", "b"]
+    assert store.delete_old([], limit) == []
 
 
 # many objects
@@ -270,9 +287,9 @@ def test_an_object_that_is_refreshed_while_it_is_removed_for_its_age_either_stay
     with ThreadPoolExecutor(2) as pool:
         for number in range(40):
             name = f"a/{number}"
-            removed = pool.submit(store.delete, name, limit)
+            removed = pool.submit(store.delete_old, [name], limit)
             refreshed = pool.submit(store.refresh, name, limit)
-            assert removed.result(60) == (refreshed.result(60) is None) == (store.find(name) is None)
+            assert (removed.result(60) == [name]) == (refreshed.result(60) is None) == (store.find(name) is None)
 
 
 # the rest

@@ -351,6 +351,7 @@ def test_statistics_tell_what_each_image_has_to_itself(store: Store) -> None:
     assert (two.own, two.shared) == (frame, 4 * frame)
     assert (stats.logical, stats.data) == (21 * CHUNK, 11 * CHUNK)
     assert (stats.stored, stats.unneeded) == (7 * frame, 3 * frame)
+    assert (stats.chunks, stats.shared) == (7, 4 * frame)
     assert stats.ratio == pytest.approx(21 * CHUNK / (7 * frame))
     every = sum(stored.size for stored in store.list())
     assert stats.stored + stats.unneeded + stats.other == every

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import obstore
 import pytest
+from obstore.exceptions import GenericError
 from obstore.store import S3Store as Remote
 
 from phimage.chunks.errors import Absent, StoreFailure
@@ -104,3 +105,20 @@ def test_a_path_opens_a_folder_and_one_that_cannot_be_is_refused(tmp_path: Path,
         open_store("./other").get("a")
     with pytest.raises(SetupError):
         open_store("new/store/a/b")
+
+
+def test_a_server_that_refuses_to_delete_many_is_asked_one_by_one(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = s3.new_store()
+    for name in ("a/1", "a/2"):
+        store.put(name, b"1")
+    delete = obstore.delete
+
+    def one(remote: Remote, paths: str | list[str]) -> None:
+        if not isinstance(paths, str):
+            raise GenericError("status code: 501 Not Implemented")
+        delete(remote, paths)
+
+    monkeypatch.setattr(obstore, "delete", one)
+
+    assert sorted(store.delete_old(["a/1", "a/2"], time.time() + 10)) == ["a/1", "a/2"]
+    assert list(store.list()) == []

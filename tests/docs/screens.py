@@ -133,7 +133,7 @@ def page(phimage: Phimage) -> str:
 def picture(phimage: Phimage) -> str:
     """The first steps in a terminal, as SVG."""
     console = Console(record=True, width=PICTURE_WIDTH, file=io.StringIO(), force_terminal=True, color_system="truecolor")
-    for step in steps()[1:]:
+    for step in [step for step in steps() if step.command.startswith("phimage image")][:4]:
         text = Text("$ ", style="bold green", no_wrap=True)
         text.append(step.command, style="bold")
         console.print(text)

@@ -13,7 +13,7 @@ from phimage.actions import registry
 from phimage.client import Client
 from phimage.errors import NotPermitted, Refused
 from tests.api.gateway import NEED_VERSION_2
-from tests.api_described.samples import PLACE, Params, of_tenant, project_of, samples, waiting
+from tests.api_described.samples import PLACE, Params, of_tenant, project_of, samples, waiting, waiting_job
 from tests.api_described.served import demo
 from tests.e2e.process import Key
 
@@ -86,9 +86,11 @@ def test_a_role_may_call_what_the_table_says(action: str, role: str, said: str, 
     client = callers.clients[role]
     params: Params = {"ProjectId": callers.project} if sub_user else {}
     params |= callers.requests[action] | (callers.of_tenant.get(action, {}) if role != "operator account" else {})
+    whose = callers.project if sub_user else project_of(client)
     if action == "TerminatePHostImage":  # each of them has an image of its own to remove
-        whose = callers.project if sub_user else project_of(client)
         params |= {**PLACE, "ImageId": waiting(callers.clients["operator account"], whose)}
+    elif action == "CancelPHostImageJob":
+        params |= {"JobId": waiting_job(callers.clients["operator account"], whose)}
     try:
         ret_code = client.call(action, **params).fields["RetCode"]
     except Refused as refused:

@@ -143,7 +143,7 @@ def test_a_catalogue_is_planned_applied_edited_and_applied_again_and_its_past_st
         ("changed", "pimg-cs-f0ikb9"),
     ]
     table = cli.well("log", "--changes", "--after", "3")
-    for text in ("4", "ApplyCatalog", "operator/main", "127.0.0.1", "withdrawn image pimg-cs-g83rje"):
+    for text in ("4", "ApplyCatalog", "operator/main", "127.0.0.1", "image pimg-cs-g83rje  withdrawn"):
         assert text in table
 
 

@@ -117,10 +117,12 @@ def test_a_host_that_there_is_not_and_an_address_that_is_none_are_told_apart(cli
 def test_a_refusal_exits_1_with_the_retcode_and_what_would_do(cli: Phimage, demo: Server) -> None:
     user = cli.using(demo.url, DEMO_KEY)
     result = user.run("image", "ls", "--region", "cn-bj2", "--zone", "cn-bj2-09")
-    told = "phimage: RetCode 230: Params [Zone] not available (region cn-bj2 has cn-bj2-02, cn-bj2-03, cn-bj2-05)\n"
+    zones = "region cn-bj2 has cn-bj2-02, cn-bj2-03, cn-bj2-05"
+    told = f"phimage: RetCode 230: Params [Zone] not available ({zones})\n"
     assert (result.code, result.out, result.err) == (1, "", told)
     missing = "give --zone, or keep it in the profile: phimage config add NAME --zone ..."
-    assert user.run("image", "ls", "--region", "cn-bj2").err == f"phimage: RetCode 220: Missing params [Zone] ({missing})\n"
+    explained = user.run("image", "explain", "x", "--region", "cn-bj2")
+    assert explained.err == f"phimage: RetCode 220: Missing params [Zone] ({missing})\n"
 
 
 def test_a_config_file_that_cannot_be_read_exits_78_and_is_named(cli: Phimage) -> None:

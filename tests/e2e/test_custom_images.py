@@ -24,7 +24,7 @@ def test_an_editor_publishes_changes_and_removes_an_image(installation: Installa
     refused = editor.run("image", "publish", str(raw), "--type", "base", "--trust-first-use", *ABOUT)
     assert (refused.code, "only operators publish base images; --type custom is for one project" in refused.err) == (1, True)
     known = ("--digest", f"sha256:{sha256_of(raw)}")
-    published = editor.run("image", "publish", str(raw), "--type", "custom", *known, *ABOUT)
+    published = editor.run("image", "publish", str(raw), "--type", "custom", "--label", "spot=", *known, *ABOUT)
     image = published.out.strip()
     assert published.err.splitlines()[0] == f"{image} is for project {project} only"
     assert editor.well("image", "wait", image).strip() == image
@@ -34,8 +34,24 @@ def test_an_editor_publishes_changes_and_removes_an_image(installation: Installa
     changes = ("--name", "Web 2", "--version", "2", "--label", "team=web", "--label", "tier=1", "--deprecated", "2100-01-31")
     said = editor.run("image", "set", image, *changes)
     assert said.err.startswith(f"{image}: changed Name, Version, DeprecationTime, Label; revision ")
+    shown = editor.well("image", "show", image)
+    assert "ends     deprecated from 2100-01-31 00:00 UTC\n" in shown
+    assert "labels   spot=, team=web, tier=1\n" in shown
     assert editor.run("image", "set", image, *changes).err == f"{image} was like that already; nothing changed\n"
-    editor.well("image", "set", image, "--version", "", "--no-label", "tier", "--no-deprecated", "--support", "DB-2:10G")
+    editor.well(
+        "image",
+        "set",
+        image,
+        "--version",
+        "",
+        "--no-label",
+        "tier",
+        "--no-label",
+        "spot",
+        "--no-deprecated",
+        "--support",
+        "DB-2:10G",
+    )
     assert "needs a key of an operator account" in editor.run("image", "set", image, "--state", "Unavailable").err
 
     for caller in (editor, operator):
@@ -43,6 +59,11 @@ def test_an_editor_publishes_changes_and_removes_an_image(installation: Installa
         assert (shown["Image"]["ImageName"], shown["Image"]["Version"], shown["Labels"]) == ("Web 2", "", {"team": "web"})
         assert (shown["DeprecationTime"], shown["Origin"]["Source"]) == (0, "uploaded")
         assert shown["Runs"][0]["Clusters"] == ["10G"]
+        assert (
+            caller.well("image", "ls", "--project", project, "--label", "team=web", "--has-bytes", "-o", "id") == f"{image}\n"
+        )
+    everywhere = operator.well("image", "ls", "--project", "all", "--mine", "--columns", "id,project")
+    assert [image, project] in [line.split() for line in everywhere.splitlines()]
     assert operator.json("image", "set", image, "--state", "Unavailable")["Changed"] == ["State"]
     assert f"/images/{image}.raw?" in operator.well("image", "url", image)
     assert operator.run("image", "verify", image, "--data-dir", "data").code == 0

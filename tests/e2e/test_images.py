@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +14,13 @@ from phimage import demo as demonstration
 from tests.e2e import naive
 from tests.e2e.conftest import DEMO_KEY, Installation, on_sqlite, starter
 from tests.e2e.process import Phimage, Server
+
+
+def _age(row: dict[str, Any]) -> tuple[int, str]:
+    """The place of an image among all by age: custom images are of the last days, so they are later than base images."""
+    custom = {image["id"]: -image["created"] for image in naive.CUSTOM}
+    return (1 << 40) - custom[row["ImageId"]] if row["ImageId"] in custom else row["CreateTime"], row["ImageId"]
+
 
 IDS = ["pimg-cs-web7k2ma", "pimg-cs-hbiw5o"]
 
@@ -42,6 +51,12 @@ def revision(demo: Server) -> int:
         (["--cluster", "1G"], naive.listed(cluster="1G")),
         (["--zone", "hk-02", "--region", "hk", "--all"], naive.listed(zone="hk-02")),
         (["--all", "--limit", "9"], naive.listed()),
+        (["--zone", "hk-02", "--all"], naive.listed(zone="hk-02")),
+        (["--text", "rocky", "--limit", "50"], [row for row in naive.listed() if "Rocky" in row["ImageName"]]),
+        (["--os", "ubuntu", "--state", "unavailable"], []),
+        (["--has-bytes", "--all-zones"], [{"ImageId": demonstration.WITH_DISK}]),
+        (["--no-bytes", "--mine"], [row for row in naive.listed(kind="Custom") if row["ImageId"] != demonstration.WITH_DISK]),
+        (["--all", "--sort", "created"], sorted(naive.listed(), key=_age)),
         (["--all", "--offset", "40", "--limit", "1"], naive.listed()[40:]),
         (["--rev", "1"], None),
     ],
@@ -50,9 +65,9 @@ def test_each_option_narrows_the_list(
     demo_cli: Phimage, revision: int, options: list[str], expected: list[dict[str, Any]] | None
 ) -> None:
     if expected is None:  # the first revision has no catalogue: not even the region is there
-        refused = demo_cli.run("image", "ls", *options)
-        assert refused.code == 1
-        assert refused.err.startswith("phimage: RetCode 230: Params [Region] not available")
+        empty = demo_cli.run("image", "ls", *options)
+        assert (empty.code, empty.out) == (0, "no images\n")
+        assert empty.err.endswith("no image was listed in cn-bj2-02 at revision 1: phimage log shows what came later\n")
         return
     found = demo_cli.json("image", "ls", *options)
     assert ids(found["ImageSet"]) == ids(expected)
@@ -66,7 +81,7 @@ def test_a_page_says_how_to_see_more(demo_cli: Phimage, revision: int) -> None:
     assert first.err == f"20 of {total} images at revision {revision}; use --offset 20 or --all for more\n"
     last = demo_cli.run("image", "ls", "--offset", str(total - 2))
     assert ids(naive.listed())[-2:] == [line.split()[0] for line in last.out.splitlines()[1:]]
-    assert last.err == f"2 of {total} images at revision {revision}\n"
+    assert last.err.startswith(f"2 of {total} images at revision {revision}\n")
     nothing = demo_cli.run("image", "ls", "--limit", "0")
     assert (nothing.out, nothing.err) == ("no images\n", f"0 of {total} images at revision {revision}\n")
 
@@ -103,7 +118,7 @@ def test_all_is_one_revision_from_the_first_page_to_the_last_while_the_catalogue
         for found in lists:
             with client.at(found["Revision"]) as past:
                 answer = past.call("DescribePHostImage", Region=zone[1], Zone=zone[3], Limit=1000).fields
-            assert found["ImageSet"] == answer["ImageSet"]
+            assert ids(found["ImageSet"]) == ids(answer["ImageSet"])
             assert found["TotalCount"] == len(found["ImageSet"])
 
 
@@ -162,6 +177,86 @@ def test_what_a_person_sees_fits_a_terminal_of_eighty_columns(demo_cli: Phimage,
     assert max(cell_len(line) for line in plain(shown.out).splitlines()) <= 80
     if command == ("image", "ls"):
         assert all(id in shown.out for id in ids(naive.listed())[:20]), "an id is never cut"
+
+
+@pytest.mark.parametrize(("columns", "dropped"), [(60, "CREATED, VERSION, GB, SUPPORT"), (80, "GB, SUPPORT"), (120, "")])
+def test_a_list_has_a_line_an_image_and_names_the_columns_that_it_has_no_room_for(
+    demo_cli: Phimage, columns: int, dropped: str
+) -> None:
+    shown = demo_cli.in_terminal("image", "ls", "--mine", columns=columns)
+    lines = plain(shown.out).splitlines()
+
+    assert max(map(cell_len, lines[:4])) <= columns
+    assert [line.split()[0] for line in lines[1:4]] == ids(naive.listed(kind="Custom"))
+    assert [line for line in lines if "●" in line] == [lines[3], "● in BYTES: the disk is stored, and can be downloaded"]
+    assert lines[6:] == ([f"no room for {dropped}: -o wide shows all, --columns some"] if dropped else [])
+    for heading in filter(None, dropped.split(", ")):
+        assert heading not in lines[0]
+
+
+@pytest.mark.parametrize("variables", [{"LANG": "C"}, {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}])
+def test_a_list_fits_a_terminal_of_any_encoding(demo_cli: Phimage, variables: dict[str, str]) -> None:
+    shown = Phimage(demo_cli.home, **{**demo_cli.environment, **variables}).in_terminal("image", "ls", columns=60)
+    lines = plain(shown.out).splitlines()
+
+    assert shown.code == 0
+    assert max(map(cell_len, lines[:21])) <= 60
+    assert [line.split()[0] for line in lines[1:21]] == ids(naive.listed())[:20]
+    assert any(line.endswith("…" if variables == {"LANG": "C"} else "...") for line in lines[1:21])
+
+
+def test_a_list_has_other_forms(demo_cli: Phimage) -> None:
+    expected = ids(naive.listed(kind="Custom"))
+    assert demo_cli.run("image", "ls", "--mine", "-o", "id") == (0, "".join(f"{id}\n" for id in expected), "")
+    wide = demo_cli.in_terminal("image", "ls", "--mine", "-o", "wide", columns=60)
+    assert "Debian 12 64位" in wide.out
+    table = demo_cli.well("image", "ls", "--mine", "--columns", "bytes,id,zones")
+    assert [line.split() for line in table.splitlines()][-1] == ["●", expected[-1], "cn-bj2-02"]
+    read = list(csv.DictReader(demo_cli.well("image", "ls", "--mine", "-o", "csv").splitlines()))
+    assert [(row["id"], row["bytes"]) for row in read] == [(id, "yes" if id == expected[-1] else "no") for id in expected]
+    rows = demo_cli.json("image", "ls", "--mine")["ImageSet"]
+    shown = demo_cli.json("image", "show", expected[0])
+    assert rows[0] == {**shown.pop("Image"), **shown}
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (["--columns", "id,colour"], "there is no column 'colour'; expected some of id, bytes, type"),
+        (["--columns", ","], "--columns names no column"),
+        (["--columns", "id", "-o", "id"], "-o id has no columns"),
+        (["--json", "-o", "csv"], "--json and -o csv are two forms: give one"),
+    ],
+)
+def test_a_form_that_is_none_is_named(demo_cli: Phimage, options: list[str], reason: str) -> None:
+    result = demo_cli.run("image", "ls", *options)
+    assert result.code == 64
+    assert reason in result.err
+
+
+def test_the_latest_image_of_a_family_is_that_of_the_list(demo_cli: Phimage) -> None:
+    families = {image["id"]: image["family"] for image in naive.STARTER["images"]}
+    newest = next(row for row in naive.listed(machine_type="DB-2") if families[row["ImageId"]] == "debian-12")
+    assert demo_cli.well("image", "latest", "debian-12", "--machine-type", "DB-2") == f"{newest['ImageId']}\n"
+    assert demo_cli.json("image", "latest", "debian-12", "--machine-type", "DB-2")["ImageId"] == newest["ImageId"]
+    none = demo_cli.run("image", "latest", "plan-9")
+    assert (none.code, none.out) == (1, "")
+    assert none.err == (
+        "phimage: family plan-9 has no listed image that is Available in cn-bj2-02; "
+        "see phimage image ls --all-zones --deprecated include --family plan-9\n"
+    )
+
+
+def test_without_a_zone_images_of_all_zones_are_listed(demo: Server, tmp_path: Path) -> None:
+    nowhere = Phimage(tmp_path).using(demo.url, DEMO_KEY)
+    here = Phimage(tmp_path).using(demo.url, DEMO_KEY, PHIMAGE_ZONE="cn-bj2-02")
+    everywhere = ids(nowhere.json("image", "ls", "--all")["ImageSet"])
+
+    assert len(everywhere) > len(naive.listed())
+    assert ids(here.json("image", "ls", "--all-zones", "--all")["ImageSet"]) == everywhere
+    found = here.json("image", "ls", "--region", "hk", "--all")["ImageSet"]
+    assert set(ids(found)) >= set(ids(naive.listed(zone="hk-02")))
+    assert here.run("image", "ls", "--text", "no such text").err.endswith("0 of 0 images at revision 5\n")
 
 
 @on_sqlite

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import threading
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -12,15 +13,18 @@ from msgspec.structs import replace
 from sqlalchemy import select, update
 
 from phimage.catalog import jobs, tables
-from phimage.catalog.image_bytes import QUOTAS, left_of, reserve, withdraw_image_bytes
+from phimage.catalog.image_bytes import QUOTAS, give_up, left_of, reserve, use_of, withdraw_image_bytes
 from phimage.catalog.images import IMAGES
+from phimage.catalog.views import Catalog
 from phimage.chunks import uploads
+from phimage.chunks.decorators import StoreDecorator
 from phimage.chunks.gc import GRACE_SECONDS, collect_garbage
+from phimage.chunks.store import Store
 from phimage.model.ids import ImageId, JobId, ProjectId
 from phimage.model.image import State
 from phimage.model.image_bytes import Quota
 from phimage.model.job import JobState
-from tests.conftest import both_databases
+from tests.conftest import Reopen, both_databases
 from tests.e2e.process import wait_until
 from tests.publishing.shop import AUTHOR, MIB, Shop, as_qcow2, disk, image, sha256_of
 
@@ -155,6 +159,55 @@ def test_an_image_that_was_withdrawn_meanwhile_stays_gone(shop: Shop, tmp_path: 
     shop.worker.work(claimed)
     assert shop.job(job.id).error == "withdrawn"
     assert shop.catalog.head == revision
+
+
+class Happening(StoreDecorator):
+    """Lets something happen before the first object of a folder is put."""
+
+    def __init__(self, store: Store, folder: str, happens: Callable[[], None]) -> None:
+        super().__init__(store, lambda operation, sent, call: call())
+        self._folder = folder
+        self._happens: Callable[[], None] | None = happens
+
+    def put(self, name: str, data: bytes) -> None:
+        self._look_at(name)
+        super().put(name, data)
+
+    def put_all(self, objects: Sequence[tuple[str, bytes]]) -> None:
+        self._look_at(objects[0][0])
+        super().put_all(objects)
+
+    def _look_at(self, name: str) -> None:
+        happens = self._happens
+        if happens is not None and name.startswith(self._folder):
+            self._happens = None
+            happens()
+
+
+@both_databases
+@pytest.mark.parametrize("folder", ["chunks", "manifests"])
+def test_a_job_that_is_cancelled_while_its_disk_is_stored_changes_nothing_more(
+    folder: str, catalog: Catalog, store_beside: Store, tmp_path: Path, reopen: Reopen
+) -> None:
+    other, project = reopen(catalog), ProjectId("org-a")
+
+    def cancel() -> None:
+        with other.change(AUTHOR) as change:
+            assert jobs.end(change.connection, JobId("job-1"), "cancelled by acme/main")
+            give_up(change, image(1).id, "cancelled by acme/main", ())
+
+    shop = Shop(catalog, Happening(store_beside, folder, cancel), tmp_path / "work")
+    shop.begin(disk(tmp_path), made=image(1, project))
+
+    ended = shop.work_once()
+
+    assert (ended.state, ended.error, shop.worker.outcomes["lost"]) == (JobState.FAILED, "cancelled by acme/main", 1)
+    assert catalog.refresh() == other.head
+    content = shop.content(image(1).id)
+    assert (shop.image(image(1).id).state, content.failure, content.stored) == (State.UNAVAILABLE, ended.error, False)
+    with catalog.database.read() as connection:
+        assert use_of(connection, project).total == 0
+    assert list(shop.work.iterdir()) == []
 
 
 @both_databases

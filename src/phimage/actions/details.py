@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated
 
 from msgspec import Meta, Struct, field
@@ -13,9 +14,10 @@ from phimage.actions.uploading import is_publisher
 from phimage.catalog import jobs
 from phimage.gateway.registry import Action
 from phimage.model.account import Right
-from phimage.model.ids import MachineTypeId
+from phimage.model.ids import ImageId, MachineTypeId, ZoneId
 from phimage.model.image import Image, ImageType
 from phimage.model.image_bytes import ImageBytes
+from phimage.model.job import Job
 from phimage.model.topology import Topology
 from phimage.sources.url import shown
 
@@ -60,10 +62,14 @@ class OriginSet(Struct, rename="pascal", frozen=True, kw_only=True):
     findings: Annotated[tuple[str, ...], Meta(description="findings of the inspection, each as id: text")]
 
 
-class GetPHostImageResponse(Struct, rename="pascal", frozen=True, kw_only=True):
-    """The details of an image."""
+class PHostImageDetails(Struct, rename="pascal", frozen=True, kw_only=True):
+    """All that phimage shows of an image."""
 
-    image: Annotated[PHostImageSet, Meta(description="the image as in lists, with the Support of all its zones")]
+    image: Annotated[
+        PHostImageSet,
+        Meta(description="the image as in lists, with the Support of all its zones, or of those that were asked for"),
+    ]
+    project_id: Annotated[str, Meta(description="project that owns a custom image; empty for a base image")]
     family: Annotated[str, Meta(description="name that all versions of an image share; empty for none")]
     deprecated: Annotated[bool, Meta(description="whether it is no longer listed; it is still found by its id")]
     deprecation_time: Annotated[
@@ -81,12 +87,27 @@ class GetPHostImageResponse(Struct, rename="pascal", frozen=True, kw_only=True):
     ] = None
 
 
-def get_phost_image(request: GetPHostImage, call: Call) -> GetPHostImageResponse:
-    topology = call.view.topology()
+class GetPHostImageResponse(PHostImageDetails, rename="pascal", frozen=True, kw_only=True):
+    """The details of an image."""
+
+
+def get_phost_image(request: GetPHostImage, call: Call) -> PHostImageDetails:
     image = visible_image(request.image_id, call)
     image_bytes = call.view.image_bytes_of(image.project).get(image.id)
-    return GetPHostImageResponse(
-        image=on_wire(image, image.zones, topology),
+    return details_of(image, image_bytes, jobs_of([image] if image_bytes else [], call).get(image.id), call)
+
+
+def details_of(
+    image: Image, image_bytes: ImageBytes | None, job: Job | None, call: Call, zones: tuple[ZoneId, ...] | None = None
+) -> PHostImageDetails:
+    """The details of an image that the caller may see. `job` is that of `jobs_of`.
+
+    Support is that of `zones`, by default of all zones of the image.
+    """
+    topology = call.view.topology()
+    return PHostImageDetails(
+        image=on_wire(image, image.zones if zones is None else zones, topology),
+        project_id=image.project,
         family=image.family,
         deprecated=image.deprecated,
         deprecation_time=image.deprecation_time,
@@ -95,19 +116,24 @@ def get_phost_image(request: GetPHostImage, call: Call) -> GetPHostImageResponse
         zones=image.zones,
         runs=tuple(_runs(image, kind, topology) for kind in sorted(image.support)),
         disk=_disk(image_bytes) if image_bytes and image_bytes.stored else None,
-        origin=_origin_seen(image, image_bytes, call) if image_bytes else None,
+        origin=_origin_seen(image_bytes, job, call) if image_bytes else None,
     )
 
 
-def _origin_seen(image: Image, image_bytes: ImageBytes, call: Call) -> OriginSet | None:
+def jobs_of(images: Iterable[Image], call: Call) -> dict[ImageId, Job]:
+    """The newest jobs of images that a tenant may have published; an operator needs none to see an origin."""
+    custom = [image.id for image in images if image.type is ImageType.CUSTOM]
+    if call.caller.account.operator or not custom:
+        return {}
+    call.view.may_wait()
+    with call.service.catalog.database.read() as connection:
+        return jobs.newest_of_images(connection, custom)
+
+
+def _origin_seen(image_bytes: ImageBytes, job: Job | None, call: Call) -> OriginSet | None:
     """The origin of an image for an operator or for the tenant who publishes the image; None for others."""
     if call.caller.account.operator:
         return _origin(image_bytes)
-    if image.type is ImageType.BASE:
-        return None
-    call.view.may_wait()
-    with call.service.catalog.database.read() as connection:
-        job = jobs.newest_of(connection, image.id)
     if job is None or not is_publisher(job, call):
         return None
     return _origin(replace(image_bytes, failure=job.error if image_bytes.failure else ""))

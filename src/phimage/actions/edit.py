@@ -13,17 +13,17 @@ from msgspec.structs import replace
 from phimage.actions.images import ImageIdParam
 from phimage.actions.params import RegionParam, ZoneParam, check_zone_allowed, zones_asked
 from phimage.actions.publish import ImageTexts
-from phimage.actions.publish_checks import SupportParam, support_of, tenant_of_call
+from phimage.actions.publish_checks import LabelsParam, SupportParam, support_of, tenant_of_call, with_labels
 from phimage.actions.service import Call
 from phimage.catalog.engine import Connection
 from phimage.catalog.image_bytes import IMAGE_BYTES
 from phimage.catalog.images import IMAGES
-from phimage.errors import MissingParam, NotPermitted, TooLargeParam, UnavailableParam
+from phimage.errors import MissingParam, NotPermitted, UnavailableParam
 from phimage.fields import fields_of, with_controls
 from phimage.gateway.registry import Action
 from phimage.model.account import Right
 from phimage.model.ids import ImageId, ZoneId
-from phimage.model.image import LABEL_KEY, LABEL_KEY_FORM, MAX_LABEL_VALUE, MAX_LABELS, Image, ImageType, State
+from phimage.model.image import LABEL_KEY, LABEL_KEY_FORM, Image, ImageType, State
 
 
 class ModifyPHostImageInfo(Struct, rename="pascal", frozen=True, kw_only=True):
@@ -84,10 +84,7 @@ class UpdatePHostImage(ImageTexts, rename="pascal", frozen=True, kw_only=True):
         | None
     ) = None
     successor: Annotated[ImageId, Meta(max_length=64, description="id of the image to use instead")] | None = None
-    label: Annotated[
-        tuple[Annotated[str, Meta(max_length=64 + MAX_LABEL_VALUE)], ...],
-        Meta(description=f"labels to set, each as key=value; the key is {LABEL_KEY_FORM}"),
-    ] = ()
+    label: LabelsParam = ()
     remove_label: Annotated[
         tuple[Annotated[str, Meta(max_length=64)], ...], Meta(description="keys of labels to remove, if they are set")
     ] = ()
@@ -195,15 +192,7 @@ def _updated(image: Image, request: UpdatePHostImage, call: Call, connection: Co
 
 def _labels(before: Mapping[str, str], request: UpdatePHostImage) -> dict[str, str]:
     removed = before if Clearable.LABEL in request.clear else request.remove_label
-    labels = {key: value for key, value in before.items() if key not in removed}
-    for text in request.label:
-        key, _, value = text.partition("=")
-        if len(value) > MAX_LABEL_VALUE:
-            raise TooLargeParam("Label", detail=f"the value of {key} has more than {MAX_LABEL_VALUE} characters")
-        labels[key] = value
-    if len(labels) > MAX_LABELS:
-        raise TooLargeParam("Label", detail=f"an image has at most {MAX_LABELS} labels: remove some with RemoveLabel")
-    return labels
+    return with_labels({key: value for key, value in before.items() if key not in removed}, request.label)
 
 
 # docs/decisions.md#a-deprecation-with-a-date-is-a-revision

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Annotated, Protocol
 
 from msgspec import Meta, Raw, Struct
@@ -99,7 +99,7 @@ class _Page(Struct, rename="pascal", frozen=True, kw_only=True):
 
 def describe_phost_image(request: DescribePHostImage, call: Call) -> Encoded:
     if call.view.pinned:
-        _name_newer_versions(request, call)
+        name_newer_versions(call, lambda view: _listed(request, call, view))
         return encoded(_page(request, call))
     # The response depends on the request, the places, the base images, the project's images and the account's zones.
     account = call.caller.account.id
@@ -111,7 +111,7 @@ def describe_phost_image(request: DescribePHostImage, call: Call) -> Encoded:
 
 def _page(request: DescribePHostImage, call: Call) -> _Page:
     topology = call.view.topology()
-    limit = _limit(request.limit, call)
+    limit = limit_of(request.limit, call)
     query = query_of(request, call, topology, request.image_id)
     sections = sections_of(query, call.view, call.cache)
     operator = call.caller.account.operator
@@ -125,18 +125,19 @@ def _page(request: DescribePHostImage, call: Call) -> _Page:
     return _Page(total_count=count(sections), image_set=[Raw(row) for row in rows])
 
 
-def _name_newer_versions(request: DescribePHostImage, call: Call) -> None:
+def _listed(request: DescribePHostImage, call: Call, view: View) -> list[Image]:
     query = query_of(request, call, call.view.topology(), request.image_id)
-    pinned, present = (
-        select(scope(query, view), replace(query, awaited=view.awaited()), view.topology())
-        for view in (call.view, call.service.catalog.now(wait=True))
-    )
-    hidden = newer(pinned, present)
+    return select(scope(query, view), replace(query, awaited=view.awaited()), view.topology())
+
+
+def name_newer_versions(call: Call, listed: Callable[[View], Iterable[Image]]) -> None:
+    """Name in a header the newer versions of listed families that the pin hides. `listed` is the list of a view."""
+    hidden = newer(listed(call.view), listed(call.service.catalog.now(wait=True)))
     if hidden:
         call.headers[NEWER_HEADER] = ", ".join(f"{family}={image}" for family, image in hidden[:MAX_NEWER])
 
 
-def _limit(requested: int | None, call: Call) -> int:
+def limit_of(requested: int | None, call: Call) -> int:
     """Max images of a page: Limit, or its default. Not clamped, because clients count pages by it (wire-protocol B7)."""
     if requested is not None:
         return requested
@@ -147,19 +148,24 @@ def _limit(requested: int | None, call: Call) -> int:
     return limit
 
 
-class Filters(Protocol):
-    """The parameters that the list of images and its explanation share."""
+class MachineFilters(Protocol):
+    """The parameters that all lists of images share."""
 
-    @property
-    def region(self) -> RegionId: ...  # noqa: D102
-    @property
-    def zone(self) -> ZoneId | None: ...  # noqa: D102
     @property
     def image_type(self) -> ImageType | None: ...  # noqa: D102
     @property
     def machine_type(self) -> MachineTypeId | None: ...  # noqa: D102
     @property
     def cluster(self) -> ClusterId | None: ...  # noqa: D102
+
+
+class Filters(MachineFilters, Protocol):
+    """The parameters that the list of images and its explanation share."""
+
+    @property
+    def region(self) -> RegionId: ...  # noqa: D102
+    @property
+    def zone(self) -> ZoneId | None: ...  # noqa: D102
 
 
 def query_of(
@@ -170,6 +176,18 @@ def query_of(
     The error about a machine type or a cluster says what `image` supports, when the caller asks about one that it may see.
     """
     zones = zones_asked(request.region, request.zone, call.caller.tenant, topology)
+    return query_in(zones, request, call, topology, ids, image)
+
+
+def query_in(
+    zones: tuple[ZoneId, ...],
+    request: MachineFilters,
+    call: Call,
+    topology: Topology,
+    ids: Iterable[ImageId] = (),
+    image: Image | None = None,
+) -> Query:
+    """The query of a request in these zones. Raises UnavailableParam for an unknown name, then ZoneRefused."""
     kind = request.machine_type
     if request.cluster is not None and request.cluster not in topology.clusters:
         raise UnavailableParam("Cluster", detail=unknown_cluster(kind, zones, topology, image))

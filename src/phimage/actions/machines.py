@@ -10,12 +10,12 @@ from typing import Annotated
 
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
-from phimage.actions.params import RegionParam, ZoneParam, check_zone_allowed, zones_asked
+from phimage.actions.params import RegionParam, ZoneParam, check_zone_allowed, zones_anywhere
 from phimage.actions.service import Call
 from phimage.errors import UnavailableParam
 from phimage.gateway.registry import Action
 from phimage.model.account import Right
-from phimage.model.ids import MachineTypeId, RegionId, ZoneId
+from phimage.model.ids import MachineTypeId, RegionId
 from phimage.model.topology import DiskGroup, MachineType, Offer, Topology
 
 
@@ -112,7 +112,7 @@ class DescribePHostMachineTypeResponse(Struct, rename="pascal", frozen=True, kw_
 
 def describe_machine_types(request: DescribePHostMachineType, call: Call) -> DescribePHostMachineTypeResponse:
     topology = call.view.topology()
-    zones = _zones(request, call, topology)
+    zones = zones_anywhere(request.region, request.zone, call.caller.tenant, topology)
     disk_class = "CloudDisk" if isinstance(request, DescribeBaremetalMachineType) else "LocalDisk"
     kinds = topology.machine_types
     if request.type is not None and request.type not in kinds:
@@ -128,16 +128,6 @@ def describe_machine_types(request: DescribePHostMachineType, call: Call) -> Des
             and (request.type is None or offer.machine_type == request.type)
         )
     )
-
-
-def _zones(request: DescribePHostMachineType, call: Call, topology: Topology) -> frozenset[ZoneId]:
-    if request.region is not None:
-        return frozenset(zones_asked(request.region, request.zone, call.caller.tenant, topology))
-    if request.zone is not None:
-        if request.zone not in topology.zones:
-            raise UnavailableParam("Zone", detail="there is no such zone; ListZones lists them")
-        return frozenset({request.zone})
-    return frozenset(zone for zone in topology.zones if call.caller.account.may_use_zone(zone))
 
 
 def _row(kind: MachineType, offer: Offer, topology: Topology, *, v2: bool) -> MachineTypeSet:

@@ -50,6 +50,19 @@ def zones_asked(region: RegionId, zone: ZoneId | None, tenant: Tenant, topology:
     return (zone,)
 
 
+def zones_anywhere(region: RegionId | None, zone: ZoneId | None, tenant: Tenant, topology: Topology) -> tuple[ZoneId, ...]:
+    """The same where Region may be absent: then the named zone of any region, or every zone that the account may use."""
+    if region is not None:
+        return zones_asked(region, zone, tenant, topology)
+    if zone is None:
+        return tuple(zone for zone in topology.zones if tenant.account.may_use_zone(zone))
+    if zone not in topology.zones:
+        near = RegionId(zone.rpartition("-")[0])
+        here = f"region {near} has {_some(topology.zones_of(near))}" if near in topology.regions else "there is no such zone"
+        raise UnavailableParam("Zone", detail=here)
+    return (zone,)
+
+
 def check_zone_allowed(zones: tuple[ZoneId, ...], tenant: Tenant) -> None:
     """Raises ZoneRefused for a zone that the account may not use. The last check of a request (wire-protocol B5)."""
     for zone in zones:

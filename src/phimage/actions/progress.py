@@ -56,7 +56,7 @@ class GetPHostImageProgressResponse(Struct, rename="pascal", frozen=True, kw_onl
     done: Annotated[int, Meta(description="processed bytes of the phase")]
     total: Annotated[int, Meta(description="all bytes of the phase; 0 if unknown")]
     sent: Annotated[int, Meta(description="bytes of the original file that have arrived")]
-    reused: Annotated[int, Meta(description="bytes of the disk that the store had already; known at the end")]
+    reused: Annotated[int, Meta(description="bytes of the disk that the store had already, known at the end; 0 for tenants")]
     error: Annotated[str, Meta(description="why it failed; while it waits, why it will be retried")]
 
 
@@ -88,7 +88,8 @@ def get_phost_image_progress(request: GetPHostImageProgress, call: Call) -> GetP
         done=done,
         total=total,
         sent=sent,
-        reused=job.reused,
+        # docs/decisions.md#what-the-store-had-already-is-for-operators
+        reused=job.reused if call.caller.account.operator else 0,
         error=failure_of(job),
     )
 

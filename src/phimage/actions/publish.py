@@ -9,12 +9,14 @@ from msgspec import Meta, Struct
 from phimage.actions.params import check_zone_allowed
 from phimage.actions.publish_checks import (
     DigestParam,
+    LabelsParam,
     SupportParam,
     check_quota,
     check_room,
     digest_param,
     support_of,
     tenant_of_call,
+    with_labels,
 )
 from phimage.actions.service import Call
 from phimage.catalog import jobs
@@ -88,6 +90,7 @@ class PublishPHostImage(Struct, rename="pascal", frozen=True, kw_only=True):
     version: VersionParam = ""
     family: FamilyParam = ""
     description: DescriptionParam = ""
+    label: LabelsParam = ()
     image_type: Annotated[ImageType, Meta(description="Base for all projects, or Custom for one project")]
     project_id: (
         Annotated[
@@ -131,6 +134,7 @@ def publish_phost_image(request: PublishPHostImage, call: Call) -> PublishPHostI
     _check_origin(request)
     check_room(call.service, request.size, tenant)
     support = support_of(request.support, request.zone, call.view.topology())
+    labels = with_labels({}, request.label)
     if tenant:
         check_zone_allowed(request.zone, call.caller.tenant)
     with call.service.change(call) as change:
@@ -143,7 +147,7 @@ def publish_phost_image(request: PublishPHostImage, call: Call) -> PublishPHostI
         image = ImageId(new_image_id(call.service.random))
         if once_given(change.connection, [image]):
             raise ServiceUnavailable(detail="the random id is already in use; try again")
-        IMAGES.add_all(change, [_image(image, request, project, support, int(call.time))])
+        IMAGES.add_all(change, [_image(image, request, project, support, labels, int(call.time))])
         job = _job(image, request, project, tenant, call)
         expect_image_bytes(change, job)
     return _response(job, change.number, call)
@@ -218,6 +222,7 @@ def _image(
     request: PublishPHostImage,
     project: ProjectId,
     support: dict[MachineTypeId, tuple[ClusterId, ...]],
+    labels: dict[str, str],
     created: int,
 ) -> Image:
     return Image(
@@ -232,6 +237,7 @@ def _image(
             "created": created,
             "zones": tuple(sorted(set(request.zone))),
             "support": support,
+            "labels": labels,
         }
     )
 

@@ -1,7 +1,10 @@
-"""Checks that publishing an image shares with other Actions on images: who calls, what it supports, whether there is room."""
+"""Checks that publishing an image shares with other Actions on images: who calls, what it supports, its labels,
+whether there is room."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Mapping
 from typing import Annotated
 
 from msgspec import Meta
@@ -12,6 +15,7 @@ from phimage.catalog.image_bytes import left_of
 from phimage.catalog.revisions import Change
 from phimage.errors import MissingParam, QuotaExceeded, TooLargeParam, UnavailableParam
 from phimage.model.ids import AccountId, ClusterId, MachineTypeId, ProjectId, ZoneId
+from phimage.model.image import LABEL_KEY, LABEL_KEY_FORM, MAX_LABEL_VALUE, MAX_LABELS
 from phimage.model.topology import Topology
 from phimage.sources.digest import read_digest
 from phimage.sources.errors import SourceError
@@ -22,6 +26,10 @@ MAX_UNFINISHED = 16
 SupportParam = Annotated[
     tuple[Annotated[str, Meta(max_length=130)], ...],
     Meta(description="machine types that can run it: TYPE for every cluster that its zones offer, or TYPE:CLUSTER"),
+]
+LabelsParam = Annotated[
+    tuple[Annotated[str, Meta(max_length=64 + MAX_LABEL_VALUE)], ...],
+    Meta(description=f"labels to set, each as key=value; the key is {LABEL_KEY_FORM}"),
 ]
 DigestParam = Annotated[str, Meta(max_length=200, description="sha256:<hex> or sha512:<hex> of the original file")]
 
@@ -53,6 +61,21 @@ def support_of(
             raise UnavailableParam("Support", detail=f"none of its zones offers {name}; name a cluster to override this")
         support.setdefault(kind, set()).update({ClusterId(cluster)} if colon else offered)
     return {kind: tuple(sorted(clusters)) for kind, clusters in sorted(support.items())}
+
+
+def with_labels(before: Mapping[str, str], texts: Iterable[str]) -> dict[str, str]:
+    """Labels with others, each as key=value, set. Raises UnavailableParam or TooLargeParam."""
+    labels = dict(before)
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals or not re.fullmatch(LABEL_KEY, key):
+            raise UnavailableParam("Label", detail=f"expected key=value, whose key is {LABEL_KEY_FORM}")
+        if len(value) > MAX_LABEL_VALUE:
+            raise TooLargeParam("Label", detail=f"the value of {key} has more than {MAX_LABEL_VALUE} characters")
+        labels[key] = value
+    if len(labels) > MAX_LABELS:
+        raise TooLargeParam("Label", detail=f"an image has at most {MAX_LABELS} labels: give fewer, or remove some first")
+    return labels
 
 
 def digest_param(name: str, text: str) -> str:

@@ -6,9 +6,12 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
+from phimage.actions.changed_fields import ChangedField, changed_fields
 from phimage.actions.params import rfc3339
 from phimage.actions.service import Call
+from phimage.catalog.history import find_revision, steps_of
 from phimage.catalog.revisions import RevisionRecord, log
+from phimage.errors import UnavailableParam
 from phimage.gateway.registry import Action
 from phimage.model.account import Right
 from phimage.model.ids import Revision
@@ -52,6 +55,47 @@ class ListRevisionsResponse(Struct, rename="pascal", frozen=True, kw_only=True):
     revision_set: Annotated[tuple[RevisionSet, ...], Meta(description="the revisions of the page")]
 
 
+class GetRevision(Struct, rename="pascal", frozen=True, kw_only=True):
+    """Show what one revision changed: each record with its fields before and since, in pages."""
+
+    revision: Annotated[int, Meta(ge=1, le=MAX_REVISION, description="number of the revision")]
+    offset: Annotated[int, Meta(ge=0, le=MAX_REVISION, description="number of changes to skip")] = 0
+    limit: Annotated[int, Meta(ge=1, le=1000, description="max changes to show")] = 100
+
+
+class ChangedRecord(Struct, rename="pascal", frozen=True, kw_only=True):
+    """A record that a revision changed, with its changed fields. Private keys are never among them."""
+
+    noun: Annotated[str, Meta(description="kind of record, such as image or account")]
+    id: Annotated[str, Meta(description="id of the record")]
+    verb: Annotated[str, Meta(description="added, changed, withdrawn, or adopted by a catalogue file")]
+    fields: Annotated[
+        tuple[ChangedField, ...],
+        Meta(
+            description="the changed fields; all that are not empty for an added or withdrawn record, none for an adopted one"
+        ),
+    ]
+
+
+class RevisionDetail(Struct, rename="pascal", frozen=True, kw_only=True):
+    """A revision and a page of its changes."""
+
+    revision: Annotated[int, Meta(description="number of the revision")]
+    time: Annotated[str, Meta(description="time of the change, RFC 3339 in UTC")]
+    actor: Annotated[str, Meta(description="account, user and public key of the author")]
+    address: Annotated[str, Meta(description="network address of the author")]
+    request_id: Annotated[str, Meta(description="X-UCLOUD-REQUEST-UUID of the request; empty for a command")]
+    action: Annotated[str, Meta(description="the Action or command that made the change")]
+    total_count: Annotated[int, Meta(description="number of all changes of the revision")]
+    changes: Annotated[tuple[ChangedRecord, ...], Meta(description="the changes of the page, in the order of the log")]
+
+
+class GetRevisionResponse(Struct, rename="pascal", frozen=True, kw_only=True):
+    """The revision."""
+
+    revision: Annotated[RevisionDetail, Meta(description="the revision")]
+
+
 def list_revisions(request: ListRevisions, call: Call) -> ListRevisionsResponse:
     call.view.may_wait()
     before = call.view.revision + 1
@@ -70,6 +114,37 @@ def list_revisions(request: ListRevisions, call: Call) -> ListRevisionsResponse:
     )
 
 
+# docs/decisions.md#the-fields-of-a-revision-come-from-its-rows
+def get_revision(request: GetRevision, call: Call) -> GetRevisionResponse:
+    call.view.may_wait()
+    number = Revision(request.revision)
+    with call.service.catalog.database.read() as connection:
+        found = find_revision(connection, number) if number <= call.view.revision else None
+        if found is None:
+            raise UnavailableParam("Revision", detail=f"the newest revision is {call.view.revision}")
+        steps = steps_of(connection, number, offset=request.offset, limit=request.limit)
+    record, count = found
+    detail = RevisionDetail(
+        revision=record.number,
+        time=rfc3339(record.time),
+        actor=record.actor,
+        address=record.address,
+        request_id=record.request_id,
+        action=record.action,
+        total_count=count,
+        changes=tuple(
+            ChangedRecord(
+                noun=step.change.noun,
+                id=step.change.id,
+                verb=step.change.verb,
+                fields=changed_fields(step.before, step.after, step.keys),
+            )
+            for step in steps
+        ),
+    )
+    return GetRevisionResponse(revision=detail)
+
+
 def _revision_set(record: RevisionRecord) -> RevisionSet:
     return RevisionSet(
         revision=record.number,
@@ -82,4 +157,7 @@ def _revision_set(record: RevisionRecord) -> RevisionSet:
     )
 
 
-ACTIONS = (Action(ListRevisions, ListRevisionsResponse, list_revisions, Right.OPERATE),)
+ACTIONS = (
+    Action(ListRevisions, ListRevisionsResponse, list_revisions, Right.OPERATE),
+    Action(GetRevision, GetRevisionResponse, get_revision, Right.OPERATE),
+)

@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from phimage.catalog.accounts import use_nonce
 from phimage.catalog.engine import Connection
+from phimage.catalog.jobs import LEASE_SECONDS
 from phimage.catalog.revisions import Author, Change
 from phimage.catalog.views import Catalog, View
 from phimage.chunks.store import Store
@@ -40,7 +41,7 @@ class Service(Struct, frozen=True):
 
     `max_original` is the max size of an original file and `min_free` what stays free in the store, both in bytes. `public_url`
     is the base of download and upload URLs; empty means the address that the caller used. `propagation_seconds` after one
-    process reads a revision, every process answers with it.
+    process reads a revision, every process answers with it. `lease_seconds` is the length of a publisher's lease.
     """
 
     catalog: Catalog
@@ -51,6 +52,7 @@ class Service(Struct, frozen=True):
     lists: ListSettings = DEFAULTS
     random: RandomBytes = secrets.token_bytes
     propagation_seconds: float = STALE_SECONDS
+    lease_seconds: float = LEASE_SECONDS
     now: Callable[[], float] = time.time
 
     @contextmanager

@@ -21,7 +21,7 @@ from phimage.gateway.registry import Action
 from phimage.model.account import Right
 from phimage.model.ids import ImageId, JobId, Revision
 from phimage.model.image import State
-from phimage.model.job import Job, JobState
+from phimage.model.job import CANCELLED, Job, JobState
 
 
 class GetPHostImageUploadUrl(Struct, rename="pascal", frozen=True, kw_only=True):
@@ -142,8 +142,8 @@ def is_publisher(job: Job, call: Call) -> bool:
 
 
 def as_seen(job: Job, call: Call) -> Job:
-    """The job as the caller may see it: the reason of a failure is for those who publish."""
-    if not job.error or is_publisher(job, call):
+    """The job as the caller may see it: the reason of a failure is for those who publish, but who cancelled it for all."""
+    if not job.error or is_publisher(job, call) or job.error.startswith(CANCELLED):
         return job
     return replace(job, error="an operator publishes this image and knows the reason")
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
+from msgspec.structs import replace
 from sqlalchemy import ColumnElement, Connection, and_, func, select, true, update
 
 from phimage.catalog import jobs, tables
 from phimage.catalog.engine import Database
-from phimage.catalog.images import batches
+from phimage.catalog.images import IMAGES, batches
 from phimage.catalog.revisions import BASE, Change, project_scope, revision_at
 from phimage.catalog.versioned_table import VersionedTable
 from phimage.errors import QuotaExceeded
 from phimage.model.ids import ImageId, JobId, ManifestDigest, ProjectId, Revision
-from phimage.model.image import NO_PROJECT, State
+from phimage.model.image import NO_PROJECT, Image, ImageType, State
 from phimage.model.image_bytes import ImageBytes, Quota, Use
 from phimage.model.job import Job, JobState
 
@@ -29,6 +30,12 @@ QUOTAS = VersionedTable(tables.quota, Quota, ("project",), _scope)
 def image_bytes_at(connection: Connection, revision: Revision, project: ProjectId) -> dict[ImageId, ImageBytes]:
     """The bytes of a project's images at a revision; of the base images for NO_PROJECT."""
     records = IMAGE_BYTES.at(connection, revision, tables.image_bytes.c.project == project)
+    return {record.image: record for record in records}
+
+
+def custom_image_bytes_at(connection: Connection, revision: Revision) -> dict[ImageId, ImageBytes]:
+    """The bytes of the images of all projects at a revision."""
+    records = IMAGE_BYTES.at(connection, revision, tables.image_bytes.c.project != NO_PROJECT)
     return {record.image: record for record in records}
 
 
@@ -55,6 +62,16 @@ def known_since(connection: Connection, image: ImageId) -> Revision:
     rows = tables.image_bytes.c
     since = connection.execute(select(rows.since).where(rows.image == image, rows.until == tables.LIVING)).scalar_one_or_none()
     return Revision(since or 0)
+
+
+def known_since_of(connection: Connection, images: Collection[ImageId]) -> dict[ImageId, Revision]:
+    """For each image that has one, the revision that wrote the present record of its bytes."""
+    rows = tables.image_bytes.c
+    since: dict[ImageId, Revision] = {}
+    for some in batches(images):
+        found = connection.execute(select(rows.image, rows.since).where(rows.image.in_(some), rows.until == tables.LIVING))
+        since.update((ImageId(row.image), Revision(row.since)) for row in found)
+    return since
 
 
 def live_manifests(connection: Connection) -> dict[ManifestDigest, list[ImageId]]:
@@ -152,6 +169,25 @@ def withdraw_image_bytes(change: Change, images: Iterable[ImageId], reason: str)
         record = IMAGE_BYTES.find(change.connection, image)
         if record is not None:
             IMAGE_BYTES.withdraw(change, record)
+
+
+def give_up(change: Change, id: ImageId, reason: str, of_file: Collection[ImageId]) -> Image | None:
+    """End the hope for an image's bytes, whose job has ended: returns the image as it is afterwards, None once withdrawn.
+
+    A base image that no catalogue file names (`of_file`) is withdrawn, because no tenant ever listed it. Any other becomes
+    Unavailable with the reason. An image with bytes stays as it is.
+    """
+    image, record = IMAGES.find(change.connection, id), IMAGE_BYTES.find(change.connection, id)
+    if image is None or record is None or record.stored:
+        return image
+    if image.type is ImageType.BASE and id not in of_file:
+        IMAGE_BYTES.withdraw(change, record)
+        IMAGES.withdraw(change, image)
+        return None
+    unavailable = replace(image, state=State.UNAVAILABLE)
+    IMAGE_BYTES.put(change, replace(record, failure=reason))
+    IMAGES.put(change, unavailable)
+    return unavailable
 
 
 def restore_image_bytes(change: Change, records: Collection[ImageBytes]) -> None:

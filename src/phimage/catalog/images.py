@@ -24,6 +24,11 @@ def images_at(connection: Connection, revision: Revision, project: ProjectId = N
     return tuple(sorted(IMAGES.at(connection, revision, tables.image.c.project == project), key=order))
 
 
+def custom_images_at(connection: Connection, revision: Revision) -> tuple[Image, ...]:
+    """The custom images of all projects at a revision."""
+    return tuple(IMAGES.at(connection, revision, tables.image.c.project != NO_PROJECT))
+
+
 def batches(images: Collection[ImageId]) -> Iterator[list[ImageId]]:
     """Ids in lists that fit into the parameters of one statement on both databases."""
     ids = sorted(images)
@@ -38,6 +43,14 @@ def once_given(connection: Connection, images: Collection[ImageId]) -> dict[Imag
         rows = connection.execute(select(tables.image.c.id, tables.image.c.type).where(tables.image.c.id.in_(some)))
         types.update((ImageId(row.id), ImageType(row.type)) for row in rows)
     return types
+
+
+def live_images(connection: Connection, images: Collection[ImageId]) -> dict[ImageId, Image]:
+    """Those of some images that exist now."""
+    found: dict[ImageId, Image] = {}
+    for some in batches(images):
+        found.update((image.id, image) for image in IMAGES.live(connection, tables.image.c.id.in_(some)))
+    return found
 
 
 def last_images(connection: Connection, images: Collection[ImageId]) -> dict[ImageId, Image]:

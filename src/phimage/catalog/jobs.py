@@ -13,19 +13,19 @@ from collections.abc import Collection
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, and_, case, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, case, func, insert, or_, select, update
 
 from phimage.catalog import tables
 from phimage.catalog.engine import Database
+from phimage.catalog.images import batches
 from phimage.model.ids import AccountId, ImageId, JobId, ProjectId
-from phimage.model.job import Job, JobLease, JobState, Origin
+from phimage.model.job import UNFINISHED, Job, JobLease, JobState, Origin
 
 LEASE_SECONDS = 30.0
 MAX_POSTPONE_SECONDS = 600.0
 """The longest postponement. A later `not_before` comes from a wrong clock and is ignored."""
 
 _rows = tables.job
-_UNFINISHED = (JobState.WAITING, JobState.QUEUED, JobState.RUNNING)
 _columns = [_rows.c[name] for name in Job.__struct_fields__]
 
 
@@ -47,12 +47,55 @@ def newest_of(connection: Connection, image: ImageId) -> Job | None:
     return None if row is None else _decode(row)
 
 
+def newest_of_images(connection: Connection, images: Collection[ImageId]) -> dict[ImageId, Job]:
+    """The newest job of each image that has one."""
+    newest: dict[ImageId, Job] = {}
+    for some in batches(images):
+        order = (_rows.c.created.desc(), _rows.c.id)
+        for row in connection.execute(select(*_columns).where(_rows.c.image.in_(some)).order_by(*order)):
+            job = _decode(row)
+            newest.setdefault(job.image, job)
+    return newest
+
+
 def find_token(connection: Connection, token: str, project: ProjectId, tenant: AccountId) -> Job | None:
     """The newest job that a tenant, or an operator for none, requested with a token for a project."""
     rows = connection.execute(
         select(*_columns).where(_rows.c.token == token, _rows.c.project == project).order_by(_rows.c.created.desc(), _rows.c.id)
     )
     return next((job for job in map(_decode, rows) if job.origin.tenant == tenant), None)
+
+
+def page(
+    connection: Connection,
+    *,
+    states: Collection[JobState] = (),
+    project: ProjectId | None = None,
+    image: ImageId | None = None,
+    id: JobId | None = None,
+    before: Job | None = None,
+    after: Job | None = None,
+    limit: int,
+) -> list[Job]:
+    """Jobs, newest first, or oldest first with `after`: the `limit` next to `before` or `after`, by creation and id.
+
+    An empty or absent condition means any. Creation never changes, so pages neither overlap nor omit a job.
+    """
+    rows, ascending = _rows.c, after is not None
+    conditions = ((rows.project, project), (rows.image, image), (rows.id, id))
+    where: list[ColumnElement[bool]] = [column == value for column, value in conditions if value is not None]
+    if before is not None:
+        where.append(or_(rows.created < before.created, and_(rows.created == before.created, rows.id < before.id)))
+    if after is not None:
+        where.append(or_(rows.created > after.created, and_(rows.created == after.created, rows.id > after.id)))
+    order = (rows.created, rows.id) if ascending else (rows.created.desc(), rows.id.desc())
+    found: list[Job] = []
+    wanted = tuple(states or JobState)
+    few = image is not None or id is not None
+    for group in (wanted,) if few else ((state,) for state in wanted):  # the index has the jobs of one state in order
+        page = select(*_columns).where(rows.state.in_(group), *where).order_by(*order).limit(limit)
+        found += map(_decode, connection.execute(page))
+    return sorted(found, key=lambda job: (job.created, job.id), reverse=not ascending)[:limit]
 
 
 def queue(connection: Connection, id: JobId, origin: Origin | None = None) -> bool:
@@ -144,10 +187,17 @@ def finish(connection: Connection, job: Job, error: str = "", reused: int = 0) -
 
 def cancel(connection: Connection, image: ImageId, reason: str) -> list[JobId]:
     """End the unfinished jobs of an image, even claimed ones; their workers find them lost. Returns their ids."""
-    wanted = and_(_rows.c.image == image, _rows.c.state.in_(_UNFINISHED))
+    wanted = and_(_rows.c.image == image, _rows.c.state.in_(UNFINISHED))
     ids = [JobId(row.id) for row in connection.execute(select(_rows.c.id).where(wanted))]
     connection.execute(update(_rows).where(wanted).values(state=JobState.FAILED, error=reason, lease_until=0.0))
     return ids
+
+
+def end(connection: Connection, id: JobId, reason: str) -> bool:
+    """End one unfinished job, even a claimed one; its worker finds it lost. False, and no change, if it has ended."""
+    return _set(
+        connection, and_(_rows.c.id == id, _rows.c.state.in_(UNFINISHED)), state=JobState.FAILED, error=reason, lease_until=0.0
+    )
 
 
 def waiting(connection: Connection, before: float) -> list[Job]:
@@ -165,13 +215,13 @@ def end_waiting(connection: Connection, id: JobId, reason: str) -> Job | None:
 def unfinished(connection: Connection, project: ProjectId | None = None) -> int:
     """The number of unfinished jobs: of a project, or of all."""
     where = [] if project is None else [_rows.c.project == project]
-    count: int = connection.execute(select(func.count()).where(_rows.c.state.in_(_UNFINISHED), *where)).scalar_one()
+    count: int = connection.execute(select(func.count()).where(_rows.c.state.in_(UNFINISHED), *where)).scalar_one()
     return count
 
 
 def all_unfinished(connection: Connection) -> list[Job]:
     """The unfinished jobs, oldest first."""
-    rows = connection.execute(select(*_columns).where(_rows.c.state.in_(_UNFINISHED)).order_by(_rows.c.created, _rows.c.id))
+    rows = connection.execute(select(*_columns).where(_rows.c.state.in_(UNFINISHED)).order_by(_rows.c.created, _rows.c.id))
     return [_decode(row) for row in rows]
 
 

@@ -4,7 +4,7 @@ During an upgrade, old and new programs work on one database. Each migration in 
 `compatible_with` the oldest schema whose programs can continue; `head.oldest` is the newest of these. A program starts on its
 own schema and on a newer one that allows it, and stops when a migration excludes it.
 
-Alembic is imported where it is used: most starts find their schema and do not need it.
+An empty database gets the newest schema from a text of SQL. Alembic is imported where it is used: for upgrades alone.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from msgspec import Struct
 from sqlalchemy import Connection, Text, column, inspect, select, table, update
 
-from phimage.catalog import tables
+from phimage.catalog import schema_text, tables
 from phimage.catalog.engine import Database
 from phimage.catalog.waits import not_now
 from phimage.errors import ServiceUnavailable, SetupError
@@ -33,17 +33,18 @@ LOCK_SECONDS = 1
 TRIES = 10
 PAUSE_SECONDS = 1.0
 
-_FOLDER = Path(__file__).parent / "migrations"
 _ALEMBIC = table("alembic_version", column("version_num", Text))
 
 
-def _config(connection: Connection | None, further: Sequence[Path] = ()) -> Config:
+def configuration(connection: Connection | None, further: Sequence[Path] = (), output: TextIO | None = None) -> Config:
+    """Alembic's configuration. `further` are folders of migrations beside the program's own; `output` receives SQL text."""
     from alembic.config import Config
 
-    config = Config()
-    config.set_main_option("script_location", str(_FOLDER))
+    folder = schema_text.FOLDER
+    config = Config(output_buffer=output)
+    config.set_main_option("script_location", str(folder))
     config.set_main_option("path_separator", "os")
-    config.set_main_option("version_locations", os.pathsep.join(map(str, (_FOLDER / "versions", *further))))
+    config.set_main_option("version_locations", os.pathsep.join(map(str, (folder / "versions", *further))))
     config.attributes["connection"] = connection
     return config
 
@@ -122,22 +123,37 @@ def _upgrade_patiently(database: Database, patience: Patience, attempt: Callable
 
 def upgrade_on(connection: Connection, further: Sequence[Path] = ()) -> None:
     """Upgrade inside the caller's transaction, which must exclude other upgrades."""
+    if version_of(connection) is None and not further:
+        # docs/decisions.md#a-new-database-gets-a-text
+        for statement in schema_text.statements(connection.dialect.name):
+            connection.exec_driver_sql(statement)
+    else:
+        migrate(connection, further)
+
+
+def migrate(connection: Connection, further: Sequence[Path] = ()) -> None:
+    """Run the migrations that a database lacks, like `upgrade_on`."""
     from alembic import command
 
     if connection.dialect.name == "postgresql":
         # docs/decisions.md#indexes-are-built-inside-the-transaction
         connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'")
-    command.upgrade(_config(connection, further), "head")
-    # docs/decisions.md#the-schema-expands-first-and-contracts-a-release-later
-    oldest = max(step.module.compatible_with for step in migrations(further))
-    connection.execute(update(tables.head).values(oldest=oldest))
+    command.upgrade(configuration(connection, further), "head")
+    connection.execute(update(tables.head).values(oldest=oldest_beside(migrations(further))))
+
+
+# docs/decisions.md#the-schema-expands-first-and-contracts-a-release-later
+def oldest_beside(steps: Sequence[Script]) -> str:
+    """The oldest schema whose programs may use a database after these migrations."""
+    oldest: str = max(step.module.compatible_with for step in steps)
+    return oldest
 
 
 def migrations(further: Sequence[Path] = ()) -> list[Script]:
     """All migrations, first to last."""
     from alembic.script import ScriptDirectory
 
-    return list(ScriptDirectory.from_config(_config(None, further)).walk_revisions())[::-1]
+    return list(ScriptDirectory.from_config(configuration(None, further)).walk_revisions())[::-1]
 
 
 def create_or_check(database: Database) -> None:

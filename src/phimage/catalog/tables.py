@@ -1,4 +1,4 @@
-"""The tables. Every versioned table has the same three ends: its key, `since` and `until`."""
+"""The tables. Every versioned table has the same three ends: its key, `since` and `until`. `indexes` has their indexes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from sqlalchemy import (
     ColumnElement,
     Dialect,
     Float,
-    Index,
     Integer,
     LargeBinary,
     MetaData,
@@ -20,7 +19,6 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     literal_column,
-    text,
 )
 
 SCHEMA = "0009"
@@ -59,7 +57,7 @@ metadata = MetaData(
 
 def _versioned(name: str, keys: tuple[Column[Any], ...], *columns: Column[Any]) -> Table:
     """A versioned table: at most one row of a key is valid at any revision."""
-    table = Table(
+    return Table(
         name,
         metadata,
         *keys,
@@ -67,9 +65,6 @@ def _versioned(name: str, keys: tuple[Column[Any], ...], *columns: Column[Any]) 
         Column("since", BigInteger, primary_key=True, autoincrement=False),
         Column("until", BigInteger, nullable=False),
     )
-    live = text(f"until = {LIVE}")
-    Index(f"uq_{name}_live", *(table.c[key.name] for key in keys), unique=True, sqlite_where=live, postgresql_where=live)
-    return table
 
 
 def _key(name: str, kind: Any = Text) -> Column[Any]:
@@ -100,7 +95,6 @@ revision = Table(
     _must("address"),
     _must("request_id"),
     _must("action"),
-    Index("ix_revision_time", "time"),
 )
 
 change = Table(
@@ -112,13 +106,12 @@ change = Table(
     _must("id"),
     _must("scope"),
     _must("verb"),
-    Index("ix_change_scope_revision", "scope", "revision"),
 )
 
 rate_use = Table("rate_use", metadata, _key("key"), _key("process"), _must("used", BigInteger), _must("time", BigInteger))
 """Requests that each server process has admitted, by key; see `accounts.exchange_rates`."""
 
-nonce = Table("nonce", metadata, _key("key"), _key("nonce"), _must("time", BigInteger), Index("ix_nonce_time", "time"))
+nonce = Table("nonce", metadata, _key("key"), _key("nonce"), _must("time", BigInteger))
 """Nonces of signed changes of the last ten minutes; see `accounts.use_nonce`. Not versioned."""
 
 key_use = Table("key_use", metadata, _key("key"), _must("day"))
@@ -245,9 +238,6 @@ job = Table(
     Column("failures", Integer, nullable=False, server_default="0"),
     Column("sent", BigInteger, nullable=False, server_default="0"),
     Column("reused", BigInteger, nullable=False, server_default="0"),
-    Index("ix_job_image", "image"),
-    Index("ix_job_state_created", "state", "created"),
-    Index("ix_job_token", "token"),
 )
 """Work that takes longer than a request; see `jobs`. Not versioned: only its result is."""
 
@@ -264,10 +254,3 @@ backup = Table(
     _must("verified", Float),
 )
 """The newest backup in each place, for the metrics; see `backups`. The place itself is authoritative."""
-
-for owned in (user, key, project, membership):
-    Index(f"ix_{owned.name}_account_until", owned.c.account, owned.c.until)
-Index("ix_image_project_until", image.c.project, image.c.until)
-_dated = text("deprecation_time > 0")
-Index("ix_image_deprecation_time", image.c.deprecation_time, sqlite_where=_dated, postgresql_where=_dated)
-Index("ix_image_bytes_project_until", image_bytes.c.project, image_bytes.c.until)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from enum import Enum
 from functools import lru_cache
 from typing import Any, Generic, TypeVar, get_type_hints
@@ -17,6 +17,7 @@ from sqlalchemy import (
     and_,
     bindparam,
     insert,
+    or_,
     select,
     type_coerce,
     update,
@@ -29,7 +30,12 @@ from phimage.model.ids import Revision
 MAX_SHARED = 4096
 """The number of decoded values of a column that are cached, and shared between records."""
 
+_BATCH = 500
+"""The number of keys in one statement."""
+
 Record = TypeVar("Record", bound=msgspec.Struct)
+Step = tuple[Record | None, Record | None]
+"""A record before and after a revision: None where it was not valid."""
 
 
 class VersionedTable(Generic[Record]):
@@ -38,7 +44,7 @@ class VersionedTable(Generic[Record]):
     def __init__(self, table: Table, record: type[Record], keys: tuple[str, ...], scope: Callable[[Record], str]) -> None:
         self.table = table
         self._record = record
-        self._keys = keys
+        self.keys = keys
         self._scope = scope
         columns = [table.c[name] for name in record.__struct_fields__]
         self._columns: list[ColumnElement[Any]] = [
@@ -70,6 +76,22 @@ class VersionedTable(Generic[Record]):
             return None  # an error in PostgreSQL, whose texts have no NUL
         records = self.live(connection, self._has_key(key))
         return records[0] if records else None
+
+    def around(self, connection: Connection, revision: Revision, ids: Collection[str]) -> dict[str, Step[Record]]:
+        """What a revision ended and what it began, by the ids of its records in the log. An id that it left alone is absent."""
+        rows, (first, *_) = self.table.c, self.keys
+        kind = rows[first].type.python_type
+        keys = sorted({kind(id.partition("/")[0]) for id in ids})
+        columns = [*self._columns, rows.since]
+        before: dict[str, Record] = {}
+        after: dict[str, Record] = {}
+        for start in range(0, len(keys), _BATCH):
+            touched = or_(rows.since == revision, rows.until == revision)
+            found = connection.execute(select(*columns).where(rows[first].in_(keys[start : start + _BATCH]), touched))
+            for row in found:
+                record = self.decode(row[:-1])
+                (after if row.since == revision else before)[self._id(record)] = record
+        return {id: (before.get(id), after.get(id)) for id in ids if id in before or id in after}
 
     def put(self, change: Change, record: Record) -> bool:
         """Make a record valid from this revision on. False, and no change, if it is valid already."""
@@ -118,18 +140,18 @@ class VersionedTable(Generic[Record]):
         if not keys:
             return
         rows = self.table
-        names = [f"key_{name}" for name in self._keys]
-        named = and_(*(rows.c[name] == bindparam(f"key_{name}") for name in self._keys), rows.c.until == LIVING)
+        names = [f"key_{name}" for name in self.keys]
+        named = and_(*(rows.c[name] == bindparam(f"key_{name}") for name in self.keys), rows.c.until == LIVING)
         parameters = [dict(zip(names, key, strict=True)) for key in keys]
         # A row that this revision itself inserted is deleted: it was valid at no revision.
         change.connection.execute(rows.delete().where(named, rows.c.since == change.number), parameters)
         change.connection.execute(update(rows).where(named).values(until=change.number), parameters)
 
     def _has_key(self, key: tuple[Any, ...]) -> ColumnElement[bool]:
-        return and_(*(self.table.c[name] == value for name, value in zip(self._keys, key, strict=True)))
+        return and_(*(self.table.c[name] == value for name, value in zip(self.keys, key, strict=True)))
 
     def _key(self, record: Record) -> tuple[Any, ...]:
-        return tuple(getattr(record, name) for name in self._keys)
+        return tuple(getattr(record, name) for name in self.keys)
 
     def _id(self, record: Record) -> str:
         return "/".join(str(part) for part in self._key(record))

@@ -17,8 +17,8 @@ from typing import TypeVar, cast
 from sqlalchemy import Connection
 
 from phimage.catalog.engine import Database
-from phimage.catalog.image_bytes import awaited_at, image_bytes_at
-from phimage.catalog.images import find_image, images_at
+from phimage.catalog.image_bytes import awaited_at, custom_image_bytes_at, image_bytes_at
+from phimage.catalog.images import custom_images_at, find_image, images_at
 from phimage.catalog.key_encryption import KeyEncryption
 from phimage.catalog.lookup import KeyOwner, Lookup, images_lookup, key_owner_lookup, tenant_lookup
 from phimage.catalog.places import topology_at
@@ -167,6 +167,11 @@ class View:
             self._catalog.database.circuit.check()
             raise NotCached
 
+    def may_take_time(self) -> None:
+        """Raises NotCached if this view must not block: for callers that are about to compute for milliseconds."""
+        if not self._wait:
+            raise NotCached
+
     def topology(self) -> Topology:
         """Places and machine types."""
         return self._past(TOPOLOGY, lambda connection: topology_at(connection, self.revision))
@@ -199,6 +204,14 @@ class View:
         scope = project_scope(project) if project else BASE
         name = f"bytes:{scope}"
         return self._past(scope, lambda connection: image_bytes_at(connection, self.revision, project), name)
+
+    def custom_images(self) -> tuple[Image, ...]:
+        """Custom images of all projects, in no order."""
+        return self._at_revision("custom", custom_images_at)
+
+    def custom_image_bytes(self) -> dict[ImageId, ImageBytes]:
+        """The bytes of the custom images of all projects."""
+        return self._at_revision("custom bytes", custom_image_bytes_at)
 
     def tenant(self, account: AccountId) -> Tenant | None:
         """An account as it is now."""
@@ -236,12 +249,23 @@ class View:
             self._cache(name, scope, value)
         return value
 
+    def _at_revision(self, known_as: str, read: Callable[[Connection, Revision], Value]) -> Value:
+        """A value that every change of an image makes stale: cached for this revision alone."""
+        name = (known_as, self.revision)
+        try:
+            return cast("Value", self._catalog.facts.get(name, self.revision))
+        except NotCached:
+            self.may_wait()
+            with self._catalog.database.read() as connection:
+                value = read(connection, self.revision)
+        self._catalog.facts.put(name, value, self.revision, (), _weight(value))
+        return value
+
     def _name(self, name: str) -> Hashable:
         return (name, self.revision) if self.pinned else name
 
     def _cache(self, name: Hashable, scope: str, value: object) -> bool:
-        weight = 1 + len(value) // 10 if isinstance(value, tuple | dict) else 1
-        return self._catalog.facts.put(name, value, self.revision, () if self.pinned else (scope,), weight)
+        return self._catalog.facts.put(name, value, self.revision, () if self.pinned else (scope,), _weight(value))
 
     def _cache_tenant(self, scope: str, found: tuple[Revision, Tenant] | None) -> bool:
         if found is None:  # not cached: callers could invent ids without end
@@ -272,3 +296,7 @@ class View:
             raise NotCached(fetch)
         cache(value)
         return value
+
+
+def _weight(value: object) -> int:
+    return 1 + len(value) // 10 if isinstance(value, tuple | dict) else 1

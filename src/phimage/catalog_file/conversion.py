@@ -6,7 +6,6 @@ records with the same meaning are equal.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import cast
@@ -29,7 +28,7 @@ from phimage.catalog_file.document import (
     ZoneDoc,
 )
 from phimage.fields import shared_values
-from phimage.model.ids import ClusterId, ImageId, MachineTypeId, RegionId, ZoneId
+from phimage.model.ids import ClusterId, ImageId, MachineTypeId, RegionId, ZoneId, natural
 from phimage.model.image import NO_PROJECT, Image, ImageType, State
 from phimage.model.image_bytes import ImageBytes
 from phimage.model.topology import Cluster, Cpu, DiskGroup, Gpu, MachineType, Offer, Region, Topology, Zone
@@ -220,12 +219,3 @@ def image_doc(image: Image, image_bytes: ImageBytes | None = None) -> ImageDoc:
             "labels": dict(sorted(image.labels.items())),
         }
     )
-
-
-_DIGITS = re.compile(r"([0-9]+)")
-
-
-def natural(name: str) -> tuple[list[str | int], str]:
-    """Sort key of natural order: 1G before 10G, 8.9 before 8.10. Names that differ only in leading zeros sort as text."""
-    parts = _DIGITS.split(name)  # text and digits alternate, so equal positions have equal types
-    return [int(part) if place % 2 else part for place, part in enumerate(parts)], name

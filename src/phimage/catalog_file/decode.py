@@ -15,7 +15,7 @@ from typing import Any
 from msgspec import Struct
 
 from phimage.catalog_file.errors import ErrorList, Path, quoted
-from phimage.catalog_file.yaml_reader import Mapping, Node, Scalar, Sequence
+from phimage.catalog_file.yaml_nodes import Mapping, Node, Scalar, Sequence
 from phimage.control_characters import find_control
 from phimage.fields import Field, ValueType, fields_of
 

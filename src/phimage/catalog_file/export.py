@@ -8,11 +8,11 @@ from typing import Any
 from msgspec import Struct
 
 from phimage.catalog_file import yaml_writer
-from phimage.catalog_file.conversion import cluster_doc, image_doc, machine_type_doc, natural, region_doc
+from phimage.catalog_file.conversion import cluster_doc, image_doc, machine_type_doc, region_doc
 from phimage.catalog_file.document import FORMAT
 from phimage.catalog_file.image_sources import in_target_states
 from phimage.fields import fields_of
-from phimage.model.ids import ImageId, MachineTypeId, RegionId
+from phimage.model.ids import ImageId, MachineTypeId, RegionId, natural
 from phimage.model.image import Image, ImageType
 from phimage.model.image_bytes import ImageBytes
 from phimage.model.topology import Offer, Topology, Zone

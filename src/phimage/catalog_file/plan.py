@@ -16,13 +16,13 @@ from phimage.catalog.places import CLUSTERS, MACHINE_TYPES, OFFERS, REGIONS, ZON
 from phimage.catalog.revisions import Change
 from phimage.catalog.versioned_table import VersionedTable
 from phimage.catalog_file.check import CatalogState, check
-from phimage.catalog_file.conversion import DeclaredSource, Records, natural, records_in, records_of
+from phimage.catalog_file.conversion import DeclaredSource, Records, records_in, records_of
 from phimage.catalog_file.difference import Difference, Noun, difference, title
 from phimage.catalog_file.errors import FileError
 from phimage.catalog_file.history import IsStored, history_of, nothing_stored
 from phimage.catalog_file.image_sources import in_stored_state, in_target_states, queue_fetch, sources_in
 from phimage.catalog_file.read import ParsedFile, read
-from phimage.model.ids import ImageId, RandomBytes, Revision
+from phimage.model.ids import ImageId, RandomBytes, Revision, natural
 from phimage.model.image import NO_PROJECT, Image, State
 from phimage.model.image_bytes import ImageBytes
 from phimage.model.topology import Offer

@@ -7,7 +7,7 @@ from msgspec import Struct
 from phimage.catalog_file.decode import Decoder, TooManyValues, described
 from phimage.catalog_file.document import FORMAT, Document
 from phimage.catalog_file.errors import ErrorList, FileError, Path
-from phimage.catalog_file.yaml_reader import MAX_VALUES, Mapping, Node, Scalar, Sequence, compose
+from phimage.catalog_file.yaml_nodes import MAX_VALUES, Mapping, Node, Scalar, Sequence
 
 
 class ParsedFile(Struct, frozen=True):
@@ -38,6 +38,8 @@ class ParsedFile(Struct, frozen=True):
 
 def read(text: str, max_values: int = MAX_VALUES) -> ParsedFile:
     """Read a catalogue file of at most `max_values` YAML values. Never raises: the result has the errors."""
+    from phimage.catalog_file.yaml_reader import compose  # docs/decisions.md#modules-are-imported-at-first-use
+
     errors = ErrorList()
     root = compose(text, errors, max_values)
     if root is None:

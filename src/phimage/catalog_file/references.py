@@ -6,10 +6,10 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
-from phimage.catalog_file.conversion import natural
 from phimage.catalog_file.document import Document
 from phimage.catalog_file.errors import ErrorList, Path, printable, suggestion
 from phimage.catalog_file.read import ParsedFile
+from phimage.model.ids import natural
 from phimage.model.topology import Topology
 
 

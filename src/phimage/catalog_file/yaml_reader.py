@@ -9,18 +9,15 @@ from __future__ import annotations
 import re
 
 import yaml
-from msgspec import Struct, field
+from msgspec import Struct
 
 from phimage.catalog_file.errors import ErrorList, Path
+from phimage.catalog_file.yaml_nodes import MAX_VALUES, Mapping, Node, Scalar, Sequence
 from phimage.control_characters import find_control
 
 MAX_NESTING = 32
 """Max depth of nested lists and mappings; the format needs six levels."""
 
-MAX_VALUES = 1_000_000
-"""Max nodes of a file; those behind an alias count each time. A catalogue of 5,000 images has about 300,000."""
-
-_NULL = frozenset(("", "~", "null", "Null", "NULL"))
 _FORBIDDEN = re.compile(
     "[^\t\n\r\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]|[\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]"
 )
@@ -29,39 +26,6 @@ reviewer reads them too."""
 _BREAK = re.compile("\r\n|[\r\n\x85\u2028\u2029]")
 _LOADER = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
 
-
-class Scalar(Struct):
-    """The text of a scalar without quotes. `plain`: it is not quoted in the file."""
-
-    text: str
-    plain: bool
-    line: int
-    column: int
-
-    @property
-    def null(self) -> bool:
-        """Whether the scalar is empty or one of YAML's spellings of null."""
-        return self.plain and self.text in _NULL
-
-
-class Sequence(Struct):
-    """A list."""
-
-    line: int
-    column: int
-    items: list[Node] = field(default_factory=list)
-
-
-class Mapping(Struct):
-    """Names and values in the order of the file. Of a repeated name the first value counts."""
-
-    line: int
-    column: int
-    keys: dict[str, Scalar] = field(default_factory=dict)
-    values: dict[str, Node] = field(default_factory=dict)
-
-
-Node = Scalar | Sequence | Mapping
 
 _NO_NAME = Scalar("", plain=False, line=0, column=0)
 """Replaces a key that is not a text; its value is skipped."""

@@ -65,6 +65,10 @@ class StoreDecorator:
         """See Store."""
         return self._around("delete", 0, lambda: self._store.delete(name, before))
 
+    def delete_old(self, names: Sequence[str], before: float) -> Sequence[str]:
+        """See Store. Counts as one `delete`."""
+        return self._around("delete", 0, lambda: self._store.delete_old(names, before))
+
     def list(self, prefix: str = "") -> Iterator[Stored]:
         """See Store."""
         listed = iter(self._store.list(prefix))

@@ -42,7 +42,9 @@ _NOT_THERE = (FileNotFoundError, NotADirectoryError)
 _NO_OBJECT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO})  # nothing, a symbolic link, a socket
 _READ_BYTES = 8 << 20
 LOCK_POLL_SECONDS = 0.002
-"""Seconds between two attempts to take the lock, which others hold for microseconds."""
+"""Seconds between two attempts to take the lock, which others hold for milliseconds at most."""
+HELD_SECONDS = 0.005
+"""Seconds for which a removal of many objects holds the lock before others may have it."""
 
 
 class SystemCalls(Struct, frozen=True):
@@ -72,6 +74,7 @@ class FolderStore:
     ) -> None:
         """`lock_seconds`: how long a call waits for the folder's lock before it fails as busy; None waits without limit."""
         self._root = root.absolute()
+        self._text = str(self._root)
         self._lock_seconds = lock_seconds
         self._now = now
         self._calls = SystemCalls() if calls is None else calls
@@ -188,8 +191,24 @@ class FolderStore:
                 return True
             if before is not None and stored.modified >= before:
                 return False
-            (self._root / name).unlink(missing_ok=True)
+            self._unlink(name)
             return True
+
+    def delete_old(self, names: Sequence[str], before: float) -> Sequence[str]:
+        """See Store. Lets writers have the lock every few milliseconds."""
+        left, absent = list(reversed(names)), []
+        while left:
+            with _translated_errors("delete", check_name(left[-1])), self._locked(fcntl.LOCK_EX):
+                ends = time.monotonic() + HELD_SECONDS
+                while left and time.monotonic() < ends:
+                    name = left.pop()
+                    stored = self._stored(check_name(name))
+                    if stored is not None:
+                        if stored.modified >= before:
+                            continue
+                        self._unlink(name)
+                    absent.append(name)
+        return absent
 
     def list(self, prefix: str = "") -> Iterator[Stored]:
         """See Store."""
@@ -197,17 +216,18 @@ class FolderStore:
         while folders:
             folder = folders.pop()
             with _translated_errors("list", folder):
-                names = tuple(self._names(folder))
-            for name in names:
+                entries = self._entries(folder)
+            for name, entry in entries:
                 with _translated_errors("list", name):
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.append(name)
+                    if not entry.is_file(follow_symlinks=False):
+                        continue
                     try:
-                        status = os.lstat(self._root / name)
+                        status = entry.stat(follow_symlinks=False)
                     except _NOT_THERE:
                         continue
-                if stat.S_ISDIR(status.st_mode):
-                    folders.append(name)
-                elif stat.S_ISREG(status.st_mode):
-                    yield Stored(name, status.st_size, status.st_mtime_ns / 1e9)
+                yield Stored(name, status.st_size, status.st_mtime_ns / 1e9)
 
     def sync(self, names: Iterable[str]) -> None:
         """See Store."""
@@ -256,16 +276,23 @@ class FolderStore:
 
     def _stored(self, name: str) -> Stored | None:
         try:
-            status = os.lstat(self._root / name)
+            status = os.lstat(f"{self._text}/{name}")
         except _NOT_THERE:
             return None
         return Stored(name, status.st_size, status.st_mtime_ns / 1e9) if stat.S_ISREG(status.st_mode) else None
 
-    def _names(self, folder: str) -> Iterator[str]:
-        with suppress(*_NOT_THERE):
-            for entry in sorted(path.name for path in (self._root / folder).iterdir()):
-                with suppress(ValueError):  # hidden, or foreign: lost+found
-                    yield check_name(f"{folder}/{entry}" if folder else entry)
+    def _unlink(self, name: str) -> None:
+        with suppress(FileNotFoundError):
+            os.unlink(f"{self._text}/{name}")  # noqa: PTH108  a Path for each of a million objects takes longer than its removal
+
+    def _entries(self, folder: str) -> Sequence[tuple[str, os.DirEntry[str]]]:
+        """The entries of a folder whose names objects can have, with these names. None are hidden or foreign: lost+found."""
+        found = []
+        with suppress(*_NOT_THERE), os.scandir(f"{self._text}/{folder}" if folder else self._text) as entries:
+            for entry in entries:
+                with suppress(ValueError):
+                    found.append((check_name(f"{folder}/{entry.name}" if folder else entry.name), entry))
+        return found
 
     def _write(self, temporary: Path, data: bytes, *, sync: bool = True) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC

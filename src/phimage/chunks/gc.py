@@ -12,11 +12,11 @@ Why nothing that is needed is removed. Let g = MIN_GRACE_SECONDS, G >= g the gra
    t > f + g/4. The image was registered before f + g/8, and `live` was read after t: so `live` named it, unless it had been
    removed again, and then it is not needed. The g/8 between is for clocks that differ: up to 450 s between machines and store.
 4. Checking the age of an object and removing it are one step in memory and in a folder. A writer that refreshes it concurrently
-   either does so first, and it stays, or finds it removed, and puts it again. On S3 they are two requests, the second of
-   which takes effect at most `settle_seconds` after the first. There a collection puts a marker (`gc_marker`). A writer
-   that is about to finish checks again what it had found put or refreshed only recently, and waits for `settle_seconds`
-   before if there is a marker; if something is gone, the writer fails (Lost) and the disk is written again. The
-   marker also keeps a second collection away, which could remove, for the first one's reason, what was put again.
+   either does so first, and it stays, or finds it removed, and puts it again. On S3 they are two requests, each for one object
+   or for many, the second of which takes effect at most `settle_seconds` after the first. There a collection puts a marker
+   (`gc_marker`). A writer that is about to finish checks again what it had found put or refreshed only recently, and waits for
+   `settle_seconds` before if there is a marker; if something is gone, the writer fails (Lost) and the disk is written again.
+   The marker also keeps a second collection away, which could remove, for the first one's reason, what was put again.
 5. An image that was removed from `live` can be registered again only after `renew`, which is a writer in the sense of 1.
    `live` is read a second time before anything is removed, so that an image which was registered again in between is spared.
 6. A clock that steps, forward or back, changes nothing in 1 to 3 where writer, store and collection have the same clock: ages
@@ -54,7 +54,7 @@ from phimage.chunks.layout import (
 )
 from phimage.chunks.manifest import load_manifest
 from phimage.chunks.prefetch import prefetch
-from phimage.chunks.store import Store, Stored
+from phimage.chunks.store import MAX_DELETED, Store, Stored
 
 GRACE_SECONDS = 24 * 3600.0
 """The default grace: an interrupted publication finds its chunks again for this long."""
@@ -64,6 +64,9 @@ LiveManifests = Callable[[], Iterable[ManifestDigest]]
 
 Approve = Callable[["GcReport"], None]
 """Receives the planned removal. An exception keeps everything."""
+
+ObjectKey = ManifestDigest | ChunkDigest
+"""What identifies a manifest or a chunk: texts and bytes are never equal."""
 
 _CONCURRENCY = 8
 _BATCH = 1000
@@ -109,14 +112,17 @@ class _Needed:
             with suppress(BadManifest):
                 self.add([digest])
 
-    def has(self, name: str) -> bool:
-        """Whether an object must stay. Objects other than chunks and manifests always stay."""
-        digest = digest_of_name(name)
-        if digest is None:
-            return True
-        if name.startswith(f"{MANIFESTS}/"):
-            return ManifestDigest(digest) in self.manifests
-        return ChunkDigest(bytes.fromhex(digest)) in self.chunks
+    def has(self, key: ObjectKey) -> bool:
+        """Whether an object must stay."""
+        return key in self.chunks or key in self.manifests
+
+
+def _key(name: str) -> ObjectKey | None:
+    """The digest of a chunk or a manifest, None for other objects, which always stay."""
+    digest = digest_of_name(name)
+    if digest is None:
+        return None
+    return ManifestDigest(digest) if name.startswith(f"{MANIFESTS}/") else ChunkDigest(bytes.fromhex(digest))
 
 
 def collect_garbage(
@@ -143,21 +149,22 @@ def collect_garbage(
     needed, kept = _Needed(store), _Needed(store)
     needed.add(live())
     kept.add_readable(recently_live())
-    candidates: dict[str, list[Stored]] = {MANIFESTS: [], CHUNKS: []}
+    candidates: dict[str, list[tuple[ObjectKey, Stored]]] = {MANIFESTS: [], CHUNKS: []}
     objects = size = young = 0
     for folder, garbage in candidates.items():
         for stored in store.list(folder):
             objects, size = objects + 1, size + stored.size
-            if needed.has(stored.name):
+            key = _key(stored.name)
+            if key is None or needed.has(key):
                 continue
-            if stored.modified < before and not kept.has(stored.name):
-                garbage.append(stored)
+            if stored.modified < before and not kept.has(key):
+                garbage.append((key, stored))
             else:
                 young += 1
     needed.add(live())
     kept.add_readable(recently_live())
     removed = {
-        folder: [stored for stored in garbage if not (needed.has(stored.name) or kept.has(stored.name))]
+        folder: [stored for key, stored in garbage if not (needed.has(key) or kept.has(key))]
         for folder, garbage in candidates.items()
     }
 
@@ -189,9 +196,14 @@ def collect_garbage(
 def _remove(store: Store, garbage: list[Stored], before: float, marker: GcMarker) -> list[Stored]:
     """Remove objects and return the removed ones. Objects refreshed meanwhile stay."""
     removed = []
+    # docs/decisions.md#old-objects-are-removed-in-batches
+    concurrency = _CONCURRENCY if store.settle_seconds else 0  # requests take turns with their answers, a folder has one lock
     for first in range(0, len(garbage), _BATCH):
         marker.renew()
         batch = garbage[first : first + _BATCH]
-        results = prefetch(lambda stored: store.delete(stored.name, before), batch, _CONCURRENCY)
-        removed += [stored for stored, was_removed in zip(batch, results, strict=True) if was_removed]
+        parts = [[stored.name for stored in batch[at : at + MAX_DELETED]] for at in range(0, len(batch), MAX_DELETED)]
+        absent = {
+            name for names in prefetch(lambda names: store.delete_old(names, before), parts, concurrency) for name in names
+        }
+        removed += [stored for stored in batch if stored.name in absent]
     return removed

@@ -28,6 +28,7 @@ MANIFESTS = "manifests"
 QUARANTINE = "quarantine"
 SWEEPS = "sweeps"
 INSTALLATION = "installation"
+STATISTICS = "statistics"
 
 MIN_GRACE_SECONDS = 3600.0
 """No garbage collection removes objects put or refreshed less than this ago; writers rely on it (see `gc.py`)."""

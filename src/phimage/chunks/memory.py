@@ -72,6 +72,10 @@ class MemoryStore:
             self.objects.pop(name, None)
             return True
 
+    def delete_old(self, names: Sequence[str], before: float) -> Sequence[str]:
+        """See Store."""
+        return [name for name in names if self.delete(name, before)]
+
     def list(self, prefix: str = "") -> Iterator[Stored]:
         """See Store."""
         check_prefix(prefix)

@@ -25,6 +25,7 @@ from phimage.chunks.prefetch import prefetch
 from phimage.chunks.store import MAX_OBJECT_BYTES, Stored, check_name, check_prefix
 
 if TYPE_CHECKING:  # obstore defines them for type checkers only
+    from obstore import ObjectMeta
     from obstore.store import ClientConfig, S3Config
 
 REQUEST_SECONDS = 60
@@ -34,7 +35,7 @@ _ROUNDED_SECONDS = 1.0  # S3 truncates times to whole seconds
 _PAGE = 1000
 _PUTS = 4
 """Concurrent requests of one `put_all`."""
-
+_AFTER_ALL = "~"
 _STATUS = re.compile(r"status code: (\d{3})")
 _REASONS: dict[str, Reason] = {"401": "not permitted", "403": "not permitted", "507": "no space"}
 _PASSING_STATUS = frozenset({"408", "429", "500", "502", "503", "504"})
@@ -151,6 +152,42 @@ class S3Store:
             obstore.delete(self._impatient, name)
         return True
 
+    def delete_old(self, names: Sequence[str], before: float) -> Sequence[str]:
+        """See Store. Reads the times from listings, and removes with one request what one listing has shown."""
+        left, absent = sorted(map(check_name, names), reverse=True), []
+        while left:
+            asked_at = time.monotonic()
+            shown, end = self._shown_from(left[-1])
+            here = []
+            while left and left[-1] < end:
+                here.append(left.pop())
+            if time.monotonic() - asked_at > DELETE_SECONDS:
+                continue  # the listing is outdated
+            absent += [name for name in here if name not in shown]
+            absent += self._delete_shown([name for name in here if name in shown and shown[name] < before], before)
+        return absent
+
+    def _delete_shown(self, names: Sequence[str], before: float) -> Sequence[str]:
+        if not names:
+            return ()
+        try:
+            with _translated_errors("delete", names[0]):
+                obstore.delete(self._impatient, names)
+        except StoreFailure:  # of a server without this request, or of one object: one by one, which shows the reason
+            return [name for name in names if self.delete(name, before)]
+        return names
+
+    def _shown_from(self, name: str) -> tuple[dict[str, float], str]:
+        """The modification times in a page of the listing of a name's folder, from this name on, and the end of the page."""
+        folder = name.rpartition("/")[0]
+        with _translated_errors("list", name):
+            pages = obstore.list(self._impatient, folder or None, offset=name[:-1] or None, chunk_size=_PAGE)
+            page = next(iter(pages), ())
+        shown = {meta["path"]: _modified(meta) for meta in page}
+        if len(page) < _PAGE:
+            return shown, f"{folder}0" if folder else _AFTER_ALL  # 0 comes after /
+        return shown, max(name, page[-1]["path"]) + "\0"
+
     def list(self, prefix: str = "") -> Iterator[Stored]:
         """See Store."""
         check_prefix(prefix)
@@ -192,7 +229,7 @@ class S3Store:
                 meta = obstore.head(client, name)
         except Absent:
             return None
-        return Stored(name, meta["size"], meta["last_modified"].timestamp() + _ROUNDED_SECONDS)
+        return Stored(name, meta["size"], _modified(meta))
 
     def _pages(self, prefix: str | None) -> Iterator[tuple[str, int, float]]:
         pages = iter(obstore.list(self._remote, prefix, chunk_size=_PAGE))
@@ -202,7 +239,11 @@ class S3Store:
             if page is None:
                 return
             for meta in page:
-                yield meta["path"], meta["size"], meta["last_modified"].timestamp() + _ROUNDED_SECONDS
+                yield meta["path"], meta["size"], _modified(meta)
+
+
+def _modified(meta: ObjectMeta) -> float:
+    return meta["last_modified"].timestamp() + _ROUNDED_SECONDS
 
 
 @contextmanager

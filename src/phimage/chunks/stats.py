@@ -1,15 +1,22 @@
-"""Statistics of images: logical and stored bytes, and which of them are not shared."""
+"""Statistics of images: logical and stored bytes, and which of them are not shared; and the last ones, kept in the store."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
 
+import msgspec
 from msgspec import Struct
 
-from phimage.chunks.layout import CHUNKS, ChunkDigest, ManifestDigest, digest_of_name
+from phimage.chunks.errors import Absent
+from phimage.chunks.layout import CHUNKS, STATISTICS, ChunkDigest, ManifestDigest, digest_of_name
 from phimage.chunks.manifest import Manifest, load_manifest
 from phimage.chunks.store import Store
+from phimage.model.ids import ImageId, Revision
+
+_LATEST = f"{STATISTICS}/latest"
+MAX_DISKS = 1000
+"""The number of disks in a kept measurement, which bounds its size to about 300 kB."""
 
 
 class ImageStats(Struct, frozen=True):
@@ -32,11 +39,45 @@ class StoreStats(Struct, frozen=True):
     stored: int  # chunks that these images need, compressed, each once
     unneeded: int  # other chunks: of removed or unfinished images
     other: int  # all other objects: manifests, quarantine
+    chunks: int = 0  # number of stored chunks that these images need
+    shared: int = 0  # those of `stored` that more than one disk needs
 
     @property
     def ratio(self) -> float:
         """Logical bytes per stored byte; 0 for an empty store."""
         return self.logical / self.stored if self.stored else 0.0
+
+
+class DiskStats(Struct, frozen=True):
+    """Statistics of one disk, and the images that have it."""
+
+    images: tuple[ImageId, ...]
+    stats: ImageStats
+
+
+class Measurement(Struct, frozen=True):
+    """Statistics with their time. `disks` are those that use the most space alone, at most MAX_DISKS."""
+
+    finished: float  # Unix seconds
+    seconds: float  # how long it took
+    revision: Revision  # of the catalogue that named the manifests
+    total: StoreStats  # without its images
+    disk_count: int
+    image_count: int
+    disks: tuple[DiskStats, ...]
+
+
+def keep_measurement(store: Store, measurement: Measurement) -> None:
+    """Put a measurement in place of the last one."""
+    store.put(_LATEST, msgspec.json.encode(measurement))
+
+
+def last_measurement(store: Store) -> Measurement | None:
+    """The last measurement that was kept; None without one that can be read."""
+    try:
+        return msgspec.json.decode(store.get(_LATEST), type=Measurement)
+    except (Absent, msgspec.DecodeError):  # never measured; or damaged, or of another phimage: the next one replaces it
+        return None
 
 
 def measure(store: Store, manifests: Iterable[ManifestDigest]) -> StoreStats:
@@ -59,6 +100,8 @@ def measure(store: Store, manifests: Iterable[ManifestDigest]) -> StoreStats:
         logical=sum(image.logical for image in stats),
         data=sum(image.data for image in stats),
         stored=sum(sizes.values()),
+        chunks=len(sizes),
+        shared=sum(size for chunk, size in sizes.items() if users[chunk] > 1),
         unneeded=unneeded,
         other=other,
     )

@@ -16,6 +16,9 @@ from msgspec import Struct
 MAX_OBJECT_BYTES = 256 << 20
 """The max size of an object. A store refuses to put or to read more, so that a foreign file cannot fill the memory."""
 
+MAX_DELETED = 250
+"""The max objects that one call of `delete_old` removes."""
+
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}(?:/[a-z0-9][a-z0-9._-]{0,99}){0,7}")
 
 
@@ -66,6 +69,12 @@ class Store(Protocol):
 
     def delete(self, name: str, before: float | None = None) -> bool:
         """Remove an object, with `before` only if it was modified earlier. Returns whether the object is absent now."""
+
+    def delete_old(self, names: Sequence[str], before: float) -> Sequence[str]:
+        """Like `delete(name, before)` for each of at most MAX_DELETED names. Returns the names of objects that are absent now.
+
+        Some may be removed before a failure.
+        """
 
     def list(self, prefix: str = "") -> Iterator[Stored]:
         """All objects, or those in the folder `prefix` and below, in no particular order.

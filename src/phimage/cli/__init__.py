@@ -11,12 +11,17 @@ import click
 from phimage import __version__
 from phimage.cli.exit_codes import run_to_exit_code
 from phimage.cli.sections import ON_THE_MACHINE, OPERATORS, TENANTS_AND_OPERATORS, SectionedGroup
-from phimage.processes.runtime import exit_process
+from phimage.processes.runtime import collect_rarely, exit_process
 
 SECTIONS = {
     TENANTS_AND_OPERATORS: {
         "demo": "phimage.cli.demo:demo",
         "image": "phimage.cli.image:image",
+        "job": "phimage.cli.job:job",
+        "region": "phimage.cli.places:region",
+        "zone": "phimage.cli.places:zone",
+        "cluster": "phimage.cli.places:cluster",
+        "machine-type": "phimage.cli.places:machine_type",
         "log": "phimage.cli.log:log",
         "api": "phimage.cli.api:api",
         "sign": "phimage.cli.sign:sign_",
@@ -67,6 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 def entry_point() -> NoReturn:
     """The `phimage` process."""
+    collect_rarely()  # docs/decisions.md#pythons-garbage-collector-runs-rarely
     exit_process(_run(sys.argv[1:]))
 
 

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 import click
 from msgspec.structs import replace
 
-from phimage.cli.image import print_images
+from phimage.cli.image_list import print_images
 from phimage.cli.output import echo
 from phimage.cli.profile import Config, Profile, read_config, write_config
-from phimage.demo_steps import PROFILES, curl, steps
 from phimage.errors import PhimageError
 from phimage.settings import Settings, read_settings
 
@@ -48,7 +47,8 @@ def demo(data_dir: str, host: str, port: int, require_zone: bool, once: bool) ->
     """
     from phimage import demo as demonstration
     from phimage.demo_disk import obstacle
-    from phimage.processes.runtime import private_files
+    from phimage.demo_steps import PROFILES
+    from phimage.processes.runtime import in_child, private_files
     from phimage.processes.server import serve
 
     flags = {
@@ -83,7 +83,7 @@ def demo(data_dir: str, host: str, port: int, require_zone: bool, once: bool) ->
         return not (once or failure)
 
     with private_files():
-        serve(settings, fill, listening)
+        serve(settings, lambda settings: in_child(lambda: fill(settings)), listening)
     if failure:
         raise failure[0]
 
@@ -110,6 +110,7 @@ def _write_profiles(path: Path, url: str, operator_key: NewKey | None) -> None:
 def _prepare_output(url: str, data_dir: str, cannot_publish: str) -> Callable[[], None]:
     """Call the server, and return a function that prints the list and the steps."""
     from phimage import demo as demonstration
+    from phimage.demo_steps import curl, steps
 
     with demonstration.client(url) as client:
         response = client.call("DescribePHostImage", Region=demonstration.REGION, Zone=demonstration.ZONE, Limit=SHOWN)

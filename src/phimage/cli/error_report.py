@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from io import StringIO
+from itertools import pairwise
 from typing import Annotated, Any
 
 import click
@@ -30,16 +31,16 @@ from phimage.errors import (
 _OPTION_OF = {"Region": "region", "Zone": "zone", "ProjectId": "project"}
 """Parameters that a profile may supply, with the name of the option."""
 _PARAMETER = re.compile(r"\[([\w.]+)\]")
-_UNKNOWN = re.compile(r"^(there is no|there was never|account \S+ has no)\b(?!.*(;|did you mean))")
-_PLACES = "`phimage api GetRegion` lists the regions and zones"
-_MACHINES = "`phimage api DescribePHostMachineType Region=... Zone=...` lists the machine types and clusters"
+_UNKNOWN = re.compile(r"^(there is no|there was never|account \S+ has no)\b(?!.*(;|did you mean))|^(?!.*;).* and \d+ more$")
+_MACHINES = "`phimage machine-type ls` lists the machine types and their clusters"
 _LISTED_BY = {
-    "Region": _PLACES,
-    "Zone": _PLACES,
+    "Region": "`phimage region ls` lists the regions",
+    "Zone": "`phimage zone ls` lists the zones",
     "Support": _MACHINES,
     "MachineType": _MACHINES,
-    "Cluster": _MACHINES,
-    "ImageId": "`phimage image ls` lists the images of a zone",
+    "Cluster": "`phimage cluster ls` lists the clusters",
+    "ImageId": "`phimage image ls --all-zones` lists the images",
+    "JobId": "`phimage job ls --all` lists the publications",
     "Account": "`phimage account ls` lists the accounts",
     "User": "`phimage user ls --account ...` lists the users",
     "ProjectId": "`phimage project ls --account ...` lists the projects",
@@ -53,7 +54,7 @@ _REMEDIES = {
     WrongSignature.ret_code: "the private key is not that of the public key: compare both with `phimage config ls`",
     UnknownUser.ret_code: "this server has no such key: `phimage config ls` shows which key goes to which server",
     UnknownProject.ret_code: "`phimage api GetProjectList` lists the projects of this key",
-    ZoneRefused.ret_code: "`phimage api GetRegion` lists the zones of this account",
+    ZoneRefused.ret_code: "`phimage zone ls` lists the zones of this account",
 }
 """What to do about refusals that the server does not explain, and about those of _ALWAYS."""
 _ALWAYS = (ZoneRefused.ret_code,)
@@ -111,18 +112,23 @@ class FileErrors(ClientError):
 
 # docs/decisions.md#the-words-of-a-command-decide-the-form-of-its-error
 def asks_for_json(arguments: Sequence[str]) -> bool:
-    """Whether a command line has --json. A usage error ends the parse, perhaps before this option, so the words decide."""
+    """Whether a command line has --json or -o json.
+
+    A usage error ends the parse, perhaps before this option, so the words decide.
+    """
     words = list(arguments)
-    return "--json" in (words[: words.index("--")] if "--" in words else words)
+    words = words[: words.index("--")] if "--" in words else words
+    outputs = (value for option, value in pairwise(words) if option in ("-o", "--output"))
+    return "--json" in words or "--output=json" in words or "json" in outputs
 
 
 def report_of(error: BaseException, code: int) -> ErrorReport:
     """The report of an error that ends a command with an exit code."""
     if isinstance(error, click.UsageError):
         usage = error.ctx.get_usage().partition(": ")[2] if error.ctx else ""
-        return ErrorReport(code, error.format_message(), usage=usage)
+        return ErrorReport(code, _one_line(error), usage=usage)
     if isinstance(error, click.ClickException):
-        return ErrorReport(code, error.format_message())
+        return ErrorReport(code, _one_line(error))
     if isinstance(error, Refused):
         return ErrorReport(code, error.message, ret_code=error.ret_code, detail=_detail(error), request_id=error.request_id)
     if isinstance(error, FileErrors):
@@ -133,6 +139,11 @@ def report_of(error: BaseException, code: int) -> ErrorReport:
     if isinstance(error, ServiceUnavailable):
         return ErrorReport(code, f"{error.detail}{_cause(error)}")
     return ErrorReport(code, str(error))
+
+
+def _one_line(error: click.ClickException) -> str:
+    """The message of click, which has the choices of an option on lines of their own."""
+    return " ".join(error.format_message().split())
 
 
 def print_error(error: BaseException, report: ErrorReport, *, as_json: bool) -> None:
@@ -149,7 +160,7 @@ def _text(error: BaseException, report: ErrorReport) -> str:
     if isinstance(error, click.ClickException):
         shown = StringIO()
         error.show(shown)
-        return shown.getvalue().removesuffix("\n")
+        return f"{shown.getvalue().partition('Error: ')[0]}Error: {report.message}"
     if isinstance(error, click.Abort | KeyboardInterrupt):
         return report.message
     if isinstance(error, Refused):

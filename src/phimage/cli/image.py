@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,15 +11,13 @@ from phimage.cli.output import console, json_option, note, print_json, print_tab
 from phimage.cli.profile import Session, signed
 from phimage.cli.prompts import confirm
 from phimage.cli.sections import ON_THE_MACHINE, OPERATORS, TENANTS_AND_OPERATORS, SectionedGroup
-from phimage.client import ActionResponse, Client
 from phimage.model.explain import no_bytes
 from phimage.model.image import ImageType, State
 
-PAGE = 100
-
 SECTIONS = {
     TENANTS_AND_OPERATORS: {
-        "ls": "phimage.cli.image:ls",
+        "ls": "phimage.cli.image_list:ls",
+        "latest": "phimage.cli.image_list:latest",
         "show": "phimage.cli.image:show",
         "explain": "phimage.cli.explain:explain",
         "matrix": "phimage.cli.explain:matrix",
@@ -42,108 +39,6 @@ SECTIONS = {
 @click.group(cls=SectionedGroup, sections=SECTIONS, short_help="List, show, download and publish images.")
 def image() -> None:
     """List, show, download and publish images."""
-
-
-@click.command(short_help="List the images of a zone.")
-@click.option("--region", envvar="PHIMAGE_REGION", help="Region, such as cn-bj2.")
-@click.option("--zone", envvar="PHIMAGE_ZONE", help="Zone of the region, such as cn-bj2-02.")
-@click.option("--project", envvar="PHIMAGE_PROJECT", help="Project; required for a sub-user.")
-@click.option("--type", "type_", type=click.Choice(["Base", "Custom"], case_sensitive=False), help="Base or Custom.")
-@click.option("--mine", is_flag=True, help="Only images of the project; the same as --type Custom.")
-@click.option("--id", "ids", multiple=True, metavar="ID", help="Only this image; may be repeated.")
-@click.option("--machine-type", metavar="TYPE", help="Only images that this machine type can run, such as DB-2.")
-@click.option("--cluster", help="Network cluster of the machine, such as 25G.")
-@click.option("--offset", type=click.IntRange(0), default=0, show_default=True, help="Number of images to skip.")
-@click.option("--limit", type=click.IntRange(0), help="Maximum number to list.  [default: 20]")
-@click.option("--all", "all_", is_flag=True, help="List all pages.")
-@click.option("--rev", type=click.IntRange(0), metavar="N", help="Use the catalogue at revision N.")
-@json_option
-@signed
-def ls(
-    session: Session,
-    region: str | None,
-    zone: str | None,
-    project: str | None,
-    type_: str | None,
-    mine: bool,
-    ids: tuple[str, ...],
-    machine_type: str | None,
-    cluster: str | None,
-    offset: int,
-    limit: int | None,
-    all_: bool,
-    rev: int | None,
-    as_json: bool,
-) -> None:
-    """List the images that machines of a zone can run.
-
-    \b
-    Examples:
-      phimage image ls --region cn-bj2 --zone cn-bj2-02
-      phimage image ls --zone cn-bj2-02 --machine-type Base-SSD-V5 --cluster 25G
-      phimage image ls --zone cn-bj2-02 --mine --all --json
-    """
-    if mine and type_ == "Base":
-        raise click.UsageError("--mine lists custom images; --type Base lists none of them")
-    params: dict[str, Any] = {
-        "Region": session.given("region", region),
-        "Zone": session.given("zone", zone),
-        "ProjectId": session.given("project", project),
-        "ImageType": "Custom" if mine else type_,
-        "ImageId": ids,
-        "MachineType": machine_type,
-        "Cluster": cluster,
-    }
-    client = session.client if rev is None else session.client.at(rev)
-    if all_:
-        pages = list(_pages(client, params, offset, limit or PAGE))
-        answer = pages[0]
-        images = [image for page in pages for image in page.fields["ImageSet"]]
-    else:
-        answer = client.call("DescribePHostImage", **params, Offset=offset, Limit=limit)
-        images = answer.fields["ImageSet"]
-    total, revision = answer.fields["TotalCount"], answer.revision
-    if as_json:
-        print_json({"TotalCount": total, "Revision": revision, "ImageSet": images})
-        return
-    print_images(images)
-    end = offset + len(images)
-    more = f"; use --offset {end} or --all for more" if end < total and images else ""
-    note(f"{len(images)} of {total} images at revision {revision}{more}")
-    if answer.newer:
-        note(f"the pinned revision hides newer versions: {answer.newer}")
-
-
-def _pages(client: Client, params: dict[str, Any], offset: int, limit: int) -> Iterator[ActionResponse]:
-    """All pages, of the revision of the first one, so that no image is missed or repeated."""
-    while True:
-        answer = client.call("DescribePHostImage", **params, Offset=offset, Limit=limit)
-        yield answer
-        count = len(answer.fields["ImageSet"])
-        offset += count
-        if not count or offset >= answer.fields["TotalCount"]:
-            return
-        if answer.revision is not None and "/rev/" not in client.endpoint:
-            client = client.at(answer.revision)
-
-
-WIDE = 120
-"""Minimum width of a terminal for all columns of a list."""
-
-
-def print_images(images: list[dict[str, Any]]) -> None:
-    """Print images as a table."""
-    wide = console().width >= WIDE
-    columns = ["IMAGE ID", "TYPE", "STATE", "CREATED", "NAME"]
-    if wide:
-        columns += ["VERSION", "GB", "SUPPORT"]
-    rows = []
-    for image in images:
-        row = [image["ImageId"], image["ImageType"], image["State"], _day(image["CreateTime"]), image["ImageName"]]
-        if wide:
-            row += [image["Version"], str(image["ImageSize"]), _few(image["Support"])]
-        rows.append(row)
-    print_table(columns, rows, whole=4, empty="no images")
 
 
 @click.command(short_help="Show all details of an image.")
@@ -175,8 +70,10 @@ def show(session: Session, id: str, project: str | None, rev: int | None, as_jso
         "type": image["ImageType"],
         "state": image["State"] + (", deprecated: found by its id, otherwise not listed" if fields["Deprecated"] else ""),
         "size": f"{image['ImageSize']} GB",
-        "created": datetime.fromtimestamp(int(image["CreateTime"]), UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "created": _date(image["CreateTime"]),
         "about": image["ImageDescription"] or "-",
+        **_deprecation_lines(fields),
+        "labels": ", ".join(f"{key}={value}" for key, value in fields["Labels"].items()) or "-",
         "zones": ", ".join(fields["Zones"]) or "-",
         **_bytes_lines(fields),
     }
@@ -188,6 +85,20 @@ def show(session: Session, id: str, project: str | None, rev: int | None, as_jso
         ((run["MachineType"], ", ".join(run["Clusters"]), ", ".join(run["Zones"]) or "-") for run in fields["Runs"]),
         empty="supports no machine type",
     )
+
+
+def _deprecation_lines(fields: dict[str, Any]) -> dict[str, str]:
+    """Lines about the deprecation of an image, past or announced, and about its successor."""
+    lines = {}
+    if at := fields["DeprecationTime"]:
+        lines["ends"] = f"deprecated {'since' if fields['Deprecated'] else 'from'} {_date(at)}"
+    if fields["Successor"]:
+        lines["instead"] = f"use {fields['Successor']}"
+    return lines
+
+
+def _date(seconds: str | int) -> str:
+    return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def _bytes_lines(fields: dict[str, Any]) -> dict[str, str]:
@@ -263,12 +174,3 @@ def restore(session: Session, id: str) -> None:
     """
     revision = session.client.call("RestorePHostImage", ImageId=id).fields["Revision"]
     note(f"{id} is back; revision {revision}")
-
-
-def _few(types: list[str]) -> str:
-    """The first two machine types and the number of others."""
-    return ", ".join(types[:2]) + (f" +{len(types) - 2}" if len(types) > 2 else "") or "-"
-
-
-def _day(seconds: str) -> str:
-    return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%d")

@@ -44,7 +44,8 @@ def progress(session: Session, id: str, region: str | None, zone: str | None, pr
 def _words(fields: dict[str, Any]) -> str:
     """What is being done, how much of it is done, and how long the rest may take."""
     if fields["Process"] == 100:
-        return f"published in {fields['TotalDuration']} s; {fields['Reused']} bytes of the disk were in the store already"
+        reused = f"; {fields['Reused']} bytes of the disk were in the store already" if fields["Reused"] else ""
+        return f"published in {fields['TotalDuration']} s{reused}"
     phase = {"upload": "uploading", "": "waiting for a publisher", **{k: v for k, v in PHASES.items() if k}}[fields["Phase"]]
     words = [phase]
     if fields["Done"]:

@@ -2,31 +2,38 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from typing import Any
 
 import click
 
-from phimage.cli.output import echo, json_option, note, print_json, print_table
+from phimage.cli.changes import Symbols, change_lines
+from phimage.cli.output import console, echo, json_option, note, print_json, print_table, printable
 from phimage.cli.profile import Session, signed
 from phimage.client import Client
 
 WAIT_SECONDS = 25
+PAGE = 500
+SHOWN_CHANGES = 50
+"""The number of records of each revision that --changes shows."""
 FUTURE = 2**31 - 1
 """A revision number that does not exist yet: the changes after it are none, and the response names the newest revision."""
 
 
 @click.command(short_help="Show the revisions of the catalogue.")
+@click.argument("revision", type=click.IntRange(1), required=False)
 @click.option("--after", type=click.IntRange(0), metavar="N", help="Revisions after N, oldest first.")
 @click.option("--before", type=click.IntRange(1), metavar="N", help="Revisions before N, newest first.")
 @click.option("-n", "--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="Maximum number to show.")
-@click.option("--changes", is_flag=True, help="Show everything that each revision touched.")
+@click.option("--changes", is_flag=True, help="Show what each revision changed, field by field.")
 @click.option("--follow", is_flag=True, help="Show changes of images as they happen; any key may.")
 @click.option("--project", envvar="PHIMAGE_PROJECT", help="Project for --follow; required for a sub-user.")
 @json_option
 @signed
 def log(
     session: Session,
+    revision: int | None,
     after: int | None,
     before: int | None,
     limit: int,
@@ -35,22 +42,46 @@ def log(
     project: str | None,
     as_json: bool,
 ) -> None:
-    """Show the revisions of the catalogue, newest first. This needs a key of the operator, unless with --follow.
+    """Show the revisions of the catalogue, newest first, or everything that one REVISION changed.
+
+    This needs a key of the operator, unless with --follow.
 
     \b
     Examples:
       phimage log
+      phimage log 12
       phimage log --after 12 --changes
       phimage log --follow
     """
+    if revision is not None and (follow or after is not None or before is not None):
+        raise click.UsageError("a REVISION is shown alone: leave out --after, --before and --follow")
     if follow:
         _follow(session.client, after, session.given("project", project), as_json)
         return
+    if revision is not None:
+        shown = _revision(session.client, revision)
+        if as_json:
+            print_json(shown)
+        else:
+            _print_changes(shown, whole=True)
+        return
     answer = session.client.call("ListRevisions", After=after, Before=before, Limit=limit)
     revisions = answer.fields["RevisionSet"]
+    if changes:
+        most = None if as_json else SHOWN_CHANGES
+        revisions = [_revision(session.client, one["Revision"], most) for one in revisions]
     if as_json:
         print_json({"Newest": answer.fields["Newest"], "RevisionSet": revisions})
-        return
+    elif changes:
+        for one in revisions:
+            _print_changes(one, whole=False)
+        if not revisions:
+            echo("no revisions")
+    else:
+        _print_revisions(revisions)
+
+
+def _print_revisions(revisions: list[dict[str, Any]]) -> None:
     print_table(
         ("REV", "TIME", "ACTION", "ACTOR", "ADDRESS", "CHANGES"),
         (
@@ -60,13 +91,37 @@ def log(
                 revision["Action"],
                 revision["Actor"],
                 revision["Address"],
-                _all(revision["Changes"]) if changes else _counted(revision["Changes"]),
+                _counted(revision["Changes"]),
             )
             for revision in revisions
         ),
         whole=2,
         empty="no revisions",
     )
+
+
+def _revision(client: Client, number: int, limit: int | None = None) -> dict[str, Any]:
+    """A revision with its changes, all of them or at most `limit`."""
+    whole: dict[str, Any] = {}
+    while not whole or (limit is None and len(whole["Changes"]) < whole["TotalCount"]):
+        done = len(whole["Changes"]) if whole else 0
+        page = client.call("GetRevision", Revision=number, Offset=done, Limit=limit or PAGE).fields["Revision"]
+        whole = {**page, "Changes": [*whole["Changes"], *page["Changes"]]} if whole else page
+    return whole
+
+
+def _print_changes(revision: dict[str, Any], *, whole: bool) -> None:
+    """A revision as a heading and lines within the width of the terminal."""
+    out = console()
+    symbols = Symbols.of(sys.stdout.encoding)
+    echo(f"revision {revision['Revision']}  {revision['Time'][:19]}Z  {printable(revision['Action'])}")
+    echo(f"  by {printable(revision['Actor'])} from {printable(revision['Address'])}")
+    for change in revision["Changes"]:
+        for line in change_lines(change, out.width, symbols, whole=whole):
+            echo(line)
+    more = revision["TotalCount"] - len(revision["Changes"])
+    if more:
+        echo(f"  and {more} more records: phimage log {revision['Revision']}")
 
 
 def _follow(client: Client, after: int | None, project: str | None, as_json: bool) -> None:
@@ -83,10 +138,6 @@ def _follow(client: Client, after: int | None, project: str | None, as_json: boo
                 what = f"{change['Change']:<9}  {change['ImageType']:<6}  {change['ImageId']}"
                 echo(f"{change['Revision']:>6}  {when}  {what}")
         after = fields["Next"]
-
-
-def _all(changes: list[dict[str, Any]]) -> str:
-    return "\n".join(f"{change['Verb']} {change['Noun']} {change['Id']}" for change in changes)
 
 
 def _counted(changes: list[dict[str, Any]]) -> str:

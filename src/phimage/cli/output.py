@@ -1,13 +1,16 @@
 """Output of commands: tables for people, JSON for programs. Texts are shown with escaped control characters.
 
-Rich takes a tenth of a second to import, so only functions that draw import it.
+Rich takes a tenth of a second to import, so only functions that draw import it; the list of images does without.
 """
 
 from __future__ import annotations
 
+import csv
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from io import StringIO
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -24,6 +27,8 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 
 PIPE_WIDTH = 200
 """Width of a table in a file or a pipe."""
+_UNKNOWN_WIDTH = 80
+_PLAIN_TERMINALS = ("dumb", "unknown")
 
 
 def print_json(value: object, *, indented: bool = True, err: bool = False) -> None:
@@ -62,6 +67,37 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, whole:
         console().print(table)
     else:
         echo(empty)
+
+
+def print_heading(line: str) -> None:
+    """Print a line in bold, if the output is a terminal, of any length."""
+    is_plain = os.environ.get("TERM", "") in _PLAIN_TERMINALS
+    click.echo(escape(line) if is_plain else click.style(escape(line), bold=True))
+
+
+def output_width() -> int:
+    """The width of standard output: that of the terminal, otherwise PIPE_WIDTH."""
+    if not sys.stdout.isatty():
+        return PIPE_WIDTH
+    with suppress(ValueError, OSError):
+        if (width := int(os.environ.get("COLUMNS") or os.get_terminal_size(sys.stdout.fileno()).columns)) > 0:
+            return width
+    return _UNKNOWN_WIDTH
+
+
+FORMULAS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""The beginnings of what a spreadsheet takes for a formula, also in full width."""
+
+
+# docs/decisions.md#a-cell-of-csv-is-never-a-formula
+def print_csv(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print rows as csv (RFC 4180), with a header. A cell that begins like a formula has an apostrophe before it."""
+    lines = StringIO(newline="")
+    writer = csv.writer(lines)
+    for row in (columns, *rows):
+        cells = map(escape, row)
+        writer.writerow([f"'{cell}" if cell.startswith(FORMULAS) else cell for cell in cells])
+    click.echo(lines.getvalue(), nl=False)
 
 
 def note(text: str) -> None:

@@ -165,11 +165,11 @@ def signed(command: Command) -> Command:
 
 
 def _warn_of_variables() -> None:
-    """Name variables that are neither options nor settings: a mistyped PHIMAGE_ZONE would list another zone."""
+    """Name mistyped variables: without PHIMAGE_ZONE a command uses the zone of the profile."""
     if any(name.startswith("PHIMAGE_") and name not in _VARIABLES for name in os.environ):
         from phimage.settings import unknown_variables  # seldom needed
 
-        for sentence in unknown_variables(os.environ):
+        for sentence in unknown_variables(os.environ, mistyped=True):
             note(sentence)
 
 

@@ -51,9 +51,12 @@ class Progress:
             self._bars.stop()
 
     def _close_phase(self) -> None:
-        """Complete the bar of the previous phase."""
+        """Complete the bar of the previous phase, or remove it if the phase had no bytes."""
         if self._bars is not None and self._bars.task_ids:
             last = self._bars.tasks[-1]
+            if not (last.total or last.completed):
+                self._bars.remove_task(last.id)
+                return
             self._bars.update(last.id, completed=last.total or last.completed, total=last.total or last.completed)
 
 

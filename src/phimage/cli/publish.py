@@ -55,6 +55,7 @@ def many(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> 
 @click.option("--version", default="", help="Version, as any text.")
 @click.option("--family", default="", help="Name that all versions of the image share: debian-12.")
 @click.option("--description", default="", help="Description, for people.")
+@click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="A label, for filters; may be repeated.")
 @click.option("--zone", "zones", multiple=True, required=True, callback=many, metavar="ZONE,...", help="Zones of the image.")
 @click.option(
     "--support",
@@ -218,6 +219,7 @@ def _params(given: dict[str, Any], source: str, is_url: bool, checksum_file: Pat
         "OsName": given["os_name"],
         "Version": given["version"] or None,
         "Family": given["family"] or None,
+        "Label": given["labels"],
         "Description": given["description"] or None,
         "Zone": given["zones"],
         "Support": given["support"],
@@ -319,6 +321,8 @@ def _check_head(source: Any, path: str, params: dict[str, Any]) -> None:
         return
     with source.open() as reader:
         head = reader.read(HEAD)
+    if not head:
+        raise PublishFailed(f"{path}: it is empty; give the file of an image")
     check_page(path, head)
     try:
         check_head(head, source.size, params["Format"] or "", frozenset(params["Override"]), LIMITS)

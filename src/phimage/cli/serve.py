@@ -36,7 +36,7 @@ def serve(config: Path | None, **flags: Any) -> None:
     """
     from phimage.catalog_file import STARTER_REGION, STARTER_ZONE
     from phimage.installation import Prepared, prepare
-    from phimage.processes.runtime import configure_log, in_child
+    from phimage.processes.runtime import in_child
     from phimage.processes.server import serve as run
 
     def listening(url: str, prepared: Prepared) -> bool:
@@ -63,7 +63,6 @@ def serve(config: Path | None, **flags: Any) -> None:
     def read() -> Settings:
         return read_settings(config, os.environ, flags)
 
-    configure_log()
     run(read(), lambda settings: in_child(lambda: prepare(settings)), listening, read)
 
 

@@ -10,7 +10,9 @@ import click
 import msgspec
 
 from phimage.cli.installation import of_installation, patience
-from phimage.cli.output import echo, json_option, note, print_json, print_table, working
+from phimage.cli.job import format_age
+from phimage.cli.output import echo, json_option, note, print_json, print_table, printable, working
+from phimage.cli.profile import Connect, connecting
 from phimage.cli.prompts import confirm
 from phimage.settings import Settings
 
@@ -120,40 +122,66 @@ def adopt(settings: Settings, yes: bool) -> None:
 
 
 @store.command(short_help="Show how much space images take.")
+@click.option("--server", is_flag=True, help="Ask the server, with an operator's key, for what a publisher measured last.")
 @of_installation
 @json_option
-def stats(settings: Settings, as_json: bool) -> None:
+@connecting
+def stats(settings: Settings, server: bool, connect: Connect, as_json: bool) -> None:
     """Show how much space images take: bytes of their disks, stored bytes, and how many of these each shares with others.
 
+    It measures the store of the installation on this machine. With --server it asks a server elsewhere, which answers at
+    once: a publisher measures after changes, at most once a minute, and at least once an hour.
+
     \b
-    Example:
+    Examples:
       phimage store stats --data-dir /var/lib/phimage
+      phimage store stats --server --profile operator
     """
+    if server:
+        with connect() as session:
+            fields = session.client.call("GetStoreStatistics", Limit=1000).fields
+        measured = {name: value for name, value in fields.items() if name not in ("RetCode", "Action")}
+    else:
+        measured = _measured_here(settings)
+    stored = measured["Stored"]
+    ratio = measured["Logical"] / stored if stored else 0.0
+    if as_json:
+        print_json({"Store": measured["Store"], "Ratio": round(ratio, 3), **measured})
+        return
+    if server and not measured["MeasureTime"]:
+        note("no publisher has measured the store yet: one does within a minute of its start")
+        return
+    rows = (
+        [
+            ", ".join(one["ImageIds"]),
+            *(format_size(one[name]) for name in ("Logical", "Data", "Own", "Shared")),
+            str(one["Missing"]) if one["Missing"] else "-",
+        ]
+        for one in measured["Images"]
+    )
+    print_table(("IMAGE", "DISK", "DATA", "OWN", "SHARED", "MISSING CHUNKS"), rows, empty="no image has bytes")
+    sizes = {name: format_size(measured[name]) for name in ("Logical", "Stored", "Unneeded", "Other")}
+    note(
+        f"{printable(measured['Store'])}: disks of {sizes['Logical']} stored in {sizes['Stored']}, {ratio:.1f} to 1; "
+        f"{sizes['Unneeded']} that no image needs, {sizes['Other']} of other objects"
+    )
+    if server:
+        note(f"measured {format_age(measured['Age'])} ago at revision {measured['Revision']}")
+        if measured["DiskCount"] > len(measured["Images"]):
+            note(f"shown are the {len(measured['Images'])} of {measured['DiskCount']} disks that use the most space alone")
+
+
+def _measured_here(settings: Settings) -> dict[str, Any]:
+    """Measure the store now, with the names of GetStoreStatistics."""
     from phimage.installation import opened_store
     from phimage.maintenance import verify
 
     with opened_store(settings, patience()) as (catalog, opened), working("measuring"):
         usage, images = verify.stats(catalog, opened)
-        where = opened.describe()
-    if as_json:
         fields = _pascal(msgspec.to_builtins(usage))
         for one in fields["Images"]:
             one["ImageIds"] = images[one["Manifest"]]
-        print_json({"Store": where, "Ratio": round(usage.ratio, 3), **fields})
-        return
-    rows = (
-        [
-            ", ".join(images[one.manifest]),
-            *(format_size(size) for size in (one.logical, one.data, one.own, one.shared)),
-            str(one.missing) if one.missing else "-",
-        ]
-        for one in usage.images
-    )
-    print_table(("IMAGE", "DISK", "DATA", "OWN", "SHARED", "MISSING CHUNKS"), rows, empty="no image has bytes")
-    note(
-        f"{where}: disks of {format_size(usage.logical)} stored in {format_size(usage.stored)}, {usage.ratio:.1f} to 1; "
-        f"{format_size(usage.unneeded)} that no image needs, {format_size(usage.other)} of other objects"
-    )
+        return {"Store": opened.describe(), **fields}
 
 
 def parse_time(text: str, option: str) -> float:

@@ -19,7 +19,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-import structlog
 from msgspec.structs import replace
 
 from phimage.chunks.errors import BadChunk, StoreFailure
@@ -32,6 +31,7 @@ from phimage.delivery.stream import BodyStream, DownloadLimits, End, send_body
 from phimage.delivery.zstd_cache import ZstdCache, ZstdCacheFiller
 from phimage.delivery.zstd_disk import FrameChanged, ZstdDisk
 from phimage.errors import NotCached, PhimageError, RequestError
+from phimage.event_log import log
 from phimage.http.asgi import Exchange, Message, Receive, Send
 from phimage.http.counters import DownloadCounters
 from phimage.http.places import NoPlace, Places
@@ -40,8 +40,6 @@ from phimage.http.signature_limit import SignatureLimit
 from phimage.model.ids import ImageId
 from phimage.model.image import State
 from phimage.model.image_bytes import ImageBytes
-
-log = structlog.get_logger()
 
 Result = TypeVar("Result")
 

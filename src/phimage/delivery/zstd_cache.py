@@ -24,18 +24,16 @@ from contextlib import ExitStack, contextmanager, suppress
 from hashlib import file_digest, sha256
 from pathlib import Path
 
-import structlog
 from msgspec import Struct
 
 from phimage.chunks.errors import BadChunk, StoreFailure
 from phimage.chunks.layout import CHUNKS, ManifestDigest
 from phimage.chunks.store import Store
 from phimage.delivery.zstd_disk import ZstdDisk
+from phimage.event_log import log
 from phimage.files import sync_folder
 from phimage.http.counters import DownloadCounters
 from phimage.waiting import NotNow, Patience
-
-log = structlog.get_logger()
 
 RECENT_SECONDS = 60.0
 """A file used less than this ago is not evicted: the server may be about to open it."""

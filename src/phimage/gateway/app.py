@@ -18,9 +18,8 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Generic
 
-import structlog
-
 from phimage.errors import MissingAction, RequestError, ServiceUnavailable, TooLargeParam
+from phimage.event_log import log
 from phimage.gateway.async_dispatch import AsyncDispatcher
 from phimage.gateway.dispatch import HINT_HEADER, Attempt, Dispatcher, RawRequest, View, max_body
 from phimage.gateway.envelope import RawResponse, failure
@@ -35,8 +34,6 @@ from phimage.http.proxies import TrustedProxies
 from phimage.http.response import gzipped
 from phimage.http.signature_limit import LIMITED_CODES, SignatureLimit
 from phimage.http_signature import SIGNATURE_FIELDS
-
-log = structlog.get_logger()
 
 # docs/decisions.md#four-threads-for-other-reads
 THREADS = 4

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Hashable, Mapping
 from typing import Generic, Protocol, TypeVar
 
-import structlog
 from msgspec import Struct
 
 from phimage.errors import (
@@ -20,6 +19,7 @@ from phimage.errors import (
     UnknownAction,
     WrongSignature,
 )
+from phimage.event_log import log
 from phimage.gateway.access import (
     IGNORED,
     Head,
@@ -42,8 +42,6 @@ from phimage.gateway.registry import SMALL_BODY, Action, AnyRegistry, Call, Call
 from phimage.http_signature import InvalidSignature, read_signature
 from phimage.model.ids import ProjectId, PublicKey, Revision
 from phimage.revision_cache import ScopeVersions
-
-log = structlog.get_logger()
 
 View = TypeVar("View", bound=Present)
 Service = TypeVar("Service")
@@ -230,7 +228,7 @@ class Dispatcher(Generic[View, Service]):
         return RawResponse(failure(name, defect), defect.ret_code, None, action=known)
 
     def _defect(self, error: Exception, name: str, raw: RawRequest) -> ServiceUnavailable:
-        log.error("request.failed", action=name, request_id=raw.request_id, exc_info=error)
+        log.exception("request.failed", error, action=name, request_id=raw.request_id)
         return ServiceUnavailable(detail="an error inside phimage; its log has the request id")
 
     def _view(self, pin: Pin, now: View) -> View:

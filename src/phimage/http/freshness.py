@@ -11,12 +11,10 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-import structlog
 from msgspec import Struct
 
 from phimage.errors import ServiceUnavailable
-
-log = structlog.get_logger()
+from phimage.event_log import log
 
 # docs/decisions.md#processes-poll-four-times-a-second
 REFRESH_SECONDS = 0.25
@@ -114,7 +112,7 @@ class Freshness:
         if isinstance(error, ServiceUnavailable):
             self._away(error.detail)
         elif error is not None:
-            log.error("refresh.failed", source=self._source.name, exc_info=error)
+            log.exception("refresh.failed", error, source=self._source.name)
             self._away("an error inside phimage; see its log")
         elif not future.cancelled():
             self._refreshed_at = self._started_at

@@ -9,8 +9,6 @@ import secrets
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from alembic.autogenerate import compare_metadata
-from alembic.runtime.migration import MigrationContext
 from msgspec import Struct
 from sqlalchemy import (
     ColumnElement,
@@ -31,7 +29,7 @@ from sqlalchemy import table as named
 from sqlalchemy.exc import DatabaseError, OperationalError
 
 from phimage import ownership
-from phimage.catalog import schema, tables
+from phimage.catalog import indexes, schema, tables
 from phimage.catalog.engine import Database
 from phimage.catalog.key_encryption import KeyEncryption, read_master_key
 from phimage.chunks.errors import StoreFailure
@@ -133,7 +131,7 @@ def _schema(connection: Connection) -> Iterator[Inconsistency]:
         what = f"schema {version or 'none'}, and this phimage checks {schema.newest()}"
         yield Inconsistency("schema", "alembic_version", f"{what}: run `phimage db upgrade`, or use the newer phimage")
         return
-    for difference in compare_metadata(MigrationContext.configure(connection), tables.metadata):
+    for difference in indexes.differences(connection):
         yield Inconsistency("schema", "", f"differs from the schema that phimage creates: {difference}")
 
 

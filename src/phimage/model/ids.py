@@ -1,8 +1,9 @@
-"""Ids, each its own type, and how new ones are generated."""
+"""Ids, each its own type, how new ones are generated, and the natural order of names."""
 
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Callable
 from typing import NewType
 
@@ -31,8 +32,11 @@ def _letters(random: RandomBytes, length: int) -> str:
 
 
 def new_image_id(random: RandomBytes) -> ImageId:
-    """An id such as `pimg-cs-xev4rz2k`: the public shape (wire-protocol 4.4), with eight letters of base 32."""
-    return ImageId(f"pimg-cs-{_letters(random, 8)}")
+    """An id such as `pimg-os-xev4rz2k`: the public shape (wire-protocol 4.4), with eight letters of base 32.
+
+    Its prefix names no system: in the public ids it does, and the ids of a CentOS begin with `pimg-cs-`.
+    """
+    return ImageId(f"pimg-os-{_letters(random, 8)}")
 
 
 def new_project_id(random: RandomBytes) -> ProjectId:
@@ -53,3 +57,12 @@ def new_public_key(random: RandomBytes) -> PublicKey:
 def new_private_key(random: RandomBytes) -> str:
     """A private key of 200 random bits."""
     return _letters(random, 40)
+
+
+_DIGITS = re.compile(r"([0-9]+)")
+
+
+def natural(name: str) -> tuple[list[str | int], str]:
+    """Sort key of natural order: 1G before 10G, 8.9 before 8.10. Names that differ only in leading zeros sort as text."""
+    parts = _DIGITS.split(name)  # text and digits alternate, so equal positions have equal types
+    return [int(part) if place % 2 else part for place, part in enumerate(parts)], name

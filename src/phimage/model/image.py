@@ -60,6 +60,11 @@ class Image(Struct, frozen=True):
     successor: ImageId = ImageId("")
     labels: Mapping[str, str] = {}
 
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The texts that a search looks into."""
+        return self.id, self.name, self.os_name, self.family, self.description
+
 
 MAX_LABELS = 32
 """Max labels of an image."""

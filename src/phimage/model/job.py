@@ -20,6 +20,11 @@ class JobState(StrEnum):
     FAILED = "Failed"
 
 
+UNFINISHED = (JobState.WAITING, JobState.QUEUED, JobState.RUNNING)
+CANCELLED = "cancelled by "
+"""The begin of the error of a job that a person ended."""
+
+
 class Origin(Struct, frozen=True):
     """The origin of an image's bytes. `url` is empty for an upload; `digest` is empty for trust on first use.
 
@@ -82,7 +87,7 @@ class Job(Struct, frozen=True):
     @property
     def unfinished(self) -> bool:
         """Whether the job is neither done nor failed."""
-        return self.state not in (JobState.DONE, JobState.FAILED)
+        return self.state in UNFINISHED
 
 
 def new_job(

@@ -7,14 +7,11 @@ import re
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-import structlog
-
+from phimage.event_log import log
 from phimage.http.asgi import Application, Message
 
 if TYPE_CHECKING:
     from phimage.processes.http1 import HttpConnection
-
-log = structlog.get_logger()
 
 BUFFERED_BYTES = 64 << 10
 """Bytes of a body after which the connection is not read until the application receives them."""
@@ -70,8 +67,8 @@ class HttpRequest:
         """Answer the request. An exception of the application is a defect, and is logged."""
         try:
             await application(self._scope, self.receive, self.send)
-        except Exception:
-            log.error("request.failed", path=self._scope["path"], exc_info=True)
+        except Exception as error:  # noqa: BLE001  a defect of any kind is logged and answered
+            log.exception("request.failed", error, path=self._scope["path"])
             if not self._has_started and not self._is_gone:
                 self._start = {"status": 500, "headers": [(b"connection", b"close")]}
                 await self.send({"type": "http.response.body", "body": b""})

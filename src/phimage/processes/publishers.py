@@ -12,15 +12,13 @@ import sys
 import threading
 import time
 
-import structlog
 from msgspec import Struct
 
+from phimage.event_log import log
 from phimage.metrics.process import add_ended
 from phimage.metrics.shared import MetricsSlot, SharedMetrics
-from phimage.processes.runtime import configure_log, die_with_parent, return_freed_memory
+from phimage.processes.runtime import die_with_parent, return_freed_memory
 from phimage.settings import Settings, as_variables
-
-log = structlog.get_logger()
 
 STOP_SECONDS = 8.0
 """Seconds that a publisher has to release its job. Then it is killed, and its job waits for the lease to expire."""
@@ -146,5 +144,4 @@ def run_until_stopped(settings: Settings, parent: int | None, slot: MetricsSlot 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     return_freed_memory()
-    configure_log()
     run_publisher(settings, stop, slot)

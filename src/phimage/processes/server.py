@@ -18,18 +18,16 @@ from contextlib import contextmanager, suppress
 from mmap import mmap
 from typing import TypeVar
 
-import structlog
-
+from phimage.application import prime_decoders
 from phimage.errors import SetupError, WorkersDied
+from phimage.event_log import log
 from phimage.metrics.shared import SharedMetrics
 from phimage.processes.http_server import BACKLOG
 from phimage.processes.publishers import MAX_PUBLISHERS, Publishers
-from phimage.processes.runtime import notify_service_manager
+from phimage.processes.runtime import notify_service_manager, tune_garbage_collector
 from phimage.processes.tls import read_tls
 from phimage.processes.workers import DRAIN_SECONDS, Generation, WorkerProcess, Workers
 from phimage.settings import Settings, with_fixed
-
-log = structlog.get_logger()
 
 DEATHS_SECONDS = 60.0
 """Seconds in which the deaths of workers are counted."""
@@ -55,6 +53,8 @@ def serve(
     """
     generation = Generation(settings, read_tls(settings))
     with _listening(settings.host, settings.port) as listener:
+        prime_decoders()  # here, so that no child has to repeat it
+        tune_garbage_collector()
         prepared = prepare(settings)
         url = _url("https" if generation.tls else "http", settings.host, listener.getsockname()[1])
         _raise_file_limit()

@@ -6,13 +6,11 @@ import ssl
 import time
 from pathlib import Path
 
-import structlog
 from msgspec import Struct
 
 from phimage.errors import SetupError
+from phimage.event_log import log
 from phimage.settings import Settings
-
-log = structlog.get_logger()
 
 _VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 

@@ -15,7 +15,6 @@ from contextlib import suppress
 from mmap import mmap
 from typing import NoReturn
 
-import structlog
 from msgspec import Struct
 
 from phimage.application import build_app
@@ -28,11 +27,9 @@ from phimage.metrics.shared import SharedMetrics, WorkerSlot
 from phimage.processes import http_server
 from phimage.processes.connections import ConnectionLimits
 from phimage.processes.http_server import HttpServer, lifespan
-from phimage.processes.runtime import configure_log, die_with_parent, return_freed_memory, tune_garbage_collector
+from phimage.processes.runtime import die_with_parent, return_freed_memory, tune_garbage_collector
 from phimage.processes.tls import Tls
 from phimage.settings import Settings
-
-log = structlog.get_logger()
 
 DRAIN_SECONDS = 10.0
 """Seconds that running requests have to end after a stop; a worker that takes longer is killed."""
@@ -161,7 +158,6 @@ class Workers:
 
     def _work(self, generation: Generation, slot: WorkerSlot, control: int) -> int:
         return_freed_memory()
-        configure_log()
         settings, tls = generation.settings, generation.tls
         counters = ConnectionCounters()
         application = build_app(

@@ -12,15 +12,13 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from phimage.catalog import jobs
-from phimage.catalog.image_bytes import IMAGE_BYTES, failed_before, withdraw_image_bytes
+from phimage.catalog.image_bytes import IMAGE_BYTES, failed_before, give_up, withdraw_image_bytes
 from phimage.catalog.images import IMAGES, images_of_file, reached_deprecation
 from phimage.catalog.revisions import Author, Change
 from phimage.catalog.views import Catalog
 from phimage.chunks import uploads
 from phimage.chunks.store import Store
 from phimage.model.ids import ImageId, JobId
-from phimage.model.image import Image, ImageType, State
-from phimage.model.image_bytes import ImageBytes
 
 IDLE_SECONDS = 3600.0
 """An upload without a new part for this long is ended."""
@@ -75,30 +73,14 @@ def _end_idle(change: Change, id: JobId, of_file: frozenset[ImageId]) -> bool:
     job = jobs.end_waiting(change.connection, id, IDLE_REASON)
     if job is None:
         return False  # completed meanwhile, or ended by another process
-    without_bytes = _without_bytes(change, job.image)
-    if without_bytes is not None:
-        image, content = without_bytes
-        if image.type is ImageType.BASE and image.id not in of_file:
-            _withdraw(change, image)
-        else:
-            IMAGE_BYTES.put(change, replace(content, failure=IDLE_REASON))
-            IMAGES.put(change, replace(image, state=State.UNAVAILABLE))
+    give_up(change, job.image, IDLE_REASON, of_file)
     return True
 
 
 def _withdraw_failed(change: Change, id: ImageId) -> bool:
-    without_bytes = _without_bytes(change, id)
-    if without_bytes is None or not without_bytes[1].failure:
-        return False
-    _withdraw(change, without_bytes[0])
-    return True
-
-
-def _without_bytes(change: Change, id: ImageId) -> tuple[Image, ImageBytes] | None:
     image, content = IMAGES.find(change.connection, id), IMAGE_BYTES.find(change.connection, id)
-    return None if image is None or content is None or content.stored else (image, content)
-
-
-def _withdraw(change: Change, image: Image) -> None:
+    if image is None or content is None or content.stored or not content.failure:
+        return False
     withdraw_image_bytes(change, [image.id], "the image was withdrawn")
     IMAGES.withdraw(change, image)
+    return True

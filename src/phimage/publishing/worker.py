@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-import structlog
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -22,6 +21,7 @@ from phimage.chunks.errors import StoreFailure
 from phimage.chunks.gc_guard import renew
 from phimage.chunks.store import Store
 from phimage.errors import PhimageError, ServiceUnavailable, SetupError
+from phimage.event_log import log
 from phimage.model.image import Image, State
 from phimage.model.image_bytes import ImageBytes, image_size
 from phimage.model.job import Job
@@ -31,8 +31,6 @@ from phimage.publishing.lease import LeaseExpiry, LeaseKeeper
 from phimage.publishing.pipeline import Pipeline, StoredDisk
 from phimage.sources.errors import SourceError, SourceInterrupted, TooLarge
 from phimage.sources.retry import PROGRESS_BYTES, Retry, retries_exhausted
-
-log = structlog.get_logger()
 
 MAX_CLAIMS = 50
 """Max claims of a job, for jobs that kill every worker."""
@@ -173,8 +171,8 @@ class Worker:
             ended = self._fail(job, str(error), internal=of_server)
         except (PhimageError, OSError) as error:
             ended = self._fail(job, str(error), internal=True)
-        except Exception:  # noqa: BLE001  the image must not stay Making for ever
-            bound.exception("job.defect")
+        except Exception as error:  # noqa: BLE001  the image must not stay Making for ever
+            bound.exception("job.defect", error)
             ended = self._fail(job, _internal(job))
         self._pipeline.clean(job)
         if ended:

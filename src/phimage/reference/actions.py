@@ -47,8 +47,8 @@ The Actions that each role may call. A test tries every cell of the table.
 Actions about a project take ProjectId. It is required for a sub-user; for a main user, the default is the default
 project. A project of another account is unknown (292). An Action that the role does not allow fails with 299. A
 sub-user of an operator account may call the Actions of operator accounts, and needs the roles above for Actions
-about projects, but for those that publish, show, download and change one image: operator accounts call them for
-every project. An account can also be limited to zones (293) and to networks (294), for all of its roles.
+about projects, but for those that publish, show, download and change one image, and those about jobs: operator accounts
+call them for every project. An account can also be limited to zones (293) and to networks (294), for all of its roles.
 
 An Action with signature 2 needs a signature of version 2 (HTTP Message Signatures, RFC 9421), which phimage's commands
 make; others accept version 1 too, which the clients of UCloud make. The setting `allow_legacy_operator_signatures`

@@ -42,9 +42,10 @@ what to do about it.
 JSON_ERRORS = """\
 ## Errors as JSON
 
-With `--json`, an error is one JSON object on the last line of standard error, also when the command line itself is
-wrong, and standard output stays empty. Lines before it are notes, for example about a wait. Results are printed in any
-case: the findings of a check, the differences of a plan, and the response of `phimage api`, whose RetCode is its own.
+With `--json` or `-o json`, an error is one JSON object on the last line of standard error, also when the command line
+itself is wrong, and standard output stays empty. Lines before it are notes, for example about a wait. Results are
+printed in any case: the findings of a check, the differences of a plan, and the response of `phimage api`, whose
+RetCode is its own.
 
 ```sh
 phimage image ls --zone cn-bj2-99 --json

@@ -126,7 +126,7 @@ class AddressPolicy(Struct, frozen=True):
     Only ports 80 and 443 by default, because other ports let a URL reach services that are not web servers, inside or at third
     parties. An operator with a mirror elsewhere adds its port, and its network when that is not public.
 
-    With `hides_addresses`, a refusal does not say to which address a name resolves here.
+    With `hides_addresses`, a refusal does not say whether and to which address a name resolves here.
     """
 
     networks: tuple[Network, ...] = ()
@@ -153,7 +153,7 @@ class AddressPolicy(Struct, frozen=True):
         if not purpose or any(address in network for network in self.networks):
             return
         if self.hides_addresses:
-            raise UrlRefused(url.shown, f"{url.host} is not on the public internet", _DOWNLOAD, reason="address")
+            raise _not_public(url)
         subject = str(address) if str(address) == url.host else f"{url.host} is {address}, which"
         remedy = "ask the operator of this server to allow the network"
         raise UrlRefused(url.shown, f"{subject} is not a public address ({purpose})", remedy, reason="address")
@@ -168,10 +168,18 @@ class AddressPolicy(Struct, frozen=True):
         if literal is not None:
             addresses = [unmapped(literal)]
         else:
-            addresses = [unmapped(ipaddress.ip_address(text)) for text in _resolved(url, resolve)]
+            addresses = [unmapped(ipaddress.ip_address(text)) for text in self._resolved(url, resolve)]
         for address in addresses:
             self.check_address(url, address)
         return tuple(dict.fromkeys(map(str, addresses)))[:MAX_TRIED]
+
+    def _resolved(self, url: Url, resolve: Resolver) -> Sequence[str]:
+        try:
+            return _resolved(url, resolve)
+        except ResponseRefused:
+            if self.hides_addresses:  # the same answer as for a name that exists inside alone
+                raise _not_public(url) from None
+            raise
 
 
 # docs/decisions.md#tenants-fetch-from-the-public-internet-alone
@@ -197,6 +205,10 @@ def read_address_policy(networks: Iterable[str] = (), ports: Iterable[int] = (80
 def system_resolver(host: str, port: int) -> Sequence[str]:
     """The addresses that the operating system's resolver returns, in its order."""
     return [str(info[4][0]) for info in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)]
+
+
+def _not_public(url: Url) -> UrlRefused:
+    return UrlRefused(url.shown, f"{url.host} is not on the public internet", _DOWNLOAD, reason="address")
 
 
 def _resolved(url: Url, resolve: Resolver) -> Sequence[str]:

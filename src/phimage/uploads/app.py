@@ -21,7 +21,6 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from types import MappingProxyType
 
-import structlog
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -31,6 +30,7 @@ from phimage.chunks.store import Store
 from phimage.chunks.uploaded_chunks import MAX_ASKED, MAX_FRAMES_BYTES, MAX_SEAL_BYTES
 from phimage.chunks.uploads import MAX_FRAME, PART, check_frame, check_job, contiguous, pack_part, parts, put_part
 from phimage.errors import NotCached, PhimageError
+from phimage.event_log import log
 from phimage.http.asgi import Exchange, Message, Receive, Send
 from phimage.http.body import BodyLimits, BodyTooLong, BodyTooSlow, ClientGone, RequestBody
 from phimage.http.min_rate import MinRate
@@ -40,8 +40,6 @@ from phimage.model.ids import JobId
 from phimage.uploads.authorizer import Method, Upload, UploadAccessRequest, UploadAuthorizer
 from phimage.uploads.chunks import ChunkUploads
 from phimage.uploads.part import BadContentDigest, PartHeader, check_content, part_too_large, read_part_header
-
-log = structlog.get_logger()
 
 _PATH = re.compile(r"/uploads/([^/]+)(?:/(0|[1-9][0-9]{0,6}|need|chunks|seal))?", re.ASCII)
 _METHODS: Mapping[str | None, Method] = {None: "GET", "need": "POST", "seal": "POST"}  # PUT for others

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 from pathlib import Path
@@ -9,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from phimage import cli
-from phimage.cli.output import echo, note, print_json, print_table, printable
+from phimage.cli.output import echo, note, print_csv, print_json, print_table, printable
 from tests import commands
 
 HOSTILE = "a\x1b[31m\x9b31m\x7f\u202e\u2028b"
 SHOWN = r"a\x1b[31m\x9b31m\x7f\u202e\u2028b"
 UNESCAPED = re.compile("[\x1b\x7f-\x9f\u2028\u202e]")
 
-VERBATIM = {"catalog.py": 3, "completion.py": 1, "output.py": 2}
+VERBATIM = {"catalog.py": 3, "completion.py": 1, "output.py": 4}
 """Files that print with click itself, and how often: scripts, catalogue files, which are stored byte for byte, and `output`."""
 
 
@@ -41,6 +42,15 @@ def test_json_is_the_same_json_with_escapes(capsys: pytest.CaptureFixture[str], 
     assert not UNESCAPED.search(shown)
     assert "镜像" in shown
     assert (shown.count("\n") > 1) == indented
+
+
+def test_csv_is_quoted_and_no_cell_of_it_is_a_formula(capsys: pytest.CaptureFixture[str]) -> None:
+    cells = ["a,b", 'say "x"', "two\nlines", "=1+1", "-1", "＝1", HOSTILE, ""]
+    print_csv(["name"], [[cell] for cell in cells])
+
+    shown = capsys.readouterr().out
+    assert shown == "\r\n".join(["name", '"a,b"', '"say ""x"""', r"two\x0alines", "'=1+1", "'-1", "'＝1", SHOWN, '""', ""])
+    assert [row for [row] in csv.reader(shown.splitlines())][1:3] == ["a,b", 'say "x"']
 
 
 def test_errors_have_them_escaped(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ def listed(text: str) -> dict[str, list[str]]:
     for line in text.splitlines():
         if heading := re.fullmatch(r"(\S.*):", line):
             commands = found.setdefault(heading[1], [])
-        elif (command := re.match(r"  ([a-z]+)  ", line)) and found:
+        elif (command := re.match(r"  ([a-z][a-z-]*)  ", line)) and found:
             commands.append(command[1])
     return {title: commands for title, commands in found.items() if commands}
 

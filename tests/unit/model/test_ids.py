@@ -16,7 +16,7 @@ Maker = Callable[[Callable[[int], bytes]], str]
 @pytest.mark.parametrize(
     ("make", "shape"),
     [
-        (new_image_id, "pimg-cs-[a-z2-7]{8}"),
+        (new_image_id, "pimg-os-[a-z2-7]{8}"),
         (new_project_id, "org-[a-z2-7]{8}"),
         (new_public_key, "phimage[a-z2-7]{32}"),
         (new_private_key, "[a-z2-7]{40}"),

@@ -1,4 +1,4 @@
-"""Runs the migrations on the connection that `schema` provides."""
+"""Runs the migrations on the connection that `schema` provides; without one, writes their SQL for `schema_text`."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from alembic import context
 
 from phimage.catalog.tables import metadata
 
+attributes = context.config.attributes
 context.configure(
-    connection=context.config.attributes["connection"],
+    connection=attributes["connection"],
+    dialect_name=attributes.get("dialect"),
     target_metadata=metadata,
     render_as_batch=True,
     transactional_ddl=True,

@@ -18,7 +18,7 @@ def upgrade() -> None:
     op.drop_index("uq_content_live", "content")
     op.drop_index("ix_content_project_until", "content")
     op.rename_table("content", "image_bytes")
-    if op.get_bind().dialect.name == "postgresql":  # SQLite stores the name of a primary key in the table's SQL
+    if op.get_context().dialect.name == "postgresql":  # SQLite stores the name of a primary key in the table's SQL
         op.execute("ALTER INDEX pk_content RENAME TO pk_image_bytes")
     op.alter_column("image_bytes", "wanted", new_column_name="target_state")
     live = sa.text(f"until = {LIVE}")

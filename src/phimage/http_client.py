@@ -1,0 +1,142 @@
+"""HTTP requests of commands to a phimage server, with the standard library alone."""
+
+from __future__ import annotations
+
+import select
+import socket
+import ssl
+import weakref
+from collections import deque
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from urllib.parse import quote, urlsplit
+
+from msgspec import Struct
+
+CONNECT_SECONDS = 10.0
+_AS_THEY_ARE = "/%:@!$&'()*+,;=~"
+
+IdleConnections = dict[tuple[bool, str, int | None], deque[HTTPConnection]]
+"""Connections without a request, by protocol, host and port."""
+
+
+class InvalidAddress(Exception):
+    """A text is no address of a server."""
+
+
+class NoResponse(Exception):
+    """A server did not respond. Has the reason, and what the caller can do."""
+
+    def __init__(self, reason: str, remedy: str) -> None:
+        super().__init__(reason)
+        self.remedy = remedy
+
+
+class HttpAddress(Struct, frozen=True):
+    """The address of a request, in parts, as it is sent."""
+
+    secure: bool
+    host: str
+    port: int | None
+    path: str
+    query: str
+
+    @property
+    def target(self) -> str:
+        """Path and query."""
+        return f"{self.path}?{self.query}" if self.query else self.path
+
+
+class ServerResponse(Struct, frozen=True):
+    """A whole response. The names of headers are in lower case."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+def parse_address(url: str) -> HttpAddress:
+    """Parse a URL with http or https. Raises InvalidAddress."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+        host.encode("idna")
+    except ValueError:
+        raise InvalidAddress(url) from None
+    if not host or parts.scheme not in ("http", "https") or any(character <= " " for character in host):
+        raise InvalidAddress(url)
+    path, query = quote(parts.path, safe=_AS_THEY_ARE), quote(parts.query, safe=_AS_THEY_ARE + "?")
+    return HttpAddress(parts.scheme == "https", host, port, path or "/", query)
+
+
+class ApiConnections:
+    """Connections that are kept for further requests. Safe to use from several threads."""
+
+    def __init__(self, timeout: float) -> None:
+        """`timeout`: the longest pause of a response, in seconds."""
+        self._timeout = timeout
+        self._idle: IdleConnections = {}
+        weakref.finalize(self, _close, self._idle)  # for users that never close it
+
+    def post(self, address: HttpAddress, body: bytes, headers: dict[str, str]) -> ServerResponse:
+        """Send a POST and read the response. Raises NoResponse."""
+        idle = self._idle.setdefault((address.secure, address.host, address.port), deque())
+        connection = _usable(idle)
+        try:
+            if connection is None:
+                connection = self._connect(address)
+            connection.request("POST", address.target, body, headers)
+            response = connection.getresponse()
+            data = response.read()
+        except (OSError, HTTPException) as error:
+            if connection is not None:
+                connection.close()
+            raise NoResponse(_reason(error), _remedy(error)) from error
+        if not response.will_close:
+            idle.append(connection)
+        return ServerResponse(response.status, {name.lower(): value for name, value in response.getheaders()}, data)
+
+    def close(self) -> None:
+        """Close all connections that are not in use."""
+        _close(self._idle)
+
+    def _connect(self, address: HttpAddress) -> HTTPConnection:
+        kind = HTTPSConnection if address.secure else HTTPConnection
+        connection = kind(address.host, address.port, timeout=CONNECT_SECONDS)
+        connection.connect()
+        connection.sock.settimeout(self._timeout)
+        return connection
+
+
+def _close(connections: IdleConnections) -> None:
+    for idle in connections.values():
+        while idle:
+            idle.pop().close()
+
+
+def _usable(idle: deque[HTTPConnection]) -> HTTPConnection | None:
+    """An idle connection that the server has not closed."""
+    while True:
+        try:
+            connection = idle.pop()
+        except IndexError:
+            return None
+        if connection.sock is not None and not select.select([connection.sock], [], [], 0)[0]:
+            return connection
+        connection.close()
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        return "timed out"
+    text = getattr(error, "strerror", None) or str(error)
+    return str(text).rpartition("] ")[2]
+
+
+def _remedy(error: Exception) -> str:
+    if isinstance(error, socket.gaierror):
+        return "check the name in the address"
+    if isinstance(error, ssl.SSLError):
+        if any(text in str(error) for text in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE")):
+            return "it does not speak HTTPS: use http:// in the address"
+        return "check its certificate: SSL_CERT_FILE names a file of others to trust"
+    return "check that phimage runs there"
