@@ -10,6 +10,7 @@ from pathlib import Path
 from phimage.chunks.folder import FolderStore
 from phimage.errors import UnknownToken
 from phimage.http.asgi import Message, Receive, Send
+from phimage.model.ids import ManifestDigest
 from phimage.uploads.app import Uploads
 from phimage.uploads.authorizer import Upload, UploadAccessRequest
 from tests.serving import serve_forever
@@ -25,6 +26,9 @@ class OneTicket:
         if request.query != TICKET:
             raise UnknownToken(detail="ask for another URL")
         return Upload(request.job, MAX_BYTES, "project")
+
+    def manifests(self, upload: Upload) -> list[ManifestDigest]:
+        return []
 
 
 def build(folder: Path) -> Callable[[Message, Receive, Send], Awaitable[None]]:

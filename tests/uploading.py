@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from phimage.errors import UnknownToken
 from phimage.http.asgi import Message, Receive, Send
-from phimage.model.ids import JobId
+from phimage.model.ids import JobId, ManifestDigest
 from phimage.uploads.app import Uploads
 from phimage.uploads.authorizer import Upload, UploadAccessRequest
 from tests.serving import serving
@@ -25,22 +25,26 @@ TICKET = "Ticket=good"
 class FakeAuthorizer:
     """Admits requests with one ticket. `requests` are those it got; `before` may refuse one by raising.
 
-    `holder` returns the project of a request, by default its own.
+    `holder` returns the project of a request, by default its own. `images` are the disks that an upload may rely on.
     """
 
     def __init__(self, max_bytes: int = 1 << 40, before: Callable[[UploadAccessRequest], object] = lambda _: None) -> None:
         self.ticket = TICKET
         self.requests: list[UploadAccessRequest] = []
+        self.images: list[ManifestDigest] = []
         self._max_bytes = max_bytes
-        self._before = before
+        self.before = before
         self.holder: Callable[[UploadAccessRequest], str] = lambda request: request.request_id
 
     def authorize(self, request: UploadAccessRequest) -> Upload:
         self.requests.append(request)
-        self._before(request)
+        self.before(request)
         if request.query != self.ticket:
             raise UnknownToken(detail="ask for another URL")
         return Upload(request.job, self._max_bytes, self.holder(request))
+
+    def manifests(self, upload: Upload) -> list[ManifestDigest]:
+        return self.images
 
     def puts(self) -> int:
         return sum(request.method == "PUT" for request in self.requests)

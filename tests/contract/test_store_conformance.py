@@ -81,6 +81,21 @@ def test_a_deleted_object_is_gone_and_may_be_deleted_again(store: Store) -> None
     assert store.get("a/b") == b"3"
 
 
+def test_a_batch_is_put_as_a_whole(store: Store) -> None:
+    store.put("a/b", b"old")
+    objects = [("a/b", b"new"), ("a/c/d", bytes(100_000)), ("e", b""), ("a/c/f", b"1"), ("g/h", b"2")]
+
+    store.put_all(objects)
+    store.put_all([])
+
+    assert {name: store.get(name) for name in names(store)} == dict(objects)
+    with pytest.raises(ValueError, match="name"):
+        store.put_all([("fine", b"1"), ("/a", b"2")])
+    with pytest.raises(StoreFailure, match="too large"):
+        store.put_all([("i", bytes(MAX_OBJECT_BYTES + 1)), ("j", b"")])
+    assert "i" not in names(store)
+
+
 @pytest.mark.parametrize("name", NO_NAMES)
 def test_a_name_that_is_none_is_refused_by_every_call(store: Store, name: str) -> None:
     calls: list[Callable[[], object]] = [

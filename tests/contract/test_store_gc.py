@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+import phimage.chunks.write
 from phimage.chunks.errors import BadChunk, BadManifest, Lost, StoreFailure
 from phimage.chunks.folder import FolderStore
 from phimage.chunks.gc import GRACE_SECONDS, collect_garbage
@@ -393,7 +394,8 @@ def test_a_writer_tells_that_something_went_away_which_it_had_found(what: str) -
     assert b"".join(open_disk(store, written.digest).chunks())[:6] == b"shared"
 
 
-def test_a_writer_that_took_long_looks_after_all_its_chunks_once_more(store: Store) -> None:
+def test_a_writer_that_took_long_looks_after_all_its_chunks_once_more(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(phimage.chunks.write, "BATCH_OBJECTS", 1)
     clock = Clock()
     clock.now = time.time()
     with DiskWriter(store, 2 * CHUNK, chunk_size=CHUNK, workers=1, now=clock, sleep=clock.sleep) as writer:

@@ -14,16 +14,19 @@ from msgspec import Struct
 
 from phimage.chunks.decorators import Operation, StoreDecorator
 from phimage.chunks.errors import StoreFailure
+from phimage.chunks.layout import chunk_name
 from phimage.chunks.memory import MemoryStore
 from phimage.chunks.store import Store
+from phimage.chunks.uploaded_chunks import ChunkSource, find_seal
 from phimage.chunks.uploads import PART, UploadSource, pack_part, parts, put_part
+from phimage.chunks.write import DiskWriter, write_file
 from phimage.errors import ClientError, ServiceUnavailable, Unreachable
 from phimage.sources.digest import Algorithm, expected_digest
 from phimage.sources.errors import DigestMismatch, SourceError, SourceInterrupted
 from phimage.sources.progress import TransferProgress
 from phimage.sources.retry import Retry
 from phimage.sources.source import LocalFile, PipeSource
-from phimage.upload_client import UploadResult, upload
+from phimage.upload_client import UploadResult, upload, upload_disk
 from phimage.uploads.app import Uploads
 from phimage.uploads.authorizer import UploadAccessRequest, UploadClosed
 from tests.unit.sources.server import Exchange, Server, wait_for
@@ -168,7 +171,7 @@ def test_an_expired_ticket_is_renewed() -> None:
         if authorizer.puts() == 2 and authorizer.ticket == TICKET:
             authorizer.ticket = "Ticket=next"
 
-    authorizer._before = expire
+    authorizer.before = expire
     opened: list[str] = []
 
     with serving(authorizer) as server:
@@ -303,3 +306,90 @@ def test_ctrl_c_keeps_what_was_sent_and_the_same_goes_on(server: Served) -> None
     kept = sum(part.size for part in parts(server.store, JOB))
     assert 0 < server.send().sent <= len(WHOLE) - kept
     assert server.whole() == WHOLE
+
+
+# a raw disk by chunks
+
+
+def sparse(path: Path) -> Path:
+    """A disk of 40 MiB with data of three kinds, and holes."""
+    with path.open("wb") as file:
+        file.truncate(40 << 20)
+        for place, size in ((0, 3 << 20), (10 << 20, 5_000_000), (39 << 20, 1 << 20)):
+            file.seek(place)
+            file.write(disk(size, place))
+    return path
+
+
+def sealed(server: Served) -> bytes:
+    found = find_seal(server.store, JOB)
+    assert found is not None
+    with ChunkSource(server.store, JOB, found).open() as reader:
+        return reader.read(found.size)
+
+
+def test_a_raw_disk_arrives_by_chunks_and_costs_nothing_twice(server: Served, tmp_path: Path) -> None:
+    path = sparse(tmp_path / "disk.raw")
+    told: list[TransferProgress] = []
+
+    first = upload_disk(LocalFile(path), server.open_url, on_progress=told.append)
+    again = upload_disk(LocalFile(path), server.open_url)
+
+    assert first is not None
+    assert again is not None
+    assert sealed(server) == path.read_bytes()
+    assert (first.size, again.sent, told[-1].done) == (40 << 20, 0, 40 << 20)
+    assert first.sent < 10 << 20
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_a_connection_that_is_cut_at_random_places_brings_the_disk_nevertheless(
+    server: Served, tmp_path: Path, seed: int
+) -> None:
+    path, chance = sparse(tmp_path / "disk.raw"), random.Random(seed)
+    first = iter([10_000])
+
+    def cut() -> int | None:
+        return next(first, chance.choice([chance.randrange(1000), chance.randrange(3 << 20), None]))
+
+    with CuttingProxy(server.url, cut) as proxy:
+        patient = Retry(tries=1000, first=0.001, max_pause=0.002)
+        assert upload_disk(LocalFile(path), lambda: f"{proxy.url}?{TICKET}", retry=patient)
+
+    assert proxy.cuts > 0
+    assert sealed(server) == path.read_bytes()
+
+
+def test_chunks_that_an_image_had_and_lost_are_sent_before_the_disk_is_sealed(server: Served, tmp_path: Path) -> None:
+    path = sparse(tmp_path / "disk.raw")
+    with DiskWriter(server.store, path.stat().st_size) as writer:
+        write_file(writer, path)
+        image = writer.finish({})
+    server.authorizer.images = [image.digest]
+    chunk = chunk_name(next(iter(image.manifest.stored()))[1])
+
+    def collect(request: UploadAccessRequest) -> None:
+        if len(server.authorizer.requests) == 3:  # the first and its question are over: the seal
+            server.store.delete(chunk)
+
+    server.authorizer.before = collect
+    sent = upload_disk(LocalFile(path), server.open_url)
+
+    assert sent is not None
+    assert sent.new_chunks == 1
+    assert sealed(server) == path.read_bytes()
+
+
+def test_what_ends_an_upload_by_chunks_is_told(server: Served, tmp_path: Path) -> None:
+    path = sparse(tmp_path / "disk.raw")
+
+    assert upload_disk(LocalFile(path), lambda: f"{server.url}/of-before?{TICKET}") is None  # a server that takes only parts
+    with pytest.raises(ClientError, match="refused"):
+        upload_disk(LocalFile(path), lambda: f"{server.url}?Ticket=bad", retry=QUICK)
+    with pytest.raises(SourceInterrupted):
+        upload_disk(LocalFile(path), lambda: f"http://127.0.0.1:{free_port()}/uploads/{JOB}?{TICKET}", retry=QUICK)
+    source = LocalFile(path)
+    path.unlink()
+    with pytest.raises(SourceInterrupted, match="cannot be read"):
+        upload_disk(source, server.open_url)
+    assert find_seal(server.store, JOB) is None

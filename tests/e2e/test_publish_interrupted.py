@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from phimage.catalog import jobs
-from phimage.chunks.uploads import PART, parts
 from phimage.model.ids import ImageId
 from phimage.model.job import Job, JobState
 from tests.publishing.shop import disk, sha256_of
@@ -30,13 +29,8 @@ def jobs_of(installation: Installation) -> list[Job]:
     return [job for job in found if job is not None]
 
 
-def kept(installation: Installation) -> int:
-    """Bytes of uploads that are in the store."""
-    return sum(part.size for job in jobs_of(installation) for part in parts(installation.store, job.id))
-
-
-def files_of_parts(installation: Installation) -> dict[Path, int]:
-    """The files of parts, and when they were written."""
+def uploaded(installation: Installation) -> dict[Path, int]:
+    """The files of chunks that were sent, and when they were written."""
     files = (path for path in (installation.data / "store" / "uploads").rglob("*") if path.is_file())
     return {path: path.stat().st_mtime_ns for path in files}
 
@@ -82,24 +76,24 @@ def test_a_server_that_is_stopped_lets_its_job_go_and_finishes_it_when_it_is_sta
 
 @pytest.mark.more
 def test_an_upload_that_was_interrupted_goes_on_with_the_same_command(tmp_path: Path) -> None:
-    file = disk(tmp_path, mebibytes=120)
+    file = disk(tmp_path, mebibytes=400)
     command = publish_command(str(file), "large")
     with Installation(tmp_path, PHIMAGE_PUBLISHERS="0") as installation:
         installation.start()
         first = installation.cli.start(*command)
-        eventually(lambda: len(files_of_parts(installation)) >= 2, "no part came")  # a look that is quick: eight will come
+        eventually(lambda: bool(uploaded(installation)), "no chunk came")  # a look that is quick: 201 and their list will come
 
         first.send_signal(signal.SIGINT)
         _, err = first.communicate(timeout=SECONDS)
 
         assert first.returncode == 130
         assert "run the same command again to resume" in err
-        before = files_of_parts(installation)
-        assert 2 <= len(before) < 8
+        before = uploaded(installation)
+        assert 2 <= len(before) < 202
         out, _ = ended_well(installation.cli.start(*command, "--detach"))
-        after = files_of_parts(installation)
-        assert len(after) == 8
-        assert before.items() <= after.items(), "a part was sent once more"
+        after = uploaded(installation)
+        assert len(after) == 202
+        assert before.items() <= after.items(), "a chunk was sent once more"
         publisher = installation.home.start("publisher")
         eventually(lambda: installation.contents()[ImageId(out.strip())].stored, "it was not published")
         publisher.terminate()
@@ -113,7 +107,7 @@ def test_a_command_goes_on_by_itself_when_the_server_is_killed_under_its_upload_
 ) -> None:
     file = disk(tmp_path, mebibytes=120)
     command = installation.cli.start(*publish_command(str(file), "large"))
-    eventually(lambda: kept(installation) >= 2 * PART, "no part came")
+    eventually(lambda: bool(uploaded(installation)), "no chunk came")
     installation.kill()
     installation.start()
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import random
 import subprocess
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+import msgspec
 from msgspec.structs import replace
 
 from phimage.catalog import jobs
@@ -17,7 +21,8 @@ from phimage.catalog.image_bytes import IMAGE_BYTES, expect_image_bytes
 from phimage.catalog.images import IMAGES
 from phimage.catalog.revisions import Author
 from phimage.catalog.views import Catalog
-from phimage.chunks import uploads
+from phimage.chunk_upload import send_disk
+from phimage.chunks import uploaded_chunks, uploads
 from phimage.chunks.read import open_disk
 from phimage.chunks.store import Store
 from phimage.formats.limits import DiskLimits
@@ -122,7 +127,15 @@ class Shop:
         pace = pace or Pace(lease=5, look=0.05)
         self.worker = Worker(catalog, store, self.pipeline, "worker", self.stop, pace, now, retry=retry)
 
-    def begin(self, file: Path, number: int = 1, *, made: Image | None = None, **origin: object) -> Job:
+    def begin(
+        self,
+        file: Path,
+        number: int = 1,
+        *,
+        made: Image | None = None,
+        put: Callable[[Job], object] | None = None,
+        **origin: object,
+    ) -> Job:
         """Create an image that waits for an upload, and put all parts of a file. `origin` replaces declared facts."""
         made = made or image(number)
         told = replace(Origin(digest=f"sha256:{sha256_of(file)}", size=file.stat().st_size, name=file.name), **origin)
@@ -138,11 +151,32 @@ class Shop:
         with self.catalog.change(self.author) as change:
             IMAGES.put(change, made)
             expect_image_bytes(change, job)
-        self.put(job, file.read_bytes())
+        self.put(job, file.read_bytes()) if put is None else put(job)
         with self.catalog.database.write() as connection:
             if not jobs.queue(connection, job.id):
                 raise UploadExpired(job.id)
         return job
+
+    def begin_by_chunks(self, file: Path, number: int = 1, **origin: Any) -> Job:
+        """Like `begin`, but the file is sent by chunks."""
+
+        def put(job: Job) -> None:
+            send_disk(str(file), partial(self._take_chunks, job.id))
+
+        return self.begin(file, number, put=put, **origin)
+
+    def _take_chunks(self, job: JobId, method: str, below: str, body: bytes) -> bytes:
+        if below == "need":
+            asked, sent = uploaded_chunks.read_digests(body), uploaded_chunks.sent_chunks(self.store, job)
+            bits = sum(1 << number for number, digest in enumerate(asked) if digest not in sent)
+            needed = bits.to_bytes(-(-len(asked) // 8), "little")
+            return msgspec.json.encode({"Need": base64.b64encode(needed).decode()})
+        if below == "chunks":
+            uploaded_chunks.put_frames(self.store, job, uploaded_chunks.read_frames(body))
+        else:
+            uploaded_chunks.read_seal(body)
+            uploaded_chunks.put_seal(self.store, job, body)
+        return b"{}"
 
     def begin_url(self, url: str, number: int = 1, **origin: object) -> Job:
         """Create an image that waits for the bytes of a URL."""

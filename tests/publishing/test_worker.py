@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import gzip
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from phimage.catalog.images import IMAGES
 from phimage.catalog.views import Catalog
 from phimage.chunks import uploads
 from phimage.chunks.decorators import StoreDecorator
+from phimage.chunks.gc import GRACE_SECONDS, collect_garbage
 from phimage.chunks.store import Store
 from phimage.model.ids import ImageId, JobId, ProjectId
 from phimage.model.image import State
@@ -52,16 +54,28 @@ def test_every_way_to_write_a_disk_gives_the_same_disk_and_the_same_manifest(sho
     assert len({shop.content(id).manifest for id in ids}) == 1
 
 
-def test_an_original_with_another_digest_is_no_image_and_leaves_nothing(shop: Shop, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("digest", "format"),
+    [
+        ("sha256:" + "1" * 64, ""),
+        ("sha512:" + "1" * 128, ""),
+        ("sha256:" + "1" * 64, "qcow2"),
+    ],  # a reason to refuse comes later
+)
+def test_an_original_with_another_digest_is_no_image_and_leaves_only_garbage(
+    shop: Shop, tmp_path: Path, digest: str, format: str
+) -> None:
     raw = disk(tmp_path)
-    job = shop.begin(raw, digest="sha256:" + "1" * 64)
+    job = shop.begin(raw, digest=digest, format=format)
     ended = shop.work_once()
     assert ended.state is JobState.FAILED
-    assert f"sha256:{sha256_of(raw)}" in ended.error
+    assert f"expected was {digest}" in ended.error
     assert shop.image(job.image).state is State.UNAVAILABLE
     assert shop.content(job.image).failure == ended.error
     assert not shop.content(job.image).stored
-    assert [stored.name for stored in shop.store.list()] == []
+    assert {stored.name.partition("/")[0] for stored in shop.store.list()} <= {"chunks"}
+    collect_garbage(shop.store, list, now=time.time() + 2 * GRACE_SECONDS)
+    assert list(shop.store.list()) == []
     assert list(shop.work.iterdir()) == []
 
 
@@ -156,11 +170,18 @@ class Happening(StoreDecorator):
         self._happens: Callable[[], None] | None = happens
 
     def put(self, name: str, data: bytes) -> None:
+        self._look_at(name)
+        super().put(name, data)
+
+    def put_all(self, objects: Sequence[tuple[str, bytes]]) -> None:
+        self._look_at(objects[0][0])
+        super().put_all(objects)
+
+    def _look_at(self, name: str) -> None:
         happens = self._happens
         if happens is not None and name.startswith(self._folder):
             self._happens = None
             happens()
-        super().put(name, data)
 
 
 @both_databases

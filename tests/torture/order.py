@@ -1,8 +1,8 @@
 """The order of system calls in a recording of `strace -f -y` (T1): nothing is told before what it tells of is durable.
 
 An object is durable when its file was synced before it was renamed, and then the folder that it is now in, and each
-folder above that was made. A call counts as done from when it returned, and as begun from when it was made: with several
-threads strace tells some calls in two halves.
+folder above that was made. A sync of the file system of the store's folder syncs all of them. A call counts as done from when
+it returned, and as begun from when it was made: with several threads strace tells some calls in two halves.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-TRACED = "mkdir,write,writev,pwrite64,fsync,fdatasync,rename,sendto,sendmsg"
+TRACED = "mkdir,write,writev,pwrite64,fsync,fdatasync,syncfs,rename,sendto,sendmsg"
 """The calls to record, with strings long enough for what is told: `strace -f -y -s 8192 -e trace=...`."""
 
 NEVER = 1 << 62
@@ -70,11 +70,15 @@ class Durable:
         self.faults: list[str] = []
         self.since: dict[str, int] = {}
         self._syncs: defaultdict[str, list[Call]] = defaultdict(list)
+        self._whole: list[Call] = []
+        self._root = root
         self._writes: defaultdict[str, list[Call]] = defaultdict(list)
         self._made: dict[str, int] = {}
         for call in calls:
             if call.name in ("fsync", "fdatasync"):
                 self._syncs[call.file].append(call)
+            elif call.name == "syncfs" and call.file == root:
+                self._whole.append(call)
             elif call.name in _WRITES:
                 self._writes[call.file].append(call)
         for call in calls:
@@ -86,7 +90,8 @@ class Durable:
 
     def synced(self, path: str, after: int) -> int:
         """When the first sync of a file or folder was done that began after a line."""
-        return min((sync.done for sync in self._syncs[path] if sync.begun > after), default=NEVER)
+        whole = self._whole if path.startswith(self._root) else []
+        return min((sync.done for sync in (*self._syncs[path], *whole) if sync.begun > after), default=NEVER)
 
     def _renamed(self, call: Call, source: str, target: str) -> None:
         written = max((write.done for write in self._writes[source] if write.begun < call.begun), default=NEVER)
@@ -98,12 +103,19 @@ class Durable:
 
 
 def check(
-    calls: Sequence[Call], root: str, manifests: Mapping[str, Sequence[str]], database: str, parts: Mapping[int, str]
+    calls: Sequence[Call],
+    root: str,
+    manifests: Mapping[str, Sequence[str]],
+    database: str,
+    parts: Mapping[int, str],
+    sent: Sequence[str] = (),
+    seal: str = "",
 ) -> list[str]:
-    """Responses sent too early. `manifests` are objects with the chunks that they name, `parts` objects by their number.
+    """Responses sent too early. `manifests` are objects with the chunks that they name, `parts` objects by their number, `sent`
+    the frames of an upload by chunks, and `seal` its list of chunks.
 
     A manifest may be put when its chunks are durable, the catalogue's log may name it when it is, a person may hear of it when
-    that log was synced, and of a part when that is durable.
+    that log was synced, of a part and of a seal when that is durable, and of so many frames as are durable.
     """
     durable = Durable(calls, root)
     faults, since = durable.faults, durable.since
@@ -124,6 +136,18 @@ def check(
         told = [call.begun for call in calls if _answers(call, "201", f'\\"Part\\":{number},')]
         if not told or min(told) <= since.get(part, NEVER):
             faults.append(f"part {number} was told as kept before it was durable")
+    acknowledged = 0
+    for call in calls:
+        if seal and _answers(call, "201", '\\"Size\\":', '\\"Chunks\\":'):
+            if call.begun <= max(since.get(name, NEVER) for name in (*sent, seal)):
+                faults.append("the disk was told as sealed before it was durable")
+            seal = ""
+        elif sent and _answers(call, "201") and (found := re.search(r'\{\\"Chunks\\":(\d+)\}', call.arguments)):
+            acknowledged += int(found[1])
+            if acknowledged > sum(since.get(name, NEVER) < call.begun for name in sent):
+                faults.append(f"{acknowledged} chunks were told as kept before they were durable")
+    if seal or (sent and acknowledged < len(sent)):
+        faults.append("the upload was not told as kept")
     return faults
 
 

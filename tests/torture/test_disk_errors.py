@@ -35,7 +35,7 @@ REASONS = {errno.EIO: "input/output error", errno.ENOSPC: "no space"}
 
 
 class FailingOnce:
-    """System calls, one of which, counted from `arm`, fails. fsync does nothing: thousands of puts would take too long."""
+    """System calls, one of which, counted from `arm`, fails. A sync does nothing: thousands of puts would take too long."""
 
     def __init__(self) -> None:
         self.made = 0
@@ -59,7 +59,7 @@ class FailingOnce:
                 if name == "close":
                     call(*arguments)
                 raise OSError(self._error, os.strerror(self._error))
-            return None if name == "fsync" else call(*arguments, **named)
+            return None if name in ("fsync", "syncfs") else call(*arguments, **named)
 
         return made
 
@@ -72,12 +72,14 @@ class Place:
     failing: FailingOnce
     root: Path
     number: int = 0
+    by_chunks: bool = False
 
     def publish(self, file: Path, at: int = 0, error: int = 0) -> Job:
         """Upload a file and let the worker publish it while one call fails. Returns the ended job."""
         self.number += 1
         self.failing.arm(0, 0)
-        self.shop.begin(file, self.number)
+        begin = self.shop.begin_by_chunks if self.by_chunks else self.shop.begin
+        begin(file, self.number)
         self.failing.arm(at, error)
         return self.shop.work_once()
 
@@ -109,9 +111,11 @@ def place(catalog: Catalog, tmp_path: Path) -> Place:
 
 @lengths("stride", 9, 1)
 @pytest.mark.parametrize("error", list(REASONS))
+@pytest.mark.parametrize("by_chunks", [False, True])
 def test_a_disk_error_at_any_call_ends_the_job_with_its_reason_and_a_retry_works(
-    place: Place, tmp_path: Path, error: int, stride: int
+    place: Place, tmp_path: Path, error: int, stride: int, by_chunks: bool
 ) -> None:
+    place.by_chunks = by_chunks
     file = disk(tmp_path, mebibytes=3)
     assert place.publish(file).state is JobState.DONE
     place.empty()

@@ -6,7 +6,7 @@ A ticket, which an Action issued, or a signature admits a request. A ticket is v
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 
@@ -25,8 +25,8 @@ from phimage.gateway.registry import Action
 from phimage.gateway.signature import SIGNATURE
 from phimage.model.account import Right, Tenant
 from phimage.model.explain import no_bytes
-from phimage.model.ids import ImageId, ProjectId
-from phimage.model.image import State
+from phimage.model.ids import ImageId, ManifestDigest, ProjectId
+from phimage.model.image import NO_PROJECT, State
 from phimage.model.job import JobState
 from phimage.uploads.authorizer import Upload, UploadAccessRequest, UploadClosed
 
@@ -108,7 +108,18 @@ class CatalogUploadAuthorizer:
         max_bytes = job.origin.size or min(self._service.max_original, PART * MAX_PARTS)
         if left is not None:
             max_bytes = min(max_bytes, max(0, left + job.reserved))
-        return Upload(request.job, max_bytes, ticket.project or account.id)
+        return Upload(request.job, max_bytes, ticket.project or account.id, job.project)
+
+    # docs/decisions.md#uploads-by-chunks
+    def manifests(self, upload: Upload) -> Sequence[ManifestDigest]:
+        """See UploadAuthorizer. Base images that are not Available are their operator's alone."""
+        view = self._service.catalog.now(wait=True)
+        available = {image.id for image in view.base_images() if image.state is State.AVAILABLE}
+        known = [content for content in view.image_bytes_of(NO_PROJECT).values() if content.image in available]
+        if upload.project != NO_PROJECT:
+            known += view.image_bytes_of(upload.project).values()
+        newest_first = sorted((content for content in known if content.stored), key=lambda each: each.published, reverse=True)
+        return [content.manifest for content in newest_first]
 
 
 def _holder(ticket: Ticket, view: View, address: str, now: float, right: Right = Right.READ) -> Tenant:

@@ -125,7 +125,7 @@ class PublishPHostImageResponse(Struct, rename="pascal", frozen=True, kw_only=Tr
     project_id: Annotated[str, Meta(description="the only project that sees the image; empty for a Base image")]
     job_id: Annotated[str, Meta(description="id of the job")]
     state: Annotated[str, Meta(description="state of the job: Waiting (for an upload), Queued, Running or Done")]
-    upload_url: Annotated[str, Meta(description="URL for the parts (PUT .../0, .../1, ...); empty unless Waiting")]
+    upload_url: Annotated[str, Meta(description="URL for parts (PUT .../0, ...) or chunks; empty unless Waiting")]
 
 
 def publish_phost_image(request: PublishPHostImage, call: Call) -> PublishPHostImageResponse:

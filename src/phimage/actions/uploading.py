@@ -14,12 +14,12 @@ from phimage.actions.service import Call
 from phimage.catalog import image_bytes, jobs
 from phimage.catalog.image_bytes import IMAGE_BYTES
 from phimage.catalog.images import IMAGES
-from phimage.chunks import uploads
+from phimage.chunks import uploaded_chunks, uploads
 from phimage.chunks.errors import BadUpload
 from phimage.errors import TooLargeParam, UnavailableParam
 from phimage.gateway.registry import Action
 from phimage.model.account import Right
-from phimage.model.ids import ImageId, Revision
+from phimage.model.ids import ImageId, JobId, Revision
 from phimage.model.image import State
 from phimage.model.job import CANCELLED, Job, JobState
 
@@ -33,12 +33,12 @@ class GetPHostImageUploadUrl(Struct, rename="pascal", frozen=True, kw_only=True)
 class GetPHostImageUploadUrlResponse(Struct, rename="pascal", frozen=True, kw_only=True):
     """The upload URL."""
 
-    upload_url: Annotated[str, Meta(description="URL that takes the parts")]
+    upload_url: Annotated[str, Meta(description="URL that takes the parts, or the chunks of a raw disk (docs/store-format.md)")]
     expire_time: Annotated[int, Meta(description="when the URL expires, Unix seconds")]
 
 
 class CompletePHostImageUpload(Struct, rename="pascal", frozen=True, kw_only=True):
-    """Complete an upload whose parts are all sent, and queue its publication."""
+    """Complete an upload whose parts are all sent, or whose disk is sealed, and queue its publication."""
 
     image_id: ImageIdParam
     size: Annotated[int, Meta(ge=1, description="size of the original file in bytes")]
@@ -87,7 +87,7 @@ def complete_phost_image_upload(request: CompletePHostImageUpload, call: Call) -
         raise TooLargeParam("Size", detail=f"an original file has at most {call.service.max_original} bytes")
     origin = replace(job.origin, size=request.size, sent=digest_param("Digest", request.digest))
     try:
-        uploads.check_complete(job.id, uploads.parts(call.service.store, job.id), request.size)
+        _check_complete(job.id, request.size, call)
     except BadUpload as error:
         raise UnavailableParam("Size", detail=str(error)) from None
     with call.service.write(call) as connection:
@@ -146,6 +146,16 @@ def as_seen(job: Job, call: Call) -> Job:
     if not job.error or is_publisher(job, call) or job.error.startswith(CANCELLED):
         return job
     return replace(job, error="an operator publishes this image and knows the reason")
+
+
+def _check_complete(job: JobId, size: int, call: Call) -> None:
+    """Raises BadUpload unless a disk of this size was sealed, or all parts of such a file were sent."""
+    store = call.service.store
+    sealed = uploaded_chunks.find_seal(store, job)
+    if sealed is None:
+        uploads.check_complete(job, uploads.parts(store, job), size)
+    elif sealed.size != size:
+        raise BadUpload(job, f"a disk of {sealed.size} bytes was sealed, not of {size}")
 
 
 def _newest(image: ImageId, call: Call) -> Job:

@@ -1,7 +1,8 @@
 """A store in a folder of a local file system, one file for each object.
 
 A put writes a temporary file, fsyncs it, renames it into place, and fsyncs the folder. Every folder is made durable in the same
-way before this process first uses it. Files are 0600, folders 0700.
+way before this process first uses it. Where the file system can be synced as a whole, a batch of puts does so twice: before
+its files are renamed, and afterwards. Files are 0600, folders 0700.
 
 Renaming and refreshing hold a shared lock on `.lock`, removing by age an exclusive one, so that checking an object's age and
 removing it are one step for all processes on this machine. On a network file system this needs working file locks.
@@ -24,6 +25,7 @@ from typing import Any
 from msgspec import Struct
 
 from phimage.chunks.errors import Absent, Reason, StoreFailure
+from phimage.chunks.file_system_sync import can_sync_file_system, sync_file_system
 from phimage.chunks.store import MAX_OBJECT_BYTES, Stored, check_name, check_prefix
 
 _REASONS: dict[int, Reason] = {
@@ -51,6 +53,7 @@ class SystemCalls(Struct, frozen=True):
     open: Callable[..., int] = os.open
     write: Callable[[int, memoryview], int] = os.write
     fsync: Callable[[int], None] = os.fsync
+    syncfs: Callable[[int], None] = sync_file_system
     utime: Callable[..., None] = os.utime
     rename: Callable[[Path, Path], None] = os.replace
     mkdir: Callable[[Path, int], None] = os.mkdir
@@ -84,6 +87,7 @@ class FolderStore:
             self._durable.add(self._root)
             self._make_durable(self._root / ".tmp")
             os.close(os.open(self._root / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            self._syncs_whole = can_sync_file_system(self._root)
 
     def put(self, name: str, data: bytes) -> None:
         """See Store."""
@@ -103,6 +107,39 @@ class FolderStore:
                     temporary.unlink(missing_ok=True)
                 raise
             self._sync(target.parent)
+
+    def put_all(self, objects: Sequence[tuple[str, bytes]]) -> None:
+        """See Store."""
+        if not self._syncs_whole or len(objects) < 2:
+            for name, data in objects:
+                self.put(name, data)
+            return
+        for name, data in objects:
+            check_name(name)
+            if len(data) > MAX_OBJECT_BYTES:
+                raise StoreFailure("put", name, "too large")
+        with _translated_errors("put", objects[0][0]), self._opened_folder(self._root) as whole:
+            # `whole` was opened before the first write: a sync reports the errors since then.
+            drafts: dict[Path, Path] = {}
+            folders: set[Path] = set()
+            try:
+                for name, data in objects:
+                    target, draft = self._root / name, self._root / ".tmp" / secrets.token_hex(16)
+                    self._make(target.parent, folders)
+                    drafts[draft] = target
+                    self._write(draft, data, sync=False)
+                self._calls.syncfs(whole)
+                with self._locked(fcntl.LOCK_SH):
+                    for draft, target in drafts.items():
+                        self._calls.rename(draft, target)
+            except BaseException:
+                for draft in drafts:
+                    with suppress(OSError):
+                        draft.unlink(missing_ok=True)
+                raise
+            self._calls.syncfs(whole)
+        with self._durable_lock:
+            self._durable |= folders
 
     def get(self, name: str) -> bytes:
         """See Store."""
@@ -196,7 +233,17 @@ class FolderStore:
 
     def sync(self, names: Iterable[str]) -> None:
         """See Store."""
-        for folder in sorted({(self._root / check_name(name)).parent for name in names}):
+        folders = sorted({(self._root / check_name(name)).parent for name in names})
+        if self._syncs_whole and len(folders) > 1:
+            made: set[Path] = set()
+            with _translated_errors("sync", str(self._root)), self._opened_folder(self._root) as whole:
+                for folder in folders:
+                    self._make(folder, made)
+                self._calls.syncfs(whole)
+            with self._durable_lock:
+                self._durable |= made
+            return
+        for folder in folders:
             with _translated_errors("sync", str(folder)):
                 self._make_durable(folder)
                 self._sync(folder)
@@ -249,7 +296,7 @@ class FolderStore:
                     found.append((check_name(f"{folder}/{entry.name}" if folder else entry.name), entry))
         return found
 
-    def _write(self, temporary: Path, data: bytes) -> None:
+    def _write(self, temporary: Path, data: bytes, *, sync: bool = True) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         file = self._calls.open(temporary, flags, 0o600)
         try:
@@ -257,7 +304,8 @@ class FolderStore:
             while left:
                 left = left[self._calls.write(file, left) :]
             self._set_modified(file)
-            self._calls.fsync(file)
+            if sync:
+                self._calls.fsync(file)
         finally:
             self._calls.close(file)
 
@@ -277,10 +325,24 @@ class FolderStore:
         with self._durable_lock:
             self._durable.add(folder)
 
+    def _make(self, folder: Path, made: set[Path]) -> None:
+        """Create a folder and its parents, and add those to `made` that the next sync of the file system makes durable."""
+        if folder in self._durable or folder in made:
+            return
+        self._make(folder.parent, made)
+        with suppress(FileExistsError):
+            self._calls.mkdir(folder, 0o700)
+        made.add(folder)
+
     def _sync(self, folder: Path) -> None:
+        with self._opened_folder(folder) as file:
+            self._calls.fsync(file)
+
+    @contextmanager
+    def _opened_folder(self, folder: Path) -> Iterator[int]:
         file = self._calls.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            self._calls.fsync(file)
+            yield file
         finally:
             self._calls.close(file)
 

@@ -22,6 +22,10 @@ LEVEL = 3
 
 _WINDOW: dict[int, int] = {zstd.DecompressionParameter.window_log_max: MAX_CHUNK_SIZE.bit_length()}
 _SPARE_BYTES = 1024
+_MAGIC = bytes.fromhex("28b52ffd")
+_CHECKSUM_FLAG, _DICTIONARY_FLAG = 4, 3
+_CANONICAL_WINDOW: dict[int, int] = {zstd.DecompressionParameter.window_log_max: 23}
+"""A window of 8 MiB, which every program accepts by default (RFC 8878, 3.1.1.1.2)."""
 
 
 class Damaged(ValueError):
@@ -57,6 +61,32 @@ def unpack(frame: bytes, digest: ChunkDigest | None, length: int) -> bytes:
     if digest is not None and (actual := sha256(raw).digest()) != digest:
         raise Damaged(f"its SHA-256 is {actual.hex()}")
     return raw
+
+
+def unpack_bounded(frame: bytes, max_length: int) -> tuple[ChunkDigest, bytes]:
+    """Decompress one frame of a chunk that is not known yet. Returns its digest and its bytes. Raises Damaged."""
+    if frame[: len(_MAGIC)] != _MAGIC:
+        raise Damaged("it is not a zstd frame")
+    try:
+        decompressor = zstd.ZstdDecompressor(options=_CANONICAL_WINDOW)
+        raw = decompressor.decompress(frame, max_length + 1)
+    except (zstd.ZstdError, EOFError) as error:
+        raise Damaged(f"its frame cannot be read: {error}") from error
+    if not decompressor.eof or not 1 <= len(raw) <= max_length or decompressor.unused_data:
+        raise Damaged(f"its frame does not end after 1 to {max_length} bytes")
+    return ChunkDigest(sha256(raw).digest()), raw
+
+
+def is_canonical(frame: bytes, length: int) -> bool:
+    """Whether a readable frame of `length` bytes may be stored as it is: any program can read it (docs/store-format.md)."""
+    info, descriptor = zstd.get_frame_info(frame), frame[len(_MAGIC)]
+    return (
+        info.decompressed_size == length
+        and not info.dictionary_id
+        and not descriptor & _DICTIONARY_FLAG
+        and bool(descriptor & _CHECKSUM_FLAG)
+        and len(frame) <= length + length // 128 + _SPARE_BYTES
+    )
 
 
 @lru_cache(maxsize=16)

@@ -36,6 +36,11 @@ class MemoryStore:
         with self._lock:
             self.objects[name] = _Held(bytes(data), self._now())
 
+    def put_all(self, objects: Sequence[tuple[str, bytes]]) -> None:
+        """See Store."""
+        for name, data in objects:
+            self.put(name, data)
+
     def get(self, name: str) -> bytes:
         """See Store."""
         held = self.objects.get(check_name(name))

@@ -21,6 +21,7 @@ from obstore.exceptions import BaseError, PermissionDeniedError, Unauthenticated
 from obstore.store import S3Store as Remote
 
 from phimage.chunks.errors import Absent, Reason, StoreFailure
+from phimage.chunks.prefetch import prefetch
 from phimage.chunks.store import MAX_OBJECT_BYTES, Stored, check_name, check_prefix
 
 if TYPE_CHECKING:  # obstore defines them for type checkers only
@@ -32,6 +33,8 @@ DELETE_SECONDS = 5
 CONNECT_SECONDS = 5
 _ROUNDED_SECONDS = 1.0  # S3 truncates times to whole seconds
 _PAGE = 1000
+_PUTS = 4
+"""Concurrent requests of one `put_all`."""
 _AFTER_ALL = "~"
 _STATUS = re.compile(r"status code: (\d{3})")
 _REASONS: dict[str, Reason] = {"401": "not permitted", "403": "not permitted", "507": "no space"}
@@ -97,6 +100,11 @@ class S3Store:
             raise StoreFailure("put", name, "too large")
         with _translated_errors("put", name):
             obstore.put(self._remote, name, data, use_multipart=False)
+
+    def put_all(self, objects: Sequence[tuple[str, bytes]]) -> None:
+        """See Store."""
+        for _ in prefetch(lambda each: self.put(*each), objects, min(_PUTS, len(objects))):
+            pass
 
     def get(self, name: str) -> bytes:
         """See Store."""

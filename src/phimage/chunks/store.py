@@ -47,6 +47,13 @@ class Store(Protocol):
         Putting a name again replaces the whole object. After a failure there is the old object, the new one, or none.
         """
 
+    def put_all(self, objects: Sequence[tuple[str, bytes]]) -> None:
+        """Store objects by name, like `put` for each; all are durable on return. None is visible before its bytes are durable.
+
+        Cheaper than single puts where a store can make many objects durable at once. After a failure each object is as after
+        a failed `put`.
+        """
+
     def get(self, name: str) -> bytes:
         """All bytes of an object. Raises Absent."""
 

@@ -174,7 +174,7 @@ def remove(store: Store, job: JobId) -> None:
 
 def leftovers(store: Store) -> set[JobId]:
     """The jobs that have parts. Call it before reading the active jobs, so that a new job is not taken for a dead one."""
-    return {JobId(name[1]) for stored in store.list(UPLOADS) if (name := _NAME.fullmatch(stored.name))}
+    return {job for stored in store.list(UPLOADS) if (job := check_job(stored.name.split("/")[1]))}
 
 
 class UploadSource:
@@ -191,6 +191,7 @@ class UploadSource:
         self._store = store
         self._job = job
         self._parts = present
+        self._head: bytes | None = None
 
     @property
     def version(self) -> str:
@@ -200,6 +201,18 @@ class UploadSource:
     def open(self, offset: int = 0) -> UploadReader:
         """Read from `offset` on. Lazy: nothing is read before the first `read`."""
         return UploadReader(self._raw(offset), max(0, self.size - offset))
+
+    def head(self, size: int) -> bytes:
+        """The first bytes, at most a MiB."""
+        if self._head is None:
+            self._head = self._load(self._parts[0])[:_STEP]
+        return self._head[:size]
+
+    def pieces(self) -> Generator[bytes | int, None, None]:
+        """All bytes, in pieces of a part; for a part of zeros their number. Raises BadUpload and StoreFailure."""
+        for raw in prefetch(self._load, self._parts, _AHEAD):
+            yield len(raw) if raw is zeros(len(raw)) else raw
+            del raw  # before the part after the next is loaded
 
     def _raw(self, offset: int) -> Generator[memoryview, None, None]:
         """The bytes from `offset` on, in pieces of a part."""

@@ -1,7 +1,8 @@
 """Writing a disk into the store: its chunks are hashed, compressed and put, and only then named by a manifest.
 
-The caller's thread cuts and hashes the whole disk; worker threads hash, look up, compress and put chunks (zstd and SHA-256
-release the GIL). At most `2 * workers` chunks are in memory, plus the one being filled.
+The caller's thread cuts the disk, and a thread of its own hashes it as a whole; worker threads hash, look up and compress
+chunks, and put them in batches (zstd and SHA-256 release the GIL). Zeros are counted, and read by the whole hash alone. In
+memory are the chunk being filled, `2 * workers` chunks, a few that wait for the whole hash, and the frames of a few batches.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from hashlib import sha256 as new_sha256
+from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -34,11 +35,19 @@ from phimage.chunks.layout import (
 )
 from phimage.chunks.manifest import Manifest, build, digest_of, encode
 from phimage.chunks.store import Store
+from phimage.chunks.whole_digest import WholeDigest
 
 WORKERS = 4
 """Enough for two cores to compress while the other threads wait for the disk or the network."""
 
+BATCH_BYTES = 8 << 20
+"""Frames of at least so many bytes are put together, because making many objects durable at once costs little more than one."""
+
+BATCH_OBJECTS = 128
+
 _MAX_REMEMBERED = 1 << 20
+_ZEROS_AT_ONCE = 64 << 20
+"""A longer run of zeros is taken in steps, so that its progress is seen and it can be aborted."""
 
 
 class Written(Struct, frozen=True):
@@ -88,12 +97,14 @@ class DiskWriter:
         self._lock = threading.Lock()
         self._failure: BaseException | None = None
         self._ended = False
-        self._whole = new_sha256()
+        self._whole = WholeDigest()
         self._filling = bytearray()
         self._chunks: list[ChunkDigest | int] = []
         self._stored = 0
         self._seen: set[ChunkDigest] = set()
         self._frames: dict[ChunkDigest, ListedFrame] = {}  # those that were put
+        self._batch: list[tuple[str, bytes]] = []
+        self._batch_bytes = 0
         self._new_chunks = 0
         self._new_bytes = 0
         self._taken = 0
@@ -120,23 +131,28 @@ class DiskWriter:
 
     def zeros(self, count: int) -> None:
         """Write `count` zeros, such as a hole. Raises like `write`."""
-        self._check(count)
-        if self._filling:
-            first = min(count, self._chunk_size - len(self._filling))
-            self._filling += zeros(self._chunk_size)[:first]
-            count -= first
-            if len(self._filling) == self._chunk_size:
-                self._cut_filled()
-        while count >= self._chunk_size:
-            self._cut(zeros(self._chunk_size))
-            count -= self._chunk_size
-        if count:
-            self._filling += zeros(self._chunk_size)[:count]
+        at_once = max(_ZEROS_AT_ONCE, self._chunk_size)
+        while count > at_once:
+            self._zeros(at_once)
+            count -= at_once
+        self._zeros(count)
 
-    def finish(self, facts: Mapping[str, Any], sha256: str | None = None) -> Written:
+    def chunk(self, raw: bytes, digest: ChunkDigest, frame: bytes) -> None:
+        """Write the next whole chunk, whose digest and frame the caller has verified. Raises like `write`."""
+        if self._taken % self._chunk_size:
+            raise ValueError("a whole chunk begins where one ended")
+        self._check(len(raw))
+        if len(raw) != self._chunk_size and self._taken != self._size:
+            raise WrongDisk(f"a chunk of {len(raw)} bytes is not the last one")
+        self._cut(raw, (digest, frame))
+
+    def finish(
+        self, facts: Mapping[str, Any], sha256: str | None = None, check: Callable[[DiskDigest], object] = lambda _: None
+    ) -> Written:
         """Put the manifest once every chunk is durable. `sha256` is the expected digest of the raw disk.
 
-        Raises WrongDisk, StoreFailure, Lost; then there is no manifest, and a garbage collection removes the chunks later.
+        `check` is called with its actual digest before that, and may raise. Raises WrongDisk, StoreFailure, Lost; then there is
+        no manifest, and a garbage collection removes the chunks later.
         """
         try:
             self._check(0)
@@ -144,11 +160,13 @@ class DiskWriter:
                 self._cut_filled()
             self._pool.shutdown(wait=True)
             self._check(0)
+            self._put_batch(self._batch)
             if self._taken != self._size:
                 raise WrongDisk(f"the disk ended after {self._taken} of {self._size} bytes")
-            whole = DiskDigest(self._whole.hexdigest())
+            whole = self._whole.result()
             if sha256 is not None and sha256 != whole:
                 raise WrongDisk(f"the disk has the SHA-256 {whole}, not {sha256}")
+            check(whole)
             manifest = build(self._size, self._chunk_size, whole, self._chunks, facts)
             data = encode(manifest)
             digest = digest_of(data)
@@ -165,6 +183,7 @@ class DiskWriter:
         """Stop without a manifest. Chunks stay until a garbage collection. Does nothing after the end."""
         self._ended = True
         self._pool.shutdown(wait=True, cancel_futures=True)
+        self._whole.stop()
 
     def __enter__(self) -> Self:
         return self
@@ -181,42 +200,61 @@ class DiskWriter:
             raise WrongDisk(f"the disk has more than the {self._size} announced bytes")
         self._taken += more
 
+    def _zeros(self, count: int) -> None:
+        self._check(count)
+        if self._filling:
+            first = min(count, self._chunk_size - len(self._filling))
+            self._filling += zeros(self._chunk_size)[:first]
+            count -= first
+            if len(self._filling) == self._chunk_size:
+                self._cut_filled()
+        whole_chunks, rest = divmod(count, self._chunk_size)
+        if whole_chunks:
+            self._whole.update(whole_chunks * self._chunk_size)
+            self._count_zeros(whole_chunks)
+        if rest:
+            self._filling += zeros(self._chunk_size)[:rest]
+
     def _cut_filled(self) -> None:
         chunk = bytes(self._filling)
         self._filling.clear()
         self._cut(chunk)
 
-    def _cut(self, raw: bytes) -> None:
+    def _cut(self, raw: bytes, known: tuple[ChunkDigest, bytes] | None = None) -> None:
+        if raw == (zeros(self._chunk_size) if len(raw) == self._chunk_size else bytes(len(raw))):
+            self._whole.update(len(raw))
+            self._count_zeros(1)
+            return
         self._whole.update(raw)
-        nothing = zeros(self._chunk_size)
-        if raw is nothing or raw == (nothing if len(raw) == len(nothing) else bytes(len(raw))):
-            last = self._chunks[-1] if self._chunks else b""
-            if isinstance(last, int):
-                self._chunks[-1] = last + 1
-            else:
-                self._chunks.append(1)
-        else:
-            self._stored += 1
-            if self._stored > MAX_CHUNKS:
-                raise WrongDisk(f"the disk has more than {MAX_CHUNKS} chunks that are not zeros")
-            self._chunks.append(ChunkDigest(b""))
-            self._slots.acquire()
-            self._pool.submit(self._keep, len(self._chunks) - 1, raw)
+        self._stored += 1
+        if self._stored > MAX_CHUNKS:
+            raise WrongDisk(f"the disk has more than {MAX_CHUNKS} chunks that are not zeros")
+        self._chunks.append(ChunkDigest(b""))
+        self._slots.acquire()
+        self._pool.submit(self._keep, len(self._chunks) - 1, raw, known)
         self._progress(self._taken)
 
-    def _keep(self, at: int, raw: bytes) -> None:
+    def _count_zeros(self, chunks: int) -> None:
+        last = self._chunks[-1] if self._chunks else b""
+        if isinstance(last, int):
+            self._chunks[-1] = last + chunks
+        else:
+            self._chunks.append(chunks)
+        self._progress(self._taken)
+
+    def _keep(self, at: int, raw: bytes, known: tuple[ChunkDigest, bytes] | None) -> None:
         """Store one chunk, in a thread of the pool."""
         try:
             if self._failure is None:
-                digest = ChunkDigest(new_sha256(raw).digest())
+                digest, frame = known or (ChunkDigest(sha256(raw).digest()), None)
                 self._chunks[at] = digest
-                self._keep_once(digest, raw)
+                self._keep_once(digest, raw, frame)
         except BaseException as error:  # noqa: BLE001  raised again in the caller's thread
             self._failure = self._failure or error
         finally:
             self._slots.release()
 
-    def _keep_once(self, digest: ChunkDigest, raw: bytes) -> None:
+    def _keep_once(self, digest: ChunkDigest, raw: bytes, frame: bytes | None) -> None:
         with self._lock:
             if digest in self._seen:
                 return  # put already, being put, or failed, which fails the whole disk
@@ -225,14 +263,25 @@ class DiskWriter:
         name = chunk_name(digest)
         if self._guard.ensure(name):
             return
-        frame = pack(raw, self._level)
-        self._store.put(name, frame)
+        frame = frame or pack(raw, self._level)
         entry = listed(frame)
         with self._lock:
             if len(self._frames) < _MAX_REMEMBERED:
                 self._frames[digest] = entry
-            self._new_chunks += 1
-            self._new_bytes += len(frame)
+            self._batch.append((name, frame))
+            self._batch_bytes += len(frame)
+            if self._batch_bytes < BATCH_BYTES and len(self._batch) < BATCH_OBJECTS:
+                return
+            batch, self._batch, self._batch_bytes = self._batch, [], 0
+        self._put_batch(batch)
+
+    def _put_batch(self, batch: list[tuple[str, bytes]]) -> None:
+        if not batch:
+            return
+        self._store.put_all(batch)
+        with self._lock:
+            self._new_chunks += len(batch)
+            self._new_bytes += sum(len(frame) for _, frame in batch)
 
 
 def write_file(writer: DiskWriter, path: Path) -> None:
@@ -243,11 +292,13 @@ def write_file(writer: DiskWriter, path: Path) -> None:
         at = 0
         while at < size:
             data = _seek(file, at, os.SEEK_DATA, size)
-            writer.zeros(data - at)
-            at = data
-            hole = _seek(file, at, os.SEEK_HOLE, size) if at < size else size
+            begin = max(at, data - data % CHUNK_SIZE) if data < size else size  # a chunk with data is read as a whole
+            writer.zeros(begin - at)
+            at = begin
+            hole = _seek(file, data, os.SEEK_HOLE, size) if data < size else size
             while at < hole:
-                piece = os.pread(file, min(hole - at, CHUNK_SIZE - at % CHUNK_SIZE), at)
+                wanted = min(size - at, CHUNK_SIZE - at % CHUNK_SIZE)
+                piece = os.pread(file, wanted, at)
                 if not piece:
                     raise WrongDisk(f"{path} was truncated at byte {at} while it was read")
                 writer.write(piece)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
@@ -18,7 +18,12 @@ from phimage.cli.progress import Progress
 from phimage.client import Client
 from phimage.errors import ClientError, NotPermitted, PhimageError, Refused, Unreachable
 
+if TYPE_CHECKING:
+    from phimage.sources.source import LocalFile
+
 POLL_SECONDS = 0.3
+_MAX_BY_CHUNKS = 200 << 30
+"""Bytes of the largest disk that is sent by chunks: their list must fit into one request."""
 AWAY_SECONDS = 60.0
 """Time that a server has to restart before a call fails."""
 PHASES = {
@@ -100,7 +105,7 @@ def publish(
 
     A file or standard input (-) is uploaded, a URL is fetched by the server. One of --digest, --checksum-file, --checksum-url
     or --trust-first-use is required. The image is Making until its bytes are complete and verified. After an interruption, run
-    the same command again to resume.
+    the same command again to resume. Of a raw disk only the data is sent that neither a base image nor the project has.
 
     \b
     Examples:
@@ -256,7 +261,7 @@ def _upload(client: Client, path: str, params: dict[str, Any], progress: Progres
     from phimage.sources.errors import SourceError
     from phimage.sources.progress import TransferProgress as Sending
     from phimage.sources.source import open_source
-    from phimage.upload_client import upload
+    from phimage.upload_client import upload, upload_disk
 
     source = open_source(path)
     _check_head(source, path, params)
@@ -276,8 +281,14 @@ def _upload(client: Client, path: str, params: dict[str, Any], progress: Progres
         progress.at("uploading", sending.done, sending.total)
 
     try:
-        expected = expected_digest(params["Digest"]) if params["Digest"] else FIRST_USE
-        sent = upload(source, open_url, expected=expected, on_progress=tell)
+        by_chunks = _as_disk(source)
+        disk = upload_disk(by_chunks, open_url, on_progress=tell) if by_chunks else None
+        if disk is None:
+            expected = expected_digest(params["Digest"]) if params["Digest"] else FIRST_USE
+            sent = upload(source, open_url, expected=expected, on_progress=tell)
+            size, digest = sent.size, next(str(found) for name, found in sent.digests.items() if name == "sha256")
+        else:
+            size, digest = disk.size, ""
     except KeyboardInterrupt:
         note("\nwhat was sent is kept for an hour: run the same command again to resume")
         raise
@@ -285,9 +296,18 @@ def _upload(client: Client, path: str, params: dict[str, Any], progress: Progres
         if error.exit_code != PublishFailed.exit_code:
             raise  # a temporary failure: the same command resumes
         raise PublishFailed(f"{image} was not published: {error}") from None
-    digest = next(iter(str(digest) for name, digest in sent.digests.items() if name == "sha256"))
-    _call(client, "CompletePHostImageUpload", ImageId=image, ProjectId=project, Size=sent.size, Digest=digest)
+    _call(client, "CompletePHostImageUpload", ImageId=image, ProjectId=project, Size=size, Digest=digest)
     return begun
+
+
+def _as_disk(source: Any) -> LocalFile | None:
+    """A source that is a raw disk and can be sent by chunks. Other formats are examined as files, and sent in parts."""
+    from phimage.publishing.original import is_plain, is_raw_disk
+    from phimage.sources.source import LocalFile
+
+    if not isinstance(source, LocalFile) or source.size > _MAX_BY_CHUNKS:
+        return None
+    return source if is_plain(source) and is_raw_disk(source.path) else None
 
 
 def _check_head(source: Any, path: str, params: dict[str, Any]) -> None:

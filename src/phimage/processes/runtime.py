@@ -21,7 +21,11 @@ Result = TypeVar("Result")
 
 _PR_SET_PDEATHSIG = 1
 # docs/decisions.md#freed-memory-returns-to-the-system
-_M_MMAP_THRESHOLD = -3
+_MALLOC_OPTIONS = (
+    (-3, 4 << 20),  # M_MMAP_THRESHOLD: parts of uploads are mapped on their own, chunks are not
+    (-8, 1),  # M_ARENA_MAX: threads share one heap, and what one frees another takes
+    (-1, 16 << 20),  # M_TRIM_THRESHOLD: free bytes at the end of the heap that stay
+)
 # docs/decisions.md#pythons-garbage-collector-runs-rarely
 _GC_THRESHOLDS = (50_000, 20, 100)
 """Python's default of 700 new containers is reached within a few requests."""
@@ -113,13 +117,14 @@ def exit_process(code: int) -> NoReturn:
 
 
 def return_freed_memory() -> None:
-    """Have glibc map blocks of 256 KiB and more separately, so that freed chunks and parts leave the process at once.
+    """Have glibc return the memory of freed parts, and keep that of a few freed chunks for the next ones.
 
-    By default glibc raises this threshold with each large block that is freed, and then keeps such blocks.
+    By default it keeps all of it, in up to eight heaps for each processor.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # only glibc has it
     if mallopt is not None:
-        mallopt(_M_MMAP_THRESHOLD, 256 << 10)
+        for option, value in _MALLOC_OPTIONS:
+            mallopt(option, value)
 
 
 def collect_rarely() -> None:

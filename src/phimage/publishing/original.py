@@ -11,11 +11,14 @@ from types import TracebackType
 from typing import Self
 
 from phimage.chunks.store import Store
+from phimage.chunks.uploaded_chunks import ChunkSource, find_seal
 from phimage.chunks.uploads import UploadSource
 from phimage.formats.examine import examine_head
 from phimage.formats.finding import InspectionReport
 from phimage.formats.limits import DiskLimits
-from phimage.formats.table import KINDS
+from phimage.formats.reader import FileReader
+from phimage.formats.recognise import recognise
+from phimage.formats.table import KINDS, Format
 from phimage.model.job import Job
 from phimage.publishing.errors import ImageRefused, SourceAway, refused_for
 from phimage.publishing.progress import FETCH, JobProgress
@@ -35,6 +38,9 @@ from phimage.sources.url import read_url
 IN_PLACE = Retry(max_wait=1.0, needs_progress=True)
 """The retries of a publisher's fetcher: after some progress it retries at once. Any other failure is SourceAway, and the worker
 postpones the job, so that no publisher waits for a source that sends nothing."""
+
+SECTOR = 512
+"""Bytes of which a disk has a multiple."""
 
 _BLOCKS = 4
 """How many unpacked MiB are examined, enough for every header."""
@@ -101,10 +107,13 @@ def source_of(
     def head_check(head: bytes, size: int | None) -> None:
         check_head(head, size, origin.format, frozenset(origin.overrides), limits, progress)
 
+    if not origin.url and (sealed := find_seal(store, job.id)) is not None:
+        chunks = ChunkSource(store, job.id, sealed, origin.name)
+        head_check(chunks.head(HEAD), chunks.size)
+        return chunks, origin.name or "the upload"
     if not origin.url:
         upload = UploadSource(store, job.id, origin.size, origin.name)
-        with upload.open() as reader:
-            head_check(reader.read(HEAD), upload.size)
+        head_check(upload.head(HEAD), upload.size)
         return upload, origin.name or "the upload"
 
     def on_progress(fetched: TransferProgress) -> None:
@@ -138,8 +147,16 @@ def work_file(work: Path, job: Job, ending: str) -> Path:
 
 def is_plain(source: ImageSource) -> bool:
     """Whether an original is not compressed."""
+    if isinstance(source, UploadSource | ChunkSource):
+        return detect(source.head(64)) is Compression.NONE
     with source.open() as reader:
         return detect(reader.read(64)) is Compression.NONE
+
+
+def is_raw_disk(file: Path) -> bool:
+    """Whether a file's bytes are those of its disk, by its signatures alone. The examination decides."""
+    with FileReader(file) as reader:
+        return reader.size % SECTOR == 0 and recognise(reader) in ((), (Format.ISO,))
 
 
 @contextmanager

@@ -10,7 +10,8 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -18,8 +19,10 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from phimage.chunks.layout import CHUNKS
+from phimage.chunks.layout import CHUNKS, DiskDigest
 from phimage.chunks.store import Store
+from phimage.chunks.uploaded_chunks import ChunkSource
+from phimage.chunks.uploads import UploadSource
 from phimage.chunks.write import DiskWriter, Written, write_file
 from phimage.formats import qemu
 from phimage.formats.disk import DiskDescription, describe
@@ -31,16 +34,26 @@ from phimage.formats.reader import FileReader
 from phimage.formats.table import Format
 from phimage.model.image_bytes import DiskFacts, TableFacts
 from phimage.model.job import Job
-from phimage.publishing.errors import refused_for
-from phimage.publishing.original import bounded, expected_of, fetch_file, is_plain, sent_digest, source_of, work_file
+from phimage.publishing.errors import ImageRefused, refused_for
+from phimage.publishing.original import (
+    SECTOR,
+    bounded,
+    expected_of,
+    fetch_file,
+    is_plain,
+    is_raw_disk,
+    sent_digest,
+    source_of,
+    work_file,
+)
 from phimage.publishing.progress import CONVERT, EXAMINE, STORE, UNPACK, JobProgress
-from phimage.sources.digest import Algorithm, ExpectedDigest, VerifyingReader
+from phimage.sources.digest import Algorithm, Digest, Digests, ExpectedDigest, VerifyingReader
 from phimage.sources.errors import DigestMismatch
 from phimage.sources.fetch import Fetcher
 from phimage.sources.partial_file import CHECK_EVERY_BYTES, FreeSpace, discard_partial
 from phimage.sources.progress import TransferProgress
 from phimage.sources.source import ImageSource, LocalFile
-from phimage.sources.unpack import unpack_to
+from phimage.sources.unpack import unpack_to, write_sparse
 
 
 class StoredDisk(Struct, frozen=True):
@@ -99,20 +112,9 @@ class Pipeline:
         fetcher = self._tenants_fetcher if job.origin.tenant else self._fetcher
         expected = expected_of(job, fetcher, progress)
         source, where = source_of(job, expected, self._store, fetcher, self._work, self._limits, progress)
-        file, digest = self._unpacked(job, source, where, expected, progress)
-        overrides = frozenset(job.origin.overrides)
-        progress.update(EXAMINE)
-        file.chmod(0o644)  # so that qemu-img can read it as nobody; the folder is closed to other users
-        examination = examine(file, stated=job.origin.format or None, limits=self._limits, second=self._second_opinion)
-        if refusals := examination.refusals(overrides):
-            raise refused_for(refusals)
-        assert examination.virtual_size is not None
-        progress.reserve(examination.virtual_size)
-        disk = self._raw(job, file, examination, progress)
-        findings, facts = self._described(disk, overrides)
-        written = self._stored(disk, examination.virtual_size, facts, progress)
-        remarks = dict.fromkeys(f"{finding.id}: {finding.text}" for finding in (*examination.findings, *findings))
-        return StoredDisk(written, digest, expected.origin, str(examination.format), tuple(remarks), facts)
+        # docs/decisions.md#uploads-by-chunks
+        with self._writer_of(source, progress) or nullcontext() as writer:
+            return self._stored_disk(job, source, where, expected, writer, progress)
 
     def clean(self, job: Job) -> None:
         """Remove the work files of a job's worker. The fetched file stays, so that a retry resumes."""
@@ -124,32 +126,124 @@ class Pipeline:
         if job.origin.url:
             discard_partial(fetch_file(self._work, job))
 
-    def _unpacked(
-        self, job: Job, source: ImageSource, where: str, expected: ExpectedDigest, progress: JobProgress
-    ) -> tuple[Path, str]:
-        """The original without its compression, and its digest. Raises DigestMismatch, ImageRefused."""
+    def _stored_disk(
+        self,
+        job: Job,
+        source: ImageSource,
+        where: str,
+        expected: ExpectedDigest,
+        writer: DiskWriter | None,
+        progress: JobProgress,
+    ) -> StoredDisk:
+        """Unpack, examine and convert an original, and store its disk. `writer` takes the chunks of one that was sent so."""
+        file, digest = self._unpacked(job, source, where, expected, writer, progress)
+        check = partial(self._check_digests, job, where, expected)
+        overrides = frozenset(job.origin.overrides)
+        progress.update(EXAMINE)
+        file.chmod(0o644)  # so that qemu-img can read it as nobody; the folder is closed to other users
+        examination = examine(file, stated=job.origin.format or None, limits=self._limits, second=self._second_opinion)
+        refusals = examination.refusals(overrides)
+        if not digest and (refusals or examination.virtual_size != examination.file_size):
+            digest = self._digest(file, where, expected, check, progress)  # a wrong digest is the first reason
+        if refusals:
+            raise refused_for(refusals)
+        assert examination.virtual_size is not None
+        progress.reserve(examination.virtual_size)
+        disk = self._raw(job, file, examination, progress)
+        try:
+            findings, facts = self._described(disk, overrides)
+        except ImageRefused:
+            if not digest:
+                self._digest(file, where, expected, check, progress)
+            raise
+        unchecked = None if digest else check
+        if writer is not None and disk == file and examination.virtual_size == source.size:
+            written = _finish(writer, examination.virtual_size, facts, unchecked)
+        else:
+            written = self._stored(disk, examination.virtual_size, facts, progress, unchecked)
+        remarks = dict.fromkeys(f"{finding.id}: {finding.text}" for finding in (*examination.findings, *findings))
+        digest = digest or f"{Algorithm.SHA256}:{written.manifest.sha256}"
+        return StoredDisk(written, digest, expected.origin, str(examination.format), tuple(remarks), facts)
 
+    def _writer_of(self, source: ImageSource, progress: JobProgress) -> DiskWriter | None:
+        """The writer of a disk that was sent in chunks, so that these are read once."""
+        if not isinstance(source, ChunkSource) or not is_plain(source) or source.size % SECTOR:
+            return None
+        on_taken = self._on_taken(UNPACK, source.size, progress)
+        return DiskWriter(self._store, source.size, chunk_size=source.chunk_size, now=self._now, progress=on_taken)
+
+    def _unpacked(
+        self,
+        job: Job,
+        source: ImageSource,
+        where: str,
+        expected: ExpectedDigest,
+        writer: DiskWriter | None,
+        progress: JobProgress,
+    ) -> tuple[Path, str]:
+        """The original without its compression, and its digest. Raises DigestMismatch, ImageRefused.
+
+        The digest is "" for a raw disk: its bytes are the disk's, so storing them computes it.
+        """
+        progress.update(UNPACK, 0, source.size or 0)
+        check = partial(self._check_digests, job, where, expected)
+        if not is_plain(source):
+            return self._decompressed(job, source, where, expected, check, progress)
+        file = source.path if isinstance(source, LocalFile) else work_file(self._work, job, "file")
+        if isinstance(source, UploadSource):
+            write_sparse(source.pieces(), where, file, self._space, partial(progress.update, UNPACK, total=source.size))
+        elif isinstance(source, ChunkSource):
+            write_sparse(
+                _arriving(source, writer), where, file, self._space, partial(progress.update, UNPACK, total=source.size)
+            )
+        # docs/decisions.md#a-raw-original-is-hashed-where-it-is-stored
+        if is_raw_disk(file) and (expected.digest is None or expected.digest.algorithm is Algorithm.SHA256):
+            return file, ""
+        return file, self._digest(file, where, expected, check, progress)
+
+    def _decompressed(
+        self,
+        job: Job,
+        source: ImageSource,
+        where: str,
+        expected: ExpectedDigest,
+        check: Callable[[Digests, int], None],
+        progress: JobProgress,
+    ) -> tuple[Path, str]:
         def on_progress(unpacked: TransferProgress) -> None:
             progress.update(UNPACK, unpacked.done, unpacked.total or 0)
 
-        progress.update(UNPACK, 0, source.size or 0)
-        plain, overrides = is_plain(source), frozenset(job.origin.overrides)
+        file = work_file(self._work, job, "file")
         with VerifyingReader(source.open(), expected, where) as reader:
-            if plain and isinstance(source, LocalFile):
-                file = source.path
-                while reader.read(1 << 20):
-                    progress.update(UNPACK, reader.size, source.size)
-            else:
-                file = work_file(self._work, job, "file")
-                with bounded(self._limits, overrides) as limits:
-                    unpack_limits = None if plain else limits
-                    unpack_to(reader, where, file, self._space, unpack_limits, total=source.size, on_progress=on_progress)
+            with bounded(self._limits, frozenset(job.origin.overrides)) as limits:
+                unpack_to(reader, where, file, self._space, limits, total=source.size, on_progress=on_progress)
             digests = reader.finish()
+        check(digests, reader.size)
+        return file, str(digests[Algorithm.SHA256])
+
+    def _digest(
+        self,
+        file: Path,
+        where: str,
+        expected: ExpectedDigest,
+        check: Callable[[Digests, int], None],
+        progress: JobProgress,
+    ) -> str:
+        """The digest of an original that is not compressed. Raises DigestMismatch."""
+        with VerifyingReader(LocalFile(file).open(), expected, where) as reader:
+            while reader.read(1 << 20):
+                progress.update(UNPACK, reader.size)
+            digests = reader.finish()
+        check(digests, reader.size)
+        return str(digests[Algorithm.SHA256])
+
+    def _check_digests(self, job: Job, where: str, expected: ExpectedDigest, digests: Digests, size: int) -> None:
+        """Raises DigestMismatch unless an original has the expected digest and the one that its sender declares."""
+        expected.check(where, digests, size)
         sent = sent_digest(job)
         if sent is not None and digests[Algorithm.SHA256] != sent:
             actual = str(digests[Algorithm.SHA256])
-            raise DigestMismatch(where, expected=str(sent), origin="declared by its sender", actual=actual, size=reader.size)
-        return file, str(digests[Algorithm.SHA256])
+            raise DigestMismatch(where, expected=str(sent), origin="declared by its sender", actual=actual, size=size)
 
     def _raw(self, job: Job, file: Path, examination: Examination, progress: JobProgress) -> Path:
         """The raw disk inside a file. Raises QemuFailed, TooLarge."""
@@ -180,8 +274,26 @@ class Pipeline:
                 raise refused_for(refusals)
             return examination.findings, _facts_of(describe(reader))
 
-    def _stored(self, disk: Path, size: int, facts: DiskFacts, progress: JobProgress) -> Written:
-        """Write the disk into the store. A file whose size is not a multiple of 512 is padded with zeros."""
+    def _stored(
+        self,
+        disk: Path,
+        size: int,
+        facts: DiskFacts,
+        progress: JobProgress,
+        check: Callable[[Digests, int], None] | None,
+    ) -> Written:
+        """Write the disk into the store. A file whose size is not a multiple of 512 is padded with zeros.
+
+        `check` is for the digest of a disk that is the original itself.
+        """
+        self._check_store()
+        with DiskWriter(self._store, size, now=self._now, progress=self._on_taken(STORE, size, progress)) as writer:
+            write_file(writer, disk)
+            writer.zeros(size - writer.taken)
+            return _finish(writer, size, facts, check)
+
+    def _on_taken(self, phase: str, size: int, progress: JobProgress) -> Callable[[int], None]:
+        """Reports the bytes that a writer took, and checks the store's free space."""
         checked = 0
 
         def on_taken(done: int) -> None:
@@ -189,20 +301,40 @@ class Pipeline:
             if done >= checked:
                 checked = done + CHECK_EVERY_BYTES
                 self._check_store()
-            progress.update(STORE, done, size)
+            progress.update(phase, done, size)
 
-        self._check_store()
-        with DiskWriter(self._store, size, now=self._now, progress=on_taken) as writer:
-            write_file(writer, disk)
-            writer.zeros(size - writer.taken)
-            # As JSON has it: with lists, like a manifest that was read back.
-            return writer.finish(msgspec.json.decode(msgspec.json.encode(facts)))
+        return on_taken
 
     def _check_store(self) -> None:
         """Raises TooLarge when the store has less than the minimum free space."""
         free, chunks = self._store.free_bytes(), self._store.path(CHUNKS)
         if free is not None and chunks is not None:
             FreeSpace(chunks.parent, self._min_free, lambda _: free).check("the store", CHECK_EVERY_BYTES)
+
+
+def _arriving(source: ChunkSource, writer: DiskWriter | None) -> Iterator[bytes | int]:
+    """The bytes and zeros of a disk, which a writer gets with the very frames that were sent."""
+    for piece in source.chunks():
+        if isinstance(piece, int):
+            if writer is not None:
+                writer.zeros(piece)
+            yield piece
+            continue
+        raw, each = piece
+        if writer is not None:
+            writer.chunk(raw, each.digest, each.frame)
+        yield raw
+
+
+def _finish(writer: DiskWriter, size: int, facts: DiskFacts, check: Callable[[Digests, int], None] | None) -> Written:
+    """Put the manifest, after `check` of the disk's digest."""
+
+    def check_disk(disk: DiskDigest) -> None:
+        if check is not None:
+            check({Algorithm.SHA256: Digest(Algorithm.SHA256, disk)}, size)
+
+    # As JSON has it: with lists, like a manifest that was read back.
+    return writer.finish(msgspec.json.decode(msgspec.json.encode(facts)), check=check_disk)
 
 
 def _facts_of(disk: DiskDescription) -> DiskFacts:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -49,6 +49,10 @@ class SparseWriter:
                 place = stop
             self._put(block, start, len(block))
         self.size += len(block)
+
+    def skip(self, count: int) -> None:
+        """Append zeros as a hole."""
+        self.size += count
 
     def finish(self) -> None:
         """Set the file's size, for a file that ends in a hole."""
@@ -290,26 +294,42 @@ def unpack_to(
     on_progress: ProgressCallback | None = None,
     clock: Clock = time.monotonic,
 ) -> UnpackedFile:
-    """Decompress a reader's bytes into a sparse file, replacing an older one. Uncompressed bytes are written unchanged.
+    """Decompress a reader's bytes into a sparse file, replacing an older one.
 
     Raises UnpackRefused, TooLarge and the reader's errors, and then leaves no file. Reads the reader to its end, so that a
     `VerifyingReader` has verified its bytes. `total` and `on_progress`: see `Unpacker`.
     """
     unpacker = Unpacker(reader, where, limits, total=total, on_progress=on_progress, clock=clock)
+    writer = write_sparse(unpacker, where, path, space)
+    return UnpackedFile(writer.size, writer.data, unpacker.taken, unpacker.compression)
+
+
+def write_sparse(
+    pieces: Iterable[bytes | int], where: str, path: Path, space: FreeSpace, on_size: Callable[[int], object] = lambda _: None
+) -> SparseWriter:
+    """Write pieces, each bytes or a number of zeros, into a sparse file, replacing an older one.
+
+    `on_size` is called with the size so far before each piece. Raises TooLarge and the errors of `pieces`, and then leaves no
+    file.
+    """
     path.unlink(missing_ok=True)
     with space.writing(where):
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             writer, checked = SparseWriter(descriptor), 0
-            for block in unpacker:
+            for piece in pieces:
+                on_size(writer.size)
+                if isinstance(piece, int):
+                    writer.skip(piece)
+                    continue
                 if writer.data >= checked:
                     checked = writer.data + CHECK_EVERY_BYTES
                     space.check(where, CHECK_EVERY_BYTES)
-                writer.write(block)
+                writer.write(piece)
             writer.finish()
         except BaseException:
             path.unlink(missing_ok=True)
             raise
         finally:
             os.close(descriptor)
-    return UnpackedFile(writer.size, writer.data, unpacker.taken, unpacker.compression)
+    return writer

@@ -1,5 +1,5 @@
-"""The client side of an upload: sends a file to phimage in parts. `upload` is the interface."""
+"""The client side of uploads: `upload` sends a file to phimage in parts, `upload_disk` a raw disk by chunks."""
 
-from phimage.upload_client.send import UploadResult, upload
+from phimage.upload_client.send import UploadResult, upload, upload_disk
 
-__all__ = ["UploadResult", "upload"]
+__all__ = ["UploadResult", "upload", "upload_disk"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from hashlib import sha256
 from types import TracebackType
 from typing import Final, TypeVar
 from urllib.parse import urlsplit, urlunsplit
@@ -45,6 +46,14 @@ class UploadState(Struct, frozen=True, rename="pascal"):
 
     part_size: int
     parts: tuple[UploadedPart, ...]
+
+
+class RequestRefused(ClientError):
+    """The server refused a request with an HTTP `status`."""
+
+    def __init__(self, message: str, status: int) -> None:
+        self.status = status
+        super().__init__(message)
 
 
 class Stopped(Exception):
@@ -94,6 +103,15 @@ class UploadConnection:
             )
         self.add_received(size)
 
+    def ask(self, method: str, below: str, body: bytes) -> bytes:
+        """Send a request of an upload by chunks. Raises SourceInterrupted and ClientError."""
+        content = PartContent(body, sha256(body).digest(), zstd=False)
+        data, _ = with_retries(
+            lambda: self._ask(method, f"/{below}", content), self._retry, self._ending.wait, lambda: self._received
+        )
+        self.add_received(len(body))
+        return data
+
     def add_received(self, size: int) -> None:
         """Count bytes that the server has received, which resets the count of failures."""
         with self._lock:
@@ -126,7 +144,8 @@ class UploadConnection:
             seconds = float(after) if after.isdecimal() else 0.0
             message = message or "it cannot respond at the moment"
             raise SourceInterrupted(shown, message, reason="busy", status=status, after=seconds)
-        raise ClientError(f"{shown} refused: {message or 'it gave no reason'} (HTTP {status}); {_remedy(status)}")
+        text = f"{shown} refused: {message or 'it gave no reason'} (HTTP {status}); {_remedy(status)}"
+        raise RequestRefused(text, status)
 
     def _request(self, method: str, url: str, content: PartContent | None) -> tuple[int, Mapping[str, str], bytes]:
         """Send one request. Raises SourceInterrupted when there is no complete response."""

@@ -7,17 +7,24 @@ come from another place, even from a pipe; a part with other bytes is sent again
 from __future__ import annotations
 
 import time
+from typing import Final
 
 from msgspec import Struct
 
+from phimage.chunk_upload import THREADS, DiskChanged, SentDisk, send_disk
 from phimage.errors import ClientError
 from phimage.sources.digest import FIRST_USE, Digests, ExpectedDigest, Hashes
-from phimage.sources.errors import SourceError
+from phimage.sources.errors import SourceChanged, SourceError, SourceInterrupted, error_text
 from phimage.sources.progress import Clock, Meter, ProgressCallback
 from phimage.sources.retry import Retry
-from phimage.sources.source import ImageSource
-from phimage.upload_client.connection import OpenUrl, UploadConnection
+from phimage.sources.source import ImageSource, LocalFile
+from phimage.upload_client.connection import OpenUrl, RequestRefused, UploadConnection
 from phimage.upload_client.part_queue import MAX_CONCURRENT, PartQueue
+
+_WITHOUT_CHUNKS: Final = frozenset({404, 405})
+"""How servers without uploads by chunks refuse them."""
+_CONFLICT: Final = 409
+_MAX_RUNS: Final = 3
 
 
 class UploadResult(Struct, frozen=True):
@@ -65,3 +72,45 @@ def upload(
         if max(known, default=0) >= number:
             raise ClientError("the server has parts of a longer file in this upload; start a new upload for this file")
         return UploadResult(hashes.size, hashes.digests(), queue.sent)
+
+
+# docs/decisions.md#uploads-by-chunks
+def upload_disk(
+    source: LocalFile,
+    open_url: OpenUrl,
+    *,
+    on_progress: ProgressCallback | None = None,
+    retry: Retry | None = None,
+    clock: Clock = time.monotonic,
+) -> SentDisk | None:
+    """Send a raw disk by chunks: only those that the server lacks. Calling again with the same disk resumes.
+
+    Returns None, without having sent anything, if the server takes only parts. Raises like `upload`.
+    """
+    meter = Meter(on_progress, clock)
+    with UploadConnection(open_url, retry or Retry(), THREADS + 1) as connection:
+        try:
+            connection.ask("POST", "need", b"")
+        except RequestRefused as refused:
+            if refused.status in _WITHOUT_CHUNKS:
+                return None
+            raise
+        try:
+            sent = _send_until_sealed(str(source.path), connection, meter)
+        except DiskChanged as changed:
+            raise SourceChanged(source.name, str(changed), reason="changed") from None
+        except OSError as error:
+            raise SourceInterrupted(source.name, f"it cannot be read: {error_text(error)}", reason="read") from None
+        meter.finish(sent.size, sent.size)
+        return sent
+
+
+def _send_until_sealed(path: str, connection: UploadConnection, meter: Meter) -> SentDisk:
+    """Send a disk, again if chunks were missing at the end: an image that had them was withdrawn and collected meanwhile."""
+    for _ in range(_MAX_RUNS - 1):
+        try:
+            return send_disk(path, connection.ask, meter.update)
+        except RequestRefused as refused:
+            if refused.status != _CONFLICT:
+                raise
+    return send_disk(path, connection.ask, meter.update)

@@ -7,6 +7,8 @@
 5. body, up to its limit
 6. in a thread: its digest, its frame, and into the store; only then 201
 
+Requests of an upload by chunks (`chunks.py`) take the same steps, with a digest in their header.
+
 A refused request's body is drained, so that the connection can be used again.
 """
 
@@ -16,6 +18,7 @@ import asyncio
 import re
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from types import MappingProxyType
 
 from msgspec import Struct
@@ -24,6 +27,7 @@ from msgspec.structs import replace
 from phimage.chunks.errors import StoreFailure
 from phimage.chunks.frame import Damaged
 from phimage.chunks.store import Store
+from phimage.chunks.uploaded_chunks import MAX_ASKED, MAX_FRAMES_BYTES, MAX_SEAL_BYTES
 from phimage.chunks.uploads import MAX_FRAME, PART, check_frame, check_job, contiguous, pack_part, parts, put_part
 from phimage.errors import NotCached, PhimageError
 from phimage.event_log import log
@@ -34,9 +38,12 @@ from phimage.http.places import NoPlace, Places
 from phimage.http.response import HttpError, JsonResponse, error_response
 from phimage.model.ids import JobId
 from phimage.uploads.authorizer import Method, Upload, UploadAccessRequest, UploadAuthorizer
+from phimage.uploads.chunks import ChunkUploads
 from phimage.uploads.part import BadContentDigest, PartHeader, check_content, part_too_large, read_part_header
 
-_PATH = re.compile(r"/uploads/([^/]+)(?:/(0|[1-9][0-9]{0,6}))?", re.ASCII)
+_PATH = re.compile(r"/uploads/([^/]+)(?:/(0|[1-9][0-9]{0,6}|need|chunks|seal))?", re.ASCII)
+_METHODS: Mapping[str | None, Method] = {None: "GET", "need": "POST", "seal": "POST"}  # PUT for others
+_MAX_BODY = {"need": MAX_ASKED * 32, "chunks": MAX_FRAMES_BYTES, "seal": MAX_SEAL_BYTES}
 _EXTRA_THREADS = 2  # for authorizing and listing, which must not wait for parts
 
 
@@ -59,7 +66,7 @@ def upload_limits(min_rate: MinRate) -> UploadLimits:
 
 
 class Uploads:
-    """The ASGI application for the paths `/uploads/{job}` and `/uploads/{job}/{number}`."""
+    """The ASGI application for the paths `/uploads/{job}`, and below it a part's number, `need`, `chunks` and `seal`."""
 
     def __init__(
         self,
@@ -72,6 +79,7 @@ class Uploads:
         """`client_address` reads the client's address from an ASGI scope."""
         self._store = store
         self._authorizer = authorizer
+        self._chunks = ChunkUploads(store, authorizer)
         self._client_address = client_address
         self._new_request_id = new_request_id
         self._limits = limits or UploadLimits()
@@ -106,23 +114,27 @@ class Uploads:
         job = check_job(match[1]) if match else None
         if match is None or job is None:
             raise HttpError(404, "Not found", "PUT parts to /uploads/<job>/<number>; numbers begin with 0")
-        method: Method = "GET" if match[2] is None else "PUT"
+        below: str | None = match[2]
+        method: Method = _METHODS.get(below, "PUT")
         if exchange.method != method:
             raise HttpError(405, "Method not allowed", f"send {method}", headers={"Allow": method})
         address = self._client_address(exchange.scope)
         upload = await self._authorize(
             UploadAccessRequest(job, method, exchange.query, address, exchange.request_id, wait=False)
         )
-        if match[2] is None:
+        if below is None:
             return await self._in_thread(lambda: self._list(upload.job))
-        header = read_part_header(int(match[2]), exchange.header_fields())
+        is_part = below not in _MAX_BODY
+        header = read_part_header(int(below) if is_part else 0, exchange.header_fields())
+        max_size = header.max_size if is_part else _MAX_BODY[below]
         if header.number * PART >= upload.max_bytes:
             raise _upload_too_large(upload)
         try:
             async with self._places.place_within(self._limits.wait, upload=upload.job, project=upload.holder):
-                content = await _read(body, header)
+                content = await _read(body, max_size)
                 async with self._storing:
-                    return await self._in_thread(lambda: self._store_part(upload, header, content))
+                    take = self._store_part if is_part else partial(self._take_chunks, below)
+                    return await self._in_thread(lambda: take(upload, header, content))
         except NoPlace as full:
             whose = f"others of this {full.whose}" if full.whose else "other parts"
             raise HttpError(503, "Too many uploads", f"{whose} are being received; send this one again") from None
@@ -143,6 +155,15 @@ class Uploads:
         rows = [{"Part": part.number, "Size": part.size, "Sha256": part.digest} for part in stored]
         return JsonResponse(200, {"PartSize": PART, "Parts": rows, "Size": contiguous(stored)})
 
+    def _take_chunks(self, below: str, upload: Upload, header: PartHeader, content: bytes) -> JsonResponse:
+        """Answer `need`, `chunks` or `seal`. Raises HttpError and StoreFailure."""
+        try:
+            check_content(content, header.digest)
+        except BadContentDigest as error:
+            raise HttpError(400, "Wrong digest", str(error)) from None
+        takes = {"need": self._chunks.need, "chunks": self._chunks.put, "seal": self._chunks.seal}
+        return takes[below](upload, content)
+
     def _store_part(self, upload: Upload, header: PartHeader, content: bytes) -> JsonResponse:
         """Verify a part against its header and put it into the store. Raises HttpError and StoreFailure."""
         try:
@@ -159,9 +180,9 @@ class Uploads:
         return JsonResponse(201, {"Part": part.number, "Size": part.size})
 
 
-async def _read(body: RequestBody, header: PartHeader) -> bytes:
+async def _read(body: RequestBody, max_size: int) -> bytes:
     try:
-        return await body.read(header.max_size)
+        return await body.read(max_size)
     except BodyTooLong:
         raise part_too_large() from None
     except BodyTooSlow:

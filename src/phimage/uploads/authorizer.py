@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal, Protocol
 
 from msgspec import Struct
 
 from phimage.errors import PhimageError
-from phimage.model.ids import JobId
+from phimage.model.ids import JobId, ManifestDigest, ProjectId
+from phimage.model.image import NO_PROJECT
 
-Method = Literal["GET", "PUT"]
+Method = Literal["GET", "PUT", "POST"]
 
 
 class UploadAccessRequest(Struct, frozen=True):
@@ -31,11 +32,15 @@ class UploadAccessRequest(Struct, frozen=True):
 
 
 class Upload(Struct, frozen=True):
-    """An upload that accepts parts, of at most `max_bytes` together. `holder` is the project that it is for, or the account."""
+    """An upload that accepts parts or chunks, of at most `max_bytes` together.
+
+    `holder` is the project that it is for, or the account; `project` that of the image, NO_PROJECT for a base image.
+    """
 
     job: JobId
     max_bytes: int
     holder: str
+    project: ProjectId = NO_PROJECT
 
 
 class UploadClosed(PhimageError):
@@ -55,5 +60,12 @@ class UploadAuthorizer(Protocol):
         """The upload. Raises RequestError (a ticket that is expired, altered or for another job), UploadClosed and NotCached.
 
         Called on the event loop without `wait`, and from several threads with it.
+        """
+        ...
+
+    def manifests(self, upload: Upload) -> Sequence[ManifestDigest]:
+        """The disks whose chunks an upload may rely on, the newest first: those of base images and of its project's images.
+
+        Called in a thread.
         """
         ...

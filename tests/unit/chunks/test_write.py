@@ -14,7 +14,7 @@ from phimage.chunks.errors import StoreFailure, WrongDisk
 from phimage.chunks.layout import MAX_DISK_SIZE
 from phimage.chunks.memory import MemoryStore
 from phimage.chunks.read import open_disk
-from phimage.chunks.write import DiskWriter
+from phimage.chunks.write import BATCH_OBJECTS, DiskWriter
 
 CHUNK = 64 << 10
 PIECES = st.lists(st.tuples(st.booleans(), st.integers(0, 3 * CHUNK)), min_size=1, max_size=8)
@@ -79,11 +79,11 @@ def test_a_failing_store_ends_the_disk_and_leaves_no_manifest(works: int) -> Non
 
 
 def test_after_a_failure_nothing_more_is_taken() -> None:
-    with DiskWriter(Broken(0), 100 * CHUNK, chunk_size=CHUNK, workers=1) as writer:
+    with DiskWriter(Broken(0), 400 * CHUNK, chunk_size=CHUNK, workers=1) as writer:
         with suppress(StoreFailure):
-            for _ in range(100):
+            for _ in range(400):
                 writer.write(random.randbytes(CHUNK))
-        assert writer.taken < 100 * CHUNK
+        assert writer.taken < 400 * CHUNK
         for _ in range(2):
             with pytest.raises(StoreFailure):
                 writer.write(b"more")
@@ -108,8 +108,8 @@ def test_a_slow_store_holds_the_writer_back_instead_of_filling_the_memory() -> N
     taken: list[int] = []
 
     def write() -> None:
-        with DiskWriter(store, 50 * CHUNK, chunk_size=CHUNK, workers=2, progress=taken.append) as writer:
-            for _ in range(50):
+        with DiskWriter(store, 400 * CHUNK, chunk_size=CHUNK, workers=2, progress=taken.append) as writer:
+            for _ in range(400):
                 writer.write(random.randbytes(CHUNK))
             writer.finish({})
 
@@ -117,11 +117,11 @@ def test_a_slow_store_holds_the_writer_back_instead_of_filling_the_memory() -> N
     thread.start()
     thread.join(0.3)
     assert thread.is_alive()
-    assert len(taken) <= 4
+    assert len(taken) <= 2 * BATCH_OBJECTS + 4
     store.may.set()
     thread.join(60)
-    assert taken == [CHUNK * (number + 1) for number in range(50)]
-    assert len(store.objects) == 52
+    assert taken == [CHUNK * (number + 1) for number in range(400)]
+    assert len(store.objects) == 402
 
 
 def test_zeros_cost_no_memory_and_are_hashed() -> None:
