@@ -10,7 +10,7 @@ from typing import Final
 from phimage.chunks.frame import zeros
 from phimage.chunks.layout import DiskDigest
 
-_MAX_WAITING: Final = 8
+_MAX_WAITING: Final = 4
 """Max pieces that wait for the thread, each up to a chunk or a run of zeros."""
 _ZEROS: Final = 1 << 20
 

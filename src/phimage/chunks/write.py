@@ -40,7 +40,7 @@ from phimage.chunks.whole_digest import WholeDigest
 WORKERS = 4
 """Enough for two cores to compress while the other threads wait for the disk or the network."""
 
-BATCH_BYTES = 8 << 20
+BATCH_BYTES = 4 << 20
 """Frames of at least so many bytes are put together, because making many objects durable at once costs little more than one."""
 
 BATCH_OBJECTS = 128
