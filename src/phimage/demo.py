@@ -30,7 +30,7 @@ REGION = catalog_file.STARTER_REGION
 ZONE = ZoneId(catalog_file.STARTER_ZONE)
 PROJECTS_OF_DEMO = ((ProjectId("org-default"), "Default"), (ProjectId("org-xyz"), "Lab"))
 
-WITH_DISK = ImageId("pimg-cs-web7k2ma")
+WITH_DISK = ImageId("pimg-os-web7k2ma")
 """The custom image that has the demonstration disk."""
 
 MARK = "phimage-demo"
@@ -81,10 +81,10 @@ def _custom_images(now: int) -> list[Image]:
     default, lab = (project for project, _ in PROJECTS_OF_DEMO)
     return [
         _custom(WITH_DISK, default, "web-frontend", "Ubuntu", "Ubuntu 22.04 64位", now - 86_400, State.AVAILABLE),
-        _custom("pimg-cs-db4x9tqe", default, "mysql-primary", "CentOS", "CentOS 7.9 64位", now - 7_200, State.AVAILABLE),
-        _custom("pimg-cs-ci6h3wzn", default, "build-runner", "Debian", "Debian 12 64位", now - 300, State.MAKING),
-        _custom("pimg-cs-lab2v8pd", lab, "kernel-lab", "Ubuntu", "Ubuntu 24.04 64位", now - 3_600, State.AVAILABLE),
-        _custom("pimg-cs-old5r7uc", lab, "kernel-lab-old", "Ubuntu", "Ubuntu 20.04 64位", now - 9_000, State.UNAVAILABLE),
+        _custom("pimg-os-db4x9tqe", default, "mysql-primary", "CentOS", "CentOS 7.9 64位", now - 7_200, State.AVAILABLE),
+        _custom("pimg-os-ci6h3wzn", default, "build-runner", "Debian", "Debian 12 64位", now - 300, State.MAKING),
+        _custom("pimg-os-lab2v8pd", lab, "kernel-lab", "Ubuntu", "Ubuntu 24.04 64位", now - 3_600, State.AVAILABLE),
+        _custom("pimg-os-old5r7uc", lab, "kernel-lab-old", "Ubuntu", "Ubuntu 20.04 64位", now - 9_000, State.UNAVAILABLE),
     ]
 
 

@@ -142,7 +142,7 @@ PREPARATIONS: dict[str, Callable[[Case], None]] = {
 
 @pytest.mark.parametrize("mistake", rows())
 def test_a_mistake_is_answered_with_what_to_do(mistake: Mistake, site: Site, tmp_path: Path) -> None:
-    if "pimg-cs-web7k2ma" in mistake.command and obstacle():
+    if "pimg-os-web7k2ma" in mistake.command and obstacle():
         pytest.skip("the demonstration has no disk here")
     case = Case(site, Phimage(tmp_path), {"zeros": 64 * "0", "described": DESCRIBED, "data": str(site.data)})
     case.names |= {"url": site.server.url, "port": site.server.url.rpartition(":")[2], "closed": site.closed}

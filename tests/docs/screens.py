@@ -115,7 +115,7 @@ def beside_a_demonstration(home: Path) -> Iterator[Phimage]:
     phimage = Phimage(home, PHIMAGE_PROFILES=str(home / "phimage-demo" / PROFILES))
     with Server(phimage, "demo", "--port", "0") as server:
         wait_until(lambda: "Serving until" in server.output, SECONDS)
-        phimage.well("image", "download", "pimg-cs-web7k2ma", "-o", "disk.raw")
+        phimage.well("image", "download", "pimg-os-web7k2ma", "-o", "disk.raw")
         yield phimage
 
 

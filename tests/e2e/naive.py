@@ -33,11 +33,11 @@ def _custom(id: str, project: str, name: str, os: str, os_name: str, age: int, s
 
 
 CUSTOM = [
-    _custom("pimg-cs-ci6h3wzn", "org-default", "build-runner", "Debian", "Debian 12", 300, "Making"),
-    _custom("pimg-cs-db4x9tqe", "org-default", "mysql-primary", "CentOS", "CentOS 7.9", 7_200, "Available"),
-    _custom("pimg-cs-web7k2ma", "org-default", "web-frontend", "Ubuntu", "Ubuntu 22.04", 86_400, "Available"),
-    _custom("pimg-cs-lab2v8pd", "org-xyz", "kernel-lab", "Ubuntu", "Ubuntu 24.04", 3_600, "Available"),
-    _custom("pimg-cs-old5r7uc", "org-xyz", "kernel-lab-old", "Ubuntu", "Ubuntu 20.04", 9_000, "Unavailable"),
+    _custom("pimg-os-ci6h3wzn", "org-default", "build-runner", "Debian", "Debian 12", 300, "Making"),
+    _custom("pimg-os-db4x9tqe", "org-default", "mysql-primary", "CentOS", "CentOS 7.9", 7_200, "Available"),
+    _custom("pimg-os-web7k2ma", "org-default", "web-frontend", "Ubuntu", "Ubuntu 22.04", 86_400, "Available"),
+    _custom("pimg-os-lab2v8pd", "org-xyz", "kernel-lab", "Ubuntu", "Ubuntu 24.04", 3_600, "Available"),
+    _custom("pimg-os-old5r7uc", "org-xyz", "kernel-lab-old", "Ubuntu", "Ubuntu 20.04", 9_000, "Unavailable"),
 ]
 """The demonstration's custom images."""
 

@@ -70,7 +70,7 @@ def test_the_matrix_as_json_has_every_cell_and_the_zones(demo_cli: Phimage) -> N
 
 def test_an_image_of_the_callers_other_project_is_explained_with_its_project(demo_cli: Phimage) -> None:
     for command in ("explain", "matrix"):
-        shown = demo_cli.run("image", command, "pimg-cs-lab2v8pd").out
+        shown = demo_cli.run("image", command, "pimg-os-lab2v8pd").out
         assert "visible: it is a custom image of project org-xyz, and the list is of project org-default" in shown
         assert "ProjectId=org-xyz" in shown
 
@@ -82,14 +82,14 @@ def test_an_image_of_the_callers_other_project_is_explained_with_its_project(dem
             IMAGE,
             "phimage has no bytes of this image, so it cannot be downloaded from here: an operator can name their `source:`",
         ),
-        ("pimg-cs-db4x9tqe", "phimage has no bytes of this image, so it cannot be downloaded from here: publish it again"),
-        ("pimg-cs-ci6h3wzn", "phimage has no bytes of this image yet: they come with its publication"),
+        ("pimg-os-db4x9tqe", "phimage has no bytes of this image, so it cannot be downloaded from here: publish it again"),
+        ("pimg-os-ci6h3wzn", "phimage has no bytes of this image yet: they come with its publication"),
     ],
 )
 def test_show_and_explain_say_that_there_are_no_bytes(demo_cli: Phimage, image: str, sentence: str) -> None:
     assert f"note: {sentence}" in demo_cli.run("image", "explain", image).out
     assert f"bytes    {sentence}" in demo_cli.run("image", "show", image).out
-    assert "no bytes" not in demo_cli.well("image", "show", "pimg-cs-web7k2ma")
+    assert "no bytes" not in demo_cli.well("image", "show", "pimg-os-web7k2ma")
 
 
 @pytest.mark.parametrize("command", [("explain", "--machine-type", "DB-2"), ("explain", "--cluster", "1G"), ("matrix",)])

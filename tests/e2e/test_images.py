@@ -22,7 +22,7 @@ def _age(row: dict[str, Any]) -> tuple[int, str]:
     return (1 << 40) - custom[row["ImageId"]] if row["ImageId"] in custom else row["CreateTime"], row["ImageId"]
 
 
-IDS = ["pimg-cs-web7k2ma", "pimg-cs-hbiw5o"]
+IDS = ["pimg-os-web7k2ma", "pimg-cs-hbiw5o"]
 
 
 def ids(rows: list[dict[str, Any]]) -> list[str]:
@@ -151,11 +151,11 @@ def test_an_image_is_shown_whole(demo_cli: Phimage) -> None:
 
 
 def test_an_image_of_another_project_is_as_unknown_as_one_that_never_was(demo_cli: Phimage) -> None:
-    own = demo_cli.json("image", "show", "pimg-cs-lab2v8pd", "--project", "org-xyz")
+    own = demo_cli.json("image", "show", "pimg-os-lab2v8pd", "--project", "org-xyz")
     assert own["Image"]["ImageName"] == "kernel-lab"
-    foreign = demo_cli.run("image", "show", "pimg-cs-lab2v8pd")
+    foreign = demo_cli.run("image", "show", "pimg-os-lab2v8pd")
     unknown = demo_cli.run("image", "show", "pimg-cs-nowhere")
-    past = demo_cli.run("image", "show", "pimg-cs-lab2v8pd", "--project", "org-xyz", "--rev", "2")
+    past = demo_cli.run("image", "show", "pimg-os-lab2v8pd", "--project", "org-xyz", "--rev", "2")
     assert foreign == unknown == past
     assert foreign.code == 1
     assert foreign.err.startswith("phimage: RetCode 230: Params [ImageId] not available (")
@@ -166,7 +166,7 @@ def test_an_image_of_another_project_is_as_unknown_as_one_that_never_was(demo_cl
     [
         ("image", "ls"),
         ("image", "show", "pimg-ub-lhrhm0"),
-        ("image", "show", "pimg-cs-old5r7uc", "--project", "org-xyz"),
+        ("image", "show", "pimg-os-old5r7uc", "--project", "org-xyz"),
         ("image", "ls", "--help"),
         ("--help",),
     ],

@@ -12,7 +12,7 @@ from tests.e2e.conftest import Installation, Sdk
 from tests.e2e.process import Server
 
 ZONE = "cn-bj2-02"
-IDS = ["pimg-cs-web7k2ma", "pimg-cs-hbiw5o", "pimg-ub-bm8wcc"]
+IDS = ["pimg-os-web7k2ma", "pimg-cs-hbiw5o", "pimg-ub-bm8wcc"]
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def test_the_sdk_decodes_every_field_to_the_type_that_it_documents(client: Any) 
         ({"ImageId": IDS}, {"ids": IDS}),
         ({"ImageId": [*IDS, "pimg-cs-nowhere"]}, {"ids": IDS}),
         ({"ImageId": ["pimg-cs-nowhere"]}, {"ids": ["pimg-cs-nowhere"]}),
-        ({"ImageId": ["pimg-cs-lab2v8pd"]}, {"ids": ["pimg-cs-lab2v8pd"]}),
+        ({"ImageId": ["pimg-os-lab2v8pd"]}, {"ids": ["pimg-os-lab2v8pd"]}),
         ({"ImageId": IDS, "ImageType": "Base"}, {"ids": IDS, "kind": "Base"}),
         ({"MachineType": "Base-SSD-V5"}, {"machine_type": "Base-SSD-V5"}),
         ({"MachineType": "DB-2"}, {"machine_type": "DB-2"}),

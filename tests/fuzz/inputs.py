@@ -28,7 +28,7 @@ NAMES = sorted({name for names in ACTIONS.values() for name in names} | {"Projec
 
 KNOWN = [
     *("cn-bj2", "cn-bj2-02", "cn-bj2-03", "hk", "hk-02", "org-default", "org-xyz", "Base", "custom", "DB-2", "Base-SSD-V5"),
-    *("1G", "10G", "25G", "pimg-cs-p4dzup", "pimg-cs-web7k2ma", "v2", "demo", "operator", "main", "viewer", "fuzz", "yes"),
+    *("1G", "10G", "25G", "pimg-cs-p4dzup", "pimg-os-web7k2ma", "v2", "demo", "operator", "main", "viewer", "fuzz", "yes"),
     *("192.0.2.0/24", "2001:db8::/32", "0.0.0.0/0", DEMO.public, OPERATOR.public, "phimage: 1\n", "true", "false"),
 ]
 ODD = [

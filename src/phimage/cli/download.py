@@ -32,8 +32,8 @@ def url(session: Session, id: str, form: str, seconds: int, project: str | None,
 
     \b
     Examples:
-      curl -fLo disk.raw "$(phimage image url pimg-cs-xev4rz2k)"
-      curl -f "$(phimage image url pimg-cs-xev4rz2k --form zst)" | zstd -d | dd of=/dev/sdX bs=4M
+      curl -fLo disk.raw "$(phimage image url pimg-os-xev4rz2k)"
+      curl -f "$(phimage image url pimg-os-xev4rz2k --form zst)" | zstd -d | dd of=/dev/sdX bs=4M
     """
     urls = _urls(session, id, project, seconds)
     if as_json:
@@ -58,7 +58,7 @@ def download(session: Session, id: str, output: Path | None, project: str | None
 
     \b
     Example:
-      phimage image download pimg-cs-xev4rz2k -o disk.raw
+      phimage image download pimg-os-xev4rz2k -o disk.raw
     """
     target = output or Path(f"{id}.raw")
     part = target.with_name(f"{target.name}.part")

@@ -141,8 +141,8 @@ def rm(session: Session, id: str, region: str | None, zone: str | None, project:
 
     \b
     Examples:
-      phimage image rm pimg-cs-xev4rz2k --zone cn-bj2-02
-      phimage image rm --withdraw pimg-cs-xev4rz2k
+      phimage image rm pimg-os-xev4rz2k --zone cn-bj2-02
+      phimage image rm --withdraw pimg-os-xev4rz2k
     """
     if not yes:
         confirm(f"Remove {id}?", "use --yes")
@@ -170,7 +170,7 @@ def restore(session: Session, id: str) -> None:
 
     \b
     Example:
-      phimage image restore pimg-cs-xev4rz2k
+      phimage image restore pimg-os-xev4rz2k
     """
     revision = session.client.call("RestorePHostImage", ImageId=id).fields["Revision"]
     note(f"{id} is back; revision {revision}")

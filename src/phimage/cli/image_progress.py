@@ -23,8 +23,8 @@ def progress(session: Session, id: str, region: str | None, zone: str | None, pr
 
     \b
     Examples:
-      phimage image progress pimg-cs-xev4rz2k --zone cn-bj2-02
-      phimage image progress pimg-cs-xev4rz2k --json
+      phimage image progress pimg-os-xev4rz2k --zone cn-bj2-02
+      phimage image progress pimg-os-xev4rz2k --json
     """
     fields = session.client.call(
         "GetPHostImageProgress",

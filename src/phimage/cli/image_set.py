@@ -65,9 +65,9 @@ def set_(session: Session, id: str, project: str | None, as_json: bool, **given:
 
     \b
     Examples:
-      phimage image set pimg-cs-xev4rz2k --name "Web server" --description "with nginx 1.26" --label team=web
-      phimage image set pimg-cs-xev4rz2k --deprecated 2027-01-31 --successor pimg-cs-hbiw5o
-      phimage image set pimg-cs-xev4rz2k --version "" --no-label team --no-deprecated
+      phimage image set pimg-os-xev4rz2k --name "Web server" --description "with nginx 1.26" --label team=web
+      phimage image set pimg-os-xev4rz2k --deprecated 2027-01-31 --successor pimg-cs-hbiw5o
+      phimage image set pimg-os-xev4rz2k --version "" --no-label team --no-deprecated
     """
     if given["deprecated"] and given["no_deprecated"]:
         raise click.UsageError("give --deprecated or --no-deprecated, not both")

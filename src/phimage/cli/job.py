@@ -95,7 +95,7 @@ def show(session: Session, id: str, project: str | None, as_json: bool) -> None:
     \b
     Examples:
       phimage job show job-4k2xqz7a9m3d
-      phimage job show pimg-cs-xev4rz2k
+      phimage job show pimg-os-xev4rz2k
     """
     found = _find(session.client, id, _project_of(session, project))
     if as_json:
@@ -119,7 +119,7 @@ def cancel(session: Session, id: str, project: str | None, as_json: bool) -> Non
     \b
     Examples:
       phimage job cancel job-4k2xqz7a9m3d
-      phimage job cancel pimg-cs-xev4rz2k
+      phimage job cancel pimg-os-xev4rz2k
     """
     wanted = _project_of(session, project)
     target = id if id.startswith("job-") else _find(session.client, id, wanted)["JobId"]

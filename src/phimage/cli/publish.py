@@ -151,7 +151,7 @@ def wait(session: Session, id: str, project: str | None, as_json: bool) -> None:
 
     \b
     Example:
-      phimage image wait pimg-cs-xev4rz2k
+      phimage image wait pimg-os-xev4rz2k
     """
     with Progress(quiet=as_json) as progress:
         ended = follow(session.client, id, progress, session.given("project", project))

@@ -31,7 +31,7 @@ def verify(settings: Settings, ids: tuple[str, ...], all_: bool, whole_disk: boo
     \b
     Examples:
       phimage image verify --all --data-dir /var/lib/phimage
-      phimage image verify pimg-cs-xev4rz2k
+      phimage image verify pimg-os-xev4rz2k
     """
     from phimage.chunks.scrub import ScrubProgress as Scrubbed
     from phimage.installation import opened_store
