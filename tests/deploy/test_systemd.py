@@ -17,27 +17,13 @@ from types import MappingProxyType
 import pytest
 
 from tests.deploy.unit import DATA, ROOT, TIMERS
-from tests.e2e.process import wait_until
+from tests.e2e.process import DESCRIBED, wait_until
 from tests.publishing.shop import as_qcow2, disk
 
 PROGRAM = "/opt/phimage/bin/phimage"
 SYSTEMD = Path("/lib/systemd/systemd")
 PYTHON = Path(f"/usr/bin/python3.{sys.version_info.minor}")
 ENDPOINT = "http://127.0.0.1:8080"
-WHAT = (
-    "--type",
-    "base",
-    "--name",
-    "Debian",
-    "--os-type",
-    "Debian",
-    "--os-name",
-    "Debian",
-    "--zone",
-    "cn-bj2-02",
-    "--support",
-    "DB-2",
-)
 BOOT_SECONDS = 60
 COMMAND_SECONDS = 300
 
@@ -139,7 +125,7 @@ def test_the_units_publish_maintain_reload_and_stop(machine: Machine, tmp_path: 
     key = key_of(machine)
     machine.run(PROGRAM, "catalog", "apply", "-", text=machine.run(PROGRAM, "catalog", "starter"), variables=key)
 
-    image = machine.run(PROGRAM, "image", "publish", "/srv/disk.qcow2", "--trust-first-use", *WHAT, variables=key).strip()
+    image = machine.run(PROGRAM, "image", "publish", "/srv/disk.qcow2", "--trust-first-use", *DESCRIBED, variables=key).strip()
     machine.run("systemctl", "reload", "phimage")
 
     shown = json.loads(machine.run(PROGRAM, "image", "show", image, "--json", variables=key))

@@ -16,24 +16,10 @@ import pytest
 
 from tests.deploy.unit import DEPLOY, Unit
 from tests.e2e.conftest import starter
-from tests.e2e.process import COMMAND_SECONDS, START_SECONDS, STOP_SECONDS, Key, Phimage, wait_until
+from tests.e2e.process import COMMAND_SECONDS, DESCRIBED, START_SECONDS, STOP_SECONDS, Key, Phimage, wait_until
 from tests.publishing.shop import as_qcow2, disk
 from tests.uploading import free_port
 
-WHAT = (
-    "--type",
-    "base",
-    "--name",
-    "Debian",
-    "--os-type",
-    "Debian",
-    "--os-name",
-    "Debian",
-    "--zone",
-    "cn-bj2-02",
-    "--support",
-    "DB-2",
-)
 NEEDED = ("bwrap", "systemd-analyze", "qemu-img", "sfdisk")
 PATH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
 MISSING = [name for name in NEEDED if shutil.which(name, path=PATH) is None]
@@ -123,7 +109,7 @@ def test_a_qcow2_is_published_and_maintained_within_the_walls(machine: Machine, 
     original = as_qcow2(disk(tmp_path))
     publisher = machine.start("phimage-publisher")
 
-    image = operator.well("image", "publish", str(original), "--trust-first-use", *WHAT).strip()
+    image = operator.well("image", "publish", str(original), "--trust-first-use", *DESCRIBED).strip()
 
     assert operator.json("image", "show", image)["Image"]["State"] == "Available", publisher.printed()
     walls = walls_of(publisher)

@@ -31,6 +31,12 @@ STOP_SECONDS = 40
 COMMAND_SECONDS = 120
 EXECUTED = {"serve", "demo", "publisher"}
 
+DESCRIBED = (
+    *("--type", "base", "--name", "Debian", "--os-type", "Debian", "--os-name", "Debian 12 64bit"),
+    *("--zone", "cn-bj2-02", "--support", "DB-2"),
+)
+"""Options that describe a base image of the starter catalogue's first zone."""
+
 OPEN_UMASK = ("sh", "-c", 'umask 000 && exec "$@"', "sh")
 """Starts a program whose files everyone may read and write, unless it cares for that itself."""
 

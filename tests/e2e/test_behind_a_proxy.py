@@ -16,7 +16,7 @@ import pytest
 import urllib3
 
 from tests.e2e.conftest import Sdk, starter
-from tests.e2e.process import Key, Phimage, Server, wait_until
+from tests.e2e.process import DESCRIBED, Key, Phimage, Server, wait_until
 from tests.publishing.shop import MIB, disk
 from tests.unit.sources.tls import Authority
 from tests.uploading import connects, free_port
@@ -26,21 +26,6 @@ NAME = "localhost"
 START_SECONDS = 20
 DISK_MIB = 17
 """The first part of the upload is 16 MiB that no compression makes smaller: the largest body that a client sends."""
-
-WHAT = (
-    "--type",
-    "base",
-    "--name",
-    "Debian",
-    "--os-type",
-    "Debian",
-    "--os-name",
-    "Debian",
-    "--zone",
-    "cn-bj2-02",
-    "--support",
-    "DB-2",
-)
 
 
 def documented(language: str, changes: dict[str, str]) -> str:
@@ -169,7 +154,7 @@ def test_a_disk_is_published_and_downloaded_through_the_proxy(site: Site, tmp_pa
         file.write(random.Random(site.url).randbytes(DISK_MIB * MIB - 512))
     whole = original.read_bytes()
 
-    image = site.phimage.well("image", "publish", str(original), "--trust-first-use", *WHAT).strip()
+    image = site.phimage.well("image", "publish", str(original), "--trust-first-use", *DESCRIBED).strip()
     site.phimage.well("image", "download", image, "-o", "disk.raw")
 
     assert (site.phimage.home / "disk.raw").read_bytes() == whole

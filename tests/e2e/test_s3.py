@@ -15,7 +15,7 @@ from phimage.chunks.object_store import S3Store
 from phimage.chunks.store import Store
 from tests.contract.stores import CREDENTIALS, S3Server
 from tests.e2e.conftest import in_s3, starter
-from tests.e2e.process import Phimage, Server, wait_until
+from tests.e2e.process import DESCRIBED, Phimage, Server, wait_until
 from tests.e2e.test_health import measures
 from tests.publishing.shop import disk, sha256_of
 
@@ -49,21 +49,7 @@ def on_s3(s3: S3Server, database_url: str, tmp_path: Path) -> Iterator[OnS3]:
 def test_a_disk_is_published_downloaded_verified_and_collected_on_s3(on_s3: OnS3, tmp_path: Path) -> None:
     raw = disk(tmp_path, mebibytes=20, seed=3)
     digest = sha256_of(raw)
-    what = (
-        "--type",
-        "base",
-        "--name",
-        "Debian",
-        "--os-type",
-        "Debian",
-        "--os-name",
-        "Debian 12 64bit",
-        "--zone",
-        "cn-bj2-02",
-        "--support",
-        "DB-2",
-    )
-    image = on_s3.phimage.well("image", "publish", str(raw), "--digest", f"sha256:{digest}", *what).strip()
+    image = on_s3.phimage.well("image", "publish", str(raw), "--digest", f"sha256:{digest}", *DESCRIBED).strip()
     assert not list(on_s3.store.list("uploads"))
     wait_until(lambda: measures(on_s3.url).get('phimage_jobs_ended_total{outcome="done"}') == 1, SECONDS)
     told = measures(on_s3.url)
@@ -85,7 +71,7 @@ def test_a_disk_is_published_downloaded_verified_and_collected_on_s3(on_s3: OnS3
     told = refused.json()
     assert (refused.status_code, told["Message"], told["Chunk"]) == (500, "Image damaged", lost.name.rpartition("/")[2])
 
-    on_s3.phimage.well("image", "publish", str(raw), "--digest", f"sha256:{digest}", "--version", "2", *what)
+    on_s3.phimage.well("image", "publish", str(raw), "--digest", f"sha256:{digest}", "--version", "2", *DESCRIBED)
     assert on_s3.phimage.json("image", "verify", "--all")["FindingSet"] == []
 
     on_s3.phimage.well("image", "rm", "--withdraw", "--yes", image)

@@ -14,25 +14,11 @@ import pytest
 
 from phimage.formats.sandbox_child import CREATE_RULESET
 from tests.e2e.conftest import starter
-from tests.e2e.process import PHIMAGE, Phimage, Server, wait_until
+from tests.e2e.process import DESCRIBED, PHIMAGE, Phimage, Server, wait_until
 from tests.formats.test_sandbox_child import LANDLOCK
 from tests.formats.without import MESSAGE, without
 from tests.publishing.shop import as_qcow2, disk
 
-WHAT = (
-    "--type",
-    "base",
-    "--name",
-    "Debian",
-    "--os-type",
-    "Debian",
-    "--os-name",
-    "Debian",
-    "--zone",
-    "cn-bj2-02",
-    "--support",
-    "DB-2",
-)
 UNDER = without(CREATE_RULESET)
 FILES_MISSING = 'phimage_sandbox_wall_missing{wall="files"} 1.0'
 
@@ -68,7 +54,7 @@ def test_an_operator_may_publish_without_a_wall(tmp_path: Path) -> None:
         assert server.new_key is not None
         operator = home.using(server.url, server.new_key)
         operator.well("catalog", "apply", "-", text=starter())
-        operator.well("image", "publish", str(original), "--trust-first-use", *WHAT)
+        operator.well("image", "publish", str(original), "--trust-first-use", *DESCRIBED)
         time.sleep(1.1)  # metrics of publishers are a second old
         counted, said = metrics(server), server.errors
 

@@ -9,14 +9,23 @@ from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from phimage.actions.details import PHostImageDetails, details_of, jobs_of
-from phimage.actions.images import ClusterParam, ImageIdParam, MachineTypeParam, limit_of, name_newer_versions, query_in, scope
+from phimage.actions.images import (
+    ClusterParam,
+    ImageIdParam,
+    LimitParam,
+    MachineTypeParam,
+    OffsetParam,
+    limit_of,
+    name_newer_versions,
+    query_in,
+    scope,
+)
 from phimage.actions.params import zones_anywhere
 from phimage.actions.service import Call
 from phimage.catalog.accounts import PROJECTS
 from phimage.catalog.revisions import BASE, TOPOLOGY, project_scope
 from phimage.catalog.views import View
 from phimage.errors import NotPermitted, UnknownProject
-from phimage.fields import by_setting
 from phimage.gateway.registry import Action
 from phimage.model.account import Right
 from phimage.model.ids import ImageId, ProjectId, RegionId, ZoneId
@@ -91,18 +100,8 @@ class FindPHostImages(Struct, rename="pascal", frozen=True, kw_only=True):
         SortOrder | None,
         Meta(description="order, descending with a minus; version, name and family in natural order: 8.9 before 8.10"),
     ] = None
-    offset: Annotated[int, Meta(ge=0, le=2_147_483_647, description="number of images to skip")] = 0
-    limit: (
-        Annotated[
-            int,
-            Meta(
-                ge=0,
-                description="max images of the page; 0 for TotalCount alone",
-                extra=by_setting(max="max_limit", default="default_limit"),
-            ),
-        ]
-        | None
-    ) = None
+    offset: OffsetParam = 0
+    limit: LimitParam | None = None
 
 
 class FindPHostImagesResponse(Struct, rename="pascal", frozen=True, kw_only=True):

@@ -36,6 +36,15 @@ ClusterParam = Annotated[
         "type on it, else any. Without MachineType: list images that some machine type of the zone can run on this cluster",
     ),
 ]
+OffsetParam = Annotated[int, Meta(ge=0, le=2_147_483_647, description="number of images to skip")]
+LimitParam = Annotated[
+    int,
+    Meta(
+        ge=0,
+        description="max images of the page; 0 for TotalCount alone",
+        extra=by_setting(max="max_limit", default="default_limit"),
+    ),
+]
 
 
 NEWER_HEADER = "X-Phimage-Newer"
@@ -51,18 +60,8 @@ class DescribePHostImage(Struct, rename="pascal", frozen=True, kw_only=True):
     zone: ListZoneParam | None = None
     image_type: Annotated[ImageType, Meta(description="Base or Custom; absent means both")] | None = None
     image_id: Annotated[tuple[ImageIdParam, ...], Meta(description="ids of the images to list; unknown ids are ignored")] = ()
-    offset: Annotated[int, Meta(ge=0, le=2_147_483_647, description="number of images to skip")] = 0
-    limit: (
-        Annotated[
-            int,
-            Meta(
-                ge=0,
-                description="max images of the page; 0 for TotalCount alone",
-                extra=by_setting(max="max_limit", default="default_limit"),
-            ),
-        ]
-        | None
-    ) = None
+    offset: OffsetParam = 0
+    limit: LimitParam | None = None
     machine_type: MachineTypeParam | None = None
     cluster: ClusterParam | None = None
 
