@@ -6,31 +6,14 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 from unittest.mock import patch
 from urllib.parse import urlsplit
 
-from msgspec import Struct
-
 from phimage.client import ActionResponse, Client, PreparedRequest, _read
+from phimage.http_client import ServerResponse
 from tests.api.gateway import Gateway
 from tests.api.signer import Pair
 from tests.commands import Result, run
-
-
-class _Response(Struct, frozen=True):
-    """What the client reads of an HTTP response."""
-
-    status: int
-    headers: dict[str, str]
-    data: bytes
-
-
-class _Headers(dict[str, str]):
-    """Headers by name in any case."""
-
-    def get(self, name: str, default: Any = None) -> Any:
-        return super().get(name.lower(), default)
 
 
 class CommandLine:
@@ -57,8 +40,8 @@ class CommandLine:
         def post(_client: Client, request: PreparedRequest) -> ActionResponse:
             parts = urlsplit(request.url)
             reply = self._gateway.send("POST", parts.path, parts.query, list(request.headers.items()), request.body)
-            response: Any = _Response(reply.status, _Headers(reply.headers), reply.content)
-            return _read(response, request.url)
+            headers = {name.lower(): value for name, value in reply.headers.items()}
+            return _read(ServerResponse(reply.status, headers, reply.content), request.url)
 
         with patch.object(Client, "_post", post):
             yield

@@ -159,6 +159,7 @@ class Pipeline:
         unchecked = None if digest else check
         if writer is not None and disk == file and examination.virtual_size == source.size:
             written = _finish(writer, examination.virtual_size, facts, unchecked)
+            progress.update(STORE, source.size, source.size)  # its chunks were put while they were unpacked
         else:
             written = self._stored(disk, examination.virtual_size, facts, progress, unchecked)
         remarks = dict.fromkeys(f"{finding.id}: {finding.text}" for finding in (*examination.findings, *findings))
