@@ -46,6 +46,8 @@ SEED = 20261125
 AT_ONCE = 2
 HOUR = 3600.0
 TASKS = ("collection", "removal", "apply", "backup", "restore")
+TASK_SECONDS = 0.6
+"""About how long a command of these takes: a later kill finds none."""
 VICTIMS = ("server", "server", "publisher", "publication", *TASKS)
 KILLED = -signal.SIGKILL
 ROOT = Path(__file__).parents[2]
@@ -157,7 +159,7 @@ class World:
         for kind in TASKS:
             if kind not in self.tasks and (victim == kind or self.chance.random() < 0.2):
                 self.begin(kind)
-        time.sleep(self.chance.random() * self.duration)
+        time.sleep(self.chance.random() * (min(self.duration, TASK_SECONDS) if victim in TASKS else self.duration))
         withdrawing = Thread(target=self.withdraw)
         withdrawing.start()
         time.sleep(self.chance.random() * 0.05)
