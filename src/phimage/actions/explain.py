@@ -7,10 +7,17 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from phimage.actions.images import ClusterParam, ImageIdParam, ListZoneParam, MachineTypeParam, query_of, scope
+from phimage.actions.images import (
+    ClusterParam,
+    ImageIdParam,
+    ListZoneParam,
+    MachineTypeParam,
+    find_visible_image,
+    query_of,
+    scope,
+)
 from phimage.actions.params import RegionParam
 from phimage.actions.service import Call
-from phimage.catalog.images import find_image
 from phimage.gateway.registry import Action
 from phimage.model.account import Right
 from phimage.model.explain import Reason, explain
@@ -84,18 +91,13 @@ def seen_image(id: ImageId, call: Call) -> Image | None:
 
     An operator account may see every image, a caller those of the projects of its account in which it may list.
     """
-    for images in (call.view.base_images(), call.view.images_of(call.project)):
-        for image in images:
-            if image.id == id:
-                return image
     tenant, user = call.caller.tenant, call.caller.user
+    found = find_visible_image(id, call.view, call.project, tenant.account)
     own = {project for project in tenant.projects if tenant.right(user, project) >= Right.READ}
-    if not call.caller.account.operator and own <= {call.project}:
-        return None
-    call.view.may_wait()
-    with call.service.catalog.database.read() as connection:
-        found = find_image(connection, call.view.revision, id)
-    return found if found is not None and (call.caller.account.operator or found.project in own) else None
+    if found is not None or tenant.account.operator or own <= {call.project}:
+        return found
+    found = call.view.image(id)
+    return found if found is not None and found.project in own else None
 
 
 ACTIONS = (Action(ExplainPHostImage, ExplainPHostImageResponse, explain_phost_image, Right.READ, project=True),)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 import sys
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -22,7 +21,7 @@ from phimage.cli.backup_io import (
 )
 from phimage.cli.exit_codes import FINDINGS
 from phimage.cli.installation import of_installation
-from phimage.cli.output import echo, json_option, note, print_json, print_table
+from phimage.cli.output import echo, json_option, minute, note, print_json, print_table
 from phimage.cli.progress import Progress
 from phimage.cli.restore import drill, restore
 from phimage.cli.store import format_size, parse_time
@@ -212,12 +211,8 @@ def hold(settings: Settings, duration: str | None, release: str | None, as_json:
         rows = [{"Id": one.id, "Revision": one.revision, "Expires": int(one.expires), "Reason": one.reason} for one in active]
         print_json({"HoldSet": rows})
         return
-    table = ((one.id, str(one.revision), _when(one.expires), one.reason) for one in active)
+    table = ((one.id, str(one.revision), minute(one.expires), one.reason) for one in active)
     print_table(("HOLD", "SINCE REVISION", "UNTIL", "REASON"), table)
-
-
-def _when(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 backup.add_command(restore)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import click
 import urllib3
 
 from phimage.cli.exit_codes import file_errors
-from phimage.cli.output import echo, json_option, note, print_json
+from phimage.cli.output import echo, json_option, minute, note, print_json
 from phimage.cli.profile import Session, signed
 from phimage.cli.progress import Progress
 from phimage.errors import ClientError, Unreachable
@@ -40,7 +39,7 @@ def url(session: Session, id: str, form: str, seconds: int, project: str | None,
         print_json({name: value for name, value in urls.items() if name not in ("RetCode", "Action")})
         return
     echo(urls[FORMS[form]])
-    until = datetime.fromtimestamp(urls["ExpireTime"], UTC).strftime("%Y-%m-%d %H:%M UTC")
+    until = minute(urls["ExpireTime"])
     note(f"works until {until}; treat it as a password: any bearer can download the image")
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
 import click
 
-from phimage.cli.output import console, json_option, note, print_json, print_table, printable
+from phimage.cli.output import console, json_option, minute, note, print_json, print_table, printable
 from phimage.cli.profile import Session, signed
 from phimage.cli.prompts import confirm
 from phimage.cli.sections import ON_THE_MACHINE, OPERATORS, TENANTS_AND_OPERATORS, SectionedGroup
@@ -70,7 +69,7 @@ def show(session: Session, id: str, project: str | None, rev: int | None, as_jso
         "type": image["ImageType"],
         "state": image["State"] + (", deprecated: found by its id, otherwise not listed" if fields["Deprecated"] else ""),
         "size": f"{image['ImageSize']} GB",
-        "created": _date(image["CreateTime"]),
+        "created": minute(image["CreateTime"]),
         "about": image["ImageDescription"] or "-",
         **_deprecation_lines(fields),
         "labels": ", ".join(f"{key}={value}" for key, value in fields["Labels"].items()) or "-",
@@ -91,14 +90,10 @@ def _deprecation_lines(fields: dict[str, Any]) -> dict[str, str]:
     """Lines about the deprecation of an image, past or announced, and about its successor."""
     lines = {}
     if at := fields["DeprecationTime"]:
-        lines["ends"] = f"deprecated {'since' if fields['Deprecated'] else 'from'} {_date(at)}"
+        lines["ends"] = f"deprecated {'since' if fields['Deprecated'] else 'from'} {minute(at)}"
     if fields["Successor"]:
         lines["instead"] = f"use {fields['Successor']}"
     return lines
-
-
-def _date(seconds: str | int) -> str:
-    return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def _bytes_lines(fields: dict[str, Any]) -> dict[str, str]:

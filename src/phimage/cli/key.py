@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
 
 import click
 
 from phimage.cli.installation import of_installation, patience
 from phimage.cli.new_key import print_new_key, suggest_profile, suggest_profile_of
-from phimage.cli.output import json_option, note, print_json, print_table
+from phimage.cli.output import json_option, minute, note, print_json, print_table
 from phimage.cli.profile import Profile, Session, read_config, signed
 from phimage.cli.user import account_option
 from phimage.errors import SetupError
@@ -58,18 +57,14 @@ def ls(session: Session, account: str, as_json: bool) -> None:
             (
                 key["AccessKey"],
                 key["User"],
-                _minute(key["CreateTime"]),
-                _minute(key["ExpireTime"]) if key["ExpireTime"] else "never",
+                minute(key["CreateTime"]),
+                minute(key["ExpireTime"]) if key["ExpireTime"] else "never",
                 key["LastUsed"] or "never",
             )
             for key in keys
         ),
         empty="no keys",
     )
-
-
-def _minute(seconds: int) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 @key.command(short_help="Revoke a key.")

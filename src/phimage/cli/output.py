@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from datetime import UTC, datetime
 from io import StringIO
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -45,6 +46,11 @@ def echo(text: str = "", *, err: bool = False) -> None:
 def printable(text: str) -> str:
     """A text of another origin, on one line: a line feed in it begins no line that looks like one of phimage."""
     return escape(text)
+
+
+def minute(seconds: str | float) -> str:
+    """A time, in Unix seconds, for people."""
+    return datetime.fromtimestamp(float(seconds), UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def console() -> Console:
