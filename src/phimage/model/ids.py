@@ -61,7 +61,7 @@ def new_order_id(random: RandomBytes) -> OrderId:
     return OrderId(f"order-{_letters(random, 12)}")
 
 
-ENROL_TOKEN = "enrol-"
+ENROL_TOKEN = "enrol-"  # noqa: S105 - a prefix
 """Prefix of the public part of an enrol token."""
 HOST_KEY = "hostkey-"
 """Prefix of the key of a host's agent. No key of an account begins like these two."""
