@@ -124,7 +124,8 @@ def contacts_of(connection: Connection, hosts: Collection[HostId]) -> dict[HostI
     found: dict[HostId, AgentContact] = {}
     for some in batches(hosts):
         for row in connection.execute(select(_contacts).where(_contacts.c.host.in_(some))):
-            found[HostId(row.host)] = convert(dict(row._mapping), AgentContact)
+            disk = convert(row.disk, ReportedDisk | None)
+            found[HostId(row.host)] = AgentContact(HostId(row.host), row.heard, row.address, row.version, disk)
     return found
 
 

@@ -152,4 +152,6 @@ def _set(connection: Connection, where: ColumnElement[bool], **values: object) -
 
 
 def _read(connection: Connection, *where: ColumnElement[bool]) -> list[Order]:
-    return [msgspec.convert(dict(row._mapping), Order) for row in connection.execute(select(*_columns).where(*where))]
+    names = Order.__struct_fields__
+    rows = connection.execute(select(*_columns).where(*where))
+    return [msgspec.convert(dict(zip(names, row, strict=True)), Order) for row in rows]
