@@ -189,7 +189,7 @@ def test_a_source_is_not_made_of_half_an_upload(store: Store) -> None:
 # reading
 
 
-def test_a_part_that_went_bad_or_away_is_named_and_never_handed_out(store: Store) -> None:
+def test_a_part_that_went_bad_or_away_is_named_and_never_handed_out_whole(store: Store) -> None:
     whole = content(0) + content(1) + b"end"
     for number in range(3):
         put(store, number, whole[number * PART : (number + 1) * PART])
@@ -200,9 +200,11 @@ def test_a_part_that_went_bad_or_away_is_named_and_never_handed_out(store: Store
     with source.open() as reader:
         assert reader.read(PART) == whole[:PART]
         with pytest.raises(BadUpload, match="part 1 is damaged"):
-            reader.read(1)
+            reader.read(PART)
         with pytest.raises(ValueError, match="failed before"):  # and not an end that looks good
             reader.read(1)
+    with source.open(2 * PART - 1) as reader, pytest.raises(BadUpload, match="part 1 is damaged"):
+        reader.read(1)
     store.delete(name)
     with source.open(PART) as reader, pytest.raises(BadUpload, match="part 1 was removed"):
         reader.read(1)

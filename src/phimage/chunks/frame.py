@@ -7,6 +7,7 @@ whole disk for any zstd program.
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from functools import lru_cache
 from hashlib import sha256
 
@@ -61,6 +62,34 @@ def unpack(frame: bytes, digest: ChunkDigest | None, length: int) -> bytes:
     if digest is not None and (actual := sha256(raw).digest()) != digest:
         raise Damaged(f"its SHA-256 is {actual.hex()}")
     return raw
+
+
+def unpack_in_steps(frame: bytes, digest: ChunkDigest, length: int, step: int, window: int) -> Iterator[bytes]:
+    """Decompress a long frame in pieces of `step` bytes, the last one shorter, with at most `window` bytes of history.
+
+    Raises Damaged like `unpack`. The last piece comes after all have been verified, the others before.
+    """
+    if len(frame) > length + length // 128 + _SPARE_BYTES:
+        raise Damaged(f"{len(frame)} bytes are too many for {length}")
+    done, actual, held = 0, sha256(), b""
+    decompressor = zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: window.bit_length()})
+    try:
+        piece = decompressor.decompress(frame, step)
+        del frame  # what is left of it is copied
+        while piece and done + len(piece) <= length:
+            done += len(piece)
+            actual.update(piece)
+            if held:
+                yield held
+            held = piece
+            piece = b"" if decompressor.eof else decompressor.decompress(b"", step)
+    except (zstd.ZstdError, EOFError) as error:
+        raise Damaged(f"its frame cannot be read: {error}") from error
+    if piece or done != length or not decompressor.eof or decompressor.unused_data:
+        raise Damaged(f"its frame does not end after {length} bytes")
+    if actual.digest() != digest:
+        raise Damaged(f"its SHA-256 is {actual.hexdigest()}")
+    yield held
 
 
 def unpack_bounded(frame: bytes, max_length: int) -> tuple[ChunkDigest, bytes]:
