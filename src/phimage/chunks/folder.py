@@ -42,7 +42,7 @@ _REASONS: dict[int, Reason] = {
 _PASSING = frozenset({errno.EAGAIN, errno.EINTR, errno.ENFILE, errno.EMFILE, errno.ESTALE, errno.ETIMEDOUT})
 _NOT_THERE = (FileNotFoundError, NotADirectoryError)
 _NO_OBJECT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO})  # nothing, a symbolic link, a socket
-_READ_BYTES = 8 << 20
+_READ_BYTES = 32 << 20  # a part at once: joining it would take twice its memory
 LOCK_POLL_SECONDS = 0.002
 """Seconds between two attempts to take the lock, which others hold for milliseconds at most."""
 HELD_SECONDS = 0.005

@@ -23,6 +23,7 @@ LEVEL = 3
 
 _WINDOW: dict[int, int] = {zstd.DecompressionParameter.window_log_max: MAX_CHUNK_SIZE.bit_length()}
 _SPARE_BYTES = 1024
+_FED_BYTES = 256 << 10
 _MAGIC = bytes.fromhex("28b52ffd")
 _CHECKSUM_FLAG, _DICTIONARY_FLAG = 4, 3
 _CANONICAL_WINDOW: dict[int, int] = {zstd.DecompressionParameter.window_log_max: 23}
@@ -71,21 +72,26 @@ def unpack_in_steps(frame: bytes, digest: ChunkDigest, length: int, step: int, w
     """
     if len(frame) > length + length // 128 + _SPARE_BYTES:
         raise Damaged(f"{len(frame)} bytes are too many for {length}")
-    done, actual, held = 0, sha256(), b""
     decompressor = zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: window.bit_length()})
+    done, at, actual, held = 0, 0, sha256(), b""
     try:
-        piece = decompressor.decompress(frame, step)
-        del frame  # what is left of it is copied
-        while piece and done + len(piece) <= length:
-            done += len(piece)
-            actual.update(piece)
+        while not decompressor.eof and done <= length:
+            parts, missing = list[bytes](), step
+            while missing and not decompressor.eof and (at < len(frame) or not decompressor.needs_input):
+                fed = frame[at : at + _FED_BYTES] if decompressor.needs_input else b""  # what it does not take yet it copies
+                at += len(fed)
+                parts.append(decompressor.decompress(fed, missing))
+                missing -= len(parts[-1])
+            if missing == step:
+                break  # at the end, or cut short
             if held:
                 yield held
-            held = piece
-            piece = b"" if decompressor.eof else decompressor.decompress(b"", step)
+            held = parts[0] if len(parts) == 1 else b"".join(parts)
+            done += len(held)
+            actual.update(held)
     except (zstd.ZstdError, EOFError) as error:
         raise Damaged(f"its frame cannot be read: {error}") from error
-    if piece or done != length or not decompressor.eof or decompressor.unused_data:
+    if done != length or not decompressor.eof or decompressor.unused_data or at < len(frame):
         raise Damaged(f"its frame does not end after {length} bytes")
     if actual.digest() != digest:
         raise Damaged(f"its SHA-256 is {actual.hexdigest()}")
