@@ -10,6 +10,7 @@ import base64
 import errno
 import json
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -17,7 +18,10 @@ from dataclasses import dataclass
 from hashlib import sha256
 from itertools import islice
 
-from phimage.zstd_codec import compress
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 CHUNK = 1 << 20
 """The chunk size in bytes; the last chunk may be shorter."""
@@ -31,6 +35,7 @@ _WINDOW = 512
 _BATCH = 15
 """Chunks of one request, so that their frames stay below 16 MiB even if they do not shrink."""
 _MAX_BATCHES = 2 * THREADS
+_OPTIONS: dict[int, int] = {zstd.CompressionParameter.compression_level: LEVEL, zstd.CompressionParameter.checksum_flag: 1}
 _ZEROS = bytes(CHUNK)
 
 Ask = Callable[[str, str, bytes], bytes]
@@ -171,7 +176,7 @@ class _Sending:
         return len(body)
 
     def _frame(self, index: int) -> bytes:
-        return compress(self._read(index), LEVEL)
+        return zstd.compress(self._read(index), options=_OPTIONS)
 
     def _read(self, index: int) -> bytes:
         length = min(CHUNK, self._size - index * CHUNK)

@@ -31,8 +31,8 @@ _DEFAULT_SECTOR = 512
 _NO_ZEROOUT = frozenset({errno.ENOTTY, errno.EOPNOTSUPP, errno.EINVAL})
 
 
-class Disk(Protocol):
-    """Bytes in whole sectors. Offsets and lengths are multiples of the sector size. Safe to use from several threads."""
+class SectorDevice(Protocol):
+    """A disk's bytes. Offsets and lengths are multiples of the sector size. Safe to use from several threads."""
 
     size: int
     sector_size: int

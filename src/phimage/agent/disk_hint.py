@@ -12,18 +12,8 @@ from phimage.agent.errors import DiskRefused
 
 FORMS = "wwn:NAME, serial:NUMBER, path:/dev/..., or a range of sizes such as size:400G-500G"
 
-_UNITS = {
-    "": 1,
-    "K": 1000,
-    "M": 1000**2,
-    "G": 1000**3,
-    "T": 1000**4,
-    "KI": 1 << 10,
-    "MI": 1 << 20,
-    "GI": 1 << 30,
-    "TI": 1 << 40,
-}
-_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([KMGT]?I?)B?")
+_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+_SIZE = re.compile(r"([0-9]+)\s*([KMGT]?)")
 
 
 def choose_disk(disks: list[FoundDisk], hint: str) -> FoundDisk:
@@ -81,8 +71,10 @@ def _by_path(disks: list[FoundDisk], path: str) -> FoundDisk:
 def _bytes(text: str) -> int:
     match = _SIZE.fullmatch(text.strip().upper())
     if not match:
-        raise DiskRefused(f"{text.strip()!r} is not a size; expected one such as 480G or 1.5Ti")
-    return int(float(match[1]) * _UNITS[match[2]])
+        raise DiskRefused(
+            f"{text.strip()!r} is not a size; expected bytes, or a number with K, M, G or T, which are powers of 1024"
+        )
+    return int(match[1]) * _UNITS[match[2]]
 
 
 def _listed(disks: list[FoundDisk]) -> str:

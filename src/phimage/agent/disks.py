@@ -59,15 +59,15 @@ class System:
     dev: Path = Path("/dev")
 
 
-def find_disks(system: System = System()) -> list[FoundDisk]:  # noqa: B008  immutable
+def find_disks(system: System = System()) -> list[FoundDisk]:
     """All disks with a medium, by name."""
     mounts, swaps = list(_mounts(system)), _swaps(system)
     backing = _loop_files(system)
-    found = []
-    for folder in sorted((system.sys / "block").glob("*")):
-        if not folder.name.startswith(_NO_DISKS) and int(_text(folder / "size") or 0):
-            found.append(_disk(folder, system, mounts, swaps, backing))
-    return found
+    return [
+        _disk(folder, system, mounts, swaps, backing)
+        for folder in sorted((system.sys / "block").glob("*"))
+        if not folder.name.startswith(_NO_DISKS) and int(_text(folder / "size") or 0)
+    ]
 
 
 def normal_wwn(text: str) -> str:
@@ -111,7 +111,7 @@ def _disk(
 
 
 def _serial(folder: Path) -> str:
-    """The serial number as NVMe and virtio disks show it, or from page 0x80 of the vital product data of a SCSI or SATA disk."""
+    """The serial number as NVMe and virtio disks show it, or from page 0x80 of a SCSI disk's product data."""
     text = _text(folder / "serial") or _text(folder / "device" / "serial")
     if text:
         return text

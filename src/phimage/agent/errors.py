@@ -17,7 +17,7 @@ class DiskFailed(ClientError):
         super().__init__(f"{path}: cannot {verb} at byte {offset}: {reason}; see dmesg, and replace the disk if it repeats")
 
 
-class ImageRefused(ClientError):
+class ImageMismatch(ClientError):
     """An image is not the expected one, or cannot be deployed to this disk. Nothing was written."""
 
 
@@ -27,5 +27,19 @@ class ImageUnavailable(ClientError):
     exit_code = 69
 
 
-class OrderEnded(ClientError):
+class TicketExpired(ClientError):
+    """The server no longer accepts the ticket of an image's URL."""
+
+    exit_code = 69
+
+
+class OrderLost(ClientError):
     """The server ended an order, or gave it to another agent: this one stops writing at once."""
+
+
+class AgentRefused(ClientError):
+    """The server refused a request of the agent, by its RetCode."""
+
+    def __init__(self, ret_code: int, message: str, detail: str) -> None:
+        self.ret_code = ret_code
+        super().__init__(f"RetCode {ret_code}: {message}" + (f" ({detail})" if detail else ""))
