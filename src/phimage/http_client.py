@@ -7,10 +7,9 @@ import socket
 import ssl
 import weakref
 from collections import deque
+from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from urllib.parse import quote, urlsplit
-
-from msgspec import Struct
 
 CONNECT_SECONDS = 10.0
 _AS_THEY_ARE = "/%:@!$&'()*+,;=~"
@@ -31,7 +30,8 @@ class NoResponse(Exception):
         self.remedy = remedy
 
 
-class HttpAddress(Struct, frozen=True):
+@dataclass(frozen=True)
+class HttpAddress:
     """The address of a request, in parts, as it is sent."""
 
     secure: bool
@@ -46,7 +46,8 @@ class HttpAddress(Struct, frozen=True):
         return f"{self.path}?{self.query}" if self.query else self.path
 
 
-class ServerResponse(Struct, frozen=True):
+@dataclass(frozen=True)
+class ServerResponse:
     """A whole response. The names of headers are in lower case."""
 
     status: int
