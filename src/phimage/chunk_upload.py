@@ -50,7 +50,7 @@ class DiskTooLarge(Exception):
     """The disk has more than `MAX_CHUNKS` chunks that are not zeros."""
 
 
-class Disk(Protocol):
+class SourceDisk(Protocol):
     """What is sent: `size` bytes that do not change meanwhile. Its methods raise DiskChanged and OSError."""
 
     @property
@@ -82,7 +82,7 @@ class SentDisk:
 
 
 @dataclass(frozen=True)
-class Progress:
+class SendProgress:
     """What a call has done so far: bytes of the disk, its size, and bytes that it sent as frames."""
 
     done: int
@@ -90,10 +90,10 @@ class Progress:
     sent: int
 
 
-OnProgress = Callable[[Progress], object]
+OnProgress = Callable[[SendProgress], object]
 
 
-def send_disk(disk: Disk, ask: Ask, on_progress: OnProgress = lambda progress: None) -> SentDisk:
+def send_disk(disk: SourceDisk, ask: Ask, on_progress: OnProgress = lambda progress: None) -> SentDisk:
     """Send a disk. `on_progress` is called in the caller's thread, after each window.
 
     Raises DiskChanged, DiskTooLarge, OSError, and what `ask` and `on_progress` raise. Idempotent: call it again after any
@@ -116,14 +116,14 @@ def manifest(size: int, chunks: Iterable[bytes | int]) -> bytes:
     return json.dumps(document, separators=(",", ":"), sort_keys=True).encode()
 
 
-_Chunk = tuple[bytes, bytes]
+_HashedChunk = tuple[bytes, bytes]
 """The digest of a chunk, and its bytes."""
 
 
 class _Sending:
     """One run. Only the caller's thread changes its fields; the threads of its pool read, hash, compress and send."""
 
-    def __init__(self, disk: Disk, ask: Ask, on_progress: OnProgress) -> None:
+    def __init__(self, disk: SourceDisk, ask: Ask, on_progress: OnProgress) -> None:
         self._disk = disk
         self._ask = ask
         self._on_progress = on_progress
@@ -162,12 +162,12 @@ class _Sending:
         """Send nothing more. Requests that were begun may go on for a moment; they only have bytes of the disk."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def _read(self, index: int) -> _Chunk | None:
+    def _read(self, index: int) -> _HashedChunk | None:
         """A chunk with its digest; None for zeros."""
         raw = self._disk.read(index)
         return None if raw == _ZEROS[: len(raw)] else (sha256(raw).digest(), raw)
 
-    def _send_lacking(self, window: list[_Chunk]) -> None:
+    def _send_lacking(self, window: list[_HashedChunk]) -> None:
         """Ask which chunks of a window the server needs, and begin to send them."""
         first = {digest: raw for digest, raw in window if digest not in self._asked}
         self._asked.update(first)
@@ -204,7 +204,7 @@ class _Sending:
         return len(body)
 
     def _report(self, done: int) -> None:
-        self._on_progress(Progress(done, self._disk.size, self._sent))
+        self._on_progress(SendProgress(done, self._disk.size, self._sent))
 
 
 class FileDisk:

@@ -80,12 +80,16 @@ class ApiConnections:
 
     def post(self, address: HttpAddress, body: bytes, headers: dict[str, str]) -> ServerResponse:
         """Send a POST and read the response. Raises NoResponse."""
+        return self.request("POST", address, body, headers)
+
+    def request(self, method: str, address: HttpAddress, body: bytes, headers: dict[str, str]) -> ServerResponse:
+        """Send a request and read the response. Raises NoResponse."""
         idle = self._idle.setdefault((address.secure, address.host, address.port), deque())
         connection = _usable(idle)
         try:
             if connection is None:
                 connection = self._connect(address)
-            connection.request("POST", address.target, body, headers)
+            connection.request(method, address.target, body, headers)
             response = connection.getresponse()
             data = response.read()
         except (OSError, HTTPException) as error:

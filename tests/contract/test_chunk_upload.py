@@ -15,7 +15,7 @@ import msgspec
 import pytest
 
 import phimage
-from phimage.chunk_upload import CHUNK, Ask, DiskChanged, FileDisk, OnProgress, Progress, SentDisk, send_disk
+from phimage.chunk_upload import CHUNK, Ask, DiskChanged, FileDisk, OnProgress, SendProgress, SentDisk, send_disk
 from phimage.chunks.uploaded_chunks import read_digests, read_frames, read_seal
 
 
@@ -74,7 +74,7 @@ def expected(path: Path) -> tuple[int, list[tuple[int, bytes]]]:
 @pytest.mark.parametrize(("chunks", "extra"), [(1, 0), (100, 0), (70, 512)])
 def test_the_seal_is_the_disk_and_every_chunk_was_sent_once(tmp_path: Path, chunks: int, extra: int) -> None:
     path, server = disk(tmp_path / "disk", chunks, extra=extra), FakeServer()
-    told: list[Progress] = []
+    told: list[SendProgress] = []
 
     sent = send(path, server.ask, lambda progress: told.append(progress))
 
@@ -84,7 +84,7 @@ def test_the_seal_is_the_disk_and_every_chunk_was_sent_once(tmp_path: Path, chun
     assert set(server.frames) == {digest for _, digest in stored}
     assert sent == SentDisk(size, len(stored), len(server.frames), server.bytes)
     assert [each.done for each in told] == sorted(each.done for each in told)
-    assert told[-1] == Progress(size, size, server.bytes)
+    assert told[-1] == SendProgress(size, size, server.bytes)
 
 
 def test_a_second_disk_costs_its_changes(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from phimage.chunk_upload import THREADS, Disk, DiskChanged, DiskTooLarge, FileDisk, Progress, SentDisk, send_disk
+from phimage.chunk_upload import THREADS, DiskChanged, DiskTooLarge, FileDisk, SendProgress, SentDisk, SourceDisk, send_disk
 from phimage.errors import ClientError
 from phimage.sources.digest import FIRST_USE, Digests, ExpectedDigest, Hashes
 from phimage.sources.errors import SourceChanged, SourceError, SourceInterrupted, error_text
@@ -108,10 +108,10 @@ def upload_disk(
         return sent
 
 
-def _send_until_sealed(disk: Disk, connection: UploadConnection, meter: Meter) -> SentDisk:
+def _send_until_sealed(disk: SourceDisk, connection: UploadConnection, meter: Meter) -> SentDisk:
     """Send a disk, again if chunks were missing at the end: an image that had them was withdrawn and collected meanwhile."""
 
-    def on_progress(progress: Progress) -> None:
+    def on_progress(progress: SendProgress) -> None:
         meter.update(progress.done, progress.total)
 
     for _ in range(_MAX_RUNS - 1):
