@@ -14,6 +14,7 @@ import os
 import stat
 import struct
 import threading
+from hashlib import sha256
 from typing import Protocol, Self
 
 from phimage.agent.errors import DiskFailed, DiskRefused
@@ -34,11 +35,15 @@ _NO_ZEROOUT = frozenset({errno.ENOTTY, errno.EOPNOTSUPP, errno.EINVAL})
 class SectorDevice(Protocol):
     """A disk's bytes. Offsets and lengths are multiples of the sector size. Safe to use from several threads."""
 
+    path: str
     size: int
     sector_size: int
 
     def read(self, offset: int, length: int) -> bytes:
         """Read exactly `length` bytes. Raises DiskFailed."""
+
+    def digest(self, offset: int, length: int) -> bytes:
+        """The SHA-256 of `length` bytes. Raises DiskFailed."""
 
     def write(self, offset: int, data: bytes | memoryview) -> None:
         """Write all of `data`. Raises DiskFailed."""
@@ -71,18 +76,11 @@ class BlockDevice:
 
     def read(self, offset: int, length: int) -> bytes:
         """Read exactly `length` bytes. Raises DiskFailed."""
-        buffer = self._buffer(length)
-        view = memoryview(buffer)[:length]
-        done = 0
-        while done < length:
-            try:
-                count = os.preadv(self._file, [view[done:]], offset + done)
-            except OSError as error:
-                raise DiskFailed(self.path, "read", offset + done, _reason(error)) from error
-            if count <= 0:
-                raise DiskFailed(self.path, "read", offset + done, "the disk ends there")
-            done += count
-        return bytes(view)
+        return bytes(self._read(offset, length))
+
+    def digest(self, offset: int, length: int) -> bytes:
+        """The SHA-256 of `length` bytes, without a copy. Raises DiskFailed."""
+        return sha256(self._read(offset, length)).digest()
 
     def write(self, offset: int, data: bytes | memoryview) -> None:
         """Write all of `data`. Raises DiskFailed."""
@@ -131,7 +129,7 @@ class BlockDevice:
         try:
             fcntl.ioctl(self._file, _BLKRRPART)
         except OSError as error:
-            return _reason(error)
+            return "" if error.errno == errno.EINVAL else _reason(error)  # a device that has no partitions
         return ""
 
     def close(self) -> None:
@@ -145,6 +143,20 @@ class BlockDevice:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _read(self, offset: int, length: int) -> memoryview:
+        """The bytes in the thread's memory, until its next call."""
+        view = memoryview(self._buffer(length))[:length]
+        done = 0
+        while done < length:
+            try:
+                count = os.preadv(self._file, [view[done:]], offset + done)
+            except OSError as error:
+                raise DiskFailed(self.path, "read", offset + done, _reason(error)) from error
+            if count <= 0:
+                raise DiskFailed(self.path, "read", offset + done, "the disk ends there")
+            done += count
+        return view
 
     def _buffer(self, length: int) -> mmap.mmap:
         """The calling thread's aligned memory, at least `length` bytes."""

@@ -12,8 +12,18 @@ from phimage.agent.errors import DiskRefused
 
 FORMS = "wwn:NAME, serial:NUMBER, path:/dev/..., or a range of sizes such as size:400G-500G"
 
-_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
-_SIZE = re.compile(r"([0-9]+)\s*([KMGT]?)")
+_UNITS = {
+    "": 1,
+    "k": 1000,
+    "m": 1000**2,
+    "g": 1000**3,
+    "t": 1000**4,
+    "ki": 1 << 10,
+    "mi": 1 << 20,
+    "gi": 1 << 30,
+    "ti": 1 << 40,
+}
+_SIZE = re.compile(r"([0-9]+)([kmgt]?i?)b?")
 
 
 def choose_disk(disks: list[FoundDisk], hint: str) -> FoundDisk:
@@ -69,10 +79,10 @@ def _by_path(disks: list[FoundDisk], path: str) -> FoundDisk:
 
 
 def _bytes(text: str) -> int:
-    match = _SIZE.fullmatch(text.strip().upper())
-    if not match:
+    match = _SIZE.fullmatch(text.strip().lower())
+    if not match or match[2] not in _UNITS:
         raise DiskRefused(
-            f"{text.strip()!r} is not a size; expected bytes, or a number with K, M, G or T, which are powers of 1024"
+            f"{text.strip()!r} is not a size; expected a number of bytes, or one with a unit such as 480G or 447Gi"
         )
     return int(match[1]) * _UNITS[match[2]]
 

@@ -40,6 +40,7 @@ class OrderLost(ClientError):
 class AgentRefused(ClientError):
     """The server refused a request of the agent, by its RetCode."""
 
-    def __init__(self, ret_code: int, message: str, detail: str) -> None:
+    def __init__(self, ret_code: int, message: str, detail: str, server_time: int | None = None) -> None:
         self.ret_code = ret_code
+        self.server_time = server_time
         super().__init__(f"RetCode {ret_code}: {message}" + (f" ({detail})" if detail else ""))
