@@ -110,7 +110,7 @@ def damage(file: Path, offset: int) -> None:
 
 @pytest.mark.parametrize(
     ("offset", "expected"),
-    [(510, "has no partition table"), (512 + 40, "header of its GPT is damaged"), (1024, "entries of its GPT")],
+    [(510, "it has no partitions"), (512 + 40, "its GPT is damaged"), (1024, "its GPT is damaged")],
 )
 def test_a_table_that_cannot_be_read_is_not_trimmed(tmp_path: Path, offset: int, expected: str) -> None:
     file = table(tmp_path / "disk", 16 * MIB, MBR if offset == 510 else GPT)

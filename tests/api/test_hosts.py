@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from phimage.chunk_upload import send_disk
+from phimage.chunk_upload import FileDisk, send_disk
 from tests.api import small
 from tests.api.agents import HOST, SignedAgent
 from tests.api.conftest import both_sites
@@ -86,7 +86,8 @@ def send_chunks(shop: Shop, url: str, raw: Path) -> int:
         assert answer.status in (200, 201), answer
         return answer.body
 
-    return send_disk(str(raw), send).sent
+    with FileDisk(str(raw)) as opened:
+        return send_disk(opened, send).sent
 
 
 def test_a_host_goes_from_its_registration_through_a_deployment_and_a_capture_back_to_free(

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 
 from phimage.agent.block_device import MIB, BlockDevice
 from phimage.agent.errors import DiskFailed, DiskRefused
-from phimage.agent.trimmed_table import BadTable, GuidTable, Patch, mbr_end, read_gpt
+from phimage.agent.gpt import Change, move_backup, sector_size, smallest_size
 from phimage.chunk_upload import CHUNK
 from phimage.errors import ClientError
 
-_WITHOUT_TRIM = "or capture the disk without --trim"
-_GPT_SECTORS = (512, 4096)
+_MBR_ENTRY = struct.Struct("<4xB3xII")
+_MBR_ENTRIES = range(446, 510, _MBR_ENTRY.size)
 
 
 class BadSector(ClientError):
@@ -30,7 +31,7 @@ class CapturedDisk:
         """With `trim` the disk ends after its last partition; a GPT gets its backup there. Raises DiskRefused and BadSector."""
         self._device = device
         self.size = device.size
-        self._patches: list[Patch] = []
+        self._changes: list[Change] = []
         if device.size % device.sector_size or not device.size:
             raise DiskRefused(f"{device.path} has {device.size} bytes, which are no whole sectors; pad it with zeros")
         if trim:
@@ -44,33 +45,30 @@ class CapturedDisk:
         """A chunk."""
         offset = index * CHUNK
         raw = self._read(offset, min(CHUNK, self.size - offset))
-        for patch in self._patches:
-            if patch.offset < offset + len(raw) and offset < patch.offset + len(patch.data):
-                raw = _patched(raw, offset, patch)
+        for change in self._changes:
+            if change.offset < offset + len(raw) and offset < change.offset + len(change.data):
+                raw = _changed(raw, offset, change)
         return raw
 
     def check(self) -> None:
         """Does nothing: nobody could mount the disk meanwhile, and a write past all file systems leaves no trace."""
 
     def _trim(self) -> None:
-        try:
-            table = self._gpt()
-            record = self._read(0, self._device.sector_size)
-            end = table.end + table.tail if table is not None else mbr_end(record, self._device.sector_size)
-            size = -(-end // MIB) * MIB
-            if size >= self.size:  # there is nothing to leave out
-                return
-            self._patches = table.patches(size, record) if table is not None else []
-        except BadTable as bad:
-            raise DiskRefused(f"{self._device.path} cannot be trimmed: {bad}, {_WITHOUT_TRIM}") from None
-        self.size = size
+        """End after the last partition. Raises DiskRefused and BadSector."""
+        head = self._read(0, min(MIB, self.size))
+        sector = sector_size(head)
+        end = smallest_size(head, sector) if sector else _mbr_end(head, self._device.sector_size)
+        if not end:
+            what = "its GPT is damaged; repair it with `gdisk` (r, b, w)" if sector else "it has no partitions"
+            raise DiskRefused(f"{self._device.path} cannot be trimmed: {what}, or capture it without --trim")
+        size = -(-end // MIB) * MIB
+        if size < self.size:
+            self._changes = move_backup(head, sector, size, self._read_up_to) if sector else []
+            self.size = size
 
-    def _gpt(self) -> GuidTable | None:
-        """The GPT, also one of a file whose sectors are larger than those that it is read by. Raises BadTable."""
-        for sector_size in _GPT_SECTORS:
-            if sector_size >= self._device.sector_size and (table := read_gpt(self._read, sector_size)) is not None:
-                return table
-        return None
+    def _read_up_to(self, offset: int, length: int) -> bytes:
+        """Bytes of the device, fewer at its end."""
+        return self._read(offset, min(length, self._device.size - offset)) if offset < self._device.size else b""
 
     def _read(self, offset: int, length: int) -> bytes:
         """Bytes of the device. What cannot be read at once is read again sector by sector."""
@@ -86,8 +84,16 @@ class CapturedDisk:
             raise BadSector(self._device.path, offset // self._device.sector_size, offset) from None
 
 
-def _patched(raw: bytes, offset: int, patch: Patch) -> bytes:
-    first, last = max(offset, patch.offset), min(offset + len(raw), patch.offset + len(patch.data))
+def _changed(raw: bytes, offset: int, change: Change) -> bytes:
+    first, last = max(offset, change.offset), min(offset + len(raw), change.offset + len(change.data))
     made = bytearray(raw)
-    made[first - offset : last - offset] = patch.data[first - patch.offset : last - patch.offset]
+    made[first - offset : last - offset] = change.data[first - change.offset : last - change.offset]
     return bytes(made)
+
+
+def _mbr_end(head: bytes, sector: int) -> int:
+    """The first byte after the last partition of an MBR; 0 if there is none."""
+    if head[510:512] != b"\x55\xaa":
+        return 0
+    entries = [_MBR_ENTRY.unpack_from(head, place) for place in _MBR_ENTRIES]
+    return max(((first + count) * sector for kind, first, count in entries if kind and count), default=0)

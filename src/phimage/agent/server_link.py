@@ -141,7 +141,9 @@ def _server_address(server: str) -> HttpAddress:
     except InvalidAddress:
         raise ClientError(f"{server!r} is not an address; expected https://HOST") from None
     if not address.is_private:
-        raise ClientError(f"{server}: a key must not cross a network in the clear; use https, with --ca for a certificate of your own")
+        raise ClientError(
+            f"{server}: a key must not cross a network in the clear; use https, with --ca for a certificate of your own"
+        )
     return address
 
 
