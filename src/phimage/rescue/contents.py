@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from pathlib import PurePosixPath
 from typing import Final
 
 PACKAGES: Final = (
@@ -73,7 +74,7 @@ _LEFT_OUT: Final = re.compile(
             r"etc/(alternatives|cron|initramfs-tools|init\.d|kernel|logrotate|perl|rc.\.d|systemd)(/.*|\..*)?",
             r"(proc|run|sys|tmp)/.+",
             r"usr/(games|include|src|local)(/.*)?",
-            r"usr/share/(?!ca-certificates|misc|terminfo|python3|zoneinfo/UTC|smartmontools)[^/]+/.*",
+            r"usr/share/(?!ca-certificates|misc|terminfo|python3|smartmontools)[^/]+(/.*)?",
             r"usr/lib/(locale|valgrind|binfmt\.d|klibc.*|mime|python3)/.*",
             r"usr/lib/udev/hwdb\.(d/.*|bin)",
             r"usr/lib/python3\.\d+/(test|unittest|idlelib|lib2to3|pydoc_data|ensurepip|distutils|venv|wsgiref|sqlite3|turtle.*)(/.*|\.py)?",
@@ -96,10 +97,13 @@ def is_kept(path: str, modules: frozenset[str]) -> bool:
 
 
 def needed_modules(index: str) -> frozenset[str]:
-    """The modules to keep, with all that they depend on, of a kernel's `modules.dep`: their places below `kernel/`."""
+    """The modules to keep, with all that they depend on, of a kernel's `modules.dep`: their places below `kernel/`, and the
+    folders of these.
+    """
     needs = dict(_dependencies(index.splitlines()))
-    kept = {place for place in needs if _is_wanted(place)}
-    return frozenset(kept.union(*(needs[place] for place in kept)))  # modules.dep lists dependencies of dependencies too
+    wanted = {place for place in needs if _is_wanted(place)}
+    kept = wanted.union(*(needs[place] for place in wanted))  # modules.dep lists dependencies of dependencies too
+    return frozenset(kept).union(*(map(str, PurePosixPath(place).parents) for place in kept))
 
 
 def _dependencies(lines: Iterable[str]) -> Iterable[tuple[str, set[str]]]:
