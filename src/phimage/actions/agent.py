@@ -153,7 +153,11 @@ def agent_poll(request: AgentPoll, call: Call) -> AgentPollResponse:
         _suspend_clone(call)
     disk = _disk("Disk", request.disk) if request.disk else None
     contact = AgentContact(host=key.host, heard=call.time, address=call.address, disk=disk)
-    call.service.heartbeats.note(contact)
+    heartbeats = call.service.heartbeats
+    if heartbeats.has_new_disk(contact):
+        call.view.may_wait()
+        heartbeats.write(call.service.catalog.database, contact)
+    heartbeats.note(contact)
     if request.order_id is not None or key.host in call.view.hosts_with_orders():
         call.view.may_wait()
         order = _give_out(request, contact, call)

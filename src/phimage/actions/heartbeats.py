@@ -6,6 +6,7 @@ import threading
 
 from phimage.catalog.engine import Database
 from phimage.catalog.hosts import AgentContact, note_contacts
+from phimage.model.host import ReportedDisk
 from phimage.model.ids import HostId
 
 FLUSH_SECONDS = 5.0
@@ -19,11 +20,25 @@ class Heartbeats:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._contacts: dict[HostId, AgentContact] = {}
+        self._disks: dict[HostId, ReportedDisk] = {}
 
     def note(self, contact: AgentContact) -> None:
         """Remember a word of an agent."""
         with self._lock:
             self._contacts[contact.host] = contact
+
+    def has_new_disk(self, contact: AgentContact) -> bool:
+        """Whether an agent names another disk than the one that this process last wrote: that cannot wait for a `flush`."""
+        with self._lock:
+            return contact.disk is not None and self._disks.get(contact.host) != contact.disk
+
+    def write(self, database: Database, contact: AgentContact) -> None:
+        """Write one word of an agent now. Raises ServiceUnavailable."""
+        with database.write() as connection:
+            note_contacts(connection, [contact])
+        if contact.disk is not None:
+            with self._lock:
+                self._disks[contact.host] = contact.disk
 
     def flush(self, database: Database) -> int:
         """Write all that is remembered. Returns the number of agents. Raises ServiceUnavailable, and then loses a heartbeat."""

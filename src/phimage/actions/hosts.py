@@ -139,8 +139,6 @@ def register_host(request: RegisterHost, call: Call) -> EnrollTokenResponse:
         check_hint(request.disk)
     except ValueError as error:
         raise UnavailableParam("Disk", detail=str(error)) from None
-    if not request.mac:
-        raise UnavailableParam("Mac", detail="give the MAC address of at least one network card")
     id = new_host_id(call.service.random)
     host = Host(
         id=id,
