@@ -128,6 +128,7 @@ def _add_run(commands: Commands[argparse.ArgumentParser]) -> None:
     run.add_argument("--server", required=True, metavar="URL", help="address of the server; https, unless it is this machine")
     run.add_argument("--token", default=os.environ.get("PHIMAGE_ENROLL_TOKEN", ""), help="enrol token [$PHIMAGE_ENROLL_TOKEN]")
     run.add_argument("--ca", default="", metavar="FILE", help="certificates to trust instead of the system's")
+    run.add_argument("--serial-number", default="", help="of this machine, where its firmware does not say it")
     run.add_argument("--reboot-command", default="", metavar="COMMAND", help="run this after a deployment; else the host stays")
     run.add_argument("--read-back", action=argparse.BooleanOptionalAction, default=True, help="read back all that was written")
 

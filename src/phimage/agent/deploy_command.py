@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from phimage.agent.crew import Crew
@@ -51,12 +52,17 @@ def deploy(given: argparse.Namespace) -> int:
     return 0
 
 
-def deploy_by_hand(urls: ImageUrls, manifest: str, hint: str, options: DeployOptions) -> None:
-    """Deploy for a person: ask, show progress, print what was done. Raises PhimageError."""
+def deploy_by_hand(
+    urls: ImageUrls, manifest: str, hint: str, options: DeployOptions, renew: Callable[[], ImageUrls] | None = None
+) -> None:
+    """Deploy for a person: ask, show progress, print what was done. `renew` returns URLs with new tickets.
+
+    Raises PhimageError.
+    """
     _refuse_plain_http(urls, manifest)
     crew = Crew()
     connections = ApiConnections(_TIMEOUT, options.ca)
-    source = ImageSource(urls, connections, crew.pause, time.monotonic, patience=options.patience)
+    source = ImageSource(urls, connections, crew.pause, time.monotonic, patience=options.patience, renew=renew)
     disks = find_disks()
     prepared = prepare(choose_disk(disks, hint), disks, source, manifest, stated_sector=options.sector_size)
     prepared.check_exclusive()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from phimage.agent.image_source import ImageUrls
@@ -27,7 +27,7 @@ class GivenOrder:
     image: str = ""
     manifest: str = ""
     """The digest of the image's manifest."""
-    urls: ImageUrls = ImageUrls("", "", "")
+    urls: ImageUrls = field(default_factory=lambda: ImageUrls("", "", ""))
     sector_size: int = 0
     disk_size: int = 0
     seed: str = ""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
-from phimage.agent.errors import AgentRefused, ImageUnavailable, OrderLost
+from phimage.agent.errors import AgentRefused, OrderLost
 from phimage.errors import ClientError
 from phimage.http_client import ApiConnections, HttpAddress, InvalidAddress, NoResponse, parse_address
 from phimage.http_signature import sign_request

@@ -37,6 +37,7 @@ SECTIONS = {
         "project": "phimage.cli.project:project",
         "key": "phimage.cli.key:key",
         "quota": "phimage.cli.quota:quota",
+        "agent": "phimage.cli.agent:agent",
     },
     ON_THE_MACHINE: {
         "serve": "phimage.cli.serve:serve",

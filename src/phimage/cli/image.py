@@ -22,6 +22,7 @@ SECTIONS = {
         "matrix": "phimage.cli.explain:matrix",
         "url": "phimage.cli.download:url",
         "download": "phimage.cli.download:download",
+        "deploy": "phimage.cli.image_deploy:deploy",
         "publish": "phimage.cli.publish:publish",
         "wait": "phimage.cli.publish:wait",
         "progress": "phimage.cli.image_progress:progress",
