@@ -83,11 +83,14 @@ class SentDisk:
 
 @dataclass(frozen=True)
 class SendProgress:
-    """What a call has done so far: bytes of the disk, its size, and bytes that it sent as frames."""
+    """What a call has done so far: bytes of the disk, and its size. `sent` counts bytes of frames, `reused` those of the disk
+    that the server had.
+    """
 
     done: int
     total: int
     sent: int
+    reused: int
 
 
 OnProgress = Callable[[SendProgress], object]
@@ -129,7 +132,7 @@ class _Sending:
         self._on_progress = on_progress
         self._asked: set[bytes] = set()
         self._batches: dict[Future[int], int] = {}
-        self._new = self._sent = 0
+        self._new = self._sent = self._reused = 0
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="phimage-send")
 
     def run(self) -> SentDisk:
@@ -171,11 +174,13 @@ class _Sending:
         """Ask which chunks of a window the server needs, and begin to send them."""
         first = {digest: raw for digest, raw in window if digest not in self._asked}
         self._asked.update(first)
+        self._reused += sum(len(raw) for _, raw in window)
         if not first:
             return
         answer = json.loads(self._ask("POST", "need", b"".join(first)))
         bits = base64.b64decode(answer["Need"])
         lacking = [raw for number, raw in enumerate(first.values()) if bits[number >> 3] >> (number & 7) & 1]
+        self._reused -= sum(map(len, lacking))
         for place in range(0, len(lacking), _BATCH):
             batch = lacking[place : place + _BATCH]
             self._collect(_MAX_BATCHES - 1)
@@ -204,7 +209,7 @@ class _Sending:
         return len(body)
 
     def _report(self, done: int) -> None:
-        self._on_progress(SendProgress(done, self._disk.size, self._sent))
+        self._on_progress(SendProgress(done, self._disk.size, self._sent, self._reused))
 
 
 class FileDisk:

@@ -85,7 +85,7 @@ def _write(disk: CapturedDisk, file: int, compressed: bool, on_progress: OnProgr
             _write_all(file, piece, size)
             written += len(piece)
         size += len(piece)
-        on_progress(SendProgress(min((index + 1) * CHUNK, disk.size), disk.size, written))
+        on_progress(SendProgress(min((index + 1) * CHUNK, disk.size), disk.size, written, 0))
     os.ftruncate(file, size)
     return CapturedFile(disk.size, written, digest.hexdigest())
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from dataclasses import replace
 
 from phimage.agent.block_device import BlockDevice
 from phimage.agent.capture import capture_to_file, capture_to_server
@@ -12,6 +13,7 @@ from phimage.agent.captured_disk import CapturedDisk
 from phimage.agent.disk_hint import choose_disk
 from phimage.agent.disks import find_disks
 from phimage.agent.progress_line import ProgressLine
+from phimage.agent.refusals import refuse_busy
 from phimage.agent.upload_requests import UploadRefused, UploadRequests
 from phimage.chunk_upload import SendProgress
 from phimage.errors import ClientError
@@ -30,7 +32,9 @@ class CaptureInterrupted(ClientError):
 def capture(given: argparse.Namespace) -> int:
     """Capture a disk. What it prints on standard output is for programs: the SHA-256 of a file."""
     line = ProgressLine(sys.stderr)
-    disk = choose_disk(find_disks(), given.disk)
+    disks = find_disks()
+    disk = choose_disk(disks, given.disk)
+    refuse_busy(replace(disk, read_only=False), disks)
 
     def on_progress(progress: SendProgress) -> None:
         line.show("capture", progress.done, progress.total)
