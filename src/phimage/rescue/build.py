@@ -76,9 +76,9 @@ def build_rescue(
     with tempfile.TemporaryDirectory(dir=folder, prefix=".making-") as work:
         archive, made = Path(work) / "packages.tar", Path(work) / "made"
         made.mkdir()
-        announce(f"packages of Debian {options.suite}, which takes some minutes")
+        announce(f"unpacking packages of Debian {options.suite}, which takes some minutes")
         _install(archive, options, sources, now)
-        announce("initramfs")
+        announce("writing the initramfs")
         system = _write(archive, made, agent, options, now)
         if system.initramfs > MAX_INITRAMFS:
             size = f"{system.initramfs / (1 << 20):.0f} MiB"
