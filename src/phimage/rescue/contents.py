@@ -78,9 +78,10 @@ _LEFT_OUT: Final = re.compile(
             r"usr/lib/(locale|valgrind|binfmt\.d|klibc.*|mime|python3)/.*",
             r"usr/lib/udev/hwdb\.(d/.*|bin)",
             r"usr/lib/python3\.\d+/(test|unittest|idlelib|lib2to3|pydoc_data|ensurepip|distutils|venv|wsgiref|sqlite3|turtle.*)(/.*|\.py)?",
-            r"usr/lib/[^/]+-linux-gnu/(perl|perl-base|gconv|libsqlite3.*|libdb-.*)(/.*)?",
+            r"usr/lib/[^/]+-linux-gnu/(perl|perl-base|gconv|libperl.*|libsqlite3.*|libdb-.*)(/.*)?",
             r"usr/(bin|sbin)/(perl.*|dpkg.*|apt.*|deb.*|localedef|zic|mkinitramfs|update-initramfs)",
-            r"var/(cache|log|lib/(?!dpkg/status$))(/.*|[^/]*)?",
+            r"var/(cache|log)/.+",
+            r"var/lib/(?!dpkg(/status)?$).+",
             r"vmlinuz.*|initrd\.img.*",
         )
     )
