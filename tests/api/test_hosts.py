@@ -503,3 +503,24 @@ def test_an_agent_that_is_silent_for_half_an_hour_loses_its_order(rack: Rack, im
     shop.catalog.refresh()
     assert end_silent(shop.catalog, author, later) == ()  # a clean disk is not urgent
     assert rack.state(id) == "Cleaning"
+
+
+def test_a_withdrawal_and_a_deprecation_name_the_hosts_that_they_hurt(rack: Rack, image: str) -> None:
+    id, agent = rack.rescued()
+    assert rack.well("WithdrawPHostImage", {"ImageId": image, "DryRun": True})["HostSet"] == []
+    assert rack.reinstall(id, image).ret_code == 0
+    (deploying,) = rack.well("UpdatePHostImage", {"ImageId": image, "Deprecated": True, "DryRun": True})["HostSet"]
+    assert (deploying["PHostId"], deploying["Deploying"], deploying["DeployTime"]) == (id, True, 0)
+    agent.poll()
+    assert not agent.report("commit", Finished=True, Rebooting=True, Receipt=agent.receipt())
+    before = rack.shop.catalog.refresh()
+    dry = rack.well("WithdrawPHostImage", {"ImageId": image, "DryRun": True})
+    (running,) = dry["HostSet"]
+    assert (running["PHostId"], running["State"], running["Deploying"]) == (id, "Running", False)
+    assert running["DeployTime"] > 0
+    assert rack.shop.catalog.refresh() == before
+    (row,) = rack.well("ListHosts", {"ImageId": image})["HostSet"]
+    assert row["PHostId"] == id
+    assert rack.well("ListHosts", {"ImageId": image, "ProjectId": "org-b"}, small.ACME)["HostSet"] == []
+    assert rack.well("WithdrawPHostImage", {"ImageId": image})["HostSet"] == dry["HostSet"]
+    assert rack.seen()[0]["ImageName"] == "Debian 12"  # the host keeps it

@@ -101,7 +101,7 @@ class AgentReport(Struct, rename="pascal", frozen=True, kw_only=True):
     sent: Annotated[BytesParam, Meta(description="bytes that crossed the network")] = 0
     reused: Annotated[BytesParam, Meta(description="bytes that did not have to")] = 0
     finished: Annotated[bool, Meta(description="the order is done")] = False
-    receipt: Annotated[str, Meta(max_length=32_768, description="receipt of a finished deployment, as JSON")] = ""
+    receipt: Annotated[str, Meta(max_length=8192, description="receipt of a finished deployment, as JSON")] = ""
     rebooting: Annotated[bool, Meta(description="the agent reboots into the disk now")] = False
     error: Annotated[str, Meta(max_length=1024, description="why the order failed")] = ""
 

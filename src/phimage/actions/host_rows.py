@@ -1,4 +1,4 @@
-"""Hosts as their operator sees them: state, agent, order, and what the disk has."""
+"""Hosts with everything that phimage knows about them: state, agent, order, and what the disk has."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class HostRow(Struct, rename="pascal", frozen=True, kw_only=True):
     """One host. Times are Unix seconds."""
 
     p_host_id: Annotated[str, Meta(description="id of the host")]
-    name: Annotated[str, Meta(description="name of the host, for people")]
+    name: Annotated[str, Meta(description="name of the host: the tenant's, or that which it was registered with")]
     state: Annotated[
         str,
         Meta(description="Registered, Free, Rescue, Capturing, Deploying, Running, Failed, Cleaning or Dirty"),
@@ -61,8 +61,9 @@ class HostRow(Struct, rename="pascal", frozen=True, kw_only=True):
     failure: Annotated[str, Meta(description="why its last order failed; empty after a later one began")]
     order: Annotated[HostOrderSet | None, Meta(description="the open order; null for none")]
     heard: Annotated[int, Meta(description="when its agent was heard last; 0 for never")]
+    silence: Annotated[int, Meta(description="seconds since then; 0 for never")]
     is_on: Annotated[bool, Meta(description="whether its agent was heard within a minute")]
-    agent_address: Annotated[str, Meta(description="network address of its agent")]
+    agent_address: Annotated[str, Meta(description="network address of its agent; empty for tenants")]
     agent_version: Annotated[str, Meta(description="version of its agent")]
 
 
@@ -80,7 +81,7 @@ def host_rows(found: Sequence[Host], connection: Connection, call: Call, *, with
             orders.get(host.order),
             receipts.get(host.id),
             images.get(host.image),
-            call.time,
+            call,
         )
         for host in found
     )
@@ -102,11 +103,12 @@ def _row(
     order: Order | None,
     receipt: Order | None,
     image: Image | None,
-    now: float,
+    call: Call,
 ) -> HostRow:
+    now = call.time
     return HostRow(
         p_host_id=host.id,
-        name=host.name,
+        name=host.tenant_name or host.name,
         state=host.state.value,
         suspended=host.suspended,
         zone=host.zone,
@@ -126,8 +128,9 @@ def _row(
         failure=host.failure,
         order=_order(order, now) if order else None,
         heard=int(contact.heard) if contact else 0,
+        silence=max(0, int(now - contact.heard)) if contact else 0,
         is_on=is_on(contact, now),
-        agent_address=contact.address if contact else "",
+        agent_address=contact.address if contact and call.caller.account.operator else "",
         agent_version=contact.version if contact else "",
     )
 

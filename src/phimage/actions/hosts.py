@@ -99,10 +99,12 @@ class RemoveHost(Struct, rename="pascal", frozen=True, kw_only=True):
 
 
 class ListHosts(Struct, rename="pascal", frozen=True, kw_only=True):
-    """List hosts of all projects, by id."""
+    """List hosts, by id: operators those of all projects, tenants those of their project."""
 
     p_host_id: Annotated[tuple[HostIdParam, ...], Meta(description="ids of the hosts to list")] = ()
-    project_id: Annotated[ProjectId, Meta(max_length=64, description="hosts of this project")] | None = None
+    project_id: (
+        Annotated[ProjectId, Meta(max_length=64, description="hosts of this project: for operators any, by default all")] | None
+    ) = None
     image_id: Annotated[ImageId, Meta(max_length=64, description="hosts whose disk has this image")] | None = None
     state: Annotated[HostState, Meta(description="hosts in this state")] | None = None
     offset: Annotated[int, Meta(ge=0, le=2_147_483_647, description="number of hosts to skip")] = 0
@@ -218,7 +220,9 @@ def remove_host(request: RemoveHost, call: Call) -> HostResponse:
 def list_hosts(request: ListHosts, call: Call) -> ListHostsResponse:
     call.view.may_wait()
     with call.service.catalog.database.read() as connection:
-        found = [host for host in hosts.all_hosts(connection) if _is_asked(host, request)]
+        operator = call.caller.account.operator
+        visible = hosts.all_hosts(connection) if operator else hosts.hosts_of(connection, call.view.revision, call.project)
+        found = [host for host in visible if _is_asked(host, request)]
         page = found[request.offset : request.offset + request.limit]
         rows = host_rows(page, connection, call, with_receipts=bool(request.p_host_id))
     return ListHostsResponse(total_count=len(found), host_set=rows)
@@ -235,7 +239,7 @@ def found_host(connection: Connection, id: HostId) -> Host:
 def _is_asked(host: Host, request: ListHosts) -> bool:
     return (
         (not request.p_host_id or host.id in request.p_host_id)
-        and request.project_id in (None, host.project)
+        and request.project_id in (None, host.project)  # of a tenant it is the project whose hosts are visible
         and request.image_id in (None, host.image)
         and request.state in (None, host.state)
     )
@@ -263,5 +267,5 @@ ACTIONS = (
     Action(AssignHost, HostResponse, assign_host, Right.OPERATE, changes=True),
     Action(ReleaseHost, HostResponse, release_host, Right.OPERATE, changes=True),
     Action(RemoveHost, HostResponse, remove_host, Right.OPERATE, changes=True),
-    Action(ListHosts, ListHostsResponse, list_hosts, Right.OPERATE),
+    Action(ListHosts, ListHostsResponse, list_hosts, Right.READ, project=True, any_project=True),
 )

@@ -18,6 +18,7 @@ SECTIONS = {
         "demo": "phimage.cli.demo:demo",
         "image": "phimage.cli.image:image",
         "job": "phimage.cli.job:job",
+        "host": "phimage.cli.host:host",
         "region": "phimage.cli.places:region",
         "zone": "phimage.cli.places:zone",
         "cluster": "phimage.cli.places:cluster",
