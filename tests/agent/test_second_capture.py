@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 
@@ -24,12 +20,11 @@ from phimage.chunks.write import DiskWriter
 from phimage.http_client import ApiConnections
 from phimage.model.ids import ManifestDigest
 from phimage.uploads.app import Uploads
-from tests.images.debian import START, debian_disk
+from tests.images.debian import debian_disk
 from tests.images.kept import run
+from tests.images.mounted import install_packages
 from tests.loop_devices import loop_device
 from tests.uploading import JOB, TICKET, FakeAuthorizer, caller, request_id, served
-
-PACKAGES = ["less", "strace", "vim-tiny"]
 
 
 @pytest.mark.torture
@@ -42,7 +37,7 @@ def test_a_second_capture_after_installing_packages_sends_their_chunks(tmp_path:
         first = capture(disk, f"{url}?{TICKET}")
         before = chunks(disk)
         authorizer.images = [published(store)]
-        install(disk, tmp_path)
+        install_packages(disk, tmp_path)
         second = capture(disk, f"{url.replace(JOB, 'job-second2222')}?{TICKET}")
     changed = chunks(disk) - before
     frames = sum(len(pack(raw)) for raw in read(disk) if sha256(raw).digest() in changed)
@@ -72,46 +67,6 @@ def published(store: FolderStore) -> ManifestDigest:
             else:
                 writer.chunk(piece[0], piece[1].digest, piece[1].frame)
         return writer.finish({}).digest
-
-
-def install(disk: Path, folder: Path) -> None:
-    """Install packages on a disk as an administrator would, and use it a little."""
-    archives = folder / "archives"
-    (archives / "partial").mkdir(parents=True)
-    with mounted(disk, folder / "mounted") as root:
-        options = [f"Dir::State::status={root}/var/lib/dpkg/status", f"Dir::Cache::archives={archives}", "Debug::NoLocking=1"]
-        words = [word for option in options for word in ("-o", option)]
-        run("apt-get", "install", "-q", "-y", "--no-install-recommends", "--download-only", *words, *PACKAGES)
-        shutil.copytree(archives, root / "archives")
-        run("chroot", root, "sh", "-c", "dpkg --force-unsafe-io -i /archives/*.deb && rm -r /archives")
-        (root / "var/log/application.log").write_text("".join(f"line {number}\n" for number in range(100_000)))
-        (root / "etc/hostname").write_text("changed\n")
-
-
-@contextmanager
-def mounted(disk: Path, place: Path) -> Iterator[Path]:
-    """The root file system of a disk, mounted."""
-    if os.geteuid() != 0:
-        pytest.skip("file systems are mounted by root")
-    place.mkdir()
-    with partition_device(disk) as device:
-        subprocess.run(["mount", "-o", "noatime", device, place], check=True)
-        try:
-            yield place
-        finally:
-            subprocess.run(["umount", place], check=True)
-    place.rmdir()
-
-
-@contextmanager
-def partition_device(disk: Path) -> Iterator[str]:
-    """The first partition as a loop device of its own: the kernel need not read the partition table."""
-    made = subprocess.run(["losetup", "-f", "--show", "-o", str(START), disk], capture_output=True, text=True, check=True)
-    device = made.stdout.strip()
-    try:
-        yield device
-    finally:
-        subprocess.run(["losetup", "-d", device], check=True)
 
 
 def read(disk: Path) -> Iterator[bytes]:

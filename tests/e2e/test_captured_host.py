@@ -1,0 +1,81 @@
+"""The whole loop on real disks: an image is published, deployed, changed, captured, and deployed to another disk."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import Installation, on_sqlite
+from tests.e2e.process import DESCRIBED
+from tests.e2e.rack import Rack, agent, machine
+from tests.images.debian import debian_disk
+from tests.images.kept import run
+from tests.images.mounted import install_packages, mounted, partition_device
+from tests.images.test_boot import boot
+from tests.loop_devices import loop_device
+
+SERIAL = "PHIMAGE-T18"
+MIB = 1 << 20
+
+
+def aa(path: Path) -> Path:
+    """A used disk of 512 MiB."""
+    with path.open("wb") as file:
+        for _ in range(512):
+            file.write(b"\xaa" * MIB)
+    return path
+
+
+@pytest.mark.torture
+@on_sqlite
+def test_a_captured_host_is_deployed_and_boots(installation: Installation, tmp_path: Path) -> None:
+    rack, hardware = Rack(installation), machine(SERIAL)
+    published = installation.phimage.execute("image", "publish", str(debian_disk()), "--trust-first-use", *DESCRIBED)
+    image = published.out.strip()
+    with (
+        loop_device(aa(tmp_path / "first")) as first,
+        loop_device(aa(tmp_path / "second")) as second,
+    ):
+        host = rack.register(SERIAL, hardware.macs[0], f"path:{first}")
+        with agent(installation.url, host, SERIAL, tmp_path / "agent.log"):
+            rack.wait_for(host, "Free")
+            rack.operator.well("host", "assign", host.id, rack.project)
+            rack.owner.well("host", "reinstall", host.id, image, "--yes")
+            rack.wait_for(host, "Rescue", "Failed", seconds=600)
+            assert rack.row(host)["ImageId"] == image, (tmp_path / "agent.log").read_text()
+            install_packages(Path(first), tmp_path)
+            captured = rack.capture(host, "changed")
+        progress = rack.owner.json("image", "progress", captured)
+        shown = rack.owner.json("image", "show", captured)
+        assert (shown["Image"]["ImageSize"], shown["Image"]["OsName"]) == (1, "Debian 12 64bit")
+        assert any(finding.startswith("hygiene.history: /root/.bash_history") for finding in shown["Origin"]["Findings"])
+        # Its disk is the deployed image with some changes: the rest of it is not sent again.
+        assert 0 < progress["Sent"] < 40 * MIB
+        said = rack.owner.execute("image", "deploy", captured, second, "--yes", Path(second).name, "--sector-size", "512")
+        assert said.code == 0, said
+        with partition_device(Path(second)) as device:
+            run("e2fsck", "-fn", device)
+        with mounted(Path(first), tmp_path / "one") as one, mounted(Path(second), tmp_path / "two") as two:
+            assert list(files(one)) == list(files(two))
+    text = boot(tmp_path / "second", b"login: ")
+    assert b"changed login: " in text, text[-2000:].decode("utf-8", "replace")
+
+
+def files(root: Path) -> Iterator[tuple[object, ...]]:
+    """Every file below a folder with all that matters, in order."""
+    for folder, folders, names in os.walk(root):
+        folders.sort()
+        for name in sorted([*folders, *names]):
+            path = Path(folder, name)
+            found = path.lstat()
+            data: object = None
+            if stat.S_ISREG(found.st_mode):
+                data = sha256(path.read_bytes()).digest()
+            elif stat.S_ISLNK(found.st_mode):
+                data = path.readlink()
+            yield path.relative_to(root), found.st_mode, found.st_uid, found.st_gid, found.st_mtime_ns, found.st_rdev, data
