@@ -39,7 +39,7 @@ class Rack:
         self.owner: Phimage = self.operator.using(installation.url, key, PHIMAGE_PROJECT=self.project, **PLACE)
 
     def register(self, serial: str, mac: str, disk: str) -> Host:
-        about = ("--zone", "cn-bj2-02", "--machine-type", "DB-2", "--cluster", "25G")
+        about = ("--zone", "cn-bj2-02", "--machine-type", "DB-2", "--cluster", "10G")
         made = self.operator.json("host", "register", *about, "--serial", serial, "--mac", mac, "--disk", disk)
         return Host(made["PHostId"], made["EnrollToken"])
 
@@ -48,7 +48,7 @@ class Rack:
         return Host(host.id, self.operator.json("host", "token", host.id)["EnrollToken"])
 
     def row(self, host: Host) -> dict[str, Any]:
-        (row,) = [each for each in self.operator.json("host", "ls")["HostSet"] if each["PHostId"] == host.id]
+        (row,) = [each for each in self.operator.json("host", "ls") if each["PHostId"] == host.id]
         found: dict[str, Any] = row
         return found
 

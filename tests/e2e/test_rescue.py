@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.e2e.conftest import Installation, starter
-from tests.e2e.process import DESCRIBED, Server
+from tests.e2e.process import DESCRIBED, PHIMAGE, Server
 from tests.e2e.rack import Host, Rack
 from tests.e2e.test_tls import home_with, make_certificate
 from tests.images.debian import SIZE, debian_disk
@@ -79,8 +79,8 @@ def test_the_rescue_system_boots_deploys_and_captures(tmp_path: Path) -> None:
         rack = Rack(installation)
         guests_server = f"https://{GUESTS_HOST}:{urlsplit(server.url).port}"
         folder = tmp_path / "rescue"
-        command = ("agent", "rescue", str(folder), "--server", guests_server, "--ca", str(files.certificate))
-        run("phimage", *command, PATH=f"{home.environment['PATH']}:/usr/sbin:/sbin")
+        command = [PHIMAGE, "agent", "rescue", folder, "--server", guests_server, "--ca", files.certificate]
+        subprocess.run(command, env=home.environment, check=True, timeout=900)
         assert sorted(each.name for each in folder.iterdir()) == ["boot.ipxe", "initrd.img", "packages.txt", "vmlinuz"]
         assert (folder / "initrd.img").stat().st_size <= MAX_INITRAMFS
 
