@@ -60,7 +60,8 @@ class Rack:
     def capture(self, host: Host, name: str) -> str:
         """The id of the image that a capture made, when it is Available."""
         image = self.owner.well("host", "capture", host.id, name).strip()
-        assert self.owner.execute("image", "wait", image).out.strip() == image
+        ended = self.owner.execute("image", "wait", image)
+        assert ended.code == 0, (ended, self.row(host))
         return image
 
 

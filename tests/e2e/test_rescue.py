@@ -79,7 +79,7 @@ def test_the_rescue_system_boots_deploys_and_captures(tmp_path: Path) -> None:
         rack = Rack(installation)
         guests_server = f"https://{GUESTS_HOST}:{urlsplit(server.url).port}"
         folder = tmp_path / "rescue"
-        command = [PHIMAGE, "agent", "rescue", folder, "--server", guests_server, "--ca", files.certificate]
+        command = [PHIMAGE, "agent", "rescue", str(folder), "--server", guests_server, "--ca", str(files.certificate)]
         subprocess.run(command, env=home.environment, check=True, timeout=900)
         assert sorted(each.name for each in folder.iterdir()) == ["boot.ipxe", "initrd.img", "packages.txt", "vmlinuz"]
         assert (folder / "initrd.img").stat().st_size <= MAX_INITRAMFS
