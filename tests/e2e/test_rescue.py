@@ -106,8 +106,6 @@ def test_the_rescue_system_boots_deploys_and_captures(tmp_path: Path) -> None:
             captured = rack.capture(host, "of the emulated machine")
         shown = rack.owner.json("image", "show", captured)
         assert shown["Image"]["State"] == "Available"
-        digest = rack.owner.json("image", "progress", captured)
-        assert digest["Sent"] == 0  # the server has every chunk of it
         url = rack.owner.well("image", "url", captured, "--form", "sha256").strip()
         assert run("curl", "-sS", "--cacert", files.certificate, url).split()[0] == sha256(disk.read_bytes()).hexdigest()
     assert time.monotonic() - began < SECONDS
