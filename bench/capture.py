@@ -81,7 +81,7 @@ def measure(raw: Path, folder: Path, runs: dict[str, list[Run]]) -> Second:
     used = folder / "disk.raw"
     subprocess.run(["cp", "--sparse=always", raw, used], check=True)
     used.chmod(0o600)
-    with loop_device(used) as device, partition(device) as first, server(folder / "store") as (url, server_pid):
+    with loop_device(used) as device, server(folder / "store") as (url, server_pid):
         qcow2 = ["qemu-img", "convert", "-f", "raw", "-O", "qcow2", "-c", "-o", "compression_type=zstd"]
         runs[FLOOR].append(run([*qcow2, device, str(folder / "c.qcow2")]))
         before = cpu_of(server_pid)
@@ -89,8 +89,9 @@ def measure(raw: Path, folder: Path, runs: dict[str, list[Run]]) -> Second:
         after = cpu_of(server_pid)
         runs["the server meanwhile"].append(Run(after - before, 0, 0))
         runs["capture to a file, .zst"].append(run(agent(device, str(folder / "disk.raw.zst"))))
-        clone = f"partclone.ext4 -c -q -L {folder}/log -s {first} -o - | zstd -q -T1 > {folder}/clone"
-        runs["partclone.ext4 and zstd, one partition"].append(run(["sh", "-c", clone]))
+        with partition(device) as first:
+            clone = f"partclone.ext4 -c -q -L {folder}/log -s {first} -o - | zstd -q -T1 > {folder}/clone"
+            runs["partclone.ext4 and zstd, one partition"].append(run(["sh", "-c", clone]))
         runs["casync make"].append(run(["casync", "make", f"--store={folder}/casync.castr", f"{folder}/disk.caibx", device]))
         runs["start of the agent"].append(run([sys.executable, "-m", "phimage.agent", "disks"]))
         return second(used, device, url, runs)
@@ -127,11 +128,15 @@ def agent(device: str, to: str) -> list[str]:
 def run(command: Sequence[str], output: Path | None = None) -> Run:
     """Run a program that must end well."""
     begun = time.perf_counter()
-    with (output or Path(os.devnull)).open("wb") as said:
+    with tempfile.TemporaryFile() as said:
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=said)
         _, status, used = os.wait4(process.pid, 0)
+        said.seek(0)
+        text = said.read()
     process.returncode = os.waitstatus_to_exitcode(status)
-    assert process.returncode == 0, command
+    assert process.returncode == 0, (command, text)
+    if output is not None:
+        output.write_bytes(text)
     return Run(used.ru_utime + used.ru_stime, time.perf_counter() - begun, used.ru_maxrss / 1024)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -33,8 +34,9 @@ class Rack:
 
     def __init__(self, installation: Installation) -> None:
         self.operator = installation.phimage
-        self.project: str = self.operator.json("account", "add", "racks")["ProjectId"]
-        made = self.operator.json("key", "create", "--account", "racks")
+        account = f"racks-{secrets.token_hex(4)}"
+        self.project: str = self.operator.json("account", "add", account)["ProjectId"]
+        made = self.operator.json("key", "create", "--account", account)
         key = Key(made["PublicKey"], made["PrivateKey"])
         self.owner: Phimage = self.operator.using(installation.url, key, PHIMAGE_PROJECT=self.project, **PLACE)
 
@@ -60,9 +62,13 @@ class Rack:
     def capture(self, host: Host, name: str) -> str:
         """The id of the image that a capture made, when it is Available."""
         image = self.owner.well("host", "capture", host.id, name).strip()
-        ended = self.owner.execute("image", "wait", image)
-        assert ended.code == 0, (ended, self.row(host))
+        self.wait_for_image(image)
         return image
+
+    def wait_for_image(self, image: str) -> None:
+        """Wait until an image is Available."""
+        with subprocess.Popen([self.owner.program, "image", "wait", image], env=self.owner.environment) as waiting:
+            assert waiting.wait(CAPTURE_SECONDS) == 0
 
 
 def machine(serial: str) -> Hardware:

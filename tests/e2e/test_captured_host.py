@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import stat
 from collections.abc import Iterator
 from hashlib import sha256
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import Installation, on_sqlite
-from tests.e2e.process import DESCRIBED
+from tests.e2e.process import DESCRIBED, wait_until
 from tests.e2e.rack import Rack, agent, machine
 from tests.images.debian import debian_disk
 from tests.images.kept import run
@@ -30,6 +31,34 @@ def aa(path: Path) -> Path:
         for _ in range(512):
             file.write(b"\xaa" * MIB)
     return path
+
+
+@pytest.mark.more
+@on_sqlite
+def test_an_agent_captures_by_order_and_goes_on_after_a_kill(installation: Installation, tmp_path: Path) -> None:
+    serial = "PHIMAGE-FILE"
+    rack, hardware, disk = Rack(installation), machine(serial), tmp_path / "disk"
+    disk.write_bytes(random.Random(16).randbytes(40 * MIB) + bytes(24 * MIB))
+    run("sfdisk", "-q", disk, text="label: gpt\nstart=1MiB, size=50MiB\n")
+    with loop_device(disk) as device:
+        host = rack.register(serial, hardware.macs[0], f"path:{device}")
+        with agent(installation.url, host, serial, tmp_path / "first.log") as first:
+            rack.wait_for(host, "Free")
+            rack.operator.well("host", "assign", host.id, rack.project)
+            image = rack.owner.well("host", "capture", host.id, "trimmed", "--trim").strip()
+            assert rack.owner.well("host", "capture", host.id, "trimmed", "--trim").strip() == image
+            wait_until(lambda: rack.row(host)["Order"]["Phase"] == "read", 60)
+            first.kill()
+        with agent(installation.url, rack.new_token(host), serial, tmp_path / "second.log"):
+            rack.wait_for_image(image)
+    shown = rack.owner.json("image", "show", image)
+    assert shown["Image"]["State"] == "Available"
+    url = rack.owner.well("image", "url", image).strip()
+    captured = tmp_path / "captured"
+    run("curl", "-sSf", "-o", captured, url)
+    assert captured.stat().st_size == 52 * MIB
+    assert captured.read_bytes()[MIB : 51 * MIB] == disk.read_bytes()[MIB : 51 * MIB]
+    assert "No errors" in run("sfdisk", "--verify", captured)
 
 
 @pytest.mark.torture
