@@ -38,7 +38,7 @@ from phimage.gateway.envelope import RawResponse, failure, success
 from phimage.gateway.params import Params, read_params
 from phimage.gateway.path import Pin, read_path
 from phimage.gateway.rate import RateLimit
-from phimage.gateway.registry import SMALL_BODY, Action, AnyRegistry, Call, Caller, Present, Registry
+from phimage.gateway.registry import SMALL_BODY, Action, AnyRegistry, Call, Caller, Credential, Present, Registry
 from phimage.http_signature import InvalidSignature, read_signature
 from phimage.model.ids import ProjectId, PublicKey, Revision
 from phimage.revision_cache import ScopeVersions
@@ -293,7 +293,8 @@ class Dispatcher(Generic[View, Service]):
 
     def _check_each_time(self, caller: Caller, raw: RawRequest, attempt: Attempt) -> None:
         check_each_time(caller, raw.address, self._clock())
-        self._used(caller.key)
+        if caller.credential is Credential.KEY:
+            self._used(caller.key)
         if self._rate_limit is not None and not attempt.counted:
             self._rate_limit.spend(caller.key, self._monotonic())
             attempt.counted = True
