@@ -13,7 +13,7 @@ import pytest
 
 from phimage.catalog.hosts import AgentContact, note_contacts
 from phimage.catalog.revisions import Author
-from phimage.chunk_upload import send_disk
+from phimage.chunk_upload import FileDisk, send_disk
 from phimage.maintenance.gc import manifests_to_keep
 from phimage.model.ids import HostId
 from phimage.model.order import SILENT_SECONDS
@@ -91,7 +91,8 @@ def send_chunks(shop: Shop, url: str, raw: Path) -> int:
         assert answer.status in (200, 201), answer
         return answer.body
 
-    return send_disk(str(raw), send).sent
+    with FileDisk(str(raw)) as opened:
+        return send_disk(opened, send).sent
 
 
 @both_sites

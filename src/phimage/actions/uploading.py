@@ -66,6 +66,7 @@ class JobResponse(Struct, rename="pascal", frozen=True, kw_only=True):
     total: Annotated[int, Meta(description="all bytes of the phase; 0 if unknown")]
     error: Annotated[str, Meta(description="why the job failed; for a queued job, why it will be retried")]
     findings: Annotated[tuple[str, ...], Meta(description="findings of the inspection, each as id: text")]
+    p_host_id: Annotated[str, Meta(description="host whose disk the agent sends; empty for other publications")]
 
 
 def get_phost_image_upload_url(request: GetPHostImageUploadUrl, call: Call) -> GetPHostImageUploadUrlResponse:
@@ -116,6 +117,7 @@ def get_phost_image_job(request: GetPHostImageJob, call: Call) -> JobResponse:
         total=job.total,
         error=failure_of(job),
         findings=stored.findings if stored and is_publisher(job, call) else (),
+        p_host_id=job.origin.host,
     )
 
 

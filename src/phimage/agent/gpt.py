@@ -11,6 +11,7 @@ SIGNATURE = b"EFI PART"
 SECTOR_SIZES = (512, 4096)
 
 _HEADER = struct.Struct("<8sIIIIQQQQ16sQIII")
+_ENTRY = struct.Struct("<16s16xQQ")
 _CHECKSUM, _MY_LBA, _ALTERNATE_LBA, _LAST_USABLE_LBA, _ENTRIES_LBA = 16, 24, 32, 48, 72
 _MBR_ENTRY = struct.Struct("<B3sB3sII")
 _MBR_ENTRIES = range(446, 510, _MBR_ENTRY.size)
@@ -33,6 +34,7 @@ class _Table:
     header: bytes
     backup: int  # the sector of the other header
     entries: bytes
+    entry_size: int
 
 
 def sector_size(head: bytes) -> int:
@@ -66,6 +68,18 @@ def move_backup(head: bytes, sector: int, disk_size: int, read: Callable[[int, i
     ]
 
 
+def smallest_size(head: bytes, sector: int) -> int:
+    """The bytes of the smallest disk that has all partitions of a GPT, and a backup behind them; 0 if the GPT is not whole."""
+    table = _read_table(head, sector)
+    if table is None:
+        return 0
+    places = range(0, len(table.entries), table.entry_size)
+    entries = [_ENTRY.unpack_from(table.entries, place) for place in places]
+    last = max((last for kind, first, last in entries if any(kind) and last >= first), default=sector)
+    entry_sectors = -(-len(table.entries) // sector)
+    return int(last + 1 + entry_sectors + 1) * sector
+
+
 def _read_table(head: bytes, sector: int) -> _Table | None:
     """The primary table; None if it is not whole or not within the head."""
     header = head[sector : 2 * sector]
@@ -74,9 +88,9 @@ def _read_table(head: bytes, sector: int) -> _Table | None:
     if fields[0] != SIGNATURE or not _HEADER.size <= size <= sector or zlib.crc32(_unsummed(header[:size])) != fields[3]:
         return None
     entries = head[entries_lba * sector : entries_lba * sector + count * entry_size]
-    if len(entries) != count * entry_size or zlib.crc32(entries) != entries_crc:
+    if entry_size < _ENTRY.size or len(entries) != count * entry_size or zlib.crc32(entries) != entries_crc:
         return None
-    return _Table(header[:size], fields[6], entries)
+    return _Table(header[:size], fields[6], entries, entry_size)
 
 
 def _old_backup(offset: int, sector: int, read: Callable[[int, int], bytes]) -> list[Change]:

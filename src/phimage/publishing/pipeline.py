@@ -24,7 +24,7 @@ from phimage.chunks.store import Store
 from phimage.chunks.uploaded_chunks import ChunkSource
 from phimage.chunks.uploads import UploadSource
 from phimage.chunks.write import DiskWriter, Written, write_file
-from phimage.formats import qemu
+from phimage.formats import hygiene, qemu
 from phimage.formats.disk import DiskDescription, describe
 from phimage.formats.errors import QemuFailed
 from phimage.formats.examine import Examination, examine, examine_disk
@@ -273,7 +273,8 @@ class Pipeline:
             examination = examine_disk(reader, limits=self._limits)
             if refusals := examination.refusals(overrides):
                 raise refused_for(refusals)
-            return examination.findings, _facts_of(describe(reader))
+            description = describe(reader)
+            return (*examination.findings, *hygiene.scan(reader, description)), _facts_of(description)
 
     def _stored(
         self,
