@@ -13,7 +13,7 @@ from phimage.agent.image_chunks import FrameMap, ImageChunks, read_frames, read_
 from phimage.http_client import ApiConnections, InvalidAddress, NoResponse, ServerResponse, parse_address
 from phimage.zstd_frame import BadFrame, decompress
 
-MAX_BATCH_BYTES = 4 << 20
+MAX_BATCH_BYTES = 2 << 20
 """The most bytes of one request, unless a single frame is larger."""
 MAX_BATCH_FRAMES = 32
 
