@@ -154,7 +154,10 @@ def test_a_host_goes_from_its_registration_through_a_deployment_and_a_capture_ba
     assert (order["Kind"], order["ImageId"], order["ManifestUrl"]) == ("capture", made, "")
     assert agent.try_report("seal", Finished=True).ret_code == 230
     send_chunks(shop, order["UploadUrl"], disk(tmp_path, seed=2))
-    assert agent.report("read", Done=3, Total=4, Sent=3)
+    assert agent.report("read", Done=3, Total=4, Sent=2, Reused=1)
+    progress = shop.well("GetPHostImageProgress", {**NORTH_A, "ImageId": made}, small.ACME)
+    assert (progress["Phase"], float(progress["Process"]), progress["Done"]) == ("capture", 30.0, 3)
+    assert (progress["Total"], progress["Sent"], progress["Reused"]) == (4, 2, 1)
     assert not agent.report("seal", Finished=True)
     assert rack.seen()[0]["BootDiskState"] == "Normal"
     assert shop.work(made)["State"] == "Done"

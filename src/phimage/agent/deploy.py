@@ -123,6 +123,7 @@ class Deployment:
         self._watch("zero", total, total)
         self._result.zeroed += total
 
+    # docs/decisions.md#resuming-is-comparing
     def _compare(self) -> set[int]:
         """The places whose chunks are right on the disk already. A few of them show whether there are any."""
         plain = [place for place in range(len(self._chunks)) if self._plan.is_plain(place)]

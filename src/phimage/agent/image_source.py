@@ -83,6 +83,7 @@ class ImageSource:
         """Places that `read` fetches with one request each."""
         return self._map(chunks).batches(places, MAX_BATCH_BYTES, MAX_BATCH_FRAMES)
 
+    # docs/decisions.md#the-agent-trusts-the-digest-and-not-the-list-of-frames
     def read(self, chunks: ImageChunks, places: range) -> Iterator[tuple[int, bytes]]:
         """The bytes of some chunks with their places, each verified by its digest.
 
@@ -98,9 +99,7 @@ class ImageSource:
                 tries += 1
                 if tries == _TRIES:
                     at = f"the chunk at byte {chunks.offset(first)} of the image"
-                    remedy = (
-                        "`phimage store verify` shows whether it is damaged in the store; otherwise something on the way is"
-                    )
+                    remedy = "`phimage image verify` shows whether the store is damaged; otherwise something on the way is"
                     raise ImageUnavailable(f"{at} arrived damaged {tries} times: {error}; {remedy}") from None
                 self._pause(_FIRST_PAUSE * tries)
                 with self._lock:

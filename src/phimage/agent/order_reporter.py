@@ -58,6 +58,7 @@ class OrderReporter:
                 self._changed.notify_all()
             self._state.update(Phase=phase, Done=done, Total=total, Sent=sent, Reused=reused)
 
+    # docs/decisions.md#an-agent-without-a-lease-waits
     def permit(self) -> None:
         """Return when a write is permitted. Raises the reason once the order is lost, and CrewStopped."""
         while True:
