@@ -1,0 +1,1 @@
+"""The console: pages for people, above the same Actions as everybody else."""
