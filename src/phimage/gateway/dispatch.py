@@ -23,8 +23,10 @@ from phimage.event_log import log
 from phimage.gateway.access import (
     IGNORED,
     Head,
+    SessionCredential,
     authenticate,
     authenticate_head,
+    authenticate_session,
     authorize,
     check_body,
     check_each_time,
@@ -86,6 +88,7 @@ class RawRequest(Struct, frozen=True):
     """A request as received, with its whole body. `address` is the client's; `base_url` returns the URL that it used.
 
     `raw_path` is still percent-encoded. `header` has the fields of a signature of version 2; None if there are none.
+    `session` is that of a request from this process, which has no signature.
     """
 
     method: str
@@ -99,6 +102,7 @@ class RawRequest(Struct, frozen=True):
     raw_path: str = ""
     header: Mapping[str, str] | None = None
     dry_run: bool = False
+    session: SessionCredential | None = None
 
     def head(self) -> Head | None:
         """What a signature of version 2 covers; None if there is no such signature. Raises WrongSignature."""
@@ -173,7 +177,8 @@ class Dispatcher(Generic[View, Service]):
             view = self._views.now(wait=attempt.wait)
             # Identical bytes were admitted and the caller's account is unchanged, so the signature is still valid: the
             # protocol signs no time, and clients may repeat a request.
-            cached = self.cache.get_request(_cache_key(raw), view.revision) if raw.header is None else None
+            by_parameters = raw.header is None and raw.session is None
+            cached = self.cache.get_request(_cache_key(raw), view.revision) if by_parameters else None
             admitted: _Admitted[View, Service] | None = cached
             if admitted is not None:
                 name = admitted.action.name
@@ -213,6 +218,8 @@ class Dispatcher(Generic[View, Service]):
 
     def _params(self, raw: RawRequest, view: View) -> Params:
         """The parameters of a request. Verifies a signature of version 2, and the body that it covers, before it parses it."""
+        if raw.session is not None:
+            return read_params(raw.method, raw.content_type, raw.query, raw.body, is_verified=True)
         head = raw.head()
         if head is None:
             return read_params(raw.method, raw.content_type, raw.query, raw.body)
@@ -247,8 +254,11 @@ class Dispatcher(Generic[View, Service]):
 
     def _admit(self, name: str, params: Params, view: View, raw: RawRequest, attempt: Attempt) -> _Admitted[View, Service]:
         """All checks that need no catalogue data but the account, in the order of wire-protocol B5."""
-        head = raw.head()
-        if head is None:
+        head = None if raw.session is not None else raw.head()
+        if raw.session is not None:
+            caller = authenticate_session(raw.session, view, raw.request_id)
+            check_one_signature(params)
+        elif head is None:
             caller = authenticate(params, view, explain=self._explain_signatures)
         else:
             caller = authenticate_head(head, view, self._clock())
@@ -268,7 +278,7 @@ class Dispatcher(Generic[View, Service]):
             known = {name for reader in readers_of(action.request, settings) for name in reader.names(params)}
             check_known(action, params, known, caller)
         size = len(raw.body) + len(raw.query)
-        if head is None and size <= MAX_CACHED_REQUEST and not action.changes:
+        if head is None and raw.session is None and size <= MAX_CACHED_REQUEST and not action.changes:
             self.cache.put_request(_cache_key(raw), admitted, view.revision, view.account_scope(caller.account.id), size)
         return admitted
 
@@ -327,5 +337,7 @@ def max_body(registry: AnyRegistry, query: str) -> int:
 def _action_name(params: Params) -> str:
     name = params.get("Action")
     if not isinstance(name, str) or not name:
-        raise MissingAction(detail="this is phimage, the image service of a bare metal cloud; /openapi.json lists its Actions")
+        raise MissingAction(
+            detail="this is phimage, the image service of a bare metal cloud; /openapi.json lists its Actions, and /console/ shows it to people"
+        )
     return name[:128]

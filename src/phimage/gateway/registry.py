@@ -49,7 +49,7 @@ class Caller(Struct, frozen=True):
     """An authenticated caller, whatever the signature scheme: the user of a key, and the tenant of that user.
 
     `expires`: the Unix time at which the key ends; 0 for never. `nonce` is that of a signature of version 2; empty for
-    version 1.
+    version 1. `program` is the one whose session stands for the signature; empty for a signed request.
     """
 
     tenant: Tenant
@@ -57,6 +57,7 @@ class Caller(Struct, frozen=True):
     key: PublicKey
     expires: int = 0
     nonce: str = ""
+    program: str = ""
 
     @property
     def account(self) -> Account:
@@ -70,8 +71,9 @@ class Caller(Struct, frozen=True):
 
     @property
     def actor(self) -> str:
-        """The caller in the log of revisions: account/user and the public key."""
-        return f"{self.account.id}/{self.user.name} {self.key}"
+        """The caller in the log of revisions: account/user and the public key, and the program of a session."""
+        actor = f"{self.account.id}/{self.user.name} {self.key}"
+        return f"{actor} via {self.program}" if self.program else actor
 
 
 class Call(Struct, Generic[View, Service], frozen=True):

@@ -1,0 +1,34 @@
+"""The navigation of the console: the areas that a session may look at."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from phimage.console.address import Address
+from phimage.console.session import Session
+
+
+class Area(Struct, frozen=True):
+    """An entry of the navigation. Its text is `areas.NAME`."""
+
+    name: str
+    path: str
+    is_for_operators: bool = False
+
+
+AREAS = (Area("images", "images"),)
+"""All areas, in their order."""
+
+
+class NavigationLink(Struct, frozen=True):
+    """An area with its address for one page."""
+
+    name: str
+    href: str
+
+
+def navigation(session: Session, address: Address) -> tuple[NavigationLink, ...]:
+    """The links to the areas of a session, which keep the catalogue and the place that are shown."""
+    return tuple(
+        NavigationLink(area.name, address.link(area.path)) for area in AREAS if session.is_operator or not area.is_for_operators
+    )

@@ -1,0 +1,79 @@
+"""Templates: the Jinja2 environment with the forms in which the pages write numbers, times and names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from phimage.console.static_files import static_address
+
+_TEMPLATES = Path(__file__).parent / "templates"
+_UNITS = (("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10))
+
+
+def render(template: str, values: Mapping[str, Any]) -> bytes:
+    """A page as UTF-8. Every value is escaped."""
+    return _environment().get_template(template).render(values).encode("utf-8")
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    environment.filters |= {"bytes": bytes_text, "number": number_text, "time": time_element, "percent": percent}
+    environment.globals |= {"icon": icon, "static": static_address}
+    return environment
+
+
+def bytes_text(count: int) -> str:
+    """A number of bytes, such as 1.5 GiB."""
+    for unit, shift in _UNITS:
+        if count >= 1 << shift:
+            scaled = count / (1 << shift)
+            return f"{scaled:.0f} {unit}" if scaled >= 100 else f"{scaled:.3g} {unit}"
+    return f"{count} B"
+
+
+def number_text(number: int) -> str:
+    """A whole number, with a comma between thousands."""
+    return f"{number:,}"
+
+
+def percent(done: float, total: float) -> int:
+    """The part of a whole in percent, from 0 to 100."""
+    return max(0, min(100, round(100 * done / total))) if total else 0
+
+
+def time_element(time: int | str, form: str = "minute") -> Markup:
+    """A time for people: Unix seconds, or a text of RFC 3339. In UTC; the script of the page shows it in the viewer's zone.
+
+    The form is `minute` or `day`.
+    """
+    if not time:
+        return Markup("–")
+    moment = (
+        datetime.fromtimestamp(int(time), UTC) if str(time).isdigit() else datetime.fromisoformat(str(time)).astimezone(UTC)
+    )
+    shown = moment.strftime("%Y-%m-%d" if form == "day" else "%Y-%m-%d %H:%M")
+    title = moment.strftime("%Y-%m-%d %H:%M:%S UTC")
+    stamp = moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return Markup('<time datetime="{}" title="{}" data-form="{}">{}</time>').format(stamp, title, form, shown)
+
+
+def icon(name: str) -> Markup:
+    """An icon of the sprite, for the eye alone: a word beside it says the same."""
+    return Markup('<svg class="icon" aria-hidden="true"><use href="{}#{}"></use></svg>').format(
+        static_address("icons.svg"), name
+    )

@@ -1,0 +1,48 @@
+"""The paths of the console and their pages. An id in a path is one segment, percent-decoded."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable
+from typing import Protocol
+
+from msgspec import Struct
+
+from phimage.console.address import ROOT
+from phimage.console.pages import images
+from phimage.console.visit import Content, Visit
+
+
+class Show(Protocol):
+    """Makes the content of a page. The named parts of its path are arguments."""
+
+    def __call__(self, visit: Visit, **parts: str) -> Awaitable[Content]: ...  # noqa: D102
+
+
+class Route(Struct, frozen=True):
+    """A path below the root, as a regular expression, and its page.
+
+    `area` is the entry of the navigation that it belongs to. `travels`: it can show a past catalogue.
+    """
+
+    pattern: re.Pattern[str]
+    show: Show
+    area: str
+    travels: bool = True
+
+
+def _route(pattern: str, show: Show, area: str, *, travels: bool = True) -> Route:
+    return Route(re.compile(ROOT + pattern, re.ASCII), show, area, travels)
+
+
+ROUTES = (_route("(images)?", images.show_images, "images"),)
+"""All pages that need a session and change nothing."""
+
+
+def find_route(path: str) -> tuple[Route, dict[str, str]] | None:
+    """The page of a path with the parts of the path; None if there is none."""
+    for route in ROUTES:
+        match = route.pattern.fullmatch(path)
+        if match is not None:
+            return route, match.groupdict()
+    return None
