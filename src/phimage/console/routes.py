@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable
-from typing import Protocol
+from collections.abc import Awaitable, Callable
 
 from msgspec import Struct
 
 from phimage.console.address import ROOT
 from phimage.console.pages import images
-from phimage.console.visit import Content, Visit
+from phimage.console.visit import Content
 
 
-class Show(Protocol):
-    """Makes the content of a page. The named parts of its path are arguments."""
-
-    def __call__(self, visit: Visit, **parts: str) -> Awaitable[Content]: ...  # noqa: D102
+Show = Callable[..., Awaitable[Content]]
+"""Makes the content of a page from a visit. The named parts of its path are arguments."""
 
 
 class Route(Struct, frozen=True):
