@@ -13,8 +13,8 @@ from phimage.catalog import console_sessions
 from phimage.catalog.accounts import ACCOUNTS, KEYS, NewKey, add_account, add_key, find_key
 from phimage.catalog.console_sessions import IDLE_SECONDS, USE_SECONDS
 from phimage.catalog.views import Catalog
-from phimage.console.catalog_sessions import CatalogSessions, KeyProof
-from phimage.console.key_proof import NONCE_SECONDS, prove
+from phimage.console.catalog_sessions import NONCE_SECONDS, CatalogSessions
+from phimage.console.key_proof import KeyProof, prove
 from phimage.errors import AddressRefused, RateLimited, ServiceUnavailable, UnknownUser, WrongSignature
 from phimage.gateway.rate import RateLimit
 from phimage.installation import command_author
@@ -112,7 +112,7 @@ def test_a_wrong_proof_an_old_nonce_and_an_unknown_key_are_refused_and_leave_no_
     with pytest.raises(WrongSignature):
         sessions.begin_by_proof(wrong, ADDRESS)
     with pytest.raises(UnknownUser):
-        sessions.begin_by_proof(replace(wrong, public_key="nobody"), ADDRESS)
+        sessions.begin_by_proof(replace(wrong, public_key=PublicKey("nobody")), ADDRESS)
     clock.now += NONCE_SECONDS + 1
     with pytest.raises(WrongSignature, match="60 seconds"):
         sessions.begin_by_proof(late, ADDRESS)

@@ -11,8 +11,6 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 
 PATH = "/console/"
-FORM_TOKEN = "_token"  # noqa: S105  the name of a field
-"""The field of every form that has the token of its session."""
 _SECRET = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
@@ -29,13 +27,10 @@ class BrowserOrigin(Struct, frozen=True):
             return "__Host-phimage"
         return f"phimage-{urlsplit(self.url).port or 80}"
 
-    def secret(self, fields: Mapping[str, str]) -> str:
-        """The secret of a session in the header fields of a request; empty without one."""
-        for pair in fields.get("cookie", "").replace(",", ";").split(";"):
-            name, _, value = pair.strip().partition("=")
-            if name == self.cookie and _SECRET.fullmatch(value):
-                return value
-        return ""
+    def secret(self, cookies: Mapping[str, str]) -> str:
+        """The secret of a session among the cookies of a request; empty without one."""
+        value = cookies.get(self.cookie, "")
+        return value if _SECRET.fullmatch(value) else ""
 
     def set_cookie(self, secret: str) -> str:
         """The field Set-Cookie of a new session. The browser forgets it when it is closed."""
@@ -73,15 +68,21 @@ def form_token(secret: str) -> str:
     return hmac.new(secret.encode(), b"phimage console form", "sha256").hexdigest()
 
 
-def is_form_token(secret: str, token: str) -> bool:
-    """Whether a token is that of a session, compared in constant time."""
-    return hmac.compare_digest(form_token(secret).encode(), token.encode("utf-8", "surrogatepass"))
+def is_same_token(token: str, given: str) -> bool:
+    """Whether a given token is that of a session, compared in constant time."""
+    return hmac.compare_digest(token.encode(), given.encode("utf-8", "surrogatepass"))
 
 
 def inner_path(text: str) -> str:
     """A path of the console that a sign-in may lead to; the console itself for anything else, such as another site."""
     is_inner = re.fullmatch(rf"{PATH}[!-~]*", text) and "\\" not in text and not text.startswith(f"{PATH}login")
     return text if is_inner else PATH
+
+
+def inner_address(url: str) -> str:
+    """The address of a page of the console, from its whole URL; the console itself for anything else."""
+    parts = urlsplit(url)
+    return inner_path(f"{parts.path}?{parts.query}" if parts.query else parts.path)
 
 
 def _is_loopback(host: str) -> bool:

@@ -1,14 +1,15 @@
 """Sessions of the console: how they begin, by a login code or a proof of a key, and whose they are.
 
-A session is worth what its key is worth at the moment. All calls may block: they run in threads.
+A session is worth what its key is worth at the moment. Calls may block, but for `find` and `nonce`: they run in threads.
 """
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -17,7 +18,10 @@ from phimage.catalog import console_sessions
 from phimage.catalog.accounts import use_nonce
 from phimage.catalog.console_sessions import USE_SECONDS, ConsoleSession
 from phimage.catalog.views import Catalog
-from phimage.console.key_proof import is_proof, make_nonce, read_nonce
+from phimage.console.browser_origin import BrowserOrigin, form_token
+from phimage.console.key_proof import KeyProof
+from phimage.console.nonces import Nonces
+from phimage.console.session import Session
 from phimage.errors import ServiceUnavailable, UnknownUser, WrongSignature
 from phimage.event_log import log
 from phimage.gateway.access import check_each_time, find_caller
@@ -26,16 +30,10 @@ from phimage.gateway.registry import Caller
 from phimage.lru import Lru
 from phimage.model.ids import PublicKey, RandomBytes, new_secret
 
+NONCE_SECONDS = 60
+"""Seconds in which a nonce can be used: the page gets one when its form is sent."""
 MAX_REMEMBERED = 1000
 """Sessions that one process remembers, for the time that the database is away."""
-
-
-class KeyProof(Struct, frozen=True):
-    """What the form of the sign-in page sends."""
-
-    public_key: str
-    nonce: str
-    proof: str
 
 
 class NewSession(Struct, frozen=True):
@@ -62,13 +60,13 @@ class CatalogSessions:
         self._random = random
         self._now = now
         self._monotonic = monotonic
-        self._nonce_secret = catalog.key_encryption.derive("nonces of the console")
+        self._nonces = Nonces(catalog.key_encryption.derive("console sign-in"), NONCE_SECONDS, random, now)
         self._remembered: Lru[str, ConsoleSession] = Lru(MAX_REMEMBERED)
         self._lock = threading.Lock()
 
     def nonce(self) -> str:
         """A nonce for one proof of a key. Does not block."""
-        return make_nonce(self._nonce_secret, self._random, self._now())
+        return self._nonces.make()
 
     def begin_by_code(self, code: str, address: str) -> NewSession:
         """Begin a session with a login code. Raises WrongSignature for one that cannot be used, and what `_admit` raises."""
@@ -81,15 +79,31 @@ class CatalogSessions:
 
     def begin_by_proof(self, proof: KeyProof, address: str) -> NewSession:
         """Begin a session with a proof of a private key. Raises WrongSignature, and what `_admit` raises."""
-        used = read_nonce(self._nonce_secret, proof.nonce, self._now())
-        public = PublicKey(proof.public_key)
-        _, private = find_caller(public, self._catalog.now(wait=True))
-        if not is_proof(proof.proof, private, public, proof.nonce):
+        used = self._nonces.read(proof.nonce)
+        _, private = find_caller(proof.public_key, self._catalog.now(wait=True))
+        if not proof.is_by(private):
             raise WrongSignature
-        caller = self._admit(public, address)
+        caller = self._admit(proof.public_key, address)
         with self._catalog.database.write() as connection:
-            use_nonce(connection, public, used, self._now())
+            use_nonce(connection, caller.key, used, self._now())
         return self._begin(caller, address)
+
+    async def find(self, cookies: Mapping[str, str], origin: BrowserOrigin) -> Session | None:
+        """See `Sessions`."""
+        secret = origin.secret(cookies)
+        return await asyncio.to_thread(self._session, secret) if secret else None
+
+    def _session(self, secret: str) -> Session | None:
+        key = self.key_of(secret)
+        if key is None:
+            return None
+        try:
+            caller, _ = find_caller(key, self._catalog.now(wait=True))
+        except UnknownUser:  # the session ended with its key
+            return None
+        if caller.expires and self._now() >= caller.expires:
+            return None
+        return Session(caller.key, caller.account.id, caller.user.name, caller.account.operator, form_token(secret))
 
     def key_of(self, secret: str) -> PublicKey | None:
         """The key of a session; None for one that has ended or never was. Records its use, once a minute.

@@ -88,7 +88,7 @@ class RawRequest(Struct, frozen=True):
     """A request as received, with its whole body. `address` is the client's; `base_url` returns the URL that it used.
 
     `raw_path` is still percent-encoded. `header` has the fields of a signature of version 2; None if there are none.
-    `session` is that of a request from this process, which has no signature.
+    `session` is that of a request from this process, which has no signature. `dry_run`: undo what it changes; see DryRun.
     """
 
     method: str
@@ -101,8 +101,8 @@ class RawRequest(Struct, frozen=True):
     base_url: Callable[[], str] = str
     raw_path: str = ""
     header: Mapping[str, str] | None = None
-    dry_run: bool = False
     session: SessionCredential | None = None
+    dry_run: bool = False
 
     def head(self) -> Head | None:
         """What a signature of version 2 covers; None if there is no such signature. Raises WrongSignature."""
