@@ -208,7 +208,13 @@ def build_app(
         from phimage.console.app import Console
         from phimage.console.session import NoSessions
 
-        return Console(app.answer, sessions or NoSessions(), proxies, new_request_id)
+        return Console(
+            app.answer,
+            sessions or NoSessions(),
+            proxies,
+            new_request_id,
+            health=lambda: {name: check() for name, check in checks.items()},
+        )
 
     app = App(
         dispatcher,

@@ -46,13 +46,15 @@ class Console:
         proxies: TrustedProxies,
         new_request_id: Callable[[], str],
         clock: Callable[[], float] = time.time,
+        health: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
-        """`enter` answers requests of sessions; see `Visit`."""
+        """`enter` answers requests of sessions, and `health` says what is away; see `Visit`."""
         self._enter = enter
         self._sessions = sessions
         self._proxies = proxies
         self._new_request_id = new_request_id
         self._clock = clock
+        self._health = health
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -100,6 +102,7 @@ class Console:
             base_url=lambda: self._proxies.base_url(exchange.scope),
             new_request_id=self._new_request_id,
             now=self._clock(),
+            health=self._health,
         )
         try:
             content = await route.show(visit, **arguments)

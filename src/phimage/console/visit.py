@@ -71,14 +71,19 @@ class Visit:
         new_request_id: Callable[[], str],
         now: float,
         form: Mapping[str, str] | None = None,
+        health: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
-        """`client_address` is the network address of the person; `now` is Unix seconds; `form` has the fields of a POST."""
+        """`client_address` is the network address of the person; `now` is Unix seconds; `form` has the fields of a POST.
+
+        `health` returns why the database or the store is away, by name; empty if it is there.
+        """
         self.session = session
         self.address = address
         self.text = text
         self.now = now
         self.form = form or {}
         self.base_url = base_url
+        self.health = health
         self.revision: int | None = None
         self.age: float | None = None
         self._enter = enter
