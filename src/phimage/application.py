@@ -208,7 +208,17 @@ def build_app(
         # docs/decisions.md#the-console-is-imported-at-its-first-request
         from phimage.console.app import build
 
-        return build(app.answer, catalog, rate_limit, signature_limit, proxies, new_request_id, body_limits, sessions)
+        return build(
+            app.answer,
+            catalog,
+            rate_limit,
+            signature_limit,
+            proxies,
+            new_request_id,
+            body_limits,
+            health=lambda: {name: check() for name, check in checks.items()},
+            sessions=sessions,
+        )
 
     app = App(
         dispatcher,

@@ -47,13 +47,15 @@ def build(
     proxies: TrustedProxies,
     new_request_id: Callable[[], str],
     body_limits: BodyLimits,
+    *,
+    health: Callable[[], Mapping[str, str]],
     sessions: Sessions | None = None,
 ) -> Console:
     """The console of an installation. `sessions` take the place of those of its database."""
     known = CatalogSessions(catalog, rate_limit)
     nonces = Nonces(catalog.key_encryption.derive("console forms"), NONCE_SECONDS, secrets.token_bytes, time.time)
     sign_in = SignIn(known, proxies, signature_limit)
-    return Console(enter, sessions or known, sign_in, nonces, proxies, new_request_id, body_limits)
+    return Console(enter, sessions or known, sign_in, nonces, proxies, new_request_id, body_limits, health=health)
 
 
 class Console:
@@ -69,8 +71,9 @@ class Console:
         new_request_id: Callable[[], str],
         body_limits: BodyLimits,
         clock: Callable[[], float] = time.time,
+        health: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
-        """`enter` answers requests of sessions; see `Visit`. `nonces` are those of forms."""
+        """`enter` answers requests of sessions, and `health` says what is away; see `Visit`. `nonces` are those of forms."""
         self._enter = enter
         self._sessions = sessions
         self._sign_in = sign_in
@@ -79,6 +82,7 @@ class Console:
         self._new_request_id = new_request_id
         self._body_limits = body_limits
         self._clock = clock
+        self._health = health
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -151,6 +155,7 @@ class Console:
             now=self._clock(),
             nonces=self._nonces,
             form=form,
+            health=self._health,
         )
         try:
             content = await show(visit, **arguments)

@@ -16,7 +16,14 @@ class Area(Struct, frozen=True):
     is_for_operators: bool = False
 
 
-AREAS = (Area("images", "images"),)
+AREAS = (
+    Area("overview", ""),
+    Area("images", "images"),
+    Area("matrix", "matrix"),
+    Area("log", "log", is_for_operators=True),
+    Area("store", "store", is_for_operators=True),
+    Area("quotas", "quotas", is_for_operators=True),
+)
 """All areas, in their order."""
 
 

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from msgspec import Struct
 
 from phimage.console.address import ROOT
-from phimage.console.pages import images
+from phimage.console.pages import image, images, log, matrix, overview, quotas, store
 from phimage.console.visit import Content
 
 Show = Callable[..., Awaitable[Content]]
@@ -32,7 +32,19 @@ def _route(pattern: str, show: Show, area: str, *, travels: bool = True, act: Sh
     return Route(re.compile(ROOT + pattern, re.ASCII), show, area, travels, act)
 
 
-ROUTES = (_route("(images)?", images.show_images, "images"),)
+_ID = r"(?P<id>[A-Za-z0-9][A-Za-z0-9._-]{0,63})"
+ROUTES = (
+    _route("", overview.show_overview, "overview", travels=False),
+    _route("images", images.show_images, "images"),
+    _route(rf"images/{_ID}", image.show_image, "images"),
+    _route(rf"images/{_ID}/why", image.show_why, "images"),
+    _route(rf"images/{_ID}/download/(?P<form>{'|'.join(image.FORMS)})", image.download, "images", travels=False),
+    _route("matrix", matrix.show_matrix, "matrix"),
+    _route("log", log.show_log, "log"),
+    _route(r"log/(?P<number>[0-9]{1,18})", log.show_revision, "log", travels=False),
+    _route("store", store.show_store, "store", travels=False),
+    _route("quotas", quotas.show_quotas, "quotas", travels=False),
+)
 """All pages that need a session and change nothing."""
 
 

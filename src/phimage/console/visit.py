@@ -76,10 +76,11 @@ class Visit:
         now: float,
         nonces: Nonces,
         form: Form = NO_FORM,
+        health: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
         """`client_address` is the network address of the person; `now` is Unix seconds; `form` has the fields of a POST.
 
-        `nonces` are those of forms, so that none is carried out twice.
+        `nonces` are those of forms, so that none is carried out twice. `health` returns why the database or the store is away, by name; empty if it is there.
         """
         self.session = session
         self.address = address
@@ -88,6 +89,7 @@ class Visit:
         self.form = form
         self.nonces = nonces
         self.base_url = base_url
+        self.health = health
         self.revision: int | None = None
         self.age: float | None = None
         self._enter = enter

@@ -28,7 +28,7 @@ def snippets(visit: Visit, action: str, params: Params, phimage: str = "") -> li
     a snippet never means more than its page.
     """
     given = {name: value for name, value in params.items() if value not in (None, "")}
-    base = visit.base_url().rstrip("/") + visit.address.pin.rstrip("/")
+    base = base_address(visit)
     found = [Snippet("phimage", phimage or _phimage(given, base))]
     if given.get("ProjectId") == ALL:  # signatures of other clients may not ask for it
         return found
@@ -41,6 +41,16 @@ def snippets(visit: Visit, action: str, params: Params, phimage: str = "") -> li
     )
     found += [Snippet(client, make(action, given, base)) for client, make in makers]
     return [snippet for snippet in found if snippet.text]
+
+
+def phimage_command(visit: Visit, words: list[str]) -> str:
+    """A command of phimage at the base address of the catalogue that is shown."""
+    return " ".join(shlex.quote(word) for word in ("phimage", *words, "--endpoint", base_address(visit)))
+
+
+def base_address(visit: Visit) -> str:
+    """The address that clients are configured with, pinned if the page is."""
+    return visit.base_url().rstrip("/") + visit.address.pin.rstrip("/")
 
 
 _OPTIONS = {
