@@ -189,7 +189,7 @@ def build_app(
         slot or SharedMetrics().claim(),
         edge or EdgeMetrics(),
     )
-    checks = {
+    checks: dict[str, Callable[[], str]] = {
         "stopping": lambda: "the server is shutting down" if stopping() else "",
         "database": lambda: watch.reason,
         "store": lambda: store_watch.reason,

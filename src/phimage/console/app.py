@@ -20,6 +20,7 @@ from phimage.catalog.views import Catalog
 from phimage.console.address import Address, href, read_address
 from phimage.console.browser_origin import browser_origin, inner_address
 from phimage.console.catalog_sessions import CatalogSessions
+from phimage.console.change_kinds import KINDS
 from phimage.console.form import MAX_FORM, NO_FORM, TOKEN, PageError, check_own_request, check_token, read_body, read_form
 from phimage.console.headers import PAGE_FIELDS, STATIC_FIELDS
 from phimage.console.nonces import Nonces
@@ -58,6 +59,10 @@ def build(
     return Console(enter, sessions or known, sign_in, nonces, proxies, new_request_id, body_limits, health=health)
 
 
+_NOT_OF_PAGES = ("lang", "theme", "done")
+"""Parameters that no link repeats: wishes of the person, and what was done just now."""
+
+
 class Console:
     """The ASGI application for the paths below `/console/`."""
 
@@ -93,15 +98,12 @@ class Console:
         body = RequestBody(receive, self._body_limits)
         fields = exchange.header_fields()
         cookies = read_cookies(fields.get("cookie", ""))
-        address = read_address(scope["path"], exchange.query)
-        text = texts_of(
-            choose_language(address.get("lang"), cookies.get(LANGUAGE_COOKIE, ""), fields.get("accept-language", ""))
-        )
-        theme = next((wish for wish in (address.get("theme"), cookies.get(THEME_COOKIE)) if wish in THEMES), "system")
-        address = Address(
-            address.path, {name: value for name, value in address.params.items() if name not in ("lang", "theme")}
-        )
-        reply = Reply(exchange, address, text, theme, fields)
+        whole = read_address(scope["path"], exchange.query)
+        address = Address(whole.path, {name: value for name, value in whole.params.items() if name not in _NOT_OF_PAGES})
+        text = texts_of(choose_language(whole.get("lang"), cookies.get(LANGUAGE_COOKIE, ""), fields.get("accept-language", "")))
+        theme = next((wish for wish in (whole.get("theme"), cookies.get(THEME_COOKIE)) if wish in THEMES), "system")
+        done = whole.get("done") if whole.get("done") in KINDS else ""
+        reply = Reply(exchange, address, text, theme, fields, done)
         try:
             await self._answer(reply, cookies, body)
         except ClientGone:

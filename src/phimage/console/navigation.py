@@ -23,6 +23,9 @@ AREAS = (
     Area("log", "log", is_for_operators=True),
     Area("store", "store", is_for_operators=True),
     Area("quotas", "quotas", is_for_operators=True),
+    Area("accounts", "accounts", is_for_operators=True),
+    Area("projects", "projects"),
+    Area("keys", "keys", is_for_operators=True),
 )
 """All areas, in their order."""
 

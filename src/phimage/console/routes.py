@@ -7,8 +7,9 @@ from collections.abc import Awaitable, Callable
 
 from msgspec import Struct
 
+from phimage.console import change_kinds
 from phimage.console.address import ROOT
-from phimage.console.pages import image, images, log, matrix, overview, quotas, store
+from phimage.console.pages import accounts, image, images, log, matrix, overview, quotas, store
 from phimage.console.visit import Content
 
 Show = Callable[..., Awaitable[Content]]
@@ -44,8 +45,13 @@ ROUTES = (
     _route(r"log/(?P<number>[0-9]{1,18})", log.show_revision, "log", travels=False),
     _route("store", store.show_store, "store", travels=False),
     _route("quotas", quotas.show_quotas, "quotas", travels=False),
+    _route("accounts", accounts.show_accounts, "accounts", travels=False),
+    _route(rf"accounts/{_ID}", accounts.show_account, "accounts", travels=False),
+    _route("projects", accounts.show_projects, "projects", travels=False),
+    _route("keys", accounts.show_keys, "keys", travels=False),
+    _route(r"changes/(?P<name>[a-z-]{1,32})", change_kinds.show_nothing, "", travels=False, act=change_kinds.act),
 )
-"""All pages that need a session and change nothing."""
+"""All pages that need a session."""
 
 
 def find_route(path: str) -> tuple[Route, dict[str, str]] | None:

@@ -80,7 +80,8 @@ class Visit:
     ) -> None:
         """`client_address` is the network address of the person; `now` is Unix seconds; `form` has the fields of a POST.
 
-        `nonces` are those of forms, so that none is carried out twice. `health` returns why the database or the store is away, by name; empty if it is there.
+        `nonces` are those of forms, so that none is carried out twice.
+        `health` returns why the database or the store is away, by name; empty if it is there.
         """
         self.session = session
         self.address = address
