@@ -189,11 +189,15 @@ def build_app(
         slot or SharedMetrics().claim(),
         edge or EdgeMetrics(),
     )
-    checks = {
+    checks: dict[str, Callable[[], str]] = {
         "stopping": lambda: "the server is shutting down" if stopping() else "",
         "database": lambda: watch.reason,
         "store": lambda: store_watch.reason,
     }
+
+    def health() -> dict[str, str]:
+        return {name: check() for name, check in checks.items()}
+
     pages = {
         "/openapi.json": made_once(lambda: document(actions, __version__)),
         "/readyz": readiness(checks),
@@ -213,7 +217,7 @@ def build_app(
             sessions or NoSessions(),
             proxies,
             new_request_id,
-            health=lambda: {name: check() for name, check in checks.items()},
+            health=health,
         )
 
     app = App(

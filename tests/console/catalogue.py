@@ -24,7 +24,7 @@ from phimage.chunks.factory import open_store
 from phimage.event_log import warnings_only
 from phimage.installation import open_catalog
 from phimage.maintenance.measuring import measure_store
-from phimage.model.ids import ImageId, JobId, ProjectId
+from phimage.model.ids import ImageId, JobId, ProjectId, new_job_id
 from phimage.model.image import Image, State
 from phimage.model.image_bytes import Quota
 from phimage.model.job import Origin, new_job
@@ -76,7 +76,14 @@ def _publish(settings: Settings, catalog: Catalog, image: Image, disk: bytes, di
     """Publish a raw disk, as the demonstration does. With a wrong digest it fails."""
     digest = digest or f"sha256:{hashlib.sha256(disk).hexdigest()}"
     origin = Origin(digest=digest, size=len(disk), name=f"{image.name}.raw")
-    job = new_job(JobId(f"job-{image.id}"), image.id, origin, time.time() - 60, project=image.project, actor="operator/main")
+    job = new_job(
+        new_job_id(random.Random(image.id).randbytes),
+        image.id,
+        origin,
+        time.time() - 60,
+        project=image.project,
+        actor="operator/main",
+    )
     store = open_store(settings.store_place)
     with catalog.change(_author("PublishPHostImage")) as change:
         IMAGES.put(change, replace(image, state=State.MAKING))

@@ -17,6 +17,7 @@ from phimage.console.pages.changes import one_of_each
 from phimage.console.pages.places import clusters_of, machine_types_of, places, region_of, start_zone
 from phimage.console.pages.snippets import phimage_command, snippets
 from phimage.console.visit import ActionRefused, Content, Visit
+from phimage.model.ids import natural
 
 FORMS = {"raw": "raw_url", "zst": "zstd_url", "qcow2": "qcow2_url", "sha256": "sha256_url", "manifest": "manifest_url"}
 """The forms of a disk by their names in addresses."""
@@ -61,6 +62,7 @@ async def show_image(visit: Visit, id: str) -> Content:
             "image": shown.image,
             "topology": topology,
             "zone": zone,
+            "foreign": visit.session.is_operator and bool(shown.project_id),
             "matrix": matrix,
             "clusters": _offered_clusters(matrix),
             "lines": _lines(matrix),
@@ -131,7 +133,7 @@ async def _matrix(visit: Visit, id: str, region: str, zone: str) -> GetPHostImag
 def _offered_clusters(matrix: GetPHostImageMatrixResponse | None) -> list[str]:
     """The clusters that the zone offers or the image supports with any machine type."""
     cells = matrix.matrix_set if matrix else ()
-    return list(dict.fromkeys(cell.cluster for cell in cells if cell.offered or cell.supported))
+    return sorted({cell.cluster for cell in cells if cell.offered or cell.supported}, key=natural)
 
 
 def _lines(matrix: GetPHostImageMatrixResponse | None) -> list[MatrixLine]:
@@ -140,6 +142,8 @@ def _lines(matrix: GetPHostImageMatrixResponse | None) -> list[MatrixLine]:
     for cell in matrix.matrix_set if matrix else ():
         if cell.cluster in clusters:
             cells.setdefault(cell.machine_type, []).append(cell)
+    for some in cells.values():
+        some.sort(key=lambda cell: natural(cell.cluster))
     return [MatrixLine(kind, tuple(some)) for kind, some in cells.items() if any(cell.offered for cell in some)]
 
 
