@@ -206,18 +206,22 @@ def build_app(
     periodic_tasks = [PeriodicTask(KEY_USE_SECONDS, report_keys_used), PeriodicTask(METRICS_SECONDS, metrics.share)]
     if rate_limit is not None and (settings.workers > 1 or settings.database):
         periodic_tasks.append(PeriodicTask(0.25, exchange_rate_uses))
+    body_limits = BodyLimits(settings.body_seconds, BODY_PAUSES * settings.body_seconds, settings.body_seconds)
 
     def build_console() -> Application:
         # docs/decisions.md#the-console-is-imported-at-its-first-request
-        from phimage.console.app import Console
-        from phimage.console.session import NoSessions
+        from phimage.console.app import build
 
-        return Console(
+        return build(
             app.answer,
-            sessions or NoSessions(),
+            catalog,
+            rate_limit,
+            signature_limit,
             proxies,
             new_request_id,
+            body_limits,
             health=health,
+            sessions=sessions,
         )
 
     app = App(
@@ -234,7 +238,7 @@ def build_app(
         counters=counters,
         log_requests=settings.log_requests,
         signature_limit=signature_limit,
-        body_limits=BodyLimits(settings.body_seconds, BODY_PAUSES * settings.body_seconds, settings.body_seconds),
+        body_limits=body_limits,
         max_body_bytes=settings.max_bodies_mb << 20,
         browser_path="/console/",
     )

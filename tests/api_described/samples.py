@@ -103,6 +103,7 @@ def samples(operator: Client) -> dict[str, Params]:
         "RemoveProjectMember": {**account, "ProjectId": project, "User": "member"},
         "CreateAccessKey": {**account, "User": "other", "ExpireTime": 0},
         "ListAccessKeys": account,
+        "CreateConsoleLogin": {},
         "RevokeAccessKey": {"AccessKey": opened["PublicKey"]},
     }
 

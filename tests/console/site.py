@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from phimage.application import build_app
+from phimage.console.browser_origin import BrowserOrigin
+from phimage.console.browser_origin import BrowserOrigin
 from phimage.console.session import Session
 from phimage.http.asgi import Application
 from phimage.processes import http_server
@@ -26,7 +28,7 @@ class KnownSessions:
     def __init__(self) -> None:
         self.by_cookie: dict[str, Session] = {}
 
-    async def find(self, cookies: Mapping[str, str]) -> Session | None:
+    async def find(self, cookies: Mapping[str, str], origin: BrowserOrigin) -> Session | None:
         return self.by_cookie.get(cookies.get(COOKIE, ""))
 
 

@@ -6,6 +6,7 @@ from phimage.actions import (
     accounts,
     caller,
     catalog,
+    console_login,
     details,
     downloads,
     edit,
@@ -61,6 +62,7 @@ ACTIONS = (
     *users.ACTIONS,
     *projects.ACTIONS,
     *keys.ACTIONS,
+    *console_login.ACTIONS,
 )
 
 

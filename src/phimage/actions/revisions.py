@@ -6,7 +6,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from phimage.actions.changed_fields import ChangedField, changed_fields
+from phimage.actions.changed_fields import ChangedRecord, changed_records
 from phimage.actions.params import rfc3339
 from phimage.actions.service import Call
 from phimage.catalog.history import find_revision, steps_of
@@ -67,20 +67,6 @@ class GetRevision(Struct, rename="pascal", frozen=True, kw_only=True):
     revision: Annotated[int, Meta(ge=1, le=MAX_REVISION, description="number of the revision")]
     offset: Annotated[int, Meta(ge=0, le=MAX_REVISION, description="number of changes to skip")] = 0
     limit: Annotated[int, Meta(ge=1, le=1000, description="max changes to show")] = 100
-
-
-class ChangedRecord(Struct, rename="pascal", frozen=True, kw_only=True):
-    """A record that a revision changed, with its changed fields. Private keys are never among them."""
-
-    noun: Annotated[str, Meta(description="kind of record, such as image or account")]
-    id: Annotated[str, Meta(description="id of the record")]
-    verb: Annotated[str, Meta(description="added, changed, withdrawn, or adopted by a catalogue file")]
-    fields: Annotated[
-        tuple[ChangedField, ...],
-        Meta(
-            description="the changed fields; all that are not empty for an added or withdrawn record, none for an adopted one"
-        ),
-    ]
 
 
 class RevisionDetail(Struct, rename="pascal", frozen=True, kw_only=True):
@@ -161,15 +147,7 @@ def get_revision(request: GetRevision, call: Call) -> GetRevisionResponse:
         request_id=record.request_id,
         action=record.action,
         total_count=count,
-        changes=tuple(
-            ChangedRecord(
-                noun=step.change.noun,
-                id=step.change.id,
-                verb=step.change.verb,
-                fields=changed_fields(step.before, step.after, step.keys),
-            )
-            for step in steps
-        ),
+        changes=changed_records(steps),
     )
     return GetRevisionResponse(revision=detail)
 

@@ -1,39 +1,61 @@
 """The console as an ASGI application. The steps of a request, in `Console.__call__`:
 
 1. static files: style sheet, scripts and icons, for everyone
-2. route: the page of the path and the method, else 404 and 405
-3. session: by its cookie; without one the browser is sent to sign in
-4. page: it calls Actions through the gateway, with the key of the session in place of a signature
-5. response: the page in the language of the person; an error is a page too
+2. origin: over TLS or on loopback; a POST must be sent by a page of the same origin
+3. session: by its cookie; without one the browser is sent to sign in (`sign_in.py`)
+4. route: the page of the path and the method, else 404 and 405; a POST must have the token of the session
+5. page: it calls Actions through the gateway, with the key of the session in place of a signature
+6. response: the page in the language of the person; an error is a page too
 """
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Callable, Mapping
 from http.cookies import CookieError, SimpleCookie
 
-from phimage.console.address import ROOT, Address, href, read_address
-from phimage.console.headers import COOKIE_SECONDS, PAGE_FIELDS, STATIC_FIELDS
-from phimage.console.navigation import navigation
-from phimage.console.rendering import render
-from phimage.console.routes import Route, find_route
-from phimage.console.session import Session, Sessions
+from phimage.catalog.accounts import NONCE_SECONDS
+from phimage.catalog.views import Catalog
+from phimage.console.address import Address, href, read_address
+from phimage.console.browser_origin import browser_origin, inner_address
+from phimage.console.catalog_sessions import CatalogSessions
+from phimage.console.form import MAX_FORM, NO_FORM, TOKEN, PageError, check_own_request, check_token, read_body, read_form
+from phimage.console.headers import PAGE_FIELDS, STATIC_FIELDS
+from phimage.console.nonces import Nonces
+from phimage.console.reply import LANGUAGE_COOKIE, THEME_COOKIE, THEMES, Reply
+from phimage.console.routes import find_route
+from phimage.console.session import Sessions
+from phimage.console.sign_in import LOGIN, SIGN_IN_PREFIXES, SignIn
 from phimage.console.static_files import PREFIX, find_static
-from phimage.console.texts import LANGUAGES, Texts, choose_language, texts_of
+from phimage.console.texts import choose_language, texts_of
 from phimage.console.visit import ActionRefused, Content, Enter, Visit
+from phimage.errors import ServiceUnavailable
 from phimage.event_log import log
+from phimage.gateway.rate import RateLimit
 from phimage.http.asgi import Exchange, Message, Receive, Send
+from phimage.http.body import BodyLimits, ClientGone, RequestBody
 from phimage.http.proxies import TrustedProxies
-from phimage.http.response import gzipped
+from phimage.http.signature_limit import SignatureLimit
 
-LOGIN = f"{ROOT}login"
-THEMES = ("light", "dark", "system")
-LANGUAGE_COOKIE = "phimage-language"
-THEME_COOKIE = "phimage-theme"
-_ABSENT = 230
-"""RetCode of an id that does not exist, or that this session may not see."""
-_STATUS = {_ABSENT: 404, 299: 403}
+
+def build(
+    enter: Enter,
+    catalog: Catalog,
+    rate_limit: RateLimit | None,
+    signature_limit: SignatureLimit,
+    proxies: TrustedProxies,
+    new_request_id: Callable[[], str],
+    body_limits: BodyLimits,
+    *,
+    health: Callable[[], Mapping[str, str]],
+    sessions: Sessions | None = None,
+) -> Console:
+    """The console of an installation. `sessions` take the place of those of its database."""
+    known = CatalogSessions(catalog, rate_limit)
+    nonces = Nonces(catalog.key_encryption.derive("console forms"), NONCE_SECONDS, secrets.token_bytes, time.time)
+    sign_in = SignIn(known, proxies, signature_limit)
+    return Console(enter, sessions or known, sign_in, nonces, proxies, new_request_id, body_limits, health=health)
 
 
 class Console:
@@ -43,16 +65,22 @@ class Console:
         self,
         enter: Enter,
         sessions: Sessions,
+        sign_in: SignIn,
+        nonces: Nonces,
         proxies: TrustedProxies,
         new_request_id: Callable[[], str],
+        body_limits: BodyLimits,
         clock: Callable[[], float] = time.time,
         health: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
-        """`enter` answers requests of sessions, and `health` says what is away; see `Visit`."""
+        """`enter` answers requests of sessions, and `health` says what is away; see `Visit`. `nonces` are those of forms."""
         self._enter = enter
         self._sessions = sessions
+        self._sign_in = sign_in
+        self._nonces = nonces
         self._proxies = proxies
         self._new_request_id = new_request_id
+        self._body_limits = body_limits
         self._clock = clock
         self._health = health
 
@@ -62,6 +90,7 @@ class Console:
             await _send_static(Exchange(scope, receive, send, self._new_request_id(), STATIC_FIELDS))
             return
         exchange = Exchange(scope, receive, send, self._new_request_id(), PAGE_FIELDS)
+        body = RequestBody(receive, self._body_limits)
         fields = exchange.header_fields()
         cookies = read_cookies(fields.get("cookie", ""))
         address = read_address(scope["path"], exchange.query)
@@ -72,111 +101,85 @@ class Console:
         address = Address(
             address.path, {name: value for name, value in address.params.items() if name not in ("lang", "theme")}
         )
-        page = _Page(exchange, address, text, theme, fields)
+        reply = Reply(exchange, address, text, theme, fields)
         try:
-            await self._answer(page, cookies)
+            await self._answer(reply, cookies, body)
+        except ClientGone:
+            return
+        except PageError as error:
+            await self._drained(reply, body)
+            await reply.show_error(None, error.status, error.kind, exchange.request_id)
+        except ServiceUnavailable:
+            await self._drained(reply, body)
+            await reply.show_error(None, 503, "away", exchange.request_id)
         except Exception as error:  # noqa: BLE001 - every request gets a page
             log.exception("console.failed", error, path=scope["path"], request_id=exchange.request_id)
-            await page.show_error(None, 500, "defect", exchange.request_id)
+            await reply.show_error(None, 500, "defect", exchange.request_id)
 
-    async def _answer(self, page: _Page, cookies: Mapping[str, str]) -> None:
-        exchange, address = page.exchange, page.address
-        found = find_route(address.path)
-        session = await self._sessions.find(cookies)
-        if found is None:
-            await page.show_error(session, 404, "absent", exchange.request_id)
+    async def _answer(self, reply: Reply, cookies: Mapping[str, str], body: RequestBody) -> None:
+        exchange, address = reply.exchange, reply.address
+        origin = browser_origin(self._proxies.base_url(exchange.scope))
+        if origin is None:
+            raise PageError(403, "insecure")
+        if exchange.method not in ("GET", "HEAD", "POST"):
+            raise PageError(405, "method")
+        if exchange.method == "POST":
+            check_own_request(origin, reply.fields)
+        session = await self._sessions.find(cookies, origin)
+        if address.path.startswith(SIGN_IN_PREFIXES):
+            await self._sign_in.answer(reply, origin, session, cookies, body)
             return
-        route, arguments = found
-        if exchange.method not in ("GET", "HEAD"):
-            await page.show_error(session, 405, "method", exchange.request_id)
+        found = find_route(address.path)
+        if found is None:
+            await reply.show_error(session, 404, "absent", exchange.request_id)
             return
         if session is None:
-            await page.redirect(href(LOGIN, {"next": address.href()}))
+            await self._send_to_sign_in(reply)
             return
+        route, arguments = found
+        show, form = route.show, NO_FORM
+        if exchange.method == "POST":
+            if route.act is None:
+                await reply.show_error(session, 405, "method", exchange.request_id)
+                return
+            show, form = route.act, read_form(reply.fields, await read_body(body, MAX_FORM))
+            check_token(session, form.get(TOKEN))
         visit = Visit(
             session,
             address,
-            page.text,
+            reply.text,
             self._enter,
             client_address=self._proxies.client_address(exchange.scope),
             base_url=lambda: self._proxies.base_url(exchange.scope),
             new_request_id=self._new_request_id,
             now=self._clock(),
+            nonces=self._nonces,
+            form=form,
             health=self._health,
         )
         try:
-            content = await route.show(visit, **arguments)
+            content = await show(visit, **arguments)
         except ActionRefused as refused:
-            await page.show_refusal(visit, route, refused)
+            await reply.show_refusal(visit, route, refused)
             return
-        await page.show(content, visit, route)
+        await reply.show(content, visit, route)
 
-
-class _Page:
-    """The response to one request, in the language and the theme of its reader."""
-
-    def __init__(self, exchange: Exchange, address: Address, text: Texts, theme: str, fields: Mapping[str, str]) -> None:
-        self.exchange = exchange
-        self.address = address
-        self.text = text
-        self.theme = theme
-        self._fields = fields
-
-    async def show(self, content: Content, visit: Visit, route: Route | None) -> None:
-        """Send the content of a page, or send the browser on."""
-        if content.location:
-            await self.redirect(content.location, content.fields)
+    async def _send_to_sign_in(self, reply: Reply) -> None:
+        if reply.exchange.method == "POST":
+            raise PageError(403, "ended")
+        # docs/decisions.md#links-of-other-sites-are-loaded-twice
+        if reply.fields.get("sec-fetch-site") == "cross-site":
+            await reply.show_signed_out(Content("again.html"))
             return
-        values = {
-            **self._values(visit.session, route),
-            "revision": visit.revision,
-            "age": visit.age,
-            "now": int(visit.now),
-            **content.values,
-        }
-        await self._send(content.status, render(content.template, values), content.fields)
+        asked = reply.address.href()
+        if "hx-request" in reply.fields:  # the page around the part that was asked for
+            asked = inner_address(reply.fields.get("hx-current-url", ""))
+        await reply.redirect(href(LOGIN, {"next": asked}))
 
-    async def show_refusal(self, visit: Visit, route: Route, refused: ActionRefused) -> None:
-        """Send the page of a refused Action."""
-        status = _STATUS.get(refused.ret_code, 503 if refused.ret_code in (500, 510) else 400)
-        values = {**self._values(visit.session, route), "refused": refused, "kind": "refused", "request_id": refused.request_id}
-        await self._send(status, render("error.html", values))
-
-    async def show_error(self, session: Session | None, status: int, kind: str, request_id: str) -> None:
-        """Send the page of an error of the console itself."""
-        values = {**self._values(session, None), "kind": kind, "refused": None, "request_id": request_id}
-        await self._send(status, render("error.html", values))
-
-    async def redirect(self, location: str, fields: Mapping[str, str] | None = None) -> None:
-        """Send the browser to another address."""
-        await self.exchange.start(303, {"Location": location, "Content-Length": "0", **(fields or {})})
-        await self.exchange.end()
-
-    def _values(self, session: Session | None, route: Route | None) -> dict[str, object]:
-        """The values of the frame around every page."""
-        return {
-            "t": self.text,
-            "theme": self.theme,
-            "other_language": next(language for language in LANGUAGES if language != self.text.language),
-            "address": self.address,
-            "session": session,
-            "navigation": navigation(session, self.address) if session else (),
-            "route": route,
-            "revision": None,
-            "age": None,
-        }
-
-    async def _send(self, status: int, body: bytes, fields: Mapping[str, str] | None = None) -> None:
-        header = {"Content-Type": "text/html; charset=utf-8", "Content-Language": self.text.language, **(fields or {})}
-        query = read_address("", self.exchange.query)
-        for name, cookie, known in (("lang", LANGUAGE_COOKIE, LANGUAGES), ("theme", THEME_COOKIE, THEMES)):
-            if query.get(name) in known:
-                header["Set-Cookie"] = f"{cookie}={query.get(name)}; Path={ROOT}; Max-Age={COOKIE_SECONDS}; SameSite=Lax"
-        if (packed := gzipped(body, self._fields.get("accept-encoding", "").encode("latin-1"))) is not None:
-            header |= {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
-            body = packed
-        await self.exchange.start(status, {**header, "Content-Length": str(len(body))})
-        await self.exchange.end(b"" if self.exchange.method == "HEAD" else body)
+    async def _drained(self, reply: Reply, body: RequestBody) -> None:
+        """Read the rest of a refused body, so that its sender reads the answer."""
+        if reply.exchange.method == "POST":
+            await body.drain(MAX_FORM)
 
 
 def read_cookies(field: str) -> dict[str, str]:

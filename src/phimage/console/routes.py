@@ -11,7 +11,6 @@ from phimage.console.address import ROOT
 from phimage.console.pages import image, images, log, matrix, overview, quotas, store
 from phimage.console.visit import Content
 
-
 Show = Callable[..., Awaitable[Content]]
 """Makes the content of a page from a visit. The named parts of its path are arguments."""
 
@@ -19,17 +18,18 @@ Show = Callable[..., Awaitable[Content]]
 class Route(Struct, frozen=True):
     """A path below the root, as a regular expression, and its page.
 
-    `area` is the entry of the navigation that it belongs to. `travels`: it can show a past catalogue.
+    `area` is the entry of the navigation that it belongs to. `travels`: it can show a past catalogue. `act` answers its POST.
     """
 
     pattern: re.Pattern[str]
     show: Show
     area: str
     travels: bool = True
+    act: Show | None = None
 
 
-def _route(pattern: str, show: Show, area: str, *, travels: bool = True) -> Route:
-    return Route(re.compile(ROOT + pattern, re.ASCII), show, area, travels)
+def _route(pattern: str, show: Show, area: str, *, travels: bool = True, act: Show | None = None) -> Route:
+    return Route(re.compile(ROOT + pattern, re.ASCII), show, area, travels, act)
 
 
 _ID = r"(?P<id>[A-Za-z0-9][A-Za-z0-9._-]{0,63})"

@@ -7,13 +7,14 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from phimage.console.browser_origin import BrowserOrigin
 from phimage.model.ids import AccountId, PublicKey
 
 
 class Session(Struct, frozen=True):
     """A person who is signed in, bound to one access key.
 
-    `token` is the session's secret against forged requests, which every form repeats.
+    `token` is what every form of the session repeats, against forged requests.
     """
 
     key: PublicKey
@@ -26,14 +27,6 @@ class Session(Struct, frozen=True):
 class Sessions(Protocol):
     """Finds sessions by the cookies of a request."""
 
-    async def find(self, cookies: Mapping[str, str]) -> Session | None:
-        """The session of a request; None without one, or when it or its key ended."""
+    async def find(self, cookies: Mapping[str, str], origin: BrowserOrigin) -> Session | None:
+        """The session of a request; None without one, or when it or its key ended. Raises ServiceUnavailable."""
         ...
-
-
-class NoSessions:
-    """Nobody is ever signed in: the console then shows its sign-in page alone."""
-
-    async def find(self, cookies: Mapping[str, str]) -> Session | None:
-        """No session."""
-        return None

@@ -8,9 +8,13 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import Struct
 
+from phimage.actions.changed_fields import DryRunResponse
 from phimage.console.address import Address
+from phimage.console.form import NO_FORM, Form
+from phimage.console.nonces import Nonces
 from phimage.console.session import Session
 from phimage.console.texts import Texts
+from phimage.errors import WrongSignature
 from phimage.gateway.access import SessionCredential
 from phimage.gateway.dispatch import RawRequest
 from phimage.gateway.envelope import RawResponse
@@ -70,18 +74,20 @@ class Visit:
         base_url: Callable[[], str],
         new_request_id: Callable[[], str],
         now: float,
-        form: Mapping[str, str] | None = None,
+        nonces: Nonces,
+        form: Form = NO_FORM,
         health: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
         """`client_address` is the network address of the person; `now` is Unix seconds; `form` has the fields of a POST.
 
-        `health` returns why the database or the store is away, by name; empty if it is there.
+        `nonces` are those of forms, so that none is carried out twice. `health` returns why the database or the store is away, by name; empty if it is there.
         """
         self.session = session
         self.address = address
         self.text = text
         self.now = now
-        self.form = form or {}
+        self.form = form
+        self.nonces = nonces
         self.base_url = base_url
         self.health = health
         self.revision: int | None = None
@@ -105,7 +111,28 @@ class Visit:
         """
         return await self._call("/", action, answer, params)
 
-    async def _call(self, path: str, action: type[Struct], answer: type[Answer], params: Mapping[str, object]) -> Answer:
+    async def try_out(self, action: type[Struct], **params: object) -> DryRunResponse:
+        """What a changing Action would change: it is carried out and undone. Raises ActionRefused."""
+        return await self._call("/", action, DryRunResponse, params, dry_run=True)
+
+    async def change_once(self, nonce: str, action: type[Struct], answer: type[Answer], **params: object) -> Answer:
+        """The same as `change`, once for a nonce of `nonces`. Raises ActionRefused when it was used before, or is too old."""
+        try:
+            used = self.nonces.read(nonce)
+        except WrongSignature as error:
+            raise ActionRefused(action.__name__, error.ret_code, error.message, error.detail, "") from None
+        return await self._call("/", action, answer, params, nonce=used)
+
+    async def _call(
+        self,
+        path: str,
+        action: type[Struct],
+        answer: type[Answer],
+        params: Mapping[str, object],
+        *,
+        nonce: str = "",
+        dry_run: bool = False,
+    ) -> Answer:
         request_id = self._new_request_id()
         given = {name: value for name, value in params.items() if value is not None}
         response, age = await self._enter(
@@ -118,7 +145,8 @@ class Visit:
                 address=self._client_address,
                 request_id=request_id,
                 base_url=self.base_url,
-                session=SessionCredential(self.session.key, PROGRAM),
+                session=SessionCredential(self.session.key, PROGRAM, nonce),
+                dry_run=dry_run,
             )
         )
         if response.ret_code:

@@ -49,11 +49,12 @@ class Head(Struct, frozen=True):
 class SessionCredential(Struct, frozen=True):
     """The key of a session, which stands for the signatures of its requests, and the name of the program that keeps it.
 
-    Only code of this process makes one, of a session that it has verified: nothing in a request of the network becomes one.
+    `nonce` makes a change unrepeatable, as that of a signature does; empty for a request that may come again. Only code of this process makes one, of a session that it has verified: nothing in a request of the network becomes one.
     """
 
     key: PublicKey
     program: str
+    nonce: str = ""
 
 
 def authenticate(params: Params, view: Present, *, explain: bool = False) -> Caller:
@@ -91,10 +92,10 @@ def authenticate_head(head: Head, view: Present, now: float) -> Caller:
 
 
 # docs/decisions.md#the-console-enters-with-the-key-of-its-session
-def authenticate_session(credential: SessionCredential, view: Present, nonce: str) -> Caller:
+def authenticate_session(credential: SessionCredential, view: Present, request_id: str) -> Caller:
     """The caller of a session, as if the request had a signature of version 2 with a nonce. Raises UnknownUser."""
     caller, _private_key = find_caller(credential.key, view)
-    return replace(caller, nonce=nonce, program=credential.program)
+    return replace(caller, nonce=credential.nonce or request_id, program=credential.program)
 
 
 def check_body(head: Head, body: bytes) -> None:

@@ -40,7 +40,7 @@ from phimage.gateway.envelope import RawResponse, failure, success
 from phimage.gateway.params import Params, read_params
 from phimage.gateway.path import Pin, read_path
 from phimage.gateway.rate import RateLimit
-from phimage.gateway.registry import SMALL_BODY, Action, AnyRegistry, Call, Caller, Present, Registry
+from phimage.gateway.registry import SMALL_BODY, Action, AnyRegistry, Call, Caller, DryRun, Present, Registry
 from phimage.http_signature import InvalidSignature, read_signature
 from phimage.model.ids import ProjectId, PublicKey, Revision
 from phimage.revision_cache import ScopeVersions
@@ -88,7 +88,7 @@ class RawRequest(Struct, frozen=True):
     """A request as received, with its whole body. `address` is the client's; `base_url` returns the URL that it used.
 
     `raw_path` is still percent-encoded. `header` has the fields of a signature of version 2; None if there are none.
-    `session` is that of a request from this process, which has no signature.
+    `session` is that of a request from this process, which has no signature. `dry_run`: undo what it changes; see DryRun.
     """
 
     method: str
@@ -102,6 +102,7 @@ class RawRequest(Struct, frozen=True):
     raw_path: str = ""
     header: Mapping[str, str] | None = None
     session: SessionCredential | None = None
+    dry_run: bool = False
 
     def head(self) -> Head | None:
         """What a signature of version 2 covers; None if there is no such signature. Raises WrongSignature."""
@@ -311,9 +312,13 @@ class Dispatcher(Generic[View, Service]):
             cache=self.cache,
             base_url=raw.base_url,
             hints=admitted.hints,
+            dry_run=raw.dry_run,
         )
-        body = success(name, action.handler(admitted.request, call))
-        return RawResponse(body, 0, view.revision, headers, name)
+        try:
+            response = action.handler(admitted.request, call)
+        except DryRun as dry_run:
+            response = dry_run.response
+        return RawResponse(success(name, response), 0, view.revision, headers, name)
 
 
 def _cache_key(raw: RawRequest) -> Hashable:

@@ -81,7 +81,8 @@ class Call(Struct, Generic[View, Service], frozen=True):
 
     `service` is what handlers work with besides the catalogue's `view`. `time` is Unix seconds. `default_limit` comes from
     the path. `patient`: the handler may raise LongPoll. `headers` are added to the response. `base_url` returns the address
-    under which the caller reached this server. `hints` name ignored parameters that are nearly known ones.
+    under which the caller reached this server. `hints` name ignored parameters that are nearly known ones. `dry_run`: what
+    the handler changes is undone; see DryRun.
     """
 
     view: View
@@ -98,6 +99,16 @@ class Call(Struct, Generic[View, Service], frozen=True):
     cache: GatewayCache
     base_url: Callable[[], str] = str
     hints: tuple[str, ...] = ()
+    dry_run: bool = False
+
+
+# docs/decisions.md#a-dry-run-is-a-change-that-is-undone
+class DryRun(Exception):
+    """Not an error: undoes the change of a dry run. Has the response, which says what was changed."""
+
+    def __init__(self, response: Struct) -> None:
+        self.response = response
+        super().__init__("a dry run")
 
 
 # docs/decisions.md#a-handler-finds-its-service-in-the-call
