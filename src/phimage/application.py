@@ -194,6 +194,10 @@ def build_app(
         "database": lambda: watch.reason,
         "store": lambda: store_watch.reason,
     }
+
+    def health() -> dict[str, str]:
+        return {name: check() for name, check in checks.items()}
+
     pages = {
         "/openapi.json": made_once(lambda: document(actions, __version__)),
         "/readyz": readiness(checks),
@@ -216,7 +220,7 @@ def build_app(
             proxies,
             new_request_id,
             body_limits,
-            health=lambda: {name: check() for name, check in checks.items()},
+            health=health,
             sessions=sessions,
         )
 

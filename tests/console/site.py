@@ -11,6 +11,7 @@ from typing import Any
 
 from phimage.application import build_app
 from phimage.console.browser_origin import BrowserOrigin
+from phimage.console.browser_origin import BrowserOrigin
 from phimage.console.session import Session
 from phimage.http.asgi import Application
 from phimage.processes import http_server

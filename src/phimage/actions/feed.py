@@ -17,6 +17,8 @@ from phimage.model.image import ImageType
 
 MAX_WAIT = 25
 """Max seconds of a long poll. Clients time out after 30 seconds or more."""
+_OF_IMAGES = ("image", "image_bytes")
+"""The records of the log that are parts of images; a quota has the scope of its project too."""
 
 
 class ListPHostImageChanges(Struct, rename="pascal", frozen=True, kw_only=True):
@@ -80,7 +82,7 @@ def _changes(request: ListPHostImageChanges, call: Call, newest: Revision) -> Li
         )
         for record in records
         for change in record.changes
-        if change.scope in visible and request.image_id in (None, change.id)
+        if change.scope in visible and change.noun in _OF_IMAGES and request.image_id in (None, change.id)
     )
     last = records[-1].number if len(records) == request.limit else newest
     return ListPHostImageChangesResponse(next=last, newest=newest, change_set=changes)

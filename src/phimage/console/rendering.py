@@ -14,6 +14,8 @@ from markupsafe import Markup
 from phimage.console.static_files import static_address
 
 _TEMPLATES = Path(__file__).parent / "templates"
+_TIMES = frozenset(("created", "published", "expires", "deprecation_time"))
+"""Fields of records that hold Unix seconds."""
 _UNITS = (("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10))
 
 
@@ -32,7 +34,13 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    environment.filters |= {"bytes": bytes_text, "number": number_text, "time": time_element, "percent": percent}
+    environment.filters |= {
+        "bytes": bytes_text,
+        "number": number_text,
+        "time": time_element,
+        "percent": percent,
+        "field": field_text,
+    }
     environment.globals |= {"icon": icon, "static": static_address}
     return environment
 
@@ -54,6 +62,11 @@ def number_text(number: int) -> str:
 def percent(done: float, total: float) -> int:
     """The part of a whole in percent, from 0 to 100."""
     return max(0, min(100, round(100 * done / total))) if total else 0
+
+
+def field_text(value: str, field: str) -> str | Markup:
+    """The value of a changed field; Unix seconds as a time."""
+    return time_element(value) if field in _TIMES and value.isdigit() and value != "0" else value
 
 
 def time_element(time: int | str, form: str = "minute") -> Markup:

@@ -57,6 +57,6 @@ def _flat(table: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
     """The texts of nested tables by their dotted keys. The text of `KEY` beside `KEY.one` is `KEY.other` in the file."""
     entries: list[tuple[str, str]] = []
     for name, value in table.items():
-        key = prefix.removesuffix(".") if name == "other" and prefix else prefix + name
+        key = prefix.removesuffix(".") if name == "other" and "one" in table else prefix + name
         entries += _flat(value, f"{key}.") if isinstance(value, Mapping) else [(key, str(value))]
     return entries

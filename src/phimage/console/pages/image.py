@@ -13,9 +13,11 @@ from phimage.actions.feed import ListPHostImageChanges, ListPHostImageChangesRes
 from phimage.actions.jobs import ListPHostImageJobs, ListPHostImageJobsResponse
 from phimage.actions.matrix import GetPHostImageMatrix, GetPHostImageMatrixResponse, MatrixSet
 from phimage.actions.revisions import ListRevisions, ListRevisionsResponse
+from phimage.console.pages.changes import one_of_each
 from phimage.console.pages.places import clusters_of, machine_types_of, places, region_of, start_zone
 from phimage.console.pages.snippets import phimage_command, snippets
 from phimage.console.visit import ActionRefused, Content, Visit
+from phimage.model.ids import natural
 
 FORMS = {"raw": "raw_url", "zst": "zstd_url", "qcow2": "qcow2_url", "sha256": "sha256_url", "manifest": "manifest_url"}
 """The forms of a disk by their names in addresses."""
@@ -23,12 +25,19 @@ HISTORY = 20
 """Entries of the history; the log has the others."""
 
 
+class HistoryChange(Struct, frozen=True):
+    """What a revision did to an image. The noun is empty for tenants, whose feed speaks of images alone."""
+
+    verb: str
+    noun: str = ""
+
+
 class HistoryEntry(Struct, frozen=True):
-    """A change of an image. `actor` and `action` are empty for tenants, who may not read the log."""
+    """A revision that changed an image. `actor` and `action` are empty for tenants, who may not read the log."""
 
     revision: int
     time: str
-    verb: str
+    changes: tuple[HistoryChange, ...]
     actor: str = ""
     action: str = ""
 
@@ -53,6 +62,7 @@ async def show_image(visit: Visit, id: str) -> Content:
             "image": shown.image,
             "topology": topology,
             "zone": zone,
+            "foreign": visit.session.is_operator and bool(shown.project_id),
             "matrix": matrix,
             "clusters": _offered_clusters(matrix),
             "lines": _lines(matrix),
@@ -123,7 +133,7 @@ async def _matrix(visit: Visit, id: str, region: str, zone: str) -> GetPHostImag
 def _offered_clusters(matrix: GetPHostImageMatrixResponse | None) -> list[str]:
     """The clusters that the zone offers or the image supports with any machine type."""
     cells = matrix.matrix_set if matrix else ()
-    return list(dict.fromkeys(cell.cluster for cell in cells if cell.offered or cell.supported))
+    return sorted({cell.cluster for cell in cells if cell.offered or cell.supported}, key=natural)
 
 
 def _lines(matrix: GetPHostImageMatrixResponse | None) -> list[MatrixLine]:
@@ -132,6 +142,8 @@ def _lines(matrix: GetPHostImageMatrixResponse | None) -> list[MatrixLine]:
     for cell in matrix.matrix_set if matrix else ():
         if cell.cluster in clusters:
             cells.setdefault(cell.machine_type, []).append(cell)
+    for some in cells.values():
+        some.sort(key=lambda cell: natural(cell.cluster))
     return [MatrixLine(kind, tuple(some)) for kind, some in cells.items() if any(cell.offered for cell in some)]
 
 
@@ -140,14 +152,20 @@ async def _history(visit: Visit, id: str) -> Sequence[HistoryEntry]:
     if visit.session.is_operator:
         log = await visit.ask(ListRevisions, ListRevisionsResponse, Id=id, Limit=HISTORY)
         return [
-            HistoryEntry(record.revision, record.time, change.verb, record.actor, record.action)
+            HistoryEntry(
+                record.revision,
+                record.time,
+                tuple(HistoryChange(change.verb, change.noun) for change in record.changes if change.id == id),
+                record.actor,
+                record.action,
+            )
             for record in log.revision_set
-            for change in record.changes
-            if change.id == id
         ]
     feed = await visit.ask(ListPHostImageChanges, ListPHostImageChangesResponse, ImageId=id, Limit=1000)
-    entries = [HistoryEntry(change.revision, change.time, change.change) for change in feed.change_set]
-    return entries[::-1][:HISTORY]
+    return [
+        HistoryEntry(change.revision, change.time, (HistoryChange(change.change),))
+        for change in one_of_each(feed.change_set[::-1])[:HISTORY]
+    ]
 
 
 async def _jobs(visit: Visit, id: str) -> ListPHostImageJobsResponse:

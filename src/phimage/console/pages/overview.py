@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from phimage.actions.feed import ListPHostImageChanges, ListPHostImageChangesResponse
+from phimage.actions.feed import ImageChange, ListPHostImageChanges, ListPHostImageChangesResponse
 from phimage.actions.find import FindPHostImages, FindPHostImagesResponse
 from phimage.actions.jobs import ListPHostImageJobs, ListPHostImageJobsResponse
 from phimage.actions.quotas import ListQuotas, ListQuotasResponse
 from phimage.actions.revisions import ListRevisions, ListRevisionsResponse
+from phimage.console.pages.changes import one_of_each
 from phimage.console.pages.log import log_row
 from phimage.console.pages.projects import ALL, project_choices
 from phimage.console.pages.quotas import ALMOST_FULL, used_part
@@ -64,10 +65,10 @@ async def _count(visit: Visit, **params: object) -> int:
     return found.total_count
 
 
-async def _newest_changes(visit: Visit, project: str | None) -> list[Any]:
+async def _newest_changes(visit: Visit, project: str | None) -> list[ImageChange]:
     """The last changes that a tenant sees, newest first: those of the last revisions."""
     newest = visit.revision or 0
     feed = await visit.change(
         ListPHostImageChanges, ListPHostImageChangesResponse, After=max(0, newest - 200), Limit=200, ProjectId=project
     )
-    return list(feed.change_set[::-1][:NEWEST])
+    return one_of_each(feed.change_set[::-1])[:NEWEST]

@@ -11,13 +11,15 @@ from phimage.console.visit import Content, Visit
 
 DISKS = 50
 DAYS = 30
+NAMES = 3
+"""Images of a disk that are named; the others are counted."""
 
 
 async def show_store(visit: Visit) -> Content:
     """The page of the store."""
     statistics = await visit.change(GetStoreStatistics, GetStoreStatisticsResponse, Limit=DISKS)
     days = await visit.change(GetRevisionStatistics, GetRevisionStatisticsResponse, Days=DAYS)
-    names = await image_names(visit, [disk.image_ids[0] for disk in statistics.images if disk.image_ids])
+    names = await image_names(visit, [id for disk in statistics.images for id in disk.image_ids[:NAMES]])
     most = max((disk.own + disk.shared for disk in statistics.images), default=0)
     return Content(
         "store.html",
@@ -26,6 +28,7 @@ async def show_store(visit: Visit) -> Content:
             "totals": _totals(statistics),
             "disks": [(disk, bars((disk.own, disk.shared), most)) for disk in statistics.images],
             "names": names,
+            "named": NAMES,
             "chart": days_chart([(day.day, day.publications, day.changes) for day in days.day_set]),
             "days": days.day_set,
         },
