@@ -21,7 +21,17 @@ from phimage.console.address import Address, href, read_address
 from phimage.console.browser_origin import browser_origin, inner_address
 from phimage.console.catalog_sessions import CatalogSessions
 from phimage.console.change_kinds import KINDS
-from phimage.console.form import MAX_FORM, NO_FORM, TOKEN, PageError, check_own_request, check_token, read_body, read_form
+from phimage.console.form import (
+    MAX_FORM,
+    NO_FORM,
+    TOKEN,
+    TOKEN_FIELD,
+    PageError,
+    check_own_request,
+    check_token,
+    read_body,
+    read_form,
+)
 from phimage.console.headers import PAGE_FIELDS, STATIC_FIELDS
 from phimage.console.nonces import Nonces
 from phimage.console.reply import LANGUAGE_COOKIE, THEME_COOKIE, THEMES, Reply
@@ -139,13 +149,14 @@ class Console:
             await self._send_to_sign_in(reply)
             return
         route, arguments = found
-        show, form = route.show, NO_FORM
+        show, form, sent = route.show, NO_FORM, b""
         if exchange.method == "POST":
             if route.act is None:
                 await reply.show_error(session, 405, "method", exchange.request_id)
                 return
-            show, form = route.act, read_form(reply.fields, await read_body(body, MAX_FORM))
-            check_token(session, form.get(TOKEN))
+            show, sent = route.act, await read_body(body, route.max_bytes or MAX_FORM)
+            form = NO_FORM if route.max_bytes else read_form(reply.fields, sent)
+            check_token(session, reply.fields.get(TOKEN_FIELD, "") if route.max_bytes else form.get(TOKEN))
         visit = Visit(
             session,
             address,
@@ -157,6 +168,7 @@ class Console:
             now=self._clock(),
             nonces=self._nonces,
             form=form,
+            content=sent,
             health=self._health,
         )
         try:

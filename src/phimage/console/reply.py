@@ -45,6 +45,9 @@ class Reply:
         if content.location:
             await self.redirect(content.location, content.fields)
             return
+        if content.json is not None:
+            await self.send_json(content.status, content.json, content.fields)
+            return
         values = {
             **self._values(visit.session, route),
             "revision": visit.revision,
