@@ -11,7 +11,6 @@ from typing import Any
 
 from phimage.application import build_app
 from phimage.console.browser_origin import BrowserOrigin
-from phimage.console.browser_origin import BrowserOrigin
 from phimage.console.session import Session
 from phimage.http.asgi import Application
 from phimage.processes import http_server
