@@ -77,7 +77,7 @@ class Change:
 
     def record(self, noun: str, id: str, scope: str, verb: str) -> None:
         """Record that this revision touches a thing."""
-        self._records.append(ChangeRecord(noun, id, scope, verb))
+        self._records.append(ChangeRecord(str(noun), id, scope, verb))  # the names of tables are texts of SQLAlchemy's own type
 
     @property
     def records(self) -> tuple[ChangeRecord, ...]:

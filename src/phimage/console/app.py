@@ -20,7 +20,18 @@ from phimage.catalog.views import Catalog
 from phimage.console.address import Address, href, read_address
 from phimage.console.browser_origin import browser_origin, inner_address
 from phimage.console.catalog_sessions import CatalogSessions
-from phimage.console.form import MAX_FORM, NO_FORM, TOKEN, PageError, check_own_request, check_token, read_body, read_form
+from phimage.console.change_kinds import KINDS
+from phimage.console.form import (
+    MAX_FORM,
+    NO_FORM,
+    TOKEN,
+    TOKEN_FIELD,
+    PageError,
+    check_own_request,
+    check_token,
+    read_body,
+    read_form,
+)
 from phimage.console.headers import PAGE_FIELDS, STATIC_FIELDS
 from phimage.console.nonces import Nonces
 from phimage.console.reply import LANGUAGE_COOKIE, THEME_COOKIE, THEMES, Reply
@@ -58,6 +69,10 @@ def build(
     return Console(enter, sessions or known, sign_in, nonces, proxies, new_request_id, body_limits, health=health)
 
 
+_NOT_OF_PAGES = ("lang", "theme", "done")
+"""Parameters that no link repeats: wishes of the person, and what was done just now."""
+
+
 class Console:
     """The ASGI application for the paths below `/console/`."""
 
@@ -93,15 +108,12 @@ class Console:
         body = RequestBody(receive, self._body_limits)
         fields = exchange.header_fields()
         cookies = read_cookies(fields.get("cookie", ""))
-        address = read_address(scope["path"], exchange.query)
-        text = texts_of(
-            choose_language(address.get("lang"), cookies.get(LANGUAGE_COOKIE, ""), fields.get("accept-language", ""))
-        )
-        theme = next((wish for wish in (address.get("theme"), cookies.get(THEME_COOKIE)) if wish in THEMES), "system")
-        address = Address(
-            address.path, {name: value for name, value in address.params.items() if name not in ("lang", "theme")}
-        )
-        reply = Reply(exchange, address, text, theme, fields)
+        whole = read_address(scope["path"], exchange.query)
+        address = Address(whole.path, {name: value for name, value in whole.params.items() if name not in _NOT_OF_PAGES})
+        text = texts_of(choose_language(whole.get("lang"), cookies.get(LANGUAGE_COOKIE, ""), fields.get("accept-language", "")))
+        theme = next((wish for wish in (whole.get("theme"), cookies.get(THEME_COOKIE)) if wish in THEMES), "system")
+        done = whole.get("done") if whole.get("done") in KINDS else ""
+        reply = Reply(exchange, address, text, theme, fields, done)
         try:
             await self._answer(reply, cookies, body)
         except ClientGone:
@@ -137,13 +149,14 @@ class Console:
             await self._send_to_sign_in(reply)
             return
         route, arguments = found
-        show, form = route.show, NO_FORM
+        show, form, sent = route.show, NO_FORM, b""
         if exchange.method == "POST":
             if route.act is None:
                 await reply.show_error(session, 405, "method", exchange.request_id)
                 return
-            show, form = route.act, read_form(reply.fields, await read_body(body, MAX_FORM))
-            check_token(session, form.get(TOKEN))
+            show, sent = route.act, await read_body(body, route.max_bytes or MAX_FORM)
+            form = NO_FORM if route.max_bytes else read_form(reply.fields, sent)
+            check_token(session, reply.fields.get(TOKEN_FIELD, "") if route.max_bytes else form.get(TOKEN))
         visit = Visit(
             session,
             address,
@@ -155,6 +168,7 @@ class Console:
             now=self._clock(),
             nonces=self._nonces,
             form=form,
+            content=sent,
             health=self._health,
         )
         try:

@@ -28,6 +28,7 @@ from phimage.gateway.access import check_each_time, find_caller
 from phimage.gateway.rate import RateLimit
 from phimage.gateway.registry import Caller
 from phimage.lru import Lru
+from phimage.model.account import Right
 from phimage.model.ids import PublicKey, RandomBytes, new_secret
 
 NONCE_SECONDS = 60
@@ -103,7 +104,9 @@ class CatalogSessions:
             return None
         if caller.expires and self._now() >= caller.expires:
             return None
-        return Session(caller.key, caller.account.id, caller.user.name, caller.account.operator, form_token(secret))
+        tenant, user = caller.tenant, caller.user
+        may_change = tenant.account.operator or any(tenant.right(user, id) >= Right.CHANGE for id in tenant.projects)
+        return Session(key, tenant.account.id, user.name, tenant.account.operator, form_token(secret), may_change)
 
     def key_of(self, secret: str) -> PublicKey | None:
         """The key of a session; None for one that has ended or never was. Records its use, once a minute.

@@ -72,3 +72,11 @@ async def act(visit: Visit, name: str) -> Content:
     if kind is None:
         raise PageError(404, "absent")
     return await show_change(visit, kind)
+
+
+async def show_nothing(visit: Visit, name: str) -> Content:
+    """Lead a browser that loads the address of a form to the page that has the forms."""
+    kind = KINDS.get(name)
+    if kind is None:
+        raise PageError(404, "absent")
+    return Content(location=visit.address.link(kind.area))

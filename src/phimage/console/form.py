@@ -18,6 +18,10 @@ TOKEN = "_token"  # noqa: S105  the name of a field
 """The field that has the token of the session. Fields that are no parameters of Actions begin with an underscore."""
 
 
+TOKEN_FIELD = "x-phimage-token"  # noqa: S105  the name of a field
+"""The header field that has the token of a request whose body is no form."""
+
+
 class PageError(Exception):
     """Ends a request with a page that explains it: the texts `errors.KIND` and `errors.KIND_help`."""
 

@@ -29,17 +29,24 @@ _AWAY = (500, 510)
 class Reply:
     """The response to one request, in the language and the theme of its reader."""
 
-    def __init__(self, exchange: Exchange, address: Address, text: Texts, theme: str, fields: Mapping[str, str]) -> None:
+    def __init__(
+        self, exchange: Exchange, address: Address, text: Texts, theme: str, fields: Mapping[str, str], done: str = ""
+    ) -> None:
+        """`done` is the name of the change that was carried out just now."""
         self.exchange = exchange
         self.address = address
         self.text = text
         self.theme = theme
         self.fields = fields
+        self._done = done
 
     async def show(self, content: Content, visit: Visit, route: Route | None) -> None:
         """Send the content of a page, or send the browser on."""
         if content.location:
             await self.redirect(content.location, content.fields)
+            return
+        if content.json is not None:
+            await self.send_json(content.status, content.json, content.fields)
             return
         values = {
             **self._values(visit.session, route),
@@ -85,8 +92,10 @@ class Reply:
             "session": session,
             "navigation": navigation(session, self.address) if session else (),
             "route": route,
+            "area": "",
             "revision": None,
             "age": None,
+            "done": self._done,
         }
 
     async def _send(self, status: int, body: bytes, fields: Mapping[str, str] | None = None) -> None:

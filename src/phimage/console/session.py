@@ -14,7 +14,8 @@ from phimage.model.ids import AccountId, PublicKey
 class Session(Struct, frozen=True):
     """A person who is signed in, bound to one access key.
 
-    `token` is what every form of the session repeats, against forged requests.
+    `may_change`: it may change the images of at least one project. `token` is what every form of the session repeats, against
+    forged requests.
     """
 
     key: PublicKey
@@ -22,6 +23,7 @@ class Session(Struct, frozen=True):
     user: str
     is_operator: bool
     token: str
+    may_change: bool = True
 
 
 class Sessions(Protocol):

@@ -50,13 +50,14 @@ class ActionRefused(Exception):
 class Content(Struct, frozen=True):
     """What a page shows: a template with its values, or with `location` another address where the browser goes on.
 
-    `fields` are further header fields.
+    `json` is the answer to a script in place of a page. `fields` are further header fields.
     """
 
     template: str = ""
     values: Mapping[str, Any] = {}
     status: int = 200
     location: str = ""
+    json: Mapping[str, object] | None = None
     fields: Mapping[str, str] = {}
 
 
@@ -76,17 +77,20 @@ class Visit:
         now: float,
         nonces: Nonces,
         form: Form = NO_FORM,
+        content: bytes = b"",
         health: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
         """`client_address` is the network address of the person; `now` is Unix seconds; `form` has the fields of a POST.
 
-        `nonces` are those of forms, so that none is carried out twice. `health` returns why the database or the store is away, by name; empty if it is there.
+        `content` is the body of a POST that is no form. `nonces` are those of forms, so that none is carried out twice.
+        `health` returns why the database or the store is away, by name; empty if it is there.
         """
         self.session = session
         self.address = address
         self.text = text
         self.now = now
         self.form = form
+        self.content = content
         self.nonces = nonces
         self.base_url = base_url
         self.health = health

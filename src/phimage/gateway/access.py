@@ -49,7 +49,8 @@ class Head(Struct, frozen=True):
 class SessionCredential(Struct, frozen=True):
     """The key of a session, which stands for the signatures of its requests, and the name of the program that keeps it.
 
-    `nonce` makes a change unrepeatable, as that of a signature does; empty for a request that may come again. Only code of this process makes one, of a session that it has verified: nothing in a request of the network becomes one.
+    `nonce` makes a change unrepeatable, as that of a signature does; empty for a request that may come again. Only code of this
+    process makes one, of a session that it has verified: nothing in a request of the network becomes one.
     """
 
     key: PublicKey

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from phimage.actions.details import GetPHostImage, GetPHostImageResponse
-from phimage.console.pages.places import places
+from phimage.console.pages.places import places, short_support
 from phimage.console.visit import Content, Visit
 
 if TYPE_CHECKING:
@@ -44,6 +44,8 @@ async def edited_image(visit: Visit, kind: ChangeKind) -> Parameters:
         kept = {label.partition("=")[0] for label in changed["Label"]}
         removed = [key for label in before["Label"] if (key := label.partition("=")[0]) not in kept]
         changed |= {"RemoveLabel": removed} if removed else {}
+    if "Support" in changed:
+        changed["Support"] = short_support(changed["Support"], form.all("Zone") or before["Zone"], await places(visit))
     if cleared:
         changed["Clear"] = cleared
     if form.get("State"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
+
 from phimage.actions.topology import GetTopology, GetTopologyResponse
 from phimage.console.visit import Visit
 
@@ -39,3 +41,17 @@ def start_zone(topology: GetTopologyResponse) -> str:
     """The zone where a page begins that needs one: the first of the default region, or of any."""
     regions = sorted(topology.region_set, key=lambda region: not region.is_default)
     return next((zone for region in regions for zone in region.zones), "")
+
+
+def short_support(ticked: Iterable[str], zones: Collection[str], topology: GetTopologyResponse) -> list[str]:
+    """The parameter Support of ticked `TYPE:CLUSTER`: a machine type with all clusters that the zones offer is named alone."""
+    kinds: dict[str, set[str]] = {}
+    for text in ticked:
+        kind, _, cluster = text.partition(":")
+        kinds.setdefault(kind, set()).add(cluster)
+    found: list[str] = []
+    for kind, clusters in kinds.items():
+        offers = next((each.offers for each in topology.machine_type_set if each.machine_type == kind), ())
+        offered = {offer.cluster for offer in offers if offer.zone in zones}
+        found += [kind] if offered and clusters == offered else [f"{kind}:{cluster}" for cluster in sorted(clusters)]
+    return found
