@@ -24,7 +24,7 @@ from phimage.chunks.factory import open_store
 from phimage.event_log import warnings_only
 from phimage.installation import open_catalog
 from phimage.maintenance.measuring import measure_store
-from phimage.model.ids import ImageId, JobId, ProjectId, new_job_id
+from phimage.model.ids import AccountId, ImageId, JobId, ProjectId, new_job_id
 from phimage.model.image import Image, State
 from phimage.model.image_bytes import Quota
 from phimage.model.job import Origin, new_job
@@ -33,6 +33,8 @@ from phimage.settings import Settings
 
 DEMO_KEY = NewKey(demo.PUBLIC_KEY, demo.PRIVATE_KEY)
 """The key of the demonstration's tenant."""
+OPERATOR_ACCOUNT = AccountId("operator")
+DEMO_ACCOUNT = demo.ACCOUNT
 EVIL = "<script>alert(1)</script><img src=x onerror=alert(2)>{{ 7 * 7 }}"
 """A text that must stay a text wherever a page shows it."""
 DAYS = 24

@@ -5,11 +5,16 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from http.client import HTTPConnection
 from typing import Any
 
+from msgspec import Struct
+
 from phimage.application import build_app
+from phimage.catalog.accounts import NewKey
+from phimage.client import Client
 from phimage.console.browser_origin import BrowserOrigin
 from phimage.console.session import Session
 from phimage.http.asgi import Application
@@ -31,6 +36,14 @@ class KnownSessions:
         return self.by_cookie.get(cookies.get(COOKIE, ""))
 
 
+class PageResponse(Struct):
+    """A response of the console."""
+
+    status: int
+    headers: dict[str, str]
+    text: str
+
+
 class ConsoleSite:
     """A served console. `url` is its address without a path."""
 
@@ -38,6 +51,23 @@ class ConsoleSite:
         self.url = url
         self.sessions = sessions
         self.settings = settings
+        self.keys: dict[str, NewKey] = {}
+
+    def get(self, path: str, who: str = "", method: str = "GET", **headers: str) -> PageResponse:
+        """The response to a request, by the session of `who`; redirects are not followed."""
+        connection = HTTPConnection(self.url.removeprefix("http://"), timeout=START_SECONDS)
+        connection.request(method, path, headers={"Cookie": f"{COOKIE}={who}", **headers})
+        response = connection.getresponse()
+        found = PageResponse(
+            response.status, {name.lower(): value for name, value in response.getheaders()}, response.read().decode()
+        )
+        connection.close()
+        return found
+
+    def client(self, who: str) -> Client:
+        """A client of the API with the key of somebody."""
+        key = self.keys[who]
+        return Client(self.url, key.public, key.private)
 
 
 @contextmanager
@@ -49,14 +79,14 @@ def serving(settings: Settings, **options: Any) -> Iterator[ConsoleSite]:
 
 
 @contextmanager
-def served(build: Any) -> Iterator[str]:
+def served(build: Callable[[], Application]) -> Iterator[str]:
     """An application behind the HTTP server, in a thread with an event loop of its own; gives its address."""
     listener = socket.create_server(("127.0.0.1", 0))
     is_ready, ends = threading.Event(), threading.Event()
     failures: list[BaseException] = []
 
     async def serve() -> None:
-        application: Application = build()
+        application = build()
         server = HttpServer(application)
         async with lifespan(application):
             server.start(listener)

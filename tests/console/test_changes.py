@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from html import escape
+from typing import Any
 
 import pytest
 
@@ -127,9 +128,15 @@ def test_an_image_gets_what_differs_from_the_form_and_nothing_else(served: Conso
     page = visitor.get(f"/console/images/{image}/edit").text
     ticked = re.findall(r'name="Support" value="([^"]+)"[^>]* checked', page)
     zones = re.findall(r'name="Zone" value="([^"]+)" checked', page)
-    form = {"ImageId": image, "ProjectId": "org-default", "Name": "mysql-primary", "Version": "", "Label": "a=1\r\nb=2"}
-    support = {"_Support": "1", "Support": ticked[:1], "_Zone": "1", "Zone": zones}
-    visitor.carry_out("edit-image", **form, **support)
+    form: dict[str, Any] = {
+        "ImageId": image,
+        "ProjectId": "org-default",
+        "Name": "mysql-primary",
+        "Version": "",
+        "Label": "a=1\r\nb=2",
+    }
+    form |= {"Support": ticked[:1], "Zone": zones}
+    visitor.carry_out("edit-image", **form, _Support="1", _Zone="1")
     details = client.call("GetPHostImage", ImageId=image).fields
     assert details["Image"]["Version"] == ""
     assert details["Image"]["OsName"] == "CentOS 7.9 64位"
@@ -173,7 +180,7 @@ def same(page: str, id: str) -> str:
     return re.sub(r"[0-9a-f-]{36}|revision [\d,]+", "*", page.replace(id, "ID"))
 
 
-CHANGES_OF_OTHERS = {
+CHANGES_OF_OTHERS: dict[str, dict[str, str]] = {
     "edit-image": {"ImageId": FOREIGN_IMAGE, "Name": "mine"},
     "deprecate-image": {"ImageId": FOREIGN_IMAGE, "Deprecated": "true"},
     "terminate-image": {"ImageId": FOREIGN_IMAGE, "Region": demo.REGION, "Zone": demo.ZONE},
@@ -226,8 +233,8 @@ def test_texts_of_people_stay_texts(operator: Visitor, client: Client, served: C
         TrustFirstUse=True,
     ).fields
     paths = ("accounts", "accounts/evil", "projects?Account=evil", "jobs", f"jobs/{image['JobId']}")
-    paths += (f"images/{image['ImageId']}", f"images/{image['ImageId']}/edit", f"publish?q={EVIL}")
-    for page in (operator.get(f"/console/{path}") for path in paths):
+    of_image = (f"images/{image['ImageId']}", f"images/{image['ImageId']}/edit", f"publish?q={EVIL}")
+    for page in (operator.get(f"/console/{path}") for path in (*paths, *of_image)):
         assert page.status_code == 200
         assert "<script>alert" not in page.text
         assert "94011" not in page.text

@@ -117,8 +117,8 @@ def test_a_page_of_another_site_cannot_sign_anybody_in_or_out_with_a_form(served
 
 def test_the_api_and_the_bytes_never_look_at_the_cookie(served: Console) -> None:
     visitor = served.visitor()
-    (cookie,) = visitor.http.cookies
-    headers = {"Cookie": f"{cookie.name}={cookie.value}; __Host-phimage={cookie.value}", **OWN_PAGE}
+    name, secret = visitor.cookie
+    headers = {"Cookie": f"{name}={secret}; __Host-phimage={secret}", **OWN_PAGE}
     answer = requests.post(f"{served.url}/", data={"Action": "GetRegion"}, headers=headers, timeout=60)
     assert answer.json()["RetCode"] == 170
     image = requests.get(f"{served.url}/images/{demo.WITH_DISK}.raw", headers=headers, timeout=60)
@@ -128,20 +128,20 @@ def test_the_api_and_the_bytes_never_look_at_the_cookie(served: Console) -> None
 
 def test_signing_out_ends_the_session_and_removes_the_cookie(served: Console) -> None:
     visitor = served.visitor()
-    (cookie,) = visitor.http.cookies
+    name, secret = visitor.cookie
     answer = visitor.post("/console/logout", {"_token": visitor.token})
     assert (answer.status_code, answer.headers["Location"]) == (303, "/console/login")
     assert "Max-Age=0" in answer.headers["Set-Cookie"]
-    thief = Visitor(served.url, Cookie=f"{cookie.name}={cookie.value}")
+    thief = Visitor(served.url, Cookie=f"{name}={secret}")
     assert not is_in(thief)
 
 
 def test_another_sign_in_of_a_browser_ends_its_earlier_session(served: Console) -> None:
     visitor = served.visitor()
-    (cookie,) = visitor.http.cookies
+    name, secret = visitor.cookie
     assert visitor.use_code(served.link(TENANT).partition("#")[2]).status_code == 200
     assert "demo/main" in visitor.get("/console/images").text
-    assert not is_in(Visitor(served.url, Cookie=f"{cookie.name}={cookie.value}"))
+    assert not is_in(Visitor(served.url, Cookie=f"{name}={secret}"))
 
 
 def test_a_session_ends_with_its_key(served: Console) -> None:

@@ -31,6 +31,12 @@ class Visitor:
         self.http = requests.Session()
         self.http.headers.update(headers)
 
+    @property
+    def cookie(self) -> tuple[str, str]:
+        """Name and value of the cookie of the session."""
+        ((name, value),) = self.http.cookies.get_dict().items()
+        return name, value
+
     def get(self, path: str, **headers: str) -> requests.Response:
         return self.http.get(f"{self.base}{path}", headers=headers, allow_redirects=False, timeout=SECONDS)
 
