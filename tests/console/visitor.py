@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from html import unescape
@@ -11,10 +14,12 @@ from typing import Any
 
 import requests
 
+from phimage import demo_disk
 from phimage.application import build_app
 from phimage.catalog.accounts import NewKey
 from phimage.client import Client
 from phimage.console.key_proof import prove
+from phimage.http.asgi import Application, Message, Receive, Send
 from phimage.settings import Settings
 from tests.console.site import served
 
@@ -120,10 +125,51 @@ class Console:
         return found
 
 
+class Gate:
+    """Stands before an application: counts the parts of uploads that it stores, and holds others back while it is shut."""
+
+    def __init__(self) -> None:
+        self.application: Application | None = None
+        self.stored: Counter[int] = Counter()
+        self.open_for = 1 << 30
+        self.held = 0
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        assert self.application is not None
+        if not (scope["type"] == "http" and scope["method"] == "PUT" and scope["path"].startswith("/uploads/")):
+            await self.application(scope, receive, send)
+            return
+        self.open_for -= 1
+        if self.open_for < 0:
+            self.held += 1
+            await asyncio.to_thread(self._wait)
+        number = int(scope["path"].rpartition("/")[2])
+
+        async def counting(message: Message) -> None:
+            if message.get("status") == 201:
+                self.stored[number] += 1
+            await send(message)
+
+        await self.application(scope, receive, counting)
+
+
+    def _wait(self) -> None:
+        while self.open_for < 0:
+            time.sleep(0.02)
+
+
 @contextmanager
-def console(settings: Settings, operator: NewKey, tenant: NewKey) -> Iterator[Console]:
+def console(settings: Settings, operator: NewKey, tenant: NewKey, gate: Gate | None = None) -> Iterator[Console]:
     """A console on a filled data folder, as a server has it."""
-    with served(lambda: build_app(settings, lambda: None, propagation_seconds=0.0)) as url:
+
+    def build() -> Application:
+        application = build_app(settings, lambda: None, propagation_seconds=0.0)
+        if gate is None:
+            return application
+        gate.application = application
+        return gate
+
+    with served(build) as url:
         yield Console(url, settings, operator, tenant)
 
 
@@ -134,6 +180,6 @@ def revision(client: Client) -> int:
 
 
 def write_disk(path: Path, content: bytes) -> Path:
-    """A file that is a raw disk by its boot sector."""
-    path.write_bytes(b"\0" * 510 + b"\x55\xaa" + content)
+    """A file that is a raw disk: the demonstration's, with more behind it."""
+    path.write_bytes(demo_disk.make_disk() + content)
     return path
