@@ -11,8 +11,8 @@ from urllib.parse import urlencode
 
 import pytest
 
-from phimage.client import Refused
 from phimage.console.headers import POLICY
+from phimage.errors import Refused
 from tests.console.catalogue import EVIL
 from tests.console.conftest import OPERATOR, TENANT
 from tests.console.pages import PAGES
