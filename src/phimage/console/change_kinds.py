@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 from phimage.actions.accounts import CreateAccount, CreateAccountResponse, ModifyAccount
+from phimage.actions.capture import CreatePHostImage, CreatePHostImageResponse
 from phimage.actions.edit import UpdatePHostImage, UpdatePHostImageResponse
+from phimage.actions.hosts import (
+    AssignHost,
+    EnrollTokenResponse,
+    HostResponse,
+    NewEnrollToken,
+    RegisterHost,
+    ReleaseHost,
+    RemoveHost,
+)
 from phimage.actions.jobs import CancelPHostImageJob, CancelPHostImageJobResponse
 from phimage.actions.keys import CreateAccessKey, NewKeyResponse, RevokeAccessKey
 from phimage.actions.params import Empty
+from phimage.actions.phosts import ReinstallPHost, ReinstallPHostResponse
 from phimage.actions.projects import CreateProject, CreateProjectResponse, RemoveProject, RemoveProjectMember, SetProjectMember
 from phimage.actions.quotas import SetQuota
 from phimage.actions.restore import RestorePHostImage, RestorePHostImageResponse
@@ -58,9 +69,20 @@ KINDS = {
         ChangeKind("set-quota", SetQuota, Empty, "quotas", _quota),
         ChangeKind("edit-image", UpdatePHostImage, UpdatePHostImageResponse, "images", edited_image),
         ChangeKind("deprecate-image", UpdatePHostImage, UpdatePHostImageResponse, "images", as_given),
-        ChangeKind("withdraw-image", WithdrawPHostImage, WithdrawnResponse, "images", as_given, typed="ImageId"),
-        ChangeKind("terminate-image", TerminatePHostImage, WithdrawnResponse, "images", as_given, typed="ImageId"),
+        ChangeKind(
+            "withdraw-image", WithdrawPHostImage, WithdrawnResponse, "images", as_given, typed="ImageId", names_hosts=True
+        ),
+        ChangeKind(
+            "terminate-image", TerminatePHostImage, WithdrawnResponse, "images", as_given, typed="ImageId", names_hosts=True
+        ),
         ChangeKind("restore-image", RestorePHostImage, RestorePHostImageResponse, "images", as_given),
+        ChangeKind("register-host", RegisterHost, EnrollTokenResponse, "hosts", as_given, result="new_token.html"),
+        ChangeKind("new-token", NewEnrollToken, EnrollTokenResponse, "hosts", as_given, result="new_token.html"),
+        ChangeKind("assign-host", AssignHost, HostResponse, "hosts", as_given),
+        ChangeKind("release-host", ReleaseHost, HostResponse, "hosts", as_given, typed="PHostId"),
+        ChangeKind("remove-host", RemoveHost, HostResponse, "hosts", as_given, typed="PHostId"),
+        ChangeKind("capture-host", CreatePHostImage, CreatePHostImageResponse, "hosts", as_given),
+        ChangeKind("reinstall-host", ReinstallPHost, ReinstallPHostResponse, "hosts", as_given, typed="PHostId"),
         ChangeKind("cancel-job", CancelPHostImageJob, CancelPHostImageJobResponse, "jobs", as_given, typed="JobId"),
     )
 }

@@ -10,6 +10,8 @@ from typing import Any
 
 from msgspec import Struct
 
+from phimage.actions.image_hosts import ImageHost
+from phimage.actions.withdraw import WithdrawnResponse
 from phimage.console.browser_origin import inner_path
 from phimage.console.form import Form, PageError
 from phimage.console.visit import ActionRefused, Content, Visit
@@ -27,7 +29,8 @@ class ChangeKind(Struct, frozen=True):
     """A change that the console offers. Its texts are `changes.NAME.title`, `.effect`, `.go` and `.done`.
 
     `area` is its entry of the navigation. `typed` is the parameter whose value a person types before something is lost.
-    `result` is the template that shows the response; without one the browser returns to the page of the form.
+    `result` is the template that shows the response; without one the browser returns to the page of the form. `names_hosts`:
+    the Action has a dry run of its own, whose response names the hosts that run the image.
     """
 
     name: str
@@ -37,6 +40,7 @@ class ChangeKind(Struct, frozen=True):
     read: Read
     typed: str = ""
     result: str = ""
+    names_hosts: bool = False
 
 
 async def show_change(visit: Visit, kind: ChangeKind) -> Content:
@@ -55,8 +59,11 @@ async def show_change(visit: Visit, kind: ChangeKind) -> Content:
 
 
 async def _dry_run(visit: Visit, kind: ChangeKind, parameters: Parameters, problem: str) -> Content:
+    hosts: tuple[ImageHost, ...] = ()
     try:
         tried, refused = await visit.try_out(kind.action, **parameters), None
+        if kind.names_hosts:
+            hosts = (await visit.change(kind.action, WithdrawnResponse, **parameters, DryRun=True)).host_set
     except ActionRefused as error:
         tried, refused = None, error
     values: Mapping[str, Any] = {
@@ -64,6 +71,7 @@ async def _dry_run(visit: Visit, kind: ChangeKind, parameters: Parameters, probl
         "tried": tried,
         "refused": refused,
         "problem": problem,
+        "hosts": hosts,
         "typed": str(parameters.get(kind.typed, "")),
         "hidden": visit.form.rest(STEP, NONCE, TYPED),
         "nonce": visit.nonces.make(),

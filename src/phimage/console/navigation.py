@@ -23,6 +23,7 @@ AREAS = (
     Area("matrix", "matrix"),
     Area("publish", "publish", is_for_editors=True),
     Area("jobs", "jobs"),
+    Area("hosts", "hosts"),
     Area("log", "log", is_for_operators=True),
     Area("store", "store", is_for_operators=True),
     Area("quotas", "quotas", is_for_operators=True),

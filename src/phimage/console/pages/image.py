@@ -14,6 +14,7 @@ from phimage.actions.jobs import ListPHostImageJobs, ListPHostImageJobsResponse
 from phimage.actions.matrix import GetPHostImageMatrix, GetPHostImageMatrixResponse, MatrixSet
 from phimage.actions.revisions import ListRevisions, ListRevisionsResponse
 from phimage.console.pages.changes import one_of_each
+from phimage.console.pages.hosts import hosts_of_image
 from phimage.console.pages.places import clusters_of, machine_types_of, places, region_of, start_zone
 from phimage.console.pages.snippets import phimage_command, snippets
 from phimage.console.visit import ActionRefused, Content, Visit
@@ -68,6 +69,7 @@ async def show_image(visit: Visit, id: str) -> Content:
             "clusters": _offered_clusters(matrix),
             "lines": _lines(matrix),
             "history": await _history(visit, id),
+            "hosts": await hosts_of_image(visit, id),
             "jobs": await _jobs(visit, id),
             "forms": tuple(FORMS),
             "snippets": snippets(visit, "GetPHostImage", {"ImageId": id}, phimage_command(visit, ["image", "show", id])),
