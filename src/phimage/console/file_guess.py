@@ -63,7 +63,7 @@ def guess(file_name: str) -> FileGuess:
 
 def _of_system(base: str, system: str, version: str) -> FileGuess:
     title = _SYSTEMS[system]
-    short = ".".join(version.split(".")[:2 if system == "ubuntu" else 1])
+    short = ".".join(version.split(".")[: 2 if system == "ubuntu" else 1])
     return FileGuess(
         name=f"{title} {version}".strip(),
         os_type=title,

@@ -31,9 +31,7 @@ class Route(Struct, frozen=True):
     max_bytes: int = 0
 
 
-def _route(
-    pattern: str, show: Show, area: str, *, travels: bool = True, act: Show | None = None, max_bytes: int = 0
-) -> Route:
+def _route(pattern: str, show: Show, area: str, *, travels: bool = True, act: Show | None = None, max_bytes: int = 0) -> Route:
     return Route(re.compile(ROOT + pattern, re.ASCII), show, area, travels, act, max_bytes)
 
 

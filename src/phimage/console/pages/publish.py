@@ -127,7 +127,7 @@ async def _values(visit: Visit, form: Form) -> dict[str, Any]:
         "ticked": set(form.all(MATRIX)),
         "projects": projects,
         "types": (ImageType.BASE, ImageType.CUSTOM) if operator else (ImageType.CUSTOM,),
-        "publication": form.get("Token") or f"console-{visit.nonces.make()[:64]}",
+        "publication": form.get("Token") or f"console-{visit.nonces.make().split('.')[1]}",
         "refused": None,
         "tried": None,
         "nonce": "",
