@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Coroutine
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -39,7 +38,9 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Settings:
         IMAGES.add_all(
             change,
             [
-                replace(model, id=ImageId(f"pimg-many-{number}"), name=f"Image {number}", created=number, family=f"f-{number % 9}")
+                replace(
+                    model, id=ImageId(f"pimg-many-{number}"), name=f"Image {number}", created=number, family=f"f-{number % 9}"
+                )
                 for number in range(IMAGES_IN_ALL)
             ],
         )

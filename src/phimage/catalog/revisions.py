@@ -22,6 +22,8 @@ PUBLISHER = "publisher"
 """The address in revisions by which publishers end publications."""
 _DAY = 86_400_000_000
 """Microseconds of a day."""
+HOSTS = "hosts"
+"""Scope of all hosts. No list of images depends on it."""
 
 
 def account_scope(account: str) -> str:
