@@ -6,6 +6,7 @@ that docs/console.md shows, as small files.
 
 from __future__ import annotations
 
+import shutil
 import sys
 import tempfile
 from io import BytesIO
@@ -33,7 +34,7 @@ KEPT = (
     ("image-of-tenant", "zh", "light", 360),
 )
 """The pictures in the documentation: page, language, theme and width."""
-COLORS = 64
+COLORS = 256
 """Of a kept picture."""
 KEPT_FOLDER = Path(__file__).parents[2] / "docs" / "pictures" / "console"
 
@@ -44,8 +45,10 @@ KEPT_FOLDER = Path(__file__).parents[2] / "docs" / "pictures" / "console"
 @click.option("--page", "only", help="Make this page alone.")
 def main(folder: Path, *, kept: bool, only: str | None) -> None:
     """Make pictures of the console."""
-    with tempfile.TemporaryDirectory() as data, sync_playwright() as playwright:
-        settings, operator = catalogue.fill(Path(data) / "data", inert=not kept)
+    data = Path(tempfile.gettempdir()) / "phimage-data"  # a page shows it, so it has the same name everywhere
+    shutil.rmtree(data, ignore_errors=True)
+    with sync_playwright() as playwright:
+        settings, operator = catalogue.fill(data, inert=not kept)
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         with serving(settings) as site:
             sessions = site.sessions.by_cookie
@@ -56,6 +59,7 @@ def main(folder: Path, *, kept: bool, only: str | None) -> None:
             else:
                 _make_all(site, browser, folder, only)
         browser.close()
+    shutil.rmtree(data)
 
 
 def _make_all(site: ConsoleSite, browser: Browser, folder: Path, only: str | None) -> None:
@@ -75,7 +79,11 @@ def _keep(site: ConsoleSite, browser: Browser) -> None:
     pages = {page.name: page for page in PAGES}
     for name, language, theme, width in KEPT:
         picture = _picture(site, browser, pages[name], language, theme, width)
-        small = Image.open(BytesIO(picture)).convert("RGB").quantize(COLORS)
+        small = (
+            Image.open(BytesIO(picture))
+            .convert("RGB")
+            .quantize(COLORS, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+        )
         small.save(KEPT_FOLDER / f"{name}-{language}-{theme}-{width}.png", optimize=True)
 
 

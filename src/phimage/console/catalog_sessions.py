@@ -26,9 +26,9 @@ from phimage.errors import ServiceUnavailable, UnknownUser, WrongSignature
 from phimage.event_log import log
 from phimage.gateway.access import check_each_time, find_caller
 from phimage.gateway.rate import RateLimit
-from phimage.gateway.registry import Caller
+from phimage.gateway.registry import Caller, Credential
 from phimage.lru import Lru
-from phimage.model.account import Right
+from phimage.model.account import PrivateKey, Right
 from phimage.model.ids import PublicKey, RandomBytes, new_secret
 
 NONCE_SECONDS = 60
@@ -81,7 +81,7 @@ class CatalogSessions:
     def begin_by_proof(self, proof: KeyProof, address: str) -> NewSession:
         """Begin a session with a proof of a private key. Raises WrongSignature, and what `_admit` raises."""
         used = self._nonces.read(proof.nonce)
-        _, private = find_caller(proof.public_key, self._catalog.now(wait=True))
+        _, private = self._person(proof.public_key)
         if not proof.is_by(private):
             raise WrongSignature
         caller = self._admit(proof.public_key, address)
@@ -99,7 +99,7 @@ class CatalogSessions:
         if key is None:
             return None
         try:
-            caller, _ = find_caller(key, self._catalog.now(wait=True))
+            caller, _ = self._person(key)
         except UnknownUser:  # the session ended with its key
             return None
         if caller.expires and self._now() >= caller.expires:
@@ -136,10 +136,17 @@ class CatalogSessions:
         with self._catalog.database.write() as connection:
             console_sessions.end(connection, secret)
 
+    def _person(self, key: PublicKey) -> tuple[Caller, PrivateKey]:
+        """Whose key it is, and the private key. Raises UnknownUser, also for the credentials of hosts."""
+        caller, private = find_caller(key, self._catalog.now(wait=True))
+        if caller.credential is not Credential.KEY:
+            raise UnknownUser(detail="the key is that of a host's agent: sign in with the key of a user")
+        return caller, private
+
     def _admit(self, key: PublicKey, address: str) -> Caller:
         """The caller, after the checks of a request. Raises UnknownUser, AddressRefused and RateLimited."""
         try:
-            caller, _ = find_caller(key, self._catalog.now(wait=True))
+            caller, _ = self._person(key)
         except UnknownUser:
             raise UnknownUser(detail="the key was revoked or has expired") from None
         check_each_time(caller, address, self._now())

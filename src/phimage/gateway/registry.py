@@ -63,8 +63,8 @@ class Caller(Struct, frozen=True):
     """An authenticated caller, whatever the signature scheme: the user of a key, and the tenant of that user.
 
     `expires`: the Unix time at which the key ends; 0 for never. `nonce` is that of a signature of version 2; empty for
-    version 1. `host` is that of an agent, whose tenant and user are nobody's; empty for all other callers. `program` is the
-    one whose session stands for the signature; empty for a signed request.
+    version 1. `program` is the one whose session stands for the signature; empty for a signed request. `host` is that of an
+    agent, whose tenant and user are nobody's; empty for all other callers.
     """
 
     tenant: Tenant
@@ -72,9 +72,9 @@ class Caller(Struct, frozen=True):
     key: PublicKey
     expires: int = 0
     nonce: str = ""
+    program: str = ""
     credential: Credential = Credential.KEY
     host: HostId = HostId("")
-    program: str = ""
 
     @property
     def account(self) -> Account:
