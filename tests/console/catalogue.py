@@ -41,8 +41,11 @@ DAYS = 24
 """Over so many days the revisions are spread."""
 
 
-def fill(folder: Path) -> tuple[Settings, NewKey]:
-    """A data folder with the demonstration, further disks, a failed and a running publication; and the operator's key."""
+def fill(folder: Path, *, inert: bool = True) -> tuple[Settings, NewKey]:
+    """A data folder with the demonstration, further disks, a failed and a running publication; and the operator's key.
+
+    `inert`: with markup wherever a person can write it.
+    """
     settings = Settings(data_dir=str(folder))
     demo.claim(folder)
     key = demo.fill(settings, has_operator_key=False)
@@ -56,6 +59,8 @@ def fill(folder: Path) -> tuple[Settings, NewKey]:
         _publish(settings, catalog, images["Debian 12.14 64位"], disk[: 2 << 20] + random.Random(2).randbytes(6 << 20))
         _publish(settings, catalog, images["kernel-lab-old"], disk, digest=f"sha256:{'0' * 64}")
         _edit(catalog)
+        if inert:
+            _write_markup(catalog)
         _run(catalog, images["build-runner"])
         store = open_store(settings.store_place)
         measure_store(catalog, store, time.time, time.monotonic)
@@ -109,6 +114,9 @@ def _edit(catalog: Catalog) -> None:
     with catalog.change(_author("SetQuota")) as change:
         QUOTAS.put(change, Quota(ProjectId("org-default"), 17 << 20))
         QUOTAS.put(change, Quota(ProjectId("org-xyz"), 200 << 20))
+
+
+def _write_markup(catalog: Catalog) -> None:
     evil = _images(catalog)["mysql-primary"]
     with catalog.change(Author(f"operator/main {EVIL}", EVIL, EVIL, "EditPHostImage", time.time())) as change:
         labels = {"team": "data"}

@@ -152,7 +152,6 @@ class Gate:
 
         await self.application(scope, receive, counting)
 
-
     def _wait(self) -> None:
         while self.open_for < 0:
             time.sleep(0.02)

@@ -51,6 +51,11 @@ class Address(Struct, frozen=True):
         kept = {name: self.get(name) for name in STICKY}
         return href(ROOT + path, {**kept, **params})
 
+    @property
+    def kept(self) -> str:
+        """What `link` appends to a path: for tables, whose rows have many links."""
+        return self.link().removeprefix(ROOT)
+
     def rest(self, *names: str) -> list[tuple[str, str]]:
         """All parameters but these, for the hidden fields of a form."""
         return [(name, value) for name, value in self.params.items() if name not in names and value]

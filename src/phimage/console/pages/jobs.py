@@ -76,9 +76,7 @@ async def complete(visit: Visit, id: str) -> Content:
     """Queue the publication of a file whose parts are all there."""
     job = await _job(visit, id)
     size = number(visit.form, "Size", MAX_SIZE)
-    await visit.change(
-        CompletePHostImageUpload, JobResponse, ImageId=job.image_id, Size=size, ProjectId=job.project_id or None
-    )
+    await visit.change(CompletePHostImageUpload, JobResponse, ImageId=job.image_id, Size=size, ProjectId=job.project_id or None)
     return Content(json={})
 
 
