@@ -25,6 +25,7 @@ from phimage.model.account import PrivateKey
 from phimage.model.ids import PublicKey
 from phimage.settings import Settings
 from tests.console.conftest import WAIT_MILLISECONDS
+from tests.console.host_rows import add_stopped_host
 from tests.console.visitor import Console, Gate, console, write_disk
 from tests.e2e.process import Phimage, Server
 from tests.formats.qemu_images import BAD
@@ -248,6 +249,23 @@ def test_a_gibibyte_survives_three_reloads_and_a_restart_of_the_server(browser: 
 def number_of(url: str) -> str:
     """The number of the part that an address is for."""
     return url.partition("?")[0].rpartition("/")[2]
+
+
+@pytest.mark.more
+def test_an_image_of_a_stopped_host_is_ordered_and_waits_for_its_agent(served: Console, person: Person) -> None:
+    add_stopped_host(served.settings)
+    page = person(TENANT)
+    page.get_by_role("link", name="Hosts").click()
+    page.get_by_role("link", name="web-7").click()
+    page.get_by_text("Make an image of the host").click()
+    page.get_by_label("Name of the new image").fill("golden")
+    page.get_by_role("button", name="Look at the change").click()
+    expect(page.get_by_text("golden")).to_be_visible()
+    page.get_by_role("button", name="Make the image").click()
+    expect(page.get_by_role("heading", name="An image is being made")).to_be_visible()
+    expect(page.get_by_text("It waits for the agent.")).to_be_visible()
+    page.get_by_role("link", name="Jobs").click()
+    expect(page.get_by_role("link", name="golden")).to_be_visible()
 
 
 @pytest.fixture
