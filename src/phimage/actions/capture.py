@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from msgspec import Meta, Struct
+from msgspec.structs import replace
 
 from phimage.actions.hosts import HostIdParam
 from phimage.actions.params import RegionParam, ZoneParam, check_zone_allowed, zones_asked
@@ -23,7 +24,7 @@ from phimage.gateway.registry import Action
 from phimage.model.account import Right
 from phimage.model.host import Host, WrongState, capturing
 from phimage.model.ids import ImageId, OrderId, new_image_id, new_job_id, new_order_id
-from phimage.model.image import Image, ImageType, State
+from phimage.model.image import Image, State, image_of_disk
 from phimage.model.job import Job, Origin, new_job
 from phimage.model.order import Order, OrderKind
 
@@ -92,23 +93,9 @@ def _same_capture(connection: Connection, host: Host, request: CreatePHostImage,
 
 def _image(id: ImageId, host: Host, request: CreatePHostImage, connection: Connection, call: Call) -> Image:
     installed = last_images(connection, [host.image]).get(host.image) if host.image else None
-    return Image(
-        id=id,
-        type=ImageType.CUSTOM,
-        project=call.project,
-        family=installed.family if installed else "",
-        name=request.image_name,
-        os_type=installed.os_type if installed else "Other",
-        os_name=installed.os_name if installed else "unknown",
-        version=installed.version if installed else "",
-        description=request.image_description,
-        state=State.MAKING,
-        deprecated=False,
-        size=0,  # the publication sets it
-        created=int(call.time),
-        zones=(host.zone,),
-        support=installed.support if installed else {host.machine_type: (host.cluster,)},
-    )
+    unknown = {host.machine_type: (host.cluster,)}
+    made = image_of_disk(id, call.project, request.image_name, (host.zone,), installed, unknown)
+    return replace(made, description=request.image_description, created=int(call.time))
 
 
 def _job(image: ImageId, host: Host, reserved: int, call: Call) -> Job:
