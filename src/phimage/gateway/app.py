@@ -52,6 +52,8 @@ MAX_DRAINED_BYTES = 16 * 1024 * 1024
 """A longer body is not drained: the connection is closed."""
 
 
+_ATTEMPT, _HAS_ARRIVED = "phimage.attempt", "phimage.has_arrived"
+"""What `known_response` leaves in the scope: the attempt that it made, and that the server has the whole body."""
 _KNOWN = (
     b"content-type: application/json\r\n"
     b"content-length: %d\r\n"
@@ -129,6 +131,7 @@ class App(Generic[View]):
         started = time.perf_counter()
         query_string, path = scope["query_string"], scope["path"]
         size = len(query_string) + len(body)
+        scope[_HAS_ARRIVED] = True
         if size > MAX_CACHED_REQUEST or self._log_requests or self._freshness.age() > STALE_SECONDS:
             return None
         if path != "/" and (path in self._pages or any(path.startswith(prefix) for prefix, _ in self._mounts)):
@@ -141,7 +144,7 @@ class App(Generic[View]):
         request_id = next(self._request_ids)
         address = self._proxies.client_address(scope)
         query = query_string.decode("utf-8", "replace")
-        attempt = scope["phimage.attempt"] = Attempt()
+        attempt = scope[_ATTEMPT] = Attempt()
         response = self._dispatcher.answer_known(self._request(scope, headers, query, address, request_id, body), attempt)
         if response is None or response.headers or len(response.body) > MIN_GZIP_BYTES:
             return None
@@ -180,11 +183,11 @@ class App(Generic[View]):
         address = self._proxies.client_address(scope)
         make_request = partial(self._request, scope, headers, query, address, request_id)
         incoming = RequestBody(receive, self._body_limits, self._body_budget)
-        attempt: Attempt = scope.get("phimage.attempt") or Attempt()  # `known_response` may have counted it
+        attempt: Attempt = scope.get(_ATTEMPT) or Attempt()
         status, age, body = 200, None, b""
         try:
             if scope["method"] == "POST":
-                body = await self._body(query, incoming, make_request, attempt)
+                body = await self._body(scope, query, incoming, make_request, attempt)
             if self._freshness.age() > STALE_SECONDS:
                 age = await self._freshness.staleness()
             response = await self._dispatcher.answer(make_request(body), attempt)
@@ -233,7 +236,7 @@ class App(Generic[View]):
             )
 
     async def _body(
-        self, query: str, incoming: RequestBody, make_request: Callable[[bytes], RawRequest], attempt: Attempt
+        self, scope: Message, query: str, incoming: RequestBody, make_request: Callable[[bytes], RawRequest], attempt: Attempt
     ) -> bytes:
         """The body of a POST. Raises _Unread and ClientGone."""
         max_size, refusal = max_body(self._registry, query), None
@@ -241,7 +244,7 @@ class App(Generic[View]):
         if max_size > SMALL_BODY and (refusal := await self._dispatcher.refuse_large(make_request(b""), attempt)):
             max_size = SMALL_BODY
         try:
-            return await incoming.read(max_size)
+            return await incoming.read(max_size, has_arrived=_HAS_ARRIVED in scope)
         # docs/decisions.md#a-body-has-little-time-and-little-memory
         except BodyTooSlow:
             detail = f"the body paused for {self._body_limits.stall:.0f} s or took too long; send the request again"
