@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,4 +25,7 @@ def loop_device(file: Path, *, sector_size: int = 512, read_only: bool = False) 
     try:
         yield device
     finally:
-        subprocess.run(["losetup", "--detach", device], check=True)
+        for left in range(50, -1, -1):  # it is busy for a moment after a process that had it open was killed
+            if subprocess.run(["losetup", "--detach", device], capture_output=True, check=not left).returncode == 0:
+                break
+            time.sleep(0.1)
