@@ -23,8 +23,8 @@ from hashlib import sha256
 from pathlib import Path
 
 from msgspec import Struct
+from tests.deploying import loop_device
 from tests.images.debian import START
-from tests.loop_devices import loop_device
 from tests.upload_server import TICKET
 from tests.uploading import connects, free_port
 

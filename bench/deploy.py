@@ -1,7 +1,7 @@
 """`python -m bench.deploy`: deploy a disk of 4 GiB with 344 MiB of data, beside programs that verify nothing.
 
 Each round writes the same image with each program in turn, to a loop device full of other data. Figures are processor seconds,
-user and system, of the program and its children, so other work on the machine disturbs them little; ratios are of the same round.
+user and system, of the program and its children, so other work on the machine disturbs them little; ratios are of one round.
 The kernel's own work for the loop device is in none of them. Needs root, qemu-img, zstd, bmaptool, partclone and casync.
 """
 
@@ -24,8 +24,7 @@ from pathlib import Path
 
 from msgspec import Struct
 from tests.delivering import FakeAuthorizer, content_of, write_disk
-from tests.deploying import CountingProxy, ImageServer, gpt_image, start_agent
-from tests.loop_devices import loop_device
+from tests.deploying import CountingProxy, ImageServer, gpt_image, loop_device, start_agent
 from tests.serving import serving
 
 from phimage.agent_archive import make_archive

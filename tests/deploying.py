@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import socket
 import struct
 import subprocess
@@ -19,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+import pytest
 
 from phimage.agent.gpt import TableChange, move_backup, sector_size
 from phimage.chunks.factory import open_store
@@ -31,6 +33,10 @@ OLD = b"\xaa"
 """What a target is full of before: data of its last tenant."""
 EFI = b"EFI PART"
 
+needs_loop_devices = pytest.mark.skipif(
+    os.geteuid() != 0 or not Path("/dev/loop-control").exists() or shutil.which("losetup") is None,
+    reason="only root can attach loop devices, with losetup of the Debian package mount",
+)
 AGENT = (sys.executable, "-m", "phimage.agent")
 
 
@@ -73,6 +79,21 @@ def _body(size: int, seed: int) -> bytes:
             half = some.randbytes(MIB // 2)
             pieces.append(half + (half.translate(bytes(range(256))[::-1]) if number % 3 else bytes(MIB // 2)))
     return b"".join(pieces)[:size].replace(OLD, b"\xab")
+
+
+@contextmanager
+def loop_device(file: Path, sector: int = 512, *, read_only: bool = False) -> Iterator[str]:
+    """The path of a loop device over a file."""
+    options = ["--read-only"] if read_only else []
+    command = ["losetup", "--find", "--show", "--sector-size", str(sector), *options, str(file)]
+    device = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+    try:
+        yield device
+    finally:
+        for _ in range(50):  # it can be busy for a moment after a process was killed
+            if subprocess.run(["losetup", "--detach", device], capture_output=True, check=False).returncode == 0:
+                break
+            time.sleep(0.1)
 
 
 @contextmanager

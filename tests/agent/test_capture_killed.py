@@ -20,7 +20,7 @@ from phimage.chunks.folder import FolderStore
 from phimage.chunks.uploaded_chunks import ChunkSource, find_seal
 from phimage.http.asgi import Message, Receive, Send
 from phimage.uploads.app import Uploads
-from tests.loop_devices import loop_device
+from tests.deploying import loop_device, needs_loop_devices
 from tests.serving import serving
 from tests.uploading import JOB, TICKET, FakeAuthorizer, caller, request_id
 
@@ -86,6 +86,7 @@ def capture(disk: str, url: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
 
+@needs_loop_devices
 @pytest.mark.more
 def test_a_capture_that_is_killed_fifty_times_sends_no_chunk_twice(tmp_path: Path) -> None:
     chance, disk = random.Random(16), tmp_path / "disk"

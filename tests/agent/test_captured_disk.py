@@ -18,16 +18,18 @@ from phimage.formats.disk import describe
 from phimage.formats.examine import examine_disk
 from phimage.formats.finding import Finding
 from phimage.formats.reader import FileReader
-from tests.loop_devices import loop_device
+from tests.deploying import loop_device, needs_loop_devices
 
 MIB = 1 << 20
+
+pytestmark = needs_loop_devices
 
 
 def table(file: Path, size: int, script: str, *, sector_size: int = 512) -> Path:
     """A disk with a partition table, as sfdisk writes it, and noise in its partitions."""
     with file.open("wb") as disk:
         disk.truncate(size)
-    with loop_device(file, sector_size=sector_size) as device:
+    with loop_device(file, sector_size) as device:
         subprocess.run(
             ["/usr/sbin/sfdisk", "-q", "--no-reread", "--no-tell-kernel", device], input=script, text=True, check=True
         )
@@ -45,7 +47,7 @@ MBR = "label: dos\nstart=1MiB, size=2MiB, type=83\nstart=4MiB, size=3MiB, type=8
 @contextmanager
 def captured(file: Path, *, trim: bool, sector_size: int = 512) -> Iterator[CapturedDisk]:
     with (
-        loop_device(file, sector_size=sector_size, read_only=True) as path,
+        loop_device(file, sector=sector_size, read_only=True) as path,
         BlockDevice(path, writable=False) as device,
     ):
         yield CapturedDisk(device, trim=trim)
@@ -83,7 +85,7 @@ def test_a_trimmed_gpt_ends_after_its_last_partition_and_is_whole(tmp_path: Path
     assert findings(small) == findings(file) == ()
     with FileReader(file) as before, FileReader(small) as after:
         assert describe(before).partitions == describe(after).partitions
-    with loop_device(small, sector_size=sector_size) as device:
+    with loop_device(small, sector_size) as device:
         verified = subprocess.run(["/usr/sbin/sfdisk", "--verify", device], capture_output=True, text=True, check=True)
         dumped = subprocess.run(["/usr/sbin/sfdisk", "--dump", device], capture_output=True, text=True, check=True)
     assert "No errors" in verified.stdout + verified.stderr

@@ -20,13 +20,14 @@ from phimage.chunks.write import DiskWriter
 from phimage.http_client import ApiConnections
 from phimage.model.ids import ManifestDigest
 from phimage.uploads.app import Uploads
+from tests.deploying import loop_device, needs_loop_devices
 from tests.images.debian import debian_disk
 from tests.images.kept import run
 from tests.images.mounted import install_packages
-from tests.loop_devices import loop_device
 from tests.uploading import JOB, TICKET, FakeAuthorizer, caller, request_id, served
 
 
+@needs_loop_devices
 @pytest.mark.torture
 def test_a_second_capture_after_installing_packages_sends_their_chunks(tmp_path: Path) -> None:
     disk = tmp_path / "disk"

@@ -13,8 +13,7 @@ from phimage.agent.disks import FoundDisk, System, find_disks, normal_wwn
 from phimage.agent.errors import DiskFailed, DiskRefused
 from phimage.agent.hardware import this_machine
 from phimage.errors import ClientError
-from tests.deploying import MIB
-from tests.loop_devices import loop_device
+from tests.deploying import MIB, loop_device, needs_loop_devices
 
 
 class Machine:
@@ -132,11 +131,13 @@ def device_or_file(kind: str, file: Path) -> Iterator[str]:
     if kind == "file":
         yield str(file)
     else:
-        with loop_device(file, sector_size=4096 if kind == "4K" else 512) as path:
+        with loop_device(file, 4096 if kind == "4K" else 512) as path:
             yield path
 
 
-@pytest.mark.parametrize("kind", ["file", *(pytest.param(kind, marks=pytest.mark.more) for kind in ("512", "4K"))])
+@pytest.mark.parametrize(
+    "kind", ["file", *(pytest.param(kind, marks=[needs_loop_devices, pytest.mark.more]) for kind in ("512", "4K"))]
+)
 def test_a_disk_reads_what_was_written_and_zeros_where_it_was_zeroed(kind: str, tmp_path: Path) -> None:
     sector = 4096 if kind == "4K" else 512
     with device_or_file(kind, tmp_path / "disk") as path, BlockDevice(path, writable=True) as disk:

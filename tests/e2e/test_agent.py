@@ -20,11 +20,12 @@ from tests.deploying import (
     check_deployed,
     check_not_bootable,
     gpt_image,
+    loop_device,
+    needs_loop_devices,
     old_target,
 )
 from tests.e2e.conftest import Installation, on_sqlite
 from tests.e2e.process import Key, Phimage, wait_until
-from tests.loop_devices import loop_device
 
 SIZE, LARGER = 24 * MIB, 30 * MIB
 IMAGE = gpt_image(SIZE)
@@ -45,7 +46,7 @@ ABOUT = (
 )
 PLACE = {"PHIMAGE_REGION": "cn-bj2", "PHIMAGE_ZONE": "cn-bj2-02"}
 
-pytestmark = pytest.mark.more
+pytestmark = [needs_loop_devices, pytest.mark.more]
 
 
 class HostAndDisk:

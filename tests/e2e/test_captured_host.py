@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.deploying import loop_device, needs_loop_devices
 from tests.e2e.conftest import Installation, on_sqlite
 from tests.e2e.process import DESCRIBED, wait_until
 from tests.e2e.rack import Rack, agent, machine
@@ -18,7 +19,6 @@ from tests.images.debian import debian_disk
 from tests.images.kept import run
 from tests.images.mounted import install_packages, mounted, partition_device
 from tests.images.test_boot import boot
-from tests.loop_devices import loop_device
 
 SERIAL = "PHIMAGE-T18"
 MIB = 1 << 20
@@ -33,6 +33,7 @@ def aa(path: Path) -> Path:
     return path
 
 
+@needs_loop_devices
 @pytest.mark.more
 @on_sqlite
 def test_an_agent_captures_by_order_and_goes_on_after_a_kill(installation: Installation, tmp_path: Path) -> None:
@@ -61,6 +62,7 @@ def test_an_agent_captures_by_order_and_goes_on_after_a_kill(installation: Insta
     assert "No errors" in run("sfdisk", "--verify", captured)
 
 
+@needs_loop_devices
 @pytest.mark.torture
 @on_sqlite
 def test_a_captured_host_is_deployed_and_boots(installation: Installation, tmp_path: Path) -> None:

@@ -25,11 +25,12 @@ from tests.deploying import (
     check_not_bootable,
     deploy,
     gpt_image,
+    loop_device,
     mbr_image,
+    needs_loop_devices,
     old_target,
     start_agent,
 )
-from tests.loop_devices import loop_device
 from tests.lying_server import LyingServer
 
 SIZE = 24 * MIB
@@ -37,6 +38,8 @@ LARGER = 30 * MIB
 IMAGE = gpt_image(SIZE)
 EXPECTED = Expected(IMAGE, 512, LARGER)
 UBERBLOCK = struct.pack("<Q", 0x00BAB10C)
+
+pytestmark = [needs_loop_devices]
 
 
 @pytest.fixture(scope="module")
@@ -179,14 +182,14 @@ def test_a_deployment_that_was_cut_at_half_fetches_little_again(tmp_path: Path, 
     [(gpt_image(SIZE, 4096), 4096, ()), (mbr_image(SIZE), 512, ("--sector-size", "512"))],
 )
 def test_images_of_other_sectors_and_tables_deploy(target: Path, image: bytes, sector: int, options: tuple[str, ...]) -> None:
-    with LyingServer(image) as server, loop_device(target, sector_size=sector) as device:
+    with LyingServer(image) as server, loop_device(target, sector) as device:
         deploy(server.url, device, *options)
     check_deployed(target, Expected(image, sector, LARGER))
 
 
 @pytest.mark.more
 def test_a_disk_that_does_not_fit_the_image_is_refused(server: LyingServer, target: Path) -> None:
-    with loop_device(target, sector_size=4096) as device:
+    with loop_device(target, 4096) as device:
         assert "sectors of 4096 bytes and the image is for 512" in refused(server.url, device)
     with LyingServer(mbr_image(SIZE)) as other, loop_device(target) as device:
         assert "use --sector-size 512" in refused(other.url, device)

@@ -27,11 +27,12 @@ from tests.deploying import (
     check_deployed,
     check_not_bootable,
     gpt_image,
+    loop_device,
     mbr_image,
+    needs_loop_devices,
     old_target,
     start_agent,
 )
-from tests.loop_devices import loop_device
 from tests.torture.length import lengths
 
 SEED = 20261129
@@ -48,6 +49,8 @@ CASES = {
 }
 NO_PATIENCE = ("--patience", "0")
 KILLED = -signal.SIGKILL
+
+pytestmark = [needs_loop_devices]
 
 
 @dataclass
@@ -98,7 +101,7 @@ def bench(folder: Path, case: str) -> Iterator[Bench]:
     server = ImageServer(folder, image)
     proxy = CountingProxy(server.port)
     try:
-        with old_target(size) as target, loop_device(target, sector_size=sector) as device:
+        with old_target(size) as target, loop_device(target, sector) as device:
             yield Bench(server, proxy, device, target, Expected(image, sector, size), options)
     finally:
         proxy.close()

@@ -18,16 +18,19 @@ from tests.deploying import (
     check_deployed,
     check_not_bootable,
     gpt_image,
+    loop_device,
+    needs_loop_devices,
     old_target,
     start_agent,
 )
-from tests.loop_devices import loop_device
 from tests.lying_server import Lie, LyingServer
 
 SIZE = 24 * MIB
 LARGER = 30 * MIB
 IMAGE = gpt_image(SIZE)
 EXPECTED = Expected(IMAGE, 512, LARGER)
+
+pytestmark = [needs_loop_devices]
 
 
 @pytest.fixture

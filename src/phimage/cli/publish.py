@@ -28,6 +28,7 @@ AWAY_SECONDS = 60.0
 """Time that a server has to restart before a call fails."""
 PHASES = {
     "": "waiting",
+    "capture": "capturing",
     "fetch": "fetching",
     "unpack": "unpacking",
     "examine": "examining",
