@@ -8,7 +8,7 @@ PIP := $(BIN)/pip --disable-pip-version-check install --quiet --require-hashes
 # Python keeps the bytecode of the tests, also where the environment says otherwise: compiling them anew takes each worker 20 s.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-more lint format bench docs schema screens lock clean torture
+.PHONY: demo test test-more lint format bench docs schema screens console-screens lock clean torture
 
 demo: $(VENV)/.runtime  ## start a server with a catalogue and show how to call it (ARGS=--once stops after the list)
 	@$(BIN)/phimage demo $(ARGS)
@@ -44,6 +44,9 @@ schema: $(VENV)/.dev  ## write the SQL text of a new database anew from the migr
 
 screens: $(VENV)/.dev  ## run commands beside a demonstration and write docs/screens.md and the README's picture
 	@$(BIN)/python -m tests.docs.screens
+
+console-screens: $(VENV)/.bench  ## make pictures of every page of the console (ARGS="--kept" writes those of the documentation); needs chromium
+	@$(BIN)/python -m tests.console.screens $(ARGS)
 
 lock: $(VENV)/.dev  ## write requirements/*.txt anew from pyproject.toml; needs uv
 	@uv pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --universal \
