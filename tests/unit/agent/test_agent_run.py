@@ -92,6 +92,7 @@ def test_without_the_disk_of_its_hint_it_still_polls_and_does_not_name_one() -> 
         ({"Kind": "clean"}, "/dev/sda (ZA1): it is mounted on /mnt"),
         ({"Kind": "fly"}, "does not know orders of kind fly"),
         ({"Seed": "{}"}, "has a NoCloud seed"),
+        ({"ManifestDigest": ""}, "does not say which manifest it means"),
     ],
 )
 def test_an_order_that_it_does_not_do_ends_with_the_reason_before_any_write(change: dict[str, Any], reason: str) -> None:
