@@ -215,7 +215,7 @@ def test_a_gibibyte_survives_three_reloads_and_a_restart_of_the_server(browser: 
     assert server.new_key is not None
     key = NewKey(PublicKey(server.new_key.public), PrivateKey(server.new_key.private))
     page = browser.new_page()
-    page.set_default_timeout(WAIT_MILLISECONDS)
+    page.set_default_timeout(1000 * LONG_SECONDS)
     stored: Counter[str] = Counter()
     page.on("response", lambda answer: stored.update([number_of(answer.url)] if answer.status == 201 else []))
     try:
@@ -229,6 +229,7 @@ def test_a_gibibyte_survives_three_reloads_and_a_restart_of_the_server(browser: 
         for reload in range(1, 4):
             wait_until(lambda: sum(stored.values()) >= 12 * reload, page, LONG_SECONDS)  # noqa: B023  called in this turn of the loop
             page.reload()
+            print("reloaded", time.monotonic(), sum(stored.values()))
             expect(page.get_by_text("Choose large.raw again to go on")).to_be_visible()
             page.set_input_files("#upload input[type=file]", disk)
         wait_until(lambda: sum(stored.values()) >= 50, page, LONG_SECONDS)
