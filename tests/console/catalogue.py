@@ -30,6 +30,7 @@ from phimage.model.image_bytes import Quota
 from phimage.model.job import Origin, new_job
 from phimage.publishing.worker import Worker
 from phimage.settings import Settings
+from tests.console.host_rows import add_stopped_host
 
 DEMO_KEY = NewKey(demo.PUBLIC_KEY, demo.PRIVATE_KEY)
 """The key of the demonstration's tenant."""
@@ -64,6 +65,7 @@ def fill(folder: Path, *, inert: bool = True) -> tuple[Settings, NewKey]:
         _run(catalog, images["build-runner"])
         store = open_store(settings.store_place)
         measure_store(catalog, store, time.time, time.monotonic)
+        add_stopped_host(settings)
         _spread(catalog)
     finally:
         catalog.database.close()

@@ -44,6 +44,9 @@ PAGES = (
     LookedAt("job", "/console/jobs/job-running", OPERATOR),
     LookedAt("image-edit", "/console/images/pimg-os-web7k2ma/edit", OPERATOR),
     LookedAt("sign-in", "/console/login", TENANT),
+    LookedAt("hosts", "/console/hosts", OPERATOR),
+    LookedAt("host", "/console/hosts/upm-stopped1", OPERATOR),
+    LookedAt("host-of-tenant", "/console/hosts/upm-stopped1", TENANT),
     LookedAt("absent", "/console/images/no-such-image", TENANT),
     LookedAt("refused", "/console/log", TENANT),
 )

@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 from phimage.actions.accounts import CreateAccount, CreateAccountResponse, ModifyAccount
+from phimage.actions.capture import CreatePHostImage, CreatePHostImageResponse
 from phimage.actions.edit import UpdatePHostImage, UpdatePHostImageResponse
+from phimage.actions.hosts import (
+    AssignHost,
+    EnrollTokenResponse,
+    HostResponse,
+    NewEnrollToken,
+    RegisterHost,
+    ReleaseHost,
+    RemoveHost,
+)
 from phimage.actions.jobs import CancelPHostImageJob, CancelPHostImageJobResponse
 from phimage.actions.keys import CreateAccessKey, NewKeyResponse, RevokeAccessKey
 from phimage.actions.params import Empty
+from phimage.actions.phosts import ReinstallPHost, ReinstallPHostResponse
 from phimage.actions.projects import CreateProject, CreateProjectResponse, RemoveProject, RemoveProjectMember, SetProjectMember
 from phimage.actions.quotas import SetQuota
 from phimage.actions.restore import RestorePHostImage, RestorePHostImageResponse
@@ -15,7 +26,7 @@ from phimage.actions.withdraw import TerminatePHostImage, WithdrawnResponse, Wit
 from phimage.console.changes import ChangeKind, Parameters, as_given, number, parameters_of, show_change, words
 from phimage.console.form import PageError
 from phimage.console.pages.image_edit import edited_image
-from phimage.console.visit import Content, Visit
+from phimage.console.visit import PageContent, Visit
 
 MAX_DAYS = 36_500
 MAX_GIB = 1 << 30
@@ -58,15 +69,26 @@ KINDS = {
         ChangeKind("set-quota", SetQuota, Empty, "quotas", _quota),
         ChangeKind("edit-image", UpdatePHostImage, UpdatePHostImageResponse, "images", edited_image),
         ChangeKind("deprecate-image", UpdatePHostImage, UpdatePHostImageResponse, "images", as_given),
-        ChangeKind("withdraw-image", WithdrawPHostImage, WithdrawnResponse, "images", as_given, typed="ImageId"),
-        ChangeKind("terminate-image", TerminatePHostImage, WithdrawnResponse, "images", as_given, typed="ImageId"),
+        ChangeKind(
+            "withdraw-image", WithdrawPHostImage, WithdrawnResponse, "images", as_given, typed="ImageId", names_hosts=True
+        ),
+        ChangeKind(
+            "terminate-image", TerminatePHostImage, WithdrawnResponse, "images", as_given, typed="ImageId", names_hosts=True
+        ),
         ChangeKind("restore-image", RestorePHostImage, RestorePHostImageResponse, "images", as_given),
+        ChangeKind("register-host", RegisterHost, EnrollTokenResponse, "hosts", as_given, result="new_token.html"),
+        ChangeKind("new-token", NewEnrollToken, EnrollTokenResponse, "hosts", as_given, result="new_token.html"),
+        ChangeKind("assign-host", AssignHost, HostResponse, "hosts", as_given),
+        ChangeKind("release-host", ReleaseHost, HostResponse, "hosts", as_given, typed="PHostId"),
+        ChangeKind("remove-host", RemoveHost, HostResponse, "hosts", as_given, typed="PHostId"),
+        ChangeKind("capture-host", CreatePHostImage, CreatePHostImageResponse, "hosts", as_given),
+        ChangeKind("reinstall-host", ReinstallPHost, ReinstallPHostResponse, "hosts", as_given, typed="PHostId"),
         ChangeKind("cancel-job", CancelPHostImageJob, CancelPHostImageJobResponse, "jobs", as_given, typed="JobId"),
     )
 }
 
 
-async def act(visit: Visit, name: str) -> Content:
+async def act(visit: Visit, name: str) -> PageContent:
     """Answer the form of a change. Raises PageError for an unknown one."""
     kind = KINDS.get(name)
     if kind is None:
@@ -74,9 +96,9 @@ async def act(visit: Visit, name: str) -> Content:
     return await show_change(visit, kind)
 
 
-async def show_nothing(visit: Visit, name: str) -> Content:
+async def show_nothing(visit: Visit, name: str) -> PageContent:
     """Lead a browser that loads the address of a form to the page that has the forms."""
     kind = KINDS.get(name)
     if kind is None:
         raise PageError(404, "absent")
-    return Content(location=visit.address.link(kind.area))
+    return PageContent(location=visit.address.link(kind.area))

@@ -10,9 +10,11 @@ from typing import Any
 
 from msgspec import Struct
 
+from phimage.actions.image_hosts import ImageHost
+from phimage.actions.withdraw import WithdrawnResponse
 from phimage.console.browser_origin import inner_path
 from phimage.console.form import Form, PageError
-from phimage.console.visit import ActionRefused, Content, Visit
+from phimage.console.visit import ActionRefused, PageContent, Visit
 from phimage.fields import fields_of
 
 BACK, STEP, NONCE, TYPED = "_back", "_step", "_nonce", "_typed"
@@ -27,7 +29,8 @@ class ChangeKind(Struct, frozen=True):
     """A change that the console offers. Its texts are `changes.NAME.title`, `.effect`, `.go` and `.done`.
 
     `area` is its entry of the navigation. `typed` is the parameter whose value a person types before something is lost.
-    `result` is the template that shows the response; without one the browser returns to the page of the form.
+    `result` is the template that shows the response; without one the browser returns to the page of the form. `names_hosts`:
+    the Action has a dry run of its own, whose response names the hosts that run the image.
     """
 
     name: str
@@ -37,9 +40,10 @@ class ChangeKind(Struct, frozen=True):
     read: Read
     typed: str = ""
     result: str = ""
+    names_hosts: bool = False
 
 
-async def show_change(visit: Visit, kind: ChangeKind) -> Content:
+async def show_change(visit: Visit, kind: ChangeKind) -> PageContent:
     """Show what a form would change, or carry it out if it was confirmed. Raises ActionRefused."""
     form = visit.form
     parameters = await kind.read(visit, kind)
@@ -50,13 +54,16 @@ async def show_change(visit: Visit, kind: ChangeKind) -> Content:
     made = await visit.change_once(form.get(NONCE), kind.action, kind.answer, **parameters)
     back = inner_path(form.get(BACK))
     if kind.result:
-        return Content(kind.result, {"made": made, "kind": kind, "back": back, "area": kind.area})
-    return Content(location=_with_done(back, kind.name))
+        return PageContent(kind.result, {"made": made, "kind": kind, "back": back, "area": kind.area})
+    return PageContent(location=_with_done(back, kind.name))
 
 
-async def _dry_run(visit: Visit, kind: ChangeKind, parameters: Parameters, problem: str) -> Content:
+async def _dry_run(visit: Visit, kind: ChangeKind, parameters: Parameters, problem: str) -> PageContent:
+    hosts: tuple[ImageHost, ...] = ()
     try:
         tried, refused = await visit.try_out(kind.action, **parameters), None
+        if kind.names_hosts:
+            hosts = (await visit.change(kind.action, WithdrawnResponse, **parameters, DryRun=True)).host_set
     except ActionRefused as error:
         tried, refused = None, error
     values: Mapping[str, Any] = {
@@ -64,13 +71,14 @@ async def _dry_run(visit: Visit, kind: ChangeKind, parameters: Parameters, probl
         "tried": tried,
         "refused": refused,
         "problem": problem,
+        "hosts": hosts,
         "typed": str(parameters.get(kind.typed, "")),
         "hidden": visit.form.rest(STEP, NONCE, TYPED),
         "nonce": visit.nonces.make(),
         "back": inner_path(visit.form.get(BACK)),
         "area": kind.area,
     }
-    return Content("change.html", values, status=200 if refused is None else 400)
+    return PageContent("change.html", values, status=200 if refused is None else 400)
 
 
 def parameters_of(form: Form, action: type[Struct]) -> Parameters:

@@ -9,10 +9,23 @@ from msgspec import Struct
 
 from phimage.console import change_kinds
 from phimage.console.address import ROOT
-from phimage.console.pages import accounts, image, image_edit, images, jobs, log, matrix, overview, publish, quotas, store
-from phimage.console.visit import Content
+from phimage.console.pages import (
+    accounts,
+    hosts,
+    image,
+    image_edit,
+    images,
+    jobs,
+    log,
+    matrix,
+    overview,
+    publish,
+    quotas,
+    store,
+)
+from phimage.console.visit import PageContent
 
-Show = Callable[..., Awaitable[Content]]
+Show = Callable[..., Awaitable[PageContent]]
 """Makes the content of a page from a visit. The named parts of its path are arguments."""
 
 
@@ -43,6 +56,8 @@ ROUTES = (
     _route(rf"images/{_ID}/why", image.show_why, "images"),
     _route(rf"images/{_ID}/download/(?P<form>{'|'.join(image.FORMS)})", image.download, "images", travels=False),
     _route("matrix", matrix.show_matrix, "matrix"),
+    _route("hosts", hosts.show_hosts, "hosts", travels=False),
+    _route(rf"hosts/{_ID}", hosts.show_host, "hosts", travels=False),
     _route("log", log.show_log, "log"),
     _route(r"log/(?P<number>[0-9]{1,18})", log.show_revision, "log", travels=False),
     _route("store", store.show_store, "store", travels=False),
