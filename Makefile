@@ -33,7 +33,7 @@ format: $(VENV)/.dev  ## let ruff format and sort
 	@$(BIN)/ruff check --fix-only --quiet .
 	@$(BIN)/ruff format .
 
-bench: $(VENV)/.bench  ## measure; needs wrk (ARGS="--full --peers" takes a quarter of an hour and writes bench/RESULTS.md)
+bench: $(VENV)/.dev  ## measure, in about four minutes; needs wrk and nginx (ARGS=--full takes half an hour and writes bench/RESULTS*.md)
 	@$(BIN)/python -m bench $(ARGS)
 
 docs: $(VENV)/.dev  ## write docs/reference anew from the code
@@ -53,8 +53,6 @@ lock: $(VENV)/.dev  ## write requirements/*.txt anew from pyproject.toml; needs 
 		--python-version 3.11 pyproject.toml --group build -o requirements/runtime.txt
 	@uv pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --universal \
 		--python-version 3.11 pyproject.toml --group dev -o requirements/dev.txt
-	@uv pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --universal \
-		--python-version 3.11 --group pyproject.toml:bench -c requirements/dev.txt -o requirements/bench.txt
 
 clean:  ## remove what make made
 	rm -rf $(VENV) phimage-demo bench/.cache .cache
@@ -72,9 +70,4 @@ $(VENV)/.runtime: requirements/runtime.txt pyproject.toml | $(BIN)/python
 $(VENV)/.dev: requirements/dev.txt $(VENV)/.runtime
 	@echo "adding what tests need"
 	@$(PIP) -r requirements/dev.txt
-	@touch $@
-
-$(VENV)/.bench: requirements/bench.txt $(VENV)/.dev
-	@echo "adding what measurements need"
-	@$(PIP) -r requirements/bench.txt
 	@touch $@
