@@ -229,7 +229,6 @@ def test_a_gibibyte_survives_three_reloads_and_a_restart_of_the_server(browser: 
         for reload in range(1, 4):
             wait_until(lambda: sum(stored.values()) >= 12 * reload, page, LONG_SECONDS)  # noqa: B023  called in this turn of the loop
             page.reload()
-            print("reloaded", time.monotonic(), sum(stored.values()))
             expect(page.get_by_text("Choose large.raw again to go on")).to_be_visible()
             page.set_input_files("#upload input[type=file]", disk)
         wait_until(lambda: sum(stored.values()) >= 50, page, LONG_SECONDS)

@@ -96,6 +96,7 @@ class PHostImageJobSet(Struct, rename="pascal", frozen=True, kw_only=True):
     create_time: Annotated[int, Meta(description="when it was requested")]
     age: Annotated[int, Meta(description="seconds since then, by the server's clock")]
     source: Annotated[str, Meta(description="URL of the original file, or uploaded; empty like actor")]
+    p_host_id: Annotated[str, Meta(description="host whose disk becomes the image; empty for other publications")]
     file_name: Annotated[str, Meta(description="name of the original file, as its publisher gave it; empty like actor")]
     size: Annotated[int, Meta(description="bytes of the original file; 0 if unknown")]
     sent: Annotated[int, Meta(description="bytes of the original file that have arrived")]
@@ -230,6 +231,7 @@ def _job_set(job: Job, image: Image | None, call: Call) -> PHostImageJobSet:
         create_time=int(job.created),
         age=max(0, int(call.time - job.created)),
         source=("uploaded" if not job.origin.url else shown(job.origin.url)) if is_own else "",
+        p_host_id=job.origin.host,
         file_name=job.origin.name if is_own else "",
         size=job.origin.size,
         sent=job.sent,

@@ -61,7 +61,7 @@ async def show_job(visit: Visit, id: str) -> PageContent:
         "findings": details.findings if details.job_id == job.job_id else (),
         "phases": [phase for phase in PHASES if phase != ("fetch" if job.source == "uploaded" else "upload")],
         "live": job.state in _LIVE,
-        "upload": await _upload_path(visit, job) if job.state == JobState.WAITING.value else "",
+        "upload": await _upload_path(visit, job) if job.state == JobState.WAITING.value and not job.p_host_id else "",
     }
     return PageContent("job.html", values)
 
