@@ -143,6 +143,7 @@ class Console:
             return
         found = find_route(address.path)
         if found is None:
+            await self._drained(reply, body)
             await reply.show_error(session, 404, "absent", exchange.request_id)
             return
         if session is None:
@@ -152,11 +153,16 @@ class Console:
         show, form, sent = route.show, NO_FORM, b""
         if exchange.method == "POST":
             if route.act is None:
+                await self._drained(reply, body)
                 await reply.show_error(session, 405, "method", exchange.request_id)
                 return
-            show, sent = route.act, await read_body(body, route.max_bytes or MAX_FORM)
-            form = NO_FORM if route.max_bytes else read_form(reply.fields, sent)
-            check_token(session, reply.fields.get(TOKEN_FIELD, "") if route.max_bytes else form.get(TOKEN))
+            show = route.act
+            if route.max_bytes:
+                check_token(session, reply.fields.get(TOKEN_FIELD, ""))
+                sent = await read_body(body, route.max_bytes)
+            else:
+                form = read_form(reply.fields, await read_body(body, MAX_FORM))
+                check_token(session, form.get(TOKEN))
         visit = Visit(
             session,
             address,
