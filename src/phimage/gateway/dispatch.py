@@ -357,7 +357,6 @@ def max_body(registry: AnyRegistry, query: str) -> int:
 def _action_name(params: Params) -> str:
     name = params.get("Action")
     if not isinstance(name, str) or not name:
-        raise MissingAction(
-            detail="this is phimage, the image service of a bare metal cloud; /openapi.json lists its Actions, and /console/ shows it to people"
-        )
+        what = "this is phimage, the image service of a bare metal cloud"
+        raise MissingAction(detail=f"{what}; /openapi.json lists its Actions, and /console/ shows it to people")
     return name[:128]
