@@ -13,7 +13,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Generic
@@ -24,7 +24,8 @@ from phimage.gateway.async_dispatch import AsyncDispatcher
 from phimage.gateway.dispatch import HINT_HEADER, Attempt, Dispatcher, RawRequest, View, max_body
 from phimage.gateway.envelope import RawResponse, failure
 from phimage.gateway.registry import SMALL_BODY
-from phimage.http.asgi import Application, Message, Receive, Send, request_ids, send_response
+from phimage.http.asgi import Application, Message, Receive, Send, send_response
+from phimage.http.asgi import request_ids as random_request_ids
 from phimage.http.body import BodiesTooLarge, BodyBudget, BodyLimits, BodyTooLong, BodyTooSlow, ClientGone, RequestBody
 from phimage.http.counters import RequestCounters
 from phimage.http.freshness import STALE_SECONDS, Freshness
@@ -73,11 +74,13 @@ class App(Generic[View]):
         signature_limit: SignatureLimit | None = None,
         body_limits: BodyLimits | None = None,
         max_body_bytes: float = float("inf"),
+        request_ids: Iterator[str] | None = None,
     ) -> None:
         """`freshness` is that of the catalogue; `watches` are refreshed beside it. `mounts` are applications by path prefix.
 
         `started` is called once requests are answered, `stopped` at the end. `stopping` returns whether the server is about
-        to stop: long polls are then answered at once. `max_body_bytes` is the memory for bodies of all requests.
+        to stop: long polls are then answered at once. `max_body_bytes` is the memory for bodies of all requests. `request_ids`
+        are random by default.
         """
         self._registry = dispatcher.registry
         self._freshness = freshness
@@ -89,11 +92,12 @@ class App(Generic[View]):
         self._signature_limit = signature_limit or SignatureLimit(self._proxies)
         self._body_limits = body_limits or BodyLimits()
         self._body_budget = BodyBudget(max_body_bytes)
-        self._request_ids = request_ids()
+        self._request_ids = request_ids or random_request_ids()
         threads = ThreadPoolExecutor(THREADS, thread_name_prefix="answer")
         self._dispatcher = AsyncDispatcher(dispatcher, threads, stopping)
         self._lifespan = Lifespan((freshness, *watches), periodic_tasks, (self._dispatcher.run,), threads, started, stopped)
         self.notify_revision = self._dispatcher.notify_revision
+        self.close = self._lifespan.end_threads
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Handle one request, or the life of the process."""

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import re
+import struct
 from array import array
 from collections import deque
 from contextlib import suppress
 from fcntl import ioctl
+from socket import SO_LINGER, SOL_SOCKET
 from termios import TIOCOUTQ
 from typing import Any, cast
 from urllib.parse import unquote
@@ -28,8 +30,12 @@ MAX_HEADER_FIELDS = 128
 MAX_PIPELINED = 64
 """Requests of a connection that wait for the one that is being answered."""
 
+RESET = "phimage.reset"
+"""The ASGI extension that ends a connection with a TCP reset."""
+
 _ASGI = {"version": "3.0", "spec_version": "2.4"}
 _NOT_ASCII = re.compile(rb"[\x80-\xff]")
+_NO_LINGER = struct.pack("ii", 1, 0)
 _FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 
 
@@ -79,7 +85,7 @@ class HttpConnection(asyncio.Protocol):
             "root_path": "",
             "client": self._client,
             "server": (transport.get_extra_info("sockname") or ("", 0))[:2],
-            "extensions": {},
+            "extensions": {RESET: self.reset},
         }
         self.connections.opened(self)
 
@@ -148,6 +154,12 @@ class HttpConnection(asyncio.Protocol):
 
     def abort(self) -> None:
         """End the connection at once."""
+        self.transport.abort()
+
+    def reset(self) -> None:
+        """End the connection at once, with a TCP reset."""
+        with suppress(OSError, RuntimeError):  # the socket is closed
+            self.transport.get_extra_info("socket").setsockopt(SOL_SOCKET, SO_LINGER, _NO_LINGER)
         self.transport.abort()
 
     # The parser calls these.

@@ -52,7 +52,7 @@ def serve(
     is wrong, and WorkersDied.
     """
     generation = Generation(settings, read_tls(settings))
-    with _listening(settings.host, settings.port) as listener:
+    with listening(settings.host, settings.port) as listener:
         prime_decoders()  # here, so that no child has to repeat it
         tune_garbage_collector()
         prepared = prepare(settings)
@@ -231,7 +231,7 @@ _NO_ADDRESS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
 # docs/decisions.md#all-workers-accept-from-one-socket
 @contextmanager
-def _listening(host: str, port: int) -> Iterator[socket.socket]:
+def listening(host: str, port: int) -> Iterator[socket.socket]:
     """A socket that listens on the port, or on any free one for 0. Raises SetupError.
 
     All workers accept from it. It listens from the start: else another server could bind to the port as well.
