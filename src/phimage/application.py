@@ -31,6 +31,7 @@ from phimage.delivery.stream import DownloadLimits
 from phimage.errors import ServiceUnavailable, SetupError
 from phimage.event_log import log
 from phimage.formats import qemu
+from phimage.formats.examine import SecondOpinion
 from phimage.formats.limits import DiskLimits
 from phimage.formats.walls import SandboxWalls, try_walls
 from phimage.gateway.app import App
@@ -79,7 +80,7 @@ class Foundation(Struct, frozen=True):
 
     `now` dates what is stored and shown; the times of signatures are always the real ones. Request ids are random by default.
     `tickets` names the key that tickets are made with. `is_alone`: no other process writes to the database, and the store is
-    never away.
+    never away. Its maker calls `prime_decoders`.
     """
 
     catalog: Catalog
@@ -108,7 +109,8 @@ def build_app(
     `propagation_seconds` after this server learned of it, when all servers have read it; 0 if there is only one server. A
     database counts as away after `patience_seconds` without a response. `foundation` is that of the settings by default.
     """
-    prime_decoders()
+    if foundation is None:  # else the caller has done it, for all that it builds
+        prime_decoders()
     base = foundation or Foundation(open_catalog(settings), open_store(settings.store_place))
     catalog, now = base.catalog, base.now
     store_metrics: StoreMetrics = {}
@@ -298,7 +300,7 @@ def _checked_walls(settings: Settings, slot: MetricsSlot | None) -> SandboxWalls
     return walls
 
 
-def open_pipeline(settings: Settings, store: Store, *, second_opinion: bool = True) -> Pipeline:
+def open_pipeline(settings: Settings, store: Store, *, second_opinion: SecondOpinion | bool = True) -> Pipeline:
     """The pipeline that turns original files into disks. Without `second_opinion` only for trusted ones. Raises SetupError."""
     try:
         settings.work_folder.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -82,7 +82,7 @@ class App(Generic[View]):
         to stop: long polls are then answered at once. `max_body_bytes` is the memory for bodies of all requests. `request_ids`
         are random by default.
         """
-        self._registry = dispatcher.registry
+        self.registry = dispatcher.registry
         self._freshness = freshness
         self._proxies = proxies or TrustedProxies()
         self._pages = {"/healthz": fixed(b'{"status":"ok"}'), **(pages or {})}
@@ -174,7 +174,7 @@ class App(Generic[View]):
         self, query: str, incoming: RequestBody, make_request: Callable[[bytes], RawRequest], attempt: Attempt
     ) -> bytes:
         """The body of a POST. Raises _Unread and ClientGone."""
-        max_size, refusal = max_body(self._registry, query), None
+        max_size, refusal = max_body(self.registry, query), None
         # docs/decisions.md#large-bodies-are-read-for-verified-signatures-alone
         if max_size > SMALL_BODY and (refusal := await self._dispatcher.refuse_large(make_request(b""), attempt)):
             max_size = SMALL_BODY

@@ -56,7 +56,7 @@ def serve(
         prime_decoders()  # here, so that no child has to repeat it
         tune_garbage_collector()
         prepared = prepare(settings)
-        url = _url("https" if generation.tls else "http", settings.host, listener.getsockname()[1])
+        url = server_url("https" if generation.tls else "http", settings.host, listener.getsockname()[1])
         _raise_file_limit()
         with _signals() as signals:
             _Supervisor(generation, listener, signals, reread or (lambda: settings)).run(lambda: on_ready(url, prepared))
@@ -255,5 +255,6 @@ def _raise_file_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
-def _url(scheme: str, host: str, port: int) -> str:
+def server_url(scheme: str, host: str, port: int) -> str:
+    """The URL of a server on an address and a port."""
     return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
