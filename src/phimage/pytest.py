@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from phimage.client import Client
 
 START_SECONDS = 60.0
-_READY, _LOG, _LOCK = "phimage-ci.env", "phimage-ci.log", "phimage-ci.lock"
+_READY, _PID, _LOG, _LOCK = "phimage-ci.env", "phimage-ci.pid", "phimage-ci.log", "phimage-ci.lock"
 
 
 class PhimageKeys(NamedTuple):
@@ -197,8 +197,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     """Say where kept worlds are."""
-    if config.option.phimage_keep and (found := _read_ready(_shared_folder(config))):
-        terminalreporter.write_line(f"phimage: the worlds are kept at {found['PHIMAGE_ENDPOINT']}, which ends with its process")
+    folder = _shared_folder(config)
+    if config.option.phimage_keep and (found := _read_ready(folder)):
+        pid = (folder / _PID).read_text("ascii")
+        terminalreporter.write_line(f"phimage: the worlds are kept at {found['PHIMAGE_ENDPOINT']} by the process {pid}")
 
 
 @pytest.fixture(scope="session")
@@ -251,7 +253,9 @@ def _start(config: pytest.Config, folder: Path) -> subprocess.Popen[bytes]:
     for seed in config.option.phimage_seed:
         command += ["--seed", str(config.invocation_params.dir / seed)]
     with (folder / _LOG).open("wb") as log:
-        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)  # noqa: S603
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)  # noqa: S603
+    (folder / _PID).write_text(str(process.pid), "ascii")
+    return process
 
 
 def _await_ready(process: subprocess.Popen[bytes], folder: Path) -> dict[str, str]:
