@@ -19,7 +19,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import pytest
+import pytest  # docs/decisions.md#the-plugin-imports-pytest-alone
 
 if TYPE_CHECKING:
     from phimage.client import Client

@@ -90,7 +90,7 @@ async def _answer(
     if world.changes(action):
         world.publisher.has_news = True
     world.publisher.look(answer.body)
-    return verdict(answer.ret_code)
+    return verdict(answer.ret_code, answer.status)
 
 
 async def _fail(rule: FaultRule, receive: Receive, answer: FaultyAnswer, world: World) -> None:

@@ -10,6 +10,7 @@ from hashlib import shake_256
 from phimage.http.asgi import uuid_of
 
 
+# docs/decisions.md#ids-have-a-sequence-for-each-length
 class Draws:
     """A source of random bytes, with a sequence for each length and purpose. Safe to use from several threads.
 

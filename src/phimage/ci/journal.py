@@ -14,6 +14,8 @@ from phimage.gateway.params import Value
 MAX_CALLS = 10_000
 """The calls that a journal keeps, the newest ones."""
 UNCHECKED = "unchecked"
+REFUSED = 400
+"""The lowest status of a refusal."""
 _VERDICTS = {MissingSignature.ret_code: "missing", UnknownUser.ret_code: "unknown key", WrongSignature.ret_code: "wrong"}
 
 
@@ -21,7 +23,7 @@ class JournalCall(Struct, frozen=True):
     """A request and its answer.
 
     `status` is None where no answer was sent, `ret_code` where it has none. `params` are masked. `signature` is good, missing,
-    wrong, unknown key, or unchecked where a fault or a page came first. `time` is the world's.
+    wrong, unknown key, or unchecked where a fault or an error came first. `time` is the world's.
     """
 
     number: int
@@ -59,9 +61,11 @@ class Journal:
         return sorted((call for call in self._calls if action in ("", call.action)), key=lambda call: call.number)
 
 
-def verdict(ret_code: int | None) -> str:
-    """What an answer says of the signature."""
-    return UNCHECKED if ret_code is None else _VERDICTS.get(ret_code, "good")
+def verdict(ret_code: int | None, status: int | None) -> str:
+    """What an answer says of the signature, or of the ticket of a download or an upload."""
+    if ret_code is None:
+        return "good" if status is not None and status < REFUSED else UNCHECKED
+    return _VERDICTS.get(ret_code, "good")
 
 
 def encode_calls(calls: Iterable[JournalCall]) -> list[dict[str, object]]:

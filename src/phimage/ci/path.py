@@ -28,6 +28,7 @@ class WorldPath(Struct, frozen=True):
     rest: str
 
 
+# docs/decisions.md#a-world-is-named-by-the-path
 @lru_cache(maxsize=1024)
 def read_world_path(path: str) -> WorldPath:
     """The parts of a path. Raises BadControl for a name of a world and for a rule that cannot be used."""

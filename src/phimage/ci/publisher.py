@@ -38,6 +38,7 @@ class HeldJob(Struct):
     looks: int = 0
 
 
+# docs/decisions.md#jobs-of-a-world-end-when-someone-looks
 class WorldPublisher:
     """Claims the jobs of a world and ends them when they are due. Thread-safe: one thread at a time works."""
 

@@ -29,6 +29,7 @@ from phimage.settings import Settings
 _DATABASE = "catalog.sqlite"
 
 
+# docs/decisions.md#worlds-are-applications-in-one-process
 class World:
     """A world. Its methods but `settle` and `plant` are called on the event loop."""
 
