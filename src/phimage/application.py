@@ -18,6 +18,7 @@ from msgspec import Struct
 from phimage import __version__, ownership
 from phimage.actions import registry
 from phimage.actions.authorizers import CatalogDownloadAuthorizer, CatalogUploadAuthorizer
+from phimage.actions.heartbeats import FLUSH_SECONDS
 from phimage.actions.service import TICKETS, ListSettings, Service
 from phimage.catalog import backups, jobs
 from phimage.catalog.accounts import exchange_rates, report_use
@@ -171,6 +172,7 @@ def build_app(
         downloads.close()
         with suppress(ServiceUnavailable):
             report_keys_used()
+            service.heartbeats.flush(database)
         database.close()
 
     proxies = TrustedProxies(settings.trusted_proxies)
@@ -224,7 +226,8 @@ def build_app(
         "/readyz": readiness(checks),
         "/metrics": for_networks(settings.metrics_networks, TEXT, metrics.text),
     }
-    periodic_tasks = [PeriodicTask(KEY_USE_SECONDS, report_keys_used), PeriodicTask(METRICS_SECONDS, metrics.share)]
+    heartbeats = PeriodicTask(FLUSH_SECONDS, lambda: service.heartbeats.flush(catalog.database))
+    periodic_tasks = [heartbeats, PeriodicTask(KEY_USE_SECONDS, report_keys_used), PeriodicTask(METRICS_SECONDS, metrics.share)]
     if rate_limit is not None and (settings.workers > 1 or settings.database):
         periodic_tasks.append(PeriodicTask(0.25, exchange_rate_uses))
     app = App(

@@ -145,6 +145,13 @@ class QuotaExceeded(RequestError):
     meaning = "the project's images would have more bytes than its quota allows"
 
 
+class OrderLost(RequestError):
+    http_status = 409
+    ret_code = 242
+    form = "Order [{}] lost"
+    meaning = "the order of a host's agent has ended or was given out again: the agent stops and asks for its orders"
+
+
 # docs/decisions.md#unknown-projects-and-missing-roles
 class UnknownProject(RequestError):
     http_status = 404

@@ -7,10 +7,9 @@ import socket
 import ssl
 import weakref
 from collections import deque
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException, HTTPSConnection, IncompleteRead
 from urllib.parse import quote, urlsplit
-
-from msgspec import Struct
 
 CONNECT_SECONDS = 10.0
 _AS_THEY_ARE = "/%:@!$&'()*+,;=~"
@@ -31,7 +30,8 @@ class NoResponse(Exception):
         self.remedy = remedy
 
 
-class HttpAddress(Struct, frozen=True):
+@dataclass(frozen=True)
+class HttpAddress:
     """The address of a request, in parts, as it is sent."""
 
     secure: bool
@@ -45,8 +45,14 @@ class HttpAddress(Struct, frozen=True):
         """Path and query."""
         return f"{self.path}?{self.query}" if self.query else self.path
 
+    @property
+    def is_private(self) -> bool:
+        """Whether nobody on a network can read or change the requests: HTTPS, or an address of this machine."""
+        return self.secure or self.host in ("localhost", "::1") or self.host.startswith("127.")
 
-class ServerResponse(Struct, frozen=True):
+
+@dataclass(frozen=True)
+class ServerResponse:
     """A whole response. The names of headers are in lower case."""
 
     status: int
@@ -71,28 +77,42 @@ def parse_address(url: str) -> HttpAddress:
 class ApiConnections:
     """Connections that are kept for further requests. Safe to use from several threads."""
 
-    def __init__(self, timeout: float) -> None:
-        """`timeout`: the longest pause of a response, in seconds."""
+    def __init__(self, timeout: float, ca_file: str = "") -> None:
+        """`timeout`: the longest pause of a response, in seconds. `ca_file`: certificates to trust in place of the system's.
+
+        Raises OSError if the file cannot be read, and ssl.SSLError if it has no certificates.
+        """
         self._timeout = timeout
+        self._tls = ssl.create_default_context(cafile=ca_file) if ca_file else None
         self._idle: IdleConnections = {}
         weakref.finalize(self, _close, self._idle)  # for users that never close it
 
     def post(self, address: HttpAddress, body: bytes, headers: dict[str, str]) -> ServerResponse:
         """Send a POST and read the response. Raises NoResponse."""
+        return self.request("POST", address, body, headers)
+
+    def request(
+        self, method: str, address: HttpAddress, body: bytes | None, headers: dict[str, str], max_bytes: int | None = None
+    ) -> ServerResponse:
+        """Send a request and read the response, of which at most `max_bytes` are read. Raises NoResponse."""
         idle = self._idle.setdefault((address.secure, address.host, address.port), deque())
         connection = _usable(idle)
         try:
             if connection is None:
                 connection = self._connect(address)
-            connection.request("POST", address.target, body, headers)
+            connection.request(method, address.target, body, headers)
             response = connection.getresponse()
-            data = response.read()
+            data = response.read(max_bytes)
+            if max_bytes is not None and response.length and len(data) < max_bytes:
+                raise IncompleteRead(data, response.length)
         except (OSError, HTTPException) as error:
             if connection is not None:
                 connection.close()
             raise NoResponse(_reason(error), _remedy(error)) from error
-        if not response.will_close:
+        if response.isclosed() and not response.will_close:
             idle.append(connection)
+        else:
+            connection.close()
         return ServerResponse(response.status, {name.lower(): value for name, value in response.getheaders()}, data)
 
     def close(self) -> None:
@@ -100,8 +120,11 @@ class ApiConnections:
         _close(self._idle)
 
     def _connect(self, address: HttpAddress) -> HTTPConnection:
-        kind = HTTPSConnection if address.secure else HTTPConnection
-        connection = kind(address.host, address.port, timeout=CONNECT_SECONDS)
+        connection = (
+            HTTPSConnection(address.host, address.port, timeout=CONNECT_SECONDS, context=self._tls)
+            if address.secure
+            else HTTPConnection(address.host, address.port, timeout=CONNECT_SECONDS)
+        )
         connection.connect()
         connection.sock.settimeout(self._timeout)
         return connection

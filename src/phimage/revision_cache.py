@@ -66,8 +66,9 @@ class RevisionCache:
             entry = self._entries.get(key)
             if entry is None:
                 raise NotCached
+            last_of = self._scope_versions.last
             for scope in entry.scopes:
-                last = self._scope_versions.last(scope)
+                last = last_of(scope)
                 if last > entry.read_at or last > revision:
                     raise NotCached
             self.hits += 1

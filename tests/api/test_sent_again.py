@@ -130,3 +130,52 @@ def test_the_same_bytes_on_another_path_get_what_the_path_asks_for(small_gateway
     for _ in range(2):
         found = [counts(path) for path in ("/", "/limit/2/", "/limit/3/", "/rev/1/", "/rev/2/limit/1/", "/rev/x/", "/")]
         assert found == [(0, 9), (0, 2), (0, 3), (230, 0), (0, 1), (230, 0), (0, 9)]
+
+
+@pytest.mark.parametrize("encoding", Encoding)
+def test_a_known_response_is_the_one_that_was_made(start: Start, small_site: Site, encoding: Encoding) -> None:
+    gateway = start(small_site)
+    made, known = (gateway.replay(signed(LIST, NORTH_A, encoding, small.ACME)) for _ in range(2))
+
+    assert (made.is_known, known.is_known) == (False, True)
+    assert known.content == made.content
+    assert known.headers.pop("x-ucloud-request-uuid") != made.headers.pop("x-ucloud-request-uuid")
+    assert list(known.headers.items()) == list(made.headers.items())
+
+
+@pytest.mark.parametrize(
+    ("settings", "given", "path", "pieces"),
+    [
+        ({}, {"Machinetype": "DB-2"}, "/", 1),  # its response has a hint
+        ({}, {}, "/rev/2/", 1),
+        ({"log_requests": True}, {}, "/", 1),
+        ({}, {}, "/", 2),
+    ],
+)
+def test_what_takes_a_decision_or_a_wait_is_made_each_time(
+    start: Start, small_site: Site, settings: dict[str, object], given: Params, path: str, pieces: int
+) -> None:
+    gateway = start(small_site, **settings)
+    request = signed(LIST, {**NORTH_A, **given}, pair=small.ACME)
+
+    replies = [gateway.send("POST", path, headers=request.headers, body=request.body, pieces=pieces) for _ in range(3)]
+
+    assert not any(reply.is_known for reply in replies)
+    assert replies[0].content == replies[2].content
+
+
+def test_a_known_response_counts_against_the_rate_of_its_key(start: Start, small_site: Site) -> None:
+    gateway = start(small_site, rate=0.001, burst=3)
+    request = signed(LIST, NORTH_A, pair=small.ACME)
+
+    replies = [gateway.replay(request) for _ in range(5)]
+
+    assert [reply.ret_code for reply in replies] == [0, 0, 0, 153, 153]
+    assert [reply.is_known for reply in replies] == [False, True, True, False, False]
+
+
+def test_a_request_without_a_known_response_counts_once(start: Start, small_site: Site) -> None:
+    gateway = start(small_site, rate=0.001, burst=3)
+    request = signed(LIST, NORTH_A, pair=small.ACME)._replace(path="/rev/2/")
+
+    assert [gateway.replay(request).ret_code for _ in range(4)] == [0, 0, 0, 153]

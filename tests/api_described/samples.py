@@ -9,6 +9,7 @@ from phimage import catalog_file
 from phimage.client import Client, ParamValue
 from phimage.sources.source import open_source
 from phimage.upload_client import upload
+from tests.api_described.racked import Racked
 from tests.e2e.process import wait_until
 from tests.publishing.shop import disk, sha256_of
 
@@ -35,8 +36,11 @@ PUBLISH_SECONDS = 60
 Params = dict[str, ParamValue]
 
 
-def samples(operator: Client) -> dict[str, Params]:
-    """The parameters by Action. What they name is made here, so that each Action can be called once."""
+def samples(operator: Client, hosts: Racked | None = None) -> dict[str, Params]:
+    """The parameters by Action. What they name is made here, so that each Action can be called once.
+
+    `hosts` are those whose agents sign the Actions of agents.
+    """
     opened = operator.call("CreateAccount", Account="sample", ZoneLimit=["any"], NetworkLimit=["any"]).fields
     account: Params = {"Account": "sample"}
     project = opened["ProjectId"]
@@ -54,7 +58,9 @@ def samples(operator: Client) -> dict[str, Params]:
         size = original.stat().st_size
     operator.call("CompletePHostImageUpload", ImageId=published, Size=size)
     wait_until(lambda: _job(operator, published) == "Done", PUBLISH_SECONDS)
+    found = hosts or Racked(operator)
     return {
+        **found.samples(published, project_of(operator)),
         "DescribePHostImage": {**PLACE, "ImageType": "Base", "ImageId": [image]},
         "GetPHostImage": {"ImageId": published},
         "ExplainPHostImage": {**PLACE, "ImageId": image},

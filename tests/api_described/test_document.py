@@ -17,6 +17,7 @@ from phimage.errors import REQUEST_ERRORS
 from phimage.fields import nested_records
 from phimage.gateway.openapi import document
 from phimage.gateway.registry import AnyAction
+from tests.api_described.racked import Racked
 from tests.api_described.samples import Params, samples
 from tests.api_described.served import Served
 
@@ -30,9 +31,15 @@ def openapi() -> Any:
 
 
 @pytest.fixture(scope="module")
-def good(served: Served) -> dict[str, Params]:
+def hosts(served: Served) -> Racked:
     with served.client() as client:
-        return samples(client)
+        return Racked(client)
+
+
+@pytest.fixture(scope="module")
+def good(served: Served, hosts: Racked) -> dict[str, Params]:
+    with served.client() as client:
+        return samples(client, hosts)
 
 
 def test_it_is_openapi(openapi: Any) -> None:
@@ -111,9 +118,9 @@ def test_every_action_has_a_sample(good: dict[str, Params]) -> None:
 
 @pytest.mark.parametrize("action", ACTIONS, ids=lambda action: action.name)
 def test_a_good_answer_is_as_described_and_not_an_error(
-    action: AnyAction, good: dict[str, Params], served: Served, openapi: Any
+    action: AnyAction, good: dict[str, Params], hosts: Racked, served: Served, openapi: Any
 ) -> None:
-    with served.client(path=f"/{action.name}") as client:
+    with served.client(hosts.key(action.name), path=f"/{action.name}") as client:
         answer = client.call(action.name, **good[action.name]).fields
 
     told = openapi["paths"][f"/{action.name}"]["post"]["responses"]["200"]["content"]["application/json"]["schema"]

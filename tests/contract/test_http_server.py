@@ -16,7 +16,7 @@ import pytest
 from phimage.http.asgi import Message, Receive, Send
 from phimage.http.counters import ConnectionCounters
 from phimage.processes.connections import ConnectionLimits
-from phimage.processes.http1 import MAX_HEADER_BYTES, MAX_HEADER_FIELDS
+from phimage.processes.request_parser import MAX_HEADER_BYTES, MAX_HEADER_FIELDS
 from tests.serving import serving
 
 WAIT_SECONDS = 20.0

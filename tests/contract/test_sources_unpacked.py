@@ -23,7 +23,8 @@ from phimage.sources.digest import expected_digest as expect
 from phimage.sources.errors import DigestMismatch, TooLarge, UnpackRefused
 from phimage.sources.partial_file import CHECK_EVERY_BYTES, FreeSpace
 from phimage.sources.source import LocalFile
-from phimage.sources.unpack import UNIT, SparseWriter, UnpackedFile, UnpackLimits, unpack_to
+from phimage.sources.unpack import UNIT, SparseWriter, UnpackLimits
+from tests.unpacking import UnpackedFile, unpack_to
 
 if sys.version_info >= (3, 14):
     from compression import zstd

@@ -292,6 +292,23 @@ def test_an_object_that_is_refreshed_while_it_is_removed_for_its_age_either_stay
             assert (removed.result(60) == [name]) == (refreshed.result(60) is None) == (store.find(name) is None)
 
 
+def test_of_many_that_are_refreshed_while_they_are_removed_each_stays_or_is_known_to_be_gone(store: Store) -> None:
+    if store.settle_seconds:
+        pytest.skip("looking and removing are two steps there; test_store_collect has what follows from it")
+    many = [f"a/{number:03}" for number in range(MAX_DELETED)]
+    for _ in range(4):
+        store.put_all([(name, b"1") for name in many])
+        time.sleep(0.02)
+        limit = time.time()
+
+        with ThreadPoolExecutor(4) as pool:
+            refreshed = pool.map(lambda name, limit=limit: store.refresh(name, limit), many)
+            removed = store.delete_old(many, limit)
+            gone = {name for name, found in zip(many, refreshed, strict=True) if found is None}
+
+        assert set(removed) == gone == {name for name in many if store.find(name) is None}
+
+
 # the rest
 
 

@@ -13,6 +13,7 @@ from phimage.actions import registry
 from phimage.client import Client
 from phimage.errors import NotPermitted, Refused
 from tests.api.gateway import NEED_VERSION_2
+from tests.api_described.racked import Racked, rescued
 from tests.api_described.samples import PLACE, Params, of_tenant, project_of, samples, waiting, waiting_job
 from tests.api_described.served import demo
 from tests.e2e.process import Key
@@ -42,6 +43,7 @@ class Callers(NamedTuple):
     """Somebody of every role, a good request for every Action, and the project that sub-users must name."""
 
     clients: dict[str, Client]
+    agents: dict[str, Client]
     requests: dict[str, Params]
     of_tenant: dict[str, Params]
     project: str
@@ -60,17 +62,21 @@ def callers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callers]:
             made = operator.call("CreateAccessKey", Account="acme", User=user, ExpireTime=0).fields
             keys[role] = Key(made["PublicKey"], made["PrivateKey"])
         clients = {role: served.client(key) for role, key in keys.items()}
-        yield Callers(clients, samples(operator), of_tenant(clients["main user"], project), project)
-        for client in clients.values():
+        hosts = Racked(operator)
+        signed = {action.name: key for action in registry() if (key := hosts.key(action.name))}
+        agents = {name: served.client(key) for name, key in signed.items()}
+        good = samples(operator, hosts)
+        yield Callers(clients, agents, good, of_tenant(clients["main user"], project), project)
+        for client in (*clients.values(), *agents.values()):
             client.close()
 
 
 def test_the_table_has_every_action_and_every_role() -> None:
     found = cells()
     assert {action for action, _, _ in found} == {action.name for action in registry()}
-    assert {role for _, role, _ in found} == {"any key", "viewer", "editor", "main user", "operator account"}
+    assert {role for _, role, _ in found} == {"any key", "viewer", "editor", "main user", "operator account", "agent"}
     assert {said for _, _, said in found} == {"yes", "no"}
-    assert len(found) == 5 * len(list(registry()))
+    assert len(found) == 6 * len(list(registry()))
 
 
 def test_the_table_says_which_signature_an_action_takes() -> None:
@@ -83,11 +89,13 @@ def test_the_table_says_which_signature_an_action_takes() -> None:
 @pytest.mark.parametrize(("action", "role", "said"), cells(), ids=lambda word: word)
 def test_a_role_may_call_what_the_table_says(action: str, role: str, said: str, callers: Callers) -> None:
     sub_user = role in ("any key", "viewer", "editor")
-    client = callers.clients[role]
+    client = callers.agents.get(action, callers.agents["AgentPoll"]) if role == "agent" else callers.clients[role]
     params: Params = {"ProjectId": callers.project} if sub_user else {}
     params |= callers.requests[action] | (callers.of_tenant.get(action, {}) if role != "operator account" else {})
-    whose = callers.project if sub_user else project_of(client)
-    if action == "TerminatePHostImage":  # each of them has an image of its own to remove
+    whose = callers.project if sub_user or role == "agent" else project_of(client)
+    if action in ("CreatePHostImage", "ReinstallPHost"):  # each of them has a host of its own
+        params |= {"PHostId": rescued(callers.clients["operator account"], whose)}
+    elif action == "TerminatePHostImage":  # each of them has an image of its own to remove
         params |= {**PLACE, "ImageId": waiting(callers.clients["operator account"], whose)}
     elif action == "CancelPHostImageJob":
         params |= {"JobId": waiting_job(callers.clients["operator account"], whose)}

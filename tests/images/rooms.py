@@ -15,7 +15,7 @@ from phimage.formats.reader import FileReader
 from phimage.formats.table import Format
 from phimage.sources.partial_file import FreeSpace
 from phimage.sources.source import LocalFile
-from phimage.sources.unpack import UnpackedFile, unpack_to
+from tests.unpacking import UnpackedFile, unpack_to
 
 
 class Published(Struct, frozen=True):

@@ -166,14 +166,13 @@ def test_a_full_work_folder_ends_the_job_with_the_reason_and_is_empty_again(
     place: Place, tmp_path: Path, form: str, told: str
 ) -> None:
     raw = disk(tmp_path, mebibytes=8)
+    file = as_qcow2(raw)
     if form == "packed":
-        file = tmp_path / "disk.gz"
-        file.write_bytes(gzip.compress(raw.read_bytes(), 1))
-    else:
-        file = as_qcow2(raw)
+        file = tmp_path / "disk.qcow2.gz"
+        file.write_bytes(gzip.compress(as_qcow2(raw).read_bytes(), 1))
     if told == "is full":  # somebody else takes the room after it was looked at
         place.shop.pipeline._space = FreeSpace(place.shop.work, 0, lambda _: 1 << 40)
-    with small_disk(place.shop.work, {"packed": "1m", "qcow2": "3m"}[form]):  # qcow2: room for the file, not for the disk too
+    with small_disk(place.shop.work, {"packed": "1m", "qcow2": "3m"}[form]):  # room for the file, not for the disk too
         failed = place.publish(file)
         assert failed.state is JobState.FAILED
         assert told in failed.error

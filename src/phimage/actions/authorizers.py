@@ -11,23 +11,25 @@ from collections.abc import Callable, Sequence
 from msgspec import Struct
 
 from phimage.actions.images import find_visible_image
-from phimage.actions.service import Service
+from phimage.actions.service import Service, ticket_holder
 from phimage.catalog import jobs
-from phimage.catalog.image_bytes import left_of
+from phimage.catalog.image_bytes import last_image_bytes, left_of
+from phimage.catalog.orders import find_order
 from phimage.catalog.views import View
 from phimage.chunks.uploads import MAX_PARTS, PART
 from phimage.delivery.authorizer import DownloadAccessRequest, DownloadGrant, NotPublished, Purged
 from phimage.delivery.ticket import Ticket, read_ticket
-from phimage.errors import NotPermitted, UnavailableParam, ZoneRefused
+from phimage.errors import NotPermitted, OrderLost, UnavailableParam, ZoneRefused
 from phimage.gateway.access import authenticate, authorize, check_each_time, find_caller
 from phimage.gateway.params import read_params
 from phimage.gateway.registry import Action
 from phimage.gateway.signature import SIGNATURE
 from phimage.model.account import Right, Tenant
 from phimage.model.explain import no_bytes
-from phimage.model.ids import ImageId, ManifestDigest, ProjectId
+from phimage.model.ids import HOST_KEY, AccountId, ImageId, JobId, ManifestDigest, OrderId, ProjectId
 from phimage.model.image import NO_PROJECT, State
 from phimage.model.job import JobState
+from phimage.model.order import Order
 from phimage.uploads.authorizer import Upload, UploadAccessRequest, UploadClosed
 
 
@@ -56,6 +58,8 @@ class CatalogDownloadAuthorizer:
         if has_ticket:
             secret = self._service.ticket_secret()
             ticket = read_ticket(secret, "download", request.image, request.query, self._now())
+            if ticket.public_key.startswith(HOST_KEY):
+                return self._agents(ticket, view)
             tenant, project = _holder(ticket, view, request.address, self._now()), ticket.project
             permit = ticket.signed
         else:
@@ -71,6 +75,16 @@ class CatalogDownloadAuthorizer:
         if image.state is not State.AVAILABLE and not tenant.account.operator:
             raise NotPublished(image.id, image.state.value)
         return DownloadGrant(image_bytes, tenant.account.id, project or tenant.account.id, permit)
+
+    # docs/decisions.md#an-order-keeps-the-bytes-that-it-deploys
+    def _agents(self, ticket: Ticket, view: View) -> DownloadGrant:
+        """The download of an agent that deploys an image, also of one that was withdrawn meanwhile."""
+        order = _order_of(ticket, view, self._service)
+        with self._service.catalog.database.read() as connection:
+            content = last_image_bytes(connection, [order.image]).get(order.image)
+        if content is None or content.manifest != order.manifest:
+            raise Purged(order.image)
+        return DownloadGrant(content, order.account, order.project, ticket.signed)
 
     def _signer(self, request: DownloadAccessRequest, view: View) -> tuple[Tenant, ProjectId, str]:
         """The tenant, the project and the signature."""
@@ -94,13 +108,21 @@ class CatalogUploadAuthorizer:
         """See UploadAuthorizer."""
         view = self._service.catalog.now(wait=request.wait)
         ticket = read_ticket(self._service.ticket_secret(), "upload", request.job, request.query, self._now())
+        if ticket.public_key.startswith(HOST_KEY):
+            order = _order_of(ticket, view, self._service)
+            return self._upload(request.job, order.account, order.project, order.project)
         account = _holder(ticket, view, request.address, self._now(), Right.CHANGE).account
         if not (account.operator or ticket.project):
             raise NotPermitted(detail="the account runs the cloud no longer; publish the image again")
         view.may_wait()
+        anyones = account.operator
+        return self._upload(request.job, account.id, None if anyones else ticket.project, ticket.project or account.id)
+
+    def _upload(self, id: JobId, account: AccountId, project: ProjectId | None, holder: str) -> Upload:
+        """The upload of a job that awaits parts; of a tenant's job in a project, or of any for None. Raises UploadClosed."""
         with self._service.catalog.database.read() as connection:
-            job = jobs.find(connection, request.job)
-            if job is not None and not account.operator and (job.origin.tenant, job.project) != (account.id, ticket.project):
+            job = jobs.find(connection, id)
+            if job is not None and project is not None and (job.origin.tenant, job.project) != (account, project):
                 job = None
             left = left_of(connection, job.project) if job is not None and job.origin.tenant else None
         if job is None or job.state is not JobState.WAITING:
@@ -108,7 +130,7 @@ class CatalogUploadAuthorizer:
         max_bytes = job.origin.size or min(self._service.max_original, PART * MAX_PARTS)
         if left is not None:
             max_bytes = min(max_bytes, max(0, left + job.reserved))
-        return Upload(request.job, max_bytes, ticket.project or account.id, job.project)
+        return Upload(id, max_bytes, holder, job.project)
 
     # docs/decisions.md#uploads-by-chunks
     def manifests(self, upload: Upload) -> Sequence[ManifestDigest]:
@@ -120,6 +142,26 @@ class CatalogUploadAuthorizer:
             known += view.image_bytes_of(upload.project).values()
         newest_first = sorted((content for content in known if content.stored), key=lambda each: each.published, reverse=True)
         return [content.manifest for content in newest_first]
+
+
+def _order_of(ticket: Ticket, view: View, service: Service) -> Order:
+    """The open order whose ticket an agent has: its key, its order and its fence are the newest ones.
+
+    Raises UnknownUser for a revoked key, and OrderLost. Both mean that the agent must stop.
+    """
+    caller, _ = find_caller(ticket.public_key, view)
+    view.may_wait()
+    id, _, fence = ticket.project.partition("/")
+    with service.catalog.database.read() as connection:
+        order = find_order(connection, OrderId(id))
+    if (
+        order is None
+        or order.host != caller.host
+        or not order.is_open
+        or ticket_holder(order.id, order.fence) != ticket.project
+    ):
+        raise OrderLost(id, detail=f"it ended, or was given out again with a fence after {fence}: ask for an order")
+    return order
 
 
 def _holder(ticket: Ticket, view: View, address: str, now: float, right: Right = Right.READ) -> Tenant:

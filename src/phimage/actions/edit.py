@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 
+from phimage.actions.image_hosts import DryRunParam, ImageHosts, hosts_of_image
 from phimage.actions.images import ImageIdParam
 from phimage.actions.params import RegionParam, ZoneParam, check_zone_allowed, zones_asked
 from phimage.actions.publish import ImageTexts
@@ -90,6 +91,7 @@ class UpdatePHostImage(ImageTexts, rename="pascal", frozen=True, kw_only=True):
     ] = ()
     state: Annotated[SettableState, Meta(description="Available or Unavailable; operators only")] | None = None
     clear: Annotated[tuple[Clearable, ...], Meta(description="names of parameters whose values become empty")] = ()
+    dry_run: DryRunParam = False
 
 
 class UpdatePHostImageResponse(Struct, rename="pascal", frozen=True, kw_only=True):
@@ -98,6 +100,7 @@ class UpdatePHostImageResponse(Struct, rename="pascal", frozen=True, kw_only=Tru
     image_id: Annotated[str, Meta(description="image id")]
     changed: Annotated[tuple[str, ...], Meta(description="names of the parameters whose values changed; empty for none")]
     revision: Annotated[int, Meta(description="number of the revision that changes the image; 0 if nothing changed")]
+    host_set: ImageHosts
 
 
 def modify_phost_image_info(request: ModifyPHostImageInfo, call: Call) -> ModifyPHostImageInfoResponse:
@@ -118,8 +121,9 @@ def update_phost_image(request: UpdatePHostImage, call: Call) -> UpdatePHostImag
         image = _changeable(change.connection, request.image_id, call)
         after = _updated(image, request, call, change.connection)
         changed = tuple(_NAMES[field] for field in _NAMES if getattr(after, field) != getattr(image, field))
-        revision = change.number if IMAGES.put(change, after) else 0
-    return UpdatePHostImageResponse(image_id=request.image_id, changed=changed, revision=revision)
+        hosts = hosts_of_image(change.connection, image.id, call)
+        revision = change.number if not request.dry_run and IMAGES.put(change, after) else 0
+    return UpdatePHostImageResponse(image_id=request.image_id, changed=changed, revision=revision, host_set=hosts)
 
 
 _NAMES = {field.attribute: field.name for field in fields_of(UpdatePHostImage) if field.attribute in Image.__struct_fields__}
@@ -131,7 +135,7 @@ def _check(request: UpdatePHostImage, call: Call) -> None:
     """Raises RequestError for what needs no image to be refused."""
     if request.state is not None and tenant_of_call(call):
         raise NotPermitted(detail="State needs a key of an operator account: leave it out, or ask your operator")
-    given = {name for name in request.__struct_fields__ if getattr(request, name) not in (None, ())} - {"image_id"}
+    given = {name for name in request.__struct_fields__ if getattr(request, name) not in (None, ())} - {"image_id", "dry_run"}
     if not given:
         raise MissingParam("Name", detail="nothing to change: give Name, Description or another parameter")
     for cleared in request.clear:

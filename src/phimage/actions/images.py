@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Annotated, Protocol
 
+import msgspec
 from msgspec import Meta, Raw, Struct
 from msgspec.structs import replace
 
@@ -89,6 +90,9 @@ class DescribePHostImageResponse(Struct, rename="pascal", frozen=True, kw_only=T
     image_set: Annotated[tuple[PHostImageSet, ...], Meta(description="the images of the page")]
 
 
+_row = msgspec.json.Encoder(order=None)
+
+
 class _Page(Struct, rename="pascal", frozen=True, kw_only=True):
     """A `DescribePHostImageResponse` with encoded images."""
 
@@ -99,13 +103,13 @@ class _Page(Struct, rename="pascal", frozen=True, kw_only=True):
 def describe_phost_image(request: DescribePHostImage, call: Call) -> Encoded:
     if call.view.pinned:
         name_newer_versions(call, lambda view: _listed(request, call, view))
-        return encoded(_page(request, call))
+        return encoded(call.action, _page(request, call))
     # The response depends on the request, the places, the base images, the project's images and the account's zones.
     account = call.caller.account.id
     name = (request, call.project, account, call.default_limit)
     scopes = (TOPOLOGY, BASE, project_scope(call.project), account_scope(account))
     # docs/decisions.md#encoded-lists-name-their-dependencies
-    return call.cache.get_or_make(name, call.view, scopes, lambda: encoded(_page(request, call)), len)
+    return call.cache.get_or_make(name, call.view, scopes, lambda: encoded(call.action, _page(request, call)), len)
 
 
 def _page(request: DescribePHostImage, call: Call) -> _Page:
@@ -118,7 +122,7 @@ def _page(request: DescribePHostImage, call: Call) -> _Page:
         sections = [ListSection(section.images, {}) for section in sections]
 
     def encode(image: Image) -> bytes:
-        return encoded(on_wire(_with_failure(image, call.view) if operator else image, query.zones, topology))
+        return _row.encode(on_wire(_with_failure(image, call.view) if operator else image, query.zones, topology))
 
     rows = page(sections, request.offset, limit, encode)
     return _Page(total_count=count(sections), image_set=[Raw(row) for row in rows])

@@ -16,6 +16,7 @@ from phimage.catalog.accounts import PROJECTS
 from phimage.catalog.engine import Connection
 from phimage.catalog.image_bytes import give_up, known_since_of
 from phimage.catalog.images import images_of_file, live_images
+from phimage.catalog.orders import end_capture
 from phimage.errors import UnavailableParam, UnknownProject
 from phimage.gateway.registry import Action
 from phimage.model.account import Right
@@ -160,6 +161,7 @@ def cancel_phost_image_job(request: CancelPHostImageJob, call: Call) -> CancelPH
         # docs/decisions.md#a-cancelled-publication-ends-like-an-idle-upload
         cancelled = jobs.end(change.connection, job.id, reason)
         if cancelled:
+            end_capture(change, job.image, reason)
             image = give_up(change, job.image, reason, images_of_file(change.connection))
         else:
             job = jobs.find(change.connection, job.id) or job

@@ -16,7 +16,7 @@ from phimage.errors import UnavailableParam
 from phimage.gateway.registry import Action
 from phimage.model.account import Right
 from phimage.model.ids import MachineTypeId, RegionId
-from phimage.model.topology import DiskGroup, MachineType, Offer, Topology
+from phimage.model.topology import DiskGroup, MachineType, Offer, Topology, with_stock
 
 
 class DescribePHostMachineType(Struct, rename="pascal", frozen=True, kw_only=True):
@@ -111,7 +111,7 @@ class DescribePHostMachineTypeResponse(Struct, rename="pascal", frozen=True, kw_
 
 
 def describe_machine_types(request: DescribePHostMachineType, call: Call) -> DescribePHostMachineTypeResponse:
-    topology = call.view.topology()
+    topology = with_stock(call.view.topology(), call.view.host_stock())
     zones = zones_anywhere(request.region, request.zone, call.caller.tenant, topology)
     disk_class = "CloudDisk" if isinstance(request, DescribeBaremetalMachineType) else "LocalDisk"
     kinds = topology.machine_types

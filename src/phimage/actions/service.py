@@ -7,8 +7,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from msgspec import Struct
+from msgspec import Struct, field
 
+from phimage.actions.heartbeats import Heartbeats
 from phimage.catalog.accounts import use_nonce
 from phimage.catalog.engine import Connection
 from phimage.catalog.jobs import LEASE_SECONDS
@@ -18,7 +19,8 @@ from phimage.chunks.store import Store
 from phimage.delivery.ticket import make_ticket
 from phimage.gateway import registry
 from phimage.http.freshness import STALE_SECONDS
-from phimage.model.ids import ImageId, JobId, RandomBytes, Revision
+from phimage.model.ids import ImageId, JobId, OrderId, ProjectId, RandomBytes, Revision
+from phimage.model.order import Order
 
 
 class ListSettings(Struct, frozen=True):
@@ -45,6 +47,7 @@ class Service(Struct, frozen=True):
     is the base of download and upload URLs; empty means the address that the caller used. `propagation_seconds` after one
     process reads a revision, every process answers with it. `lease_seconds` is the length of a publisher's lease. `now` dates
     what is stored and shown, `signed_now` the nonces of signatures. `tickets` names the key that tickets are made with.
+    `heartbeats` are those that this process received and has not written yet.
     """
 
     catalog: Catalog
@@ -59,6 +62,7 @@ class Service(Struct, frozen=True):
     now: Callable[[], float] = time.time
     signed_now: Callable[[], float] = time.time
     tickets: str = TICKETS
+    heartbeats: Heartbeats = field(default_factory=Heartbeats)
 
     @contextmanager
     def change(self, call: Call) -> Iterator[Change]:
@@ -97,9 +101,26 @@ class Service(Struct, frozen=True):
         query = make_ticket(self.ticket_secret(), "upload", job, call.caller.key, call.project, expires)
         return f"{self.public_url or call.base_url()}/uploads/{job}?{query}"
 
+    def order_download_url(self, order: Order, form: str, call: Call, expires: int) -> str:
+        """The URL of one form of the image that an order deploys, for the agent that has the order with this fence."""
+        holder = ticket_holder(order.id, order.fence)
+        query = make_ticket(self.ticket_secret(), "download", order.image, call.caller.key, holder, expires)
+        return f"{self.public_url or call.base_url()}/images/{order.image}{form}?{query}"
+
+    def order_upload_url(self, order: Order, call: Call, expires: int) -> str:
+        """The URL that takes the chunks of the disk that an order captures, from the agent that has it with this fence."""
+        holder = ticket_holder(order.id, order.fence)
+        query = make_ticket(self.ticket_secret(), "upload", order.job, call.caller.key, holder, expires)
+        return f"{self.public_url or call.base_url()}/uploads/{order.job}?{query}"
+
     def ticket_secret(self) -> bytes:
         """The key that tickets are made and checked with, the same in every process of the installation."""
         return self.catalog.key_encryption.derive(self.tickets)
+
+
+def ticket_holder(order: OrderId, fence: int) -> ProjectId:
+    """What the ticket of an order has in place of a project, so that it is valid with this fence alone."""
+    return ProjectId(f"{order}/{fence}")
 
 
 Call = registry.Call[View, Service]

@@ -14,7 +14,7 @@ from phimage.actions.service import Call
 from phimage.gateway.registry import Action
 from phimage.model.account import Right
 from phimage.model.ids import ClusterId, RegionId, ZoneId
-from phimage.model.topology import MachineType, Offer, Topology
+from phimage.model.topology import MachineType, Offer, Topology, with_stock
 
 
 class GetTopology(Struct, rename="pascal", frozen=True, kw_only=True):
@@ -87,7 +87,7 @@ class GetTopologyResponse(Struct, rename="pascal", frozen=True, kw_only=True):
 
 
 def get_topology(request: GetTopology, call: Call) -> GetTopologyResponse:
-    topology = call.view.topology()
+    topology = with_stock(call.view.topology(), call.view.host_stock())
     zones = zones_anywhere(request.region, request.zone, call.caller.tenant, topology)
     check_zone_allowed(zones, call.caller.tenant)
     everywhere = request.region is None and request.zone is None

@@ -10,6 +10,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
+from phimage.actions.image_hosts import DryRunParam, ImageHosts, hosts_of_image
 from phimage.actions.images import ImageIdParam
 from phimage.actions.params import RegionParam, ZoneParam, check_zone_allowed, zones_asked
 from phimage.actions.service import Call
@@ -24,9 +25,13 @@ from phimage.model.image import Image, ImageType
 
 
 class WithdrawPHostImage(Struct, rename="pascal", frozen=True, kw_only=True):
-    """Withdraw a base or custom image, and cancel its publication. The id is never reused for another image."""
+    """Withdraw a base or custom image, and cancel its publication. The id is never reused for another image.
+
+    Hosts keep what is on their disks, and one that is being installed with the image is installed to the end.
+    """
 
     image_id: ImageIdParam
+    dry_run: DryRunParam = False
 
 
 class TerminatePHostImage(Struct, rename="pascal", frozen=True, kw_only=True):
@@ -35,12 +40,14 @@ class TerminatePHostImage(Struct, rename="pascal", frozen=True, kw_only=True):
     region: RegionParam
     zone: ZoneParam
     image_id: ImageIdParam
+    dry_run: DryRunParam = False
 
 
 class WithdrawnResponse(Struct, rename="pascal", frozen=True, kw_only=True):
     """The withdrawn image."""
 
     image_id: Annotated[str, Meta(description="image id")]
+    host_set: ImageHosts
 
 
 def withdraw_phost_image(request: WithdrawPHostImage, call: Call) -> WithdrawnResponse:
@@ -48,8 +55,10 @@ def withdraw_phost_image(request: WithdrawPHostImage, call: Call) -> WithdrawnRe
         image = IMAGES.find(change.connection, request.image_id)
         if image is None:
             raise _unavailable(request.image_id)
-        _withdraw(change, image)
-    return WithdrawnResponse(image_id=request.image_id)
+        hosts = hosts_of_image(change.connection, image.id, call)
+        if not request.dry_run:
+            _withdraw(change, image)
+    return WithdrawnResponse(image_id=request.image_id, host_set=hosts)
 
 
 def terminate_phost_image(request: TerminatePHostImage, call: Call) -> WithdrawnResponse:
@@ -58,8 +67,10 @@ def terminate_phost_image(request: TerminatePHostImage, call: Call) -> Withdrawn
         image = IMAGES.find(change.connection, request.image_id)
         if image is None or image.type is not ImageType.CUSTOM or image.project != call.project:
             raise _unavailable(request.image_id)
-        _withdraw(change, image)
-    return WithdrawnResponse(image_id=request.image_id)
+        hosts = hosts_of_image(change.connection, image.id, call)
+        if not request.dry_run:
+            _withdraw(change, image)
+    return WithdrawnResponse(image_id=request.image_id, host_set=hosts)
 
 
 def _withdraw(change: Change, image: Image) -> None:

@@ -12,6 +12,7 @@ from sqlalchemy.exc import IntegrityError
 
 from phimage.catalog import tables
 from phimage.catalog.engine import Database
+from phimage.catalog.hosts import encrypted_host_keys, replace_encrypted
 from phimage.catalog.key_encryption import KeyEncryption
 from phimage.catalog.revisions import Change, account_scope
 from phimage.catalog.versioned_table import VersionedTable
@@ -134,7 +135,7 @@ def new_key(random: RandomBytes) -> NewKey:
 
 # docs/decisions.md#the-master-key-is-replaced-in-three-steps
 def encrypt_anew(connection: Connection, known: Collection[KeyEncryption], new: KeyEncryption) -> int:
-    """Encrypt every private key, also of past revisions, under another master key. Returns the number of rows.
+    """Encrypt every private key, also of past revisions and of hosts, under another master key. Returns the number of rows.
 
     `known` are the master keys under which they may be now. Raises SetupError for a row that none of them decrypts.
     """
@@ -144,7 +145,10 @@ def encrypt_anew(connection: Connection, known: Collection[KeyEncryption], new: 
         private = _decrypted(PublicKey(row.id), row.encrypted, known)
         where = (rows.c.id == row.id) & (rows.c.since == row.since)
         connection.execute(update(rows).where(where).values(encrypted=new.encrypt(PublicKey(row.id), private)))
-    return len(found)
+    of_hosts = encrypted_host_keys(connection)
+    for id, encrypted in of_hosts:
+        replace_encrypted(connection, id, new.encrypt(id, _decrypted(id, encrypted, known)))
+    return len(found) + len(of_hosts)
 
 
 def _decrypted(public: PublicKey, encrypted: bytes, known: Collection[KeyEncryption]) -> PrivateKey:

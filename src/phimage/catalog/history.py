@@ -9,6 +9,7 @@ from sqlalchemy import Connection, func, select
 
 from phimage.catalog import tables
 from phimage.catalog.accounts import ACCOUNTS, KEYS, MEMBERSHIPS, PROJECTS, USERS
+from phimage.catalog.hosts import HOSTS
 from phimage.catalog.image_bytes import IMAGE_BYTES, QUOTAS
 from phimage.catalog.images import FILE, IMAGES
 from phimage.catalog.places import CLUSTERS, MACHINE_TYPES, OFFERS, REGIONS, ZONES
@@ -21,7 +22,7 @@ TABLES: dict[str, VersionedTable[Any]] = {
     for versioned in (
         *(REGIONS, ZONES, CLUSTERS, MACHINE_TYPES, OFFERS),
         *(ACCOUNTS, USERS, KEYS, PROJECTS, MEMBERSHIPS),
-        *(IMAGES, IMAGE_BYTES, QUOTAS),
+        *(IMAGES, IMAGE_BYTES, QUOTAS, HOSTS),
     )
 }
 """The versioned tables by the nouns of the log."""

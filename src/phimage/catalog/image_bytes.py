@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Connection, and_, func, select, true, upda
 from phimage.catalog import jobs, tables
 from phimage.catalog.engine import Database
 from phimage.catalog.images import IMAGES, batches
+from phimage.catalog.orders import end_capture
 from phimage.catalog.revisions import BASE, Change, project_scope, revision_at
 from phimage.catalog.versioned_table import VersionedTable
 from phimage.errors import QuotaExceeded
@@ -163,8 +164,10 @@ def reserve(database: Database, id: JobId, size: int) -> int | None:
 
 
 def withdraw_image_bytes(change: Change, images: Iterable[ImageId], reason: str) -> None:
-    """Withdraw the bytes of images, and end the jobs of these images. The store keeps the bytes until they are collected."""
+    """Withdraw the bytes of images, and end the jobs and captures of these images. The store keeps the bytes until they are
+    collected."""
     for image in images:
+        end_capture(change, image, reason)
         jobs.cancel(change.connection, image, reason)
         record = IMAGE_BYTES.find(change.connection, image)
         if record is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
+from typing import TypeVar
 
 from sqlalchemy import Boolean, Connection, and_, literal_column, or_, select
 
@@ -15,6 +16,8 @@ from phimage.model.image import NO_PROJECT, Image, ImageType, order
 IMAGES = VersionedTable(
     tables.image, Image, ("id",), lambda image: BASE if image.type is ImageType.BASE else project_scope(image.project)
 )
+
+Id = TypeVar("Id", bound=str)
 
 _BATCH = 500
 
@@ -29,7 +32,7 @@ def custom_images_at(connection: Connection, revision: Revision) -> tuple[Image,
     return tuple(IMAGES.at(connection, revision, tables.image.c.project != NO_PROJECT))
 
 
-def batches(images: Collection[ImageId]) -> Iterator[list[ImageId]]:
+def batches(images: Collection[Id]) -> Iterator[list[Id]]:
     """Ids in lists that fit into the parameters of one statement on both databases."""
     ids = sorted(images)
     for start in range(0, len(ids), _BATCH):

@@ -18,6 +18,8 @@ TOPOLOGY = "topology"
 """Scope of places and machine types."""
 BASE = "base"
 """Scope of base images."""
+HOSTS = "hosts"
+"""Scope of all hosts. No list of images depends on it."""
 
 
 def account_scope(account: str) -> str:

@@ -21,7 +21,7 @@ from sqlalchemy import (
     literal_column,
 )
 
-SCHEMA = "0009"
+SCHEMA = "0010"
 """The schema version of these tables: the number of the last migration in `migrations/versions`."""
 LIVE = 2**63 - 1
 """`until` of a row that is valid now."""
@@ -240,6 +240,87 @@ job = Table(
     Column("reused", BigInteger, nullable=False, server_default="0"),
 )
 """Work that takes longer than a request; see `jobs`. Not versioned: only its result is."""
+
+host = _versioned(
+    "host",
+    (_key("id"),),
+    _must("name"),
+    _must("zone"),
+    _must("machine_type"),
+    _must("cluster"),
+    _must("serial"),
+    _must("macs", Json),
+    _must("hint"),
+    _must("created", BigInteger),
+    _must("state"),
+    _must("project"),
+    _must("assigned", BigInteger),
+    _must("tenant_name"),
+    _must("remark"),
+    _must("tag"),
+    _must("image"),
+    _must("manifest"),
+    _must("deployed", BigInteger),
+    _must("order"),
+    _must("failure"),
+    _must("suspended"),
+    _must("key"),
+    _must("token"),
+    _must("disks", Json),
+)
+
+host_key = Table(
+    "host_key",
+    metadata,
+    _key("id"),
+    _must("host"),
+    _must("is_token", Boolean),
+    _must("encrypted", LargeBinary),
+    _must("boot"),
+    _must("created", BigInteger),
+    _must("expires", BigInteger),
+)
+"""The enrol tokens of hosts and the keys of their agents; see `host_keys`. Not versioned: a revoked one is gone."""
+
+# docs/decisions.md#heartbeats-are-no-revisions
+host_contact = Table(
+    "host_contact",
+    metadata,
+    _key("host"),
+    _must("heard", Float),
+    _must("address"),
+    _must("version"),
+    Column("disk", Json),
+)
+"""When and from where each agent was heard last, its version, and the disk that its hint names. Not versioned."""
+
+host_order = Table(
+    "host_order",
+    metadata,
+    _key("id"),
+    _must("host"),
+    _must("kind"),
+    _must("created", Float),
+    _must("heard", Float),
+    _must("image"),
+    _must("manifest"),
+    _must("job"),
+    _must("project"),
+    _must("account"),
+    _must("actor"),
+    _must("trim", Boolean),
+    _must("state"),
+    _must("fence", Integer),
+    _must("phase"),
+    _must("done", BigInteger),
+    _must("total", BigInteger),
+    _must("sent", BigInteger),
+    _must("reused", BigInteger),
+    _must("error"),
+    _must("receipt"),
+    _must("ended", Float),
+)
+"""Orders to agents with their progress and receipts; see `orders`. Not versioned: the host's state is."""
 
 hold = Table("hold", metadata, _key("id"), _must("revision", BigInteger), _must("expires", Float), _must("reason"))
 """Revisions whose manifests garbage collection keeps; see `backups`. Not versioned: a hold expires."""

@@ -17,6 +17,7 @@ from typing import TypeVar, cast
 from sqlalchemy import Connection
 
 from phimage.catalog.engine import Database
+from phimage.catalog.hosts import find_host_key, host_keys, host_stock_at, hosts_with_orders_at
 from phimage.catalog.image_bytes import awaited_at, custom_image_bytes_at, image_bytes_at
 from phimage.catalog.images import custom_images_at, find_image, images_at
 from phimage.catalog.key_encryption import KeyEncryption
@@ -24,6 +25,7 @@ from phimage.catalog.lookup import KeyOwner, Lookup, images_lookup, key_owner_lo
 from phimage.catalog.places import topology_at
 from phimage.catalog.revisions import (
     BASE,
+    HOSTS,
     TOPOLOGY,
     Author,
     Change,
@@ -38,10 +40,11 @@ from phimage.catalog.revisions import (
 )
 from phimage.errors import NotCached, ServiceUnavailable
 from phimage.model.account import Key, PrivateKey, Tenant
-from phimage.model.ids import AccountId, ImageId, ProjectId, PublicKey, Revision
+from phimage.model.host import HostKey
+from phimage.model.ids import AccountId, HostId, ImageId, ProjectId, PublicKey, Revision
 from phimage.model.image import NO_PROJECT, Image
 from phimage.model.image_bytes import ImageBytes
-from phimage.model.topology import Topology
+from phimage.model.topology import HostStock, Topology
 from phimage.revision_cache import RevisionCache, ScopeVersions
 
 Value = TypeVar("Value")
@@ -232,6 +235,23 @@ class View:
                 return None  # an error in PostgreSQL, whose texts have no NUL
             found = self._run(key_owner_lookup(public, catalog.key_encryption), partial(self._cache_key_owner, name))
             return None if found is None else found.key
+
+    def host_key(self, id: PublicKey) -> HostKey | None:
+        """A credential of a host that works now, decrypted. None if there is no such credential."""
+        keys = self._past(HOSTS, lambda connection: host_keys(connection, self._catalog.key_encryption), "host keys")
+        if id in keys:
+            return keys[id]
+        self.may_wait()  # another process may have made it a moment ago
+        with self._catalog.database.read() as connection:
+            return find_host_key(connection, self._catalog.key_encryption, id)
+
+    def hosts_with_orders(self) -> frozenset[HostId]:
+        """The hosts that have an open order."""
+        return self._past(HOSTS, lambda connection: hosts_with_orders_at(connection, self.revision), "hosts with orders")
+
+    def host_stock(self) -> HostStock:
+        """The number of free hosts by machine type, zone and cluster, for those with a host."""
+        return self._past(HOSTS, lambda connection: host_stock_at(connection, self.revision), "host stock")
 
     def account_scope(self, account: AccountId) -> str:
         """The scope of an account, its users, keys, projects and memberships."""

@@ -7,6 +7,7 @@ whole disk for any zstd program.
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from functools import lru_cache
 from hashlib import sha256
 
@@ -22,6 +23,7 @@ LEVEL = 3
 
 _WINDOW: dict[int, int] = {zstd.DecompressionParameter.window_log_max: MAX_CHUNK_SIZE.bit_length()}
 _SPARE_BYTES = 1024
+_FED_BYTES = 256 << 10
 _MAGIC = bytes.fromhex("28b52ffd")
 _CHECKSUM_FLAG, _DICTIONARY_FLAG = 4, 3
 _CANONICAL_WINDOW: dict[int, int] = {zstd.DecompressionParameter.window_log_max: 23}
@@ -61,6 +63,39 @@ def unpack(frame: bytes, digest: ChunkDigest | None, length: int) -> bytes:
     if digest is not None and (actual := sha256(raw).digest()) != digest:
         raise Damaged(f"its SHA-256 is {actual.hex()}")
     return raw
+
+
+def unpack_in_steps(frame: bytes, digest: ChunkDigest, length: int, step: int, window: int) -> Iterator[bytes]:
+    """Decompress a long frame in pieces of `step` bytes, the last one shorter, with at most `window` bytes of history.
+
+    Raises Damaged like `unpack`. The last piece comes after all have been verified, the others before.
+    """
+    if len(frame) > length + length // 128 + _SPARE_BYTES:
+        raise Damaged(f"{len(frame)} bytes are too many for {length}")
+    decompressor = zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: window.bit_length()})
+    done, at, actual, held = 0, 0, sha256(), b""
+    try:
+        while not decompressor.eof and done <= length:
+            parts, missing = list[bytes](), step
+            while missing and not decompressor.eof and (at < len(frame) or not decompressor.needs_input):
+                fed = frame[at : at + _FED_BYTES] if decompressor.needs_input else b""  # what it does not take yet it copies
+                at += len(fed)
+                parts.append(decompressor.decompress(fed, missing))
+                missing -= len(parts[-1])
+            if missing == step:
+                break  # at the end, or cut short
+            if held:
+                yield held
+            held = parts[0] if len(parts) == 1 else b"".join(parts)
+            done += len(held)
+            actual.update(held)
+    except (zstd.ZstdError, EOFError) as error:
+        raise Damaged(f"its frame cannot be read: {error}") from error
+    if done != length or not decompressor.eof or decompressor.unused_data or at < len(frame):
+        raise Damaged(f"its frame does not end after {length} bytes")
+    if actual.digest() != digest:
+        raise Damaged(f"its SHA-256 is {actual.hexdigest()}")
+    yield held
 
 
 def unpack_bounded(frame: bytes, max_length: int) -> tuple[ChunkDigest, bytes]:

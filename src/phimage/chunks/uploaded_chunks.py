@@ -9,7 +9,7 @@ garbage collection meets them, and what a client may name is what it sent, or wh
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 import msgspec
@@ -21,7 +21,7 @@ from phimage.chunks.layout import CHUNK_SIZE, ChunkDigest, DiskDigest, chunk_nam
 from phimage.chunks.manifest import FORMAT, Manifest, build, encode
 from phimage.chunks.prefetch import prefetch
 from phimage.chunks.store import Store
-from phimage.chunks.uploads import UPLOADS, UploadReader
+from phimage.chunks.uploads import UPLOADS, UploadReader, skipping
 from phimage.model.ids import JobId
 
 MAX_ASKED: Final = 4096
@@ -164,21 +164,11 @@ class ChunkSource:
 
     def open(self, offset: int = 0) -> UploadReader:
         """Read from `offset` on. Lazy: nothing is read before the first `read`."""
-        return UploadReader(self._raw(offset), max(0, self.size - offset))
+        pieces = (piece if isinstance(piece, int) else piece[0] for piece in self.chunks())
+        return UploadReader(skipping(pieces, offset), max(0, self.size - offset))
 
     def _stored(self) -> tuple[Iterator[int], Iterator[tuple[bytes, FrameOfChunk]]]:
         return (index for index, _ in self._sealed.stored()), prefetch(self._chunk, self._sealed.stored(), _AHEAD)
-
-    def _raw(self, offset: int) -> Generator[memoryview, None, None]:
-        for piece in self.chunks():
-            raw = zeros(self.chunk_size) if isinstance(piece, int) else piece[0]
-            left = piece if isinstance(piece, int) else len(raw)
-            skipped = min(offset, left)
-            offset, left = offset - skipped, left - skipped
-            while left:
-                part = memoryview(raw)[-min(left, len(raw)) :]
-                yield part
-                left -= len(part)
 
     def _chunk(self, which: tuple[int, ChunkDigest]) -> tuple[bytes, FrameOfChunk]:
         """A chunk as the job sent it, or as an image has it."""

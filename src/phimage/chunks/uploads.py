@@ -19,7 +19,7 @@ from typing import Final
 from msgspec import Struct
 
 from phimage.chunks.errors import Absent, BadUpload
-from phimage.chunks.frame import Damaged, pack, unpack, zero_digest, zero_frame, zeros, zstd
+from phimage.chunks.frame import Damaged, pack, unpack_in_steps, zero_digest, zero_frame, zeros, zstd
 from phimage.chunks.layout import ChunkDigest
 from phimage.chunks.prefetch import prefetch
 from phimage.chunks.store import Store
@@ -200,42 +200,61 @@ class UploadSource:
 
     def open(self, offset: int = 0) -> UploadReader:
         """Read from `offset` on. Lazy: nothing is read before the first `read`."""
-        return UploadReader(self._raw(offset), max(0, self.size - offset))
+        pieces = skipping(self._pieces(offset // PART), offset % PART)
+        return UploadReader(pieces, max(0, self.size - offset))
 
     def head(self, size: int) -> bytes:
         """The first bytes, at most a MiB."""
         if self._head is None:
-            self._head = self._load(self._parts[0])[:_STEP]
+            part = self._parts[0]
+            pieces = [zeros(part.size)] if _is_zero(part) else list(self._unpacked(part, self._frame(part)))
+            self._head = pieces[0][:_STEP]
         return self._head[:size]
 
     def pieces(self) -> Generator[bytes | int, None, None]:
-        """All bytes, in pieces of a part; for a part of zeros their number. Raises BadUpload and StoreFailure."""
-        for raw in prefetch(self._load, self._parts, _AHEAD):
-            yield len(raw) if raw is zeros(len(raw)) else raw
-            del raw  # before the part after the next is loaded
+        """All bytes, in pieces of at most a MiB; for a part of zeros their number. Raises BadUpload and StoreFailure.
 
-    def _raw(self, offset: int) -> Generator[memoryview, None, None]:
-        """The bytes from `offset` on, in pieces of a part."""
-        skip = offset % PART
-        for raw in prefetch(self._load, self._parts[offset // PART :], _AHEAD):
-            yield memoryview(raw)[skip:]
-            del raw  # before the part after the next is loaded
-            skip = 0
+        The last piece of a part comes after the whole part has been verified. So what was read is good once all was read.
+        """
+        return self._pieces(0)
 
-    def _load(self, part: UploadPart) -> bytes:
-        if part.digest == zero_digest(part.size).hex():
-            return zeros(part.size)  # a fast path: most parts of a sparse file
-        name = _name(self._job, part.number, part)
+    def _pieces(self, first: int) -> Generator[bytes | int, None, None]:
+        parts = self._parts[first:]
+        frames = prefetch(lambda part: b"" if _is_zero(part) else self._frame(part), parts, _AHEAD)
+        for part in parts:
+            if _is_zero(part):  # a fast path: most parts of a sparse file
+                next(frames)
+                yield part.size
+            else:
+                yield from self._unpacked(part, next(frames))
+
+    def _frame(self, part: UploadPart) -> bytes:
         try:
-            return unpack(self._store.get(name), ChunkDigest(bytes.fromhex(part.digest)), part.size)
+            return self._store.get(_name(self._job, part.number, part))
         except Absent:
             raise BadUpload(self._job, f"part {part.number} was removed or replaced while it was read") from None
+
+    def _unpacked(self, part: UploadPart, frame: bytes) -> Generator[bytes, None, None]:
+        try:
+            yield from unpack_in_steps(frame, ChunkDigest(bytes.fromhex(part.digest)), part.size, _STEP, PART)
         except Damaged as damaged:
             raise BadUpload(self._job, f"part {part.number} is damaged: {damaged}") from damaged
 
 
+def skipping(pieces: Iterable[bytes | int], skip: int) -> Generator[memoryview, None, None]:
+    """Pieces as bytes, without the first `skip` bytes of all."""
+    for piece in pieces:
+        raw, left = (zeros(_STEP), piece) if isinstance(piece, int) else (piece, len(piece))
+        skipped = min(skip, left)
+        skip, left = skip - skipped, left - skipped
+        while left:
+            part = memoryview(raw)[-min(left, len(raw)) :]
+            yield part
+            left -= len(part)
+
+
 class UploadReader:
-    """The reader of an `UploadSource`. Holds at most two parts in memory: the current one and the next."""
+    """The reader of an `UploadSource`. Holds at most two compressed parts in memory: the current one and the next."""
 
     def __init__(self, pieces: Generator[memoryview, None, None], left: int) -> None:
         """`left` is the total size of the pieces in bytes."""
@@ -292,6 +311,10 @@ def _part(name: str, stored: int, job: JobId, number: int | None = None) -> Uplo
     if fields is None or fields[1] != job or (number is not None and int(fields[2]) != number):
         return None
     return UploadPart(int(fields[2]), int(fields[3]), fields[4], stored)
+
+
+def _is_zero(part: UploadPart) -> bool:
+    return part.digest == zero_digest(part.size).hex()
 
 
 def _check_size(size: int) -> None:

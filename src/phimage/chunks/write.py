@@ -27,6 +27,7 @@ from phimage.chunks.gc_guard import GcGuard
 from phimage.chunks.layout import (
     CHUNK_SIZE,
     MAX_CHUNKS,
+    MAX_DISK_SIZE,
     ChunkDigest,
     DiskDigest,
     ManifestDigest,
@@ -34,6 +35,7 @@ from phimage.chunks.layout import (
     manifest_name,
 )
 from phimage.chunks.manifest import Manifest, build, digest_of, encode
+from phimage.chunks.read import DiskReader
 from phimage.chunks.store import Store
 from phimage.chunks.whole_digest import WholeDigest
 
@@ -69,13 +71,15 @@ class Written(Struct, frozen=True):
 class DiskWriter:
     """Writes one disk. Ends with `finish` or `abort`; leaving a `with` block without `finish` aborts.
 
+    `settle` comes before `finish` for who wants to read the disk before there is a manifest.
+
     Not thread-safe. After an error, abort and write the disk again; chunks that are already in the store are not put again.
     """
 
     def __init__(
         self,
         store: Store,
-        size: int,
+        size: int | None,
         *,
         chunk_size: int = CHUNK_SIZE,
         level: int = LEVEL,
@@ -84,10 +88,13 @@ class DiskWriter:
         sleep: Callable[[float], None] = time.sleep,
         progress: Callable[[int], object] | None = None,
     ) -> None:
-        """`size` is that of the raw disk in bytes. `progress` is called after each chunk with the bytes taken so far."""
-        build(size, chunk_size, DiskDigest("0" * 64), [-(-size // chunk_size)], {})  # refuses impossible sizes
+        """`size` is that of the raw disk in bytes, None if it ends where its bytes end. `progress` is called after each chunk
+        with the bytes taken so far."""
+        if size is not None:
+            build(size, chunk_size, DiskDigest("0" * 64), [-(-size // chunk_size)], {})  # refuses impossible sizes
         self._store = store
         self._size = size
+        self._max_size = MAX_DISK_SIZE if size is None else size
         self._chunk_size = chunk_size
         self._level = level
         self._progress = progress or (lambda _: None)
@@ -96,6 +103,7 @@ class DiskWriter:
         self._slots = threading.Semaphore(2 * workers)
         self._lock = threading.Lock()
         self._failure: BaseException | None = None
+        self._settled: Manifest | None = None
         self._ended = False
         self._whole = WholeDigest()
         self._filling = bytearray()
@@ -138,13 +146,24 @@ class DiskWriter:
         self._zeros(count)
 
     def chunk(self, raw: bytes, digest: ChunkDigest, frame: bytes) -> None:
-        """Write the next whole chunk, whose digest and frame the caller has verified. Raises like `write`."""
+        """Write the next whole chunk, whose digest and frame the caller has verified. Raises like `write`.
+
+        The last chunk of a disk may be shorter if its size was announced.
+        """
         if self._taken % self._chunk_size:
             raise ValueError("a whole chunk begins where one ended")
         self._check(len(raw))
         if len(raw) != self._chunk_size and self._taken != self._size:
             raise WrongDisk(f"a chunk of {len(raw)} bytes is not the last one")
         self._cut(raw, (digest, frame))
+
+    def settle(self) -> DiskReader:
+        """End the disk: wait until every chunk is in the store, and return a reader of them, which has no facts.
+
+        Only `finish` or `abort` may follow. Raises WrongDisk and StoreFailure.
+        """
+        draft = self._settle()
+        return DiskReader(self._store, digest_of(encode(draft)), draft)
 
     def finish(
         self, facts: Mapping[str, Any], sha256: str | None = None, check: Callable[[DiskDigest], object] = lambda _: None
@@ -155,19 +174,11 @@ class DiskWriter:
         no manifest, and a garbage collection removes the chunks later.
         """
         try:
-            self._check(0)
-            if self._filling:
-                self._cut_filled()
-            self._pool.shutdown(wait=True)
-            self._check(0)
-            self._put_batch(self._batch)
-            if self._taken != self._size:
-                raise WrongDisk(f"the disk ended after {self._taken} of {self._size} bytes")
-            whole = self._whole.result()
-            if sha256 is not None and sha256 != whole:
-                raise WrongDisk(f"the disk has the SHA-256 {whole}, not {sha256}")
-            check(whole)
-            manifest = build(self._size, self._chunk_size, whole, self._chunks, facts)
+            draft = self._settle()
+            if sha256 is not None and sha256 != draft.sha256:
+                raise WrongDisk(f"the disk has the SHA-256 {draft.sha256}, not {sha256}")
+            check(draft.sha256)
+            manifest = build(draft.size, self._chunk_size, draft.sha256, self._chunks, facts)
             data = encode(manifest)
             digest = digest_of(data)
             name = manifest_name(digest)
@@ -191,13 +202,31 @@ class DiskWriter:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.abort()
 
+    def _settle(self) -> Manifest:
+        """Every chunk is in the store afterwards. Returns a manifest without facts."""
+        if self._settled is None or self._ended:
+            self._check(0)
+            if self._filling:
+                self._cut_filled()
+            self._pool.shutdown(wait=True)
+            self._check(0)
+            self._put_batch(self._batch)
+            if not self._taken or (self._size is not None and self._taken != self._size):
+                announced = "" if self._size is None else f" of {self._size}"
+                raise WrongDisk(f"the disk ended after {self._taken}{announced} bytes")
+            self._settled = build(self._taken, self._chunk_size, self._whole.result(), self._chunks, {})
+        return self._settled
+
     def _check(self, more: int) -> None:
         if self._ended:
             raise ValueError("this disk was finished or aborted")
         if self._failure is not None:
             raise self._failure
-        if more < 0 or self._taken + more > self._size:
-            raise WrongDisk(f"the disk has more than the {self._size} announced bytes")
+        if self._settled is not None and more:
+            raise ValueError("this disk has ended")
+        if more < 0 or self._taken + more > self._max_size:
+            announced = "possible" if self._size is None else "announced"
+            raise WrongDisk(f"the disk has more than the {self._max_size} {announced} bytes")
         self._taken += more
 
     def _zeros(self, count: int) -> None:

@@ -1,16 +1,16 @@
-"""The clock of a world: frozen until it is moved, or running. It dates what is stored and shown."""
+"""What a world has in place of time and chance: a clock that stands still, and ids that are the same in every run."""
 
 from __future__ import annotations
 
-import re
+import threading
 import time
-from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from collections import Counter
+from collections.abc import Callable, Iterator
+from hashlib import shake_256
 
-from phimage.ci.errors import BadControl
+from phimage.ci.values import BadControl, shown
+from phimage.http.asgi import uuid_of
 
-_UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
-_DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)(ms|s|m|h|d|)")
 _LATEST = 32_503_680_000
 """The year 3000: later times do not fit into every client."""
 
@@ -49,29 +49,27 @@ class WorldClock:
         self._since = (self(), self._monotonic() if running else None)
 
 
-def read_duration(text: object, field: str) -> float:
-    """Seconds in a text such as `90s`, `5m`, `2h`, `1d`, or a number of seconds. Raises BadControl."""
-    match = _DURATION.fullmatch(text) if isinstance(text, str) else None
-    if isinstance(text, int | float) and not isinstance(text, bool) and text >= 0:
-        return float(text)
-    if match is None:
-        raise BadControl(f"{field}: {text!r} is no duration", "expected seconds, or a number with ms, s, m, h or d, such as 5m")
-    return float(match[1]) * _UNITS[match[2]]
+# docs/decisions.md#ids-have-a-sequence-for-each-length
+class Draws:
+    """A source of random bytes, with a sequence for each length and purpose. Safe to use from several threads.
 
+    The length of a draw is that of a kind of id: so a new key does not change the ids of the images after it.
+    """
 
-def read_time(text: object, field: str) -> float:
-    """Unix seconds of a time such as `2027-01-01T00:00:00Z`, or as a number. Raises BadControl."""
-    if isinstance(text, int | float) and not isinstance(text, bool):
-        return float(text)
-    try:
-        at = datetime.fromisoformat(text) if isinstance(text, str) else None
-    except ValueError:
-        at = None
-    if at is None or at.tzinfo is None:
-        raise BadControl(f"{field}: {text!r} is no time", "expected one with its zone, such as 2027-01-01T00:00:00Z")
-    return at.timestamp()
+    def __init__(self, seed: str, purpose: str = "") -> None:
+        self._seed = seed
+        self._purpose = purpose
+        self._counters: Counter[int] = Counter()
+        self._lock = threading.Lock()
 
+    def __call__(self, length: int) -> bytes:
+        """The next bytes of the sequence of this length."""
+        with self._lock:
+            self._counters[length] += 1
+            number = self._counters[length]
+        return shake_256(f"phimage {self._seed} {self._purpose} {length} {number}".encode()).digest(length)
 
-def shown(at: float) -> str:
-    """A time for people."""
-    return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=at)).isoformat().replace("+00:00", "Z")
+    def uuids(self) -> Iterator[str]:
+        """UUIDs without end, for request ids."""
+        while True:
+            yield uuid_of(self(16).hex())

@@ -19,13 +19,12 @@ from phimage import __version__
 from phimage.catalog import jobs
 from phimage.catalog.images import IMAGES
 from phimage.catalog.revisions import head
-from phimage.ci.clock import read_duration, read_time, shown
-from phimage.ci.errors import BadControl
 from phimage.ci.fault import read_rule
 from phimage.ci.journal import encode_calls
 from phimage.ci.keys import make_key
 from phimage.ci.path import check_world_name
 from phimage.ci.transition import read_transition, shown_transition
+from phimage.ci.values import BadControl, read_duration, read_time, shown
 from phimage.ci.world import World
 from phimage.ci.worlds import Worlds
 from phimage.http.response import HttpError

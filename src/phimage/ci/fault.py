@@ -14,8 +14,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from phimage.ci.clock import read_duration
-from phimage.ci.errors import BadControl
+from phimage.ci.values import BadControl, read_duration
 from phimage.errors import REQUEST_ERRORS
 
 What = Literal["ret", "http", "delay", "hang", "reset", "lost", "cut", "flip", "slow"]

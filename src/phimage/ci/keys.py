@@ -14,7 +14,7 @@ from phimage.catalog.accounts import (
 )
 from phimage.catalog.lookup import find_tenant
 from phimage.catalog.revisions import Author
-from phimage.ci.errors import BadControl
+from phimage.ci.values import BadControl
 from phimage.ci.world import World
 from phimage.model.account import Membership, PrivateKey, Role
 from phimage.model.ids import AccountId, ProjectId, PublicKey

@@ -11,8 +11,8 @@ from functools import lru_cache
 
 from msgspec import Struct
 
-from phimage.ci.errors import BadControl
 from phimage.ci.fault import FaultRule, read_rule
+from phimage.ci.values import BadControl
 
 DEFAULT = "default"
 """The world of paths that name none."""

@@ -24,9 +24,9 @@ from phimage.catalog_file.references import check_references
 from phimage.chunks import uploads
 from phimage.chunks.store import Store
 from phimage.chunks.write import DiskWriter
-from phimage.ci.errors import BadControl
 from phimage.ci.seed_file import SeedAccount, SeedFile, seed_errors
 from phimage.ci.transition import Transition
+from phimage.ci.values import BadControl
 from phimage.model.account import Account, Membership, PrivateKey, Project, Role
 from phimage.model.ids import AccountId, ImageId, ProjectId, PublicKey, RandomBytes, ZoneId, new_job_id
 from phimage.model.image import NO_PROJECT, Image, ImageType, State

@@ -16,8 +16,8 @@ from phimage.catalog_file.document import Document, Id
 from phimage.catalog_file.errors import ErrorList, FileError
 from phimage.catalog_file.read import ParsedFile
 from phimage.catalog_file.yaml_nodes import MAX_VALUES, Mapping, Node, Scalar, Sequence
-from phimage.ci.errors import BadControl
 from phimage.ci.transition import Transition, read_transition
+from phimage.ci.values import BadControl
 from phimage.model.ids import ImageId, ProjectId
 
 SECTIONS = ("accounts", "bytes", "transitions")

@@ -19,7 +19,7 @@ from phimage.catalog.key_encryption import KeyEncryption
 from phimage.catalog.template import TIME, write_rows
 from phimage.catalog.views import Catalog
 from phimage.chunks.memory import MemoryStore
-from phimage.ci.draws import Draws
+from phimage.ci.clock import Draws
 from phimage.ci.seed import disks_beside, plant
 from phimage.ci.seed_file import read_seed
 from phimage.ci.transition import Transition

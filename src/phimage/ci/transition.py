@@ -12,8 +12,7 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
-from phimage.ci.clock import read_duration
-from phimage.ci.errors import BadControl
+from phimage.ci.values import BadControl, read_duration
 
 _EXPECTED = 'expected immediate, stuck, {"time": "5m"}, {"looks": 3} or {"fail": "reason", "after": "2m"}'
 

@@ -14,8 +14,7 @@ from phimage.catalog.views import Catalog, View
 from phimage.chunks.decorators import Operation, Result, StoreDecorator
 from phimage.chunks.memory import MemoryStore
 from phimage.chunks.store import Store
-from phimage.ci.clock import WorldClock
-from phimage.ci.draws import Draws
+from phimage.ci.clock import Draws, WorldClock
 from phimage.ci.fault import FaultCounts
 from phimage.ci.journal import Journal
 from phimage.ci.publisher import WorldPublisher, second_opinion

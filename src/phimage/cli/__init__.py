@@ -19,6 +19,7 @@ SECTIONS = {
         "ci": "phimage.cli.ci:ci",
         "image": "phimage.cli.image:image",
         "job": "phimage.cli.job:job",
+        "host": "phimage.cli.host:host",
         "region": "phimage.cli.places:region",
         "zone": "phimage.cli.places:zone",
         "cluster": "phimage.cli.places:cluster",
@@ -38,6 +39,7 @@ SECTIONS = {
         "project": "phimage.cli.project:project",
         "key": "phimage.cli.key:key",
         "quota": "phimage.cli.quota:quota",
+        "agent": "phimage.cli.agent:agent",
     },
     ON_THE_MACHINE: {
         "serve": "phimage.cli.serve:serve",

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from phimage.cli.image_hosts import note_hosts
 from phimage.cli.output import console, json_option, minute, note, print_json, print_table, printable
 from phimage.cli.profile import Session, signed
 from phimage.cli.prompts import confirm
@@ -22,10 +23,12 @@ SECTIONS = {
         "matrix": "phimage.cli.explain:matrix",
         "url": "phimage.cli.download:url",
         "download": "phimage.cli.download:download",
+        "deploy": "phimage.cli.image_deploy:deploy",
         "publish": "phimage.cli.publish:publish",
         "wait": "phimage.cli.publish:wait",
         "progress": "phimage.cli.image_progress:progress",
         "set": "phimage.cli.image_set:set_",
+        "hosts": "phimage.cli.image_hosts:hosts",
         "rm": "phimage.cli.image:rm",
     },
     OPERATORS: {
@@ -126,31 +129,45 @@ def _bytes_lines(fields: dict[str, Any]) -> dict[str, str]:
 @click.option("--zone", envvar="PHIMAGE_ZONE", help="Zone of the region, such as cn-bj2-02.")
 @click.option("--project", envvar="PHIMAGE_PROJECT", help="Project of the image.")
 @click.option("--withdraw", is_flag=True, help="Remove any image, also a base image, also one being published; operators only.")
+@click.option("--dry-run", is_flag=True, help="Change nothing, and name the hosts that run it.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @signed
-def rm(session: Session, id: str, region: str | None, zone: str | None, project: str | None, withdraw: bool, yes: bool) -> None:
+def rm(
+    session: Session,
+    id: str,
+    region: str | None,
+    zone: str | None,
+    project: str | None,
+    withdraw: bool,
+    dry_run: bool,
+    yes: bool,
+) -> None:
     """Remove a custom image of the project, or with --withdraw, as the operator, any image.
 
     It disappears at once, and its id is never given to another image. A later `phimage store gc` removes its bytes, unless
-    another image needs them; until then the operator can bring it back with `phimage image restore`.
+    another image needs them; until then the operator can bring it back with `phimage image restore`. Hosts that run it keep
+    it, and one that is being installed with it is installed to the end; they are named before the question.
 
     \b
     Examples:
       phimage image rm pimg-os-xev4rz2k --zone cn-bj2-02
       phimage image rm --withdraw pimg-os-xev4rz2k
+      phimage image rm --withdraw pimg-os-xev4rz2k --dry-run
     """
+    action, given = "WithdrawPHostImage", {}
+    if not withdraw:
+        places = {"Region": ("region", region), "Zone": ("zone", zone), "ProjectId": ("project", project)}
+        action, given = "TerminatePHostImage", {name: session.given(*place) for name, place in places.items()}
+    if dry_run or not yes:
+        note_hosts(id, session.client.call(action, ImageId=id, DryRun=True, **given).fields["HostSet"])
+    if dry_run:
+        note(f"{id} would be removed")
+        return
     if not yes:
         confirm(f"Remove {id}?", "use --yes")
-    if withdraw:
-        session.client.call("WithdrawPHostImage", ImageId=id)
-    else:
-        session.client.call(
-            "TerminatePHostImage",
-            ImageId=id,
-            Region=session.given("region", region),
-            Zone=session.given("zone", zone),
-            ProjectId=session.given("project", project),
-        )
+    removed = session.client.call(action, ImageId=id, **given).fields
+    if yes:
+        note_hosts(id, removed["HostSet"])
     note(f"{id} was removed")
 
 

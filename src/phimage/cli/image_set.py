@@ -7,11 +7,14 @@ from typing import Any
 
 import click
 
+from phimage.cli.image_hosts import note_hosts
 from phimage.cli.output import json_option, note, print_json, printable
 from phimage.cli.profile import Session, signed
 from phimage.cli.publish import many
 
 NOW = "now"
+OF_HOSTS = frozenset({"Deprecated", "DeprecationTime", "State", "Support", "Zone"})
+"""The changes that concern the hosts of an image: they may not be installed with it again, or should be with another one."""
 
 
 def _time(ctx: click.Context, param: click.Parameter, value: str | None) -> str | int | None:
@@ -56,6 +59,7 @@ def _time(ctx: click.Context, param: click.Parameter, value: str | None) -> str 
     type=click.Choice(["Available", "Unavailable"], case_sensitive=False),
     help="Whether machines may be installed with it; operators only.",
 )
+@click.option("--dry-run", is_flag=True, help="Change nothing; say what would change, and which hosts it concerns.")
 @json_option
 @signed
 def set_(session: Session, id: str, project: str | None, as_json: bool, **given: Any) -> None:
@@ -68,7 +72,9 @@ def set_(session: Session, id: str, project: str | None, as_json: bool, **given:
       phimage image set pimg-os-xev4rz2k --name "Web server" --description "with nginx 1.26" --label team=web
       phimage image set pimg-os-xev4rz2k --deprecated 2027-01-31 --successor pimg-cs-hbiw5o
       phimage image set pimg-os-xev4rz2k --version "" --no-label team --no-deprecated
+      phimage image set pimg-os-xev4rz2k --deprecated --dry-run
     """
+    dry_run = bool(given.pop("dry_run"))
     if given["deprecated"] and given["no_deprecated"]:
         raise click.UsageError("give --deprecated or --no-deprecated, not both")
     if given["support"] and given["no_support"]:
@@ -76,9 +82,15 @@ def set_(session: Session, id: str, project: str | None, as_json: bool, **given:
     params = _params(given)
     if not any(params.values()):
         raise click.UsageError("nothing to change: give --name or another option, see phimage image set --help")
-    fields = session.client.call("UpdatePHostImage", ImageId=id, ProjectId=session.given("project", project), **params).fields
+    asked = {"ImageId": id, "ProjectId": session.given("project", project), "DryRun": dry_run or None}
+    fields = session.client.call("UpdatePHostImage", **asked, **params).fields
     if as_json:
         print_json({name: value for name, value in fields.items() if name not in ("RetCode", "Action")})
+        return
+    if OF_HOSTS.intersection(fields["Changed"]):
+        note_hosts(id, fields["HostSet"])
+    if fields["Changed"] and dry_run:
+        note(f"{printable(id)}: would change {', '.join(fields['Changed'])}")
     elif fields["Changed"]:
         note(f"{printable(id)}: changed {', '.join(fields['Changed'])}; revision {fields['Revision']}")
     else:

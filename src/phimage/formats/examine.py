@@ -51,21 +51,25 @@ def examine(
     stated: str | None = None,
     limits: DiskLimits = LIMITS,
     second: SecondOpinion | None = qemu.info,
+    outline: Path | None = None,
 ) -> Examination:
     """Examine a complete file. Malformed bytes become findings; OSError means that the file could not be read.
 
-    A path also gets the second opinion, unless the first one refuses it without a possible override; a reader gets only the
-    first. Raises FormatError for a path that is not a file, SetupError when qemu-img is not installed.
+    A path also gets the second opinion, unless the first one refuses it without a possible override. A reader gets only the
+    first, unless `outline` is a file of the same size that stands for a raw disk. Raises FormatError for a path that is not a
+    file, SetupError when qemu-img is not installed.
     """
-    if not isinstance(source, Path):
-        report, format = _report(source, stated, limits)
-        return _examination(report, format, source.size, confirmed=False)
-    with FileReader(source) as reader:
-        report, format = _report(reader, stated, limits)
-        if second is None or _refused_for_good(report):
-            return _examination(report, format, reader.size, confirmed=False)
-        confirmed = _confirm(second, reader.descriptor, format, report)
-        return _examination(report, format, reader.size, confirmed=confirmed)
+    if isinstance(source, Path):
+        with FileReader(source) as reader:
+            report, format = _report(reader, stated, limits)
+            confirmed = _seconded(second, reader, format, report)
+            return _examination(report, format, reader.size, confirmed=confirmed)
+    report, format = _report(source, stated, limits)
+    confirmed = False
+    if outline is not None:
+        with FileReader(outline) as reader:
+            confirmed = _seconded(second, reader, format, report)
+    return _examination(report, format, source.size, confirmed=confirmed)
 
 
 def examine_head(head: bytes, size: int | None, *, stated: str | None = None, limits: DiskLimits = LIMITS) -> Examination:
@@ -167,6 +171,12 @@ def _check_stated(stated: str | None, format: Format, report: InspectionReport) 
 
 def _refused_for_good(report: InspectionReport) -> bool:
     return any(finding.severity is Severity.REFUSE and not finding.override for finding in report.findings)
+
+
+def _seconded(second: SecondOpinion | None, file: FileReader, format: Format, report: InspectionReport) -> bool:
+    if second is None or _refused_for_good(report):
+        return False
+    return _confirm(second, file.descriptor, format, report)
 
 
 def _confirm(second: SecondOpinion, file: int, format: Format, report: InspectionReport) -> bool:

@@ -20,11 +20,11 @@ from phimage.errors import (
 )
 from phimage.gateway.doctor import diagnose
 from phimage.gateway.params import Params
-from phimage.gateway.registry import AnyAction, Caller, Present
+from phimage.gateway.registry import AnyAction, Caller, Credential, Present
 from phimage.gateway.signature import SIGNATURE, verify
 from phimage.http_signature import MAX_AGE_SECONDS, RequestSignature
-from phimage.model.account import PrivateKey, Right
-from phimage.model.ids import ProjectId, PublicKey
+from phimage.model.account import Account, PrivateKey, Right, Tenant, User
+from phimage.model.ids import ENROL_TOKEN, HOST_KEY, AccountId, ProjectId, PublicKey, UserId
 
 NO_PROJECT = ProjectId("")
 _NAME = re.compile(r"[A-Za-z0-9._-]+")
@@ -114,12 +114,26 @@ def check_known(action: AnyAction, params: Params, known: Collection[str], calle
 
 def find_caller(key: PublicKey, view: Present) -> tuple[Caller, PrivateKey]:
     """The caller that a key names, not authenticated, and its private key. Raises UnknownUser."""
+    if key.startswith((ENROL_TOKEN, HOST_KEY)):
+        return _find_agent(key, view)
     pair = view.key(key)
     tenant = view.tenant(pair[0].account) if pair else None
     user = tenant.users.get(pair[0].user) if pair and tenant else None
     if pair is None or tenant is None or user is None:
         raise UnknownUser
     return Caller(tenant, user, pair[0].id, pair[0].expires), pair[1]
+
+
+def _find_agent(key: PublicKey, view: Present) -> tuple[Caller, PrivateKey]:
+    """The agent that a host's key or enrol token names, and its secret. Raises UnknownUser."""
+    found = view.host_key(key)
+    if found is None:
+        raise UnknownUser(detail="the host's credential was replaced or revoked: make a new one with `phimage host token`")
+    nobody = Account(AccountId(f"host:{found.host}"), operator=False, company="", email="", zones=(), networks=(), created=0)
+    user = User(UserId(0), nobody.id, "agent", "", main=False, created=0)
+    credential = Credential.ENROL_TOKEN if found.is_token else Credential.HOST_KEY
+    caller = Caller(Tenant(nobody, {}, {}, {}), user, key, found.expires, credential=credential, host=found.host)
+    return caller, found.secret
 
 
 def check_each_time(caller: Caller, address: str, now: float) -> None:
@@ -136,6 +150,9 @@ def authorize(action: AnyAction, params: Params, caller: Caller, *, allow_legacy
     A project of another account raises the same error as a project that does not exist. With `allow_legacy`, signatures of
     version 1 may call every Action.
     """
+    if caller.credential is not action.credential:
+        wanted, other = action.credential.value, caller.credential.value
+        raise NotPermitted(detail=f"{action.name} is signed with a {wanted}, not with a {other}")
     # docs/decisions.md#operator-actions-refuse-with-299
     if action.right is Right.OPERATE and not caller.account.operator:
         raise NotPermitted(detail=f"{action.name} needs a key of the operator account")

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from phimage.fields import Field, ValueType, fields_of
 from phimage.gateway.decode import MAX_ELEMENTS
-from phimage.gateway.registry import AnyAction
+from phimage.gateway.registry import AnyAction, Credential
 from phimage.model.account import Right
 
 
@@ -34,6 +34,8 @@ ROLES = {
     Right.OPERATE: "operator account",
 }
 """The least privileged role that has a right."""
+AGENTS = {Credential.ENROL_TOKEN: "enrol token of a host", Credential.HOST_KEY: "agent of a host"}
+"""What calls the Actions of agents."""
 
 
 PROJECT = FieldText(
@@ -50,8 +52,8 @@ PROJECT = FieldText(
 
 
 def required_role(action: AnyAction) -> str:
-    """The least privileged role that may call an Action."""
-    return ROLES[action.right]
+    """The least privileged role that may call an Action, or which credential of a host."""
+    return AGENTS.get(action.credential) or ROLES[action.right]
 
 
 def first_sentence(text: str) -> str:

@@ -25,20 +25,22 @@ class RawResponse(Struct, frozen=True):
 
 
 class Encoded(bytes):
-    """The fields of an Action's response, as JSON."""
+    """A whole successful response, as JSON."""
 
 
 _encoder = msgspec.json.Encoder(order=None)
 
 
-def encoded(response: Struct) -> Encoded:
-    """An Action's response encoded in advance, so that it can be cached."""
-    return Encoded(_encoder.encode(response))
+def encoded(action: str, response: Struct) -> Encoded:
+    """An Action's response encoded in advance, so that it can be cached and is sent without a copy."""
+    return Encoded(success(action, response))
 
 
 def success(action: str, response: Struct | Encoded) -> bytes:
     """A successful response: RetCode 0, the Action's name with the suffix `Response`, then the response's own fields."""
-    fields = response if isinstance(response, bytes) else _encoder.encode(response)
+    if isinstance(response, Encoded):
+        return response
+    fields = _encoder.encode(response)
     start = b'{"RetCode":0,"Action":"%sResponse"' % action.encode("ascii")
     return start + (b"}" if fields == b"{}" else b"," + fields[1:])
 

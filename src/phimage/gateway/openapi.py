@@ -11,7 +11,7 @@ import json
 from msgspec import Struct
 
 from phimage.gateway.decode import MAX_ELEMENTS
-from phimage.gateway.describe import ROLES, first_sentence, required_role
+from phimage.gateway.describe import AGENTS, ROLES, first_sentence, required_role
 from phimage.gateway.registry import SMALL_BODY, AnyAction, AnyRegistry
 from phimage.gateway.schemas import FAILURE, REF, components, form
 from phimage.json_schema import Schema
@@ -62,7 +62,8 @@ HEADERS: dict[str, Schema] = {
 def document(registry: AnyRegistry, version: str) -> bytes:
     """The document as JSON. It names no server, so its paths are relative to its own URL."""
     actions = list(registry)
-    roles = [ROLES[right] for right in sorted({action.right for action in actions})]
+    used = {required_role(action) for action in actions}
+    roles = [role for role in (*ROLES.values(), *AGENTS.values()) if role in used]
     openapi = {
         "openapi": "3.1.0",
         "info": {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from enum import Enum
 from typing import Any, Generic, Protocol, TypeVar
 
 from msgspec import Struct
@@ -10,10 +11,19 @@ from msgspec import Struct
 from phimage.gateway.cache import GatewayCache
 from phimage.gateway.envelope import Encoded
 from phimage.model.account import Account, Key, PrivateKey, Right, Tenant, User
-from phimage.model.ids import AccountId, ProjectId, PublicKey, Revision
+from phimage.model.host import HostKey
+from phimage.model.ids import AccountId, HostId, ProjectId, PublicKey, Revision
 
 SMALL_BODY = 64 * 1024
 """Max bytes in the body of an Action that sets no limit of its own (wire-protocol B21)."""
+
+
+class Credential(Enum):
+    """What signs a request: the key of a person or program, the enrol token of a host, or the key of a host's agent."""
+
+    KEY = "key"
+    ENROL_TOKEN = "enrol token"  # noqa: S105 - a name
+    HOST_KEY = "host key"
 
 
 class Present(Protocol):
@@ -30,6 +40,10 @@ class Present(Protocol):
 
     def key(self, public: PublicKey) -> tuple[Key, PrivateKey] | None:
         """A key that works now, with its decrypted private key."""
+        ...
+
+    def host_key(self, id: PublicKey) -> HostKey | None:
+        """An enrol token, or the key of a host's agent, that works now."""
         ...
 
     def tenant(self, account: AccountId) -> Tenant | None:
@@ -49,7 +63,7 @@ class Caller(Struct, frozen=True):
     """An authenticated caller, whatever the signature scheme: the user of a key, and the tenant of that user.
 
     `expires`: the Unix time at which the key ends; 0 for never. `nonce` is that of a signature of version 2; empty for
-    version 1.
+    version 1. `host` is that of an agent, whose tenant and user are nobody's; empty for all other callers.
     """
 
     tenant: Tenant
@@ -57,6 +71,8 @@ class Caller(Struct, frozen=True):
     key: PublicKey
     expires: int = 0
     nonce: str = ""
+    credential: Credential = Credential.KEY
+    host: HostId = HostId("")
 
     @property
     def account(self) -> Account:
@@ -105,7 +121,7 @@ class Action(Struct, Generic[View, Service], frozen=True):
     With `project`, the right is required in the project that ProjectId names; without, ProjectId is ignored. With
     `any_project`, operator accounts call it for all projects, and their calls have none. `changes`: the Action writes, so a
     pinned path refuses it. `max_body` is in bytes. `ucloud`: a changing Action of UCloud's API, which its clients sign with
-    version 1.
+    version 1. `credential` is what signs it; agents of hosts call their own Actions alone.
     """
 
     request: type[Struct]
@@ -116,6 +132,7 @@ class Action(Struct, Generic[View, Service], frozen=True):
     any_project: bool = False
     changes: bool = False
     ucloud: bool = False
+    credential: Credential = Credential.KEY
     # docs/decisions.md#operator-commands-are-actions
     max_body: int = SMALL_BODY
 
@@ -128,7 +145,8 @@ class Action(Struct, Generic[View, Service], frozen=True):
     def needs_version_2(self) -> bool:
         """Whether only a signature of version 2 may call it (wire-protocol B24)."""
         changes = self.changes or self.right is Right.CHANGE  # an upload URL changes nothing yet, and lets its bearer do so
-        return self.right is Right.OPERATE or (changes and not self.ucloud)
+        of_agents = self.credential is not Credential.KEY
+        return of_agents or self.right is Right.OPERATE or (changes and not self.ucloud)
 
     @property
     def is_strict(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, MutableMapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from phimage.http.response import JsonResponse
 
@@ -12,6 +12,23 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Message, Receive, Send], Awaitable[None]]
+
+
+class KnownResponse(NamedTuple):
+    """A whole response with status 200: the lines of its header, with their ends, and its body."""
+
+    header: bytes
+    body: bytes
+
+
+KnownResponses = Callable[[Message, bytes], KnownResponse | None]
+"""The response to a request of which the server has the whole body, when an application has it ready; else None, and the
+request goes to the application. The scope that it gets is the same. Called on the event loop; never blocks."""
+
+
+def no_known_response(scope: Message, body: bytes) -> None:
+    """An application that has none ready."""
+
 
 HeaderFields = Iterable[tuple[bytes, bytes]]
 """Header fields as ASGI has them: lower-case names."""

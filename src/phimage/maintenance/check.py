@@ -196,15 +196,16 @@ def _id(keys: list[Any]) -> ColumnElement[str]:
 def _encrypted_keys(connection: Connection, key_encryption: KeyEncryption) -> Iterator[Inconsistency]:
     streaming = connection.execution_options(yield_per=1000)
     wrong = 0
-    for row in streaming.execute(select(tables.key.c.id, tables.key.c.encrypted)):
-        try:
-            key_encryption.decrypt(PublicKey(row.id), row.encrypted)
-        except SetupError:
-            wrong += 1
-            if wrong <= MAX_REPORTED:
-                yield Inconsistency(
-                    "encryption", "key", f"the private key of {row.id} cannot be decrypted with this master key"
-                )
+    for table in (tables.key, tables.host_key):
+        for row in streaming.execute(select(table.c.id, table.c.encrypted)):
+            try:
+                key_encryption.decrypt(PublicKey(row.id), row.encrypted)
+            except SetupError:
+                wrong += 1
+                if wrong <= MAX_REPORTED:
+                    yield Inconsistency(
+                        "encryption", table.name, f"the private key of {row.id} cannot be decrypted with this master key"
+                    )
 
 
 def check_installation(settings: Settings, progress: Progress, patience: Patience | None = None) -> list[Inconsistency]:

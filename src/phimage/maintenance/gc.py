@@ -14,6 +14,7 @@ from msgspec import Struct
 from phimage.catalog import jobs
 from phimage.catalog.backups import oldest_held
 from phimage.catalog.image_bytes import live_manifests, manifests_since, manifests_withdrawn_after
+from phimage.catalog.orders import ordered_manifests
 from phimage.catalog.revisions import Author
 from phimage.catalog.views import Catalog
 from phimage.chunks import uploads
@@ -72,10 +73,11 @@ def manifests_in_use(catalog: Catalog) -> list[ManifestDigest]:
 
 
 def manifests_to_keep(catalog: Catalog, now: float) -> list[ManifestDigest]:
-    """Every manifest that an image has now, or had at any revision since the oldest held one."""
+    """Every manifest that an image has now, or had at any revision since the oldest held one, or that an agent deploys."""
     with catalog.database.read() as connection:
         held = oldest_held(connection, now)
-        return list(live_manifests(connection) if held is None else manifests_since(connection, held))
+        of_images = set(live_manifests(connection)) if held is None else manifests_since(connection, held)
+        return list(of_images | ordered_manifests(connection))
 
 
 def _recently_withdrawn(catalog: Catalog, time: float) -> list[ManifestDigest]:

@@ -18,6 +18,8 @@ ProjectId = NewType("ProjectId", str)
 PublicKey = NewType("PublicKey", str)
 Revision = NewType("Revision", int)
 JobId = NewType("JobId", str)
+HostId = NewType("HostId", str)
+OrderId = NewType("OrderId", str)
 InstallationId = NewType("InstallationId", str)
 
 ManifestDigest = NewType("ManifestDigest", str)
@@ -47,6 +49,32 @@ def new_project_id(random: RandomBytes) -> ProjectId:
 def new_job_id(random: RandomBytes) -> JobId:
     """An id such as `job-4k2xqz7a9m3d`."""
     return JobId(f"job-{_letters(random, 12)}")
+
+
+def new_host_id(random: RandomBytes) -> HostId:
+    """An id such as `upm-4k2xqz7a`, in the shape of UCloud's."""
+    return HostId(f"upm-{_letters(random, 8)}")
+
+
+def new_order_id(random: RandomBytes) -> OrderId:
+    """An id such as `order-4k2xqz7a9m3d`."""
+    return OrderId(f"order-{_letters(random, 12)}")
+
+
+ENROL_TOKEN = "enrol-"  # noqa: S105 - a prefix
+"""Prefix of the public part of an enrol token."""
+HOST_KEY = "hostkey-"
+"""Prefix of the key of a host's agent. No key of an account begins like these two."""
+
+
+def new_enrol_token_id(random: RandomBytes) -> PublicKey:
+    """The public part of an enrol token, such as `enrol-4k2xqz7a9m3d`."""
+    return PublicKey(f"{ENROL_TOKEN}{_letters(random, 12)}")
+
+
+def new_host_key_id(random: RandomBytes) -> PublicKey:
+    """The id of a host's key, such as `hostkey-4k2xqz7a9m3d`."""
+    return PublicKey(f"{HOST_KEY}{_letters(random, 12)}")
 
 
 def new_public_key(random: RandomBytes) -> PublicKey:

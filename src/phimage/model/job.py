@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from phimage.model.ids import AccountId, ImageId, JobId, ProjectId
+from phimage.model.ids import AccountId, HostId, ImageId, JobId, ProjectId
 from phimage.model.image import NO_PROJECT
 
 
@@ -31,7 +31,8 @@ class Origin(Struct, frozen=True):
     `name` is the file name in a checksum file; `size` is the original's bytes, 0 if unknown; `sent` is the digest that the
     uploading client computed. `format` is the format that the publisher states, empty for the detected one; `overrides` are the
     ids of findings that the operator accepts. `tenant` is the account that publishes an image of its own, empty for an
-    operator: it uploads the parts and sees the reason of a failure, and its URLs reach the public internet alone.
+    operator: it uploads the parts and sees the reason of a failure, and its URLs reach the public internet alone. `host` is
+    that whose agent sends its disk, empty for any other origin.
     """
 
     url: str = ""
@@ -44,6 +45,7 @@ class Origin(Struct, frozen=True):
     sent: str = ""
     # docs/decisions.md#tenants-fetch-from-the-public-internet-alone
     tenant: AccountId = AccountId("")
+    host: HostId = HostId("")
 
 
 class JobLease(Struct, frozen=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from phimage.model.ids import ClusterId, MachineTypeId, RegionId, ZoneId
 
@@ -110,6 +111,20 @@ class Topology(Struct, frozen=True):
     def default_cluster(self) -> ClusterId | None:
         """The default cluster; None in an empty catalogue."""
         return next((cluster.id for cluster in self.clusters.values() if cluster.default), None)
+
+
+HostStock = Mapping[tuple[MachineTypeId, ZoneId, ClusterId], int]
+"""The number of free hosts by machine type, zone and cluster, for those with a host."""
+
+
+def with_stock(topology: Topology, free: HostStock) -> Topology:
+    """The topology with the number of free hosts as the stock of offers where hosts are registered."""
+
+    def stocked(offer: Offer) -> Offer:
+        stock = free.get((offer.machine_type, offer.zone, offer.cluster))
+        return offer if stock is None else replace(offer, stock=stock)
+
+    return replace(topology, offers=tuple(map(stocked, topology.offers))) if free else topology
 
 
 def topology(

@@ -17,6 +17,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from phimage.http.counters import ConnectionCounters
+from phimage.processes.request_parser import ParsedRequests
 
 SWEEP_SECONDS = 0.25
 LINGER_SECONDS = 2.0
@@ -39,6 +40,8 @@ class Waiting(Enum):
     IDLE = "idle"
     READER = "stalled"
     LINGER = "linger"
+
+    __hash__ = object.__hash__  # that of an Enum is a function in Python, and each request enters a queue
 
 
 class Waiter(Protocol):
@@ -64,6 +67,7 @@ class Connections:
         self.draining = False
         self.now = 0.0
         self.date = b""
+        self.parsed = ParsedRequests()
         self._counters = counters
         self._is_exempt = is_exempt
         self._all: set[Waiter] = set()

@@ -7,7 +7,6 @@ application receives it, and a response is made only as fast as the client reads
 from __future__ import annotations
 
 import asyncio
-import re
 import struct
 from array import array
 from collections import deque
@@ -16,17 +15,14 @@ from fcntl import ioctl
 from socket import SO_LINGER, SOL_SOCKET
 from termios import TIOCOUTQ
 from typing import Any, cast
-from urllib.parse import unquote
 
 import httptools
 
-from phimage.http.asgi import Application, Message
+from phimage.http.asgi import Application, KnownResponse, KnownResponses, Message, no_known_response
 from phimage.processes.connections import Connections, Waiting
 from phimage.processes.http_request import STATUS_LINES, HttpRequest
+from phimage.processes.request_parser import MAX_HEADER_BYTES, ParsedRequest, RequestParser
 
-MAX_HEADER_BYTES = 128 << 10
-"""Bytes of a request that are read without a piece of its body, or its end."""
-MAX_HEADER_FIELDS = 128
 MAX_PIPELINED = 64
 """Requests of a connection that wait for the one that is being answered."""
 
@@ -34,15 +30,20 @@ RESET = "phimage.reset"
 """The ASGI extension that ends a connection with a TCP reset."""
 
 _ASGI = {"version": "3.0", "spec_version": "2.4"}
-_NOT_ASCII = re.compile(rb"[\x80-\xff]")
 _NO_LINGER = struct.pack("ii", 1, 0)
-_FRAMING = frozenset({b"content-length", b"transfer-encoding"})
+_CLOSE = b"connection: close\r\n\r\n"
 
 
 class HttpConnection(asyncio.Protocol):
     """A connection of a client. Its transport may be encrypted."""
 
-    def __init__(self, application: Application, connections: Connections, client: tuple[Any, ...]) -> None:
+    def __init__(
+        self,
+        application: Application,
+        connections: Connections,
+        client: tuple[Any, ...],
+        known_responses: KnownResponses = no_known_response,
+    ) -> None:
         """`client` is the address of the client, which `connections` has admitted."""
         self.connections = connections
         self.loop = asyncio.get_running_loop()
@@ -51,18 +52,13 @@ class HttpConnection(asyncio.Protocol):
         self.is_lost = False
         self.is_encrypted = False
         self._application = application
+        self._known_responses = known_responses
         self._client = client[:2]
-        self._parser = httptools.HttpRequestParser(self)
+        self._parser = RequestParser(self)
         self._scope: dict[str, Any] = {}
-        self._url = b""
-        self._header: list[tuple[bytes, bytes]] = []
-        self._expects_continue = False
-        self._in_header = False
-        self._offered_body = b""
-        self._is_replay = False
-        self._unparsed = 0
         self._incoming: HttpRequest | None = None
         self._current: HttpRequest | None = None
+        self._is_begun = False
         self._queued: deque[HttpRequest] = deque()
         self._task: asyncio.Task[None] | None = None
         self._refusal = 0
@@ -92,6 +88,7 @@ class HttpConnection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         """The connection has ended."""
         self.is_lost = True
+        self._scope = {}  # it refers to this connection, and cycles are collected rarely
         self.connections.ended(self, self._client[0])
         self._give_up_requests()
         self.resume_writing()
@@ -107,6 +104,8 @@ class HttpConnection(asyncio.Protocol):
             self._writable = self.loop.create_future()
             self._unsent = self._count_unsent()
             self.connections.wait(self, Waiting.READER)
+            if self._current is None:
+                self.pause_reading()
 
     def resume_writing(self) -> None:
         """The client has read most of what it was sent."""
@@ -115,18 +114,28 @@ class HttpConnection(asyncio.Protocol):
             if not self._writable.done():
                 self._writable.set_result(None)
             self._writable = None
+            if self._current is None and not (self.is_lost or self._lingers or self.transport.is_closing()):
+                self._go_on()
 
     def data_received(self, data: bytes) -> None:
         """Parse bytes of requests."""
         if self._lingers or self._refusal:
             return
-        self._unparsed += len(data)
+        is_between = self._is_between_requests()
+        if is_between and (parsed := self.connections.parsed.get(data)) is not None:
+            self._repeat(parsed)
+            return
         try:
-            self._feed(data)
+            is_plain = self._parser.feed(data)
         except httptools.HttpParserError:
-            self._refuse(400)
+            self.refuse(400)
+            is_plain = False
         else:
             self._judge_progress()
+        if (request := self._current) is not None and not self._is_begun:
+            is_known = self._begin(request)
+            if is_known and is_plain and is_between and self._is_between_requests() and request.keeps_alive:
+                self.connections.parsed.put(data, request.scope, request.body)
 
     # The connections call these.
 
@@ -134,8 +143,8 @@ class HttpConnection(asyncio.Protocol):
         """See `Waiter`."""
         unsent, before = self._count_unsent(), self._unsent
         self._unsent = unsent
-        if waiting is Waiting.HEADER and self._in_header:
-            self._refuse(408)
+        if waiting is Waiting.HEADER and self._parser.in_header:
+            self.refuse(408)
         elif waiting is not Waiting.LINGER and unsent > 0 and (unsent < before or (before == 0 and waiting is Waiting.IDLE)):
             return False
         elif waiting in (Waiting.HEADER, Waiting.IDLE) and unsent == 0:
@@ -164,61 +173,41 @@ class HttpConnection(asyncio.Protocol):
 
     # The parser calls these.
 
-    def on_message_begin(self) -> None:
-        """A request begins."""
-        if self._is_replay:
+    def take_request(self, fields: Message, *, expects_continue: bool, keeps_alive: bool) -> None:
+        """See `RequestSink`."""
+        if self._refusal:
             return
-        self._url = b""
-        self._header = []
-        self._expects_continue = False
-        self._in_header = True
-
-    def on_url(self, url: bytes) -> None:
-        """A part of the request target."""
-        if not self._is_replay:
-            self._url += url
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """A field of the header. Those after a body are ignored."""
-        if self._in_header:
-            name = name.lower()
-            if name == b"expect":
-                self._expects_continue = value.lower() == b"100-continue"
-            self._header.append((name, value))
-
-    def on_headers_complete(self) -> None:
-        """The header is whole: the request can be answered."""
-        self._in_header = False
-        size, self._unparsed = self._unparsed, 0
-        if self._refusal or self._is_replay:
-            return
-        if len(self._header) > MAX_HEADER_FIELDS or (size > MAX_HEADER_BYTES and self._header_bytes() > MAX_HEADER_BYTES):
-            self._refuse(431)
-            return
-        request = self._incoming = HttpRequest(self, self._request_scope(), self._expects_continue)
-        request.keeps_alive = self._parser.should_keep_alive() and request.method != "CONNECT"
-        if self._parser.should_upgrade() and request.keeps_alive:
-            self._offered_body = b"".join(b"%b: %b\r\n" % field for field in self._header if field[0] in _FRAMING)
-        if self._current is None:
-            self._begin(request)
+        request = self._incoming = HttpRequest(self, {**self._scope, **fields}, expects_continue)
+        request.keeps_alive = keeps_alive
+        if self._current is None and self._writable is None:
+            self._take_up(request)
         elif len(self._queued) < MAX_PIPELINED:
             self._queued.append(request)
             self.pause_reading()
         else:
-            self._refuse(400)
+            self.refuse(400)
 
-    def on_body(self, body: bytes) -> None:
-        """A piece of a body."""
-        self._unparsed = 0
+    def take_body(self, piece: bytes) -> None:
+        """See `RequestSink`."""
         if self._incoming is not None:
-            self._incoming.add(body)
+            self._incoming.add(piece)
 
-    def on_message_complete(self) -> None:
-        """The request is whole."""
-        self._unparsed = 0
-        if self._incoming is not None and not self._offered_body:
+    def end_request(self) -> None:
+        """See `RequestSink`."""
+        if self._incoming is not None:
             self._incoming.complete()
             self._incoming = None
+
+    def refuse(self, status: int) -> None:
+        """Answer what is not a request, after the requests before it, and end the connection."""
+        if self._refusal:
+            return
+        self._refusal = status
+        self._incoming = None
+        if self._current is None and not self._queued:
+            self._send_refusal()
+        elif self._current is not None and not self._current.is_complete:
+            self._current.give_up()
 
     # The requests call these.
 
@@ -246,15 +235,10 @@ class HttpConnection(asyncio.Protocol):
             return
         if close:
             self._linger() if not request.is_complete else self.close()
-        elif self._queued:
-            self._begin(self._queued.popleft())
-            self.resume_reading()
-        elif self._refusal:
-            self._send_refusal()
-        else:
-            self.resume_reading()
-            self._unsent = 0
-            self._await_header() if self._in_header else self.connections.wait(self, Waiting.IDLE)
+        elif self._writable is None:
+            self._go_on()
+        else:  # docs/decisions.md#a-client-that-does-not-read-is-not-answered-further
+            self.pause_reading()
 
     def break_off(self, *, has_started: bool) -> None:
         """End the connection without the rest of a response: the client finds it short."""
@@ -264,27 +248,19 @@ class HttpConnection(asyncio.Protocol):
         elif not self.is_lost:
             self.close()
 
-    def _feed(self, data: bytes) -> None:
-        if self._incoming is None and not self._header_has_fields() and not data.isascii():
-            data = _with_ascii_target(data)
-        while data:
-            try:
-                self._parser.feed_data(data)
-            except httptools.HttpParserUpgrade as upgrade:
-                data = data[upgrade.args[0] :]
-                self._decline_upgrade()
-            else:
-                return
-
-    # docs/decisions.md#an-offer-of-http2-is-declined
-    def _decline_upgrade(self) -> None:
-        """Read on after a request that offers another protocol. The parser takes its body for bytes of that protocol."""
-        framing, self._offered_body = self._offered_body, b""
-        if framing:
-            self._is_replay = True
-            self._parser = httptools.HttpRequestParser(self)
-            self._parser.feed_data(b"POST / HTTP/1.1\r\n" + framing + b"\r\n")
-            self._is_replay = False
+    def _go_on(self) -> None:
+        """Take up the next request, or wait for one."""
+        if self._queued:
+            request = self._queued.popleft()
+            self.resume_reading()
+            self._take_up(request)
+            self._begin(request)
+        elif self._refusal:
+            self._send_refusal()
+        else:
+            self.resume_reading()
+            self._unsent = 0
+            self._await_header() if self._parser.in_header else self.connections.wait(self, Waiting.IDLE)
 
     def _count_unsent(self) -> int:
         """The bytes that the client has not read yet, as far as its system says."""
@@ -293,58 +269,66 @@ class HttpConnection(asyncio.Protocol):
             ioctl(self.transport.get_extra_info("socket").fileno(), TIOCOUTQ, waiting)
         return self.transport.get_write_buffer_size() + waiting[0]
 
-    def _header_bytes(self) -> int:
-        return len(self._url) + sum(len(name) + len(value) for name, value in self._header)
-
-    def _header_has_fields(self) -> bool:
-        return self._in_header and bool(self._header)
-
     def _judge_progress(self) -> None:
         if self._refusal:
             return
-        if self._unparsed > MAX_HEADER_BYTES:
-            self._refuse(431)
-        elif self._in_header and self._current is None:
+        if self._parser.unparsed > MAX_HEADER_BYTES:
+            self.refuse(431)
+        elif self._parser.in_header and self._current is None:
             self._await_header()
 
-    def _request_scope(self) -> Message:
-        target = self._url.partition(b"#")[0] if b"#" in self._url else self._url
-        if target.startswith(b"/"):
-            path, _, query = target.partition(b"?")
-        else:  # the absolute form, or that of CONNECT and OPTIONS
-            parsed = httptools.parse_url(target) if b"//" in target else None
-            path, query = (parsed.path or b"/", parsed.query or b"") if parsed else (target, b"")
-        text = path.decode("latin-1")
-        return {
-            **self._scope,
-            "http_version": self._parser.get_http_version(),
-            "method": self._parser.get_method().decode("ascii"),
-            "path": unquote(path) if "%" in text or not text.isascii() else text,
-            "raw_path": path,
-            "query_string": query,
-            "headers": self._header,
-        }
+    def _is_between_requests(self) -> bool:
+        """Whether the next byte begins a request that can be answered at once."""
+        busy = self._current or self._incoming or self._queued or self._refusal or self._writable
+        return not busy and self._parser.is_between_requests
 
-    def _begin(self, request: HttpRequest) -> None:
+    def _take_up(self, request: HttpRequest) -> None:
+        """Make it the current request. It begins when what has arrived is parsed, because its body may be whole then."""
         self.connections.end_wait(self, Waiting.IDLE)
         self.connections.end_wait(self, Waiting.HEADER)
         self._current = request
+        self._is_begun = False
+
+    def _run(self, request: HttpRequest) -> None:
+        self._is_begun = True
         self._task = self.loop.create_task(request.run(self._application))
+
+    def _begin(self, request: HttpRequest) -> bool:
+        """Answer the current request. Returns whether its response was known."""
+        if request.can_be_known and (known := self._known_responses(request.scope, request.body)) is not None:
+            self._send_known(known, closes=not request.keeps_alive or self.connections.draining)
+            return True
+        self._run(request)
+        return False
+
+    def _repeat(self, parsed: ParsedRequest) -> None:
+        """Answer a request whose bytes were parsed before."""
+        scope = {**self._scope, **parsed.scope}
+        if (known := self._known_responses(scope, parsed.body)) is not None:
+            self.connections.end_wait(self, Waiting.HEADER)
+            self._send_known(known, closes=self.connections.draining)
+            return
+        request = HttpRequest(self, scope, expects_continue=False)
+        request.add(parsed.body)
+        request.complete()
+        self._take_up(request)
+        self._run(request)
+
+    def _send_known(self, known: KnownResponse, *, closes: bool) -> None:
+        end = _CLOSE if closes else b"\r\n"
+        header = b"".join((STATUS_LINES[200], self.connections.date, known.header, end))
+        self.transport.writelines((header, known.body))
+        self._current = None
+        if closes:
+            self.close()
+        elif self._writable is None:
+            self._go_on()
 
     def _await_header(self) -> None:
         """Begin the time that a header may take, with its first byte."""
         if not self.connections.is_waiting(self, Waiting.HEADER):
             self.connections.end_wait(self, Waiting.IDLE)
             self.connections.wait(self, Waiting.HEADER)
-
-    def _refuse(self, status: int) -> None:
-        """Answer what is not a request, after the requests before it, and end the connection."""
-        self._refusal = status
-        self._incoming = None
-        if self._current is None:
-            self._send_refusal()
-        elif not self._current.is_complete:
-            self._current.give_up()
 
     def _send_refusal(self) -> None:
         line = STATUS_LINES[self._refusal]
@@ -369,9 +353,3 @@ class HttpConnection(asyncio.Protocol):
             if request is not None:
                 request.give_up()
         self._queued.clear()
-
-
-def _with_ascii_target(data: bytes) -> bytes:
-    """Percent-encode what is not ASCII in the first line: curl sends UTF-8 in a query as it is, and the parser refuses it."""
-    line, end, rest = data.partition(b"\n")
-    return _NOT_ASCII.sub(lambda match: b"%%%02X" % match[0][0], line) + end + rest

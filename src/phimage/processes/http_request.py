@@ -31,7 +31,7 @@ class HttpRequest:
         self.keeps_alive = True
         self.is_complete = False
         self._connection = connection
-        self._scope = scope
+        self.scope = scope
         self._expects_continue = expects_continue
         self._body: list[bytes] = []
         self._size = 0
@@ -44,6 +44,16 @@ class HttpRequest:
         self._is_chunked = False
         self._left = 0
         self._closes = False
+
+    @property
+    def body(self) -> bytes:
+        """What has arrived of the body and was not received."""
+        return self._body[0] if len(self._body) == 1 else b"".join(self._body)
+
+    @property
+    def can_be_known(self) -> bool:
+        """Whether a known response can be sent: for a whole request that is not of the old version."""
+        return self.is_complete and not self._is_gone and self.scope["http_version"] == "1.1"
 
     def add(self, piece: bytes) -> None:
         """Add a piece of the body."""
@@ -66,9 +76,9 @@ class HttpRequest:
     async def run(self, application: Application) -> None:
         """Answer the request. An exception of the application is a defect, and is logged."""
         try:
-            await application(self._scope, self.receive, self.send)
+            await application(self.scope, self.receive, self.send)
         except Exception as error:  # noqa: BLE001  a defect of any kind is logged and answered
-            log.exception("request.failed", error, path=self._scope["path"])
+            log.exception("request.failed", error, path=self.scope["path"])
             if not self._has_started and not self._is_gone:
                 self._start = {"status": 500, "headers": [(b"connection", b"close")]}
                 await self.send({"type": "http.response.body", "body": b""})
@@ -84,7 +94,7 @@ class HttpRequest:
             await self._change()
         if self._is_gone:
             return {"type": "http.disconnect"}
-        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        body = self.body
         self._body.clear()
         self._size = 0
         self._was_received = self.is_complete
@@ -146,7 +156,7 @@ class HttpRequest:
         lines.append(self._framing(status, length, body, more=more))
         if self._closes:
             lines.append(b"connection: close\r\n")
-        elif self._scope["http_version"] == "1.0":
+        elif self.scope["http_version"] == "1.0":
             lines.append(b"connection: keep-alive\r\n")
         lines.append(b"\r\n")
         self._has_started = True
@@ -160,7 +170,7 @@ class HttpRequest:
         if not more:
             self._left = len(body)
             return b"content-length: %d\r\n" % len(body)
-        if self._scope["http_version"] == "1.0":
+        if self.scope["http_version"] == "1.0":
             self._closes = True
             self._left = 0
             return b""

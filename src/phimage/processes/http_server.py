@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import uvloop
 
-from phimage.http.asgi import Application, Message
+from phimage.http.asgi import Application, KnownResponses, Message, no_known_response
 from phimage.http.counters import ConnectionCounters
 from phimage.processes.connections import SWEEP_SECONDS, ConnectionLimits, Connections
 from phimage.processes.http1 import HttpConnection
@@ -53,11 +53,13 @@ class HttpServer:
         counters: ConnectionCounters | None = None,
         is_exempt: Callable[[str], bool] = lambda address: ip_address(address).is_loopback,
         shares_listener: bool = False,
+        known_responses: KnownResponses = no_known_response,
     ) -> None:
         """`is_exempt` returns whether an address may have any number of connections. `shares_listener`: other processes accept
         from the same socket."""
         self._shares_listener = shares_listener
         self._application = application
+        self._known_responses = known_responses
         self._tls = tls
         self._connections = Connections(limits or ConnectionLimits(), counters or ConnectionCounters(), is_exempt)
         self._loop = asyncio.get_running_loop()
@@ -122,7 +124,7 @@ class HttpServer:
             self._loop.add_reader(self._listener, self._accept)
 
     async def _connect(self, accepted: socket.socket, address: tuple[Any, ...]) -> None:
-        protocol = HttpConnection(self._application, self._connections, address)
+        protocol = HttpConnection(self._application, self._connections, address, self._known_responses)
         limits: dict[str, float] = {}
         if self._tls is not None:
             limits = {

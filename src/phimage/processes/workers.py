@@ -18,8 +18,9 @@ from typing import NoReturn
 from msgspec import Struct
 
 from phimage.application import build_app
+from phimage.catalog.views import View
 from phimage.errors import PhimageError
-from phimage.http.asgi import Application
+from phimage.gateway.app import App
 from phimage.http.counters import ConnectionCounters
 from phimage.http.proxies import TrustedProxies
 from phimage.metrics.process import EdgeMetrics, add_ended
@@ -171,9 +172,7 @@ class Workers:
         http_server.run(self._serve(application, generation, counters, control))
         return 0
 
-    async def _serve(
-        self, application: Application, generation: Generation, counters: ConnectionCounters, control: int
-    ) -> None:
+    async def _serve(self, application: App[View], generation: Generation, counters: ConnectionCounters, control: int) -> None:
         settings, tls = generation.settings, generation.tls
         server = HttpServer(
             application,
@@ -182,6 +181,7 @@ class Workers:
             counters=counters,
             is_exempt=TrustedProxies(settings.trusted_proxies).is_local_or_proxy,
             shares_listener=settings.workers > 1,
+            known_responses=application.known_response,
         )
         async with lifespan(application):
             server.start(self._listener)

@@ -1,4 +1,5 @@
-"""What time alone changes: idle uploads are ended, failed base images are withdrawn, dated deprecations take effect.
+"""What time alone changes: idle uploads and silent orders are ended, failed base images are withdrawn, dated deprecations take
+effect.
 
 An image of the catalogue file stays: the file declares it, and the next apply tries its source again. A custom image stays
 Unavailable until its owner removes it. The job has the reason in every case.
@@ -12,19 +13,24 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from phimage.catalog import jobs
+from phimage.catalog.hosts import HOSTS
 from phimage.catalog.image_bytes import IMAGE_BYTES, failed_before, give_up, withdraw_image_bytes
 from phimage.catalog.images import IMAGES, images_of_file, reached_deprecation
+from phimage.catalog.orders import abort_order, silent_orders
 from phimage.catalog.revisions import Author, Change
 from phimage.catalog.views import Catalog
 from phimage.chunks import uploads
 from phimage.chunks.store import Store
-from phimage.model.ids import ImageId, JobId
+from phimage.model.host import failed
+from phimage.model.ids import ImageId, JobId, OrderId
+from phimage.model.order import OrderKind
 
 IDLE_SECONDS = 3600.0
 """An upload without a new part for this long is ended."""
 # docs/decisions.md#failed-base-images-and-idle-uploads-expire-after-an-hour
 FAILED_SECONDS = 3600.0
 """A base image is withdrawn this long after its publication failed."""
+SILENT_REASON = "the agent of its host was silent for half an hour; boot the rescue system and try again"
 IDLE_REASON = "its upload received no part for an hour; publish it again"
 
 
@@ -41,6 +47,7 @@ def due(catalog: Catalog, store: Store, now: float) -> Expired:
         waiting = jobs.waiting(connection, now - IDLE_SECONDS)
         failed = failed_before(connection, now - FAILED_SECONDS)
         of_file = images_of_file(connection) if failed else frozenset()
+    waiting = [job for job in waiting if not job.origin.host]  # the end of its order is the end of a capture
     idle = tuple(job.id for job in waiting if uploads.last_put(store, job.id) < now - IDLE_SECONDS)
     return Expired(idle, tuple(content.image for content in failed if content.image not in of_file))
 
@@ -67,6 +74,26 @@ def deprecate_due(catalog: Catalog, author: Author, now: float) -> tuple[ImageId
         images = [replace(image, deprecated=True) for image in reached_deprecation(change.connection, now)]
         IMAGES.change_all(change, images)
     return tuple(image.id for image in images)
+
+
+# docs/decisions.md#silence-ends-an-order
+def end_silent(catalog: Catalog, author: Author, now: float) -> tuple[OrderId, ...]:
+    """End the orders whose agents were silent for half an hour, in one revision. No host becomes ready by it."""
+    with catalog.database.read() as connection:
+        if not silent_orders(connection, now):
+            return ()
+    ended = []
+    with catalog.change(author) as change:
+        for order in silent_orders(change.connection, now):
+            host = HOSTS.find(change.connection, order.host)
+            if host is None or host.order != order.id:
+                continue
+            abort_order(change, host, SILENT_REASON)
+            if order.kind is OrderKind.CAPTURE:
+                give_up(change, order.image, SILENT_REASON, ())
+            HOSTS.put(change, failed(host, order.kind, SILENT_REASON))
+            ended.append(order.id)
+    return tuple(ended)
 
 
 def _end_idle(change: Change, id: JobId, of_file: frozenset[ImageId]) -> bool:

@@ -10,6 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from msgspec import Struct
+
 from phimage.chunks.store import Store
 from phimage.chunks.uploaded_chunks import ChunkSource, find_seal
 from phimage.chunks.uploads import UploadSource
@@ -24,8 +26,8 @@ from phimage.publishing.errors import ImageRefused, SourceAway, refused_for
 from phimage.publishing.progress import FETCH, JobProgress
 from phimage.sources.checksums import find_digest
 from phimage.sources.compression import Compression, detect
-from phimage.sources.digest import FIRST_USE, Digest, ExpectedDigest, read_digest
-from phimage.sources.errors import SourceInterrupted, TooLarge, UnpackRefused
+from phimage.sources.digest import FIRST_USE, Algorithm, Digest, Digests, ExpectedDigest, read_digest
+from phimage.sources.errors import DigestMismatch, SourceInterrupted, TooLarge, UnpackRefused
 from phimage.sources.fetch import FetchedFile, Fetcher
 from phimage.sources.progress import TransferProgress
 from phimage.sources.retry import Retry
@@ -95,13 +97,33 @@ def sent_digest(job: Job) -> Digest | None:
     return read_digest(job.origin.sent) if job.origin.sent else None
 
 
-def source_of(
+class Original(Struct, frozen=True):
+    """An original. `where` names it in messages; `sent` is the digest that its sender declares."""
+
+    source: ImageSource
+    where: str
+    expected: ExpectedDigest
+    sent: Digest | None
+
+    def check(self, digests: Digests, size: int) -> None:
+        """Raises DigestMismatch unless these are the expected digest and the one that its sender declares."""
+        self.expected.check(self.where, digests, size)
+        if self.sent is not None and digests[Algorithm.SHA256] != self.sent:
+            actual = str(digests[Algorithm.SHA256])
+            raise DigestMismatch(self.where, expected=str(self.sent), origin="declared by its sender", actual=actual, size=size)
+
+
+def open_original(job: Job, store: Store, fetcher: Fetcher, work: Path, limits: DiskLimits, progress: JobProgress) -> Original:
+    """The original of a job. A URL is fetched into the work folder. Raises SourceError, SourceAway, ImageRefused."""
+    expected = expected_of(job, fetcher, progress)
+    source, where = _source_of(job, expected, store, fetcher, work, limits, progress)
+    return Original(source, where, expected, sent_digest(job))
+
+
+def _source_of(
     job: Job, expected: ExpectedDigest, store: Store, fetcher: Fetcher, work: Path, limits: DiskLimits, progress: JobProgress
 ) -> tuple[ImageSource, str]:
-    """The original and its name for messages. A URL is fetched into the work folder.
-
-    Raises SourceError, SourceAway, ImageRefused.
-    """
+    """The source, and its name for messages."""
     origin = job.origin
 
     def head_check(head: bytes, size: int | None) -> None:
@@ -153,10 +175,15 @@ def is_plain(source: ImageSource) -> bool:
         return detect(reader.read(64)) is Compression.NONE
 
 
+def is_raw(formats: tuple[Format, ...]) -> bool:
+    """Whether the bytes of a file with these signatures are those of its disk. The examination decides."""
+    return formats in ((), (Format.ISO,))
+
+
 def is_raw_disk(file: Path) -> bool:
-    """Whether a file's bytes are those of its disk, by its signatures alone. The examination decides."""
+    """Whether a file is a raw disk of whole sectors, by its signatures alone."""
     with FileReader(file) as reader:
-        return reader.size % SECTOR == 0 and recognise(reader) in ((), (Format.ISO,))
+        return reader.size % SECTOR == 0 and is_raw(recognise(reader))
 
 
 @contextmanager

@@ -1,8 +1,9 @@
 """The pipeline from an original to a disk in the store. Independent of the catalogue; leftovers of a failure are collected.
 
-    source ─verify, unpack─▶ file ─examine (two inspectors)─▶ convert unless raw ─examine the disk─▶ chunks, manifest
+    raw disk, in order   source ─unpack─▶ chunks ─examine what was stored─▶ manifest
+    any other            source ─unpack─▶ file ─examine─▶ convert unless raw ─examine the disk─▶ chunks, manifest
 
-The header decides the format of a file. Nothing is written to the store before both inspectors agree on the whole file.
+The header decides the format of a file. No manifest is put before both inspectors agree on the whole file.
 """
 
 from __future__ import annotations
@@ -10,8 +11,7 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -21,8 +21,6 @@ from msgspec.structs import replace
 
 from phimage.chunks.layout import CHUNKS, DiskDigest
 from phimage.chunks.store import Store
-from phimage.chunks.uploaded_chunks import ChunkSource
-from phimage.chunks.uploads import UploadSource
 from phimage.chunks.write import DiskWriter, Written, write_file
 from phimage.formats import qemu
 from phimage.formats.disk import DiskDescription, describe
@@ -30,30 +28,33 @@ from phimage.formats.errors import QemuFailed
 from phimage.formats.examine import Examination, SecondOpinion, examine, examine_disk
 from phimage.formats.finding import Finding
 from phimage.formats.limits import DiskLimits
-from phimage.formats.reader import FileReader
+from phimage.formats.reader import FileReader, ReaderAt
+from phimage.formats.recognise import recognise
 from phimage.formats.table import Format
 from phimage.model.image_bytes import DiskFacts, TableFacts
 from phimage.model.job import Job
+from phimage.publishing.contents import Contents, unpacked, write_pieces
 from phimage.publishing.errors import ImageRefused, refused_for
 from phimage.publishing.original import (
     SECTOR,
-    bounded,
-    expected_of,
+    Original,
     fetch_file,
     is_plain,
+    is_raw,
     is_raw_disk,
-    sent_digest,
-    source_of,
+    open_original,
     work_file,
 )
 from phimage.publishing.progress import CONVERT, EXAMINE, STORE, UNPACK, JobProgress
-from phimage.sources.digest import Algorithm, Digest, Digests, ExpectedDigest, VerifyingReader
-from phimage.sources.errors import DigestMismatch
+from phimage.publishing.stored_reader import StoredReader, write_outline
+from phimage.sources.digest import Algorithm, Digest, VerifyingReader
 from phimage.sources.fetch import Fetcher
 from phimage.sources.partial_file import CHECK_EVERY_BYTES, FreeSpace, discard_partial
-from phimage.sources.progress import TransferProgress
-from phimage.sources.source import ImageSource, LocalFile
-from phimage.sources.unpack import unpack_to, write_sparse
+from phimage.sources.source import LocalFile
+from phimage.sources.unpack import write_sparse
+
+_RESERVED_AT_ONCE = 256 << 20
+"""Bytes that a disk of unknown size may grow before its project's quota must have room for them."""
 
 
 class StoredDisk(Struct, frozen=True):
@@ -111,11 +112,16 @@ class Pipeline:
         for fence in range(1, job.fence):  # files of previous workers, which were killed
             self.clean(replace(job, fence=fence))
         fetcher = self._tenants_fetcher if job.origin.tenant else self._fetcher
-        expected = expected_of(job, fetcher, progress)
-        source, where = source_of(job, expected, self._store, fetcher, self._work, self._limits, progress)
-        # docs/decisions.md#uploads-by-chunks
-        with self._writer_of(source, progress) or nullcontext() as writer:
-            return self._stored_disk(job, source, where, expected, writer, progress)
+        original = open_original(job, self._store, fetcher, self._work, self._limits, progress)
+        if isinstance(original.source, LocalFile) and is_plain(original.source):
+            progress.update(UNPACK, 0, original.source.size)
+            return self._from_file(job, original, original.source.path, "", progress)
+        overrides = frozenset(job.origin.overrides)
+        with unpacked(original, self._limits, overrides, progress) as contents:
+            found = (self._in_order if contents.seems_raw else self._into_file)(job, original, contents, progress)
+        if isinstance(found, StoredDisk):
+            return found
+        return self._from_file(job, original, work_file(self._work, job, "file"), found, progress)
 
     def clean(self, job: Job) -> None:
         """Remove the work files of a job's worker. The fetched file stays, so that a retry resumes."""
@@ -127,125 +133,90 @@ class Pipeline:
         if job.origin.url:
             discard_partial(fetch_file(self._work, job))
 
-    def _stored_disk(
-        self,
-        job: Job,
-        source: ImageSource,
-        where: str,
-        expected: ExpectedDigest,
-        writer: DiskWriter | None,
-        progress: JobProgress,
-    ) -> StoredDisk:
-        """Unpack, examine and convert an original, and store its disk. `writer` takes the chunks of one that was sent so."""
-        file, digest = self._unpacked(job, source, where, expected, writer, progress)
-        check = partial(self._check_digests, job, where, expected)
+    # docs/decisions.md#a-disk-that-arrives-in-order-is-never-a-file
+    def _in_order(self, job: Job, original: Original, contents: Contents, progress: JobProgress) -> StoredDisk | str:
+        """Cut a raw disk into chunks while its bytes arrive, examine what was stored, and only then put its manifest.
+
+        Returns the original's digest for the rare file whose end is that of another format: the work folder has it then.
+        """
         overrides = frozenset(job.origin.overrides)
+        size = None if contents.size is None else -(-contents.size // SECTOR) * SECTOR
+        on_taken = self._on_taken(UNPACK, contents.size, progress, job.reserved)
+        with DiskWriter(self._store, size, now=self._now, progress=on_taken) as writer:
+            write_pieces(writer, contents.pieces)
+            file_size = writer.taken
+            writer.zeros(-file_size % SECTOR)
+            disk = writer.settle()
+            digests = contents.digests() or {Algorithm.SHA256: Digest(Algorithm.SHA256, disk.manifest.sha256)}
+            original.check(digests, file_size)
+            digest = str(digests[Algorithm.SHA256])
+            progress.update(EXAMINE)
+            reader = StoredReader(disk, file_size)
+            file = work_file(self._work, job, "file")
+            if not is_raw(recognise(reader)):
+                write_sparse(disk.chunks(0, file_size), original.where, file, self._space)
+                return digest
+            write_outline(reader, original.where, file, self._space)
+            examination = self._examined(job, reader, file)
+            if refusals := examination.refusals(overrides):
+                raise refused_for(refusals)
+            progress.reserve(writer.taken)
+            findings, facts = self._described(StoredReader(disk, writer.taken), overrides)
+            written = _finish(writer, facts)
+            progress.update(STORE, file_size, file_size)  # its chunks were put as they arrived
+        return _stored_disk(written, digest, original, examination, findings, facts)
+
+    def _into_file(self, job: Job, original: Original, contents: Contents, progress: JobProgress) -> str:
+        """Write an original without its compression into the work folder. Returns its digest. Raises DigestMismatch."""
+        on_size = (lambda _: None) if contents.size is None else partial(progress.update, UNPACK, total=contents.size)
+        file = work_file(self._work, job, "file")
+        written = write_sparse(contents.bytes_and_zeros(), original.where, file, self._space, on_size)
+        digests = contents.digests()
+        assert digests is not None
+        original.check(digests, written.size)
+        return str(digests[Algorithm.SHA256])
+
+    def _from_file(self, job: Job, original: Original, file: Path, digest: str, progress: JobProgress) -> StoredDisk:
+        """Examine and convert a file, and store its disk. `digest` is the original's, "" if it is not known yet."""
+        overrides = frozenset(job.origin.overrides)
+        # docs/decisions.md#a-raw-original-is-hashed-where-it-is-stored
+        expected = original.expected.digest
+        if not digest and not (is_raw_disk(file) and (expected is None or expected.algorithm is Algorithm.SHA256)):
+            digest = self._digest(file, original, progress)
         progress.update(EXAMINE)
         file.chmod(0o644)  # so that qemu-img can read it as nobody; the folder is closed to other users
-        examination = examine(file, stated=job.origin.format or None, limits=self._limits, second=self._second_opinion)
+        examination = self._examined(job, file)
         refusals = examination.refusals(overrides)
         if not digest and (refusals or examination.virtual_size != examination.file_size):
-            digest = self._digest(file, where, expected, check, progress)  # a wrong digest is the first reason
+            digest = self._digest(file, original, progress)  # a wrong digest is the first reason
         if refusals:
             raise refused_for(refusals)
         assert examination.virtual_size is not None
         progress.reserve(examination.virtual_size)
         disk = self._raw(job, file, examination, progress)
         try:
-            findings, facts = self._described(disk, overrides)
+            with FileReader(disk) as reader:
+                findings, facts = self._described(reader, overrides)
         except ImageRefused:
             if not digest:
-                self._digest(file, where, expected, check, progress)
+                self._digest(file, original, progress)
             raise
-        unchecked = None if digest else check
-        if writer is not None and disk == file and examination.virtual_size == source.size:
-            written = _finish(writer, examination.virtual_size, facts, unchecked)
-            progress.update(STORE, source.size, source.size)  # its chunks were put while they were unpacked
-        else:
-            written = self._stored(disk, examination.virtual_size, facts, progress, unchecked)
-        remarks = dict.fromkeys(f"{finding.id}: {finding.text}" for finding in (*examination.findings, *findings))
+        written = self._stored(disk, examination.virtual_size, facts, progress, None if digest else original)
         digest = digest or f"{Algorithm.SHA256}:{written.manifest.sha256}"
-        return StoredDisk(written, digest, expected.origin, str(examination.format), tuple(remarks), facts)
+        return _stored_disk(written, digest, original, examination, findings, facts)
 
-    def _writer_of(self, source: ImageSource, progress: JobProgress) -> DiskWriter | None:
-        """The writer of a disk that was sent in chunks, so that these are read once."""
-        if not isinstance(source, ChunkSource) or not is_plain(source) or source.size % SECTOR:
-            return None
-        on_taken = self._on_taken(UNPACK, source.size, progress)
-        return DiskWriter(self._store, source.size, chunk_size=source.chunk_size, now=self._now, progress=on_taken)
+    def _examined(self, job: Job, source: Path | ReaderAt, outline: Path | None = None) -> Examination:
+        stated = job.origin.format or None
+        return examine(source, stated=stated, limits=self._limits, second=self._second_opinion, outline=outline)
 
-    def _unpacked(
-        self,
-        job: Job,
-        source: ImageSource,
-        where: str,
-        expected: ExpectedDigest,
-        writer: DiskWriter | None,
-        progress: JobProgress,
-    ) -> tuple[Path, str]:
-        """The original without its compression, and its digest. Raises DigestMismatch, ImageRefused.
-
-        The digest is "" for a raw disk: its bytes are the disk's, so storing them computes it.
-        """
-        progress.update(UNPACK, 0, source.size or 0)
-        check = partial(self._check_digests, job, where, expected)
-        if not is_plain(source):
-            return self._decompressed(job, source, where, expected, check, progress)
-        file = source.path if isinstance(source, LocalFile) else work_file(self._work, job, "file")
-        if isinstance(source, UploadSource):
-            write_sparse(source.pieces(), where, file, self._space, partial(progress.update, UNPACK, total=source.size))
-        elif isinstance(source, ChunkSource):
-            write_sparse(
-                _arriving(source, writer), where, file, self._space, partial(progress.update, UNPACK, total=source.size)
-            )
-        # docs/decisions.md#a-raw-original-is-hashed-where-it-is-stored
-        if is_raw_disk(file) and (expected.digest is None or expected.digest.algorithm is Algorithm.SHA256):
-            return file, ""
-        return file, self._digest(file, where, expected, check, progress)
-
-    def _decompressed(
-        self,
-        job: Job,
-        source: ImageSource,
-        where: str,
-        expected: ExpectedDigest,
-        check: Callable[[Digests, int], None],
-        progress: JobProgress,
-    ) -> tuple[Path, str]:
-        def on_progress(unpacked: TransferProgress) -> None:
-            progress.update(UNPACK, unpacked.done, unpacked.total or 0)
-
-        file = work_file(self._work, job, "file")
-        with VerifyingReader(source.open(), expected, where) as reader:
-            with bounded(self._limits, frozenset(job.origin.overrides)) as limits:
-                unpack_to(reader, where, file, self._space, limits, total=source.size, on_progress=on_progress)
-            digests = reader.finish()
-        check(digests, reader.size)
-        return file, str(digests[Algorithm.SHA256])
-
-    def _digest(
-        self,
-        file: Path,
-        where: str,
-        expected: ExpectedDigest,
-        check: Callable[[Digests, int], None],
-        progress: JobProgress,
-    ) -> str:
+    def _digest(self, file: Path, original: Original, progress: JobProgress) -> str:
         """The digest of an original that is not compressed. Raises DigestMismatch."""
-        with VerifyingReader(LocalFile(file).open(), expected, where) as reader:
+        with VerifyingReader(LocalFile(file).open(), original.expected, original.where) as reader:
             while reader.read(1 << 20):
                 progress.update(UNPACK, reader.size)
             digests = reader.finish()
-        check(digests, reader.size)
+        original.check(digests, reader.size)
         return str(digests[Algorithm.SHA256])
-
-    def _check_digests(self, job: Job, where: str, expected: ExpectedDigest, digests: Digests, size: int) -> None:
-        """Raises DigestMismatch unless an original has the expected digest and the one that its sender declares."""
-        expected.check(where, digests, size)
-        sent = sent_digest(job)
-        if sent is not None and digests[Algorithm.SHA256] != sent:
-            actual = str(digests[Algorithm.SHA256])
-            raise DigestMismatch(where, expected=str(sent), origin="declared by its sender", actual=actual, size=size)
 
     def _raw(self, job: Job, file: Path, examination: Examination, progress: JobProgress) -> Path:
         """The raw disk inside a file. Raises QemuFailed, TooLarge."""
@@ -268,42 +239,39 @@ class Pipeline:
                 raise
         return disk
 
-    def _described(self, disk: Path, overrides: frozenset[str]) -> tuple[tuple[Finding, ...], DiskFacts]:
+    def _described(self, disk: ReaderAt, overrides: frozenset[str]) -> tuple[tuple[Finding, ...], DiskFacts]:
         """Findings about the disk, and its facts. Refuses a disk that programs could take for an image of another format."""
-        with FileReader(disk) as reader:
-            examination = examine_disk(reader, limits=self._limits)
-            if refusals := examination.refusals(overrides):
-                raise refused_for(refusals)
-            return examination.findings, _facts_of(describe(reader))
+        examination = examine_disk(disk, limits=self._limits)
+        if refusals := examination.refusals(overrides):
+            raise refused_for(refusals)
+        return examination.findings, _facts_of(describe(disk))
 
-    def _stored(
-        self,
-        disk: Path,
-        size: int,
-        facts: DiskFacts,
-        progress: JobProgress,
-        check: Callable[[Digests, int], None] | None,
-    ) -> Written:
+    def _stored(self, disk: Path, size: int, facts: DiskFacts, progress: JobProgress, unchecked: Original | None) -> Written:
         """Write the disk into the store. A file whose size is not a multiple of 512 is padded with zeros.
 
-        `check` is for the digest of a disk that is the original itself.
+        `unchecked` is an original that is the disk itself, and whose digest is not known yet.
         """
         self._check_store()
-        with DiskWriter(self._store, size, now=self._now, progress=self._on_taken(STORE, size, progress)) as writer:
+        with DiskWriter(self._store, size, now=self._now, progress=self._on_taken(STORE, size, progress, size)) as writer:
             write_file(writer, disk)
             writer.zeros(size - writer.taken)
-            return _finish(writer, size, facts, check)
+            return _finish(writer, facts, unchecked)
 
-    def _on_taken(self, phase: str, size: int, progress: JobProgress) -> Callable[[int], None]:
-        """Reports the bytes that a writer took, and checks the store's free space."""
+    def _on_taken(self, phase: str, size: int | None, progress: JobProgress, reserved: int) -> Callable[[int], None]:
+        """Reports the bytes that a writer took if their number is known, checks the store's free space, and reserves the quota
+        of a disk of unknown size as it grows."""
         checked = 0
 
         def on_taken(done: int) -> None:
-            nonlocal checked
+            nonlocal checked, reserved
             if done >= checked:
                 checked = done + CHECK_EVERY_BYTES
                 self._check_store()
-            progress.update(phase, done, size)
+            if done >= reserved + _RESERVED_AT_ONCE:
+                progress.reserve(done)
+                reserved = done
+            if size is not None:
+                progress.update(phase, done, size)
 
         return on_taken
 
@@ -314,29 +282,27 @@ class Pipeline:
             FreeSpace(chunks.parent, self._min_free, lambda _: free).check("the store", CHECK_EVERY_BYTES)
 
 
-def _arriving(source: ChunkSource, writer: DiskWriter | None) -> Iterator[bytes | int]:
-    """The bytes and zeros of a disk, which a writer gets with the very frames that were sent."""
-    for piece in source.chunks():
-        if isinstance(piece, int):
-            if writer is not None:
-                writer.zeros(piece)
-            yield piece
-            continue
-        raw, each = piece
-        if writer is not None:
-            writer.chunk(raw, each.digest, each.frame)
-        yield raw
+def _finish(writer: DiskWriter, facts: DiskFacts, unchecked: Original | None = None) -> Written:
+    """Put the manifest, after a check of the disk's digest if it is that of an original."""
 
-
-def _finish(writer: DiskWriter, size: int, facts: DiskFacts, check: Callable[[Digests, int], None] | None) -> Written:
-    """Put the manifest, after `check` of the disk's digest."""
-
-    def check_disk(disk: DiskDigest) -> None:
-        if check is not None:
-            check({Algorithm.SHA256: Digest(Algorithm.SHA256, disk)}, size)
+    def check(disk: DiskDigest) -> None:
+        if unchecked is not None:
+            unchecked.check({Algorithm.SHA256: Digest(Algorithm.SHA256, disk)}, writer.taken)
 
     # As JSON has it: with lists, like a manifest that was read back.
-    return writer.finish(msgspec.json.decode(msgspec.json.encode(facts)), check=check_disk)
+    return writer.finish(msgspec.json.decode(msgspec.json.encode(facts)), check=check)
+
+
+def _stored_disk(
+    written: Written,
+    digest: str,
+    original: Original,
+    examination: Examination,
+    findings: tuple[Finding, ...],
+    facts: DiskFacts,
+) -> StoredDisk:
+    remarks = dict.fromkeys(f"{finding.id}: {finding.text}" for finding in (*examination.findings, *findings))
+    return StoredDisk(written, digest, original.expected.origin, str(examination.format), tuple(remarks), facts)
 
 
 def _facts_of(disk: DiskDescription) -> DiskFacts:

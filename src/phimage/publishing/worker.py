@@ -26,7 +26,7 @@ from phimage.model.image import Image, State
 from phimage.model.image_bytes import ImageBytes, image_size
 from phimage.model.job import Job
 from phimage.publishing.errors import ImageRefused, Interrupted, JobLost, SourceAway
-from phimage.publishing.expiry import deprecate_due, expire
+from phimage.publishing.expiry import deprecate_due, end_silent, expire
 from phimage.publishing.lease import LeaseExpiry, LeaseKeeper
 from phimage.publishing.pipeline import Pipeline, StoredDisk
 from phimage.sources.errors import SourceError, SourceInterrupted, TooLarge
@@ -112,6 +112,9 @@ class Worker:
         deprecated = deprecate_due(self._catalog, Author("publisher", "publisher", "", "DeprecateImages", now), now)
         if deprecated:
             log.info("images.deprecated", images=deprecated)
+        silent = end_silent(self._catalog, Author("publisher", "publisher", "", "EndSilentOrders", now), now)
+        if silent:
+            log.warning("orders.ended", orders=silent, reason="their agents were silent")
         author = Author("publisher", "publisher", "", "ExpirePublications", now)
         try:
             expired = expire(self._catalog, self._store, author, now)

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from phimage.fields import nested_records
 from phimage.gateway.describe import FieldText, field_texts, first_sentence, parameters, required_role
-from phimage.gateway.registry import SMALL_BODY, AnyAction, AnyRegistry
+from phimage.gateway.registry import SMALL_BODY, AnyAction, AnyRegistry, Credential
 from phimage.model.account import Right
 from phimage.reference.markdown import code, limits, link, prose, table, title, type_of
 
@@ -43,6 +43,7 @@ The Actions that each role may call. A test tries every cell of the table.
 | editor | a sub-user that is an editor of the project in ProjectId: it may also change custom images |
 | main user | the main user of an account: it may see and change every project of the account |
 | operator account | the main user of an operator account |
+| agent | the agent of a host: with the host's key, or for AgentEnroll with an enrol token |
 
 Actions about a project take ProjectId. It is required for a sub-user; for a main user, the default is the default
 project. A project of another account is unknown (292). An Action that the role does not allow fails with 299. A
@@ -56,8 +57,10 @@ allows version 1 for all.
 
 """
 
-COLUMNS = ("any key", "viewer", "editor", "main user", "operator account")
-"""The roles of the table, weakest first."""
+PEOPLE = ("any key", "viewer", "editor", "main user", "operator account")
+"""The roles of people and programs, weakest first."""
+COLUMNS = (*PEOPLE, "agent")
+"""The roles of the table."""
 
 YES, NO = "yes", "no"
 
@@ -96,10 +99,12 @@ def roles_page(registry: AnyRegistry) -> str:
 
 def may(role: str, action: AnyAction) -> bool:
     """Whether a role may call an Action."""
+    if role == "agent" or action.credential is not Credential.KEY:
+        return role == "agent" and action.credential is not Credential.KEY
     if action.right is Right.OPERATE:
         return role == "operator account"
     minimum = {Right.READ: "viewer", Right.CHANGE: "editor"}.get(action.right, "any key") if action.project else "any key"
-    return COLUMNS.index(role) >= COLUMNS.index(minimum)
+    return PEOPLE.index(role) >= PEOPLE.index(minimum)
 
 
 def _action(action: AnyAction, settings: Struct) -> str:

@@ -95,6 +95,8 @@ class UnpackLimits(Struct, frozen=True):
 class Unpacker:
     """An iterable over the uncompressed bytes in blocks of `BLOCK` bytes, the last one shorter. Iterate it once.
 
+    A whole block of zeros is `ZEROS` itself.
+
     Raises UnpackRefused and TooLarge while iterating. The bytes are complete only when the iteration ends normally.
     """
 
@@ -127,10 +129,12 @@ class Unpacker:
             if first and self.compression is not Compression.NONE and detect(block) is not Compression.NONE:
                 raise self._refused(f"it is {self.compression} with {detect(block)} inside", "decompress it once", "nested")
             first = False
-            if block != ZEROS[: len(block)]:
+            zeros = ZEROS if len(block) == BLOCK else bytes(len(block))
+            is_zero = block == zeros
+            if not is_zero:
                 self.data += len(block)
                 self._check_ratio(self.data, self._limits.data_ratio)
-            yield block
+            yield zeros if is_zero else block
             self._meter.update(self.taken, self._total)
         if first:
             raise self._refused("it is empty", "check how it was made", "empty")
@@ -272,36 +276,6 @@ def _blocks(pieces: Iterator[bytes]) -> Iterator[bytes]:
             have += len(piece) - start
     if parts:
         yield b"".join(parts)
-
-
-class UnpackedFile(Struct, frozen=True):
-    """The result: total bytes, bytes written (the rest are holes), compressed bytes, and the compression."""
-
-    size: int
-    data: int
-    packed: int
-    compression: Compression
-
-
-def unpack_to(
-    reader: SourceReader,
-    where: str,
-    path: Path,
-    space: FreeSpace,
-    limits: UnpackLimits | None = None,
-    *,
-    total: int | None = None,
-    on_progress: ProgressCallback | None = None,
-    clock: Clock = time.monotonic,
-) -> UnpackedFile:
-    """Decompress a reader's bytes into a sparse file, replacing an older one.
-
-    Raises UnpackRefused, TooLarge and the reader's errors, and then leaves no file. Reads the reader to its end, so that a
-    `VerifyingReader` has verified its bytes. `total` and `on_progress`: see `Unpacker`.
-    """
-    unpacker = Unpacker(reader, where, limits, total=total, on_progress=on_progress, clock=clock)
-    writer = write_sparse(unpacker, where, path, space)
-    return UnpackedFile(writer.size, writer.data, unpacker.taken, unpacker.compression)
 
 
 def write_sparse(

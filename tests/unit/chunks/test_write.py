@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from phimage.chunks.errors import StoreFailure, WrongDisk
-from phimage.chunks.layout import MAX_DISK_SIZE
+from phimage.chunks.frame import pack
+from phimage.chunks.layout import MAX_DISK_SIZE, ChunkDigest
 from phimage.chunks.memory import MemoryStore
 from phimage.chunks.read import open_disk
 from phimage.chunks.write import BATCH_OBJECTS, DiskWriter
@@ -155,3 +156,37 @@ def test_more_than_announced_is_refused_at_once_and_takes_nothing() -> None:
         assert writer.taken == 5
         with pytest.raises(WrongDisk, match="5 of 10"):
             writer.finish({})
+
+
+@pytest.mark.parametrize("size", [1, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK])
+@pytest.mark.parametrize("announced", [False, True])
+def test_a_disk_can_be_read_before_it_has_a_manifest(size: int, announced: bool) -> None:
+    store, data = MemoryStore(), random.Random(size).randbytes(size)
+    with DiskWriter(store, size if announced else None, chunk_size=CHUNK, workers=1) as writer:
+        writer.write(data)
+        reader = writer.settle()
+        assert b"".join(reader.chunks(max_ahead=0)) == data
+        assert (reader.manifest.size, reader.manifest.sha256) == (size, sha256(data).hexdigest())
+        assert not list(store.list("manifests"))
+        with pytest.raises(ValueError, match="has ended"):
+            writer.write(b"more")
+        written = writer.finish({"a": 1})
+
+    assert (written.manifest.size, written.manifest.facts) == (size, {"a": 1})
+    with pytest.raises(ValueError, match="finished or aborted"):
+        writer.settle()
+
+
+def test_a_disk_without_bytes_is_none() -> None:
+    with DiskWriter(MemoryStore(), None) as writer, pytest.raises(WrongDisk, match="after 0 bytes"):
+        writer.settle()
+
+
+def test_only_a_disk_of_a_known_size_may_end_in_a_short_chunk_with_its_frame() -> None:
+    raw = b"a short one"
+    chunk = raw, ChunkDigest(sha256(raw).digest()), pack(raw)
+    with DiskWriter(MemoryStore(), None) as writer, pytest.raises(WrongDisk, match="not the last one"):
+        writer.chunk(*chunk)
+    with DiskWriter(MemoryStore(), len(raw)) as writer:
+        writer.chunk(*chunk)
+        assert writer.finish({}).manifest.size == len(raw)

@@ -6,12 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phimage.ci.clock import WorldClock, read_duration, read_time
-from phimage.ci.draws import Draws
-from phimage.ci.errors import BadControl
+from phimage.ci.clock import Draws, WorldClock
 from phimage.ci.fault import IMAGES, FaultCounts, read_rule
 from phimage.ci.path import read_world_path
 from phimage.ci.transition import IMMEDIATE, Transition, read_transition, shown_transition
+from phimage.ci.values import BadControl, read_duration, read_time
 
 WRONG_RULES = [
     "",

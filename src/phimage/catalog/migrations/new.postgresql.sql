@@ -349,7 +349,97 @@ ALTER TABLE job ADD COLUMN sent BIGINT DEFAULT '0' NOT NULL;
 
 ALTER TABLE job ADD COLUMN reused BIGINT DEFAULT '0' NOT NULL;
 
-INSERT INTO alembic_version (version_num) VALUES ('0009');
+CREATE TABLE host (
+    id TEXT NOT NULL,
+    name TEXT NOT NULL,
+    zone TEXT NOT NULL,
+    machine_type TEXT NOT NULL,
+    cluster TEXT NOT NULL,
+    serial TEXT NOT NULL,
+    macs TEXT NOT NULL,
+    hint TEXT NOT NULL,
+    created BIGINT NOT NULL,
+    state TEXT NOT NULL,
+    project TEXT NOT NULL,
+    assigned BIGINT NOT NULL,
+    tenant_name TEXT NOT NULL,
+    remark TEXT NOT NULL,
+    tag TEXT NOT NULL,
+    image TEXT NOT NULL,
+    manifest TEXT NOT NULL,
+    deployed BIGINT NOT NULL,
+    "order" TEXT NOT NULL,
+    failure TEXT NOT NULL,
+    suspended TEXT NOT NULL,
+    key TEXT NOT NULL,
+    token TEXT NOT NULL,
+    disks TEXT NOT NULL,
+    since BIGINT NOT NULL,
+    until BIGINT NOT NULL,
+    CONSTRAINT pk_host PRIMARY KEY (id, since)
+);
+
+CREATE UNIQUE INDEX uq_host_live ON host (id) WHERE until = 9223372036854775807;
+
+CREATE INDEX ix_host_project_until ON host (project, until);
+
+CREATE INDEX ix_host_image_until ON host (image, until);
+
+CREATE TABLE host_key (
+    id TEXT NOT NULL,
+    host TEXT NOT NULL,
+    is_token BOOLEAN NOT NULL,
+    encrypted BYTEA NOT NULL,
+    boot TEXT NOT NULL,
+    created BIGINT NOT NULL,
+    expires BIGINT NOT NULL,
+    CONSTRAINT pk_host_key PRIMARY KEY (id)
+);
+
+CREATE INDEX ix_host_key_host ON host_key (host);
+
+CREATE TABLE host_contact (
+    host TEXT NOT NULL,
+    heard FLOAT NOT NULL,
+    address TEXT NOT NULL,
+    version TEXT NOT NULL,
+    disk TEXT,
+    CONSTRAINT pk_host_contact PRIMARY KEY (host)
+);
+
+CREATE TABLE host_order (
+    id TEXT NOT NULL,
+    host TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    created FLOAT NOT NULL,
+    heard FLOAT NOT NULL,
+    image TEXT NOT NULL,
+    manifest TEXT NOT NULL,
+    job TEXT NOT NULL,
+    project TEXT NOT NULL,
+    account TEXT NOT NULL,
+    actor TEXT NOT NULL,
+    trim BOOLEAN NOT NULL,
+    state TEXT NOT NULL,
+    fence INTEGER NOT NULL,
+    phase TEXT NOT NULL,
+    done BIGINT NOT NULL,
+    total BIGINT NOT NULL,
+    sent BIGINT NOT NULL,
+    reused BIGINT NOT NULL,
+    error TEXT NOT NULL,
+    receipt TEXT NOT NULL,
+    ended FLOAT NOT NULL,
+    CONSTRAINT pk_host_order PRIMARY KEY (id)
+);
+
+CREATE INDEX ix_host_order_host ON host_order (host);
+
+CREATE INDEX ix_host_order_state ON host_order (state);
+
+CREATE INDEX ix_host_order_image ON host_order (image);
+
+INSERT INTO alembic_version (version_num) VALUES ('0010');
 
 UPDATE head SET oldest='0006';
 

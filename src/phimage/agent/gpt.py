@@ -1,0 +1,111 @@
+"""GUID partition tables (UEFI 2.10, chapter 5), as far as an agent reads and changes them."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+SIGNATURE = b"EFI PART"
+SECTOR_SIZES = (512, 4096)
+
+_HEADER = struct.Struct("<8sIIIIQQQQ16sQIII")
+_CHECKSUM, _MY_LBA, _ALTERNATE_LBA, _LAST_USABLE_LBA, _ENTRIES_LBA = 16, 24, 32, 48, 72
+_MBR_ENTRY = struct.Struct("<B3sB3sII")
+_MBR_ENTRIES = range(446, 510, _MBR_ENTRY.size)
+_PROTECTIVE = 0xEE
+_MAX_ENTRIES_BYTES = 512 << 10
+
+
+@dataclass(frozen=True)
+class Change:
+    """Bytes that a disk gets in place of the image's."""
+
+    offset: int
+    data: bytes
+
+
+@dataclass(frozen=True)
+class _Table:
+    """The header of a table, whole and verified, and its entries."""
+
+    header: bytes
+    backup: int  # the sector of the other header
+    entries: bytes
+
+
+def sector_size(head: bytes) -> int:
+    """The sector size that the partition table at the beginning of a disk is made for; 0 if it has no GPT."""
+    return next((size for size in SECTOR_SIZES if head[size : size + len(SIGNATURE)] == SIGNATURE), 0)
+
+
+def move_backup(head: bytes, sector: int, disk_size: int, read: Callable[[int, int], bytes]) -> list[Change]:
+    """What moves the backup table of an image to the end of a disk, with all that refers to its place, in order of the disk.
+
+    `head` is the first MiB of the image; `read` returns other bytes of it, short at its end. Returns nothing for a disk without
+    a whole GPT, or whose backup is there already.
+    """
+    table = _read_table(head, sector)
+    last = disk_size // sector - 1
+    if table is None or table.backup == last:
+        return []
+    entry_sectors = -(-len(table.entries) // sector)
+    primary = bytearray(table.header)
+    struct.pack_into("<Q", primary, _ALTERNATE_LBA, last)
+    struct.pack_into("<Q", primary, _LAST_USABLE_LBA, last - entry_sectors - 1)
+    backup = bytearray(primary)
+    struct.pack_into("<QQ", backup, _MY_LBA, last, 1)
+    struct.pack_into("<Q", backup, _ENTRIES_LBA, last - entry_sectors)
+    entries = table.entries.ljust(entry_sectors * sector, b"\0")
+    return [
+        *_protective_mbr(head[:sector], disk_size // sector),
+        Change(sector, _summed(primary)),
+        *_old_backup(table.backup * sector, sector, read),
+        Change((last - entry_sectors) * sector, entries + _summed(backup).ljust(sector, b"\0")),
+    ]
+
+
+def _read_table(head: bytes, sector: int) -> _Table | None:
+    """The primary table; None if it is not whole or not within the head."""
+    header = head[sector : 2 * sector]
+    fields = _HEADER.unpack_from(header)
+    size, entries_lba, count, entry_size, entries_crc = fields[2], *fields[10:]
+    if fields[0] != SIGNATURE or not _HEADER.size <= size <= sector or zlib.crc32(_unsummed(header[:size])) != fields[3]:
+        return None
+    entries = head[entries_lba * sector : entries_lba * sector + count * entry_size]
+    if len(entries) != count * entry_size or zlib.crc32(entries) != entries_crc:
+        return None
+    return _Table(header[:size], fields[6], entries)
+
+
+def _old_backup(offset: int, sector: int, read: Callable[[int, int], bytes]) -> list[Change]:
+    """Zeros in place of the backup that the image has where it ends."""
+    header = read(offset, sector)
+    if header[: len(SIGNATURE)] != SIGNATURE:
+        return []
+    fields = _HEADER.unpack_from(header)
+    start = min(fields[10] * sector, offset)
+    if offset - start > _MAX_ENTRIES_BYTES:
+        start = offset
+    return [Change(start, bytes(offset + sector - start))]
+
+
+def _protective_mbr(mbr: bytes, sectors: int) -> list[Change]:
+    """The protective entry of the whole disk. A hybrid table, whose entry ends where its author meant, stays."""
+    entries = [_MBR_ENTRY.unpack_from(mbr, at) for at in _MBR_ENTRIES]
+    if [entry[2] for entry in entries if entry[2]] != [_PROTECTIVE] or mbr[510:512] != b"\x55\xaa":
+        return []
+    at = next(at for at, entry in zip(_MBR_ENTRIES, entries, strict=True) if entry[2])
+    return [Change(at + _MBR_ENTRY.size - 4, struct.pack("<I", min(sectors - 1, 0xFFFFFFFF)))]
+
+
+def _summed(header: bytearray) -> bytes:
+    """A header with its checksum."""
+    struct.pack_into("<I", header, _CHECKSUM, zlib.crc32(_unsummed(header)))
+    return bytes(header)
+
+
+def _unsummed(header: bytes | bytearray) -> bytes:
+    """A header without its checksum."""
+    return bytes(header[:_CHECKSUM]) + bytes(4) + bytes(header[_CHECKSUM + 4 :])

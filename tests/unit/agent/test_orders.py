@@ -1,0 +1,191 @@
+"""The agent's requests, its lease and its fences, against a server in memory."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import parse_qsl
+
+import pytest
+
+from phimage.agent.crew import Crew, CrewStopped
+from phimage.agent.errors import AgentRefused, OrderLost
+from phimage.agent.given_order import GivenOrder, UnreadableOrder, read_order
+from phimage.agent.order_reporter import OrderReporter
+from phimage.agent.server_link import Credential, ServerAway, ServerLink, enroll_credential
+from phimage.errors import ClientError
+from phimage.http_client import ApiConnections, HttpAddress, NoResponse, ServerResponse
+from phimage.http_signature import read_signature
+
+KEY = Credential("key-1", "secret")
+ORDER = GivenOrder("order-1", "deploy", 3, 60, "serial:ZA1")
+Answer = dict[str, Any]
+
+
+class AgentServer(ApiConnections):
+    """Answers the Actions of an agent as a test says, and keeps what it got."""
+
+    def __init__(self, answer: Callable[[int, dict[str, str]], Answer]) -> None:
+        super().__init__(1.0)
+        self.answer = answer
+        self.got: list[dict[str, str]] = []
+        self.created: list[int] = []
+        self.nonces: list[str] = []
+        self.reported = threading.Event()
+
+    def request(
+        self, method: str, address: HttpAddress, body: bytes | None, headers: dict[str, str], max_bytes: int | None = None
+    ) -> ServerResponse:
+        signature = read_signature({name.lower(): value for name, value in headers.items()})
+        assert signature is not None
+        assert body is not None
+        assert signature.is_by(KEY.secret, method, address.path, address.query)
+        assert signature.is_of(body)
+        self.created.append(signature.created)
+        self.nonces.append(signature.nonce)
+        self.got.append(dict(parse_qsl(body.decode(), keep_blank_values=True)))
+        self.reported.set()
+        return ServerResponse(200, {}, json.dumps(self.answer(len(self.got), self.got[-1])).encode())
+
+
+def link(server: AgentServer, time: float = 1000.0) -> tuple[ServerLink, list[float]]:
+    waited: list[float] = []
+    now = [time]
+
+    def pause(seconds: float) -> None:
+        waited.append(seconds)
+        now[0] += seconds
+
+    return ServerLink("http://127.0.0.1:8080", server, lambda: now[0], pause), waited
+
+
+def test_a_dead_clock_is_corrected_by_the_servers_time() -> None:
+    def answer(number: int, fields: dict[str, str]) -> Answer:
+        if abs(server.created[-1] - 1_800_000_000) > 300:
+            return {"RetCode": 171, "Message": "Signature VerifyAC Error", "ServerTime": 1_800_000_000}
+        return {"RetCode": 0}
+
+    server = AgentServer(answer)
+    made, waited = link(server, 0.0)
+    made.call(KEY, "AgentPoll", {}, patience=0)
+    made.call(KEY, "AgentPoll", {}, patience=0)
+    assert server.created == [0, 1_800_000_000, 1_800_000_000]
+    assert len(set(server.nonces)) == 3
+    assert waited == []
+
+
+def test_a_wrong_secret_is_not_tried_for_ever() -> None:
+    server = AgentServer(lambda number, fields: {"RetCode": 171, "Message": "Signature VerifyAC Error"})
+    with pytest.raises(AgentRefused, match="RetCode 171"):
+        link(server)[0].call(KEY, "AgentPoll", {}, patience=600)
+    assert len(server.got) == 2
+
+
+def test_a_server_that_is_busy_or_away_is_asked_again_with_longer_pauses() -> None:
+    def answer(number: int, fields: dict[str, str]) -> Answer:
+        if number % 2:
+            raise NoResponse("connection refused", "check that phimage runs there")
+        return {"RetCode": 153 if number < 8 else 0}
+
+    made, waited = link(AgentServer(answer))
+    made.call(KEY, "AgentPoll", {}, patience=600)
+    assert waited == [1, 2, 4, 8, 16, 30, 30]
+    with pytest.raises(ServerAway, match="connection refused"):
+        link(AgentServer(lambda number, fields: answer(1, fields)))[0].call(KEY, "AgentPoll", {}, patience=20)
+
+
+def test_a_lost_order_and_a_refusal_are_not_repeated() -> None:
+    with pytest.raises(OrderLost):
+        link(AgentServer(lambda number, fields: {"RetCode": 242}))[0].call(KEY, "AgentReport", {}, patience=600)
+    with pytest.raises(AgentRefused):
+        link(AgentServer(lambda number, fields: {"RetCode": 172}))[0].call(KEY, "AgentReport", {}, patience=600)
+
+
+def test_a_key_does_not_cross_a_network_in_the_clear() -> None:
+    for server in ("http://images.example", "http://10.0.0.1:8080", "ftp://images.example"):
+        with pytest.raises(ClientError):
+            ServerLink(server, ApiConnections(1), lambda: 0, lambda seconds: None)
+    ServerLink("https://images.example", ApiConnections(1), lambda: 0, lambda seconds: None)
+    assert enroll_credential("enrol-abc.def\n") == Credential("enrol-abc", "def")
+    assert "def" not in repr(enroll_credential("enrol-abc.def"))
+    with pytest.raises(ClientError, match="token"):
+        enroll_credential("enrol-abc")
+
+
+def test_lists_and_booleans_are_sent_as_the_protocol_writes_them() -> None:
+    server = AgentServer(lambda number, fields: {"RetCode": 0})
+    link(server)[0].call(KEY, "AgentEnroll", {"Mac": ["a", "b"], "Finished": True, "Done": 5}, patience=0)
+    assert server.got == [{"Action": "AgentEnroll", "Mac.0": "a", "Mac.1": "b", "Finished": "true", "Done": "5"}]
+
+
+def test_an_order_that_the_agent_does_not_understand_is_named() -> None:
+    with pytest.raises(UnreadableOrder, match=r"order-9.*use the agent of the server's version"):
+        read_order({"OrderId": "order-9", "Kind": "fly"})
+
+
+def reporter(server: AgentServer, crew: Crew, now: list[float]) -> OrderReporter:
+    return OrderReporter(link(server)[0], KEY, ORDER, crew, 0.01, lambda: now[0])
+
+
+def test_reports_name_the_fence_and_every_change_of_phase() -> None:
+    server = AgentServer(lambda number, fields: {"RetCode": 0, "Continue": True})
+    with reporter(server, Crew(), [0.0]) as reports:
+        for phase in ("zero", "read back"):
+            reports.show(phase, 5, 10)
+            server.reported.clear()
+            assert server.reported.wait(10)
+        reports.finish('{"Disk": 1}', rebooting=True)
+    assert {(one["OrderId"], one["Fence"]) for one in server.got} == {("order-1", "3")}
+    assert {"zero", "read-back"} <= {one["Phase"] for one in server.got}
+    last = server.got[-1]
+    assert (last["Finished"], last["Receipt"], last["Rebooting"]) == ("true", '{"Disk": 1}', "true")
+
+
+@pytest.mark.parametrize(
+    "answer", [{"RetCode": 242, "Message": "Order lost"}, {"RetCode": 0, "Continue": False}, {"RetCode": 172}]
+)
+def test_nothing_is_written_once_the_server_ends_the_order(answer: Answer) -> None:
+    server, crew = AgentServer(lambda number, fields: answer), Crew()
+    with reporter(server, crew, [0.0]) as reports:
+        with pytest.raises(CrewStopped):
+            crew.pause(10)
+        with pytest.raises((OrderLost, AgentRefused)):
+            reports.permit()
+        with pytest.raises((OrderLost, AgentRefused)):
+            reports.show("write", 1, 2)
+        with pytest.raises((OrderLost, AgentRefused)):
+            reports.finish()
+    assert all("Finished" not in one for one in server.got)
+
+
+def test_writing_waits_while_no_report_was_answered_for_the_length_of_the_lease() -> None:
+    away, now, crew = threading.Event(), [0.0], Crew()
+
+    def answer(number: int, fields: dict[str, str]) -> Answer:
+        if away.is_set():
+            raise NoResponse("connection refused", "check that phimage runs there")
+        return {"RetCode": 0, "Continue": True}
+
+    server = AgentServer(answer)
+    with reporter(server, crew, now) as reports:
+        reports.permit()
+        away.set()
+        server.reported.clear()
+        assert server.reported.wait(10)
+        now[0] = 61.0
+        waiting = threading.Thread(target=reports.permit)
+        waiting.start()
+        waiting.join(0.3)
+        assert waiting.is_alive()
+        away.clear()
+        waiting.join(10)
+        assert not waiting.is_alive()
+        away.set()
+        now[0] = 200.0
+        server.reported.clear()
+        server.reported.wait(10)
+        crew.stop()
+        with pytest.raises(CrewStopped):
+            reports.permit()
