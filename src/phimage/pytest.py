@@ -134,9 +134,14 @@ class PhimageWorld:
         """The calls of an Action, or all, oldest first."""
         return [PhimageCall(**call) for call in self.ask("journal" + (f"?action={action}" if action else ""))["calls"]]
 
-    def transition(self, transition: object, image: str | None = None) -> None:
-        """Let images being made, or one, follow `"immediate"`, `"stuck"`, `{"time": "5m"}`, `{"looks": 3}`, `{"fail": "…"}`."""
-        self.tell("transition", transition=transition, **({"image": image} if image else {}))
+    def transition(self, transition: object, image: str = "", *, host: str = "") -> None:
+        """Let images and hosts, or one, follow `"immediate"`, `"stuck"`, `{"time": "5m"}`, `{"looks": 3}`, `{"fail": "…"}`."""
+        named = {name: value for name, value in (("image", image), ("host", host)) if value}
+        self.tell("transition", transition=transition, **named)
+
+    def boot(self, host: str, system: str = "rescue") -> str:
+        """Boot the rescue system of a scripted host of a seed, or switch it `off`, and return its id."""
+        return str(self.tell("host", host=host, boot=system)["host"])
 
     def seed(self, seed: str | Path) -> None:
         """Write a seed, the text or the path of a file, over what is there."""
@@ -179,7 +184,7 @@ class PhimageWorld:
         return self.server.request("GET", f"/ci/w/{self.name}/{what}")
 
     def tell(self, what: str, **fields: object) -> Any:
-        """Change this world: `reset`, `clock`, `transition`, `fault` or `key`."""
+        """Change this world: `reset`, `clock`, `transition`, `fault`, `key` or `host`."""
         return self.server.request("POST", f"/ci/w/{self.name}/{what}", json.dumps(fields).encode())
 
 

@@ -12,7 +12,7 @@ from phimage.ci.fault import IMAGES, RET_CODES, UPLOADS, FaultRule
 from phimage.ci.journal import UNCHECKED, JournalCall, verdict
 from phimage.ci.path import WorldPath
 from phimage.ci.world import World
-from phimage.errors import RequestError, ServiceUnavailable
+from phimage.errors import Refused, RequestError, ServiceUnavailable
 from phimage.event_log import log
 from phimage.gateway.access import authenticate, authenticate_head, check_body
 from phimage.gateway.dispatch import RawRequest
@@ -89,7 +89,7 @@ async def _answer(
     await answer.end()
     if world.changes(action):
         world.publisher.has_news = True
-    world.publisher.look(answer.body)
+    world.look(answer.body)
     return verdict(answer.ret_code, answer.status)
 
 
@@ -106,9 +106,9 @@ async def _settle(world: World) -> None:
     """End the jobs that are due before the request is answered."""
     if world.publisher.has_news or world.clock.is_running:
         try:
-            await asyncio.to_thread(world.publisher.settle)
-        except ServiceUnavailable as error:  # the world was dropped meanwhile
-            log.warning("world.not_settled", world=world.name, reason=error.detail)
+            await asyncio.to_thread(world.settle, asyncio.get_running_loop())
+        except (ServiceUnavailable, Refused) as error:  # it was dropped meanwhile, or a host of the seed cannot be registered
+            log.warning("world.not_settled", world=world.name, reason=str(error))
 
 
 # docs/decisions.md#a-fault-comes-after-the-signature

@@ -2,7 +2,7 @@
 
 GET    /ci/ready                                        the endpoint, its keys and its worlds
 GET    /ci/w/NAME/journal?action=ACTION | clock | state
-POST   /ci/w/NAME/reset | seed | clock | transition | fault | key
+POST   /ci/w/NAME/reset | seed | clock | transition | fault | key | host
 DELETE /ci/w/NAME
 """
 
@@ -27,8 +27,8 @@ from phimage.ci.transition import read_transition, shown_transition
 from phimage.ci.values import BadControl, read_duration, read_time, shown
 from phimage.ci.world import World
 from phimage.ci.worlds import Worlds
+from phimage.errors import Refused
 from phimage.http.response import HttpError
-from phimage.model.ids import ImageId
 
 Fields = Mapping[str, Any]
 
@@ -64,6 +64,9 @@ class Control:
         if what == "seed":
             _require(method, "POST")
             return await self._plant(self._worlds.get(name), body)
+        if what == "host":
+            _require(method, "POST")
+            return await self._boot(self._worlds.get(name), _json(body))
         if what == "reset":
             _require(method, "POST")
             self._worlds.reset(name)
@@ -75,11 +78,12 @@ class Control:
         if what in self._posts:
             _require(method, "POST")
             return self._posts[what](self._worlds.get(name), _json(body))
-        known = ", ".join(sorted({*self._gets, *self._posts, "reset", "seed"}))
+        known = ", ".join(sorted({*self._gets, *self._posts, "host", "reset", "seed"}))
         raise HttpError(404, "Not found", f"a world has {known}")
 
     async def _move_clock(self, world: World, fields: Fields) -> Fields:
         _known(fields, "advance", "set", "run")
+        await asyncio.to_thread(world.settle, asyncio.get_running_loop())  # what was begun before begins before
         if "set" in fields:
             world.clock.set(read_time(fields["set"], "set"))
         if "advance" in fields:
@@ -90,8 +94,17 @@ class Control:
                     f"run: {fields['run']!r} is neither true nor false", "expected whether the clock goes on by itself"
                 )
             world.clock.run(fields["run"])
-        await asyncio.to_thread(world.publisher.settle)
+        await asyncio.to_thread(world.settle, asyncio.get_running_loop())
         return _clock(world, {})
+
+    async def _boot(self, world: World, fields: Fields) -> Fields:
+        _known(fields, "host", "boot")
+        try:
+            id = await asyncio.to_thread(world.boot_host, str(fields.get("host", "")), fields.get("boot"))
+        except Refused as refused:
+            raise BadControl("the host cannot be booted", str(refused)) from None
+        await asyncio.to_thread(world.settle, asyncio.get_running_loop())
+        return {"host": id}
 
     async def _plant(self, world: World, body: bytes) -> Fields:
         try:
@@ -99,6 +112,10 @@ class Control:
         except UnicodeDecodeError:
             raise BadControl("the seed is not UTF-8", "post the text of a seed file") from None
         await asyncio.to_thread(world.plant, text)
+        try:
+            await asyncio.to_thread(world.settle, asyncio.get_running_loop())
+        except Refused as refused:
+            raise BadControl("a host of the seed cannot be registered", str(refused)) from None
         return {"world": world.name, "revision": world.catalog.head}
 
 
@@ -131,13 +148,13 @@ def _state(world: World, fields: Fields) -> Fields:
 
 
 def _follow(world: World, fields: Fields) -> Fields:
-    _known(fields, "transition", "image")
+    _known(fields, "transition", "image", "host")
     if "transition" not in fields:
         raise BadControl("transition is missing", 'expected {"transition": "immediate"} or another one')
-    image = fields.get("image")
-    if image is not None and not isinstance(image, str):
-        raise BadControl(f"image: {image!r} is no id", "expected an id, or leave it out for all images")
-    world.publisher.follow(read_transition(fields["transition"]), ImageId(image) if image else None)
+    name = fields.get("image", fields.get("host", ""))
+    if not isinstance(name, str):
+        raise BadControl(f"{name!r} is no id", "expected the id of an image or the name of a host, or leave it out for all")
+    world.publisher.follow(read_transition(fields["transition"]), name)
     return {"transitions": {id: shown_transition(each) for id, each in world.publisher.transitions.items()}}
 
 

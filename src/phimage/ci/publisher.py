@@ -20,7 +20,7 @@ from phimage.ci.transition import IMMEDIATE, Transition
 from phimage.errors import SetupError
 from phimage.formats import qemu
 from phimage.formats.table import Format
-from phimage.model.ids import ImageId, JobId
+from phimage.model.ids import JobId
 from phimage.model.job import Job
 from phimage.publishing.pipeline import Pipeline
 from phimage.publishing.progress import FETCH, STORE
@@ -40,7 +40,7 @@ class HeldJob(Struct):
 
 # docs/decisions.md#jobs-of-a-world-end-when-someone-looks
 class WorldPublisher:
-    """Claims the jobs of a world and ends them when they are due. Thread-safe: one thread at a time works."""
+    """Claims the jobs of a world and ends them when they are due. One thread at a time calls `settle`."""
 
     def __init__(self, catalog: Catalog, store: Store, pipeline: Pipeline, now: Callable[[], float]) -> None:
         """`now` is the world's clock."""
@@ -49,24 +49,23 @@ class WorldPublisher:
         # Nobody else claims jobs, so no lease expires however long a job is held.
         self._worker = Worker(catalog, store, pipeline, "ci", threading.Event(), now=now, clock=lambda: 0.0)
         self._held: dict[JobId, HeldJob] = {}
-        self._working = threading.Lock()
-        self._transition = IMMEDIATE
-        self._transitions: dict[ImageId, Transition] = {}
+        self._transitions: dict[str, Transition] = {"": IMMEDIATE}
         self.has_news = True
         """Whether a job may have been queued, or become due, since the last `settle`."""
 
     @property
     def transitions(self) -> Mapping[str, Transition]:
-        """The transitions by image; that of all others has the name ""."""
-        return {"": self._transition} | {str(image): each for image, each in self._transitions.items()}
+        """The transitions by the id of an image or the name of a host; that of all others has the name ""."""
+        return self._transitions
 
-    def follow(self, transition: Transition, image: ImageId | None = None) -> None:
-        """Follow a transition for one image, or for all that have none of their own."""
-        if image is None:
-            self._transition = transition
-        else:
-            self._transitions[image] = transition
+    def follow(self, transition: Transition, name: str = "") -> None:
+        """Follow a transition for one image or host, or for all that have none of their own."""
+        self._transitions[name] = transition
         self.has_news = True
+
+    def transition_of(self, *names: str) -> Transition:
+        """The transition of the first name that has one of its own, or that of all others."""
+        return next(self._transitions[name] for name in (*names, "") if name in self._transitions)
 
     def look(self, answer: bytes) -> None:
         """Count a look at every image whose id is in an answer."""
@@ -77,20 +76,20 @@ class WorldPublisher:
 
     def settle(self) -> None:
         """Claim what is queued, and end what is due. Raises ServiceUnavailable."""
-        with self._working:
-            self.has_news = False
-            self._worker.expire()
-            for _ in range(MAX_CLAIMED):
-                job = self._worker.claim()
-                if job is None:
-                    break
-                self._held[job.id] = HeldJob(job, self._now())
-            for held in list(self._held.values()):
-                self._step(held)
+        self.has_news = False
+        self._worker.expire()
+        for _ in range(MAX_CLAIMED):
+            job = self._worker.claim()
+            if job is None:
+                break
+            self._held[job.id] = HeldJob(job, self._now())
+        for held in list(self._held.values()):
+            self._step(held)
 
     def _step(self, held: HeldJob) -> None:
         job, seconds = held.job, self._now() - held.since
-        transition = self._transitions.get(job.image, self._transition)
+        # The transition of a capture was that of its order, which the agent of the host has done.
+        transition = IMMEDIATE if job.origin.host else self.transition_of(job.image)
         if not transition.is_due(seconds, held.looks):
             self._report(job, transition.share(seconds, held.looks))
             return

@@ -58,7 +58,9 @@ def plant(
             _add_account(change, catalog, account)
         images = _images(change, seed, name)
         IMAGES.add_all(change, images)
-        unknown = [id for id in (*disks, *seed.transitions) if IMAGES.find(change.connection, id) is None]
+        hosts = {host.name for host in seed.sections.hosts}
+        named = (*disks, *(name for name in seed.transitions if name not in hosts))
+        unknown = [id for id in named if IMAGES.find(change.connection, id) is None]
         if unknown:
             raise BadControl(f"{name}: there is no image {unknown[0]}", "name images of the seed or of the catalogue")
         for id, disk in disks.items():

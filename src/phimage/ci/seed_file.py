@@ -20,7 +20,7 @@ from phimage.ci.transition import Transition, read_transition
 from phimage.ci.values import BadControl
 from phimage.model.ids import ImageId, ProjectId
 
-SECTIONS = ("accounts", "bytes", "transitions")
+SECTIONS = ("accounts", "hosts", "bytes", "transitions")
 KeyText = Annotated[str, Meta(pattern=r"^[!-~]{1,255}$", description="1 to 255 visible ASCII characters")]
 
 
@@ -63,10 +63,22 @@ class SeedAccount(Struct, frozen=True, forbid_unknown_fields=True):
     users: Annotated[tuple[SeedUser, ...], Meta(description="users of the account")] = ()
 
 
+class SeedHost(Struct, frozen=True, forbid_unknown_fields=True):
+    """A host with a scripted agent. One of a project is assigned to it, and its agent waits in the rescue system."""
+
+    name: Annotated[Id, Meta(description="name of the host")]
+    zone: Annotated[str, Meta(description="zone in which it stands")]
+    machine_type: Annotated[str, Meta(description="its machine type, such as DB-2")]
+    cluster: Annotated[str, Meta(description="cluster that it is connected to, such as 10G")]
+    project: Annotated[str, Meta(description="project that it is assigned to; empty for a free host")] = ""
+    disk_mib: Annotated[int, Meta(ge=8, le=4096, description="size of its system disk in MiB")] = 64
+
+
 class SeedSections(Struct, frozen=True, forbid_unknown_fields=True):
     """The sections that only seeds have. `bytes` are `zeros`, `text` or the path of a raw disk, by image."""
 
     accounts: Annotated[tuple[SeedAccount, ...], Meta(description="accounts with their users, keys and projects")] = ()
+    hosts: Annotated[tuple[SeedHost, ...], Meta(description="hosts with scripted agents")] = ()
     bytes: Annotated[dict[str, str], Meta(description="zeros, text or the path of a raw disk, by image")] = field(
         default_factory=dict
     )
@@ -100,7 +112,7 @@ def read_seed(text: str, name: str) -> SeedFile:
         undecoded = frozenset(decoder.undecoded)
         custom_root = _part(root, {"phimage", "images"}, [node for node, _ in custom])
         images = decoder.record(Document, custom_root, ())
-        sections = decoder.record(SeedSections, _part(root, {"accounts", "bytes"}), ())
+        sections = decoder.record(SeedSections, _part(root, {"accounts", "hosts", "bytes"}), ())
     except TooManyValues:
         errors.add(root.line, root.column, (), f"counted with its aliases, the file has more than {MAX_VALUES:,} values")
         raise seed_errors(errors.in_order(), name) from None

@@ -21,7 +21,7 @@ from phimage.catalog.views import Catalog
 from phimage.chunks.memory import MemoryStore
 from phimage.ci.clock import Draws
 from phimage.ci.seed import disks_beside, plant
-from phimage.ci.seed_file import read_seed
+from phimage.ci.seed_file import SeedHost, read_seed
 from phimage.ci.transition import Transition
 from phimage.errors import SetupError
 from phimage.model.ids import ImageId
@@ -40,6 +40,7 @@ class Start(Struct):
     operator: NewKey
     random_seed: str
     transitions: Mapping[ImageId, Transition]
+    hosts: tuple[SeedHost, ...]
     store: MemoryStore
     demo_bytes: ImageBytes
     lock: threading.Lock
@@ -61,12 +62,14 @@ def make_start(seeds: Sequence[Path], random_seed: str, folder: Path) -> Start:
     database = open_database(database_url("", folder).set(database=str(path)), durable=False)
     store = MemoryStore()
     transitions: dict[ImageId, Transition] = {}
+    hosts: tuple[SeedHost, ...] = ()
     try:
         _write_template(database, operator, key_encryption)
         if seeds:
             catalog = Catalog(database, key_encryption)
             for file in seeds:
                 seed = read_seed(_text(file), str(file))
+                hosts += seed.sections.hosts
                 transitions |= plant(catalog, store, seed, str(file), TIME, random, disks_beside(file))
         with database.read() as connection:
             demo_bytes = IMAGE_BYTES.find(connection, demo.WITH_DISK)
@@ -77,7 +80,17 @@ def make_start(seeds: Sequence[Path], random_seed: str, folder: Path) -> Start:
             connection.exec_driver_sql("BEGIN")
     finally:
         database.close()
-    return Start(path.read_bytes(), key_encryption, operator, random_seed, transitions, store, demo_bytes, threading.Lock())
+    return Start(
+        database=path.read_bytes(),
+        key_encryption=key_encryption,
+        operator=operator,
+        random_seed=random_seed,
+        transitions=transitions,
+        hosts=hosts,
+        store=store,
+        demo_bytes=demo_bytes,
+        lock=threading.Lock(),
+    )
 
 
 def _write_template(database: Database, operator: NewKey, key_encryption: KeyEncryption) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,11 +18,14 @@ from phimage.chunks.memory import MemoryStore
 from phimage.chunks.store import Store
 from phimage.ci.clock import Draws, WorldClock
 from phimage.ci.fault import FaultCounts
+from phimage.ci.hosts import ScriptedAgent
 from phimage.ci.journal import Journal
+from phimage.ci.own_requests import OwnRequests
 from phimage.ci.publisher import WorldPublisher, second_opinion
 from phimage.ci.seed import no_disks, plant
 from phimage.ci.seed_file import read_seed
 from phimage.ci.start import Start
+from phimage.ci.values import BadControl
 from phimage.gateway.app import App
 from phimage.metrics.shared import WorkerSlot
 from phimage.settings import Settings
@@ -39,6 +44,7 @@ class World:
         self.faults = FaultCounts()
         self.journal = Journal()
         self._folder = folder
+        self._settling = threading.Lock()
         self.random = Draws(start.random_seed)
         folder.mkdir(mode=0o700)
         (folder / _DATABASE).write_bytes(start.database)
@@ -61,6 +67,9 @@ class World:
         self.publisher = WorldPublisher(self.catalog, self.store, pipeline, self.clock)
         for image, transition in start.transitions.items():
             self.publisher.follow(transition, image)
+        self._operator = start.operator
+        self._new_hosts = list(start.hosts)
+        self._agents: list[ScriptedAgent] = []
 
     def changes(self, action: str) -> bool:
         """Whether an Action may queue a job."""
@@ -73,6 +82,46 @@ class World:
         transitions = plant(self.catalog, self.store, seed, "seed", self.clock(), self.random, no_disks)
         for image, transition in transitions.items():
             self.publisher.follow(transition, image)
+        self._new_hosts += seed.sections.hosts
+        self.publisher.has_news = True
+
+    def settle(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Let agents and the publisher do what is due, in another thread than that of the event loop.
+
+        Raises ServiceUnavailable, and Refused for a host that cannot be registered.
+        """
+        with self._settling:
+            while self._new_hosts:
+                number = len(self._agents) + 1
+                requests = OwnRequests(self.app, loop)
+                agent = ScriptedAgent(self._new_hosts[0], number, self._folder, requests, self._operator, self.random)
+                self._new_hosts.pop(0)
+                agent.install()
+                self._agents.append(agent)
+            for agent in self._agents:  # before the publisher, which ends the orders of agents that say nothing
+                agent.step(self.publisher.transition_of, self.clock())
+            self.publisher.settle()
+
+    def look(self, answer: bytes) -> None:
+        """Count a look at every image and host whose id is in an answer."""
+        self.publisher.look(answer)
+        for agent in self._agents:
+            self.publisher.has_news = agent.look(answer) or self.publisher.has_news
+
+    def boot_host(self, name: str, system: object) -> str:
+        """Boot the rescue system of a scripted host, or switch it `off`. Returns its id. Raises BadControl and Refused."""
+        with self._settling:
+            agent = next((agent for agent in self._agents if name in (agent.doc.name, agent.id)), None)
+            if agent is None:
+                known = ", ".join(agent.doc.name for agent in self._agents) or "there are none"
+                raise BadControl(f"there is no scripted host {name!r}", f"expected one of a seed: {known}")
+            if system == "rescue":
+                agent.boot()
+            elif system == "off":
+                agent.switch_off()
+            else:
+                raise BadControl(f"boot: {system!r} is nothing that a host can do", "expected rescue or off")
+            return agent.id
 
     def close(self) -> None:
         """End it, and remove its files."""
