@@ -42,6 +42,7 @@ class HeldOrder(Struct):
     looks: int = 0
 
 
+# docs/decisions.md#scripted-hosts-speak-the-agents-protocol
 class ScriptedAgent:
     """The agent of one host, and its disk. Used by one thread at a time."""
 
