@@ -176,7 +176,8 @@ def delivery_of(store: Store, authorizer: FakeAuthorizer, limits: DownloadLimits
 
 def make_piece(piece: Piece) -> Bytes:
     """The bytes of a piece."""
-    return piece() if callable(piece) else piece
+    made = piece() if callable(piece) else piece
+    return b"".join(made) if isinstance(made, list) else made
 
 
 def chunk_at(written: Written, index: int) -> str:

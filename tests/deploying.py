@@ -22,7 +22,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from phimage.agent.gpt import Change, move_backup, sector_size
+from phimage.agent.gpt import TableChange, move_backup, sector_size
 from phimage.chunks.factory import open_store
 from phimage.model.image_bytes import ImageBytes
 from tests.delivering import IMAGE, content_of, write_disk
@@ -123,7 +123,7 @@ class Expected:
             disk[change.offset : change.offset + len(change.data)] = change.data
         return bytes(disk)
 
-    def changes(self) -> list[Change]:
+    def changes(self) -> list[TableChange]:
         """The changes that a larger disk needs. `sgdisk` is the judge of them in another test."""
         made_for = sector_size(self.image[:MIB])
         return move_backup(self.image[:MIB], made_for, self.size, lambda at, n: self.image[at : at + n]) if made_for else []

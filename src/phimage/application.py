@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
+from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import Struct
@@ -39,7 +40,7 @@ from phimage.gateway.app import App
 from phimage.gateway.dispatch import Dispatcher
 from phimage.gateway.openapi import document
 from phimage.gateway.rate import RateLimit
-from phimage.http.asgi import request_ids
+from phimage.http.asgi import Application, LateMount, request_ids
 from phimage.http.body import BodyLimits
 from phimage.http.counters import RequestCounters
 from phimage.http.freshness import STALE_SECONDS, AlwaysFresh, Freshness, WatchedSource
@@ -63,6 +64,9 @@ from phimage.sources.fetch import Fetcher
 from phimage.sources.http import HttpClient
 from phimage.sources.sniff import FetchLimits
 from phimage.uploads.app import Uploads, upload_limits
+
+if TYPE_CHECKING:
+    from phimage.console.session import Sessions
 
 STORE_WATCH_SECONDS = 10.0
 """Seconds between two probes of the store."""
@@ -102,6 +106,7 @@ def build_app(
     propagation_seconds: float = STALE_SECONDS,
     patience_seconds: float = STALE_SECONDS,
     foundation: Foundation | None = None,
+    sessions: Sessions | None = None,
 ) -> App[View]:
     """The HTTP application of a prepared installation.
 
@@ -109,6 +114,7 @@ def build_app(
     exchange metrics through their slots; `edge` is what the metrics say of connections. The end of a job is reported
     `propagation_seconds` after this server learned of it, when all servers have read it; 0 if there is only one server. A
     database counts as away after `patience_seconds` without a response. `foundation` is that of the settings by default.
+    `sessions` are those of the console.
     """
     if foundation is None:  # else the caller has done it, for all that it builds
         prime_decoders()
@@ -216,11 +222,15 @@ def build_app(
         slot or SharedMetrics().claim(),
         edge or EdgeMetrics(),
     )
-    checks = {
+    checks: dict[str, Callable[[], str]] = {
         "stopping": lambda: "the server is shutting down" if stopping() else "",
         "database": lambda: watch.reason,
         "store": lambda: store_watch.reason,
     }
+
+    def health() -> dict[str, str]:
+        return {name: check() for name, check in checks.items()}
+
     pages = {
         "/openapi.json": made_once(lambda: document(actions, __version__)),
         "/readyz": readiness(checks),
@@ -230,12 +240,30 @@ def build_app(
     periodic_tasks = [heartbeats, PeriodicTask(KEY_USE_SECONDS, report_keys_used), PeriodicTask(METRICS_SECONDS, metrics.share)]
     if rate_limit is not None and (settings.workers > 1 or settings.database):
         periodic_tasks.append(PeriodicTask(0.25, exchange_rate_uses))
+    body_limits = BodyLimits(settings.body_seconds, BODY_PAUSES * settings.body_seconds, settings.body_seconds)
+
+    def build_console() -> Application:
+        # docs/decisions.md#the-console-is-imported-at-its-first-request
+        from phimage.console.app import build
+
+        return build(
+            app.answer,
+            catalog,
+            rate_limit,
+            signature_limit,
+            proxies,
+            new_request_id,
+            body_limits,
+            health=health,
+            sessions=sessions,
+        )
+
     app = App(
         dispatcher,
         watch,
         proxies,
         pages,
-        {"/images/": downloads, "/uploads/": uploads},
+        {"/images/": downloads, "/uploads/": uploads, "/console/": LateMount(build_console)},
         started=started,
         stopped=stopped,
         stopping=stopping,
@@ -245,8 +273,9 @@ def build_app(
         counters=counters,
         log_requests=settings.log_requests,
         signature_limit=signature_limit,
-        body_limits=BodyLimits(settings.body_seconds, BODY_PAUSES * settings.body_seconds, settings.body_seconds),
+        body_limits=body_limits,
         max_body_bytes=settings.max_bodies_mb << 20,
+        browser_path="/console/",
     )
     catalog.on_new_revision(app.notify_revision)
     return app

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ucloud.services.uphost.schemas import apis as uphost
 
 from phimage.catalog.hosts import AgentContact, note_contacts
 from phimage.catalog.revisions import Author
-from phimage.chunk_upload import send_disk
+from phimage.chunk_upload import FileDisk, send_disk
 from phimage.maintenance.gc import manifests_to_keep
 from phimage.model.ids import HostId
 from phimage.model.order import SILENT_SECONDS
@@ -21,6 +22,7 @@ from phimage.publishing.expiry import end_silent
 from tests.api import small
 from tests.api.agents import DISK, HOST, OTHER_BOOT, SignedAgent
 from tests.api.conftest import both_sites
+from tests.api.decoders import CLIENTS, Undecodable
 from tests.api.publishing import ABOUT, NORTH_A, Shop, disk
 from tests.api.signer import Pair, signed_2
 
@@ -91,7 +93,8 @@ def send_chunks(shop: Shop, url: str, raw: Path) -> int:
         assert answer.status in (200, 201), answer
         return answer.body
 
-    return send_disk(str(raw), send).sent
+    with FileDisk(str(raw)) as opened:
+        return send_disk(opened, send).sent
 
 
 @both_sites
@@ -153,7 +156,10 @@ def test_a_host_goes_from_its_registration_through_a_deployment_and_a_capture_ba
     assert (order["Kind"], order["ImageId"], order["ManifestUrl"]) == ("capture", made, "")
     assert agent.try_report("seal", Finished=True).ret_code == 230
     send_chunks(shop, order["UploadUrl"], disk(tmp_path, seed=2))
-    assert agent.report("read", Done=3, Total=4, Sent=3)
+    assert agent.report("read", Done=3, Total=4, Sent=2, Reused=1)
+    progress = shop.well("GetPHostImageProgress", {**NORTH_A, "ImageId": made}, small.ACME)
+    assert (progress["Phase"], float(progress["Process"]), progress["Done"]) == ("capture", 30.0, 3)
+    assert (progress["Total"], progress["Sent"], progress["Reused"]) == (4, 2, 1)
     assert not agent.report("seal", Finished=True)
     assert rack.seen()[0]["BootDiskState"] == "Normal"
     assert shop.work(made)["State"] == "Done"
@@ -523,3 +529,27 @@ def test_a_withdrawal_and_a_deprecation_name_the_hosts_that_they_hurt(rack: Rack
     assert rack.well("ListHosts", {"ImageId": image, "ProjectId": "org-b"}, small.ACME)["HostSet"] == []
     assert rack.well("WithdrawPHostImage", {"ImageId": image})["HostSet"] == dry["HostSet"]
     assert rack.seen()[0]["ImageName"] == "Debian 12"  # the host keeps it
+
+
+def test_every_client_decodes_hosts_and_what_is_ordered_of_them(rack: Rack, image: str) -> None:
+    id, agent = rack.rescued()
+    agent.poll()
+    answers = [("DescribePHost", rack.shop.ask("DescribePHost", {"Region": "north"}, small.RIVAL).fields)]
+    made = rack.capture(id).fields
+    answers.append(("CreatePHostImage", made))
+    answers.append(("DescribePHost", rack.shop.ask("DescribePHost", {"Region": "north"}, small.ACME).fields))
+    rack.well("TerminatePHostImage", {**NORTH_A, "ImageId": made["ImageId"]}, small.ACME)
+    answers.append(("ReinstallPHost", rack.reinstall(id, image, Name="db-1").fields))
+    agent.poll()
+    assert not agent.report("commit", Finished=True, Rebooting=True, Receipt=agent.receipt())
+    reply = rack.shop.ask("DescribePHost", {"Region": "north"}, small.ACME)
+    answers.append(("DescribePHost", reply.fields))
+    for client in CLIENTS.values():
+        for action, answer in answers:
+            client.decode(action, answer)
+    for wrong in ({"CreateTime": "1700000000"}, {"CPUSet": {"Frequence": "2.4"}}):
+        row = {**reply.fields["PHostSet"][0], **wrong}
+        with pytest.raises(Undecodable):
+            CLIENTS["GO"].decode("DescribePHost", {**reply.fields, "PHostSet": [row]})
+    found = uphost.DescribePHostResponseSchema().loads(json.loads(reply.body))["PHostSet"][0]
+    assert (found["PHostId"], found["CPUSet"]["Frequence"] > 2, found["DiskSet"][0]["Count"] > 0) == (id, True, True)

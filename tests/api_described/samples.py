@@ -109,6 +109,7 @@ def samples(operator: Client, hosts: Racked | None = None) -> dict[str, Params]:
         "RemoveProjectMember": {**account, "ProjectId": project, "User": "member"},
         "CreateAccessKey": {**account, "User": "other", "ExpireTime": 0},
         "ListAccessKeys": account,
+        "CreateConsoleLogin": {},
         "RevokeAccessKey": {"AccessKey": opened["PublicKey"]},
     }
 

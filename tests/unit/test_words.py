@@ -62,6 +62,7 @@ SHORT_FILES = {
     "__main__.py": "`python -m phimage`",
     "reference/__main__.py": "`python -m phimage.reference`",
     "catalog/migrations/env.py": "alembic looks for it",
+    "agent/disk_list.py": "a command of the agent, imported when it is given",
     "chunks/prefetch.py": "four rooms use it",
     "publishing/progress.py": "the protocol between the pipeline and whatever runs it",
 }

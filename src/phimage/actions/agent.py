@@ -154,6 +154,7 @@ def agent_poll(request: AgentPoll, call: Call) -> AgentPollResponse:
     disk = _disk("Disk", request.disk) if request.disk else None
     contact = AgentContact(host=key.host, heard=call.time, address=call.address, disk=disk)
     heartbeats = call.service.heartbeats
+    # docs/decisions.md#an-agent-names-its-disk
     if heartbeats.has_new_disk(contact):
         call.view.may_wait()
         heartbeats.write(call.service.catalog.database, contact)

@@ -19,6 +19,7 @@ from phimage.catalog.image_bytes import expect_image_bytes
 from phimage.catalog.images import IMAGES, last_images, once_given
 from phimage.catalog.orders import add_order, order_of_host
 from phimage.errors import ServiceUnavailable, UnavailableParam
+from phimage.formats.table import Format
 from phimage.gateway.registry import Action
 from phimage.model.account import Right
 from phimage.model.host import Host, HostState, WrongState, capturing
@@ -100,8 +101,8 @@ def _image(id: ImageId, host: Host, request: CreatePHostImage, connection: Conne
         project=call.project,
         family=installed.family if installed else "",
         name=request.image_name,
-        os_type=installed.os_type if installed else "Linux",
-        os_name=installed.os_name if installed else "Linux",
+        os_type=installed.os_type if installed else "Other",
+        os_name=installed.os_name if installed else "unknown",
         version=installed.version if installed else "",
         description=request.image_description,
         state=State.MAKING,
@@ -117,7 +118,7 @@ def _job(image: ImageId, host: Host, reserved: int, call: Call) -> Job:
     return new_job(
         id=new_job_id(call.service.random),
         image=image,
-        origin=Origin(name=f"{host.id}.raw", host=host.id, tenant=tenant_of_call(call)),
+        origin=Origin(name=f"{host.id}.raw", host=host.id, format=Format.RAW.value, tenant=tenant_of_call(call)),
         created=call.time,
         project=call.project,
         actor=call.caller.actor,

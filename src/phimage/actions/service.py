@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 from msgspec import Struct, field
 
+from phimage.actions.changed_fields import dry_run_response
 from phimage.actions.heartbeats import Heartbeats
 from phimage.catalog.accounts import use_nonce
 from phimage.catalog.engine import Connection
@@ -17,6 +18,7 @@ from phimage.catalog.revisions import Author, Change
 from phimage.catalog.views import Catalog, View
 from phimage.chunks.store import Store
 from phimage.delivery.ticket import make_ticket
+from phimage.errors import UnavailableParam
 from phimage.gateway import registry
 from phimage.http.freshness import STALE_SECONDS
 from phimage.model.ids import ImageId, JobId, OrderId, ProjectId, RandomBytes, Revision
@@ -68,15 +70,22 @@ class Service(Struct, frozen=True):
     def change(self, call: Call) -> Iterator[Change]:
         """Write one revision with the caller as its author, and use up the nonce of its signature.
 
-        Raises WrongSignature for a nonce that was used before.
+        Raises WrongSignature for a nonce that was used before. A dry run raises DryRun at the end, and writes nothing.
         """
         with self.catalog.change(author(call)) as change:
             use_nonce(change.connection, call.caller.key, call.caller.nonce, self.signed_now())
             yield change
+            if call.dry_run:
+                raise registry.DryRun(dry_run_response(change))
 
     @contextmanager
     def write(self, call: Call) -> Iterator[Connection]:
-        """Write rows outside the revisions, such as jobs, and use up the nonce. Raises WrongSignature like `change`."""
+        """Write rows outside the revisions, such as jobs, and use up the nonce. Raises WrongSignature like `change`.
+
+        Such rows show nobody what they would change, so a dry run is refused.
+        """
+        if call.dry_run:
+            raise UnavailableParam("Action", detail=f"{call.action} has no dry run: it changes no revision")
         with self.catalog.database.write() as connection:
             use_nonce(connection, call.caller.key, call.caller.nonce, self.signed_now())
             yield connection

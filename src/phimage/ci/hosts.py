@@ -18,7 +18,7 @@ import msgspec
 from msgspec import Struct
 
 from phimage.catalog.accounts import NewKey
-from phimage.chunk_upload import send_disk
+from phimage.chunk_upload import FileDisk, send_disk
 from phimage.chunks.frame import zstd
 from phimage.ci.own_requests import OwnRequests
 from phimage.ci.seed import text_disk
@@ -130,7 +130,8 @@ class ScriptedAgent:
             receipt = {name: given[name] for name in ("OrderId", "ImageId", "ManifestDigest")}
             end |= {"Receipt": msgspec.json.encode({**receipt, "AgentVersion": "scripted"}).decode(), "Rebooting": True}
         elif given["Kind"] == "capture":
-            send_disk(str(self._disk), lambda method, what, body: self._upload(given["UploadUrl"], method, what, body))
+            with FileDisk(str(self._disk)) as disk:
+                send_disk(disk, lambda method, what, body: self._upload(given["UploadUrl"], method, what, body))
         else:
             self._write(b"")
         self._say("AgentReport", **order, **end)

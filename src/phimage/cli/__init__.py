@@ -17,6 +17,7 @@ SECTIONS = {
     TENANTS_AND_OPERATORS: {
         "demo": "phimage.cli.demo:demo",
         "ci": "phimage.cli.ci:ci",
+        "console": "phimage.cli.console:console",
         "image": "phimage.cli.image:image",
         "job": "phimage.cli.job:job",
         "host": "phimage.cli.host:host",

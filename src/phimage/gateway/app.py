@@ -1,6 +1,6 @@
 """The HTTP edge, as an ASGI application. Its order, in `App._edge` and `App._action`:
 
-1. mounted applications: paths below `/images/` and `/uploads/`
+1. mounted applications: paths below `/images/`, `/uploads/` and `/console/`; a browser at `/` is sent to the last one
 2. method: GET and POST, else 405
 3. pages: `/healthz`, `/readyz`, `/metrics`, `/openapi.json`; all other paths are base paths of Actions
 4. body: read up to the Action's limit, while it arrives steadily and within the budget of all bodies; more than 64 KiB
@@ -24,7 +24,15 @@ from phimage.gateway.async_dispatch import AsyncDispatcher
 from phimage.gateway.dispatch import HINT_HEADER, MAX_CACHED_REQUEST, Attempt, Dispatcher, RawRequest, View, max_body
 from phimage.gateway.envelope import RawResponse, failure
 from phimage.gateway.registry import SMALL_BODY
-from phimage.http.asgi import Application, KnownResponse, Message, Receive, Send, send_response
+from phimage.http.asgi import (
+    Application,
+    KnownResponse,
+    Message,
+    Receive,
+    Send,
+    is_browser_at_root,
+    send_response,
+)
 from phimage.http.asgi import request_ids as random_request_ids
 from phimage.http.body import BodiesTooLarge, BodyBudget, BodyLimits, BodyTooLong, BodyTooSlow, ClientGone, RequestBody
 from phimage.http.counters import RequestCounters
@@ -84,12 +92,13 @@ class App(Generic[View]):
         body_limits: BodyLimits | None = None,
         max_body_bytes: float = float("inf"),
         request_ids: Iterator[str] | None = None,
+        browser_path: str = "",
     ) -> None:
         """`freshness` is that of the catalogue; `watches` are refreshed beside it. `mounts` are applications by path prefix.
 
         `started` is called once requests are answered, `stopped` at the end. `stopping` returns whether the server is about
         to stop: long polls are then answered at once. `max_body_bytes` is the memory for bodies of all requests. `request_ids`
-        are random by default.
+        are random by default. A browser that asks for `/` is sent to `browser_path`, unless it is empty.
         """
         self.registry = dispatcher.registry
         self._freshness = freshness
@@ -101,6 +110,7 @@ class App(Generic[View]):
         self._signature_limit = signature_limit or SignatureLimit(self._proxies)
         self._body_limits = body_limits or BodyLimits()
         self._body_budget = BodyBudget(max_body_bytes)
+        self._browser_path = browser_path
         self._request_ids = request_ids or random_request_ids()
         threads = ThreadPoolExecutor(THREADS, thread_name_prefix="answer")
         self._dispatcher = AsyncDispatcher(dispatcher, threads, stopping)
@@ -154,6 +164,9 @@ class App(Generic[View]):
                 await RequestBody(receive, self._body_limits).drain(MAX_DRAINED_BYTES)
                 content = failure("", MissingAction(detail="send GET or POST"))
                 await send_response(send, 405, content, request_id, [(b"allow", b"GET, POST")])
+            elif self._browser_path and is_browser_at_root(scope):
+                location = [(b"location", self._browser_path.encode("ascii")), (b"vary", b"accept")]
+                await send_response(send, 303, b"", request_id, location, content_type=b"text/html")
             elif method == "GET" and path in self._pages:
                 page = await self._pages[path](self._proxies.certain_client_address(scope))
                 await send_response(send, page.status, page.body, request_id, content_type=page.content_type.encode("ascii"))
@@ -189,8 +202,25 @@ class App(Generic[View]):
         if len(content) > MIN_GZIP_BYTES and (packed := gzipped(content, headers.get(b"accept-encoding", b""))) is not None:
             content = packed
             extra += [(b"content-encoding", b"gzip"), (b"vary", b"accept-encoding")]
+        self._record(response, request_id, address, time.perf_counter() - started, len(body) + len(query), len(content))
+        await send_response(send, status, content, request_id, extra)
+
+    async def answer(self, request: RawRequest) -> tuple[RawResponse, float | None]:
+        """The response to a request of a session, and the age of its knowledge as `X-Phimage-Age` has it, if it is old.
+
+        For programs of this process: counted and logged like a request of the network.
+        """
+        started, age = time.perf_counter(), None
+        if self._freshness.age() > STALE_SECONDS:
+            age = await self._freshness.staleness()
+        response = await self._dispatcher.answer(request, Attempt())
         seconds = time.perf_counter() - started
-        self._counters.count(response.action, response.ret_code, seconds, len(body) + len(query), len(content))
+        self._record(response, request.request_id, request.address, seconds, len(request.body), len(response.body))
+        return response, age
+
+    def _record(self, response: RawResponse, request_id: str, address: str, seconds: float, received: int, sent: int) -> None:
+        """Count a response, and log it if requests are logged."""
+        self._counters.count(response.action, response.ret_code, seconds, received, sent)
         if self._log_requests:
             log.info(
                 "request.answered",
@@ -200,10 +230,9 @@ class App(Generic[View]):
                 revision=response.revision,
                 address=address,
                 seconds=round(seconds, 6),
-                bytes=len(content),
+                bytes=sent,
                 **({"hint": hint} if (hint := response.headers.get(HINT_HEADER)) else {}),
             )
-        await send_response(send, status, content, request_id, extra)
 
     async def _body(
         self, query: str, incoming: RequestBody, make_request: Callable[[bytes], RawRequest], attempt: Attempt

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, MutableMapping
 from typing import Any, NamedTuple
@@ -37,6 +38,28 @@ REQUEST_ID = b"x-ucloud-request-uuid"
 NO_SNIFFING = (b"x-content-type-options", b"nosniff")
 """On every response: a browser must not take the bytes of an image or a text of a tenant for a page or a script."""
 _IDS_AT_ONCE = 256
+
+
+class LateMount:
+    """An application that is built at its first request, in a thread: few processes need what it imports."""
+
+    def __init__(self, build: Callable[[], Application]) -> None:
+        self._build = build
+        self._built: asyncio.Task[Application] | None = None
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if self._built is None or (self._built.done() and self._built.exception() is not None):
+            self._built = asyncio.create_task(asyncio.to_thread(self._build))
+        application = await asyncio.shield(self._built)
+        await application(scope, receive, send)
+
+
+def is_browser_at_root(scope: Message) -> bool:
+    """Whether a person seems to have typed the address of the server: a GET of `/` without a query, for HTML."""
+    if scope["method"] != "GET" or scope["path"] != "/" or scope["query_string"]:
+        return False
+    return any(name == b"accept" and b"text/html" in value for name, value in scope["headers"])
 
 
 async def send_response(

@@ -22,7 +22,7 @@ from msgspec.structs import replace
 from phimage.chunks.layout import CHUNKS, DiskDigest
 from phimage.chunks.store import Store
 from phimage.chunks.write import DiskWriter, Written, write_file
-from phimage.formats import qemu
+from phimage.formats import hygiene, qemu
 from phimage.formats.disk import DiskDescription, describe
 from phimage.formats.errors import QemuFailed
 from phimage.formats.examine import Examination, SecondOpinion, examine, examine_disk
@@ -244,7 +244,8 @@ class Pipeline:
         examination = examine_disk(disk, limits=self._limits)
         if refusals := examination.refusals(overrides):
             raise refused_for(refusals)
-        return examination.findings, _facts_of(describe(disk))
+        description = describe(disk)
+        return (*examination.findings, *hygiene.scan(disk, description)), _facts_of(description)
 
     def _stored(self, disk: Path, size: int, facts: DiskFacts, progress: JobProgress, unchecked: Original | None) -> Written:
         """Write the disk into the store. A file whose size is not a multiple of 512 is padded with zeros.

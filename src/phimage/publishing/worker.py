@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from phimage.catalog import jobs
 from phimage.catalog.image_bytes import IMAGE_BYTES
 from phimage.catalog.images import IMAGES
-from phimage.catalog.revisions import Author, Change
+from phimage.catalog.revisions import PUBLISHER, Author, Change
 from phimage.catalog.views import Catalog
 from phimage.chunks import uploads
 from phimage.chunks.errors import StoreFailure
@@ -266,7 +266,7 @@ class Worker:
         return image, content
 
     def _author(self, job: Job) -> Author:
-        return Author(job.actor, "publisher", job.id, "PublishPHostImage", self._now())
+        return Author(job.actor, PUBLISHER, job.id, "PublishPHostImage", self._now())
 
 
 def _internal(job: Job) -> str:

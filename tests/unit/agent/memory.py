@@ -11,7 +11,7 @@ from hashlib import sha256
 from phimage.agent.crew import Crew
 from phimage.agent.errors import DiskFailed
 from phimage.agent.image_chunks import ImageChunks
-from phimage.agent.image_source import ImageSource, image_urls
+from phimage.agent.image_source import ServedImage, image_urls
 from phimage.chunks.frame import pack
 from phimage.http_client import ApiConnections, HttpAddress, ServerResponse
 from tests.deploying import OLD
@@ -82,9 +82,9 @@ class MemoryServer(ApiConnections):
         self.requests.append(f"{address.target} {headers.get('Range', '')}")
         return self.respond(len(self.requests), self._response(address.path, headers))
 
-    def source(self, crew: Crew | None = None, patience: float = 10.0) -> ImageSource:
+    def source(self, crew: Crew | None = None, patience: float = 10.0) -> ServedImage:
         clock = iter(range(1 << 30))
-        return ImageSource(image_urls(URL), self, lambda seconds: None, lambda: float(next(clock)), patience=patience)
+        return ServedImage(image_urls(URL), self, lambda seconds: None, lambda: float(next(clock)), patience=patience)
 
     def _response(self, path: str, headers: dict[str, str]) -> ServerResponse:
         if path.endswith("/manifest"):

@@ -11,15 +11,15 @@ from urllib.parse import parse_qsl
 import pytest
 
 from phimage.agent.crew import Crew, CrewStopped
-from phimage.agent.errors import AgentRefused, OrderLost
+from phimage.agent.errors import AgentRefused, OrderGone
 from phimage.agent.given_order import GivenOrder, UnreadableOrder, read_order
 from phimage.agent.order_reporter import OrderReporter
-from phimage.agent.server_link import Credential, ServerAway, ServerLink, enroll_credential
+from phimage.agent.server_link import AgentKey, ServerAway, ServerLink, enroll_credential
 from phimage.errors import ClientError
 from phimage.http_client import ApiConnections, HttpAddress, NoResponse, ServerResponse
 from phimage.http_signature import read_signature
 
-KEY = Credential("key-1", "secret")
+KEY = AgentKey("key-1", "secret")
 ORDER = GivenOrder("order-1", "deploy", 3, 60, "serial:ZA1")
 Answer = dict[str, Any]
 
@@ -97,7 +97,7 @@ def test_a_server_that_is_busy_or_away_is_asked_again_with_longer_pauses() -> No
 
 
 def test_a_lost_order_and_a_refusal_are_not_repeated() -> None:
-    with pytest.raises(OrderLost):
+    with pytest.raises(OrderGone):
         link(AgentServer(lambda number, fields: {"RetCode": 242}))[0].call(KEY, "AgentReport", {}, patience=600)
     with pytest.raises(AgentRefused):
         link(AgentServer(lambda number, fields: {"RetCode": 172}))[0].call(KEY, "AgentReport", {}, patience=600)
@@ -108,7 +108,7 @@ def test_a_key_does_not_cross_a_network_in_the_clear() -> None:
         with pytest.raises(ClientError):
             ServerLink(server, ApiConnections(1), lambda: 0, lambda seconds: None)
     ServerLink("https://images.example", ApiConnections(1), lambda: 0, lambda seconds: None)
-    assert enroll_credential("enrol-abc.def\n") == Credential("enrol-abc", "def")
+    assert enroll_credential("enrol-abc.def\n") == AgentKey("enrol-abc", "def")
     assert "def" not in repr(enroll_credential("enrol-abc.def"))
     with pytest.raises(ClientError, match="token"):
         enroll_credential("enrol-abc")
@@ -151,11 +151,11 @@ def test_nothing_is_written_once_the_server_ends_the_order(answer: Answer) -> No
     with reporter(server, crew, [0.0]) as reports:
         with pytest.raises(CrewStopped):
             crew.pause(10)
-        with pytest.raises((OrderLost, AgentRefused)):
+        with pytest.raises((OrderGone, AgentRefused)):
             reports.permit()
-        with pytest.raises((OrderLost, AgentRefused)):
+        with pytest.raises((OrderGone, AgentRefused)):
             reports.show("write", 1, 2)
-        with pytest.raises((OrderLost, AgentRefused)):
+        with pytest.raises((OrderGone, AgentRefused)):
             reports.finish()
     assert all("Finished" not in one for one in server.got)
 
