@@ -1,9 +1,11 @@
-"""What tests ask of the endpoint itself, below `/ci/`: JSON in, JSON out, with the status of HTTP.
+"""What tests ask of the endpoint itself, below `/ci/`.
 
-GET    /ci/ready                                        the endpoint, its keys and its worlds
-GET    /ci/w/NAME/journal?action=ACTION | clock | state
-POST   /ci/w/NAME/reset | seed | clock | transition | fault | key | host
-DELETE /ci/w/NAME
+    GET    /ci/ready                                        the endpoint, its keys and its worlds
+    GET    /ci/w/NAME/journal?action=ACTION | clock | state
+    POST   /ci/w/NAME/reset | seed | clock | transition | fault | key | host
+    DELETE /ci/w/NAME
+
+JSON in, JSON out, with the statuses of HTTP.
 """
 
 from __future__ import annotations
@@ -83,18 +85,16 @@ class Control:
 
     async def _move_clock(self, world: World, fields: Fields) -> Fields:
         _known(fields, "advance", "set", "run")
-        await asyncio.to_thread(world.settle, asyncio.get_running_loop())  # what was begun before begins before
+        await _settle(world)  # what was begun before has its time from before
         if "set" in fields:
             world.clock.set(read_time(fields["set"], "set"))
         if "advance" in fields:
             world.clock.advance(read_duration(fields["advance"], "advance"))
         if "run" in fields:
             if not isinstance(fields["run"], bool):
-                raise BadControl(
-                    f"run: {fields['run']!r} is neither true nor false", "expected whether the clock goes on by itself"
-                )
+                raise BadControl(f"run: {fields['run']!r} is neither true nor false", "expected whether the clock runs")
             world.clock.run(fields["run"])
-        await asyncio.to_thread(world.settle, asyncio.get_running_loop())
+        await _settle(world)
         return _clock(world, {})
 
     async def _boot(self, world: World, fields: Fields) -> Fields:
@@ -103,7 +103,7 @@ class Control:
             id = await asyncio.to_thread(world.boot_host, str(fields.get("host", "")), fields.get("boot"))
         except Refused as refused:
             raise BadControl("the host cannot be booted", str(refused)) from None
-        await asyncio.to_thread(world.settle, asyncio.get_running_loop())
+        await _settle(world)
         return {"host": id}
 
     async def _plant(self, world: World, body: bytes) -> Fields:
@@ -112,11 +112,16 @@ class Control:
         except UnicodeDecodeError:
             raise BadControl("the seed is not UTF-8", "post the text of a seed file") from None
         await asyncio.to_thread(world.plant, text)
-        try:
-            await asyncio.to_thread(world.settle, asyncio.get_running_loop())
-        except Refused as refused:
-            raise BadControl("a host of the seed cannot be registered", str(refused)) from None
+        await _settle(world)
         return {"world": world.name, "revision": world.catalog.head}
+
+
+async def _settle(world: World) -> None:
+    """Let the world do what is due. Raises BadControl for a host of a seed that cannot be registered."""
+    try:
+        await asyncio.to_thread(world.settle, asyncio.get_running_loop())
+    except Refused as refused:
+        raise BadControl("a host of the seed cannot be registered", str(refused)) from None
 
 
 def _journal(world: World, fields: Fields) -> Fields:

@@ -35,7 +35,7 @@ _DATABASE = "catalog.sqlite"
 
 # docs/decisions.md#worlds-are-applications-in-one-process
 class World:
-    """A world. Its methods but `settle` and `plant` are called on the event loop."""
+    """A world. `settle`, `plant` and `boot_host` are called in threads, its other methods on the event loop."""
 
     def __init__(self, name: str, start: Start, folder: Path, slot: WorkerSlot) -> None:
         """`folder` does not exist yet; on tmpfs a world is made fastest. All worlds write their metrics to one slot."""
