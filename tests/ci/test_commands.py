@@ -35,14 +35,17 @@ def test_a_command_runs_beside_an_endpoint_with_its_variables_and_its_exit_code_
     assert "pimg-db-m1sygy" in ended.out
 
 
+@pytest.mark.more
 def test_options_of_the_command_are_its_own(phimage_command: Phimage) -> None:
     assert phimage_command.execute("ci", "exec", "sh", "-c", "exit $1", "--", "3").code == 3
 
 
+@pytest.mark.more
 def test_a_command_that_a_signal_ends_has_the_code_of_shells(phimage_command: Phimage) -> None:
     assert phimage_command.execute("ci", "exec", "--", "sh", "-c", "kill -9 $$").code == 128 + signal.SIGKILL
 
 
+@pytest.mark.more
 def test_a_command_that_is_not_there_is_named(phimage_command: Phimage) -> None:
     ended = phimage_command.execute("ci", "exec", "--", "no-such-program")
     assert ended.code != 0
@@ -81,6 +84,7 @@ def test_an_endpoint_ends_with_the_process_that_it_was_started_for(tmp_path: Pat
     assert endpoint.wait(10) == 0
 
 
+@pytest.mark.more
 def test_an_address_that_others_reach_must_be_allowed(phimage_command: Phimage) -> None:
     ended = phimage_command.execute("ci", "--host", "0.0.0.0")
     assert ended.code == 78

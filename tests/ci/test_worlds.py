@@ -142,6 +142,7 @@ def test_two_runs_from_one_seed_answer_the_same_but_for_the_date(two_runs: tuple
     assert b"x-ucloud-request-uuid" in first[0]
 
 
+@pytest.mark.more
 def test_another_seed_gives_other_ids(ci_server: PhimageServer, tmp_path: Path) -> None:
     with Server(Phimage(tmp_path), "ci", "--random-seed", "8") as other:
         keys = [PhimageWorld(server, "ids").key() for server in (ci_server, server_of(other))]
