@@ -40,6 +40,12 @@ def test_options_of_the_command_are_its_own(phimage_command: Phimage) -> None:
     assert phimage_command.execute("ci", "exec", "sh", "-c", "exit $1", "--", "3").code == 3
 
 
+def test_options_of_the_endpoint_before_exec_are_not_ignored(phimage_command: Phimage) -> None:
+    ended = phimage_command.execute("ci", "--seed", "seed.yaml", "exec", "--", "true")
+    assert ended.code == 64
+    assert "after `exec`" in ended.err
+
+
 @pytest.mark.more
 def test_a_command_that_a_signal_ends_has_the_code_of_shells(phimage_command: Phimage) -> None:
     assert phimage_command.execute("ci", "exec", "--", "sh", "-c", "kill -9 $$").code == 128 + signal.SIGKILL

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from phimage.cli.output import Command, echo
 
@@ -57,10 +58,14 @@ def ci(ctx: click.Context, /, **flags: Any) -> None:
       phimage ci --seed seed.yaml --ready-file ready.env
       phimage ci exec -- pytest
     """
-    if ctx.invoked_subcommand is None:
-        from phimage.ci.serve import EndpointOptions, serve
+    if ctx.invoked_subcommand is not None:
+        given = [name for name in flags if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE]
+        if given:
+            raise click.UsageError("Options of the endpoint go after `exec`, before the command.", ctx)
+        return
+    from phimage.ci.serve import EndpointOptions, serve
 
-        serve(EndpointOptions(**flags), _show)
+    serve(EndpointOptions(**flags), _show)
 
 
 @ci.command("exec", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
