@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from ucloud.core import exc
 
+from tests.deploying import loop_device
 from tests.e2e.conftest import Installation, Sdk, on_sqlite
 from tests.e2e.process import DESCRIBED, wait_until
 from tests.e2e.rack import Rack, agent, machine
 from tests.images.kept import run
-from tests.loop_devices import loop_device
 
 SERIAL = "PHIMAGE-SDK"
 ZONE = "cn-bj2-02"
