@@ -13,7 +13,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Generic
@@ -32,9 +32,9 @@ from phimage.http.asgi import (
     Receive,
     Send,
     is_browser_at_root,
-    request_ids,
     send_response,
 )
+from phimage.http.asgi import request_ids as random_request_ids
 from phimage.http.body import BodiesTooLarge, BodyBudget, BodyLimits, BodyTooLong, BodyTooSlow, ClientGone, RequestBody
 from phimage.http.counters import RequestCounters
 from phimage.http.freshness import STALE_SECONDS, Freshness
@@ -95,15 +95,16 @@ class App(Generic[View]):
         signature_limit: SignatureLimit | None = None,
         body_limits: BodyLimits | None = None,
         max_body_bytes: float = float("inf"),
+        request_ids: Iterator[str] | None = None,
         browser_path: str = "",
     ) -> None:
         """`freshness` is that of the catalogue; `watches` are refreshed beside it. `mounts` are applications by path prefix.
 
         `started` is called once requests are answered, `stopped` at the end. `stopping` returns whether the server is about
-        to stop: long polls are then answered at once. `max_body_bytes` is the memory for bodies of all requests. A browser
-        that asks for `/` is sent to `browser_path`, unless it is empty.
+        to stop: long polls are then answered at once. `max_body_bytes` is the memory for bodies of all requests. `request_ids`
+        are random by default. A browser that asks for `/` is sent to `browser_path`, unless it is empty.
         """
-        self._registry = dispatcher.registry
+        self.registry = dispatcher.registry
         self._freshness = freshness
         self._proxies = proxies or TrustedProxies()
         self._pages = {"/healthz": fixed(b'{"status":"ok"}'), **(pages or {})}
@@ -114,12 +115,13 @@ class App(Generic[View]):
         self._body_limits = body_limits or BodyLimits()
         self._body_budget = BodyBudget(max_body_bytes)
         self._browser_path = browser_path
-        self._request_ids = request_ids()
+        self._request_ids = request_ids or random_request_ids()
         threads = ThreadPoolExecutor(THREADS, thread_name_prefix="answer")
         self._answer_known = dispatcher.answer_known
         self._dispatcher = AsyncDispatcher(dispatcher, threads, stopping)
         self._lifespan = Lifespan((freshness, *watches), periodic_tasks, (self._dispatcher.run,), threads, started, stopped)
         self.notify_revision = self._dispatcher.notify_revision
+        self.close = self._lifespan.end_threads
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Handle one request, or the life of the process."""
@@ -244,7 +246,7 @@ class App(Generic[View]):
         self, scope: Message, query: str, incoming: RequestBody, make_request: Callable[[bytes], RawRequest], attempt: Attempt
     ) -> bytes:
         """The body of a POST. Raises _Unread and ClientGone."""
-        max_size, refusal = max_body(self._registry, query), None
+        max_size, refusal = max_body(self.registry, query), None
         # docs/decisions.md#large-bodies-are-read-for-verified-signatures-alone
         if max_size > SMALL_BODY and (refusal := await self._dispatcher.refuse_large(make_request(b""), attempt)):
             max_size = SMALL_BODY
