@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
-from phimage.console.session import Session
+from phimage.console.session import ConsoleSession
 from tests.console import catalogue
 from tests.console.site import COOKIE, ConsoleSite, serving
 
@@ -26,8 +26,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ConsoleSite]:
     settings, operator = catalogue.fill(tmp_path_factory.mktemp("console") / "data")
     with serving(settings) as found:
         sessions = found.sessions.by_cookie
-        sessions[OPERATOR] = Session(operator.public, catalogue.OPERATOR_ACCOUNT, "main", True, "token-of-operator")
-        sessions[TENANT] = Session(catalogue.DEMO_KEY.public, catalogue.DEMO_ACCOUNT, "main", False, "token-of-demo")
+        sessions[OPERATOR] = ConsoleSession(operator.public, catalogue.OPERATOR_ACCOUNT, "main", True, "token-of-operator")
+        sessions[TENANT] = ConsoleSession(catalogue.DEMO_KEY.public, catalogue.DEMO_ACCOUNT, "main", False, "token-of-demo")
         found.keys = {OPERATOR: operator, TENANT: catalogue.DEMO_KEY}
         yield found
 

@@ -1,7 +1,7 @@
 """Pictures of every page of the console: `make console-screens` writes them for people to look at.
 
-`python -m tests.console.screens FOLDER` makes every page in both languages, both themes and three widths. `--kept` writes the few
-that docs/console.md shows, as small files.
+`python -m tests.console.screens FOLDER` makes every page in both languages, both themes and three widths. `--kept` writes the
+few that docs/console.md shows, as small files.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import click
 from PIL import Image
 from playwright.sync_api import Browser, sync_playwright
 
-from phimage.console.session import Session
+from phimage.console.session import ConsoleSession
 from tests.console import catalogue
 from tests.console.conftest import CHROMIUM, OPERATOR, TENANT
 from tests.console.pages import PAGES, LookedAt
@@ -52,8 +52,8 @@ def main(folder: Path, *, kept: bool, only: str | None) -> None:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         with serving(settings) as site:
             sessions = site.sessions.by_cookie
-            sessions[OPERATOR] = Session(operator.public, catalogue.OPERATOR_ACCOUNT, "main", True, "token")
-            sessions[TENANT] = Session(catalogue.DEMO_KEY.public, catalogue.DEMO_ACCOUNT, "main", False, "token")
+            sessions[OPERATOR] = ConsoleSession(operator.public, catalogue.OPERATOR_ACCOUNT, "main", True, "token")
+            sessions[TENANT] = ConsoleSession(catalogue.DEMO_KEY.public, catalogue.DEMO_ACCOUNT, "main", False, "token")
             if kept:
                 _keep(site, browser)
             else:

@@ -16,7 +16,7 @@ from phimage.application import build_app
 from phimage.catalog.accounts import NewKey
 from phimage.client import Client
 from phimage.console.browser_origin import BrowserOrigin
-from phimage.console.session import Session
+from phimage.console.session import ConsoleSession
 from phimage.http.asgi import Application
 from phimage.processes import http_server
 from phimage.processes.http_server import HttpServer, lifespan
@@ -30,9 +30,9 @@ class KnownSessions:
     """Sessions that a test has opened, by the value of the cookie."""
 
     def __init__(self) -> None:
-        self.by_cookie: dict[str, Session] = {}
+        self.by_cookie: dict[str, ConsoleSession] = {}
 
-    async def find(self, cookies: Mapping[str, str], origin: BrowserOrigin) -> Session | None:
+    async def find(self, cookies: Mapping[str, str], origin: BrowserOrigin) -> ConsoleSession | None:
         return self.by_cookie.get(cookies.get(COOKIE, ""))
 
 

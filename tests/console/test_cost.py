@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from phimage.application import build_app
 from phimage.catalog.images import IMAGES
-from phimage.console.session import Session
+from phimage.console.session import ConsoleSession
 from phimage.gateway.access import SessionCredential
 from phimage.gateway.dispatch import RawRequest
 from phimage.installation import command_author, open_catalog
@@ -52,7 +52,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 @pytest.mark.parametrize("query", ["Zone=cn-bj2-02", "Zone=cn-bj2-02&MachineType=DB-2&page=900", "q=image+77&sort=-created"])
 def test_a_list_page_costs_at_most_three_times_its_action(large: Settings, query: str) -> None:
     sessions = KnownSessions()
-    sessions.by_cookie["demo"] = Session(catalogue.DEMO_KEY.public, catalogue.DEMO_ACCOUNT, "main", False, "token")
+    sessions.by_cookie["demo"] = ConsoleSession(catalogue.DEMO_KEY.public, catalogue.DEMO_ACCOUNT, "main", False, "token")
     app = build_app(large, lambda: None, sessions=sessions)
     words = {"q": "Text", "sort": "Sort", "page": "page"}
     asked: dict[str, Any] = {

@@ -51,6 +51,8 @@ def test_every_page_keeps_to_itself(site: ConsoleSite) -> None:
 
 def test_without_a_session_every_page_leads_to_the_sign_in_page(site: ConsoleSite) -> None:
     for page in PAGES:
+        if page.name == "sign-in":
+            continue
         response = site.get(page.path)
 
         assert response.status == 303, page.name

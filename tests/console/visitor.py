@@ -18,7 +18,7 @@ from phimage import demo_disk
 from phimage.application import build_app
 from phimage.catalog.accounts import NewKey
 from phimage.client import Client
-from phimage.console.key_proof import prove
+from phimage.console.nonces import prove
 from phimage.http.asgi import Application, Message, Receive, Send
 from phimage.settings import Settings
 from tests.console.site import served

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import func, select
 
 from phimage.catalog import console_sessions, tables
-from phimage.catalog.console_sessions import CODE_SECONDS, IDLE_SECONDS, MAX_SESSION_SECONDS, MAX_SESSIONS, ConsoleSession
+from phimage.catalog.console_sessions import CODE_SECONDS, IDLE_SECONDS, MAX_SESSION_SECONDS, MAX_SESSIONS, StoredSession
 from phimage.catalog.views import Catalog
 from phimage.model.ids import PublicKey
 from tests.conftest import Reopen
@@ -32,7 +32,7 @@ def begin(catalog: Catalog, secret: str, now: float = NOW, key: PublicKey = KEY)
         console_sessions.begin(connection, secret, key, now)
 
 
-def find(catalog: Catalog, secret: str, now: float = NOW) -> ConsoleSession | None:
+def find(catalog: Catalog, secret: str, now: float = NOW) -> StoredSession | None:
     with catalog.database.read() as connection:
         return console_sessions.find(connection, secret, now)
 
@@ -68,7 +68,7 @@ def test_of_many_that_use_a_code_at_the_same_time_one_succeeds(catalog: Catalog)
 
 def test_a_session_ends_when_it_is_idle_and_when_it_is_old(catalog: Catalog, reopen: Reopen) -> None:
     begin(catalog, "secret")
-    assert find(reopen(catalog), "secret") == ConsoleSession(KEY, NOW, NOW)
+    assert find(reopen(catalog), "secret") == StoredSession(KEY, NOW, NOW)
     assert find(catalog, "another") is None
     assert find(catalog, "secret", NOW + IDLE_SECONDS - 1) is not None
     assert find(catalog, "secret", NOW + IDLE_SECONDS) is None

@@ -14,7 +14,7 @@ from phimage.catalog.accounts import ACCOUNTS, KEYS, NewKey, add_account, add_ke
 from phimage.catalog.console_sessions import IDLE_SECONDS, USE_SECONDS
 from phimage.catalog.views import Catalog
 from phimage.console.catalog_sessions import NONCE_SECONDS, CatalogSessions
-from phimage.console.key_proof import KeyProof, prove
+from phimage.console.nonces import KeyProof, prove
 from phimage.errors import AddressRefused, RateLimited, ServiceUnavailable, UnknownUser, WrongSignature
 from phimage.gateway.rate import RateLimit
 from phimage.installation import command_author

@@ -29,6 +29,7 @@ def made_disk(path: Path) -> Path:
     return path
 
 
+@pytest.mark.more
 @on_sqlite
 def test_the_sdk_installs_a_host_makes_an_image_of_it_and_installs_that(
     installation: Installation, sdk: Sdk, tmp_path: Path

@@ -18,7 +18,7 @@ class CreateConsoleLogin(Struct, rename="pascal", frozen=True, kw_only=True):
 
 
 class CreateConsoleLoginResponse(Struct, rename="pascal", frozen=True, kw_only=True):
-    """The link. Whoever opens it first is signed in with the rights of the key."""
+    """The link. The browser that opens it first is signed in with the rights of the key."""
 
     login_url: Annotated[str, Meta(description="address for a browser; its fragment is the code, which no server logs")]
     expire_time: Annotated[int, Meta(description="when the link stops working, Unix seconds")]

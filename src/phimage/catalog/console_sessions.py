@@ -27,7 +27,7 @@ MAX_SESSIONS = 20
 """Sessions of one key at the same time; another one ends the session that was idle longest."""
 
 
-class ConsoleSession(Struct, frozen=True):
+class StoredSession(Struct, frozen=True):
     """A session that is valid: its key, its start and its last recorded use, in Unix seconds."""
 
     key: PublicKey
@@ -66,12 +66,12 @@ def begin(connection: Connection, secret: str, key: PublicKey, now: float) -> No
     connection.execute(insert(rows), {"digest": digest(secret), "key": key, "started": int(now), "used": int(now)})
 
 
-def find(connection: Connection, secret: str, now: float) -> ConsoleSession | None:
+def find(connection: Connection, secret: str, now: float) -> StoredSession | None:
     """The valid session of a secret; None if there is none, or no longer."""
     rows = tables.console_session
     query = select(rows.c.key, rows.c.started, rows.c.used).where(rows.c.digest == digest(secret))
     row = connection.execute(query).first()
-    session = None if row is None else ConsoleSession(PublicKey(row.key), row.started, row.used)
+    session = None if row is None else StoredSession(PublicKey(row.key), row.started, row.used)
     return session if session is not None and session.is_valid(now) else None
 
 

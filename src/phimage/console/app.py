@@ -34,13 +34,13 @@ from phimage.console.form import (
 )
 from phimage.console.headers import PAGE_FIELDS, STATIC_FIELDS
 from phimage.console.nonces import Nonces
-from phimage.console.reply import LANGUAGE_COOKIE, THEME_COOKIE, THEMES, Reply
+from phimage.console.reply import LANGUAGE_COOKIE, THEME_COOKIE, THEMES, PageReply
 from phimage.console.routes import find_route
 from phimage.console.session import Sessions
 from phimage.console.sign_in import LOGIN, SIGN_IN_PREFIXES, SignIn
 from phimage.console.static_files import PREFIX, find_static
 from phimage.console.texts import choose_language, texts_of
-from phimage.console.visit import ActionRefused, Content, Enter, Visit
+from phimage.console.visit import ActionRefused, Enter, PageContent, Visit
 from phimage.errors import ServiceUnavailable
 from phimage.event_log import log
 from phimage.gateway.rate import RateLimit
@@ -113,7 +113,7 @@ class Console:
         text = texts_of(choose_language(whole.get("lang"), cookies.get(LANGUAGE_COOKIE, ""), fields.get("accept-language", "")))
         theme = next((wish for wish in (whole.get("theme"), cookies.get(THEME_COOKIE)) if wish in THEMES), "system")
         done = whole.get("done") if whole.get("done") in KINDS else ""
-        reply = Reply(exchange, address, text, theme, fields, done)
+        reply = PageReply(exchange, address, text, theme, fields, done)
         try:
             await self._answer(reply, cookies, body)
         except ClientGone:
@@ -128,7 +128,7 @@ class Console:
             log.exception("console.failed", error, path=scope["path"], request_id=exchange.request_id)
             await reply.show_error(None, 500, "defect", exchange.request_id)
 
-    async def _answer(self, reply: Reply, cookies: Mapping[str, str], body: RequestBody) -> None:
+    async def _answer(self, reply: PageReply, cookies: Mapping[str, str], body: RequestBody) -> None:
         exchange, address = reply.exchange, reply.address
         origin = browser_origin(self._proxies.base_url(exchange.scope))
         if origin is None:
@@ -143,6 +143,7 @@ class Console:
             return
         found = find_route(address.path)
         if found is None:
+            await self._drained(reply, body)
             await reply.show_error(session, 404, "absent", exchange.request_id)
             return
         if session is None:
@@ -152,11 +153,16 @@ class Console:
         show, form, sent = route.show, NO_FORM, b""
         if exchange.method == "POST":
             if route.act is None:
+                await self._drained(reply, body)
                 await reply.show_error(session, 405, "method", exchange.request_id)
                 return
-            show, sent = route.act, await read_body(body, route.max_bytes or MAX_FORM)
-            form = NO_FORM if route.max_bytes else read_form(reply.fields, sent)
-            check_token(session, reply.fields.get(TOKEN_FIELD, "") if route.max_bytes else form.get(TOKEN))
+            show = route.act
+            if route.max_bytes:
+                check_token(session, reply.fields.get(TOKEN_FIELD, ""))
+                sent = await read_body(body, route.max_bytes)
+            else:
+                form = read_form(reply.fields, await read_body(body, MAX_FORM))
+                check_token(session, form.get(TOKEN))
         visit = Visit(
             session,
             address,
@@ -178,19 +184,19 @@ class Console:
             return
         await reply.show(content, visit, route)
 
-    async def _send_to_sign_in(self, reply: Reply) -> None:
+    async def _send_to_sign_in(self, reply: PageReply) -> None:
         if reply.exchange.method == "POST":
             raise PageError(403, "ended")
         # docs/decisions.md#links-of-other-sites-are-loaded-twice
         if reply.fields.get("sec-fetch-site") == "cross-site":
-            await reply.show_signed_out(Content("again.html"))
+            await reply.show_signed_out(PageContent("again.html"))
             return
         asked = reply.address.href()
         if "hx-request" in reply.fields:  # the page around the part that was asked for
             asked = inner_address(reply.fields.get("hx-current-url", ""))
         await reply.redirect(href(LOGIN, {"next": asked}))
 
-    async def _drained(self, reply: Reply, body: RequestBody) -> None:
+    async def _drained(self, reply: PageReply, body: RequestBody) -> None:
         """Read the rest of a refused body, so that its sender reads the answer."""
         if reply.exchange.method == "POST":
             await body.drain(MAX_FORM)

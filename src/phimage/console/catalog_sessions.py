@@ -16,12 +16,11 @@ from msgspec.structs import replace
 
 from phimage.catalog import console_sessions
 from phimage.catalog.accounts import use_nonce
-from phimage.catalog.console_sessions import USE_SECONDS, ConsoleSession
+from phimage.catalog.console_sessions import USE_SECONDS, StoredSession
 from phimage.catalog.views import Catalog
 from phimage.console.browser_origin import BrowserOrigin, form_token
-from phimage.console.key_proof import KeyProof
-from phimage.console.nonces import Nonces
-from phimage.console.session import Session
+from phimage.console.nonces import KeyProof, Nonces
+from phimage.console.session import ConsoleSession
 from phimage.errors import ServiceUnavailable, UnknownUser, WrongSignature
 from phimage.event_log import log
 from phimage.gateway.access import check_each_time, find_caller
@@ -62,7 +61,7 @@ class CatalogSessions:
         self._now = now
         self._monotonic = monotonic
         self._nonces = Nonces(catalog.key_encryption.derive("console sign-in"), NONCE_SECONDS, random, now)
-        self._remembered: Lru[str, ConsoleSession] = Lru(MAX_REMEMBERED)
+        self._remembered: Lru[str, StoredSession] = Lru(MAX_REMEMBERED)
         self._lock = threading.Lock()
 
     def nonce(self) -> str:
@@ -89,12 +88,12 @@ class CatalogSessions:
             use_nonce(connection, caller.key, used, self._now())
         return self._begin(caller, address)
 
-    async def find(self, cookies: Mapping[str, str], origin: BrowserOrigin) -> Session | None:
+    async def find(self, cookies: Mapping[str, str], origin: BrowserOrigin) -> ConsoleSession | None:
         """See `Sessions`."""
         secret = origin.secret(cookies)
         return await asyncio.to_thread(self._session, secret) if secret else None
 
-    def _session(self, secret: str) -> Session | None:
+    def _session(self, secret: str) -> ConsoleSession | None:
         key = self.key_of(secret)
         if key is None:
             return None
@@ -106,7 +105,7 @@ class CatalogSessions:
             return None
         tenant, user = caller.tenant, caller.user
         may_change = tenant.account.operator or any(tenant.right(user, id) >= Right.CHANGE for id in tenant.projects)
-        return Session(key, tenant.account.id, user.name, tenant.account.operator, form_token(secret), may_change)
+        return ConsoleSession(key, tenant.account.id, user.name, tenant.account.operator, form_token(secret), may_change)
 
     def key_of(self, secret: str) -> PublicKey | None:
         """The key of a session; None for one that has ended or never was. Records its use, once a minute.
@@ -161,7 +160,7 @@ class CatalogSessions:
         log.info("console.signed_in", actor=caller.actor, address=address)
         return NewSession(secret, caller)
 
-    def _record_use(self, secret: str, session: ConsoleSession, now: float) -> ConsoleSession:
+    def _record_use(self, secret: str, session: StoredSession, now: float) -> StoredSession:
         try:
             with self._catalog.database.write() as connection:
                 console_sessions.record_use(connection, secret, now)
@@ -169,11 +168,11 @@ class CatalogSessions:
             return session
         return replace(session, used=int(now))
 
-    def _recall(self, secret: str) -> ConsoleSession | None:
+    def _recall(self, secret: str) -> StoredSession | None:
         with self._lock:
             return self._remembered.get(secret)
 
-    def _remember(self, secret: str, session: ConsoleSession) -> None:
+    def _remember(self, secret: str, session: StoredSession) -> None:
         with self._lock:
             self._remembered.put(secret, session)
 

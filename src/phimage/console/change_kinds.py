@@ -26,7 +26,7 @@ from phimage.actions.withdraw import TerminatePHostImage, WithdrawnResponse, Wit
 from phimage.console.changes import ChangeKind, Parameters, as_given, number, parameters_of, show_change, words
 from phimage.console.form import PageError
 from phimage.console.pages.image_edit import edited_image
-from phimage.console.visit import Content, Visit
+from phimage.console.visit import PageContent, Visit
 
 MAX_DAYS = 36_500
 MAX_GIB = 1 << 30
@@ -88,7 +88,7 @@ KINDS = {
 }
 
 
-async def act(visit: Visit, name: str) -> Content:
+async def act(visit: Visit, name: str) -> PageContent:
     """Answer the form of a change. Raises PageError for an unknown one."""
     kind = KINDS.get(name)
     if kind is None:
@@ -96,9 +96,9 @@ async def act(visit: Visit, name: str) -> Content:
     return await show_change(visit, kind)
 
 
-async def show_nothing(visit: Visit, name: str) -> Content:
+async def show_nothing(visit: Visit, name: str) -> PageContent:
     """Lead a browser that loads the address of a form to the page that has the forms."""
     kind = KINDS.get(name)
     if kind is None:
         raise PageError(404, "absent")
-    return Content(location=visit.address.link(kind.area))
+    return PageContent(location=visit.address.link(kind.area))

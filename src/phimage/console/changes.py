@@ -14,7 +14,7 @@ from phimage.actions.image_hosts import ImageHost
 from phimage.actions.withdraw import WithdrawnResponse
 from phimage.console.browser_origin import inner_path
 from phimage.console.form import Form, PageError
-from phimage.console.visit import ActionRefused, Content, Visit
+from phimage.console.visit import ActionRefused, PageContent, Visit
 from phimage.fields import fields_of
 
 BACK, STEP, NONCE, TYPED = "_back", "_step", "_nonce", "_typed"
@@ -43,7 +43,7 @@ class ChangeKind(Struct, frozen=True):
     names_hosts: bool = False
 
 
-async def show_change(visit: Visit, kind: ChangeKind) -> Content:
+async def show_change(visit: Visit, kind: ChangeKind) -> PageContent:
     """Show what a form would change, or carry it out if it was confirmed. Raises ActionRefused."""
     form = visit.form
     parameters = await kind.read(visit, kind)
@@ -54,11 +54,11 @@ async def show_change(visit: Visit, kind: ChangeKind) -> Content:
     made = await visit.change_once(form.get(NONCE), kind.action, kind.answer, **parameters)
     back = inner_path(form.get(BACK))
     if kind.result:
-        return Content(kind.result, {"made": made, "kind": kind, "back": back, "area": kind.area})
-    return Content(location=_with_done(back, kind.name))
+        return PageContent(kind.result, {"made": made, "kind": kind, "back": back, "area": kind.area})
+    return PageContent(location=_with_done(back, kind.name))
 
 
-async def _dry_run(visit: Visit, kind: ChangeKind, parameters: Parameters, problem: str) -> Content:
+async def _dry_run(visit: Visit, kind: ChangeKind, parameters: Parameters, problem: str) -> PageContent:
     hosts: tuple[ImageHost, ...] = ()
     try:
         tried, refused = await visit.try_out(kind.action, **parameters), None
@@ -78,7 +78,7 @@ async def _dry_run(visit: Visit, kind: ChangeKind, parameters: Parameters, probl
         "back": inner_path(visit.form.get(BACK)),
         "area": kind.area,
     }
-    return Content("change.html", values, status=200 if refused is None else 400)
+    return PageContent("change.html", values, status=200 if refused is None else 400)
 
 
 def parameters_of(form: Form, action: type[Struct]) -> Parameters:

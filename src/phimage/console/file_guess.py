@@ -68,6 +68,6 @@ def _of_system(base: str, system: str, version: str) -> FileGuess:
         name=f"{title} {version}".strip(),
         os_type=title,
         os_name=f"{title} {version} 64bit".replace("  ", " "),
-        version=version or base[:64],
+        version=version,
         family=f"{system}-{short}" if short else system,
     )

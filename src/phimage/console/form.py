@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl
 from msgspec import Struct
 
 from phimage.console.browser_origin import BrowserOrigin, is_same_token
-from phimage.console.session import Session
+from phimage.console.session import ConsoleSession
 from phimage.http.body import BodyTooLong, BodyTooSlow, RequestBody
 
 MAX_FORM = 64 * 1024
@@ -81,7 +81,7 @@ def check_own_request(origin: BrowserOrigin, fields: Mapping[str, str]) -> None:
         raise PageError(403, "foreign")
 
 
-def check_token(session: Session, token: str) -> None:
+def check_token(session: ConsoleSession, token: str) -> None:
     """Raises PageError for another token than that of the session."""
     if not is_same_token(session.token, token):
         raise PageError(403, "token")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from phimage.console.address import Address
-from phimage.console.session import Session
+from phimage.console.session import ConsoleSession
 
 
 class Area(Struct, frozen=True):
@@ -41,10 +41,10 @@ class NavigationLink(Struct, frozen=True):
     href: str
 
 
-def navigation(session: Session, address: Address) -> tuple[NavigationLink, ...]:
+def navigation(session: ConsoleSession, address: Address) -> tuple[NavigationLink, ...]:
     """The links to the areas of a session, which keep the catalogue and the place that are shown."""
     return tuple(NavigationLink(area.name, address.link(area.path)) for area in AREAS if _is_for(session, area))
 
 
-def _is_for(session: Session, area: Area) -> bool:
+def _is_for(session: ConsoleSession, area: Area) -> bool:
     return (session.is_operator or not area.is_for_operators) and (session.may_change or not area.is_for_editors)

@@ -1,4 +1,4 @@
-"""Nonces that the server makes without keeping them: random, dated, and with an HMAC.
+"""Nonces that the server makes without keeping them: random, dated, and with an HMAC; and the proof of a key for such a nonce.
 
 Only the use of a nonce is recorded (`catalog.accounts.use_nonce`), after what it belongs to was verified. So nobody without a
 key makes the database grow, and each is used once on all servers.
@@ -10,9 +10,13 @@ import hmac
 import re
 from collections.abc import Callable
 
+from msgspec import Struct
+
 from phimage.catalog.accounts import NONCE_SECONDS
 from phimage.errors import WrongSignature
-from phimage.model.ids import RandomBytes
+from phimage.http_signature import mac
+from phimage.model.account import PrivateKey
+from phimage.model.ids import PublicKey, RandomBytes
 
 _FORM = re.compile(r"(?P<time>[0-9]{1,15})\.(?P<random>[0-9a-f]{32})\.(?P<mac>[0-9a-f]{64})")
 
@@ -45,3 +49,22 @@ class Nonces:
 
     def _mac(self, text: str) -> str:
         return hmac.new(self._secret, text.encode(), "sha256").hexdigest()
+
+
+class KeyProof(Struct, frozen=True, rename="pascal"):
+    """What the form of the sign-in page sends: an HMAC over a nonce and the public key. The private key stays in the page."""
+
+    public_key: PublicKey
+    nonce: str
+    proof: str
+
+    def is_by(self, private: PrivateKey) -> bool:
+        """Whether it was made with a private key, compared in constant time."""
+        return hmac.compare_digest(
+            prove(private, self.public_key, self.nonce).encode("ascii"), self.proof.encode("utf-8", "surrogatepass")
+        )
+
+
+def prove(private: PrivateKey, public: PublicKey, nonce: str) -> str:
+    """The proof, in hexadecimal. Its text begins as no signature of a request does, so neither can serve as the other."""
+    return mac(private.reveal().encode(), f"phimage-console-login\n{nonce}\n{public}").hex()

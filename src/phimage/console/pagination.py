@@ -25,8 +25,8 @@ class Pages(Struct, frozen=True):
     next: str
 
 
-class Column(Struct, frozen=True):
-    """A column of a table. `href` sorts by it, and `order` is ascending, descending, or empty if the list is not sorted by it."""
+class ColumnHead(Struct, frozen=True):
+    """A column of a table. `href` sorts by it. `order` is ascending, descending, or empty if the list is not sorted by it."""
 
     name: str
     href: str = ""
@@ -56,15 +56,15 @@ def pages_of(address: Address, total: int, shown: int, rows: int = ROWS) -> Page
 
 def columns(
     address: Address, names: Iterable[str], sortable: Iterable[str], descending: Iterable[str] = (), numbers: Iterable[str] = ()
-) -> list[Column]:
+) -> list[ColumnHead]:
     """The columns of a table. A first click sorts ascending, but for `descending` ones; a second turns the order round."""
     sort, sorts, first_descending, aligned = address.get("sort"), set(sortable), set(descending), set(numbers)
     found = []
     for name in names:
         current = {name: "ascending", f"-{name}": "descending"}.get(sort, "")
         if name not in sorts:
-            found.append(Column(name, is_number=name in aligned))
+            found.append(ColumnHead(name, is_number=name in aligned))
             continue
         turn = name if current == "descending" or (not current and name not in first_descending) else f"-{name}"
-        found.append(Column(name, address.href(sort=turn, page=None), current, name in aligned))
+        found.append(ColumnHead(name, address.href(sort=turn, page=None), current, name in aligned))
     return found

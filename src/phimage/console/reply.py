@@ -11,9 +11,9 @@ from phimage.console.headers import COOKIE_SECONDS
 from phimage.console.navigation import navigation
 from phimage.console.rendering import render
 from phimage.console.routes import Route
-from phimage.console.session import Session
+from phimage.console.session import ConsoleSession
 from phimage.console.texts import LANGUAGES, Texts
-from phimage.console.visit import ActionRefused, Content, Visit
+from phimage.console.visit import ActionRefused, PageContent, Visit
 from phimage.http.asgi import Exchange
 from phimage.http.response import gzipped
 
@@ -26,7 +26,7 @@ _STATUS = {_ABSENT: 404, 299: 403}
 _AWAY = (500, 510)
 
 
-class Reply:
+class PageReply:
     """The response to one request, in the language and the theme of its reader."""
 
     def __init__(
@@ -40,7 +40,7 @@ class Reply:
         self.fields = fields
         self._done = done
 
-    async def show(self, content: Content, visit: Visit, route: Route | None) -> None:
+    async def show(self, content: PageContent, visit: Visit, route: Route | None) -> None:
         """Send the content of a page, or send the browser on."""
         if content.location:
             await self.redirect(content.location, content.fields)
@@ -57,7 +57,7 @@ class Reply:
         }
         await self._send(content.status, render(content.template, values), content.fields)
 
-    async def show_signed_out(self, content: Content) -> None:
+    async def show_signed_out(self, content: PageContent) -> None:
         """Send a page to somebody who may not be signed in."""
         values = {**self._values(None, None), **content.values}
         await self._send(content.status, render(content.template, values), content.fields)
@@ -68,7 +68,7 @@ class Reply:
         values = {**self._values(visit.session, route), "refused": refused, "kind": "refused", "request_id": refused.request_id}
         await self._send(status, render("error.html", values))
 
-    async def show_error(self, session: Session | None, status: int, kind: str, request_id: str) -> None:
+    async def show_error(self, session: ConsoleSession | None, status: int, kind: str, request_id: str) -> None:
         """Send the page of an error of the console itself."""
         values = {**self._values(session, None), "kind": kind, "refused": None, "request_id": request_id}
         await self._send(status, render("error.html", values))
@@ -82,7 +82,7 @@ class Reply:
         await self.exchange.start(303, {"Location": location, "Content-Length": "0", **(fields or {})})
         await self.exchange.end()
 
-    def _values(self, session: Session | None, route: Route | None) -> dict[str, object]:
+    def _values(self, session: ConsoleSession | None, route: Route | None) -> dict[str, object]:
         """The values of the frame around every page."""
         return {
             "t": self.text,

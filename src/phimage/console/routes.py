@@ -23,9 +23,9 @@ from phimage.console.pages import (
     quotas,
     store,
 )
-from phimage.console.visit import Content
+from phimage.console.visit import PageContent
 
-Show = Callable[..., Awaitable[Content]]
+Show = Callable[..., Awaitable[PageContent]]
 """Makes the content of a page from a visit. The named parts of its path are arguments."""
 
 

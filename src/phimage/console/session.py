@@ -11,7 +11,7 @@ from phimage.console.browser_origin import BrowserOrigin
 from phimage.model.ids import AccountId, PublicKey
 
 
-class Session(Struct, frozen=True):
+class ConsoleSession(Struct, frozen=True):
     """A person who is signed in, bound to one access key.
 
     `may_change`: it may change the images of at least one project. `token` is what every form of the session repeats, against
@@ -29,6 +29,6 @@ class Session(Struct, frozen=True):
 class Sessions(Protocol):
     """Finds sessions by the cookies of a request."""
 
-    async def find(self, cookies: Mapping[str, str], origin: BrowserOrigin) -> Session | None:
+    async def find(self, cookies: Mapping[str, str], origin: BrowserOrigin) -> ConsoleSession | None:
         """The session of a request; None without one, or when it or its key ended. Raises ServiceUnavailable."""
         ...

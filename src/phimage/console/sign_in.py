@@ -17,10 +17,10 @@ from phimage.console.address import ROOT
 from phimage.console.browser_origin import BrowserOrigin, inner_path
 from phimage.console.catalog_sessions import CatalogSessions, NewSession
 from phimage.console.form import TOKEN, PageError, check_token, read_body, read_form
-from phimage.console.key_proof import KeyProof
-from phimage.console.reply import Reply
-from phimage.console.session import Session
-from phimage.console.visit import Content
+from phimage.console.nonces import KeyProof
+from phimage.console.reply import PageReply
+from phimage.console.session import ConsoleSession
+from phimage.console.visit import PageContent
 from phimage.errors import AddressRefused, RateLimited, RequestError, ServiceUnavailable
 from phimage.http.body import RequestBody
 from phimage.http.proxies import TrustedProxies
@@ -55,14 +55,19 @@ class SignIn:
         self._limit = limit
 
     async def answer(
-        self, reply: Reply, origin: BrowserOrigin, session: Session | None, cookies: Mapping[str, str], body: RequestBody
+        self,
+        reply: PageReply,
+        origin: BrowserOrigin,
+        session: ConsoleSession | None,
+        cookies: Mapping[str, str],
+        body: RequestBody,
     ) -> None:
         """Answer a request. Raises PageError, ServiceUnavailable and ClientGone."""
         secret = origin.secret(cookies)
         match reply.exchange.method, reply.address.path:
             case "GET" | "HEAD", path if path == LOGIN:
                 following = inner_path(reply.address.get("next"))
-                await reply.show_signed_out(Content("login.html", {"following": following, "signed_in": session}))
+                await reply.show_signed_out(PageContent("login.html", {"following": following, "signed_in": session}))
             case "POST", path if path == f"{LOGIN}/nonce":
                 await reply.send_json(200, {"Nonce": self._sessions.nonce()})
             case "POST", path if path == f"{LOGIN}/code":
@@ -77,7 +82,7 @@ class SignIn:
                 raise PageError(404, "absent")
 
     async def _begin(
-        self, reply: Reply, origin: BrowserOrigin, secret: str, way: str, begin: Callable[[str], NewSession]
+        self, reply: PageReply, origin: BrowserOrigin, secret: str, way: str, begin: Callable[[str], NewSession]
     ) -> None:
         """Begin a session in place of that of the cookie, or answer with the reason why not."""
         address = self._proxies.client_address(reply.exchange.scope)
@@ -93,7 +98,9 @@ class SignIn:
             await asyncio.to_thread(self._sessions.end, secret)
         await reply.send_json(200, {}, {"Set-Cookie": origin.set_cookie(new.secret)})
 
-    async def _end(self, reply: Reply, origin: BrowserOrigin, session: Session | None, secret: str, body: RequestBody) -> None:
+    async def _end(
+        self, reply: PageReply, origin: BrowserOrigin, session: ConsoleSession | None, secret: str, body: RequestBody
+    ) -> None:
         form = read_form(reply.fields, await read_body(body, MAX_BODY))
         if session is not None:
             check_token(session, form.get(TOKEN))
@@ -101,7 +108,7 @@ class SignIn:
         await reply.redirect(LOGIN, {"Set-Cookie": origin.clear_cookie()})
 
 
-async def _read(reply: Reply, body: RequestBody, kind: type[Sent]) -> Sent:
+async def _read(reply: PageReply, body: RequestBody, kind: type[Sent]) -> Sent:
     """What a script sent. Raises PageError unless it is JSON, which no form of another site can send."""
     if reply.fields.get("content-type", "") != "application/json":
         raise PageError(415, "form")

@@ -12,7 +12,7 @@ from phimage.actions.changed_fields import DryRunResponse
 from phimage.console.address import Address
 from phimage.console.form import NO_FORM, Form
 from phimage.console.nonces import Nonces
-from phimage.console.session import Session
+from phimage.console.session import ConsoleSession
 from phimage.console.texts import Texts
 from phimage.errors import WrongSignature
 from phimage.gateway.access import SessionCredential
@@ -47,7 +47,7 @@ class ActionRefused(Exception):
         self.request_id = request_id
 
 
-class Content(Struct, frozen=True):
+class PageContent(Struct, frozen=True):
     """What a page shows: a template with its values, or with `location` another address where the browser goes on.
 
     `json` is the answer to a script in place of a page. `fields` are further header fields.
@@ -66,7 +66,7 @@ class Visit:
 
     def __init__(
         self,
-        session: Session,
+        session: ConsoleSession,
         address: Address,
         text: Texts,
         enter: Enter,

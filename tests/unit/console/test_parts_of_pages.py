@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from phimage.actions.feed import ImageChange
 from phimage.console.address import Address
 from phimage.console.charts import WIDTH, bars, days_chart
-from phimage.console.pages.changes import one_of_each
+from phimage.console.pages.log import one_of_each
 from phimage.console.pages.snippets import snippets
 from phimage.console.pagination import columns, pages_of
 from phimage.console.rendering import bytes_text, percent, time_element

@@ -9,10 +9,9 @@ from phimage.actions.find import FindPHostImages, FindPHostImagesResponse
 from phimage.actions.host_rows import HostRow
 from phimage.actions.hosts import ListHosts, ListHostsResponse
 from phimage.console.form import PageError
-from phimage.console.pages.places import places, region_of
-from phimage.console.pages.projects import project_choices
+from phimage.console.pages.places import places, project_choices, region_of
 from phimage.console.pagination import ROWS, page_number, pages_of
-from phimage.console.visit import Content, Visit
+from phimage.console.visit import PageContent, Visit
 from phimage.model.host import HostState
 from phimage.model.image import State
 
@@ -20,7 +19,7 @@ MAX_CHOICES = 200
 """Images between which a reinstallation chooses."""
 
 
-async def show_hosts(visit: Visit) -> Content:
+async def show_hosts(visit: Visit) -> PageContent:
     """The page of all hosts."""
     address = visit.address
     state = address.get("State") if address.get("State") in tuple(HostState) else None
@@ -34,7 +33,7 @@ async def show_hosts(visit: Visit) -> Content:
         Offset=(page - 1) * ROWS,
         Limit=ROWS,
     )
-    return Content(
+    return PageContent(
         "hosts.html",
         {
             "rows": found.host_set,
@@ -48,7 +47,7 @@ async def show_hosts(visit: Visit) -> Content:
     )
 
 
-async def show_host(visit: Visit, id: str) -> Content:
+async def show_host(visit: Visit, id: str) -> PageContent:
     """The page of one host."""
     project = visit.address.get("ProjectId") or None
     found = await visit.change(ListHosts, ListHostsResponse, PHostId=[id], ProjectId=project)
@@ -64,7 +63,7 @@ async def show_host(visit: Visit, id: str) -> Content:
         "can_order": is_stopped and visit.session.may_change and not visit.session.is_operator,
         "choices": await _choices(visit, host) if is_stopped and not visit.session.is_operator else (),
     }
-    return Content("host.html", values)
+    return PageContent("host.html", values)
 
 
 async def hosts_of_image(visit: Visit, image: str) -> ListHostsResponse | None:

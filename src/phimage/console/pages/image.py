@@ -13,11 +13,11 @@ from phimage.actions.feed import ListPHostImageChanges, ListPHostImageChangesRes
 from phimage.actions.jobs import ListPHostImageJobs, ListPHostImageJobsResponse
 from phimage.actions.matrix import GetPHostImageMatrix, GetPHostImageMatrixResponse, MatrixSet
 from phimage.actions.revisions import ListRevisions, ListRevisionsResponse
-from phimage.console.pages.changes import one_of_each
 from phimage.console.pages.hosts import hosts_of_image
+from phimage.console.pages.log import one_of_each
 from phimage.console.pages.places import clusters_of, machine_types_of, places, region_of, start_zone
 from phimage.console.pages.snippets import phimage_command, snippets
-from phimage.console.visit import ActionRefused, Content, Visit
+from phimage.console.visit import ActionRefused, PageContent, Visit
 from phimage.model.ids import natural
 
 FORMS = {"raw": "raw_url", "zst": "zstd_url", "qcow2": "qcow2_url", "sha256": "sha256_url", "manifest": "manifest_url"}
@@ -50,13 +50,13 @@ class MatrixLine(Struct, frozen=True):
     cells: tuple[MatrixSet, ...]
 
 
-async def show_image(visit: Visit, id: str) -> Content:
+async def show_image(visit: Visit, id: str) -> PageContent:
     """The page of an image."""
     shown = await visit.ask(GetPHostImage, GetPHostImageResponse, ImageId=id)
     topology = await places(visit)
     zone = visit.address.get("Zone") or next(iter(shown.zones), "") or start_zone(topology)
     matrix = await _matrix(visit, id, region_of(topology, zone), zone)
-    return Content(
+    return PageContent(
         "image.html",
         {
             "shown": shown,
@@ -77,7 +77,7 @@ async def show_image(visit: Visit, id: str) -> Content:
     )
 
 
-async def show_why(visit: Visit, id: str) -> Content:
+async def show_why(visit: Visit, id: str) -> PageContent:
     """The page that explains whether a list has an image."""
     address = visit.address
     topology = await places(visit)
@@ -96,7 +96,7 @@ async def show_why(visit: Visit, id: str) -> Content:
         *(["--machine-type", asked["MachineType"]] if "MachineType" in asked else []),
         *(["--cluster", asked["Cluster"]] if "Cluster" in asked else []),
     ]
-    return Content(
+    return PageContent(
         "why.html",
         {
             "id": id,
@@ -112,11 +112,11 @@ async def show_why(visit: Visit, id: str) -> Content:
     )
 
 
-async def download(visit: Visit, id: str, form: str) -> Content:
+async def download(visit: Visit, id: str, form: str) -> PageContent:
     """Send the browser to a form of the disk, by a URL that is good for an hour."""
     urls = await visit.ask(GetPHostImageDownloadUrl, GetPHostImageDownloadUrlResponse, ImageId=id)
     found: str = getattr(urls, FORMS[form])
-    return Content(location=found)
+    return PageContent(location=found)
 
 
 async def _image_or_none(visit: Visit, id: str) -> GetPHostImageResponse | None:

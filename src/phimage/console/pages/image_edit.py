@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from phimage.actions.details import GetPHostImage, GetPHostImageResponse
 from phimage.console.pages.places import places, short_support
-from phimage.console.visit import Content, Visit
+from phimage.console.visit import PageContent, Visit
 
 if TYPE_CHECKING:
     from phimage.console.changes import ChangeKind, Parameters
@@ -16,12 +16,12 @@ TEXTS = ("Name", "OsType", "OsName", "Version", "Family", "Successor")
 CLEARABLE = ("Version", "Family", "Successor", "Description", "Support", "Label")
 
 
-async def show_image_edit(visit: Visit, id: str) -> Content:
+async def show_image_edit(visit: Visit, id: str) -> PageContent:
     """The page with the form."""
     details = await _image(visit, id)
     topology = await places(visit)
     ticked = {f"{run.machine_type}:{cluster}" for run in details.runs for cluster in run.clusters}
-    return Content("image_edit.html", {"details": details, "topology": topology, "ticked": ticked})
+    return PageContent("image_edit.html", {"details": details, "topology": topology, "ticked": ticked})
 
 
 async def edited_image(visit: Visit, kind: ChangeKind) -> Parameters:

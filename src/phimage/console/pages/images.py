@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from phimage.actions.details import PHostImageDetails
-from phimage.actions.find import FindPHostImages, FindPHostImagesResponse
+from phimage.actions.find import ALL, FindPHostImages, FindPHostImagesResponse
 from phimage.actions.jobs import ListPHostImageJobs, ListPHostImageJobsResponse, PHostImageJobSet
 from phimage.console.address import Address
-from phimage.console.pages.places import clusters_of, machine_types_of, places
-from phimage.console.pages.projects import ALL, project_choices
+from phimage.console.pages.places import clusters_of, machine_types_of, places, project_choices
 from phimage.console.pages.snippets import snippets
 from phimage.console.pagination import ROWS, columns, page_number, pages_of
-from phimage.console.visit import Content, Visit
+from phimage.console.visit import PageContent, Visit
 from phimage.model.image import State
 from phimage.model.search import Deprecation, SortOrder
 
@@ -21,7 +20,7 @@ FILTERS = ("Zone", "MachineType", "Cluster", "ImageType", "State", "Family", "De
 COLUMNS = ("name", "id", "version", "runs", "state", "size", "stored", "created")
 
 
-async def show_images(visit: Visit) -> Content:
+async def show_images(visit: Visit) -> PageContent:
     """The page of the list."""
     address = visit.address
     topology = await places(visit)
@@ -36,7 +35,7 @@ async def show_images(visit: Visit) -> Content:
         everything = await visit.ask(FindPHostImages, FindPHostImagesResponse, **{**kept, "Deprecated": "include"}, Limit=0)
         hidden = everything.total_count - found.total_count
     offered = len(machine_types_of(topology, address.get("Zone")))
-    return Content(
+    return PageContent(
         "images.html",
         {
             "rows": found.image_set,
@@ -63,6 +62,7 @@ async def show_images(visit: Visit) -> Content:
     )
 
 
+# docs/decisions.md#deprecated-images-are-shown-in-the-console
 def search_parameters(visit: Visit) -> dict[str, Any]:
     """The parameters of FindPHostImages that an address means. Deprecated images are shown unless it says otherwise."""
     address = visit.address

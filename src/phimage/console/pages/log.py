@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 
 from msgspec import Struct
+from msgspec.structs import replace
 
+from phimage.actions.feed import ImageChange
 from phimage.actions.revisions import (
     GetRevision,
     GetRevisionResponse,
@@ -15,7 +18,7 @@ from phimage.actions.revisions import (
 )
 from phimage.catalog.history import TABLES
 from phimage.console.pagination import page_number, pages_of
-from phimage.console.visit import Content, Visit
+from phimage.console.visit import PageContent, Visit
 
 LOG_ROWS = 50
 CHANGES = 50
@@ -38,7 +41,7 @@ class LogRow(Struct, frozen=True):
     only: str
 
 
-async def show_log(visit: Visit) -> Content:
+async def show_log(visit: Visit) -> PageContent:
     """The page of the log, newest first. `before` is the revision that a page begins after."""
     address = visit.address
     before = address.number("before", 0) or None
@@ -52,7 +55,7 @@ async def show_log(visit: Visit) -> Content:
         Actor=address.get("actor"),
     )
     shown = found.revision_set[:LOG_ROWS]
-    return Content(
+    return PageContent(
         "log.html",
         {
             "rows": [log_row(record) for record in shown],
@@ -64,13 +67,13 @@ async def show_log(visit: Visit) -> Content:
     )
 
 
-async def show_revision(visit: Visit, number: str) -> Content:
+async def show_revision(visit: Visit, number: str) -> PageContent:
     """The page of one revision."""
     address = visit.address
     offset = (page_number(address) - 1) * CHANGES
     found = await visit.ask(GetRevision, GetRevisionResponse, Revision=int(number), Offset=offset, Limit=CHANGES)
     record = found.revision
-    return Content(
+    return PageContent(
         "revision.html",
         {
             "record": record,
@@ -88,3 +91,21 @@ def log_row(record: RevisionSet) -> LogRow:
         tuple(Tally(noun, verb, count) for (noun, verb), count in counts.items()),
         record.changes[0].id if len(record.changes) == 1 else "",
     )
+
+
+def one_of_each(changes: Iterable[ImageChange]) -> list[ImageChange]:
+    """The changes with those of one image by one revision as one, in the order of the first of them.
+
+    The feed has an image twice when its record and its bytes changed together. It was added or withdrawn if both were, or if
+    nothing else happened to it; otherwise it was changed.
+    """
+    found: dict[tuple[int, str], ImageChange] = {}
+    for change in changes:
+        key = (change.revision, change.image_id)
+        known = found.get(key)
+        if known is None:
+            found[key] = change
+        elif known.change != change.change:
+            verb = "withdrawn" if "withdrawn" in (known.change, change.change) else "changed"
+            found[key] = replace(known, change=verb)
+    return list(found.values())

@@ -5,16 +5,15 @@ from __future__ import annotations
 from itertools import groupby
 
 from phimage.actions.matrix import ListPHostImageMatrices, ListPHostImageMatricesResponse
-from phimage.console.pages.places import places, region_of, start_zone
-from phimage.console.pages.projects import project_choices
+from phimage.console.pages.places import places, project_choices, region_of, start_zone
 from phimage.console.pages.snippets import phimage_command, snippets
 from phimage.console.pagination import page_number, pages_of
-from phimage.console.visit import Content, Visit
+from phimage.console.visit import PageContent, Visit
 
 MATRIX_ROWS = 25
 
 
-async def show_matrix(visit: Visit) -> Content:
+async def show_matrix(visit: Visit) -> PageContent:
     """The page of the matrix."""
     address = visit.address
     topology = await places(visit)
@@ -33,7 +32,7 @@ async def show_matrix(visit: Visit) -> Content:
             ListPHostImageMatrices, ListPHostImageMatricesResponse, **asked, Offset=offset, Limit=MATRIX_ROWS
         )
     columns = found.column_set if found else ()
-    return Content(
+    return PageContent(
         "matrix.html",
         {
             "zone": zone,

@@ -5,15 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from phimage.actions.feed import ImageChange, ListPHostImageChanges, ListPHostImageChangesResponse
-from phimage.actions.find import FindPHostImages, FindPHostImagesResponse
+from phimage.actions.find import ALL, FindPHostImages, FindPHostImagesResponse
 from phimage.actions.jobs import ListPHostImageJobs, ListPHostImageJobsResponse
 from phimage.actions.quotas import ListQuotas, ListQuotasResponse
 from phimage.actions.revisions import ListRevisions, ListRevisionsResponse
-from phimage.console.pages.changes import one_of_each
-from phimage.console.pages.log import log_row
-from phimage.console.pages.projects import ALL, project_choices
+from phimage.console.pages.log import log_row, one_of_each
+from phimage.console.pages.places import project_choices
 from phimage.console.pages.quotas import ALMOST_FULL, used_part
-from phimage.console.visit import Content, Visit
+from phimage.console.visit import PageContent, Visit
 from phimage.model.image import State
 
 NEWEST = 8
@@ -21,7 +20,7 @@ FAILED = 20
 """Failed jobs that are looked at; those whose image works by now need no attention."""
 
 
-async def show_overview(visit: Visit) -> Content:
+async def show_overview(visit: Visit) -> PageContent:
     """The first page."""
     project = None if visit.session.is_operator else visit.address.get("ProjectId") or None
     failed = await visit.change(ListPHostImageJobs, ListPHostImageJobsResponse, State="Failed", Limit=FAILED, ProjectId=project)
@@ -47,7 +46,7 @@ async def show_overview(visit: Visit) -> Content:
         values["records"] = [log_row(record) for record in log.revision_set]
     else:
         values["changes"] = await _newest_changes(visit, project)
-    return Content("overview.html", values)
+    return PageContent("overview.html", values)
 
 
 def _newest_of_image(jobs: list[Any]) -> list[Any]:

@@ -1,9 +1,10 @@
-"""Zones, machine types and clusters for the filters of pages."""
+"""Zones, machine types, clusters and projects, between which the filters of pages choose."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
+from phimage.actions.caller import GetProjectList, GetProjectListResponse, ProjectRow
 from phimage.actions.topology import GetTopology, GetTopologyResponse
 from phimage.console.visit import Visit
 
@@ -55,3 +56,10 @@ def short_support(ticked: Iterable[str], zones: Collection[str], topology: GetTo
         offered = {offer.cluster for offer in offers if offer.zone in zones}
         found += [kind] if offered and clusters == offered else [f"{kind}:{cluster}" for cluster in sorted(clusters)]
     return found
+
+
+async def project_choices(visit: Visit) -> tuple[ProjectRow, ...]:
+    """The projects of a tenant; none for an operator, whose pages show all."""
+    if visit.session.is_operator:
+        return ()
+    return (await visit.ask(GetProjectList, GetProjectListResponse)).project_set

@@ -15,7 +15,7 @@ from phimage.console.changes import GO, NONCE, STEP, Parameters, parameters_of
 from phimage.console.file_guess import guess
 from phimage.console.form import Form
 from phimage.console.pages.places import places, short_support, start_zone
-from phimage.console.visit import ActionRefused, Content, Visit
+from phimage.console.visit import ActionRefused, PageContent, Visit
 from phimage.errors import PhimageError
 from phimage.formats.finding import Severity
 from phimage.formats.limits import LIMITS
@@ -36,12 +36,12 @@ class HeadFinding(Struct, frozen=True, rename="pascal"):
     override: bool
 
 
-async def show_publish(visit: Visit) -> Content:
+async def show_publish(visit: Visit) -> PageContent:
     """The page with the form."""
-    return Content("publish.html", await _values(visit, visit.form))
+    return PageContent("publish.html", await _values(visit, visit.form))
 
 
-async def act(visit: Visit) -> Content:
+async def act(visit: Visit) -> PageContent:
     """Show what the publication would change, or begin it."""
     form = visit.form
     topology = await places(visit)
@@ -53,17 +53,17 @@ async def act(visit: Visit) -> Content:
             return _begun(visit, begun)
         tried = await visit.try_out(PublishPHostImage, **parameters)
     except ActionRefused as refused:
-        return Content("publish.html", {**values, "refused": refused}, status=200)
-    return Content("publish.html", {**values, "tried": tried, "nonce": visit.nonces.make(), "given": parameters})
+        return PageContent("publish.html", {**values, "refused": refused}, status=200)
+    return PageContent("publish.html", {**values, "tried": tried, "nonce": visit.nonces.make(), "given": parameters})
 
 
-async def look_at_head(visit: Visit) -> Content:
+async def look_at_head(visit: Visit) -> PageContent:
     """What the name and the first bytes of a file show, for the script of the form."""
     name = visit.address.get("FileName")
     size = visit.address.get("Size")
     found = msgspec.to_builtins(guess(name))
     examined = await asyncio.to_thread(_examine, visit.content, int(size) if size.isdigit() and len(size) < 19 else None)
-    return Content(json={**found, **examined})
+    return PageContent(json={**found, **examined})
 
 
 def _examine(head: bytes, size: int | None) -> dict[str, Any]:
@@ -87,13 +87,13 @@ def _examine(head: bytes, size: int | None) -> dict[str, Any]:
     }
 
 
-def _begun(visit: Visit, begun: PublishPHostImageResponse) -> Content:
+def _begun(visit: Visit, begun: PublishPHostImageResponse) -> PageContent:
     """Lead to the page of the job. A script that holds the file goes there without leaving its page, to go on with it."""
     page = visit.address.link(f"jobs/{begun.job_id}", ProjectId=begun.project_id)
     if visit.form.get("_keep"):
         place = msgspec.json.encode({"path": page, "target": "#main", "select": "#main", "swap": "outerHTML"}).decode("ascii")
-        return Content(json={}, fields={"HX-Location": place})
-    return Content(location=page)
+        return PageContent(json={}, fields={"HX-Location": place})
+    return PageContent(location=page)
 
 
 def _parameters(form: Form, topology: GetTopologyResponse) -> Parameters:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from phimage.actions.quotas import ListQuotas, ListQuotasResponse
-from phimage.console.visit import Content, Visit
+from phimage.console.visit import PageContent, Visit
 
 ALMOST_FULL = 0.9
 """The used part of a quota from which it needs attention."""
 
 
-async def show_quotas(visit: Visit) -> Content:
+async def show_quotas(visit: Visit) -> PageContent:
     """The page of the quotas, the fullest first."""
     found = await visit.change(ListQuotas, ListQuotasResponse)
     rows = sorted(found.quota_set, key=lambda quota: (-used_part(quota.published + quota.reserved, quota.limit), quota.project))
-    return Content(
+    return PageContent(
         "quotas.html",
         {
             "rows": rows,

@@ -73,9 +73,8 @@ def _phimage(params: Params, base: str) -> str:
     for name, value in params.items():
         if name == "HasBytes":
             words.append("--has-bytes" if value else "--no-bytes")
-        for each in value if isinstance(value, list) else [value]:
-            if name in _OPTIONS:
-                words.append(f"{_OPTIONS[name]}={each}")
+        elif name in _OPTIONS:
+            words += [f"{_OPTIONS[name]}={each}" for each in (value if isinstance(value, list) else [value])]
     return " ".join(shlex.quote(word) for word in words + ([] if "Zone" in params else ["--all-zones"]))
 
 

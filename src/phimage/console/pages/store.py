@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from phimage.actions.find import FindPHostImages, FindPHostImagesResponse
+from phimage.actions.find import ALL, FindPHostImages, FindPHostImagesResponse
 from phimage.actions.revisions import GetRevisionStatistics, GetRevisionStatisticsResponse
 from phimage.actions.statistics import GetStoreStatistics, GetStoreStatisticsResponse
 from phimage.console.charts import Bar, bars, days_chart
-from phimage.console.pages.projects import ALL
-from phimage.console.visit import Content, Visit
+from phimage.console.visit import PageContent, Visit
 
 DISKS = 50
 DAYS = 30
@@ -15,13 +14,13 @@ NAMES = 3
 """Images of a disk that are named; the others are counted."""
 
 
-async def show_store(visit: Visit) -> Content:
+async def show_store(visit: Visit) -> PageContent:
     """The page of the store."""
     statistics = await visit.change(GetStoreStatistics, GetStoreStatisticsResponse, Limit=DISKS)
     days = await visit.change(GetRevisionStatistics, GetRevisionStatisticsResponse, Days=DAYS)
     names = await image_names(visit, [id for disk in statistics.images for id in disk.image_ids[:NAMES]])
     most = max((disk.own + disk.shared for disk in statistics.images), default=0)
-    return Content(
+    return PageContent(
         "store.html",
         {
             "statistics": statistics,

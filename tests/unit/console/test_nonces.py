@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from phimage.console.key_proof import KeyProof, prove
-from phimage.console.nonces import Nonces
+from phimage.console.nonces import KeyProof, Nonces, prove
 from phimage.errors import WrongSignature
 from phimage.model.account import PrivateKey
 from phimage.model.ids import PublicKey
