@@ -13,7 +13,7 @@ import pytest
 from phimage.agent.block_device import BlockDevice
 from phimage.agent.capture import FileFailed, capture_to_file, capture_to_server
 from phimage.agent.captured_disk import CapturedDisk
-from phimage.agent.errors import OrderLost
+from phimage.agent.errors import OrderGone
 from phimage.agent.upload_requests import UploadAway, UploadRefused, UploadRequests
 from phimage.chunk_upload import SendProgress, SentDisk
 from phimage.chunks.frame import zstd
@@ -147,7 +147,7 @@ def test_an_order_that_was_lost_ends_the_capture_at_once(file: Path) -> None:
             raise UploadClosed("its job was cancelled")
 
     server.authorizer.before = before
-    with server.running() as url, pytest.raises(OrderLost, match="Upload closed: its job was cancelled; look at"):
+    with server.running() as url, pytest.raises(OrderGone, match="Upload closed: its job was cancelled; look at"):
         server.capture(url, file)
     assert server.waits == []
 

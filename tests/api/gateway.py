@@ -24,6 +24,7 @@ from phimage.actions import registry
 from phimage.application import build_app
 from phimage.catalog.views import View
 from phimage.gateway.app import App
+from phimage.gateway.dispatch import RawRequest
 from phimage.http.freshness import STALE_SECONDS
 from phimage.settings import Settings
 from tests.api.signer import DEMO, Encoding, Pair, Params, Request, signed, signed_2
@@ -169,6 +170,11 @@ class Gateway:
         sent: list[Any] = []
         self._runner.run(self._fetch(scope, body, sent, meanwhile))
         return answered(sent)
+
+    def enter(self, request: RawRequest) -> dict[str, Any]:
+        """The fields of the answer to a request from inside the process."""
+        response, _age = self._runner.run(self._app.answer(request))
+        return strict_object(response.body)
 
     def learn(self, revision: int) -> None:
         """Wait until the gateway knows of a revision that another process wrote."""

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from phimage.catalog.image_bytes import IMAGE_BYTES
 from phimage.catalog.images import IMAGES, adopt
 from phimage.catalog.places import OFFERS
-from phimage.catalog.revisions import Change
+from phimage.catalog.revisions import PUBLISHER, Change
 from phimage.cli.changes import Symbols, cells, change_lines
 from phimage.installation import command_author
 from phimage.model.ids import ImageId
@@ -183,3 +183,36 @@ def test_a_terminal_without_the_arrow_has_two_letters() -> None:
     change = {"Noun": "offer", "Id": "A/b/c", "Verb": "changed", "Fields": [field("stock", "1", "2")]}
     for encoding, arrow in (("utf-8", "→"), ("ascii", "->"), ("latin-1", "->"), ("gb18030", "→"), ("no such", "->")):
         assert change_lines(change, 80, Symbols.of(encoding)) == [f"  offer A/b/c  stock: 1 {arrow} 2"]
+
+
+def test_the_log_is_searched_by_record_kind_and_author(shop: Shop) -> None:
+    first = written(shop, lambda change: IMAGES.put(change, replace(image_now(change, "b-new"), description="one")))
+    second = written(shop, lambda change: IMAGES.put(change, replace(image_now(change, "b-10g"), description="two")))
+
+    def numbers(**asked: Any) -> list[int]:
+        return [each["Revision"] for each in shop.well("ListRevisions", asked)["RevisionSet"]]
+
+    assert numbers(Id="b-new")[0] == first
+    assert second not in numbers(Id="b-new")
+    assert numbers(Noun="image")[:2] == [second, first]
+    assert numbers(Noun="image", Id="b-10g", Limit=1) == [second]
+    assert numbers(Noun="quota") == []
+    assert numbers(Actor="command line")[:2] == [second, first]
+    assert numbers(Actor="command_line") == [], "a character of a pattern stands for itself"
+    assert numbers(Id="b-new", After=first) == []
+
+
+@both_sites
+def test_days_are_counted_with_publications_apart_and_empty_days_among_them(shop: Shop) -> None:
+    before = shop.well("GetRevisionStatistics", {"Days": 3})["DaySet"]
+    author = replace(command_author("PublishPHostImage"), address=PUBLISHER)
+    with shop.catalog.change(author) as change:
+        IMAGES.put(change, replace(image_now(change, "b-new"), description="published"))
+    shop.gateway.learn(change.number)
+    after = shop.well("GetRevisionStatistics", {"Days": 3})["DaySet"]
+
+    assert len(before) == len(after) == 3
+    assert [day["Day"] % 86_400 for day in after] == [0, 0, 0]
+    assert sum(day["Publications"] for day in after) == sum(day["Publications"] for day in before) + 1
+    assert sum(day["Changes"] for day in after) == sum(day["Changes"] for day in before) > 0
+    assert shop.ask("GetRevisionStatistics", {}, small.ACME).ret_code == 299

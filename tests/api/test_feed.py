@@ -75,3 +75,21 @@ def test_a_wait_that_clients_would_not_sit_through_is_refused(small_gateway: Gat
 def test_a_pinned_feed_ends_at_its_revision_and_does_not_wait(small_gateway: Gateway) -> None:
     fields = small_gateway.ask("ListPHostImageChanges", {"Wait": 25, "After": 1}, pair=small.ACME, path="/rev/1/").fields
     assert (fields["ChangeSet"], fields["Newest"]) == ([], 1)
+
+
+def test_the_changes_of_one_image_alone_can_be_asked_for(small_gateway: Gateway) -> None:
+    def of(image: str) -> list[str]:
+        fields = small_gateway.ask("ListPHostImageChanges", {"ImageId": image}, pair=small.ACME).fields
+        return [change["ImageId"] for change in fields["ChangeSet"]]
+
+    assert set(of("b-new")) == {"b-new"}
+    assert set(of("c-a-old")) == {"c-a-old"}
+    assert of("c-r") == [], "another account's"
+
+
+def test_a_quota_is_no_image(start: Start, small_site: Site) -> None:
+    gateway = start(small_site)
+    before = gateway.ask("ListPHostImageChanges", pair=small.ACME).fields["Newest"]
+    assert gateway.ask("SetQuota", {"Project": "org-a", "Limit": 1 << 40}, pair=small.OPERATOR).ret_code == 0
+    fields = gateway.ask("ListPHostImageChanges", {"After": before}, pair=small.ACME).fields
+    assert (fields["ChangeSet"], fields["Next"]) == ([], before + 1)

@@ -66,6 +66,7 @@ def samples(operator: Client, hosts: Racked | None = None) -> dict[str, Params]:
         "ExplainPHostImage": {**PLACE, "ImageId": image},
         "FindPHostImages": {"Text": "centos", "Deprecated": "include", "Sort": "-created", "Limit": 2},
         "GetPHostImageMatrix": {**PLACE, "ImageId": image},
+        "ListPHostImageMatrices": {**PLACE, "Limit": 3},
         "ListPHostImageChanges": {"After": 0},
         "GetPHostImageDownloadUrl": {"ImageId": published, "Seconds": 60},
         "PublishPHostImage": {**ABOUT, "TrustFirstUse": True},
@@ -95,6 +96,7 @@ def samples(operator: Client, hosts: Racked | None = None) -> dict[str, Params]:
         "ExportCatalog": {},
         "ListRevisions": {"After": 0},
         "GetRevision": {"Revision": 1},
+        "GetRevisionStatistics": {"Days": 7},
         "GetStoreStatistics": {},
         "CreateAccount": {"Account": "another", "ZoneLimit": ["cn-bj2-02"], "NetworkLimit": ["192.0.2.0/24"]},
         "ModifyAccount": {**account, "Company": "Sample"},
@@ -109,6 +111,7 @@ def samples(operator: Client, hosts: Racked | None = None) -> dict[str, Params]:
         "RemoveProjectMember": {**account, "ProjectId": project, "User": "member"},
         "CreateAccessKey": {**account, "User": "other", "ExpireTime": 0},
         "ListAccessKeys": account,
+        "CreateConsoleLogin": {},
         "RevokeAccessKey": {"AccessKey": opened["PublicKey"]},
     }
 

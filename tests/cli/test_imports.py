@@ -21,6 +21,23 @@ from phimage.settings import Settings
 prepare(Settings(data_dir=sys.argv[1]))
 print(*sys.modules, file=sys.stderr)
 """
+CONSOLE = """
+import asyncio, sys
+from phimage.application import build_app
+from phimage.installation import prepare
+from phimage.settings import Settings
+settings = Settings(data_dir=sys.argv[1])
+prepare(settings)
+app = build_app(settings, lambda: None)
+print(*sys.modules)
+async def receive():
+    return {"type": "http.request", "body": b""}
+async def send(message):
+    pass
+page = {"type": "http", "method": "GET", "path": "/console/", "raw_path": b"/console/", "query_string": b"", "headers": []}
+asyncio.run(app({**page, "client": ("127.0.0.1", 5), "server": ("127.0.0.1", 80), "scheme": "http"}, receive, send))
+print(*sys.modules)
+"""
 HEAVY = {"alembic", "cryptography", "multiprocessing", "rich.console", "rich.table", "sqlalchemy", "urllib3", "uvloop", "yaml"}
 
 
@@ -42,3 +59,13 @@ def test_a_first_start_needs_no_migrations_and_no_driver_of_another_database(tmp
     drivers = {"prometheus_client", "psycopg", "sqlalchemy.dialects.postgresql"}
     assert found & (HEAVY - {"cryptography", "sqlalchemy", "uvloop"} | drivers) == set()
     assert "phimage.application" in found
+
+
+def test_nothing_of_the_console_is_imported_before_its_first_request(tmp_path: Path) -> None:
+    ended = subprocess.run([sys.executable, "-c", CONSOLE, str(tmp_path / "data")], capture_output=True, text=True, check=True)
+    before, after = (set(line.split()) for line in ended.stdout.splitlines())
+
+    of_console = {"jinja2", "markupsafe", "phimage.console"}
+    assert before & of_console == set()
+    assert [name for name in before if name.startswith("phimage.console.")] == []
+    assert of_console <= after

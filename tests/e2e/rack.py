@@ -37,8 +37,8 @@ class Rack:
         account = f"racks-{secrets.token_hex(4)}"
         self.project: str = self.operator.json("account", "add", account)["ProjectId"]
         made = self.operator.json("key", "create", "--account", account)
-        key = Key(made["PublicKey"], made["PrivateKey"])
-        self.owner: Phimage = self.operator.using(installation.url, key, PHIMAGE_PROJECT=self.project, **PLACE)
+        self.key = Key(made["PublicKey"], made["PrivateKey"])
+        self.owner: Phimage = self.operator.using(installation.url, self.key, PHIMAGE_PROJECT=self.project, **PLACE)
 
     def register(self, serial: str, mac: str, disk: str) -> Host:
         about = ("--zone", "cn-bj2-02", "--machine-type", "DB-2", "--cluster", "10G")

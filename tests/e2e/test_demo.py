@@ -60,6 +60,17 @@ def test_the_curl_line_answers_as_pasted_into_a_shell(printed: str) -> None:
     assert [row["ImageId"] for row in answer["ImageSet"]] == [row["ImageId"] for row in naive.listed()[:3]]
 
 
+def test_it_prints_a_link_into_the_console_and_the_command_prints_others(printed: str, demo: Server) -> None:
+    (link,) = re.findall(r"^http://127\.0\.0\.1:\d+/console/login#[A-Za-z0-9_-]{43}$", printed, re.MULTILINE)
+    assert link.startswith(demo.url)
+    phimage = Phimage(demo.home)
+    phimage.environment["PHIMAGE_PROFILES"] = str(demo.home / "phimage-demo" / "profiles.toml")
+    another = phimage.well("console").strip()
+    assert another.startswith(f"{demo.url}/console/login#")
+    assert json.loads(phimage.well("console", "--json", "--profile", "operator"))["LoginUrl"].startswith(demo.url)
+    assert another != link
+
+
 HIDING = ("unshare", "--mount", "sh", "-c", 'mount --bind /dev/null /usr/bin/qemu-img && exec "$@"', "hiding")
 """Runs a command without qemu-img, which is taken from its place and from no other folder of the path."""
 

@@ -62,6 +62,12 @@ SHORT_FILES = {
     "__main__.py": "`python -m phimage`",
     "reference/__main__.py": "`python -m phimage.reference`",
     "catalog/migrations/env.py": "alembic looks for it",
+    "actions/console_login.py": "one noun a file",
+    "cli/console.py": "one command a file",
+    "console/headers.py": "the security of pages in one place",
+    "console/pages/quotas.py": "one page a file",
+    "console/session.py": "the protocol between pages and where sessions are kept",
+    "agent/disk_list.py": "a command of the agent, imported when it is given",
     "chunks/prefetch.py": "four rooms use it",
     "publishing/progress.py": "the protocol between the pipeline and whatever runs it",
 }

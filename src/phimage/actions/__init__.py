@@ -8,6 +8,7 @@ from phimage.actions import (
     caller,
     capture,
     catalog,
+    console_login,
     details,
     downloads,
     edit,
@@ -69,6 +70,7 @@ ACTIONS = (
     *users.ACTIONS,
     *projects.ACTIONS,
     *keys.ACTIONS,
+    *console_login.ACTIONS,
 )
 
 

@@ -9,10 +9,14 @@ from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
+from phimage.catalog.history import RecordStep, steps_so_far
+from phimage.catalog.revisions import Change
 from phimage.sources.url import shown
 
 _URLS = frozenset(("source",))
 """Fields with a URL, which may carry credentials."""
+
+MAX_DRY_RUN_CHANGES = 100
 
 Value = str | tuple[str, ...]
 """A value as text, or the elements of a list or a map."""
@@ -26,6 +30,47 @@ class ChangedField(Struct, rename="pascal", frozen=True, kw_only=True):
     new: Annotated[str, Meta(description="value since; empty if it is absent")] = ""
     added: Annotated[tuple[str, ...], Meta(description="elements that were added, such as TYPE:CLUSTER or KEY=VALUE")] = ()
     removed: Annotated[tuple[str, ...], Meta(description="elements that were removed")] = ()
+
+
+class ChangedRecord(Struct, rename="pascal", frozen=True, kw_only=True):
+    """A record that a revision changed, with its changed fields. Private keys are never among them."""
+
+    noun: Annotated[str, Meta(description="kind of record, such as image or account")]
+    id: Annotated[str, Meta(description="id of the record")]
+    verb: Annotated[str, Meta(description="added, changed, withdrawn, or adopted by a catalogue file")]
+    fields: Annotated[
+        tuple[ChangedField, ...],
+        Meta(
+            description="the changed fields; all that are not empty for an added or withdrawn record, none for an adopted one"
+        ),
+    ]
+
+
+class DryRunResponse(Struct, rename="pascal", frozen=True, kw_only=True):
+    """What a request would change. It was carried out and undone, so everything it depends on was checked."""
+
+    total_count: Annotated[int, Meta(description="number of all changes")]
+    changes: Annotated[tuple[ChangedRecord, ...], Meta(description="the first changes, in the order of the log")]
+
+
+def changed_records(steps: Iterable[RecordStep]) -> tuple[ChangedRecord, ...]:
+    """Records that a revision touched, with their changed fields."""
+    return tuple(
+        ChangedRecord(
+            noun=step.change.noun,
+            id=step.change.id,
+            verb=step.change.verb,
+            fields=changed_fields(step.before, step.after, step.keys),
+        )
+        for step in steps
+    )
+
+
+def dry_run_response(change: Change) -> DryRunResponse:
+    """What a revision that is being written changes."""
+    return DryRunResponse(
+        total_count=len(change.records), changes=changed_records(steps_so_far(change, limit=MAX_DRY_RUN_CHANGES))
+    )
 
 
 def changed_fields(before: Struct | None, after: Struct | None, without: Collection[str] = ()) -> tuple[ChangedField, ...]:

@@ -12,11 +12,13 @@ from phimage.catalog.revisions import BASE, log, project_scope
 from phimage.errors import LongPoll
 from phimage.gateway.registry import Action
 from phimage.model.account import Right
-from phimage.model.ids import Revision
+from phimage.model.ids import ImageId, Revision
 from phimage.model.image import ImageType
 
 MAX_WAIT = 25
 """Max seconds of a long poll. Clients time out after 30 seconds or more."""
+_OF_IMAGES = ("image", "image_bytes")
+"""The records of the log that are parts of images; a quota has the scope of its project too."""
 
 
 class ListPHostImageChanges(Struct, rename="pascal", frozen=True, kw_only=True):
@@ -25,6 +27,7 @@ class ListPHostImageChanges(Struct, rename="pascal", frozen=True, kw_only=True):
     after: Annotated[int, Meta(ge=0, description="list changes after this revision: Next of the previous response")] = 0
     limit: Annotated[int, Meta(ge=1, le=1000, description="max revisions to list")] = 100
     wait: Annotated[int, Meta(ge=0, le=MAX_WAIT, description="max seconds to wait for a change if there is none yet")] = 0
+    image_id: Annotated[ImageId, Meta(max_length=64, description="changes of this image alone")] | None = None
 
 
 class ImageChange(Struct, rename="pascal", frozen=True, kw_only=True):
@@ -67,6 +70,7 @@ def _changes(request: ListPHostImageChanges, call: Call, newest: Revision) -> Li
             limit=request.limit,
             newest_first=False,
             scopes=tuple(visible),
+            id=request.image_id or "",
         )
     changes = tuple(
         ImageChange(
@@ -78,7 +82,7 @@ def _changes(request: ListPHostImageChanges, call: Call, newest: Revision) -> Li
         )
         for record in records
         for change in record.changes
-        if change.scope in visible
+        if change.scope in visible and change.noun in _OF_IMAGES and request.image_id in (None, change.id)
     )
     last = records[-1].number if len(records) == request.limit else newest
     return ListPHostImageChangesResponse(next=last, newest=newest, change_set=changes)

@@ -119,6 +119,8 @@ def find_phost_images(request: FindPHostImages, call: Call) -> FindPHostImagesRe
         return FindPHostImagesResponse(total_count=0, image_set=())
     limit = limit_of(request.limit, call)
     search = _search(request, call, topology)
+    if limit == 0 and not call.view.pinned:
+        return FindPHostImagesResponse(total_count=_count(search, call), image_set=())
     found = _found(search, call)
     if call.view.pinned:
         name_newer_versions(call, lambda view: _find(replace(search, query=_as_of(view, search.query)), view))
@@ -181,6 +183,13 @@ def _found(search: Search, call: Call) -> tuple[Image, ...]:
     return call.cache.get_or_make(
         key, call.view, scopes, lambda: tuple(_find(search, call.view)), lambda found: ROW_BYTES * len(found)
     )
+
+
+def _count(search: Search, call: Call) -> int:
+    """The number of found images, cached like them; that of a large catalogue fits into the cache where its images do not."""
+    scopes = (TOPOLOGY, BASE, project_scope(search.query.project))
+    key = ("count", search, call.view.revision if search.any_owner else None)
+    return call.cache.get_or_make(key, call.view, scopes, lambda: len(_found(search, call)), lambda _: 0)
 
 
 def _find(search: Search, view: View) -> list[Image]:

@@ -98,6 +98,8 @@ class PHostImageJobSet(Struct, rename="pascal", frozen=True, kw_only=True):
     source: Annotated[
         str, Meta(description="URL of the original file, uploaded, or the id of a captured host; empty like actor")
     ]
+    p_host_id: Annotated[str, Meta(description="host whose disk becomes the image; empty for other publications")]
+    file_name: Annotated[str, Meta(description="name of the original file, as its publisher gave it; empty like actor")]
     size: Annotated[int, Meta(description="bytes of the original file; 0 if unknown")]
     sent: Annotated[int, Meta(description="bytes of the original file that have arrived")]
     reused: Annotated[int, Meta(description="bytes of the disk that the store had already; known at the end")]
@@ -232,6 +234,8 @@ def _job_set(job: Job, image: Image | None, call: Call) -> PHostImageJobSet:
         create_time=int(job.created),
         age=max(0, int(call.time - job.created)),
         source=_source(job) if is_own else "",
+        p_host_id=job.origin.host,
+        file_name=job.origin.name if is_own else "",
         size=job.origin.size,
         sent=job.sent,
         reused=job.reused,

@@ -6,11 +6,11 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from phimage.actions.changed_fields import ChangedField, changed_fields
+from phimage.actions.changed_fields import ChangedRecord, changed_records
 from phimage.actions.params import rfc3339
 from phimage.actions.service import Call
 from phimage.catalog.history import find_revision, steps_of
-from phimage.catalog.revisions import RevisionRecord, log
+from phimage.catalog.revisions import RevisionRecord, count_by_day, log
 from phimage.errors import UnavailableParam
 from phimage.gateway.registry import Action
 from phimage.model.account import Right
@@ -18,6 +18,7 @@ from phimage.model.ids import Revision
 
 MAX_REVISION = 2**63 - 1
 """The largest integer of the databases."""
+DAY_SECONDS = 86_400
 
 
 class ListRevisions(Struct, rename="pascal", frozen=True, kw_only=True):
@@ -26,6 +27,11 @@ class ListRevisions(Struct, rename="pascal", frozen=True, kw_only=True):
     after: Annotated[int, Meta(ge=0, le=MAX_REVISION, description="revisions after this one, oldest first")] | None = None
     before: Annotated[int, Meta(ge=0, le=MAX_REVISION, description="revisions before this one, newest first")] | None = None
     limit: Annotated[int, Meta(ge=1, le=1000, description="max revisions to list")] = 20
+    noun: (
+        Annotated[str, Meta(max_length=32, description="revisions that changed a record of this kind, such as image")] | None
+    ) = None
+    id: Annotated[str, Meta(max_length=255, description="revisions that changed a record with this id")] | None = None
+    actor: Annotated[str, Meta(max_length=255, description="revisions whose actor has this text in it")] | None = None
 
 
 class RevisionChange(Struct, rename="pascal", frozen=True, kw_only=True):
@@ -63,20 +69,6 @@ class GetRevision(Struct, rename="pascal", frozen=True, kw_only=True):
     limit: Annotated[int, Meta(ge=1, le=1000, description="max changes to show")] = 100
 
 
-class ChangedRecord(Struct, rename="pascal", frozen=True, kw_only=True):
-    """A record that a revision changed, with its changed fields. Private keys are never among them."""
-
-    noun: Annotated[str, Meta(description="kind of record, such as image or account")]
-    id: Annotated[str, Meta(description="id of the record")]
-    verb: Annotated[str, Meta(description="added, changed, withdrawn, or adopted by a catalogue file")]
-    fields: Annotated[
-        tuple[ChangedField, ...],
-        Meta(
-            description="the changed fields; all that are not empty for an added or withdrawn record, none for an adopted one"
-        ),
-    ]
-
-
 class RevisionDetail(Struct, rename="pascal", frozen=True, kw_only=True):
     """A revision and a page of its changes."""
 
@@ -96,6 +88,26 @@ class GetRevisionResponse(Struct, rename="pascal", frozen=True, kw_only=True):
     revision: Annotated[RevisionDetail, Meta(description="the revision")]
 
 
+class GetRevisionStatistics(Struct, rename="pascal", frozen=True, kw_only=True):
+    """Count the revisions of the last days, by day."""
+
+    days: Annotated[int, Meta(ge=1, le=366, description="number of days, up to today in UTC")] = 30
+
+
+class RevisionDay(Struct, rename="pascal", frozen=True, kw_only=True):
+    """A day in UTC."""
+
+    day: Annotated[int, Meta(description="when it began, Unix seconds")]
+    publications: Annotated[int, Meta(description="publications that ended")]
+    changes: Annotated[int, Meta(description="all other revisions")]
+
+
+class GetRevisionStatisticsResponse(Struct, rename="pascal", frozen=True, kw_only=True):
+    """The days, oldest first, also those without a revision."""
+
+    day_set: Annotated[tuple[RevisionDay, ...], Meta(description="the days")]
+
+
 def list_revisions(request: ListRevisions, call: Call) -> ListRevisionsResponse:
     call.view.may_wait()
     before = call.view.revision + 1
@@ -108,6 +120,9 @@ def list_revisions(request: ListRevisions, call: Call) -> ListRevisionsResponse:
             before=Revision(before),
             limit=request.limit,
             newest_first=request.after is None,
+            noun=request.noun or "",
+            id=request.id or "",
+            actor=request.actor or "",
         )
     return ListRevisionsResponse(
         newest=call.service.catalog.head, revision_set=tuple(_revision_set(record) for record in records)
@@ -132,17 +147,25 @@ def get_revision(request: GetRevision, call: Call) -> GetRevisionResponse:
         request_id=record.request_id,
         action=record.action,
         total_count=count,
-        changes=tuple(
-            ChangedRecord(
-                noun=step.change.noun,
-                id=step.change.id,
-                verb=step.change.verb,
-                fields=changed_fields(step.before, step.after, step.keys),
-            )
-            for step in steps
-        ),
+        changes=changed_records(steps),
     )
     return GetRevisionResponse(revision=detail)
+
+
+def get_revision_statistics(request: GetRevisionStatistics, call: Call) -> GetRevisionStatisticsResponse:
+    call.view.may_wait()
+    today = int(call.time) // DAY_SECONDS * DAY_SECONDS
+    first = today - (request.days - 1) * DAY_SECONDS
+    with call.service.catalog.database.read() as connection:
+        counts = {count.day: count for count in count_by_day(connection, since=first, until=call.view.revision)}
+    days = range(first, today + 1, DAY_SECONDS)
+    return GetRevisionStatisticsResponse(
+        day_set=tuple(
+            RevisionDay(day=day, publications=count.published if count else 0, changes=count.other if count else 0)
+            for day in days
+            for count in (counts.get(day),)
+        )
+    )
 
 
 def _revision_set(record: RevisionRecord) -> RevisionSet:
@@ -160,4 +183,5 @@ def _revision_set(record: RevisionRecord) -> RevisionSet:
 ACTIONS = (
     Action(ListRevisions, ListRevisionsResponse, list_revisions, Right.OPERATE),
     Action(GetRevision, GetRevisionResponse, get_revision, Right.OPERATE),
+    Action(GetRevisionStatistics, GetRevisionStatisticsResponse, get_revision_statistics, Right.OPERATE),
 )

@@ -90,7 +90,7 @@ def _add_deploy(commands: Commands[argparse.ArgumentParser]) -> None:
 
 
 def add_deploy_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of a deployment, whoever starts it."""
+    """Add the options of a deployment."""
     parser.add_argument(
         "--read-back", action=argparse.BooleanOptionalAction, default=True, help="read back all that was written"
     )

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from phimage.agent.block_device import MIB, BlockDevice
 from phimage.agent.errors import DiskFailed, DiskRefused
-from phimage.agent.gpt import Change, move_backup, sector_size, smallest_size
+from phimage.agent.gpt import TableChange, move_backup, sector_size, smallest_size
 from phimage.chunk_upload import CHUNK
 from phimage.errors import ClientError
 
@@ -32,7 +32,7 @@ class CapturedDisk:
         """With `trim` the disk ends after its last partition; a GPT gets its backup there. Raises DiskRefused and BadSector."""
         self._device = device
         self.size = device.size
-        self._changes: list[Change] = []
+        self._changes: list[TableChange] = []
         if device.size % device.sector_size or not device.size:
             raise DiskRefused(f"{device.path} has {device.size} bytes, which are no whole sectors; pad it with zeros")
         if trim:
@@ -85,7 +85,7 @@ class CapturedDisk:
             raise BadSector(self._device.path, offset // self._device.sector_size, offset) from None
 
 
-def _changed(raw: bytes, offset: int, change: Change) -> bytes:
+def _changed(raw: bytes, offset: int, change: TableChange) -> bytes:
     first, last = max(offset, change.offset), min(offset + len(raw), change.offset + len(change.data))
     made = bytearray(raw)
     made[first - offset : last - offset] = change.data[first - change.offset : last - change.offset]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 
-from phimage.agent.errors import ImageMismatch, ImageUnavailable, OrderLost, TicketExpired
+from phimage.agent.errors import ImageMismatch, ImageUnavailable, OrderGone, TicketExpired
 from phimage.agent.image_chunks import FrameMap, ImageChunks, read_frames, read_manifest
 from phimage.http_client import ApiConnections, InvalidAddress, NoResponse, ServerResponse, parse_address
 from phimage.zstd_frame import BadFrame, decompress
@@ -43,7 +43,7 @@ def image_urls(url: str) -> ImageUrls:
     raise ImageMismatch(f"{path} is not an image's URL: `phimage image url ID` prints one, such as .../images/ID.raw")
 
 
-class ImageSource:
+class ServedImage:
     """An image that is fetched. Safe to use from several threads. `fetched` counts the bytes of frames that arrived."""
 
     def __init__(
@@ -154,7 +154,7 @@ class ImageSource:
                     self._renew_urls(urls, reason)
                     continue
                 if response.status < 500 and response.status not in (408, 429):
-                    raise (OrderLost if self._renew and response.status in _ORDER_LOST else ImageUnavailable)(reason)
+                    raise (OrderGone if self._renew and response.status in _ORDER_LOST else ImageUnavailable)(reason)
             if self._clock() - self._responded > self._patience:
                 raise ImageUnavailable(f"the server has sent nothing for {self._patience:.0f} s: {reason}")
             self._pause(pause)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from hashlib import sha256
 
-from phimage.agent.errors import OrderLost
+from phimage.agent.errors import OrderGone
 from phimage.errors import ClientError
 from phimage.http_client import ApiConnections, HttpAddress, InvalidAddress, NoResponse, ServerResponse, parse_address
 
@@ -60,7 +60,7 @@ class UploadRequests:
         self._answered = clock()
 
     def ask(self, method: str, below: str, body: bytes) -> bytes:
-        """Send a request, `chunk_upload.Ask`. Raises UploadAway, UploadRefused, OrderLost, ChunksMissing and as `open_url`."""
+        """Send a request, `chunk_upload.Ask`. Raises UploadAway, UploadRefused, OrderGone, ChunksMissing and as `open_url`."""
         digest = base64.b64encode(sha256(body).digest()).decode("ascii")
         headers = {"Content-Type": "application/octet-stream", "Content-Digest": f"sha-256=:{digest}:"}
         url, seconds = self._current(""), _FIRST_WAIT
@@ -120,7 +120,7 @@ def _refusal(response: ServerResponse, below: str, address: HttpAddress) -> Exce
         case 409 if below == "seal" and message.startswith("Chunks missing"):
             return ChunksMissing(message)
         case 403 | 409:
-            return OrderLost(f"{address.host} takes nothing more for this upload: {message}; look at the state of its image")
+            return OrderGone(f"{address.host} takes nothing more for this upload: {message}; look at the state of its image")
         case 413:
             remedy = "let its operator raise the quota or the largest disk, or use --trim"
         case 507:

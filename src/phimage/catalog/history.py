@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -13,7 +14,7 @@ from phimage.catalog.hosts import HOSTS
 from phimage.catalog.image_bytes import IMAGE_BYTES, QUOTAS
 from phimage.catalog.images import FILE, IMAGES
 from phimage.catalog.places import CLUSTERS, MACHINE_TYPES, OFFERS, REGIONS, ZONES
-from phimage.catalog.revisions import ChangeRecord, RevisionRecord
+from phimage.catalog.revisions import Change, ChangeRecord, RevisionRecord
 from phimage.catalog.versioned_table import VersionedTable
 from phimage.model.ids import Revision
 
@@ -64,7 +65,15 @@ def steps_of(connection: Connection, number: Revision, *, offset: int, limit: in
     """
     change = tables.change.c
     page = select(tables.change).where(change.revision == number).order_by(change.position).offset(offset).limit(limit)
-    changes = [ChangeRecord(row.noun, row.id, row.scope, row.verb) for row in connection.execute(page)]
+    return _steps(connection, number, [ChangeRecord(row.noun, row.id, row.scope, row.verb) for row in connection.execute(page)])
+
+
+def steps_so_far(change: Change, *, limit: int) -> list[RecordStep]:
+    """The first records that a revision has touched which is being written."""
+    return _steps(change.connection, change.number, change.records[:limit])
+
+
+def _steps(connection: Connection, number: Revision, changes: Sequence[ChangeRecord]) -> list[RecordStep]:
     ids: dict[str, set[str]] = {}
     for record in changes:
         if record.scope != FILE:  # an adoption changes no row

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from msgspec import Struct
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, case, func, insert, literal_column, select, update
 
 from phimage.catalog import tables
 from phimage.catalog.engine import Database
@@ -18,6 +18,10 @@ TOPOLOGY = "topology"
 """Scope of places and machine types."""
 BASE = "base"
 """Scope of base images."""
+PUBLISHER = "publisher"
+"""The address in revisions by which publishers end publications."""
+_DAY = 86_400_000_000
+"""Microseconds of a day."""
 HOSTS = "hosts"
 """Scope of all hosts. No list of images depends on it."""
 
@@ -75,7 +79,7 @@ class Change:
 
     def record(self, noun: str, id: str, scope: str, verb: str) -> None:
         """Record that this revision touches a thing."""
-        self._records.append(ChangeRecord(noun, id, scope, verb))
+        self._records.append(ChangeRecord(str(noun), id, scope, verb))  # the names of tables are texts of SQLAlchemy's own type
 
     @property
     def records(self) -> tuple[ChangeRecord, ...]:
@@ -177,6 +181,7 @@ def touched(connection: Connection, after: Revision, until: Revision) -> dict[st
     return {scope: Revision(number) for scope, number in rows}
 
 
+# docs/decisions.md#the-log-is-searched-without-an-index-of-records
 def log(
     connection: Connection,
     *,
@@ -185,14 +190,28 @@ def log(
     limit: int,
     newest_first: bool,
     scopes: tuple[str, ...] = (),
+    noun: str = "",
+    id: str = "",
+    actor: str = "",
 ) -> list[RevisionRecord]:
-    """Revisions with their changes: after `after`, before `before` if given, and touching `scopes` if given."""
+    """Revisions with all their changes: after `after` and before `before`.
+
+    What is given must hold of one change (`scopes`, `noun`, `id`), or of the revision: its author has `actor` as a part.
+    """
     number = tables.revision.c.number
     query = select(tables.revision).where(number > after)
     if before is not None:
         query = query.where(number < before)
-    if scopes:
-        query = query.where(number.in_(select(tables.change.c.revision).where(tables.change.c.scope.in_(scopes))))
+    change = tables.change.c
+    conditions = [
+        *([change.scope.in_(scopes)] if scopes else ()),
+        *([change.noun == noun] if noun else ()),
+        *([change.id == id] if id else ()),
+    ]
+    if conditions:
+        query = query.where(number.in_(select(change.revision).where(*conditions)))
+    if actor:
+        query = query.where(tables.revision.c.actor.contains(actor, autoescape=True))
     query = query.order_by(number.desc() if newest_first else number).limit(limit)
     revisions = connection.execute(query).all()
     if not revisions:
@@ -217,4 +236,29 @@ def log(
             changes=tuple(changes.get(row.number, ())),
         )
         for row in revisions
+    ]
+
+
+class RevisionCount(Struct, frozen=True):
+    """The revisions of one day, which begins at `day` in Unix seconds: `published` by publishers, `other` by everyone else."""
+
+    day: int
+    published: int
+    other: int
+
+
+def count_by_day(connection: Connection, *, since: float, until: Revision) -> list[RevisionCount]:
+    """The days in UTC, since a Unix time and up to a revision, that have revisions."""
+    revision = tables.revision.c
+    day = revision.time.op("/")(literal_column(str(_DAY)))  # of integers, which both databases cut
+    published = func.sum(case((revision.address == PUBLISHER, 1), else_=0))
+    query = (
+        select(day.label("day"), published.label("published"), func.count().label("total"))
+        .where(revision.time >= int(since * 1_000_000), revision.number <= until)
+        .group_by("day")
+        .order_by("day")
+    )
+    return [
+        RevisionCount(int(row.day) * 86_400, int(row.published), row.total - int(row.published))
+        for row in connection.execute(query)
     ]

@@ -21,7 +21,7 @@ from sqlalchemy import (
     literal_column,
 )
 
-SCHEMA = "0010"
+SCHEMA = "0011"
 """The schema version of these tables: the number of the last migration in `migrations/versions`."""
 LIVE = 2**63 - 1
 """`until` of a row that is valid now."""
@@ -116,6 +116,12 @@ nonce = Table("nonce", metadata, _key("key"), _key("nonce"), _must("time", BigIn
 
 key_use = Table("key_use", metadata, _key("key"), _must("day"))
 """The last day on which each key was used, such as 2026-02-28, in UTC; see `accounts.report_use`. Not versioned."""
+
+login_code = Table("login_code", metadata, _key("digest"), _must("key"), _must("expires", BigInteger))
+console_session = Table(
+    "console_session", metadata, _key("digest"), _must("key"), _must("started", BigInteger), _must("used", BigInteger)
+)
+"""Single-use codes and the sessions of the console, by the SHA-256 of their secrets; see `console_sessions`. Not versioned."""
 
 region = _versioned(
     "region", (_key("id"),), _must("number", Integer), _must("name_zh"), _must("name_en"), _must("default", Boolean)

@@ -75,6 +75,7 @@ def demo(data_dir: str, host: str, port: int, require_zone: bool, once: bool) ->
             echo(f"listening on {url}")
             show()
             if not once:
+                _show_console(url)
                 echo("Serving until Ctrl-C.")
         except PhimageError as error:
             failure.append(error)
@@ -130,6 +131,16 @@ def _prepare_output(url: str, data_dir: str, cannot_publish: str) -> Callable[[]
         echo("\nREADME.md has the same for the Python SDK, the ucloud CLI and Terraform.")
 
     return show
+
+
+def _show_console(url: str) -> None:
+    """Print a link into the console, as the tenant, and the commands that make others."""
+    from phimage import demo as demonstration
+
+    with demonstration.client(url) as client:
+        link = client.call("CreateConsoleLogin").fields["LoginUrl"]
+    echo(f"\nThe console, for a browser (this link works once, within a minute):\n{link}")
+    echo(f"Later, or as the operator: phimage console --open, phimage console --open --profile {OPERATOR}\n")
 
 
 def _programs() -> str:

@@ -26,6 +26,9 @@ FUTURE = 2**31 - 1
 @click.option("--after", type=click.IntRange(0), metavar="N", help="Revisions after N, oldest first.")
 @click.option("--before", type=click.IntRange(1), metavar="N", help="Revisions before N, newest first.")
 @click.option("-n", "--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="Maximum number to show.")
+@click.option("--noun", metavar="KIND", help="Revisions that changed a record of this kind, such as image.")
+@click.option("--id", "record", metavar="ID", help="Revisions that changed the record with this id.")
+@click.option("--actor", metavar="TEXT", help="Revisions whose actor has this text in it.")
 @click.option("--changes", is_flag=True, help="Show what each revision changed, field by field.")
 @click.option("--follow", is_flag=True, help="Show changes of images as they happen; any key may.")
 @click.option("--project", envvar="PHIMAGE_PROJECT", help="Project for --follow; required for a sub-user.")
@@ -37,6 +40,9 @@ def log(
     after: int | None,
     before: int | None,
     limit: int,
+    noun: str | None,
+    record: str | None,
+    actor: str | None,
     changes: bool,
     follow: bool,
     project: str | None,
@@ -51,10 +57,14 @@ def log(
       phimage log
       phimage log 12
       phimage log --after 12 --changes
+      phimage log --id pimg-cs-xev4rz
       phimage log --follow
     """
     if revision is not None and (follow or after is not None or before is not None):
         raise click.UsageError("a REVISION is shown alone: leave out --after, --before and --follow")
+    filters = {"Noun": noun, "Id": record, "Actor": actor}
+    if any(filters.values()) and (revision is not None or follow):
+        raise click.UsageError("--noun, --id and --actor search the list: leave out the REVISION and --follow")
     if follow:
         _follow(session.client, after, session.given("project", project), as_json)
         return
@@ -65,7 +75,7 @@ def log(
         else:
             _print_changes(shown, whole=True)
         return
-    answer = session.client.call("ListRevisions", After=after, Before=before, Limit=limit)
+    answer = session.client.call("ListRevisions", After=after, Before=before, Limit=limit, **filters)
     revisions = answer.fields["RevisionSet"]
     if changes:
         most = None if as_json else SHOWN_CHANGES

@@ -46,6 +46,18 @@ class Head(Struct, frozen=True):
     query: str
 
 
+class SessionCredential(Struct, frozen=True):
+    """The key of a session, which stands for the signatures of its requests, and the name of the program that keeps it.
+
+    `nonce` makes a change unrepeatable, as that of a signature does; empty for a request that may come again. Only code of this
+    process makes one, of a session that it has verified: nothing in a request of the network becomes one.
+    """
+
+    key: PublicKey
+    program: str
+    nonce: str = ""
+
+
 def authenticate(params: Params, view: Present, *, explain: bool = False) -> Caller:
     """The caller, by key and signature of version 1. Raises MissingSignature, UnknownUser, WrongSignature, UnknownToken, in
     that order.
@@ -78,6 +90,13 @@ def authenticate_head(head: Head, view: Present, now: float) -> Caller:
         detail = f"{late}, and at most {MAX_AGE_SECONDS} are allowed: compare your clock with ServerTime"
         raise WrongSignature(detail=detail, fields={"ServerTime": int(now)})
     return replace(caller, nonce=signature.nonce)
+
+
+# docs/decisions.md#the-console-enters-with-the-key-of-its-session
+def authenticate_session(credential: SessionCredential, view: Present, request_id: str) -> Caller:
+    """The caller of a session, as if the request had a signature of version 2 with a nonce. Raises UnknownUser."""
+    caller, _private_key = find_caller(credential.key, view)
+    return replace(caller, nonce=credential.nonce or request_id, program=credential.program)
 
 
 def check_body(head: Head, body: bytes) -> None:

@@ -1,6 +1,6 @@
 """The HTTP edge, as an ASGI application. Its order, in `App._edge` and `App._action`:
 
-1. mounted applications: paths below `/images/` and `/uploads/`
+1. mounted applications: paths below `/images/`, `/uploads/` and `/console/`; a browser at `/` is sent to the last one
 2. method: GET and POST, else 405
 3. pages: `/healthz`, `/readyz`, `/metrics`, `/openapi.json`; all other paths are base paths of Actions
 4. body: read up to the Action's limit, while it arrives steadily and within the budget of all bodies; more than 64 KiB
@@ -13,7 +13,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Generic
@@ -24,7 +24,16 @@ from phimage.gateway.async_dispatch import AsyncDispatcher
 from phimage.gateway.dispatch import HINT_HEADER, MAX_CACHED_REQUEST, Attempt, Dispatcher, RawRequest, View, max_body
 from phimage.gateway.envelope import RawResponse, failure
 from phimage.gateway.registry import SMALL_BODY
-from phimage.http.asgi import Application, KnownResponse, Message, Receive, Send, request_ids, send_response
+from phimage.http.asgi import (
+    Application,
+    KnownResponse,
+    Message,
+    Receive,
+    Send,
+    is_browser_at_root,
+    send_response,
+)
+from phimage.http.asgi import request_ids as random_request_ids
 from phimage.http.body import BodiesTooLarge, BodyBudget, BodyLimits, BodyTooLong, BodyTooSlow, ClientGone, RequestBody
 from phimage.http.counters import RequestCounters
 from phimage.http.freshness import STALE_SECONDS, Freshness
@@ -43,6 +52,8 @@ MAX_DRAINED_BYTES = 16 * 1024 * 1024
 """A longer body is not drained: the connection is closed."""
 
 
+_ATTEMPT, _HAS_ARRIVED = "phimage.attempt", "phimage.has_arrived"
+"""What `known_response` leaves in the scope: the attempt that it made, and that the server has the whole body."""
 _KNOWN = (
     b"content-type: application/json\r\n"
     b"content-length: %d\r\n"
@@ -82,13 +93,16 @@ class App(Generic[View]):
         signature_limit: SignatureLimit | None = None,
         body_limits: BodyLimits | None = None,
         max_body_bytes: float = float("inf"),
+        request_ids: Iterator[str] | None = None,
+        browser_path: str = "",
     ) -> None:
         """`freshness` is that of the catalogue; `watches` are refreshed beside it. `mounts` are applications by path prefix.
 
         `started` is called once requests are answered, `stopped` at the end. `stopping` returns whether the server is about
-        to stop: long polls are then answered at once. `max_body_bytes` is the memory for bodies of all requests.
+        to stop: long polls are then answered at once. `max_body_bytes` is the memory for bodies of all requests. `request_ids`
+        are random by default. A browser that asks for `/` is sent to `browser_path`, unless it is empty.
         """
-        self._registry = dispatcher.registry
+        self.registry = dispatcher.registry
         self._freshness = freshness
         self._proxies = proxies or TrustedProxies()
         self._pages = {"/healthz": fixed(b'{"status":"ok"}'), **(pages or {})}
@@ -98,11 +112,13 @@ class App(Generic[View]):
         self._signature_limit = signature_limit or SignatureLimit(self._proxies)
         self._body_limits = body_limits or BodyLimits()
         self._body_budget = BodyBudget(max_body_bytes)
-        self._request_ids = request_ids()
+        self._browser_path = browser_path
+        self._request_ids = request_ids or random_request_ids()
         threads = ThreadPoolExecutor(THREADS, thread_name_prefix="answer")
         self._dispatcher = AsyncDispatcher(dispatcher, threads, stopping)
         self._lifespan = Lifespan((freshness, *watches), periodic_tasks, (self._dispatcher.run,), threads, started, stopped)
         self.notify_revision = self._dispatcher.notify_revision
+        self.close = self._lifespan.end_threads
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Handle one request, or the life of the process."""
@@ -117,6 +133,7 @@ class App(Generic[View]):
         started = time.perf_counter()
         query_string, path = scope["query_string"], scope["path"]
         size = len(query_string) + len(body)
+        scope[_HAS_ARRIVED] = True
         if size > MAX_CACHED_REQUEST or self._log_requests or self._freshness.age() > STALE_SECONDS:
             return None
         if path != "/" and (path in self._pages or any(path.startswith(prefix) for prefix, _ in self._mounts)):
@@ -129,7 +146,7 @@ class App(Generic[View]):
         request_id = next(self._request_ids)
         address = self._proxies.client_address(scope)
         query = query_string.decode("utf-8", "replace")
-        attempt = scope["phimage.attempt"] = Attempt()
+        attempt = scope[_ATTEMPT] = Attempt()
         response = self._dispatcher.answer_known(self._request(scope, headers, query, address, request_id, body), attempt)
         if response is None or response.headers or len(response.body) > MIN_GZIP_BYTES:
             return None
@@ -150,6 +167,9 @@ class App(Generic[View]):
                 await RequestBody(receive, self._body_limits).drain(MAX_DRAINED_BYTES)
                 content = failure("", MissingAction(detail="send GET or POST"))
                 await send_response(send, 405, content, request_id, [(b"allow", b"GET, POST")])
+            elif self._browser_path and is_browser_at_root(scope):
+                location = [(b"location", self._browser_path.encode("ascii")), (b"vary", b"accept")]
+                await send_response(send, 303, b"", request_id, location, content_type=b"text/html")
             elif method == "GET" and path in self._pages:
                 page = await self._pages[path](self._proxies.certain_client_address(scope))
                 await send_response(send, page.status, page.body, request_id, content_type=page.content_type.encode("ascii"))
@@ -165,11 +185,11 @@ class App(Generic[View]):
         address = self._proxies.client_address(scope)
         make_request = partial(self._request, scope, headers, query, address, request_id)
         incoming = RequestBody(receive, self._body_limits, self._body_budget)
-        attempt: Attempt = scope.get("phimage.attempt") or Attempt()  # `known_response` may have counted it
+        attempt: Attempt = scope.get(_ATTEMPT) or Attempt()
         status, age, body = 200, None, b""
         try:
             if scope["method"] == "POST":
-                body = await self._body(query, incoming, make_request, attempt)
+                body = await self._body(scope, query, incoming, make_request, attempt)
             if self._freshness.age() > STALE_SECONDS:
                 age = await self._freshness.staleness()
             response = await self._dispatcher.answer(make_request(body), attempt)
@@ -185,8 +205,25 @@ class App(Generic[View]):
         if len(content) > MIN_GZIP_BYTES and (packed := gzipped(content, headers.get(b"accept-encoding", b""))) is not None:
             content = packed
             extra += [(b"content-encoding", b"gzip"), (b"vary", b"accept-encoding")]
+        self._record(response, request_id, address, time.perf_counter() - started, len(body) + len(query), len(content))
+        await send_response(send, status, content, request_id, extra)
+
+    async def answer(self, request: RawRequest) -> tuple[RawResponse, float | None]:
+        """The response to a request of a session, and the age of its knowledge as `X-Phimage-Age` has it, if it is old.
+
+        For programs of this process: counted and logged like a request of the network.
+        """
+        started, age = time.perf_counter(), None
+        if self._freshness.age() > STALE_SECONDS:
+            age = await self._freshness.staleness()
+        response = await self._dispatcher.answer(request, Attempt())
         seconds = time.perf_counter() - started
-        self._counters.count(response.action, response.ret_code, seconds, len(body) + len(query), len(content))
+        self._record(response, request.request_id, request.address, seconds, len(request.body), len(response.body))
+        return response, age
+
+    def _record(self, response: RawResponse, request_id: str, address: str, seconds: float, received: int, sent: int) -> None:
+        """Count a response, and log it if requests are logged."""
+        self._counters.count(response.action, response.ret_code, seconds, received, sent)
         if self._log_requests:
             log.info(
                 "request.answered",
@@ -196,21 +233,20 @@ class App(Generic[View]):
                 revision=response.revision,
                 address=address,
                 seconds=round(seconds, 6),
-                bytes=len(content),
+                bytes=sent,
                 **({"hint": hint} if (hint := response.headers.get(HINT_HEADER)) else {}),
             )
-        await send_response(send, status, content, request_id, extra)
 
     async def _body(
-        self, query: str, incoming: RequestBody, make_request: Callable[[bytes], RawRequest], attempt: Attempt
+        self, scope: Message, query: str, incoming: RequestBody, make_request: Callable[[bytes], RawRequest], attempt: Attempt
     ) -> bytes:
         """The body of a POST. Raises _Unread and ClientGone."""
-        max_size, refusal = max_body(self._registry, query), None
+        max_size, refusal = max_body(self.registry, query), None
         # docs/decisions.md#large-bodies-are-read-for-verified-signatures-alone
         if max_size > SMALL_BODY and (refusal := await self._dispatcher.refuse_large(make_request(b""), attempt)):
             max_size = SMALL_BODY
         try:
-            return await incoming.read(max_size)
+            return await incoming.read(max_size, has_arrived=_HAS_ARRIVED in scope)
         # docs/decisions.md#a-body-has-little-time-and-little-memory
         except BodyTooSlow:
             detail = f"the body paused for {self._body_limits.stall:.0f} s or took too long; send the request again"

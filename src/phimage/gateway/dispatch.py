@@ -23,8 +23,10 @@ from phimage.event_log import log
 from phimage.gateway.access import (
     IGNORED,
     Head,
+    SessionCredential,
     authenticate,
     authenticate_head,
+    authenticate_session,
     authorize,
     check_body,
     check_each_time,
@@ -38,7 +40,7 @@ from phimage.gateway.envelope import RawResponse, failure, success
 from phimage.gateway.params import Params, read_params
 from phimage.gateway.path import Pin, read_path
 from phimage.gateway.rate import RateLimit
-from phimage.gateway.registry import SMALL_BODY, Action, AnyRegistry, Call, Caller, Credential, Present, Registry
+from phimage.gateway.registry import SMALL_BODY, Action, AnyRegistry, Call, Caller, Credential, DryRun, Present, Registry
 from phimage.http_signature import InvalidSignature, read_signature
 from phimage.model.ids import ProjectId, PublicKey, Revision
 from phimage.revision_cache import ScopeVersions
@@ -86,6 +88,7 @@ class RawRequest(Struct, frozen=True):
     """A request as received, with its whole body. `address` is the client's; `base_url` returns the URL that it used.
 
     `raw_path` is still percent-encoded. `header` has the fields of a signature of version 2; None if there are none.
+    `session` is that of a request from this process, which has no signature. `dry_run`: undo what it changes; see DryRun.
     """
 
     method: str
@@ -98,6 +101,8 @@ class RawRequest(Struct, frozen=True):
     base_url: Callable[[], str] = str
     raw_path: str = ""
     header: Mapping[str, str] | None = None
+    session: SessionCredential | None = None
+    dry_run: bool = False
 
     def head(self) -> Head | None:
         """What a signature of version 2 covers; None if there is no such signature. Raises WrongSignature."""
@@ -146,10 +151,12 @@ class Dispatcher(Generic[View, Service]):
         explain_signatures: bool = False,
         allow_legacy_operator_signatures: bool = False,
         clock: Callable[[], float] = time.time,
+        signed_clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
         used: Callable[[PublicKey], object] = lambda key: None,
     ) -> None:
-        """`clock` dates changes; `monotonic` measures rates, so that a clock step neither refuses nor admits requests.
+        """`clock` dates changes, and `signed_clock` judges the time of signatures. `monotonic` measures rates, so that a clock
+        step neither refuses nor admits requests.
 
         `used` is called with the key of each authenticated request.
         """
@@ -161,6 +168,7 @@ class Dispatcher(Generic[View, Service]):
         self._explain_signatures = explain_signatures
         self._allow_legacy = allow_legacy_operator_signatures
         self._clock = clock
+        self._signed_clock = signed_clock
         self._monotonic = monotonic
         self._used = used
 
@@ -198,7 +206,7 @@ class Dispatcher(Generic[View, Service]):
             if head is None:
                 detail = f"at most {SMALL_BODY} bytes, unless a signature of version 2 covers the Content-Digest"
                 return TooLargeParam("request", detail=detail)
-            self._check_each_time(authenticate_head(head, view, self._clock()), raw, attempt)
+            self._check_each_time(authenticate_head(head, view, self._signed_clock()), raw, attempt)
         except RequestError as error:
             return error
         except NotCached:
@@ -209,10 +217,12 @@ class Dispatcher(Generic[View, Service]):
 
     def _params(self, raw: RawRequest, view: View) -> Params:
         """The parameters of a request. Verifies a signature of version 2, and the body that it covers, before it parses it."""
+        if raw.session is not None:
+            return read_params(raw.method, raw.content_type, raw.query, raw.body, is_verified=True)
         head = raw.head()
         if head is None:
             return read_params(raw.method, raw.content_type, raw.query, raw.body)
-        authenticate_head(head, view, self._clock())
+        authenticate_head(head, view, self._signed_clock())
         check_body(head, raw.body)
         # No content type is signed, so none decides what signed bytes mean.
         return read_params(raw.method, "", raw.query, raw.body, is_verified=True)
@@ -246,7 +256,7 @@ class Dispatcher(Generic[View, Service]):
     def _known(self, raw: RawRequest, view: View) -> _Admitted[View, Service] | None:
         """The request, if identical bytes were admitted and the caller's account is unchanged: then the signature is still
         valid, since version 1 signs no time and clients may repeat a request."""
-        if raw.header is not None:
+        if raw.header is not None or raw.session is not None:
             return None
         known: _Admitted[View, Service] | None = self.cache.get_request(_cache_key(raw), view.revision)
         return known
@@ -266,11 +276,14 @@ class Dispatcher(Generic[View, Service]):
 
     def _admit(self, name: str, params: Params, view: View, raw: RawRequest, attempt: Attempt) -> _Admitted[View, Service]:
         """All checks that need no catalogue data but the account, in the order of wire-protocol B5."""
-        head = raw.head()
-        if head is None:
+        head = None if raw.session is not None else raw.head()
+        if raw.session is not None:
+            caller = authenticate_session(raw.session, view, raw.request_id)
+            check_one_signature(params)
+        elif head is None:
             caller = authenticate(params, view, explain=self._explain_signatures)
         else:
-            caller = authenticate_head(head, view, self._clock())
+            caller = authenticate_head(head, view, self._signed_clock())
             check_one_signature(params)
         self._check_each_time(caller, raw, attempt)
         check_names(params)
@@ -287,7 +300,7 @@ class Dispatcher(Generic[View, Service]):
             known = {name for reader in readers_of(action.request, settings) for name in reader.names(params)}
             check_known(action, params, known, caller)
         size = len(raw.body) + len(raw.query)
-        if head is None and size <= MAX_CACHED_REQUEST and not action.changes:
+        if head is None and raw.session is None and size <= MAX_CACHED_REQUEST and not action.changes:
             self.cache.put_request(_cache_key(raw), admitted, view.revision, view.account_scope(caller.account.id), size)
         return admitted
 
@@ -322,9 +335,13 @@ class Dispatcher(Generic[View, Service]):
             cache=self.cache,
             base_url=raw.base_url,
             hints=admitted.hints,
+            dry_run=raw.dry_run,
         )
-        body = success(name, action.handler(admitted.request, call))
-        return RawResponse(body, 0, view.revision, headers, name)
+        try:
+            response = action.handler(admitted.request, call)
+        except DryRun as dry_run:
+            response = dry_run.response
+        return RawResponse(success(name, response), 0, view.revision, headers, name)
 
 
 def _cache_key(raw: RawRequest) -> Hashable:
@@ -343,5 +360,6 @@ def max_body(registry: AnyRegistry, query: str) -> int:
 def _action_name(params: Params) -> str:
     name = params.get("Action")
     if not isinstance(name, str) or not name:
-        raise MissingAction(detail="this is phimage, the image service of a bare metal cloud; /openapi.json lists its Actions")
+        what = "this is phimage, the image service of a bare metal cloud"
+        raise MissingAction(detail=f"{what}; /openapi.json lists its Actions, and /console/ shows it to people")
     return name[:128]

@@ -63,7 +63,8 @@ class Caller(Struct, frozen=True):
     """An authenticated caller, whatever the signature scheme: the user of a key, and the tenant of that user.
 
     `expires`: the Unix time at which the key ends; 0 for never. `nonce` is that of a signature of version 2; empty for
-    version 1. `host` is that of an agent, whose tenant and user are nobody's; empty for all other callers.
+    version 1. `program` is the one whose session stands for the signature; empty for a signed request. `host` is that of an
+    agent, whose tenant and user are nobody's; empty for all other callers.
     """
 
     tenant: Tenant
@@ -71,6 +72,7 @@ class Caller(Struct, frozen=True):
     key: PublicKey
     expires: int = 0
     nonce: str = ""
+    program: str = ""
     credential: Credential = Credential.KEY
     host: HostId = HostId("")
 
@@ -86,8 +88,9 @@ class Caller(Struct, frozen=True):
 
     @property
     def actor(self) -> str:
-        """The caller in the log of revisions: account/user and the public key."""
-        return f"{self.account.id}/{self.user.name} {self.key}"
+        """The caller in the log of revisions: account/user and the public key, and the program of a session."""
+        actor = f"{self.account.id}/{self.user.name} {self.key}"
+        return f"{actor} via {self.program}" if self.program else actor
 
 
 class Call(Struct, Generic[View, Service], frozen=True):
@@ -95,7 +98,8 @@ class Call(Struct, Generic[View, Service], frozen=True):
 
     `service` is what handlers work with besides the catalogue's `view`. `time` is Unix seconds. `default_limit` comes from
     the path. `patient`: the handler may raise LongPoll. `headers` are added to the response. `base_url` returns the address
-    under which the caller reached this server. `hints` name ignored parameters that are nearly known ones.
+    under which the caller reached this server. `hints` name ignored parameters that are nearly known ones. `dry_run`: what
+    the handler changes is undone; see DryRun.
     """
 
     view: View
@@ -112,6 +116,16 @@ class Call(Struct, Generic[View, Service], frozen=True):
     cache: GatewayCache
     base_url: Callable[[], str] = str
     hints: tuple[str, ...] = ()
+    dry_run: bool = False
+
+
+# docs/decisions.md#a-dry-run-is-a-change-that-is-undone
+class DryRun(Exception):
+    """Not an error: undoes the change of a dry run. Has the response, which says what was changed."""
+
+    def __init__(self, response: Struct) -> None:
+        self.response = response
+        super().__init__("a dry run")
 
 
 # docs/decisions.md#a-handler-finds-its-service-in-the-call

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, MutableMapping
 from typing import Any, NamedTuple
@@ -37,6 +38,28 @@ REQUEST_ID = b"x-ucloud-request-uuid"
 NO_SNIFFING = (b"x-content-type-options", b"nosniff")
 """On every response: a browser must not take the bytes of an image or a text of a tenant for a page or a script."""
 _IDS_AT_ONCE = 256
+
+
+class LateMount:
+    """An application that is built at its first request, in a thread: few processes need what it imports."""
+
+    def __init__(self, build: Callable[[], Application]) -> None:
+        self._build = build
+        self._built: asyncio.Task[Application] | None = None
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if self._built is None or (self._built.done() and self._built.exception() is not None):
+            self._built = asyncio.create_task(asyncio.to_thread(self._build))
+        application = await asyncio.shield(self._built)
+        await application(scope, receive, send)
+
+
+def is_browser_at_root(scope: Message) -> bool:
+    """Whether a person seems to have typed the address of the server: a GET of `/` without a query, for HTML."""
+    if scope["method"] != "GET" or scope["path"] != "/" or scope["query_string"]:
+        return False
+    return any(name == b"accept" and b"text/html" in value for name, value in scope["headers"])
 
 
 async def send_response(
@@ -112,7 +135,7 @@ class Exchange:
 
 def new_request_id() -> str:
     """A random UUID, version 4. Takes a third of the time of `uuid.uuid4`."""
-    return _uuid(secrets.token_hex(16))
+    return uuid_of(secrets.token_hex(16))
 
 
 def request_ids() -> Iterator[str]:
@@ -122,8 +145,9 @@ def request_ids() -> Iterator[str]:
     """
     while True:
         digits = secrets.token_hex(16 * _IDS_AT_ONCE)
-        yield from (_uuid(digits[start : start + 32]) for start in range(0, len(digits), 32))
+        yield from (uuid_of(digits[start : start + 32]) for start in range(0, len(digits), 32))
 
 
-def _uuid(digits: str) -> str:
+def uuid_of(digits: str) -> str:
+    """The UUID, version 4, of 32 random hexadecimal digits."""
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{'89ab'[int(digits[16], 16) & 3]}{digits[17:20]}-{digits[20:]}"

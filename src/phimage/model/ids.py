@@ -87,6 +87,11 @@ def new_private_key(random: RandomBytes) -> str:
     return _letters(random, 40)
 
 
+def new_secret(random: RandomBytes) -> str:
+    """A secret of 256 random bits in 43 characters that need no escaping in a URL or a cookie."""
+    return base64.urlsafe_b64encode(random(32)).rstrip(b"=").decode("ascii")
+
+
 _DIGITS = re.compile(r"([0-9]+)")
 
 

@@ -15,7 +15,7 @@ from msgspec import Struct
 from phimage.chunks.store import Store
 from phimage.chunks.uploaded_chunks import ChunkSource, find_seal
 from phimage.chunks.uploads import UploadSource
-from phimage.formats.examine import examine_head
+from phimage.formats.examine import Examination, examine_head
 from phimage.formats.finding import InspectionReport
 from phimage.formats.limits import DiskLimits
 from phimage.formats.reader import FileReader
@@ -218,18 +218,25 @@ def check_head(
 
     An accepted original is examined again as a whole.
     """
-    inside = head
-    if detect(head) is not Compression.NONE:
-        inside = _unpacked(head, limits, overrides)
-        size = None
-    if not inside:
+    examination = examine_first(head, size, stated, overrides, limits)
+    if examination is None:
         return
-    examination = examine_head(inside, size, stated=stated or None, limits=limits)
     refusals = examination.refusals(overrides)
     if refusals:
         raise refused_for(refusals)
     if progress is not None and examination.virtual_size:
         progress.reserve(examination.virtual_size)
+
+
+def examine_first(
+    head: bytes, size: int | None, stated: str, overrides: frozenset[str], limits: DiskLimits
+) -> Examination | None:
+    """What the first bytes of an original show, unpacked as far as possible; None if they show nothing. Raises ImageRefused."""
+    inside = head
+    if detect(head) is not Compression.NONE:
+        inside = _unpacked(head, limits, overrides)
+        size = None
+    return examine_head(inside, size, stated=stated or None, limits=limits) if inside else None
 
 
 def _unpacked(head: bytes, limits: DiskLimits, overrides: frozenset[str]) -> bytes:

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from phimage.catalog import jobs
 from phimage.catalog.image_bytes import IMAGE_BYTES
 from phimage.catalog.images import IMAGES
-from phimage.catalog.revisions import Author, Change
+from phimage.catalog.revisions import PUBLISHER, Author, Change
 from phimage.catalog.views import Catalog
 from phimage.chunks import uploads
 from phimage.chunks.errors import StoreFailure
@@ -183,6 +183,12 @@ class Worker:
                 uploads.remove(self._store, job.id)
         return True
 
+    def refuse(self, job: Job, reason: str) -> None:
+        """End a claimed job with a failure, without working on it. Raises ServiceUnavailable."""
+        if self._fail(job, reason):
+            with suppress(StoreFailure):  # a garbage collection removes the rest
+                uploads.remove(self._store, job.id)
+
     def _register(self, job: Job, disk: StoredDisk) -> None:
         """Give the image its bytes and finish the job, in one revision. Raises JobLost, and then changes nothing."""
         written, now = disk.written, self._now()
@@ -260,7 +266,7 @@ class Worker:
         return image, content
 
     def _author(self, job: Job) -> Author:
-        return Author(job.actor, "publisher", job.id, "PublishPHostImage", self._now())
+        return Author(job.actor, PUBLISHER, job.id, "PublishPHostImage", self._now())
 
 
 def _internal(job: Job) -> str:

@@ -439,7 +439,28 @@ CREATE INDEX ix_host_order_state ON host_order (state);
 
 CREATE INDEX ix_host_order_image ON host_order (image);
 
-INSERT INTO alembic_version (version_num) VALUES ('0010');
+CREATE TABLE login_code (
+    digest TEXT NOT NULL,
+    key TEXT NOT NULL,
+    expires BIGINT NOT NULL,
+    CONSTRAINT pk_login_code PRIMARY KEY (digest)
+);
+
+CREATE INDEX ix_login_code_expires ON login_code (expires);
+
+CREATE TABLE console_session (
+    digest TEXT NOT NULL,
+    key TEXT NOT NULL,
+    started BIGINT NOT NULL,
+    used BIGINT NOT NULL,
+    CONSTRAINT pk_console_session PRIMARY KEY (digest)
+);
+
+CREATE INDEX ix_console_session_key ON console_session (key);
+
+CREATE INDEX ix_console_session_used ON console_session (used);
+
+INSERT INTO alembic_version (version_num) VALUES ('0011');
 
 UPDATE head SET oldest='0006';
 

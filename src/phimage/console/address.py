@@ -1,0 +1,78 @@
+"""The address of a page: its path, and its parameters with the names that the API gives them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from urllib.parse import parse_qsl, quote, urlencode
+
+from msgspec import Struct
+
+ROOT = "/console/"
+STICKY = ("at", "rev", "ProjectId", "Zone")
+"""Parameters that links to other pages keep: the catalogue that is shown, and the place of the person in it."""
+MAX_PARAMS = 64
+
+
+class Address(Struct, frozen=True):
+    """A path below `/console/` with its parameters. All state of a page is in it."""
+
+    path: str
+    params: Mapping[str, str]
+
+    def get(self, name: str) -> str:
+        """The value of a parameter; empty if it is absent."""
+        return self.params.get(name, "")
+
+    def number(self, name: str, default: int) -> int:
+        """The value of a parameter that is a whole number from 1 on; the default for anything else."""
+        text = self.get(name)
+        return int(text) if text.isascii() and text.isdigit() and 0 < len(text) < 10 and int(text) > 0 else default
+
+    @property
+    def is_pinned(self) -> bool:
+        """Whether a past catalogue is shown."""
+        return bool(self.get("rev") or self.get("at"))
+
+    @property
+    def pin(self) -> str:
+        """The path of requests to the catalogue that is shown."""
+        if self.get("rev"):
+            return f"/rev/{self.get('rev')}/"
+        if self.get("at"):
+            return f"/at/{_with_zone(self.get('at'))}/"
+        return "/"
+
+    def href(self, **changes: object) -> str:
+        """This page with changed parameters; one that becomes None or empty is left out."""
+        return href(self.path, {**self.params, **changes})
+
+    def link(self, path: str = "", **params: object) -> str:
+        """Another page, by its path below the root, that keeps the sticky parameters."""
+        kept = {name: self.get(name) for name in STICKY}
+        return href(ROOT + path, {**kept, **params})
+
+    @property
+    def kept(self) -> str:
+        """What `link` appends to a path: for tables, whose rows have many links."""
+        return self.link().removeprefix(ROOT)
+
+    def rest(self, *names: str) -> list[tuple[str, str]]:
+        """All parameters but these, for the hidden fields of a form."""
+        return [(name, value) for name, value in self.params.items() if name not in names and value]
+
+
+def read_address(path: str, query: str) -> Address:
+    """The address of a request. Of a repeated parameter the last one counts."""
+    pairs = parse_qsl(query, keep_blank_values=True, encoding="utf-8", errors="replace", max_num_fields=MAX_PARAMS)
+    return Address(path, dict(pairs))
+
+
+def href(path: str, params: Mapping[str, object]) -> str:
+    """A path with those parameters that have a value."""
+    given = {name: str(value) for name, value in params.items() if value not in (None, "")}
+    return quote(path, safe="/._-") + (f"?{urlencode(given)}" if given else "")
+
+
+def _with_zone(time: str) -> str:
+    """A time in UTC unless it names another zone: browsers' fields for times name none."""
+    return time if time.endswith("Z") or "+" in time or time.count("-") > 2 else f"{time}Z"

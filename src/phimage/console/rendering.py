@@ -1,0 +1,95 @@
+"""Templates: the Jinja2 environment with the forms in which the pages write numbers, times and names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from phimage.console.static_files import static_address
+
+_TEMPLATES = Path(__file__).parent / "templates"
+_TIMES = frozenset(("created", "published", "expires", "deprecation_time"))
+"""Fields of records that hold Unix seconds."""
+_UNITS = (("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10))
+
+
+def render(template: str, values: Mapping[str, Any]) -> bytes:
+    """A page as UTF-8. Every value is escaped."""
+    return _environment().get_template(template).render(values).encode("utf-8")
+
+
+# docs/decisions.md#pages-come-from-templates
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    environment.filters |= {
+        "bytes": bytes_text,
+        "number": number_text,
+        "time": time_element,
+        "percent": percent,
+        "field": field_text,
+    }
+    environment.globals |= {"icon": icon, "static": static_address}
+    return environment
+
+
+def bytes_text(count: int) -> str:
+    """A number of bytes, such as 1.5 GiB."""
+    for unit, shift in _UNITS:
+        if count >= 1 << shift:
+            scaled = count / (1 << shift)
+            return f"{scaled:.0f} {unit}" if scaled >= 100 else f"{scaled:.3g} {unit}"
+    return f"{count} B"
+
+
+def number_text(number: int) -> str:
+    """A whole number, with a comma between thousands."""
+    return f"{number:,}"
+
+
+def percent(done: float, total: float) -> int:
+    """The part of a whole in percent, from 0 to 100."""
+    return max(0, min(100, round(100 * done / total))) if total else 0
+
+
+def field_text(value: str, field: str) -> str | Markup:
+    """The value of a changed field; Unix seconds as a time."""
+    return time_element(value) if field in _TIMES and value.isdigit() and value != "0" else value
+
+
+def time_element(time: int | str, form: str = "minute") -> Markup:
+    """A time for people: Unix seconds, or a text of RFC 3339. In UTC; the script of the page shows it in the viewer's zone.
+
+    The form is `minute` or `day`.
+    """
+    if not time:
+        return Markup("–")
+    text = str(time)
+    moment = datetime.fromtimestamp(int(text), UTC) if text.isdigit() else datetime.fromisoformat(text).astimezone(UTC)
+    stamp = moment.isoformat(sep=" ", timespec="seconds")[:19]
+    shown = stamp[:10] if form == "day" else stamp[:16]
+    # Digits alone, so nothing needs escaping, which would take most of the time.
+    return Markup(  # noqa: S704
+        f'<time datetime="{stamp[:10]}T{stamp[11:]}Z" title="{stamp} UTC" data-form="{form}">{shown}</time>'
+    )
+
+
+@cache
+def icon(name: str) -> Markup:
+    """An icon of the sprite, for the eye alone: a word beside it says the same."""
+    return Markup('<svg class="icon" aria-hidden="true"><use href="{}#{}"></use></svg>').format(
+        static_address("icons.svg"), name
+    )

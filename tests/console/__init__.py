@@ -1,0 +1,1 @@
+"""The console in Chromium, and its pages without one."""

@@ -1,0 +1,46 @@
+"""The address of a page holds all of its state."""
+
+from __future__ import annotations
+
+import pytest
+
+from phimage.console.address import Address, read_address
+
+HERE = Address("/console/images", {"Zone": "cn-bj2-02", "q": "a&b=ü", "page": "3", "rev": "8"})
+
+
+def test_an_address_that_is_written_is_read_again() -> None:
+    path, _, query = HERE.href().partition("?")
+
+    assert read_address(path, query) == HERE
+
+
+def test_a_changed_parameter_leaves_the_others_and_an_empty_one_goes() -> None:
+    assert HERE.href(page=None, q="") == "/console/images?Zone=cn-bj2-02&rev=8"
+    assert HERE.href(page=4, q=None).endswith("page=4&rev=8")
+
+
+def test_links_to_other_pages_keep_the_catalogue_and_the_place_alone() -> None:
+    assert HERE.link("matrix") == "/console/matrix?rev=8&Zone=cn-bj2-02"
+    assert HERE.link("images/x", rev=None) == "/console/images/x?Zone=cn-bj2-02"
+    assert HERE.link("images/a b<").startswith("/console/images/a%20b%3C")
+
+
+@pytest.mark.parametrize(
+    ("params", "pin"),
+    [
+        ({}, "/"),
+        ({"rev": "8"}, "/rev/8/"),
+        ({"at": "2026-11-01T00:00:00"}, "/at/2026-11-01T00:00:00Z/"),
+        ({"at": "2026-11-01T00:00:00Z"}, "/at/2026-11-01T00:00:00Z/"),
+        ({"at": "2026-11-01T08:00:00+08:00"}, "/at/2026-11-01T08:00:00+08:00/"),
+        ({"at": "2026-10-31T19:00:00-05:00"}, "/at/2026-10-31T19:00:00-05:00/"),
+    ],
+)
+def test_a_time_without_a_zone_is_in_utc(params: dict[str, str], pin: str) -> None:
+    assert Address("/console/images", params).pin == pin
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1", "x", "1e9", "٣", "9" * 30])
+def test_a_page_that_is_no_number_is_the_first(text: str) -> None:
+    assert Address("/console/images", {"page": text}).number("page", 1) == 1
