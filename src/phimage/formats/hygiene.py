@@ -44,7 +44,7 @@ KINDS: Final = (
     ),
     warns(
         "hygiene.machine-id",
-        "every machine that gets the image has the same machine id, by which networks and logs tell them apart",
+        "every machine that gets the image has the same machine id, by which networks and logs distinguish machines",
         "before the next capture: `echo uninitialized > /etc/machine-id; rm -f /var/lib/dbus/machine-id`",
     ),
     warns(
