@@ -8,7 +8,7 @@ PIP := $(BIN)/pip --disable-pip-version-check install --quiet --require-hashes
 # Python keeps the bytecode of the tests, also where the environment says otherwise: compiling them anew takes each worker 20 s.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-more lint format bench docs schema screens console-screens lock clean torture
+.PHONY: demo test test-more lint format bench docs schema template screens console-screens lock clean torture
 
 demo: $(VENV)/.runtime  ## start a server with a catalogue and show how to call it (ARGS=--once stops after the list)
 	@$(BIN)/phimage demo $(ARGS)
@@ -33,7 +33,7 @@ format: $(VENV)/.dev  ## let ruff format and sort
 	@$(BIN)/ruff check --fix-only --quiet .
 	@$(BIN)/ruff format .
 
-bench: $(VENV)/.bench  ## measure; needs wrk (ARGS="--full --peers" takes a quarter of an hour and writes bench/RESULTS.md)
+bench: $(VENV)/.dev  ## measure, in about four minutes; needs wrk and nginx (ARGS=--full takes half an hour and writes bench/RESULTS*.md)
 	@$(BIN)/python -m bench $(ARGS)
 
 docs: $(VENV)/.dev  ## write docs/reference anew from the code
@@ -41,6 +41,9 @@ docs: $(VENV)/.dev  ## write docs/reference anew from the code
 
 schema: $(VENV)/.dev  ## write the SQL text of a new database anew from the migrations
 	@$(BIN)/python -m phimage.catalog.schema_text
+
+template: $(VENV)/.dev  ## write the SQL text of the demonstration's database anew, after a change of the schema or the starter catalogue
+	@$(BIN)/python -m phimage.demo
 
 screens: $(VENV)/.dev  ## run commands beside a demonstration and write docs/screens.md and the README's picture
 	@$(BIN)/python -m tests.docs.screens
@@ -53,8 +56,6 @@ lock: $(VENV)/.dev  ## write requirements/*.txt anew from pyproject.toml; needs 
 		--python-version 3.11 pyproject.toml --group build -o requirements/runtime.txt
 	@uv pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --universal \
 		--python-version 3.11 pyproject.toml --group dev -o requirements/dev.txt
-	@uv pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --universal \
-		--python-version 3.11 --group pyproject.toml:bench -c requirements/dev.txt -o requirements/bench.txt
 
 clean:  ## remove what make made
 	rm -rf $(VENV) phimage-demo bench/.cache .cache
@@ -72,9 +73,4 @@ $(VENV)/.runtime: requirements/runtime.txt pyproject.toml | $(BIN)/python
 $(VENV)/.dev: requirements/dev.txt $(VENV)/.runtime
 	@echo "adding what tests need"
 	@$(PIP) -r requirements/dev.txt
-	@touch $@
-
-$(VENV)/.bench: requirements/bench.txt $(VENV)/.dev
-	@echo "adding what measurements need"
-	@$(PIP) -r requirements/bench.txt
 	@touch $@

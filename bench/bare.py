@@ -1,5 +1,5 @@
-"""The floor: the same HTTP server with one process, answering fixed bytes to everything, one after the other. No product code
-runs in it.
+"""A floor: the same HTTP server with one process, answering fixed bytes to everything, one after the other. No product code
+runs in it, and it keeps no response ready: each request becomes a task of an ASGI application.
 
 `python -m bench.bare PORT FILE` answers the lines of a file in turn, or `{}`.
 """

@@ -3,157 +3,86 @@
 from __future__ import annotations
 
 import json
-import os
-import statistics
 import subprocess
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
-from msgspec import Struct, field
-from tests import shared
-from tests.contract import stores
-
-from bench import servers
+from bench import disk, processes, servers
+from bench.figures import Figures
+from bench.publishing import publish, s3_store, work_folder
 
 CLIENTS = 8
 FORMS = {"raw": "RawUrl", "raw.zst": "ZstdUrl", "qcow2": "Qcow2Url"}
 CURL = ("curl", "-sf", "-o", "/dev/null")
 
-Phimage = Callable[..., str]
+Announce = Callable[[str], None]
 
 
-class Downloads(Struct):
-    """What all rounds measured: for each name the seconds that passed, and the server's processor seconds."""
-
-    seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
-    processor: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
-    idle: list[float] = field(default_factory=list)  # MiB of the server
-    busy: list[float] = field(default_factory=list)  # at most, with eight clients
-
-    def time(self, name: str, server: int, url: str, clients: int = 1) -> float:
-        """Measure clients that download at once. Returns the most memory of the server meanwhile, in MiB."""
-        used, begun, busiest = _processor(server), time.perf_counter(), 0.0
-        started = [subprocess.Popen([*CURL, url]) for _ in range(clients)]
-        while any(client.poll() is None for client in started):
-            busiest = max(busiest, _memory(server)) if clients > 1 else 0.0
-            time.sleep(0.02 if clients > 1 else 0.002)
-        assert all(client.returncode == 0 for client in started), url
-        self.seconds[name].append(time.perf_counter() - begun)
-        self.processor[name].append(_processor(server) - used)
-        return busiest
-
-
-def measure(found: Downloads, phimage: Phimage, image: str, raw: Path, folder: Path) -> None:
-    """A round with a store in a folder. Nothing was downloaded from this server yet. Leaves the files for nginx in `folder`."""
-    urls = json.loads(phimage("image", "url", image, "--json"))
-    worker = largest_child(phimage.__dict__["pid"])
-    found.idle.append(_memory(worker))
-    found.time("download raw.zst, first", worker, urls["ZstdUrl"])
-    files = folder / "files"
-    files.mkdir()
-    (files / "disk.raw").symlink_to(raw)
-    for form in ("raw.zst", "qcow2"):
-        subprocess.run(["curl", "-sf", "-o", files / f"disk.{form}", urls[FORMS[form]]], check=True)
-    with nginx(files, folder) as (floor, server):
-        for form in FORMS:
-            subprocess.run([*CURL, f"{floor}/disk.{form}"], check=True)  # reads it into memory
-        for form, name in FORMS.items():
-            found.time(f"nginx {form}", server, f"{floor}/disk.{form}")
-            found.time(f"download {form}", worker, urls[name])
-        busiest = []
-        for form in ("raw", "raw.zst"):
-            found.time(f"nginx {form}, {CLIENTS} clients", server, f"{floor}/disk.{form}", CLIENTS)
-            busiest.append(found.time(f"download {form}, {CLIENTS} clients", worker, urls[FORMS[form]], CLIENTS))
-        found.busy.append(max(busiest))
+def measure(rounds: int, announce: Announce) -> Figures:
+    """Rounds of everything, each with a server that has sent nothing before."""
+    files = disk.disks()
+    figures = Figures(f"{rounds} rounds, seconds")
+    with work_folder() as work, s3_store() as variables:
+        announce("downloading: the disk is published")
+        with servers.installation(work / "s3", variables) as kept:
+            image = publish(Figures(), kept, files.qcow2, "")
+            for number in range(rounds):
+                announce(f"downloading from S3, round {number + 1}")
+                _from_s3(figures, kept, image)
+        with servers.installation(work / "folder") as kept:
+            image = publish(Figures(), kept, files.qcow2, "")
+            _files(kept, image, files.raw, work / "files")
+        for number in range(rounds):
+            announce(f"downloading, round {number + 1}")
+            with servers.again(work / "folder", kept) as server, servers.nginx(work / "files", work) as (url, nginx):
+                _round(figures, server, image, url, nginx)
+    return figures
 
 
-def measure_s3(found: Downloads, phimage: Phimage, image: str) -> None:
-    """A round with a store in S3."""
-    urls = json.loads(phimage("image", "url", image, "--json"))
-    worker = largest_child(phimage.__dict__["pid"])
-    found.time("download raw.zst from S3, first", worker, urls["ZstdUrl"])
-    for form, name in FORMS.items():
-        found.time(f"download {form} from S3", worker, urls[name])
-
-
-def rows(found: Downloads) -> list[str]:
-    """Lines of a table. A ratio is the median of those of the single rounds."""
-
-    def row(name: str, floor: str) -> str:
-        seconds = found.seconds[name]
-        spread = f"{min(seconds):.2f} to {max(seconds):.2f}"
-        ratio = ""
-        if floor != name:
-            each = [ours / theirs for ours, theirs in zip(seconds, found.seconds[floor], strict=True)]
-            ratio = f"{statistics.median(each):.2f} ({min(each):.2f} to {max(each):.2f})"
-        used = statistics.median(found.processor[name])
-        return f"| {name} | {statistics.median(seconds):.2f} | {spread} | {used:.2f} | {ratio} |"
-
-    head = ["| what | seconds | min to max | server's processor | ÷ nginx, same file |", "|---|---:|---:|---:|---:|"]
-    lines = []
+def _round(figures: Figures, kept: servers.Installation, image: str, floor: str, nginx: int) -> None:
+    urls = json.loads(kept.command("image", "url", image, "--json"))
+    worker = processes.worker(kept.process)
+    idle = processes.megabytes(worker)
+    figures.add("MB of the server, idle", idle)
     for form in FORMS:
-        for end in ("", f", {CLIENTS} clients"):
-            floor = f"nginx {form}{end}"
-            ours = [f"download {form}{end}"]
-            if not end:
-                ours += [f"download {form}, first", f"download {form} from S3, first", f"download {form} from S3"]
-            lines += [row(name, floor) for name in (floor, *ours) if name in found.seconds]
-    return head + lines
+        subprocess.run([*CURL, f"{floor}/disk.{form}"], check=True)  # reads it into memory
+    _time(figures, "nginx raw.zst", nginx, f"{floor}/disk.raw.zst")
+    _time(figures, "download raw.zst, first", worker, urls["ZstdUrl"])
+    for form, name in FORMS.items():
+        if form != "raw.zst":
+            _time(figures, f"nginx {form}", nginx, f"{floor}/disk.{form}")
+        _time(figures, f"download {form}", worker, urls[name])
+    for form in ("raw", "raw.zst"):
+        end = f", {CLIENTS} clients"
+        _time(figures, f"nginx {form}{end}", nginx, f"{floor}/disk.{form}", CLIENTS)
+        with processes.peak(worker) as peak:
+            _time(figures, f"download {form}{end}", worker, urls[FORMS[form]], CLIENTS)
+        figures.add(f"MB of the server above idle, {form}{end}", peak.megabytes - idle)
 
 
-def memory(found: Downloads) -> str:
-    """A sentence about memory."""
-    idle, busy = statistics.median(found.idle), max(found.busy)
-    return (
-        f"Memory of the server: {idle:.0f} MiB idle, {busy:.0f} MiB at most with {CLIENTS} clients, {busy - idle:.0f} MiB more."
-    )
+def _from_s3(figures: Figures, kept: servers.Installation, image: str) -> None:
+    urls = json.loads(kept.command("image", "url", image, "--json"))
+    worker = processes.worker(kept.process)
+    for form, name in FORMS.items():
+        _time(figures, f"download {form} from S3", worker, urls[name])
 
 
-@contextmanager
-def s3_store() -> Iterator[dict[str, str]]:
-    """The variables of a server that keeps its images in an S3 server of its own."""
-    shared.begin()
-    try:
-        folder = shared.server("s3", stores.start)
-        address = stores.S3Server((folder / stores.ENDPOINT).read_text(), "bench").new_address()
-        yield {"PHIMAGE_STORE": address, **stores.KEYS}
-    finally:
-        shared.end()
+def _files(kept: servers.Installation, image: str, raw: Path, folder: Path) -> None:
+    """Write the files that phimage sends into a folder for nginx."""
+    folder.mkdir()
+    urls = json.loads(kept.command("image", "url", image, "--json"))
+    (folder / "disk.raw").symlink_to(raw)
+    for form in ("raw.zst", "qcow2"):
+        subprocess.run(["curl", "-sf", "-o", folder / f"disk.{form}", urls[FORMS[form]]], check=True)
 
 
-@contextmanager
-def nginx(files: Path, folder: Path) -> Iterator[tuple[str, int]]:
-    """The address of nginx on a folder, with the configuration of a distribution and sendfile, and its worker."""
-    port = servers.free_port()
-    config = folder / "nginx.conf"
-    config.write_text(
-        f"daemon off; pid {folder}/nginx.pid; error_log {folder}/nginx.log; user root; worker_processes 1; events {{}}\n"
-        f"http {{ access_log off; sendfile on; server {{ listen 127.0.0.1:{port}; root {files}; }} }}\n"
-    )
-    with subprocess.Popen(["nginx", "-c", config]) as process:
-        try:
-            time.sleep(0.5)
-            yield f"http://127.0.0.1:{port}", largest_child(process.pid)
-        finally:
-            process.terminate()
-
-
-def largest_child(pid: int) -> int:
-    """The server process below the one that was started: not the publisher, which is idle and small."""
-    children = [int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()]
-    return max(children, key=lambda child: "publisher" not in Path(f"/proc/{child}/cmdline").read_text())
-
-
-def _memory(pid: int) -> float:
-    """Resident MiB."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS"))) / 1024
-
-
-def _processor(pid: int) -> float:
-    """Processor seconds of a process so far."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+def _time(figures: Figures, name: str, server: int, url: str, clients: int = 1) -> None:
+    """Measure clients that download at once."""
+    used, begun = processes.processor_seconds(server), time.perf_counter()
+    started = [subprocess.Popen([*CURL, url]) for _ in range(clients)]
+    ends = [client.wait() for client in started]
+    if any(ends):
+        raise RuntimeError(f"a download of {url} failed")
+    figures.add(name, time.perf_counter() - begun)
+    figures.add(f"{name}: server's processor", processes.processor_seconds(server) - used)

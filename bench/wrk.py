@@ -15,13 +15,18 @@ CONNECTIONS = 32
 _ERRORS = r"(?:Non-2xx or 3xx responses: |connect |read |write |timeout )(\d+)"
 
 _SCRIPT = """
-local bodies = {{}}
+local bodies, paths, requests = {{}}, {{ {paths} }}, {{}}
 for line in io.lines("{bodies}") do bodies[#bodies + 1] = line end
 local headers = {{ {headers} }}
+function init(args)
+  for turn, body in ipairs(bodies) do
+    requests[turn] = wrk.format("POST", paths[(turn - 1) % #paths + 1], headers, body)
+  end
+end
 local turn = 0
 function request()
-  turn = turn % #bodies + 1
-  return wrk.format("POST", "/", headers, bodies[turn])
+  turn = turn % #requests + 1
+  return requests[turn]
 end
 local pause = {pause}
 if pause > 0 then
@@ -54,23 +59,17 @@ FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
 
 def post(
-    url: str, bodies: Sequence[str], work: Path, seconds: int, *, pause: float = 0.0, headers: Mapping[str, str] = FORM
+    url: str, bodies: Sequence[str], work: Path, seconds: int, *, paths: Sequence[str] = ("/",), pause: float = 0.0
 ) -> Load:
-    """Send the form bodies in rotation for a number of seconds, over 32 connections.
+    """Send the form bodies in rotation for a number of seconds, over 32 connections, each to the next path.
 
     With `pause` each connection rests after an answer, for a random time of so many milliseconds on average: 32 clients that
     come when they come, as a service that is not overloaded has them.
     """
     listed, script = work / "bodies.txt", work / "post.lua"
     listed.write_text("\n".join(bodies))
-    script.write_text(_SCRIPT.format(bodies=listed, pause=pause, headers=_lua(headers)))
-    return _load(url, script, seconds)
-
-
-def get(url: str, work: Path, seconds: int, headers: Mapping[str, str]) -> Load:
-    """GET the same address for a number of seconds, over 32 connections."""
-    script = work / "get.lua"
-    script.write_text(f"wrk.headers = {{ {_lua(headers)} }}\n")
+    quoted = ", ".join(f'"{path}"' for path in paths)
+    script.write_text(_SCRIPT.format(bodies=listed, paths=quoted, pause=pause, headers=_lua(FORM)))
     return _load(url, script, seconds)
 
 

@@ -13,7 +13,7 @@ from phimage.agent.__main__ import main
 from phimage.agent.deploy import Deployment
 from phimage.agent.errors import ImageUnavailable
 from phimage.agent.image_chunks import ImageChunks
-from phimage.agent.image_source import ImageSource
+from phimage.agent.image_source import ServedImage
 from phimage.agent.write_plan import WINDOW, WritePlan
 
 
@@ -25,7 +25,7 @@ class TailFirst(WritePlan):
         return start, raw if start >= WINDOW else b""
 
 
-class BackToFront(ImageSource):
+class BackToFront(ServedImage):
     """Fetches the last chunks first."""
 
     def batches(self, chunks: ImageChunks, places: Iterator[int]) -> Iterator[range]:
@@ -51,7 +51,7 @@ class EndsEarly(Deployment):
 if __name__ == "__main__":
     if sys.argv[1] == "tail":
         setattr(prepared_deploy, "WritePlan", TailFirst)  # noqa: B010  mypy sees no name that is only imported there
-        setattr(deploy_command, "ImageSource", BackToFront)  # noqa: B010
+        setattr(deploy_command, "ServedImage", BackToFront)  # noqa: B010
     else:
         setattr(prepared_deploy, "Deployment", EndsEarly)  # noqa: B010
     main(sys.argv[2:])

@@ -45,7 +45,7 @@ def disk_bytes(chunks: int = 20, tail: int = 512 * 5) -> bytes:
     return b"".join(pieces) + some.randbytes(tail)
 
 
-def write_disk(store: Store, disk: bytes, chunk_size: int = CHUNK) -> Written:
+def write_disk(store: Store, disk: bytes | memoryview, chunk_size: int = CHUNK) -> Written:
     """Put a disk into a store."""
     with DiskWriter(store, len(disk), chunk_size=chunk_size, workers=2) as writer:
         writer.write(disk)
@@ -176,7 +176,8 @@ def delivery_of(store: Store, authorizer: FakeAuthorizer, limits: DownloadLimits
 
 def make_piece(piece: Piece) -> Bytes:
     """The bytes of a piece."""
-    return piece() if callable(piece) else piece
+    made = piece() if callable(piece) else piece
+    return b"".join(made) if isinstance(made, list) else made
 
 
 def chunk_at(written: Written, index: int) -> str:

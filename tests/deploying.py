@@ -22,7 +22,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from phimage.agent.gpt import Change, move_backup, sector_size
+from phimage.agent.gpt import TableChange, move_backup, sector_size
 from phimage.chunks.factory import open_store
 from phimage.model.image_bytes import ImageBytes
 from tests.delivering import IMAGE, content_of, write_disk
@@ -123,7 +123,7 @@ class Expected:
             disk[change.offset : change.offset + len(change.data)] = change.data
         return bytes(disk)
 
-    def changes(self) -> list[Change]:
+    def changes(self) -> list[TableChange]:
         """The changes that a larger disk needs. `sgdisk` is the judge of them in another test."""
         made_for = sector_size(self.image[:MIB])
         return move_backup(self.image[:MIB], made_for, self.size, lambda at, n: self.image[at : at + n]) if made_for else []
@@ -176,7 +176,7 @@ def _sgdisk_says(device: str) -> str:
 class ImageServer:
     """A server of one image as a process, that can be killed and started again on the same port."""
 
-    def __init__(self, folder: Path, disk: bytes, chunk_size: int = MIB) -> None:
+    def __init__(self, folder: Path, disk: bytes | memoryview, chunk_size: int = MIB) -> None:
         store = open_store(str(folder / "store"))
         self.written = write_disk(store, disk, chunk_size)
         self.manifest = self.written.digest
@@ -188,7 +188,11 @@ class ImageServer:
         self.start()
 
     def url(self, port: int = 0) -> str:
-        return f"http://127.0.0.1:{port or self.port}/images/{IMAGE}.raw.zst"
+        return self.url_of(port or self.port)
+
+    @staticmethod
+    def url_of(port: int) -> str:
+        return f"http://127.0.0.1:{port}/images/{IMAGE}.raw.zst"
 
     def start(self) -> None:
         self._process = subprocess.Popen([sys.executable, "-m", "tests.delivery_server", self._config])

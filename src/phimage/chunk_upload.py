@@ -10,32 +10,29 @@ import base64
 import errno
 import json
 import os
-import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import islice
+from typing import Protocol
 
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
+from phimage.zstd_frame import compress
 
 CHUNK = 1 << 20
 """The chunk size in bytes; the last chunk may be shorter."""
 
 FORMAT = "phimage-disk-1"
 THREADS = 3
-LEVEL = 3
+MAX_CHUNKS = 240_000
+"""Chunks that are not zeros of one disk: the list of more is larger than a server takes."""
 
-_WINDOW = 512
-"""Chunks of one question, which is asked while the chunks before are being sent. The server answers up to 4,096."""
-_BATCH = 15
-"""Chunks of one request, so that their frames stay below 16 MiB even if they do not shrink."""
-_MAX_BATCHES = 2 * THREADS
-_OPTIONS: dict[int, int] = {zstd.CompressionParameter.compression_level: LEVEL, zstd.CompressionParameter.checksum_flag: 1}
+_WINDOW = 16
+"""Chunks of one question, which is asked while the chunks before are being sent. Each is held until it is sent or known."""
+_BATCH = 8
+"""Chunks of one request. With the window, at most 40 MiB of the disk are in memory."""
+_MAX_BATCHES = THREADS
 _ZEROS = bytes(CHUNK)
 
 Ask = Callable[[str, str, bytes], bytes]
@@ -49,6 +46,31 @@ class DiskChanged(Exception):
     """The disk was changed or truncated while it was sent. Send it again."""
 
 
+class DiskTooLarge(Exception):
+    """The disk has more than `MAX_CHUNKS` chunks that are not zeros."""
+
+
+class SourceDisk(Protocol):
+    """What is sent: `size` bytes that do not change meanwhile. Its methods raise DiskChanged and OSError."""
+
+    @property
+    def size(self) -> int:
+        """In bytes."""
+        ...
+
+    def data(self) -> Iterator[int]:
+        """The indices of all chunks that may have other bytes than zeros, in order."""
+        ...
+
+    def read(self, index: int) -> bytes:
+        """A chunk. Called from several threads."""
+        ...
+
+    def check(self) -> None:
+        """Raises DiskChanged if it is known to have changed since it was opened."""
+        ...
+
+
 @dataclass(frozen=True)
 class SentDisk:
     """A disk that the server has completely. `new_chunks` were sent by this call, in frames of `sent` bytes together."""
@@ -59,13 +81,28 @@ class SentDisk:
     sent: int
 
 
-def send_disk(path: str, ask: Ask, progress: Callable[[int, int], object] = lambda done, total: None) -> SentDisk:
-    """Send a file or a block device. `progress` is called with the bytes done and the size, in the caller's thread.
-
-    Raises DiskChanged, OSError, and what `ask` and `progress` raise. Idempotent: call it again after any interruption.
+@dataclass(frozen=True)
+class SendProgress:
+    """What a call has done so far: bytes of the disk, and its size. `sent` counts bytes of frames, `reused` those of the disk
+    that the server had.
     """
-    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    sending = _Sending(file, ask, progress)
+
+    done: int
+    total: int
+    sent: int
+    reused: int
+
+
+OnProgress = Callable[[SendProgress], object]
+
+
+def send_disk(disk: SourceDisk, ask: Ask, on_progress: OnProgress = lambda progress: None) -> SentDisk:
+    """Send a disk. `on_progress` is called in the caller's thread, after each window.
+
+    Raises DiskChanged, DiskTooLarge, OSError, and what `ask` and `on_progress` raise. Idempotent: call it again after any
+    interruption. After an error, threads may read the disk for a moment.
+    """
+    sending = _Sending(disk, ask, on_progress)
     try:
         return sending.run()
     finally:
@@ -82,71 +119,68 @@ def manifest(size: int, chunks: Iterable[bytes | int]) -> bytes:
     return json.dumps(document, separators=(",", ":"), sort_keys=True).encode()
 
 
+_HashedChunk = tuple[bytes, bytes]
+"""The digest of a chunk, and its bytes."""
+
+
 class _Sending:
     """One run. Only the caller's thread changes its fields; the threads of its pool read, hash, compress and send."""
 
-    def __init__(self, file: int, ask: Ask, progress: Callable[[int, int], object]) -> None:
-        self._file = file
+    def __init__(self, disk: SourceDisk, ask: Ask, on_progress: OnProgress) -> None:
+        self._disk = disk
         self._ask = ask
-        self._progress = progress
-        self._identity = _identity(file)
-        self._size = os.lseek(file, 0, os.SEEK_END)
+        self._on_progress = on_progress
         self._asked: set[bytes] = set()
         self._batches: dict[Future[int], int] = {}
-        self._done = self._new = self._sent = 0
-        self._open = threading.Lock()
+        self._new = self._sent = self._reused = 0
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="phimage-send")
 
     def run(self) -> SentDisk:
         """Send what the server lacks, and seal."""
+        size = self._disk.size
         chunks: list[bytes | int] = []
-        end = 0  # the index after the last chunk that is not zeros
-        indices = self._with_data()
+        end = stored = 0  # the index after the last chunk that is not zeros, and the number of these
+        indices = self._disk.data()
         while window := list(islice(indices, _WINDOW)):
-            digests = list(self._pool.map(self._digest, window))
-            self._send_lacking(window, digests)
-            for index, digest in zip(window, digests, strict=True):
-                if digest is not None:
-                    chunks += [index - end, digest] if index > end else [digest]
+            read = list(self._pool.map(self._read, window))
+            self._send_lacking([chunk for chunk in read if chunk is not None])
+            for index, chunk in zip(window, read, strict=True):
+                if chunk is not None:
+                    chunks += [index - end, chunk[0]] if index > end else [chunk[0]]
                     end = index + 1
-            self._report((window[-1] + 1) * CHUNK)
+                    stored += 1
+            if stored > MAX_CHUNKS:
+                raise DiskTooLarge(f"more than {MAX_CHUNKS} MiB of it are not zeros, which is more than one image has")
+            del read  # before the next window is read
+            self._report(min((window[-1] + 1) * CHUNK, size))
         self._collect(0)
-        count = -(-self._size // CHUNK)
+        count = -(-size // CHUNK)
         chunks += [count - end] if count > end else []
-        if _identity(self._file) != self._identity:
-            raise DiskChanged("it was changed while it was sent; send it again")
-        self._ask("POST", "seal", manifest(self._size, chunks))
-        self._progress(self._size, self._size)
-        return SentDisk(self._size, sum(isinstance(chunk, bytes) for chunk in chunks), self._new, self._sent)
+        self._disk.check()
+        self._ask("POST", "seal", manifest(size, chunks))
+        self._report(size)
+        return SentDisk(size, stored, self._new, self._sent)
 
     def close(self) -> None:
-        """Read and send nothing more. Requests that were begun may go on for a moment; they only have bytes of the disk."""
-        with self._open:
-            self._file, file = -1, self._file
-            os.close(file)
+        """Send nothing more. Requests that were begun may go on for a moment; they only have bytes of the disk."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def _with_data(self) -> Iterator[int]:
-        """The indices of all chunks that are not holes as a whole."""
-        at = 0
-        while at < self._size and (data := self._seek(at, os.SEEK_DATA)) < self._size:
-            hole = self._seek(data, os.SEEK_HOLE)
-            first, stop = max(at, data) // CHUNK, -(-hole // CHUNK)
-            yield from range(first, stop)
-            at = stop * CHUNK
+    def _read(self, index: int) -> _HashedChunk | None:
+        """A chunk with its digest; None for zeros."""
+        raw = self._disk.read(index)
+        return None if raw == _ZEROS[: len(raw)] else (sha256(raw).digest(), raw)
 
-    def _send_lacking(self, window: list[int], digests: list[bytes | None]) -> None:
+    def _send_lacking(self, window: list[_HashedChunk]) -> None:
         """Ask which chunks of a window the server needs, and begin to send them."""
-        first_at: dict[bytes, int] = {}
-        for index, digest in zip(window, digests, strict=True):
-            if digest is not None and digest not in self._asked:
-                first_at.setdefault(digest, index)
-        self._asked.update(first_at)
-        if not first_at:
+        first = {digest: raw for digest, raw in window if digest not in self._asked}
+        self._asked.update(first)
+        self._reused += sum(len(raw) for _, raw in window)
+        if not first:
             return
-        answer = json.loads(self._ask("POST", "need", b"".join(first_at)))
+        answer = json.loads(self._ask("POST", "need", b"".join(first)))
         bits = base64.b64decode(answer["Need"])
-        lacking = [index for number, index in enumerate(first_at.values()) if bits[number >> 3] >> (number & 7) & 1]
+        lacking = [raw for number, raw in enumerate(first.values()) if bits[number >> 3] >> (number & 7) & 1]
+        self._reused -= sum(map(len, lacking))
         for place in range(0, len(lacking), _BATCH):
             batch = lacking[place : place + _BATCH]
             self._collect(_MAX_BATCHES - 1)
@@ -164,41 +198,69 @@ class _Sending:
             if len(self._batches) <= limit:
                 return
 
-    def _digest(self, index: int) -> bytes | None:
-        """The digest of a chunk; None for zeros."""
-        raw = self._read(index)
-        return None if raw == _ZEROS[: len(raw)] else sha256(raw).digest()
-
-    def _send(self, batch: list[int]) -> int:
-        """Send the frames of some chunks. Returns their size."""
-        body = b"".join(self._frame(index) for index in batch)
+    def _send(self, batch: list[bytes]) -> int:
+        """Send the frames of some chunks, which it takes out of the list. Returns their size."""
+        frames: list[bytes] = []
+        while batch:
+            frames.append(compress(batch.pop()))
+        body = b"".join(frames)
+        del frames
         self._ask("PUT", "chunks", body)
         return len(body)
 
-    def _frame(self, index: int) -> bytes:
-        return zstd.compress(self._read(index), options=_OPTIONS)
+    def _report(self, done: int) -> None:
+        self._on_progress(SendProgress(done, self._disk.size, self._sent, self._reused))
 
-    def _read(self, index: int) -> bytes:
-        length = min(CHUNK, self._size - index * CHUNK)
+
+class FileDisk:
+    """A file, or a block device through the cache of its system, as a disk. A context manager."""
+
+    def __init__(self, path: str) -> None:
+        self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._identity = _identity(self._file)
+        self.size = os.lseek(self._file, 0, os.SEEK_END)
+        self._open = threading.Lock()
+
+    def data(self) -> Iterator[int]:
+        """The indices of all chunks that are not holes as a whole."""
+        at = 0
+        while at < self.size and (data := self._seek(at, os.SEEK_DATA)) < self.size:
+            hole = self._seek(data, os.SEEK_HOLE)
+            first, stop = max(at, data) // CHUNK, -(-hole // CHUNK)
+            yield from range(first, stop)
+            at = stop * CHUNK
+
+    def read(self, index: int) -> bytes:
+        """A chunk."""
+        length = min(CHUNK, self.size - index * CHUNK)
         with self._open:  # else another file could have the descriptor
             raw = os.pread(self._file, length, index * CHUNK)
         if len(raw) != length:
             raise DiskChanged(f"it was truncated at byte {index * CHUNK + len(raw)} while it was sent; send it again")
         return raw
 
-    def _report(self, done: int) -> None:
-        self._done = max(self._done, min(done, self._size))
-        self._progress(self._done, self._size)
+    def check(self) -> None:
+        """Raises DiskChanged if the file was written to."""
+        if _identity(self._file) != self._identity:
+            raise DiskChanged("it was changed while it was sent; send it again")
+
+    def __enter__(self) -> FileDisk:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._open:
+            self._file, file = -1, self._file
+            os.close(file)
 
     def _seek(self, at: int, what: int) -> int:
         """The offset of the next data or hole; the size if there is none."""
         try:
-            return min(os.lseek(self._file, at, what), self._size)
+            return min(os.lseek(self._file, at, what), self.size)
         except OSError as error:
             if error.errno == errno.ENXIO:
-                return self._size
+                return self.size
             if error.errno == errno.EINVAL:  # a block device, or a file system without support for holes
-                return at if what == os.SEEK_DATA else self._size
+                return at if what == os.SEEK_DATA else self.size
             raise
 
 

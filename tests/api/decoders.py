@@ -1,4 +1,4 @@
-"""What each client's model makes of an answer: one strict decoder per client (wire-protocol 4.2, 4.3, 6.2 to 6.5, 6.7).
+"""What each client's model makes of an answer: one strict decoder per client (wire-protocol 4.2, 4.3, 6.2 to 6.7).
 
 A decoder accepts exactly what table 4.3 marks as good for its client. What the client refuses, and what it takes with a
 wrong or odd value, is Undecodable. Values are those of `gateway.strict_object`: a number with a point is a Decimal.
@@ -217,6 +217,38 @@ def _machine_types(types: _Types) -> Decoder:
     return _envelope(types, {"MachineTypes": types.rows(types.object(fields))})
 
 
+def _hosts(types: _Types, *, newest: bool) -> dict[str, Decoder]:
+    """Hosts; their CreateTime is a number, unlike that of images. Two clients lack the newest fields."""
+    cpu = {"Model": types.text, "Frequence": types.real, "Count": types.whole, "CoreCount": types.whole}
+    disk = {
+        **dict.fromkeys(("Space", "Count", "IOCap"), types.whole),
+        **dict.fromkeys(("Type", "Name", "Drive", "DiskId", "IsBoot"), types.text),
+    }
+    address = {
+        **dict.fromkeys(("OperatorName", "IPId", "IPAddr", "MACAddr", "SubnetId", "VPCId"), types.text),
+        "Bandwidth": types.whole,
+    }
+    fields = {
+        **dict.fromkeys(_HOST_TEXTS, types.text),
+        **dict.fromkeys(("BootDiskState", "RdmaClusterId") if newest else (), types.text),
+        **dict.fromkeys(("CreateTime", "ExpireTime", "Memory"), types.whole),
+        "CPUSet": types.object(cpu),
+        "DiskSet": types.array(types.object(disk)),
+        "IPSet": types.array(types.object(address)),
+    }
+    return {
+        "DescribePHost": _envelope(types, {"TotalCount": types.total, "PHostSet": types.rows(types.object(fields))}),
+        "ReinstallPHost": _envelope(types, {"PHostId": types.text}),
+        "CreatePHostImage": _envelope(types, {"ImageId": types.text}),
+    }
+
+
+_HOST_TEXTS = (
+    *("Zone", "PHostId", "SN", "PMStatus", "Name", "Remark", "Tag", "ImageName", "OSname", "ChargeType", "PowerState"),
+    *("PHostType", "Cluster", "AutoRenew", "IsSupportKVM", "OSType", "Components", "RaidSupported", "PhostClass"),
+)
+
+
 def _accounts(types: _Types) -> dict[str, Decoder]:
     region = {
         **dict.fromkeys(("RegionName", "BitMaps", "Region", "Zone"), types.text),
@@ -369,12 +401,12 @@ def _new(types: _Types) -> dict[str, Decoder]:
     return dict.fromkeys(_MACHINE_TYPES, _machine_types(types))
 
 
-PY = Client("PY", {**_image_set(_PY), **_changes(_PY), **_legacy(_PY), **_accounts(_PY)})
-GO = Client("GO", {**_image_set(_GO), **_changes(_GO), **_new(_GO), **_accounts(_GO)})
-JS = Client("JS", {**_image_set(_JS), **_changes(_JS), **_legacy(_JS), **_accounts(_JS)})
-JV = Client("JV", {**_image_set(_JV), **_changes(_JV), **_new(_JV), **_accounts(_JV)})
-PHP = Client("PHP", {**_image_set(_PHP), **_changes(_PHP), **_legacy(_PHP), **_accounts(_PHP)})
-TF = Client("TF", {**_image_set(_TF), **_changes(_TF), **_new(_GO), **_accounts(_GO)})
+PY = Client("PY", {**_image_set(_PY), **_changes(_PY), **_legacy(_PY), **_accounts(_PY), **_hosts(_PY, newest=True)})
+GO = Client("GO", {**_image_set(_GO), **_changes(_GO), **_new(_GO), **_accounts(_GO), **_hosts(_GO, newest=True)})
+JS = Client("JS", {**_image_set(_JS), **_changes(_JS), **_legacy(_JS), **_accounts(_JS), **_hosts(_JS, newest=False)})
+JV = Client("JV", {**_image_set(_JV), **_changes(_JV), **_new(_JV), **_accounts(_JV), **_hosts(_JV, newest=True)})
+PHP = Client("PHP", {**_image_set(_PHP), **_changes(_PHP), **_legacy(_PHP), **_accounts(_PHP), **_hosts(_PHP, newest=False)})
+TF = Client("TF", {**_image_set(_TF), **_changes(_TF), **_new(_GO), **_accounts(_GO), **_hosts(_GO, newest=True)})
 CLIENTS = {client.name: client for client in (PY, GO, JS, JV, PHP, TF)}
 
 

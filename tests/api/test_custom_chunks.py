@@ -8,7 +8,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from phimage.chunk_upload import manifest, send_disk
+from phimage.chunk_upload import FileDisk, manifest, send_disk
 from phimage.chunks.layout import CHUNK_SIZE
 from tests.api import small
 from tests.api.publishing import ABOUT, Shop
@@ -52,7 +52,8 @@ def test_a_disk_is_sent_by_chunks_sealed_completed_and_published(shop: Shop, tmp
 
     size = raw.stat().st_size
     assert shop.ask("CompletePHostImageUpload", {"ImageId": image, "Size": size}, small.ACME).ret_code == 230
-    send_disk(str(raw), send)
+    with FileDisk(str(raw)) as opened:
+        send_disk(opened, send)
     wrong = shop.ask("CompletePHostImageUpload", {"ImageId": image, "Size": size + 1}, small.ACME)
     assert (wrong.ret_code, f"a disk of {size} bytes was sealed" in wrong.fields["Detail"]) == (230, True)
     shop.well("CompletePHostImageUpload", {"ImageId": image, "Size": size}, small.ACME)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from phimage.actions.progress import RECEIVED, SHARES, UPLOAD
+from phimage.actions.uploading import CAPTURE
 from phimage.catalog import jobs
 from phimage.publishing.progress import FETCH, PHASES
 from tests.api import small
@@ -27,8 +28,8 @@ def progress(shop: Shop, image: str, pair: Pair | None = None, **more: str) -> d
 
 def test_every_phase_has_its_share_after_that_of_the_one_before() -> None:
     shares = [SHARES[phase] for phase in PHASES]
-    assert SHARES.keys() == {UPLOAD, *PHASES}
-    assert SHARES[UPLOAD] == SHARES[FETCH]
+    assert SHARES.keys() == {UPLOAD, CAPTURE, *PHASES}
+    assert SHARES[UPLOAD] == SHARES[CAPTURE] == SHARES[FETCH]
     assert all(start < end for start, end in shares)
     assert [end for _, end in shares[:-1]] == [start for start, _ in shares[1:]]
     assert shares[-1][1] < 100

@@ -14,7 +14,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from phimage.chunk_upload import CHUNK, DiskChanged, SentDisk, send_disk
+import phimage
+from phimage.chunk_upload import CHUNK, Ask, DiskChanged, FileDisk, OnProgress, SendProgress, SentDisk, send_disk
 from phimage.chunks.uploaded_chunks import read_digests, read_frames, read_seal
 
 
@@ -59,6 +60,11 @@ def disk(path: Path, chunks: int, *, seed: int = 1, extra: int = 0) -> Path:
     return path
 
 
+def send(path: Path, ask: Ask, on_progress: OnProgress = lambda _: None) -> SentDisk:
+    with FileDisk(str(path)) as opened:
+        return send_disk(opened, ask, on_progress)
+
+
 def expected(path: Path) -> tuple[int, list[tuple[int, bytes]]]:
     data = path.read_bytes()
     pieces = [data[at : at + CHUNK] for at in range(0, len(data), CHUNK)]
@@ -68,29 +74,30 @@ def expected(path: Path) -> tuple[int, list[tuple[int, bytes]]]:
 @pytest.mark.parametrize(("chunks", "extra"), [(1, 0), (100, 0), (70, 512)])
 def test_the_seal_is_the_disk_and_every_chunk_was_sent_once(tmp_path: Path, chunks: int, extra: int) -> None:
     path, server = disk(tmp_path / "disk", chunks, extra=extra), FakeServer()
-    told: list[int] = []
+    told: list[SendProgress] = []
 
-    sent = send_disk(str(path), server.ask, lambda done, total: told.append(done))
+    sent = send(path, server.ask, lambda progress: told.append(progress))
 
     size, stored = expected(path)
     sealed = read_seal(server.seals[0])
     assert (sealed.size, list(sealed.stored())) == (size, stored)
     assert set(server.frames) == {digest for _, digest in stored}
     assert sent == SentDisk(size, len(stored), len(server.frames), server.bytes)
-    assert told == sorted(told)
-    assert told[-1] == size
+    assert [each.done for each in told] == sorted(each.done for each in told)
+    reused = len(stored) - len(server.frames)
+    assert told[-1] == SendProgress(size, size, server.bytes, reused * CHUNK)
 
 
 def test_a_second_disk_costs_its_changes(tmp_path: Path) -> None:
     path, server = disk(tmp_path / "disk", 300), FakeServer()
-    first = send_disk(str(path), server.ask)
-    assert send_disk(str(path), server.ask).sent == 0
+    first = send(path, server.ask)
+    assert send(path, server.ask).sent == 0
     with path.open("r+b") as file:
         for number in range(0, 300, 60):  # 5 of 100 chunks with data
             file.seek(number * CHUNK)
             file.write(random.Random(number).randbytes(100_000))
 
-    second = send_disk(str(path), server.ask)
+    second = send(path, server.ask)
 
     assert second.new_chunks == 5
     assert second.sent < 0.26 * first.sent  # a fifth of its 20 different chunks
@@ -102,9 +109,9 @@ def test_after_a_cut_the_rest_is_sent(tmp_path: Path, at: int) -> None:
     server.fail_at = at
 
     with pytest.raises(ConnectionError):
-        send_disk(str(path), server.ask)
+        send(path, server.ask)
     kept = set(server.frames)
-    send_disk(str(path), server.ask)
+    send(path, server.ask)
 
     _, stored = expected(path)
     assert kept <= set(server.frames) == {digest for _, digest in stored}
@@ -119,31 +126,27 @@ def test_a_disk_that_changes_is_not_sealed(tmp_path: Path) -> None:
         return server.ask(method, below, body)
 
     with pytest.raises(DiskChanged):
-        send_disk(str(path), ask)
+        send(path, ask)
     assert server.seals == []
 
 
 ALONE = """
 import sys
-sys.path.insert(0, sys.argv[1])
+sys.path[:0] = sys.argv[1:]
 before = set(sys.modules)
-import importlib.util
-spec = importlib.util.spec_from_file_location("chunk_upload", sys.argv[2])
-module = importlib.util.module_from_spec(spec)
-sys.modules["chunk_upload"] = module
-spec.loader.exec_module(module)
-foreign = {name.partition(".")[0] for name in set(sys.modules) - before} - set(sys.stdlib_module_names)
-print(sorted(name for name in foreign if not name.startswith("_")))
+import phimage.chunk_upload
+phimage.chunk_upload.compress(b"x")
+print(*sorted({name for name in set(sys.modules) - before if name.partition(".")[0] not in sys.stdlib_module_names}))
 """
 
 
 def test_it_needs_the_standard_library_and_zstd_alone() -> None:
     import backports.zstd
 
-    import phimage.chunk_upload
-
-    packages = Path(backports.zstd.__file__).parents[2]
-    shown = subprocess.run(
-        [sys.executable, "-I", "-c", ALONE, packages, phimage.chunk_upload.__file__], capture_output=True, text=True, check=True
-    )
-    assert shown.stdout.strip() in ("['backports', 'chunk_upload']", "['chunk_upload']")
+    sources, packages = Path(phimage.__file__).parents[1], Path(backports.zstd.__file__).parents[2]
+    own = {"phimage", "phimage.chunk_upload", "phimage.zstd_frame"}
+    for paths in ([sources], [sources, packages]):  # without backports.zstd, and with it
+        shown = subprocess.run([sys.executable, "-I", "-S", "-c", ALONE, *paths], capture_output=True, text=True, check=True)
+        foreign = set(shown.stdout.split()) - own
+        assert {name for name in foreign if not name.startswith("backports")} == set()
+        assert bool(foreign) == (packages in paths and sys.version_info < (3, 14))

@@ -103,7 +103,7 @@ def test_no_list_is_made_of_a_disk_with_a_bad_chunk(store: MemoryStore, written:
     store.delete(frame_list_name(written.digest))
     flip(store, frame_names(written)[7])
 
-    assert not Client(delivery).ask(ZST, settle=True).whole
+    assert Client(delivery).ask(ZST, settle=True).status == 500
 
     assert store.find(frame_list_name(written.digest)) is None
 
@@ -136,7 +136,7 @@ def test_a_list_that_is_out_of_date_is_removed_and_made_again(store: MemoryStore
     store.put(name, frames.popitem()[1])
     client = Client(delivery)
 
-    assert not client.ask(ZST, settle=True).whole
+    assert client.ask(ZST, settle=True).status == 503
     assert zstd.decompress(client.ask(ZST, settle=True).body) == disk_bytes()
 
     assert entries_of(store, written) == [listed(store.get(name)) for name in frame_names(written)]

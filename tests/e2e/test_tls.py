@@ -33,16 +33,17 @@ SOON = 30.0
 
 
 class Files(NamedTuple):
-    """A certificate for 127.0.0.1 that signs itself, and its key."""
+    """A certificate for 127.0.0.1, and perhaps another address, that signs itself, and its key."""
 
     certificate: Path
     key: Path
 
 
-def make_certificate(folder: Path, days: float = 30, name: str = "server") -> Files:
+def make_certificate(folder: Path, days: float = 30, name: str = "server", address: str = "127.0.0.1") -> Files:
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = datetime.datetime.now(datetime.UTC)
+    addresses = [x509.IPAddress(ip_address(each)) for each in dict.fromkeys(("127.0.0.1", address))]
     certificate = (
         x509.CertificateBuilder()
         .subject_name(subject)
@@ -51,7 +52,7 @@ def make_certificate(folder: Path, days: float = 30, name: str = "server") -> Fi
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - datetime.timedelta(days=60))
         .not_valid_after(now + datetime.timedelta(days=days))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.SubjectAlternativeName(addresses), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )

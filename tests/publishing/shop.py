@@ -21,7 +21,7 @@ from phimage.catalog.image_bytes import IMAGE_BYTES, expect_image_bytes
 from phimage.catalog.images import IMAGES
 from phimage.catalog.revisions import Author
 from phimage.catalog.views import Catalog
-from phimage.chunk_upload import send_disk
+from phimage.chunk_upload import FileDisk, send_disk
 from phimage.chunks import uploaded_chunks, uploads
 from phimage.chunks.read import open_disk
 from phimage.chunks.store import Store
@@ -161,7 +161,8 @@ class Shop:
         """Like `begin`, but the file is sent by chunks."""
 
         def put(job: Job) -> None:
-            send_disk(str(file), partial(self._take_chunks, job.id))
+            with FileDisk(str(file)) as opened:
+                send_disk(opened, partial(self._take_chunks, job.id))
 
         return self.begin(file, number, put=put, **origin)
 

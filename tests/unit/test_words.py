@@ -67,6 +67,7 @@ SHORT_FILES = {
     "console/headers.py": "the security of pages in one place",
     "console/pages/quotas.py": "one page a file",
     "console/session.py": "the protocol between pages and where sessions are kept",
+    "agent/disk_list.py": "a command of the agent, imported when it is given",
     "chunks/prefetch.py": "four rooms use it",
     "publishing/progress.py": "the protocol between the pipeline and whatever runs it",
 }

@@ -10,7 +10,7 @@ from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from phimage.actions.service import Call
-from phimage.actions.uploading import as_seen, in_time, is_publisher
+from phimage.actions.uploading import as_seen, in_capture, in_time, is_publisher
 from phimage.catalog import jobs
 from phimage.catalog.accounts import PROJECTS
 from phimage.catalog.engine import Connection
@@ -89,13 +89,15 @@ class PHostImageJobSet(Struct, rename="pascal", frozen=True, kw_only=True):
     image_state: Annotated[str, Meta(description="Making, Available or Unavailable; empty for a withdrawn image")]
     project_id: Annotated[str, Meta(description="project of the image; empty for a base image")]
     state: Annotated[str, Meta(description="Waiting (for an upload), Queued, Running, Done or Failed")]
-    phase: Annotated[str, Meta(description="fetch, unpack, examine, convert or store; empty before the first phase")]
+    phase: Annotated[str, Meta(description="capture, fetch, unpack, examine, convert or store; empty before the first phase")]
     done: Annotated[int, Meta(description="processed bytes of the phase")]
     total: Annotated[int, Meta(description="all bytes of the phase; 0 if unknown")]
     error: Annotated[str, Meta(description="why the job failed; for a queued job, why it will be tried again")]
     create_time: Annotated[int, Meta(description="when it was requested")]
     age: Annotated[int, Meta(description="seconds since then, by the server's clock")]
-    source: Annotated[str, Meta(description="URL of the original file, or uploaded; empty like actor")]
+    source: Annotated[
+        str, Meta(description="URL of the original file, uploaded, or the id of a captured host; empty like actor")
+    ]
     p_host_id: Annotated[str, Meta(description="host whose disk becomes the image; empty for other publications")]
     file_name: Annotated[str, Meta(description="name of the original file, as its publisher gave it; empty like actor")]
     size: Annotated[int, Meta(description="bytes of the original file; 0 if unknown")]
@@ -148,6 +150,7 @@ def list_phost_image_jobs(request: ListPHostImageJobs, call: Call) -> ListPHostI
         shown_jobs = found[: request.limit]
         ids = {job.image for job in shown_jobs}
         images, since = live_images(connection, ids), known_since_of(connection, ids)
+        shown_jobs = [in_capture(job, connection) for job in shown_jobs]
     return ListPHostImageJobsResponse(
         job_set=tuple(_job_set(*_reported(job, images, since, call), call) for job in shown_jobs),
         next=shown_jobs[-1].id if len(found) > request.limit else "",
@@ -230,7 +233,7 @@ def _job_set(job: Job, image: Image | None, call: Call) -> PHostImageJobSet:
         error=job.error,
         create_time=int(job.created),
         age=max(0, int(call.time - job.created)),
-        source=("uploaded" if not job.origin.url else shown(job.origin.url)) if is_own else "",
+        source=_source(job) if is_own else "",
         p_host_id=job.origin.host,
         file_name=job.origin.name if is_own else "",
         size=job.origin.size,
@@ -246,6 +249,10 @@ def _job_set(job: Job, image: Image | None, call: Call) -> PHostImageJobSet:
         actor=job.actor if is_own else "",
         publisher=job.owner if operator else "",
     )
+
+
+def _source(job: Job) -> str:
+    return shown(job.origin.url) if job.origin.url else job.origin.host or "uploaded"
 
 
 ACTIONS = (

@@ -200,7 +200,7 @@ def reinstall_phost(request: ReinstallPHost, call: Call) -> ReinstallPHostRespon
     topology = call.view.topology()
     zones = zones_asked(request.region, request.zone, call.caller.tenant, topology)
     check_zone_allowed(zones, call.caller.tenant)
-    if request.password:
+    if request.password:  # docs/decisions.md#no-passwords
         detail = "phimage sets no passwords: leave it blank, and log in with an SSH key that is in the image"
         raise UnavailableParam("Password", detail=detail)
     with call.service.change(call) as change:

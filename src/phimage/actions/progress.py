@@ -9,7 +9,7 @@ from msgspec import Meta, Struct
 from phimage.actions.images import ImageIdParam
 from phimage.actions.params import RegionParam, ZoneParam, check_zone_allowed, zones_asked
 from phimage.actions.service import Call
-from phimage.actions.uploading import as_seen, failure_of, in_time
+from phimage.actions.uploading import CAPTURE, as_seen, failure_of, in_capture, in_time
 from phimage.catalog import image_bytes, jobs
 from phimage.catalog.image_bytes import IMAGE_BYTES
 from phimage.catalog.images import IMAGES
@@ -27,6 +27,7 @@ RECEIVED: Final = 40.0
 # docs/decisions.md#progress-has-fixed-shares
 SHARES: Final = {
     UPLOAD: (0.0, RECEIVED),
+    CAPTURE: (0.0, RECEIVED),
     "fetch": (0.0, RECEIVED),
     "unpack": (RECEIVED, 55.0),
     "examine": (55.0, 57.0),
@@ -37,7 +38,7 @@ SHARES: Final = {
 
 
 class GetPHostImageProgress(Struct, rename="pascal", frozen=True, kw_only=True):
-    """Show how far the publication of an image is. Everyone who sees the image may ask."""
+    """Show how far the publication of an image is, also of a host's disk. Everyone who sees the image may ask."""
 
     region: RegionParam
     zone: ZoneParam
@@ -51,12 +52,18 @@ class GetPHostImageProgressResponse(Struct, rename="pascal", frozen=True, kw_onl
     total_duration: Annotated[str, Meta(pattern="^[0-9]+$", description="estimated seconds from its beginning to its end")]
     remaining_duration: Annotated[str, Meta(pattern="^[0-9]+$", description="estimated seconds until its end")]
     phase: Annotated[
-        str, Meta(description="upload, fetch, unpack, examine, convert or store; empty while it waits for a publisher")
+        str, Meta(description="upload, capture, fetch, unpack, examine, convert or store; empty while it waits for a publisher")
     ]
     done: Annotated[int, Meta(description="processed bytes of the phase")]
     total: Annotated[int, Meta(description="all bytes of the phase; 0 if unknown")]
-    sent: Annotated[int, Meta(description="bytes of the original file that have arrived")]
-    reused: Annotated[int, Meta(description="bytes of the disk that the store had already, known at the end; 0 for tenants")]
+    sent: Annotated[int, Meta(description="bytes of the original file that have arrived; of a capture, those that were sent")]
+    reused: Annotated[
+        int,
+        Meta(
+            description="bytes of the disk that the store had already, known at the end, 0 for tenants; during a capture those "
+            "that did not have to be sent"
+        ),
+    ]
     error: Annotated[str, Meta(description="why it failed; while it waits, why it will be retried")]
 
 
@@ -69,6 +76,7 @@ def get_phost_image_progress(request: GetPHostImageProgress, call: Call) -> GetP
         job = jobs.newest_of(connection, request.image_id)
         stored = IMAGE_BYTES.find(connection, request.image_id)
         known_since = image_bytes.known_since(connection, request.image_id)
+        job = in_capture(job, connection) if job else None
     visible = image is not None and (
         image.type is ImageType.BASE or image.project == call.project or call.caller.account.operator
     )
@@ -89,14 +97,14 @@ def get_phost_image_progress(request: GetPHostImageProgress, call: Call) -> GetP
         total=total,
         sent=sent,
         # docs/decisions.md#what-the-store-had-already-is-for-operators
-        reused=job.reused if call.caller.account.operator else 0,
+        reused=job.reused if call.caller.account.operator or phase == CAPTURE else 0,
         error=failure_of(job),
     )
 
 
 def _place(job: Job, call: Call) -> tuple[str, int, int, int]:
     """The phase, its processed bytes and all its bytes, and the bytes of the original that have arrived."""
-    if job.state is not JobState.WAITING:
+    if job.state is not JobState.WAITING or job.phase:
         return job.phase, job.done, job.total, job.sent
     sent = sum(part.size for part in uploads.parts(call.service.store, job.id))
     return UPLOAD, sent, job.origin.size, sent

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from msgspec import Meta, Struct
 from msgspec.structs import replace
@@ -12,8 +12,10 @@ from phimage.actions.publish import UPLOAD_SECONDS
 from phimage.actions.publish_checks import DigestParam, digest_param, tenant_of_call
 from phimage.actions.service import Call
 from phimage.catalog import image_bytes, jobs
+from phimage.catalog.engine import Connection
 from phimage.catalog.image_bytes import IMAGE_BYTES
 from phimage.catalog.images import IMAGES
+from phimage.catalog.orders import capture_of
 from phimage.chunks import uploaded_chunks, uploads
 from phimage.chunks.errors import BadUpload
 from phimage.errors import TooLargeParam, UnavailableParam
@@ -22,6 +24,9 @@ from phimage.model.account import Right
 from phimage.model.ids import ImageId, JobId, Revision
 from phimage.model.image import State
 from phimage.model.job import CANCELLED, Job, JobState
+
+CAPTURE: Final = "capture"
+"""The phase in which the agent of a host sends its disk."""
 
 
 class GetPHostImageUploadUrl(Struct, rename="pascal", frozen=True, kw_only=True):
@@ -61,11 +66,12 @@ class JobResponse(Struct, rename="pascal", frozen=True, kw_only=True):
     image_state: Annotated[str, Meta(description="Making, Available or Unavailable; empty for a withdrawn image")]
     job_id: Annotated[str, Meta(description="id of the job")]
     state: Annotated[str, Meta(description="state of the job: Waiting (for an upload), Queued, Running, Done or Failed")]
-    phase: Annotated[str, Meta(description="fetch, unpack, examine, convert or store; empty before the first phase")]
+    phase: Annotated[str, Meta(description="capture, fetch, unpack, examine, convert or store; empty before the first phase")]
     done: Annotated[int, Meta(description="processed bytes of the phase")]
     total: Annotated[int, Meta(description="all bytes of the phase; 0 if unknown")]
     error: Annotated[str, Meta(description="why the job failed; for a queued job, why it will be retried")]
     findings: Annotated[tuple[str, ...], Meta(description="findings of the inspection, each as id: text")]
+    p_host_id: Annotated[str, Meta(description="host whose disk the agent sends; empty for other publications")]
 
 
 def get_phost_image_upload_url(request: GetPHostImageUploadUrl, call: Call) -> GetPHostImageUploadUrlResponse:
@@ -101,6 +107,7 @@ def get_phost_image_job(request: GetPHostImageJob, call: Call) -> JobResponse:
         image = IMAGES.find(connection, request.image_id)
         stored = IMAGE_BYTES.find(connection, request.image_id)
         known_since = image_bytes.known_since(connection, request.image_id)
+        job = in_capture(job, connection)
     ended = not job.unfinished
     job = in_time(job, known_since, call)
     if ended and job.unfinished:
@@ -116,7 +123,16 @@ def get_phost_image_job(request: GetPHostImageJob, call: Call) -> JobResponse:
         total=job.total,
         error=failure_of(job),
         findings=stored.findings if stored and is_publisher(job, call) else (),
+        p_host_id=job.origin.host,
     )
+
+
+def in_capture(job: Job, connection: Connection) -> Job:
+    """The job with the progress of the agent that sends the disk, as long as it does."""
+    order = capture_of(connection, job.image) if job.origin.host and job.state is JobState.WAITING else None
+    if order is None:
+        return job
+    return replace(job, phase=CAPTURE, done=order.done, total=order.total, sent=order.sent, reused=order.reused)
 
 
 # docs/decisions.md#the-end-of-a-publication-is-reported-late

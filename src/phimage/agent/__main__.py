@@ -43,6 +43,10 @@ def _command(name: str) -> Callable[[argparse.Namespace], int]:
             from phimage.agent.deploy_command import deploy
 
             return deploy
+        case "capture":
+            from phimage.agent.capture_command import capture
+
+            return capture
         case _:
             from phimage.agent.run_command import run
 
@@ -51,12 +55,14 @@ def _command(name: str) -> Callable[[argparse.Namespace], int]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="phimage-agent", description="Deploy images to the disk of this machine, and obey the orders of a phimage server."
+        prog="phimage-agent",
+        description="Deploy images to the disk of this machine, capture it, and obey the orders of a phimage server.",
     )
     parser.add_argument("--version", action="version", version=f"phimage-agent {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_disks(commands)
     _add_deploy(commands)
+    _add_capture(commands)
     _add_run(commands)
     return parser
 
@@ -84,7 +90,7 @@ def _add_deploy(commands: Commands[argparse.ArgumentParser]) -> None:
 
 
 def add_deploy_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of a deployment, whoever starts it."""
+    """Add the options of a deployment."""
     parser.add_argument(
         "--read-back", action=argparse.BooleanOptionalAction, default=True, help="read back all that was written"
     )
@@ -94,6 +100,22 @@ def add_deploy_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--patience", type=float, default=300, metavar="SECONDS", help="how long the server may be away")
     parser.add_argument("--ca", default="", metavar="FILE", help="certificates to trust instead of the system's")
     parser.add_argument("--receipt", default="", metavar="FILE", help="write the receipt there")
+
+
+def _add_capture(commands: Commands[argparse.ArgumentParser]) -> None:
+    capture = commands.add_parser(
+        "capture",
+        help="make an image of a disk",
+        description="Read a disk, which nothing may use meanwhile, into an upload of a server or into a file. A server gets "
+        "only what it lacks; after an interruption the same command goes on.",
+    )
+    capture.add_argument("--disk", required=True, metavar="HINT", help="wwn:..., serial:..., path:/dev/..., or size:MIN-MAX")
+    capture.add_argument(
+        "--to", required=True, metavar="URL|FILE", help="upload URL of an image, or a file; one that ends in .zst is compressed"
+    )
+    capture.add_argument("--trim", action="store_true", help="end after the last partition, so that it fits smaller disks")
+    capture.add_argument("--patience", type=float, default=300, metavar="SECONDS", help="how long the server may be away")
+    capture.add_argument("--ca", default="", metavar="FILE", help="certificates to trust instead of the system's")
 
 
 def _add_run(commands: Commands[argparse.ArgumentParser]) -> None:

@@ -6,23 +6,27 @@ import json
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from phimage import __version__
 from phimage.agent.block_device import BlockDevice
+from phimage.agent.capture import capture_to_server
+from phimage.agent.captured_disk import CapturedDisk
 from phimage.agent.clean import clean
 from phimage.agent.crew import Crew, CrewStopped
 from phimage.agent.disk_hint import choose_disk
 from phimage.agent.disks import FoundDisk, find_disks
-from phimage.agent.errors import DiskRefused, OrderLost
+from phimage.agent.errors import DiskRefused, OrderGone
 from phimage.agent.given_order import GivenOrder, UnreadableOrder, read_order
 from phimage.agent.hardware import Hardware
-from phimage.agent.image_source import ImageSource, ImageUrls
+from phimage.agent.image_source import ServedImage
 from phimage.agent.order_reporter import OrderReporter
 from phimage.agent.prepared_deploy import disk_identity, prepare
 from phimage.agent.refusals import refuse_busy
-from phimage.agent.server_link import Credential, ServerAway, ServerLink
+from phimage.agent.server_link import AgentKey, ServerAway, ServerLink
+from phimage.agent.upload_requests import UploadRequests
+from phimage.chunk_upload import SendProgress
 from phimage.errors import PhimageError
 from phimage.http_client import ApiConnections
 
@@ -38,7 +42,7 @@ class Enrolment:
 
     host: str
     name: str
-    key: Credential
+    key: AgentKey
     disk: str
     """The hint that the host was registered with; no order may name another disk."""
     poll_seconds: int
@@ -69,7 +73,7 @@ class AgentRun:
         self._clock = clock
         self._enrolment: Enrolment | None = None
 
-    def enroll(self, token: Credential) -> Enrolment:
+    def enroll(self, token: AgentKey) -> Enrolment:
         """Enrol this machine. Raises AgentRefused and ServerAway."""
         params = {
             "SerialNumber": self._hardware.serial,
@@ -82,7 +86,7 @@ class AgentRun:
         self._enrolment = Enrolment(
             host=str(answer["PHostId"]),
             name=str(answer["Name"]),
-            key=Credential(str(answer["KeyId"]), str(answer["KeySecret"])),
+            key=AgentKey(str(answer["KeyId"]), str(answer["KeySecret"])),
             disk=str(answer["Disk"]),
             poll_seconds=int(answer["PollSeconds"]),
             report_seconds=int(answer["ReportSeconds"]),
@@ -100,7 +104,7 @@ class AgentRun:
         except ServerAway as away:
             self._say(f"{away}; trying again")
             return False
-        except OrderLost:
+        except OrderGone:
             return False
         if order is None:
             return False
@@ -129,7 +133,7 @@ class AgentRun:
                 except CrewStopped:
                     reporter.raise_if_lost()
                     raise
-                except OrderLost:
+                except OrderGone:
                     raise
                 except PhimageError as error:
                     self._say(f"{order.id}: {error}")
@@ -137,7 +141,7 @@ class AgentRun:
                     return False
                 rebooting = reboots and order.kind == "deploy"
                 reporter.finish(receipt, rebooting=rebooting)
-        except (OrderLost, ServerAway) as lost:
+        except (OrderGone, ServerAway) as lost:
             self._say(f"{order.id}: {lost}")
             return False
         self._say(f"{order.id}: done")
@@ -157,29 +161,53 @@ class AgentRun:
                 with BlockDevice(disk.path, writable=True, sector_size=disk.sector_size) as device:
                     clean(device, reporter.permit, reporter.show)
                 return ""
+            case "capture":
+                refuse_busy(replace(disk, read_only=False), disks)
+                self._capture(order, disk, crew, reporter)
+                return ""
             case _:
                 raise UnreadableOrder(
                     f"this agent does not know orders of kind {order.kind}: use the agent of the server's version"
                 )
 
     def _deploy(self, order: GivenOrder, disk: FoundDisk, disks: list[FoundDisk], crew: Crew, reporter: OrderReporter) -> str:
+        if not order.manifest:
+            raise UnreadableOrder(f"order {order.id} does not say which manifest it means: look at the log of the server")
         if order.seed:
             raise DiskRefused("the order has a NoCloud seed, for which the image has no place: deploy without a password")
-        source = ImageSource(
+        source = ServedImage(
             order.urls,
             self._connections,
             crew.pause,
             self._clock,
             patience=_SERVER_PATIENCE,
-            renew=lambda: self._renewed(order),
+            renew=lambda: self._renewed(order).urls,
         )
         prepared = prepare(disk, disks, source, order.manifest, stated_sector=order.sector_size)
-        receipt: dict[str, Any] = prepared.run(crew, read_back=self._read_back, permit=reporter.permit, watch=reporter.show)
+
+        def on_phase(phase: str, done: int, total: int) -> None:
+            reporter.show(phase, done, total, source.fetched)
+
+        receipt: dict[str, Any] = prepared.run(crew, read_back=self._read_back, permit=reporter.permit, on_phase=on_phase)
         return json.dumps({"OrderId": order.id, "ImageId": order.image, **receipt})
 
-    def _renewed(self, order: GivenOrder) -> ImageUrls:
-        """URLs with new tickets. Raises OrderLost."""
+    def _capture(self, order: GivenOrder, disk: FoundDisk, crew: Crew, reporter: OrderReporter) -> None:
+        def on_progress(progress: SendProgress) -> None:
+            reporter.show("read", progress.done, progress.total, progress.sent, progress.reused)
+
+        upload = UploadRequests(
+            lambda expired: self._renewed(order).upload_url if expired else order.upload_url,
+            self._connections,
+            patience=_SERVER_PATIENCE,
+            clock=self._clock,
+            wait=crew.pause,
+        )
+        with upload, BlockDevice(disk.path, writable=False, sector_size=disk.sector_size) as device:
+            capture_to_server(CapturedDisk(device, trim=order.trim), upload, on_progress)
+
+    def _renewed(self, order: GivenOrder) -> GivenOrder:
+        """The order with new tickets. Raises OrderGone."""
         again = self._poll({"OrderId": order.id, "Fence": order.fence}, _SERVER_PATIENCE)
         if again is None or again.id != order.id:
-            raise OrderLost(f"the server ended order {order.id}")
-        return again.urls
+            raise OrderGone(f"the server ended order {order.id}")
+        return again

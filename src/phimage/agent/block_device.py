@@ -173,12 +173,16 @@ class BlockDevice:
 
 def _open(path: str, mode: int) -> int:
     """Raises DiskRefused."""
-    exclusive = os.O_EXCL if stat.S_ISBLK(_mode(path)) else 0  # O_EXCL is for devices alone
+    is_device = stat.S_ISBLK(_mode(path))
+    mode |= os.O_CLOEXEC | (os.O_EXCL if is_device else 0)
     try:
-        return os.open(path, mode | exclusive | os.O_DIRECT | os.O_CLOEXEC)
+        try:
+            return os.open(path, mode | os.O_DIRECT)
+        except OSError as error:
+            if is_device or error.errno != errno.EINVAL:
+                raise
+            return os.open(path, mode)  # a file in memory
     except OSError as error:
-        if error.errno == errno.EINVAL:
-            raise DiskRefused(f"{path}: its file system has no direct input and output; use a file of another one") from None
         raise DiskRefused(f"{path}: {_reason(error)}; {_REMEDIES.get(error.errno or 0, 'check the path')}") from None
 
 

@@ -18,7 +18,7 @@ from typing import Final, TypeVar
 from phimage.agent.block_device import SectorDevice
 from phimage.agent.crew import Crew
 from phimage.agent.errors import DiskFailed
-from phimage.agent.image_source import ImageSource
+from phimage.agent.image_source import ServedImage
 from phimage.agent.write_plan import MIB, WINDOW, WritePlan
 
 Item = TypeVar("Item")
@@ -33,12 +33,12 @@ _DISTANT_SIGNATURES: Final = ((64 * MIB, 64, b"_BHRfS_M"), (256 << 30, 64, b"_BH
 """Signatures outside of head and tail: where, at which offset there, and what. These are the copies of Btrfs' superblock."""
 _SIGNATURE_BYTES: Final = 4096
 
-Watch = Callable[[str, int, int], object]
+OnPhase = Callable[[str, int, int], object]
 """Receives a phase, the bytes done and the bytes of the phase."""
 
 
 @dataclass
-class Written:
+class WrittenDisk:
     """What a deployment did, in bytes."""
 
     written: int = 0
@@ -56,13 +56,13 @@ class Deployment:
     def __init__(
         self,
         device: SectorDevice,
-        source: ImageSource,
+        source: ServedImage,
         plan: WritePlan,
         crew: Crew,
         *,
         read_back: bool,
         permit: Callable[[], object],
-        watch: Watch,
+        on_phase: OnPhase,
     ) -> None:
         self._device = device
         self._source = source
@@ -71,17 +71,17 @@ class Deployment:
         self._crew = crew
         self._read_back = read_back
         self._permit = permit
-        self._watch = watch
+        self._on_phase = on_phase
         self._lock = threading.Lock()
         self._head = bytearray(WINDOW)
         self._tail = bytearray(WINDOW)
         self._special: dict[int, tuple[int, int, bytes]] = {}
         """By place, the offset, length and digest of the body's part of chunks that are not written as they are."""
         self._done = 0
-        self._result = Written(changed_sectors=plan.changed_sectors())
+        self._result = WrittenDisk(changed_sectors=plan.changed_sectors())
 
-    def run(self) -> Written:
-        """Deploy. Raises DiskFailed, ImageUnavailable, and what `permit` and `watch` raise; then the disk cannot boot."""
+    def run(self) -> WrittenDisk:
+        """Deploy. Raises DiskFailed, ImageUnavailable, and what `permit` and `on_phase` raise; then the disk cannot boot."""
         self._wipe()
         self._zero()
         right = self._compare()
@@ -95,7 +95,7 @@ class Deployment:
 
     def _wipe(self) -> None:
         """Zero what firmware, kernels and tools look at to find out what a disk is."""
-        self._watch("wipe", 0, 2 * WINDOW)
+        self._on_phase("wipe", 0, 2 * WINDOW)
         for offset in (0, self._plan.tail_start):
             self._permit()
             self._device.write(offset, bytes(WINDOW))
@@ -106,7 +106,7 @@ class Deployment:
                     self._permit()
                     self._device.write(offset, bytes(_SIGNATURE_BYTES))
         self._device.sync()
-        self._watch("wipe", 2 * WINDOW, 2 * WINDOW)
+        self._on_phase("wipe", 2 * WINDOW, 2 * WINDOW)
         self._result.zeroed += 2 * WINDOW
 
     # docs/decisions.md#zeros-are-written-never-skipped
@@ -115,14 +115,15 @@ class Deployment:
         done = 0
         for offset, length in self._plan.zeros():
             for at in range(offset, offset + length, _ZERO_AT_ONCE):
-                self._watch("zero", done, total)
+                self._on_phase("zero", done, total)
                 self._permit()
                 piece = min(_ZERO_AT_ONCE, offset + length - at)
                 self._device.zero(at, piece)
                 done += piece
-        self._watch("zero", total, total)
+        self._on_phase("zero", total, total)
         self._result.zeroed += total
 
+    # docs/decisions.md#resuming-is-comparing
     def _compare(self) -> set[int]:
         """The places whose chunks are right on the disk already. A few of them show whether there are any."""
         plain = [place for place in range(len(self._chunks)) if self._plan.is_plain(place)]
@@ -191,10 +192,10 @@ class Deployment:
     def _commit(self) -> None:
         """Write the tail, then the head. A head that is not known to be right is zeroed again."""
         self._plan.change(self._head, self._tail)
-        self._watch("commit", 0, 2 * WINDOW)
+        self._on_phase("commit", 0, 2 * WINDOW)
         self._permit()
         self._put(self._plan.tail_start, bytes(self._tail))
-        self._watch("commit", WINDOW, 2 * WINDOW)
+        self._on_phase("commit", WINDOW, 2 * WINDOW)
         self._permit()
         try:
             self._put(0, bytes(self._head))
@@ -203,7 +204,7 @@ class Deployment:
                 self._device.write(0, bytes(WINDOW))
                 self._device.sync()
             raise
-        self._watch("commit", 2 * WINDOW, 2 * WINDOW)
+        self._on_phase("commit", 2 * WINDOW, 2 * WINDOW)
 
     def _put(self, offset: int, window: bytes) -> None:
         """Write a window durably, and read it back."""
@@ -221,7 +222,7 @@ class Deployment:
     def _work(self, phase: str, items: Iterable[Item], task: Callable[[Item], Iterator[object]], total: int) -> None:
         self._done = 0
         threads = _THREADS if self._chunks.chunk_size <= _LARGE_CHUNK else 1
-        self._crew.work(items, task, threads, lambda: self._watch(phase, self._done, total))
+        self._crew.work(items, task, threads, lambda: self._on_phase(phase, self._done, total))
 
     def _size(self, places: Iterable[int]) -> int:
         return sum(self._chunks.length(place) for place in places)

@@ -13,7 +13,7 @@ from phimage.agent.crew import Crew
 from phimage.agent.disk_hint import choose_disk
 from phimage.agent.disks import FoundDisk, find_disks
 from phimage.agent.errors import DiskRefused, ImageMismatch
-from phimage.agent.image_source import ImageSource, ImageUrls, image_urls
+from phimage.agent.image_source import ImageUrls, ServedImage, image_urls
 from phimage.agent.prepared_deploy import PreparedDeploy, prepare
 from phimage.agent.progress_line import ProgressLine
 from phimage.errors import ClientError, PhimageError
@@ -62,7 +62,7 @@ def deploy_by_hand(
     _refuse_plain_http(urls, manifest)
     crew = Crew()
     connections = ApiConnections(_TIMEOUT, options.ca)
-    source = ImageSource(urls, connections, crew.pause, time.monotonic, patience=options.patience, renew=renew)
+    source = ServedImage(urls, connections, crew.pause, time.monotonic, patience=options.patience, renew=renew)
     disks = find_disks()
     prepared = prepare(choose_disk(disks, hint), disks, source, manifest, stated_sector=options.sector_size)
     prepared.check_exclusive()
@@ -73,7 +73,7 @@ def deploy_by_hand(
     _confirm(prepared.disk, options.yes)
     line = ProgressLine(sys.stderr)
     try:
-        receipt = prepared.run(crew, read_back=options.read_back, watch=line.show)
+        receipt = prepared.run(crew, read_back=options.read_back, on_phase=line.show)
     except KeyboardInterrupt:
         line.end()
         raise DeployInterrupted(f"interrupted: {_NOT_BOOTABLE}") from None
@@ -88,7 +88,7 @@ def deploy_by_hand(
 
 
 def _refuse_plain_http(urls: ImageUrls, manifest: str) -> None:
-    """Whoever is on the way could send another image: over plain http, the digest of the right one must be known."""
+    """Over plain http anyone on the way could send another image, unless the digest of the right one is known."""
     try:
         private = parse_address(urls.manifest).is_private
     except InvalidAddress:

@@ -10,6 +10,7 @@ from phimage.agent.disks import FoundDisk, find_disks
 from phimage.agent.refusals import busy_reason
 
 _COLUMNS = ("PATH", "SIZE", "SECTORS", "IDENTITY", "WWN", "MODEL", "STATE")
+"""IDENTITY is what confirms that a disk may be overwritten."""
 
 
 def list_disks(given: argparse.Namespace) -> int:

@@ -33,7 +33,7 @@ class TicketExpired(ClientError):
     exit_code = 69
 
 
-class OrderLost(ClientError):
+class OrderGone(ClientError):
     """The server ended an order, or gave it to another agent: this one stops writing at once."""
 
 

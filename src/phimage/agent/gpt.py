@@ -11,6 +11,7 @@ SIGNATURE = b"EFI PART"
 SECTOR_SIZES = (512, 4096)
 
 _HEADER = struct.Struct("<8sIIIIQQQQ16sQIII")
+_ENTRY = struct.Struct("<16s16xQQ")
 _CHECKSUM, _MY_LBA, _ALTERNATE_LBA, _LAST_USABLE_LBA, _ENTRIES_LBA = 16, 24, 32, 48, 72
 _MBR_ENTRY = struct.Struct("<B3sB3sII")
 _MBR_ENTRIES = range(446, 510, _MBR_ENTRY.size)
@@ -19,7 +20,7 @@ _MAX_ENTRIES_BYTES = 512 << 10
 
 
 @dataclass(frozen=True)
-class Change:
+class TableChange:
     """Bytes that a disk gets in place of the image's."""
 
     offset: int
@@ -33,6 +34,7 @@ class _Table:
     header: bytes
     backup: int  # the sector of the other header
     entries: bytes
+    entry_size: int
 
 
 def sector_size(head: bytes) -> int:
@@ -40,7 +42,7 @@ def sector_size(head: bytes) -> int:
     return next((size for size in SECTOR_SIZES if head[size : size + len(SIGNATURE)] == SIGNATURE), 0)
 
 
-def move_backup(head: bytes, sector: int, disk_size: int, read: Callable[[int, int], bytes]) -> list[Change]:
+def move_backup(head: bytes, sector: int, disk_size: int, read: Callable[[int, int], bytes]) -> list[TableChange]:
     """What moves the backup table of an image to the end of a disk, with all that refers to its place, in order of the disk.
 
     `head` is the first MiB of the image; `read` returns other bytes of it, short at its end. Returns nothing for a disk without
@@ -60,10 +62,22 @@ def move_backup(head: bytes, sector: int, disk_size: int, read: Callable[[int, i
     entries = table.entries.ljust(entry_sectors * sector, b"\0")
     return [
         *_protective_mbr(head[:sector], disk_size // sector),
-        Change(sector, _summed(primary)),
+        TableChange(sector, _summed(primary)),
         *_old_backup(table.backup * sector, sector, read),
-        Change((last - entry_sectors) * sector, entries + _summed(backup).ljust(sector, b"\0")),
+        TableChange((last - entry_sectors) * sector, entries + _summed(backup).ljust(sector, b"\0")),
     ]
+
+
+def smallest_size(head: bytes, sector: int) -> int:
+    """The bytes of the smallest disk that has all partitions of a GPT, and a backup behind them; 0 if the GPT is not whole."""
+    table = _read_table(head, sector)
+    if table is None:
+        return 0
+    places = range(0, len(table.entries), table.entry_size)
+    entries = [_ENTRY.unpack_from(table.entries, place) for place in places]
+    last = max((last for kind, first, last in entries if any(kind) and last >= first), default=sector)
+    entry_sectors = -(-len(table.entries) // sector)
+    return int(last + 1 + entry_sectors + 1) * sector
 
 
 def _read_table(head: bytes, sector: int) -> _Table | None:
@@ -74,12 +88,12 @@ def _read_table(head: bytes, sector: int) -> _Table | None:
     if fields[0] != SIGNATURE or not _HEADER.size <= size <= sector or zlib.crc32(_unsummed(header[:size])) != fields[3]:
         return None
     entries = head[entries_lba * sector : entries_lba * sector + count * entry_size]
-    if len(entries) != count * entry_size or zlib.crc32(entries) != entries_crc:
+    if entry_size < _ENTRY.size or len(entries) != count * entry_size or zlib.crc32(entries) != entries_crc:
         return None
-    return _Table(header[:size], fields[6], entries)
+    return _Table(header[:size], fields[6], entries, entry_size)
 
 
-def _old_backup(offset: int, sector: int, read: Callable[[int, int], bytes]) -> list[Change]:
+def _old_backup(offset: int, sector: int, read: Callable[[int, int], bytes]) -> list[TableChange]:
     """Zeros in place of the backup that the image has where it ends."""
     header = read(offset, sector)
     if header[: len(SIGNATURE)] != SIGNATURE:
@@ -88,16 +102,16 @@ def _old_backup(offset: int, sector: int, read: Callable[[int, int], bytes]) -> 
     start = min(fields[10] * sector, offset)
     if offset - start > _MAX_ENTRIES_BYTES:
         start = offset
-    return [Change(start, bytes(offset + sector - start))]
+    return [TableChange(start, bytes(offset + sector - start))]
 
 
-def _protective_mbr(mbr: bytes, sectors: int) -> list[Change]:
+def _protective_mbr(mbr: bytes, sectors: int) -> list[TableChange]:
     """The protective entry of the whole disk. A hybrid table, whose entry ends where its author meant, stays."""
     entries = [_MBR_ENTRY.unpack_from(mbr, at) for at in _MBR_ENTRIES]
     if [entry[2] for entry in entries if entry[2]] != [_PROTECTIVE] or mbr[510:512] != b"\x55\xaa":
         return []
     at = next(at for at, entry in zip(_MBR_ENTRIES, entries, strict=True) if entry[2])
-    return [Change(at + _MBR_ENTRY.size - 4, struct.pack("<I", min(sectors - 1, 0xFFFFFFFF)))]
+    return [TableChange(at + _MBR_ENTRY.size - 4, struct.pack("<I", min(sectors - 1, 0xFFFFFFFF)))]
 
 
 def _summed(header: bytearray) -> bytes:

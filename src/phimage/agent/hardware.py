@@ -8,6 +8,7 @@ from pathlib import Path
 from phimage.errors import ClientError
 
 _NO_SERIALS = frozenset({"", "none", "default string", "not specified", "to be filled by o.e.m.", "system serial number"})
+_MAC_LENGTH, _NO_MAC = 17, "00:00:00:00:00:00"
 
 
 @dataclass(frozen=True)
@@ -22,13 +23,9 @@ class Hardware:
 def this_machine(serial: str = "", sys: Path = Path("/sys"), proc: Path = Path("/proc")) -> Hardware:
     """The machine that this runs on. `serial` replaces what its firmware says. Raises ClientError if nothing says it."""
     serial = serial or _firmware_serial(sys / "class" / "dmi" / "id")
-    macs = sorted(
-        {
-            _text(card / "address").lower()
-            for card in (sys / "class" / "net").glob("*")
-            if (card / "device").exists() and len(_text(card / "address")) == 17
-        }
-    )
+    cards = [card for card in (sys / "class" / "net").glob("*") if len(_text(card / "address")) == _MAC_LENGTH]
+    own = [card for card in cards if (card / "device").exists()] or cards  # in a container, the card is one of the kernel's
+    macs = sorted({_text(card / "address").lower() for card in own} - {_NO_MAC})
     if not serial:
         raise ClientError(
             "the firmware of this machine has no serial number, or this is not root: name it with --serial-number"

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 
-from phimage.agent.errors import ImageMismatch, ImageUnavailable, OrderLost, TicketExpired
+from phimage.agent.errors import ImageMismatch, ImageUnavailable, OrderGone, TicketExpired
 from phimage.agent.image_chunks import FrameMap, ImageChunks, read_frames, read_manifest
 from phimage.http_client import ApiConnections, InvalidAddress, NoResponse, ServerResponse, parse_address
 from phimage.zstd_frame import BadFrame, decompress
@@ -43,7 +43,7 @@ def image_urls(url: str) -> ImageUrls:
     raise ImageMismatch(f"{path} is not an image's URL: `phimage image url ID` prints one, such as .../images/ID.raw")
 
 
-class ImageSource:
+class ServedImage:
     """An image that is fetched. Safe to use from several threads. `fetched` counts the bytes of frames that arrived."""
 
     def __init__(
@@ -83,6 +83,7 @@ class ImageSource:
         """Places that `read` fetches with one request each."""
         return self._map(chunks).batches(places, MAX_BATCH_BYTES, MAX_BATCH_FRAMES)
 
+    # docs/decisions.md#the-agent-trusts-the-digest-and-not-the-list-of-frames
     def read(self, chunks: ImageChunks, places: range) -> Iterator[tuple[int, bytes]]:
         """The bytes of some chunks with their places, each verified by its digest.
 
@@ -98,9 +99,7 @@ class ImageSource:
                 tries += 1
                 if tries == _TRIES:
                     at = f"the chunk at byte {chunks.offset(first)} of the image"
-                    remedy = (
-                        "`phimage store verify` shows whether it is damaged in the store; otherwise something on the way is"
-                    )
+                    remedy = "`phimage image verify` shows whether the store is damaged; otherwise something on the way is"
                     raise ImageUnavailable(f"{at} arrived damaged {tries} times: {error}; {remedy}") from None
                 self._pause(_FIRST_PAUSE * tries)
                 with self._lock:
@@ -155,7 +154,7 @@ class ImageSource:
                     self._renew_urls(urls, reason)
                     continue
                 if response.status < 500 and response.status not in (408, 429):
-                    raise (OrderLost if self._renew and response.status in _ORDER_LOST else ImageUnavailable)(reason)
+                    raise (OrderGone if self._renew and response.status in _ORDER_LOST else ImageUnavailable)(reason)
             if self._clock() - self._responded > self._patience:
                 raise ImageUnavailable(f"the server has sent nothing for {self._patience:.0f} s: {reason}")
             self._pause(pause)

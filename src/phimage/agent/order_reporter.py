@@ -8,9 +8,9 @@ from types import TracebackType
 from typing import Self
 
 from phimage.agent.crew import Crew
-from phimage.agent.errors import AgentRefused, OrderLost
+from phimage.agent.errors import AgentRefused, OrderGone
 from phimage.agent.given_order import GivenOrder
-from phimage.agent.server_link import Credential, ServerAway, ServerLink
+from phimage.agent.server_link import AgentKey, ServerAway, ServerLink
 from phimage.errors import PhimageError
 
 _LEASE_PAUSE = 0.2
@@ -28,7 +28,7 @@ class OrderReporter:
     def __init__(
         self,
         link: ServerLink,
-        credential: Credential,
+        credential: AgentKey,
         order: GivenOrder,
         crew: Crew,
         report_seconds: float,
@@ -58,6 +58,7 @@ class OrderReporter:
                 self._changed.notify_all()
             self._state.update(Phase=phase, Done=done, Total=total, Sent=sent, Reused=reused)
 
+    # docs/decisions.md#an-agent-without-a-lease-waits
     def permit(self) -> None:
         """Return when a write is permitted. Raises the reason once the order is lost, and CrewStopped."""
         while True:
@@ -68,12 +69,12 @@ class OrderReporter:
             self._crew.pause(_LEASE_PAUSE)
 
     def raise_if_lost(self) -> None:
-        """Raises OrderLost or AgentRefused once the order is lost."""
+        """Raises OrderGone or AgentRefused once the order is lost."""
         if self._lost is not None:
             raise self._lost
 
     def finish(self, receipt: str = "", *, rebooting: bool = False) -> None:
-        """Report that the order is done. Raises OrderLost, AgentRefused and ServerAway."""
+        """Report that the order is done. Raises OrderGone, AgentRefused and ServerAway."""
         last: dict[str, str | int | bool] = {"Finished": True}
         if receipt:
             last |= {"Receipt": receipt, "Rebooting": rebooting}
@@ -111,12 +112,12 @@ class OrderReporter:
             try:
                 sent_at = self._clock()
                 if not self._send({}, 0.0):
-                    raise OrderLost(f"the server ended order {self.order.id}")
+                    raise OrderGone(f"the server ended order {self.order.id}")
                 with self._changed:
                     self._answered = sent_at
             except ServerAway:
                 continue
-            except (OrderLost, AgentRefused) as error:
+            except (OrderGone, AgentRefused) as error:
                 with self._changed:
                     self._lost = error
                 self._crew.stop()

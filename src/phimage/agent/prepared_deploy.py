@@ -10,12 +10,12 @@ from typing import Any
 from phimage import __version__
 from phimage.agent.block_device import BlockDevice
 from phimage.agent.crew import Crew
-from phimage.agent.deploy import Deployment, Watch, Written
+from phimage.agent.deploy import Deployment, OnPhase, WrittenDisk
 from phimage.agent.disks import FoundDisk
 from phimage.agent.errors import DiskRefused
-from phimage.agent.gpt import Change, move_backup, sector_size
+from phimage.agent.gpt import TableChange, move_backup, sector_size
 from phimage.agent.image_chunks import ImageChunks
-from phimage.agent.image_source import ImageSource
+from phimage.agent.image_source import ServedImage
 from phimage.agent.refusals import refuse_busy, refuse_unfit
 from phimage.agent.write_plan import MIB, WritePlan
 
@@ -25,9 +25,9 @@ class PreparedDeploy:
     """An image and a disk that fit. Nothing is written yet."""
 
     disk: FoundDisk
-    source: ImageSource
+    source: ServedImage
     chunks: ImageChunks
-    changes: Sequence[Change]
+    changes: Sequence[TableChange]
     """What the disk gets in place of the image's bytes."""
 
     def check_exclusive(self) -> None:
@@ -40,11 +40,11 @@ class PreparedDeploy:
         *,
         read_back: bool = True,
         permit: Callable[[], object] = lambda: None,
-        watch: Watch = lambda phase, done, total: None,
+        on_phase: OnPhase = lambda phase, done, total: None,
         clock: Callable[[], float] = time.time,
     ) -> dict[str, Any]:
         """Write the image, and return the receipt. Raises DiskRefused, DiskFailed, ImageUnavailable, and what `permit` and
-        `watch` raise. Until it returns, nothing on the disk can boot.
+        `on_phase` raise. Until it returns, nothing on the disk can boot.
         """
 
         def allow() -> None:
@@ -56,12 +56,12 @@ class PreparedDeploy:
             if device.size != self.disk.size:
                 raise DiskRefused(f"{self.disk.path} has another size than a moment ago: start again")
             plan = WritePlan(self.chunks, device.size, device.sector_size, self.changes)
-            deployment = Deployment(device, self.source, plan, crew, read_back=read_back, permit=allow, watch=watch)
+            deployment = Deployment(device, self.source, plan, crew, read_back=read_back, permit=allow, on_phase=on_phase)
             written = deployment.run()
             warning = device.reread_partition_table()
         return self._receipt(written, started, clock(), warning)
 
-    def _receipt(self, written: Written, started: float, ended: float, warning: str) -> dict[str, Any]:
+    def _receipt(self, written: WrittenDisk, started: float, ended: float, warning: str) -> dict[str, Any]:
         receipt: dict[str, Any] = {
             "AgentVersion": __version__,
             "ManifestDigest": self.chunks.manifest,
@@ -82,7 +82,7 @@ class PreparedDeploy:
 
 
 def prepare(
-    disk: FoundDisk, disks: Sequence[FoundDisk], source: ImageSource, digest: str, *, stated_sector: int = 0
+    disk: FoundDisk, disks: Sequence[FoundDisk], source: ServedImage, digest: str, *, stated_sector: int = 0
 ) -> PreparedDeploy:
     """Check a disk and an image against each other. `digest` is the manifest's; an empty text accepts any.
 
@@ -101,7 +101,7 @@ def prepare(
     return PreparedDeploy(disk, source, chunks, changes)
 
 
-def read_image(source: ImageSource, chunks: ImageChunks, offset: int, length: int) -> bytes:
+def read_image(source: ServedImage, chunks: ImageChunks, offset: int, length: int) -> bytes:
     """Some bytes of an image, verified; fewer where it ends."""
     length = max(0, min(length, chunks.size - offset))
     found = bytearray(length)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
-from phimage.agent.errors import AgentRefused, OrderLost
+from phimage.agent.errors import AgentRefused, OrderGone
 from phimage.errors import ClientError
 from phimage.http_client import ApiConnections, HttpAddress, InvalidAddress, NoResponse, parse_address
 from phimage.http_signature import sign_request
@@ -31,22 +31,22 @@ class ServerAway(ClientError):
 
 
 @dataclass(frozen=True)
-class Credential:
+class AgentKey:
     """A key of signature version 2. Its secret is never shown."""
 
     id: str
     secret: str
 
     def __repr__(self) -> str:
-        return f"Credential({self.id!r})"
+        return f"AgentKey({self.id!r})"
 
 
-def enroll_credential(token: str) -> Credential:
+def enroll_credential(token: str) -> AgentKey:
     """The credential of an enrol token, whose secret never crosses the network. Raises ClientError."""
     id, dot, secret = token.strip().partition(".")
     if not (id and dot and secret):
         raise ClientError("the token is not one of a host; expected enrol-LETTERS.LETTERS, as `phimage host token` prints it")
-    return Credential(id, secret)
+    return AgentKey(id, secret)
 
 
 class ServerLink:
@@ -73,10 +73,10 @@ class ServerLink:
         self._nonce = nonce
         self._offset = 0.0
 
-    def call(self, credential: Credential, action: str, params: Params, *, patience: float) -> dict[str, Any]:
+    def call(self, credential: AgentKey, action: str, params: Params, *, patience: float) -> dict[str, Any]:
         """The response of an Action. Repeats it for `patience` seconds while the server is away or busy.
 
-        Raises OrderLost, AgentRefused for all other refusals, and ServerAway.
+        Raises OrderGone, AgentRefused for all other refusals, and ServerAway.
         """
         began, pause, again = self._clock(), _FIRST_PAUSE, True
         while True:
@@ -86,7 +86,7 @@ class ServerLink:
                 reason = f"{error}; {error.remedy}"
             except AgentRefused as refused:
                 if refused.ret_code == _ORDER_LOST:
-                    raise OrderLost(str(refused)) from None
+                    raise OrderGone(str(refused)) from None
                 if refused.ret_code == _WRONG_SIGNATURE and again:
                     again = False
                     self._take_time(refused.server_time)
@@ -103,7 +103,7 @@ class ServerLink:
         if server_time is not None:
             self._offset = server_time - self._clock()
 
-    def _post(self, credential: Credential, action: str, params: Params) -> dict[str, Any]:
+    def _post(self, credential: AgentKey, action: str, params: Params) -> dict[str, Any]:
         body = urlencode([("Action", action), *_texts(params)]).encode("ascii")
         signature = sign_request(
             credential.id,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from phimage.agent.gpt import Change
+from phimage.agent.gpt import TableChange
 from phimage.agent.image_chunks import ImageChunks
 
 MIB = 1 << 20
@@ -16,7 +16,7 @@ MIN_DISK = 3 * WINDOW
 class WritePlan:
     """An image on a disk of at least MIN_DISK bytes and at least its own size."""
 
-    def __init__(self, chunks: ImageChunks, disk_size: int, sector: int, changes: Sequence[Change]) -> None:
+    def __init__(self, chunks: ImageChunks, disk_size: int, sector: int, changes: Sequence[TableChange]) -> None:
         """`changes` are what the disk gets in place of the image's bytes."""
         self.chunks = chunks
         self.disk_size = disk_size
@@ -58,7 +58,7 @@ class WritePlan:
         _put(tail, self.tail_start, start, raw)
 
     def change(self, head: bytearray, tail: bytearray) -> None:
-        """Change a complete head and tail as the disk needs them."""
+        """TableChange a complete head and tail as the disk needs them."""
         for change in self.changes:
             _put(head, 0, change.offset, change.data)
             _put(tail, self.tail_start, change.offset, change.data)

@@ -181,6 +181,7 @@ def touched(connection: Connection, after: Revision, until: Revision) -> dict[st
     return {scope: Revision(number) for scope, number in rows}
 
 
+# docs/decisions.md#the-log-is-searched-without-an-index-of-records
 def log(
     connection: Connection,
     *,

@@ -151,7 +151,7 @@ class FolderStore:
         with _translated_errors("get", name):
             try:
                 # O_NONBLOCK: opening a FIFO would wait for a writer; it changes nothing for a regular file.
-                file = os.open(self._root / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+                file = os.open(f"{self._text}/{name}", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
             except OSError as error:
                 if error.errno in _NO_OBJECT:
                     raise Absent(name) from None
@@ -162,11 +162,11 @@ class FolderStore:
                     raise Absent(name)
                 if status.st_size > MAX_OBJECT_BYTES:
                     raise StoreFailure("get", name, "too large")
-                pieces = []
-                left = status.st_size
-                while piece := os.read(file, min(left + 1, _READ_BYTES)):  # beyond its end, which may have moved
-                    pieces.append(piece)
-                    left = max(0, left - len(piece))
+                pieces, left, wanted = list[bytes](), status.st_size, 0
+                while not pieces or len(pieces[-1]) == wanted:  # a short read is the end of a regular file
+                    wanted = min(left + 1, _READ_BYTES)  # beyond its end, which may have moved
+                    pieces.append(os.read(file, wanted))
+                    left = max(0, left - len(pieces[-1]))
             finally:
                 os.close(file)
             return pieces[0] if len(pieces) == 1 else b"".join(pieces)

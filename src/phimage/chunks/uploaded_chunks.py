@@ -93,6 +93,11 @@ def sent_chunks(store: Store, job: JobId) -> set[ChunkDigest]:
     return {ChunkDigest(bytes.fromhex(name)) for name in names}
 
 
+def is_sent(store: Store, job: JobId, digest: ChunkDigest) -> bool:
+    """Whether a job has sent a chunk."""
+    return store.find(_name(job, digest)) is not None
+
+
 def read_seal(body: bytes) -> Manifest:
     """The manifest of a sealed disk, with a digest of zeros. Raises ValueError unless it is in canonical form."""
     try:

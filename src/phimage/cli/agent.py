@@ -13,13 +13,14 @@ from phimage.cli.sections import OPERATORS, SectionedGroup
 SECTIONS = {
     OPERATORS: {
         "pyz": "phimage.cli.agent:pyz",
+        "rescue": "phimage.cli.rescue:rescue",
     },
 }
 
 
 @click.group(cls=SectionedGroup, sections=SECTIONS, short_help="Make the agent that deploys and captures disks.")
 def agent() -> None:
-    """Make the agent: the program that runs in a rescue system, and deploys and captures the disk of a machine."""
+    """Make the agent, which deploys and captures the disk of a machine, and the rescue system in which it runs."""
 
 
 @click.command(short_help="Write the agent as one file.")

@@ -46,7 +46,12 @@ def _words(fields: dict[str, Any]) -> str:
     if fields["Process"] == 100:
         reused = f"; {fields['Reused']} bytes of the disk were in the store already" if fields["Reused"] else ""
         return f"published in {fields['TotalDuration']} s{reused}"
-    phase = {"upload": "uploading", "": "waiting for a publisher", **{k: v for k, v in PHASES.items() if k}}[fields["Phase"]]
+    phase = {
+        "upload": "uploading",
+        "capture": "capturing the disk of a host",
+        "": "waiting for a publisher",
+        **{k: v for k, v in PHASES.items() if k},
+    }[fields["Phase"]]
     words = [phase]
     if fields["Done"]:
         words[0] += f" {fields['Done']}" + (f" of {fields['Total']}" if fields["Total"] else "") + " bytes"

@@ -28,6 +28,7 @@ AWAY_SECONDS = 60.0
 """Time that a server has to restart before a call fails."""
 PHASES = {
     "": "waiting",
+    "capture": "capturing",
     "fetch": "fetching",
     "unpack": "unpacking",
     "examine": "examining",
@@ -171,7 +172,7 @@ def follow(client: Client, image: str, progress: Progress, project: str | None) 
                 raise PublishFailed(job["Error"])
             if job["State"] == "Done":
                 return job
-            if job["State"] == "Waiting":
+            if job["State"] == "Waiting" and not job.get("PHostId"):
                 raise PublishFailed(f"{image} waits for its upload: run its `phimage image publish` again to resume")
             if job["State"] == "Queued" and job["Error"] not in ("", reason):
                 reason = job["Error"]

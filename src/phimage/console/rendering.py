@@ -24,6 +24,7 @@ def render(template: str, values: Mapping[str, Any]) -> bytes:
     return _environment().get_template(template).render(values).encode("utf-8")
 
 
+# docs/decisions.md#pages-come-from-templates
 @cache
 def _environment() -> Environment:
     environment = Environment(

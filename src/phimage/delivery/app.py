@@ -187,11 +187,20 @@ class Delivery:
             body.close()
 
     async def _stream(self, exchange: Exchange, image: ImageId, body: BodyStream) -> None:
+        sent = 0
+
+        def count(size: int) -> None:
+            nonlocal sent
+            sent += size
+            self.counters.bytes_sent += size
+
         try:
-            end = await send_body(body, exchange.receive, exchange.send, self._limits, self._count_bytes)
+            end = await send_body(body, exchange.receive, exchange.send, self._limits, count)
         except PhimageError as error:
             self._note(error, image)
-            log.error("download.cut", image=image, request_id=exchange.request_id, reason=str(error))
+            resume = f"the client asks for the rest with Range: bytes={sent}-, counted from the first byte of this response"
+            about = {"image": image, "request_id": exchange.request_id, "sent": sent}
+            log.error("download.cut", **about, reason=str(error), resume=resume)
             return
         if end is End.STALLED:
             self.counters.stalled += 1
@@ -213,9 +222,6 @@ class Delivery:
 
     def _count(self, form: str) -> None:
         self.counters.downloads[form] = self.counters.downloads.get(form, 0) + 1
-
-    def _count_bytes(self, size: int) -> None:
-        self.counters.bytes_sent += size
 
     async def _in_thread(self, work: Callable[[], Result]) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)

@@ -11,8 +11,9 @@ from phimage.chunks.frame import zeros
 from phimage.chunks.read import DiskReader
 
 Bytes = bytes | memoryview
-Piece = Callable[[], Bytes] | Bytes
-"""Some bytes of a body, or what makes them: it may be called in any thread, and blocks until the store has answered."""
+Piece = Callable[[], Bytes | list[Bytes]] | Bytes
+"""Some bytes of a body, or what makes them, maybe in several parts that are not joined: it may be called in any thread, and
+blocks until the store has answered."""
 
 _ZERO_BYTES = 1 << 20
 

@@ -57,16 +57,16 @@ class BodyStream:
         self._pieces = pieces
         self._threads = threads
         self._prefetch = prefetch
-        self._queue: deque[asyncio.Future[Bytes] | Bytes] = deque()
+        self._queue: deque[asyncio.Future[Bytes | list[Bytes]] | Bytes] = deque()
         self._in_progress = 0
-        self._first: Bytes | None = None
+        self._first: list[Bytes] | None = None
 
     async def prepare(self) -> None:
         """Make the first piece, before anything is sent. Raises what the piece raises."""
         self._first = await self._next()
 
-    async def next(self) -> tuple[Bytes, bool]:
-        """The next piece, and whether more follow."""
+    async def next(self) -> tuple[list[Bytes], bool]:
+        """The next piece in parts, at least one, and whether more follow."""
         data, self._first = self._first, None
         if data is None:
             data = await self._next()
@@ -79,18 +79,19 @@ class BodyStream:
                 piece.cancel()
         self._queue.clear()
 
-    async def _next(self) -> Bytes:
+    async def _next(self) -> list[Bytes]:
         self._fill()
         if not self._queue:
-            return b""
+            return [b""]
         piece = self._queue.popleft()
         if isinstance(piece, asyncio.Future):
-            piece = await piece
+            made = await piece
             self._in_progress -= 1
         else:
+            made = piece
             await asyncio.sleep(0)  # nothing was waited for, so others have their turn here
         self._fill()
-        return piece
+        return made if isinstance(made, list) else [made]
 
     def _fill(self) -> None:
         loop = asyncio.get_running_loop()
@@ -134,7 +135,7 @@ async def send_body(
                 data, more = await body.next()
                 if more and watcher is None:
                     watcher = asyncio.create_task(watch(timeout))
-                for part, is_last in _parts(data, pace):
+                for part, is_last in _messages(data, pace):
                     began = loop.time()
                     if not left:
                         timeout.reschedule(began + pace.allowed(len(part)))
@@ -169,19 +170,21 @@ class _Pace:
         self._lag.add(seconds, size)
 
 
-def _parts(data: Bytes, pace: _Pace) -> Iterator[tuple[Bytes, bool]]:
+def _messages(parts: list[Bytes], pace: _Pace) -> Iterator[tuple[Bytes, bool]]:
     """The messages of a piece, without copies, each with whether it is the last."""
-    if len(data) <= pace.size:
-        yield data, True
-        return
-    view, at = memoryview(data), 0
-    while at < len(data):
-        end = at + pace.size
-        yield view[at:end], end >= len(data)
-        at = end
+    for number, data in enumerate(parts, 1):
+        is_last_part = number == len(parts)
+        if len(data) <= pace.size:
+            yield data, is_last_part
+            continue
+        view, at = memoryview(data), 0
+        while at < len(data):
+            end = at + pace.size
+            yield view[at:end], is_last_part and end >= len(data)
+            at = end
 
 
-def _retrieve_exception(future: asyncio.Future[Bytes]) -> None:
+def _retrieve_exception(future: asyncio.Future[Bytes | list[Bytes]]) -> None:
     """Retrieve an abandoned piece's exception so that asyncio does not log it."""
     if not future.cancelled():
         future.exception()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from hashlib import sha256
 from itertools import accumulate
@@ -29,6 +29,11 @@ from phimage.delivery.representation import Bytes, InMemory, Piece
 
 _AT_ONCE = 8
 _PIECE_BYTES = 1 << 20
+_JOINED_BYTES = 64 << 10
+"""Shorter frames are joined: sending each alone would take longer than the copy."""
+
+_Part = tuple[int, Callable[[], Bytes]]
+"""The length of some frames, or of a part of one, and what reads it."""
 
 
 class _ZeroSegment(Struct, frozen=True):
@@ -83,7 +88,18 @@ class ZstdDisk:
         self.piece_bytes = max(_PIECE_BYTES, reader.manifest.chunk_size)
 
     def pieces(self, start: int, stop: int) -> Iterator[Piece]:
-        """See Representation."""
+        """See Representation. A piece has as many frames as fit into a MiB: one change of threads for all of them."""
+        parts, size = list[Callable[[], Bytes]](), 0
+        for length, part in self._parts(start, stop):
+            if parts and size + length > _PIECE_BYTES:
+                yield partial(_read, parts)
+                parts, size = [], 0
+            parts.append(part)
+            size += length
+        if parts:
+            yield partial(_read, parts)
+
+    def _parts(self, start: int, stop: int) -> Iterator[_Part]:
         at = bisect_right(self._segments, start, key=lambda segment: segment.offset) - 1
         while start < stop:
             segment = self._segments[at]
@@ -106,13 +122,14 @@ class ZstdDisk:
         etag = f'"{self.manifest}-{self.mark}-frames"'
         return InMemory(msgspec.json.encode(content), etag, "application/json")
 
-    def _stored(self, segment: _StoredSegment, start: int, stop: int) -> Iterator[Piece]:
+    def _stored(self, segment: _StoredSegment, start: int, stop: int) -> Iterator[_Part]:
         number = bisect_right(segment.ends, start)
         while start < stop:
             begins = segment.ends[number - 1] if number else 0
             ends = segment.ends[number]
             place = segment.first + number, segment.place + number
-            yield partial(self._frame, *place, ends - begins, start - begins, min(stop, ends) - begins)
+            part = start - begins, min(stop, ends) - begins
+            yield part[1] - part[0], partial(self._frame, *place, ends - begins, *part)
             start, number = ends, number + 1
 
     def _frame(self, index: int, place: int, size: int, start: int, stop: int) -> Bytes:
@@ -174,13 +191,28 @@ def _sizes(reader: DiskReader, store: Store, chunks: Iterable[tuple[int, ChunkDi
     return prefetch(size, chunks, 0 if is_local else _AT_ONCE)
 
 
-def _zeros(segment: _ZeroSegment, start: int, stop: int) -> Iterator[Piece]:
-    """Frames of zeros are small: a piece holds many."""
+def _read(parts: list[Callable[[], Bytes]]) -> list[Bytes]:
+    """The bytes of parts, the short ones joined."""
+    found, short = list[Bytes](), list[Bytes]()
+    for part in parts:
+        data = part()
+        if len(data) < _JOINED_BYTES:
+            short.append(data)
+            continue
+        if short:
+            found.append(b"".join(short))
+            short = []
+        found.append(data)
+    return [*found, b"".join(short)] if short else found
+
+
+def _zeros(segment: _ZeroSegment, start: int, stop: int) -> Iterator[_Part]:
+    """Frames of zeros are small: a part holds many."""
     frame = zero_frame(segment.length)
     step = max(1, _PIECE_BYTES // len(frame)) * len(frame)
     while start < stop:
         ends = min(stop, (start // step + 1) * step)
-        yield partial(_repeated, frame, start, ends)
+        yield ends - start, partial(_repeated, frame, start, ends)
         start = ends
 
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from phimage.formats import disk, iso, qcow2, vhd, vhdx, vmdk
+from phimage.formats import disk, hygiene, iso, qcow2, vhd, vhdx, vmdk
 from phimage.formats.finding import FindingKind, InspectionReport
 from phimage.formats.kinds import GENERAL_KINDS
 from phimage.formats.limits import DiskLimits
@@ -119,7 +119,7 @@ STATED_NAMES: Final[Mapping[str, Format]] = {
 """The formats by the names under which a caller may state them."""
 
 KINDS: Final[Mapping[str, FindingKind]] = {
-    kind.id: kind for kinds in (GENERAL_KINDS, *(row.kinds for row in DISK_FORMATS.values())) for kind in kinds
+    kind.id: kind for kinds in (GENERAL_KINDS, hygiene.KINDS, *(row.kinds for row in DISK_FORMATS.values())) for kind in kinds
 }
 """Every kind of finding by its id."""
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from phimage.chunk_upload import THREADS, DiskChanged, SentDisk, send_disk
+from phimage.chunk_upload import THREADS, DiskChanged, DiskTooLarge, FileDisk, SendProgress, SentDisk, SourceDisk, send_disk
 from phimage.errors import ClientError
 from phimage.sources.digest import FIRST_USE, Digests, ExpectedDigest, Hashes
 from phimage.sources.errors import SourceChanged, SourceError, SourceInterrupted, error_text
@@ -96,21 +96,28 @@ def upload_disk(
                 return None
             raise
         try:
-            sent = _send_until_sealed(str(source.path), connection, meter)
+            with FileDisk(str(source.path)) as disk:
+                sent = _send_until_sealed(disk, connection, meter)
         except DiskChanged as changed:
             raise SourceChanged(source.name, str(changed), reason="changed") from None
+        except DiskTooLarge as large:
+            raise SourceError(source.name, str(large), "publish it as a compressed file", reason="too large") from None
         except OSError as error:
             raise SourceInterrupted(source.name, f"it cannot be read: {error_text(error)}", reason="read") from None
         meter.finish(sent.size, sent.size)
         return sent
 
 
-def _send_until_sealed(path: str, connection: UploadConnection, meter: Meter) -> SentDisk:
+def _send_until_sealed(disk: SourceDisk, connection: UploadConnection, meter: Meter) -> SentDisk:
     """Send a disk, again if chunks were missing at the end: an image that had them was withdrawn and collected meanwhile."""
+
+    def on_progress(progress: SendProgress) -> None:
+        meter.update(progress.done, progress.total)
+
     for _ in range(_MAX_RUNS - 1):
         try:
-            return send_disk(path, connection.ask, meter.update)
+            return send_disk(disk, connection.ask, on_progress)
         except RequestRefused as refused:
             if refused.status != _CONFLICT:
                 raise
-    return send_disk(path, connection.ask, meter.update)
+    return send_disk(disk, connection.ask, on_progress)

@@ -18,17 +18,19 @@ from phimage.chunks.layout import CHUNK_SIZE, ChunkDigest, ManifestDigest, chunk
 from phimage.chunks.manifest import Manifest, load_manifest
 from phimage.chunks.prefetch import prefetch
 from phimage.chunks.store import Store
-from phimage.chunks.uploaded_chunks import put_frames, put_seal, read_digests, read_frames, read_seal, sent_chunks
+from phimage.chunks.uploaded_chunks import is_sent, put_frames, put_seal, read_digests, read_frames, read_seal, sent_chunks
 from phimage.http.response import HttpError, JsonResponse
 from phimage.lru import Lru
 from phimage.model.ids import JobId
 from phimage.uploads.authorizer import Upload, UploadAuthorizer
 
 MAX_IMAGES: Final = 64
-"""Images whose chunks are known, the newest ones: a disk resembles the last versions of an image."""
+"""Images whose chunks are known, the likeliest ones: a disk resembles what its host has, or the last versions of an image."""
 
 _JOBS: Final = 16
 _CONCURRENCY: Final = 8
+_FEW: Final = 64
+"""Chunks that are looked for one by one."""
 
 
 class ChunkUploads:
@@ -47,8 +49,7 @@ class ChunkUploads:
             asked = read_digests(body)
         except ValueError as error:
             raise HttpError(400, "Wrong question", f"{error}; send the SHA-256 of chunks") from None
-        with self._lock:
-            self._sent.remove(upload.job)  # another server may have received more
+        self._refresh(upload.job, set(asked))
         known = self._known(upload, set(asked))
         bits = bytearray(-(-len(asked) // 8))
         for number, digest in enumerate(asked):
@@ -90,6 +91,21 @@ class ChunkUploads:
             raise HttpError(409, "Chunks missing", detail)
         put_seal(self._store, upload.job, body)
         return JsonResponse(201, {"Size": disk.size, "Chunks": len(named)})
+
+    def _refresh(self, job: JobId, asked: set[ChunkDigest]) -> None:
+        """Look which of the asked chunks are there: another server may have received more."""
+        if len(asked) > _FEW:
+            with self._lock:
+                self._sent.remove(job)
+            return
+        # A listing of all chunks for each question would make long uploads slow.
+        look = list(asked)
+        found = prefetch(lambda chunk: is_sent(self._store, job, chunk), look, _CONCURRENCY)
+        present = {chunk for chunk, is_there in zip(look, found, strict=True) if is_there}
+        sent = self._sent_by(job)
+        with self._lock:
+            sent -= asked - present
+            sent |= present
 
     def _known(self, upload: Upload, asked: Collection[ChunkDigest]) -> set[ChunkDigest]:
         """Those of the asked chunks that the upload may rely on and that are in the store."""

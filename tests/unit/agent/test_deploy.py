@@ -7,8 +7,8 @@ from itertools import groupby
 import pytest
 
 from phimage.agent.crew import Crew
-from phimage.agent.deploy import Deployment, Written
-from phimage.agent.errors import DiskFailed, OrderLost
+from phimage.agent.deploy import Deployment, WrittenDisk
+from phimage.agent.errors import DiskFailed, OrderGone
 from phimage.agent.gpt import move_backup, sector_size
 from phimage.agent.write_plan import WritePlan
 from tests.deploying import EFI, MIB, OLD, Expected, gpt_image
@@ -25,12 +25,13 @@ def deploy(
     disk: MemoryDisk,
     permit: Callable[[], object] = lambda: None,
     read_back: bool = True,
-) -> Written:
+) -> WrittenDisk:
     made_for = sector_size(image[:MIB])
     changes = move_backup(image[:MIB], made_for, disk.size, lambda at, n: image[at : at + n]) if made_for else []
     plan = WritePlan(chunks_of(server), disk.size, disk.sector_size, changes)
-    watch = lambda phase, done, total: None  # noqa: E731
-    return Deployment(disk, server.source(), plan, Crew(), read_back=read_back, permit=permit, watch=watch).run()
+    return Deployment(
+        disk, server.source(), plan, Crew(), read_back=read_back, permit=permit, on_phase=lambda *state: None
+    ).run()
 
 
 @pytest.fixture(scope="module")
@@ -96,10 +97,10 @@ def test_an_order_that_is_lost_writes_nothing_more_and_leaves_nothing_that_boots
 
         def permit(left: object = left) -> None:
             if next(left, None) is None:  # type: ignore[call-overload]
-                raise OrderLost("another agent has it")
+                raise OrderGone("another agent has it")
 
         disk = MemoryDisk(LARGER)
-        with pytest.raises(OrderLost):
+        with pytest.raises(OrderGone):
             deploy(server, IMAGE, disk, permit=permit)
         check_not_bootable(disk)
         assert len([call for call in disk.calls if call[0] in ("write", "zero")]) == last

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from phimage.agent.errors import ImageMismatch, ImageUnavailable, OrderLost, TicketExpired
-from phimage.agent.image_source import ImageSource, ImageUrls, image_urls
+from phimage.agent.errors import ImageMismatch, ImageUnavailable, OrderGone, TicketExpired
+from phimage.agent.image_source import ImageUrls, ServedImage, image_urls
 from phimage.http_client import NoResponse, ServerResponse
 from tests.deploying import MIB, gpt_image
 from tests.unit.agent.memory import URL, MemoryServer
@@ -22,7 +22,7 @@ def error(status: int) -> ServerResponse:
     return ServerResponse(status, {}, json.dumps({"Message": "Away", "Detail": "come again"}).encode())
 
 
-def read_all(source: ImageSource) -> dict[int, bytes]:
+def read_all(source: ServedImage) -> dict[int, bytes]:
     chunks = source.chunks("")
     return {
         chunks.offset(place): raw
@@ -106,7 +106,7 @@ def test_an_expired_ticket_is_renewed_once_for_all(server: MemoryServer) -> None
     server.respond = lambda number, response: response if "Ticket=2" in server.requests[-1] else error(401)
     with pytest.raises(TicketExpired):
         server.source().chunks("")
-    source = ImageSource(image_urls(URL), server, lambda seconds: None, lambda: 0.0, patience=1, renew=renew)
+    source = ServedImage(image_urls(URL), server, lambda seconds: None, lambda: 0.0, patience=1, renew=renew)
     assert len(read_all(source)) == 3
     assert renewed == [1]
 
@@ -114,8 +114,8 @@ def test_an_expired_ticket_is_renewed_once_for_all(server: MemoryServer) -> None
 @pytest.mark.parametrize("status", [403, 409])
 def test_an_order_that_is_refused_is_lost(server: MemoryServer, status: int) -> None:
     server.respond = lambda number, response: error(status)
-    source = ImageSource(image_urls(URL), server, lambda seconds: None, lambda: 0.0, patience=1, renew=lambda: image_urls(URL))
-    with pytest.raises(OrderLost):
+    source = ServedImage(image_urls(URL), server, lambda seconds: None, lambda: 0.0, patience=1, renew=lambda: image_urls(URL))
+    with pytest.raises(OrderGone):
         source.chunks("")
 
 

@@ -2,52 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import threading
-from collections.abc import Callable
-from typing import Any
-from urllib.parse import parse_qsl
 
 import pytest
 
 from phimage.agent.crew import Crew, CrewStopped
-from phimage.agent.errors import AgentRefused, OrderLost
+from phimage.agent.errors import AgentRefused, OrderGone
 from phimage.agent.given_order import GivenOrder, UnreadableOrder, read_order
 from phimage.agent.order_reporter import OrderReporter
-from phimage.agent.server_link import Credential, ServerAway, ServerLink, enroll_credential
+from phimage.agent.server_link import AgentKey, ServerAway, ServerLink, enroll_credential
 from phimage.errors import ClientError
-from phimage.http_client import ApiConnections, HttpAddress, NoResponse, ServerResponse
-from phimage.http_signature import read_signature
+from phimage.http_client import ApiConnections, NoResponse
+from tests.unit.agent.memory import KEY, AgentServer, Answer
 
-KEY = Credential("key-1", "secret")
 ORDER = GivenOrder("order-1", "deploy", 3, 60, "serial:ZA1")
-Answer = dict[str, Any]
-
-
-class AgentServer(ApiConnections):
-    """Answers the Actions of an agent as a test says, and keeps what it got."""
-
-    def __init__(self, answer: Callable[[int, dict[str, str]], Answer]) -> None:
-        super().__init__(1.0)
-        self.answer = answer
-        self.got: list[dict[str, str]] = []
-        self.created: list[int] = []
-        self.nonces: list[str] = []
-        self.reported = threading.Event()
-
-    def request(
-        self, method: str, address: HttpAddress, body: bytes | None, headers: dict[str, str], max_bytes: int | None = None
-    ) -> ServerResponse:
-        signature = read_signature({name.lower(): value for name, value in headers.items()})
-        assert signature is not None
-        assert body is not None
-        assert signature.is_by(KEY.secret, method, address.path, address.query)
-        assert signature.is_of(body)
-        self.created.append(signature.created)
-        self.nonces.append(signature.nonce)
-        self.got.append(dict(parse_qsl(body.decode(), keep_blank_values=True)))
-        self.reported.set()
-        return ServerResponse(200, {}, json.dumps(self.answer(len(self.got), self.got[-1])).encode())
 
 
 def link(server: AgentServer, time: float = 1000.0) -> tuple[ServerLink, list[float]]:
@@ -97,7 +65,7 @@ def test_a_server_that_is_busy_or_away_is_asked_again_with_longer_pauses() -> No
 
 
 def test_a_lost_order_and_a_refusal_are_not_repeated() -> None:
-    with pytest.raises(OrderLost):
+    with pytest.raises(OrderGone):
         link(AgentServer(lambda number, fields: {"RetCode": 242}))[0].call(KEY, "AgentReport", {}, patience=600)
     with pytest.raises(AgentRefused):
         link(AgentServer(lambda number, fields: {"RetCode": 172}))[0].call(KEY, "AgentReport", {}, patience=600)
@@ -108,7 +76,7 @@ def test_a_key_does_not_cross_a_network_in_the_clear() -> None:
         with pytest.raises(ClientError):
             ServerLink(server, ApiConnections(1), lambda: 0, lambda seconds: None)
     ServerLink("https://images.example", ApiConnections(1), lambda: 0, lambda seconds: None)
-    assert enroll_credential("enrol-abc.def\n") == Credential("enrol-abc", "def")
+    assert enroll_credential("enrol-abc.def\n") == AgentKey("enrol-abc", "def")
     assert "def" not in repr(enroll_credential("enrol-abc.def"))
     with pytest.raises(ClientError, match="token"):
         enroll_credential("enrol-abc")
@@ -151,11 +119,11 @@ def test_nothing_is_written_once_the_server_ends_the_order(answer: Answer) -> No
     with reporter(server, crew, [0.0]) as reports:
         with pytest.raises(CrewStopped):
             crew.pause(10)
-        with pytest.raises((OrderLost, AgentRefused)):
+        with pytest.raises((OrderGone, AgentRefused)):
             reports.permit()
-        with pytest.raises((OrderLost, AgentRefused)):
+        with pytest.raises((OrderGone, AgentRefused)):
             reports.show("write", 1, 2)
-        with pytest.raises((OrderLost, AgentRefused)):
+        with pytest.raises((OrderGone, AgentRefused)):
             reports.finish()
     assert all("Finished" not in one for one in server.got)
 

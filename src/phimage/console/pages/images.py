@@ -62,6 +62,7 @@ async def show_images(visit: Visit) -> PageContent:
     )
 
 
+# docs/decisions.md#deprecated-images-are-shown-in-the-console
 def search_parameters(visit: Visit) -> dict[str, Any]:
     """The parameters of FindPHostImages that an address means. Deprecated images are shown unless it says otherwise."""
     address = visit.address

@@ -23,6 +23,8 @@ from phimage.model.job import JobState
 ROWS = 50
 MAX_SIZE = 1 << 50
 PHASES = tuple(SHARES)
+WAYS_IN = ("upload", "capture", "fetch")
+"""The first phases, of which a publication has one."""
 _LIVE = (JobState.QUEUED.value, JobState.RUNNING.value)
 
 
@@ -59,7 +61,7 @@ async def show_job(visit: Visit, id: str) -> PageContent:
     values: dict[str, Any] = {
         "job": job,
         "findings": details.findings if details.job_id == job.job_id else (),
-        "phases": [phase for phase in PHASES if phase != ("fetch" if job.source == "uploaded" else "upload")],
+        "phases": [_way_in(job), *(phase for phase in PHASES if phase not in WAYS_IN)],
         "live": job.state in _LIVE,
         "upload": await _upload_path(visit, job) if job.state == JobState.WAITING.value and not job.p_host_id else "",
     }
@@ -102,3 +104,10 @@ async def _upload_path(visit: Visit, job: PHostImageJobSet) -> str:
 
 def _project(visit: Visit) -> str | None:
     return visit.address.get("ProjectId") or None
+
+
+def _way_in(job: PHostImageJobSet) -> str:
+    """The first phase of a publication."""
+    if job.p_host_id:
+        return "capture"
+    return "upload" if job.source == "uploaded" else "fetch"
