@@ -8,7 +8,7 @@ PIP := $(BIN)/pip --disable-pip-version-check install --quiet --require-hashes
 # Python keeps the bytecode of the tests, also where the environment says otherwise: compiling them anew takes each worker 20 s.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-more lint format bench docs schema screens console-screens lock clean torture
+.PHONY: demo test test-more lint format bench docs schema template screens console-screens lock clean torture
 
 demo: $(VENV)/.runtime  ## start a server with a catalogue and show how to call it (ARGS=--once stops after the list)
 	@$(BIN)/phimage demo $(ARGS)
@@ -41,6 +41,9 @@ docs: $(VENV)/.dev  ## write docs/reference anew from the code
 
 schema: $(VENV)/.dev  ## write the SQL text of a new database anew from the migrations
 	@$(BIN)/python -m phimage.catalog.schema_text
+
+template: $(VENV)/.dev  ## write the SQL text of the demonstration's database anew, after a change of the schema or the starter catalogue
+	@$(BIN)/python -m phimage.demo
 
 screens: $(VENV)/.dev  ## run commands beside a demonstration and write docs/screens.md and the README's picture
 	@$(BIN)/python -m tests.docs.screens

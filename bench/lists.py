@@ -26,8 +26,8 @@ from phimage.settings import Settings
 SIZES = (1_000, 100_000, 1_000_000)
 QUICK_SIZES = (10_000,)
 POSTGRESQL_SIZE = 100_000
-COLD_RATE = 4_000
-"""Cold requests prepared for each second of a run: more than phimage answers."""
+COLD_RATE = 6_000
+"""Cold requests prepared for each second of a run: more than phimage can answer."""
 WARM_UP = 200
 """Cold requests sent before the measurement, so that places and base images are cached."""
 BUFFERS = "256MB"
@@ -97,7 +97,7 @@ class _Lists:
                 self._half_load(running, bodies)
                 if place.images >= LARGE_FROM:
                     announce(f"{place.name}: cold list")
-                    self._cold(running, nginx, bare, paths)
+                    self._cold(nginx, bare, paths)
                     self._pages(running.url)
             self._add("MB at the end", running.worker_megabytes())
 
@@ -135,18 +135,19 @@ class _Lists:
             self._add("half load, p50 ms", load.p50)
             self._add("half load, p99 ms", load.p99)
 
-    def _cold(self, running: servers.Running, nginx: str, bare: str, paths: Sequence[str]) -> None:
-        """Requests that no cache holds. Each run has its own, more than it can send."""
-        images, rounds = self._place.images, self._effort.rounds
-        questions = mixes.cold(images, self._topology)
-        for body in islice(questions, WARM_UP):
-            servers.ask(running.url, body)
-        each = min(COLD_RATE * self._effort.seconds, (projects(images) - WARM_UP) // rounds)
-        seconds = max(1, each // COLD_RATE)
-        for _ in range(rounds):
-            load = self._turn("cold", running, nginx, bare, list(islice(questions, each)), paths, seconds)
-            if load.requests > each:
-                raise RuntimeError(f"a run asked more than {each} questions: the later ones were not new")
+    def _cold(self, nginx: str, bare: str, paths: Sequence[str]) -> None:
+        """Requests that no cache holds: each round has a new server, and more of them than it can send."""
+        images = self._place.images
+        count = min(COLD_RATE * self._effort.seconds, projects(images) - WARM_UP)
+        for _ in range(self._effort.rounds):
+            questions = mixes.cold(images, self._topology)
+            with servers.phimage(self._place.data, self._place.url) as running:
+                for body in islice(questions, WARM_UP):
+                    servers.ask(running.url, body)
+                bodies = list(islice(questions, count))
+                load = self._turn("cold", running, nginx, bare, bodies, paths, max(1, count // COLD_RATE))
+            if load.requests > count:
+                raise RuntimeError(f"a run asked more than {count} questions: the later ones were not new")
 
     def _pages(self, url: str) -> None:
         """The first and the last pages of the large project, in turn, each for the first time."""

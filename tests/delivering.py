@@ -45,7 +45,7 @@ def disk_bytes(chunks: int = 20, tail: int = 512 * 5) -> bytes:
     return b"".join(pieces) + some.randbytes(tail)
 
 
-def write_disk(store: Store, disk: bytes, chunk_size: int = CHUNK) -> Written:
+def write_disk(store: Store, disk: bytes | memoryview, chunk_size: int = CHUNK) -> Written:
     """Put a disk into a store."""
     with DiskWriter(store, len(disk), chunk_size=chunk_size, workers=2) as writer:
         writer.write(disk)

@@ -176,7 +176,7 @@ def _sgdisk_says(device: str) -> str:
 class ImageServer:
     """A server of one image as a process, that can be killed and started again on the same port."""
 
-    def __init__(self, folder: Path, disk: bytes, chunk_size: int = MIB) -> None:
+    def __init__(self, folder: Path, disk: bytes | memoryview, chunk_size: int = MIB) -> None:
         store = open_store(str(folder / "store"))
         self.written = write_disk(store, disk, chunk_size)
         self.manifest = self.written.digest
@@ -188,7 +188,11 @@ class ImageServer:
         self.start()
 
     def url(self, port: int = 0) -> str:
-        return f"http://127.0.0.1:{port or self.port}/images/{IMAGE}.raw.zst"
+        return self.url_of(port or self.port)
+
+    @staticmethod
+    def url_of(port: int) -> str:
+        return f"http://127.0.0.1:{port}/images/{IMAGE}.raw.zst"
 
     def start(self) -> None:
         self._process = subprocess.Popen([sys.executable, "-m", "tests.delivery_server", self._config])

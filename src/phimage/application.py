@@ -7,9 +7,10 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -19,10 +20,10 @@ from phimage import __version__, ownership
 from phimage.actions import registry
 from phimage.actions.authorizers import CatalogDownloadAuthorizer, CatalogUploadAuthorizer
 from phimage.actions.heartbeats import FLUSH_SECONDS
-from phimage.actions.service import ListSettings, Service
+from phimage.actions.service import TICKETS, ListSettings, Service
 from phimage.catalog import backups, jobs
 from phimage.catalog.accounts import exchange_rates, report_use
-from phimage.catalog.views import View
+from phimage.catalog.views import Catalog, View
 from phimage.chunks.decorators import StoreMetrics, measured
 from phimage.chunks.errors import StoreFailure
 from phimage.chunks.factory import open_store
@@ -32,16 +33,17 @@ from phimage.delivery.stream import DownloadLimits
 from phimage.errors import ServiceUnavailable, SetupError
 from phimage.event_log import log
 from phimage.formats import qemu
+from phimage.formats.examine import SecondOpinion
 from phimage.formats.limits import DiskLimits
 from phimage.formats.walls import SandboxWalls, try_walls
 from phimage.gateway.app import App
 from phimage.gateway.dispatch import Dispatcher
 from phimage.gateway.openapi import document
 from phimage.gateway.rate import RateLimit
-from phimage.http.asgi import Application, LateMount, new_request_id
+from phimage.http.asgi import Application, LateMount, request_ids
 from phimage.http.body import BodyLimits
 from phimage.http.counters import RequestCounters
-from phimage.http.freshness import STALE_SECONDS, Freshness, WatchedSource
+from phimage.http.freshness import STALE_SECONDS, AlwaysFresh, Freshness, WatchedSource
 from phimage.http.lifespan import PeriodicTask
 from phimage.http.min_rate import MinRate
 from phimage.http.pages import for_networks, made_once, readiness
@@ -52,7 +54,7 @@ from phimage.maintenance.measuring import keep_measuring
 from phimage.metrics.family import TEXT
 from phimage.metrics.process import EdgeMetrics, WorkerMetrics, publisher_metrics, sandbox_metrics
 from phimage.metrics.shared import MetricsSlot, SharedMetrics, WorkerSlot
-from phimage.model.ids import PublicKey
+from phimage.model.ids import PublicKey, RandomBytes
 from phimage.publishing.original import IN_PLACE
 from phimage.publishing.pipeline import Pipeline
 from phimage.publishing.worker import Pace, Worker
@@ -78,6 +80,23 @@ METRICS_SECONDS = 1.0
 """Seconds between two writes of a process's metrics for the other processes."""
 
 
+class Foundation(Struct, frozen=True):
+    """What an application is built on beside its settings.
+
+    `now` dates what is stored and shown; the times of signatures are always the real ones. Request ids are random by default.
+    `tickets` names the key that tickets are made with. `is_alone`: no other process writes to the database, and the store is
+    never away. Its maker calls `prime_decoders`.
+    """
+
+    catalog: Catalog
+    store: Store
+    now: Callable[[], float] = time.time
+    random: RandomBytes = secrets.token_bytes
+    request_ids: Iterator[str] | None = None
+    tickets: str = TICKETS
+    is_alone: bool = False
+
+
 def build_app(
     settings: Settings,
     started: Callable[[], object],
@@ -86,20 +105,23 @@ def build_app(
     edge: EdgeMetrics | None = None,
     propagation_seconds: float = STALE_SECONDS,
     patience_seconds: float = STALE_SECONDS,
+    foundation: Foundation | None = None,
     sessions: Sessions | None = None,
 ) -> App[View]:
     """The HTTP application of a prepared installation.
 
     Calls `started` when it accepts requests; `stopping` returns whether the server shuts down. The workers of one server
     exchange metrics through their slots; `edge` is what the metrics say of connections. The end of a job is reported
-    `propagation_seconds` after this server learned of
-    it, when all servers have read it; 0 if there is only one server. A database counts as away after `patience_seconds` without
-    a response. `sessions` are those of the console.
+    `propagation_seconds` after this server learned of it, when all servers have read it; 0 if there is only one server. A
+    database counts as away after `patience_seconds` without a response. `foundation` is that of the settings by default.
+    `sessions` are those of the console.
     """
-    prime_decoders()
-    catalog = open_catalog(settings)
+    if foundation is None:  # else the caller has done it, for all that it builds
+        prime_decoders()
+    base = foundation or Foundation(open_catalog(settings), open_store(settings.store_place))
+    catalog, now = base.catalog, base.now
     store_metrics: StoreMetrics = {}
-    store = measured(ownership.owned(catalog.database, open_store(settings.store_place)), store_metrics)
+    store = measured(ownership.owned(catalog.database, base.store), store_metrics)
     service = Service(
         catalog=catalog,
         store=store,
@@ -109,6 +131,9 @@ def build_app(
         lists=ListSettings(settings.require_zone, settings.default_limit, settings.max_limit),
         propagation_seconds=propagation_seconds,
         lease_seconds=settings.lease_seconds,
+        random=base.random,
+        now=now,
+        tickets=base.tickets,
     )
     rate_limit = RateLimit(settings.rate, settings.burst) if settings.rate else None
     process = secrets.token_hex(8)
@@ -124,7 +149,7 @@ def build_app(
     def report_keys_used() -> None:
         while keys_used:
             some = list(keys_used.copy())[:MAX_KEYS_REPORTED]  # a copy, because the event loop adds to it
-            report_use(catalog.database, some, datetime.now(UTC).date().isoformat())
+            report_use(catalog.database, some, datetime.fromtimestamp(now(), UTC).date().isoformat())
             keys_used.difference_update(some)
 
     def unfinished() -> int:
@@ -143,6 +168,7 @@ def build_app(
         rate_limit,
         explain_signatures=settings.explain_signatures,
         allow_legacy_operator_signatures=settings.allow_legacy_operator_signatures,
+        clock=now,
         used=keys_used.add,
     )
 
@@ -158,17 +184,22 @@ def build_app(
     proxies = TrustedProxies(settings.trusted_proxies)
     signature_limit = SignatureLimit(proxies)
     min_rate = MinRate(settings.min_transfer_kib << 10)
-    uploads = Uploads(store, CatalogUploadAuthorizer(service), proxies.client_address, new_request_id, upload_limits(min_rate))
+    new_ids = base.request_ids or request_ids()
+    new_request_id = partial(next, new_ids)
+    uploads = Uploads(
+        store, CatalogUploadAuthorizer(service, now), proxies.client_address, new_request_id, upload_limits(min_rate)
+    )
     downloads = Delivery(
         store,
-        CatalogDownloadAuthorizer(service),
+        CatalogDownloadAuthorizer(service, now),
         proxies.client_address,
         new_request_id,
         DownloadLimits(concurrent=settings.max_downloads, min_rate=min_rate),
         signature_limit,
     )
     database = catalog.database
-    watch = Freshness(
+    freshness = AlwaysFresh if base.is_alone else Freshness
+    watch = freshness(
         WatchedSource(
             "database",
             refresh=catalog.refresh,
@@ -178,7 +209,7 @@ def build_app(
         ),
         patience=patience_seconds,
     )
-    store_watch = Freshness(WatchedSource("store", lambda: _probe(store)), STORE_WATCH_SECONDS, STORE_PATIENCE_SECONDS)
+    store_watch = freshness(WatchedSource("store", lambda: _probe(store)), STORE_WATCH_SECONDS, STORE_PATIENCE_SECONDS)
     counters = RequestCounters()
     metrics = WorkerMetrics(
         counters,
@@ -238,6 +269,7 @@ def build_app(
         stopping=stopping,
         watches=(store_watch,),
         periodic_tasks=periodic_tasks,
+        request_ids=new_ids,
         counters=counters,
         log_requests=settings.log_requests,
         signature_limit=signature_limit,
@@ -300,7 +332,7 @@ def _checked_walls(settings: Settings, slot: MetricsSlot | None) -> SandboxWalls
     return walls
 
 
-def open_pipeline(settings: Settings, store: Store, *, second_opinion: bool = True) -> Pipeline:
+def open_pipeline(settings: Settings, store: Store, *, second_opinion: SecondOpinion | bool = True) -> Pipeline:
     """The pipeline that turns original files into disks. Without `second_opinion` only for trusted ones. Raises SetupError."""
     try:
         settings.work_folder.mkdir(mode=0o700, parents=True, exist_ok=True)

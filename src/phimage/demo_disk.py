@@ -7,8 +7,10 @@ import secrets
 import struct
 import threading
 import time
+from collections.abc import Callable
 from functools import cache
 
+import msgspec
 from msgspec.structs import replace
 
 from phimage.application import open_pipeline
@@ -18,13 +20,17 @@ from phimage.catalog.images import IMAGES
 from phimage.catalog.views import Catalog
 from phimage.chunks import uploads
 from phimage.chunks.factory import open_store
+from phimage.chunks.layout import manifest_name
+from phimage.chunks.store import Store
+from phimage.chunks.write import DiskWriter
 from phimage.errors import SetupError
 from phimage.event_log import warnings_only
 from phimage.formats import qemu
 from phimage.formats.walls import try_walls
 from phimage.installation import command_author
-from phimage.model.ids import ImageId, new_job_id
+from phimage.model.ids import ImageId, RandomBytes, new_job_id
 from phimage.model.image import Image, State
+from phimage.model.image_bytes import ImageBytes
 from phimage.model.job import Job, Origin, new_job
 from phimage.publishing.worker import Worker
 from phimage.settings import Settings
@@ -65,17 +71,23 @@ def obstacle() -> str:
     return ""
 
 
-def publish(settings: Settings, catalog: Catalog, id: ImageId) -> None:
+def publish(
+    settings: Settings,
+    catalog: Catalog,
+    id: ImageId,
+    random: RandomBytes = secrets.token_bytes,
+    now: Callable[[], float] = time.time,
+) -> None:
     """Publish the demonstration disk for an image of the catalogue, unless the image has its bytes.
 
     After a failure the image is Unavailable, with the reason; the next call tries again.
     """
     disk = make_disk()
-    with catalog.change(command_author("PublishPHostImage")) as change:
+    with catalog.change(command_author("PublishPHostImage", now())) as change:
         image, image_bytes = IMAGES.find(change.connection, id), IMAGE_BYTES.find(change.connection, id)
         if image is None or (image_bytes is not None and image_bytes.stored):
             return
-        job = _job(image, disk)
+        job = _job(image, disk, random, now())
         IMAGES.put(change, replace(image, state=State.MAKING))
         expect_image_bytes(change, job)
     store = open_store(settings.store_place)
@@ -86,18 +98,33 @@ def publish(settings: Settings, catalog: Catalog, id: ImageId) -> None:
         jobs.queue(connection, job.id)
     stop = threading.Event()
     with warnings_only():
-        claimed = jobs.claim(catalog.database, "demo", time.time())
+        claimed = jobs.claim(catalog.database, "demo", now())
         if claimed is not None:
             # Made by the lines above and raw, so nothing is converted and one inspector is enough: qemu-img may be absent.
-            Worker(catalog, store, open_pipeline(settings, store, second_opinion=False), "demo", stop).work(claimed)
+            pipeline = open_pipeline(settings, store, second_opinion=False)
+            Worker(catalog, store, pipeline, "demo", stop, now=now).work(claimed)
 
 
-def _job(image: Image, disk: bytes) -> Job:
+def store_again(store: Store, image_bytes: ImageBytes) -> None:
+    """Write the demonstration disk into a store that lacks it, for an image that has it according to the catalogue.
+
+    Quicker than to publish it: it was examined when the template was made.
+    """
+    if store.find(manifest_name(image_bytes.manifest)) is not None:
+        return
+    with DiskWriter(store, SIZE) as writer:
+        writer.write(make_disk())
+        written = writer.finish(msgspec.json.decode(msgspec.json.encode(image_bytes.facts)))
+    if written.digest != image_bytes.manifest:
+        raise ValueError("the template is of another disk: run make template")
+
+
+def _job(image: Image, disk: bytes, random: RandomBytes, now: float) -> Job:
     return new_job(
-        id=new_job_id(secrets.token_bytes),
+        id=new_job_id(random),
         image=image.id,
         origin=Origin(digest=f"sha256:{hashlib.sha256(disk).hexdigest()}", size=SIZE, name="demonstration.raw"),
-        created=time.time(),
+        created=now,
         project=image.project,
         actor="command line",
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -25,13 +25,13 @@ from phimage.chunks.store import Store
 from phimage.errors import SetupError
 from phimage.files import sync_folder
 from phimage.model.account import Account
-from phimage.model.ids import AccountId
+from phimage.model.ids import AccountId, RandomBytes, Revision
 from phimage.settings import Settings
 from phimage.waiting import Patience
 
 OPERATOR = AccountId("operator")
 """The account that a new installation starts with."""
-FIRST_REVISION = 1
+FIRST_REVISION = Revision(1)
 """The revision of the first start."""
 
 
@@ -43,10 +43,16 @@ class Prepared(Struct, frozen=True):
     unchanged: bool = False  # a later start, without a revision since the first
 
 
-def prepare(settings: Settings) -> Prepared:
+FirstRevisions = Callable[[Catalog, Store], NewKey | None]
+"""Writes the first revisions of an installation, the operator account among them. Returns the operator's key; None if another
+process has written them."""
+
+
+def prepare(settings: Settings, first: FirstRevisions | None = None) -> Prepared:
     """Create what an installation lacks: folder, schema, master key, operator account. Can be repeated after a crash.
 
-    Raises SetupError if something that exists does not fit, and StoreFailure if the store is away at a first start.
+    `first` writes more than the operator account. Raises SetupError if something that exists does not fit, and StoreFailure if
+    the store is away at a first start.
     """
     _refuse_unfinished_restore(settings)
     data = settings.data_folder
@@ -68,7 +74,9 @@ def prepare(settings: Settings) -> Prepared:
             _prepare_first_start(settings, database, store)
         schema.check(database)
         catalog = _open(settings, database)
-        new_key = open_operator_account(catalog) if is_first_start else None
+        new_key = None
+        if is_first_start:
+            new_key = open_operator_account(catalog) if first is None else first(catalog, store)
         ownership.require_owned_unless_away(database, store)  # does not raise: the caller must show the new key
         return Prepared(_shown(database), new_key, unchanged=not is_first_start and catalog.head == FIRST_REVISION)
     finally:
@@ -175,19 +183,22 @@ def open_existing(settings: Settings, patience: Patience | None = None) -> Datab
     return open_database(url, patience)
 
 
-def command_author(action: str) -> Author:
+def command_author(action: str, now: float | None = None) -> Author:
     """The author of a revision that a command writes without the gateway."""
-    return Author(actor="command line", address="local", request_id="", action=action, time=time.time())
+    return Author("command line", "local", "", action, time.time() if now is None else now)
 
 
-def open_operator_account(catalog: Catalog) -> NewKey | None:
+def open_operator_account(
+    catalog: Catalog, random: RandomBytes = secrets.token_bytes, now: float | None = None
+) -> NewKey | None:
     """Create the operator account with its first key. None if another process has created it."""
-    account = Account(id=OPERATOR, operator=True, company="", email="", zones=(), networks=(), created=int(time.time()))
-    with catalog.change(command_author("FirstStart")) as change:
+    author = command_author("FirstStart", now)
+    account = Account(id=OPERATOR, operator=True, company="", email="", zones=(), networks=(), created=int(author.time))
+    with catalog.change(author) as change:
         if any_account(change.connection):
             return None
-        user, _ = add_account(change, account, secrets.token_bytes)
-        return add_key(change, user, catalog.key_encryption, secrets.token_bytes)
+        user, _ = add_account(change, account, random)
+        return add_key(change, user, catalog.key_encryption, random)
 
 
 def recover_operator_key(settings: Settings, patience: Patience | None = None) -> NewKey:

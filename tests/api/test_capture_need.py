@@ -8,8 +8,12 @@ from typing import Any
 
 import pytest
 
+from phimage.actions.authorizers import CatalogUploadAuthorizer
+from phimage.actions.service import Service
 from phimage.chunk_upload import manifest
 from phimage.chunks.layout import CHUNK_SIZE
+from phimage.model.ids import JobId, ProjectId
+from phimage.uploads.authorizer import Upload
 from tests.api import small
 from tests.api.publishing import ABOUT, Shop
 from tests.api.signer import Pair
@@ -55,3 +59,26 @@ def test_only_what_the_project_may_read_need_not_be_sent(
     size = len(digests) * CHUNK_SIZE
     status, fields = ask(shop, url, "POST", "seal", manifest(size, digests))
     assert (status, fields.get("Message", "")) == ((409, "Chunks missing") if foreign else (201, ""))
+
+
+def test_the_image_on_the_host_comes_before_newer_ones(shop: Shop, tmp_path: Path) -> None:
+    rack = Rack(shop)
+    old, newer = (shop.publish(disk(tmp_path, seed=seed)) for seed in (8, 9))
+    manifests = {image: content.manifest for image in (old, newer) if (content := shop.content(image))}
+    authorizer = CatalogUploadAuthorizer(Service(catalog=shop.catalog, store=shop.store))
+    found = []
+    for installed in (newer, old):
+        id, agent = rack.rescued()
+        assert rack.reinstall(id, installed).ret_code == 0
+        agent.poll()
+        agent.report("commit", Finished=True, Receipt=agent.receipt())
+        assert rack.capture(id).ret_code == 0
+        order = agent.poll()
+        assert order is not None
+        shop.catalog.refresh()
+        found.append(authorizer.manifests(Upload(JobId(order["JobId"]), 1 << 40, "org-a", ProjectId("org-a"))))
+        rack.well("ReleaseHost", {"PHostId": id})
+        agent.poll()
+        agent.report("zero", Finished=True)
+        rack.well("RemoveHost", {"PHostId": id})
+    assert found == [[manifests[newer], manifests[old]], [manifests[old], manifests[newer]]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import secrets
 import time
 from hashlib import sha256
 from pathlib import Path
@@ -12,11 +13,13 @@ from typing import Any
 import pytest
 from ucloud.services.uphost.schemas import apis as uphost
 
-from phimage.catalog.hosts import AgentContact, note_contacts
+from phimage.catalog.accounts import encrypt_anew
+from phimage.catalog.hosts import AgentContact, host_keys, note_contacts
+from phimage.catalog.key_encryption import KeyEncryption
 from phimage.catalog.revisions import Author
 from phimage.chunk_upload import FileDisk, send_disk
 from phimage.maintenance.gc import manifests_to_keep
-from phimage.model.ids import HostId
+from phimage.model.ids import HostId, PublicKey
 from phimage.model.order import SILENT_SECONDS
 from phimage.publishing.expiry import end_silent
 from tests.api import small
@@ -26,7 +29,7 @@ from tests.api.decoders import CLIENTS, Undecodable
 from tests.api.publishing import ABOUT, NORTH_A, Shop, disk
 from tests.api.signer import Pair, signed_2
 
-POLLS = 100
+POLLS = 1_000
 CUSTOM: dict[str, Any] = {**ABOUT, "ImageType": "Custom"}
 
 
@@ -179,6 +182,7 @@ def test_a_host_goes_from_its_registration_through_a_deployment_and_a_capture_ba
     assert rack.well("ListHosts")["TotalCount"] == 0
 
 
+@pytest.mark.more
 def test_an_enrol_token_is_for_one_boot_of_the_registered_hardware_within_an_hour(rack: Rack) -> None:
     id, token = rack.register()
     gateway = rack.shop.gateway
@@ -219,6 +223,7 @@ def test_the_second_use_of_a_token_suspends_the_host_and_ends_the_first_ones_key
     rack.well("AssignHost", {"PHostId": id, "ProjectId": "org-a"})
 
 
+@pytest.mark.more
 def test_two_boots_with_one_key_suspend_the_host(rack: Rack) -> None:
     id, agent = rack.rescued()
     clone = SignedAgent(rack.shop.gateway, boot=OTHER_BOOT)
@@ -254,6 +259,7 @@ def test_of_two_agents_with_one_identity_one_has_the_order(rack: Rack, image: st
     assert rack.state(id) == "Rescue"  # it does not reboot
 
 
+@pytest.mark.more
 def test_an_order_goes_on_after_a_reboot_with_a_higher_fence(rack: Rack, image: str) -> None:
     id, agent = rack.rescued()
     assert rack.reinstall(id, image).ret_code == 0
@@ -271,6 +277,7 @@ def test_an_order_goes_on_after_a_reboot_with_a_higher_fence(rack: Rack, image: 
     assert rack.state(id) == "Running"
 
 
+@pytest.mark.more
 def test_a_failed_deployment_leaves_no_known_image_and_can_be_tried_again(rack: Rack, image: str) -> None:
     id, agent = rack.rescued()
     assert rack.reinstall(id, image).ret_code == 0
@@ -286,6 +293,7 @@ def test_a_failed_deployment_leaves_no_known_image_and_can_be_tried_again(rack: 
     assert rack.seen()[0]["PMStatus"] == "Starting"
 
 
+@pytest.mark.more
 def test_a_failed_capture_leaves_the_host_and_an_unavailable_image_with_the_reason(rack: Rack) -> None:
     id, agent = rack.rescued()
     image = rack.capture(id).fields["ImageId"]
@@ -299,6 +307,7 @@ def test_a_failed_capture_leaves_the_host_and_an_unavailable_image_with_the_reas
     assert rack.capture(id).fields["ImageId"] != image  # a retry is a new image
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("end", ["terminate", "cancel", "withdraw"])
 def test_the_end_of_an_image_that_is_captured_ends_the_order(rack: Rack, end: str) -> None:
     id, agent = rack.rescued()
@@ -318,7 +327,7 @@ def test_the_end_of_an_image_that_is_captured_ends_the_order(rack: Rack, end: st
     assert agent.poll() is None
 
 
-@pytest.mark.parametrize("kind", ["deploy", "capture"])
+@pytest.mark.parametrize("kind", ["deploy", pytest.param("capture", marks=pytest.mark.more)])
 def test_a_host_is_released_in_the_middle(rack: Rack, image: str, kind: str) -> None:
     id, agent = rack.rescued()
     made = rack.reinstall(id, image) if kind == "deploy" else rack.capture(id)
@@ -343,6 +352,7 @@ def test_a_host_is_released_in_the_middle(rack: Rack, image: str, kind: str) -> 
     assert rack.state(id) == "Free"
 
 
+@pytest.mark.more
 def test_only_the_project_of_a_host_has_it(rack: Rack, image: str) -> None:
     id, _ = rack.rescued()
     foreign, unknown = rack.capture(id, small.RIVAL), rack.capture("upm-unknown")
@@ -356,6 +366,7 @@ def test_only_the_project_of_a_host_has_it(rack: Rack, image: str) -> None:
     assert rack.capture(id, Zone="north-b").ret_code == 230
 
 
+@pytest.mark.more
 def test_an_image_is_checked_before_a_disk_is_touched(rack: Rack, image: str, tmp_path: Path) -> None:
     id, agent = rack.rescued()
     agent.poll()
@@ -399,6 +410,7 @@ def test_an_order_keeps_the_bytes_of_an_image_that_is_withdrawn(rack: Rack, imag
     assert order["ManifestDigest"] not in manifests_to_keep(shop.catalog, 0)
 
 
+@pytest.mark.more
 def test_a_stopped_host_needs_an_agent_that_was_heard_lately(rack: Rack, image: str) -> None:
     id, _ = rack.rescued()
     with rack.shop.catalog.database.write() as connection:
@@ -428,6 +440,7 @@ def test_stock_is_the_number_of_free_hosts_where_there_are_hosts(rack: Rack) -> 
     assert stock("10G") == (2, "Available")
 
 
+@pytest.mark.more
 def test_a_thousand_polls_make_no_revision_and_an_order_ends_a_wait(rack: Rack, image: str) -> None:
     id, agent = rack.rescued()
     before = rack.shop.catalog.refresh()
@@ -456,6 +469,7 @@ def test_keys_of_hosts_call_no_other_actions_and_other_keys_none_of_theirs(rack:
     assert rack.shop.ask("AgentPoll", {"BootId": agent.boot, "Wait": 0}, agent.key).ret_code == 0
 
 
+@pytest.mark.more
 def test_registration_refuses_what_the_catalogue_does_not_have(rack: Rack) -> None:
     for name, value in (
         ("Zone", "south-b"),
@@ -472,6 +486,7 @@ def test_registration_refuses_what_the_catalogue_does_not_have(rack: Rack) -> No
     assert rack.shop.ask("RegisterHost", {**HOST, "SerialNumber": "sn-1"}).message == "Params [SerialNumber] not available"
 
 
+@pytest.mark.more
 def test_a_capture_reserves_quota_for_the_whole_disk(rack: Rack) -> None:
     id, agent = rack.rescued()
     agent.poll()
@@ -483,6 +498,7 @@ def test_a_capture_reserves_quota_for_the_whole_disk(rack: Rack) -> None:
     assert refused.ret_code == 241
 
 
+@pytest.mark.more
 def test_an_agent_that_is_silent_for_half_an_hour_loses_its_order(rack: Rack, image: str) -> None:
     id, agent = rack.rescued()
     made = rack.capture(id).fields["ImageId"]
@@ -553,3 +569,37 @@ def test_every_client_decodes_hosts_and_what_is_ordered_of_them(rack: Rack, imag
             CLIENTS["GO"].decode("DescribePHost", {**reply.fields, "PHostSet": [row]})
     found = uphost.DescribePHostResponseSchema().loads(json.loads(reply.body))["PHostSet"][0]
     assert (found["PHostId"], found["CPUSet"]["Frequence"] > 2, found["DiskSet"][0]["Count"] > 0) == (id, True, True)
+
+
+@pytest.mark.more
+def test_a_capture_that_is_sent_again_while_it_is_published_is_the_same_image(rack: Rack, tmp_path: Path) -> None:
+    id, agent = rack.rescued()
+    made = rack.capture(id).fields["ImageId"]
+    order = agent.poll()
+    assert order is not None
+    send_chunks(rack.shop, order["UploadUrl"], disk(tmp_path, seed=2))
+    assert not agent.report("seal", Finished=True)
+    assert rack.state(id) == "Rescue"
+    assert rack.capture(id).fields["ImageId"] == made  # it is Making, and the agent waits
+    assert rack.shop.work(made)["State"] == "Done"
+    assert rack.capture(id).fields["ImageId"] != made
+
+
+def test_the_log_says_what_happened_to_a_host_without_its_secrets(rack: Rack) -> None:
+    id, token = rack.register()
+    revision = rack.shop.catalog.refresh()
+    (change,) = rack.well("GetRevision", {"Revision": revision})["Revision"]["Changes"]
+    assert (change["Noun"], change["Id"], change["Verb"]) == ("host", id, "added")
+    assert {"serial", "hint", "state"} <= {field["Field"] for field in change["Fields"]}
+    assert token.partition(".")[2] not in json.dumps(change, default=str)
+
+
+@pytest.mark.more
+def test_a_new_master_key_encrypts_the_keys_of_hosts_as_well(rack: Rack) -> None:
+    _, agent = rack.enrolled()
+    assert agent.key is not None
+    catalog, new = rack.shop.catalog, KeyEncryption(b"n" * 32, secrets.token_bytes)
+    with catalog.database.write() as connection:
+        encrypt_anew(connection, (catalog.key_encryption, new), new)
+        found = host_keys(connection, new)
+    assert found[PublicKey(agent.key.public)].secret.reveal() == agent.key.private

@@ -52,6 +52,18 @@ def test_every_base_path_is_served_directly(gateway: Gateway, path: str) -> None
         assert gateway.ask(LIST, ZONE, encoding=encoding, path=path).body == plain
 
 
+OF_THE_ENDPOINT_FOR_TESTS = ["/ci/ready", "/ci/w/t1/journal", "/w/t1/", "/w/t1/fault/ret-153/", "/fault/ret-153:first=2/"]
+
+
+@pytest.mark.parametrize("path", OF_THE_ENDPOINT_FOR_TESTS)
+def test_worlds_faults_and_their_control_are_plain_base_paths_of_a_server(gateway: Gateway, path: str) -> None:
+    plain = gateway.ask(LIST, ZONE)
+    for encoding in Encoding:
+        reply = gateway.ask(LIST, ZONE, encoding=encoding, path=path)
+        assert reply.body == plain.body
+        assert "x-phimage-fault" not in reply.headers
+
+
 # which part of the request has the parameters (B19)
 
 

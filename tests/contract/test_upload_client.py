@@ -342,6 +342,26 @@ def test_a_raw_disk_arrives_by_chunks_and_costs_nothing_twice(server: Served, tm
     assert first.sent < 10 << 20
 
 
+@pytest.mark.more
+def test_a_disk_of_which_a_twentieth_changed_costs_at_most_a_twelfth(server: Served, tmp_path: Path) -> None:
+    path, chance = tmp_path / "disk.raw", random.Random(5)
+    with path.open("wb") as file:
+        for _ in range(100):
+            file.write(chance.randbytes(1 << 19) + chance.randbytes(1 << 18).hex().encode())
+    first = upload_disk(LocalFile(path), server.open_url)
+    with path.open("r+b") as file:
+        for number in range(0, 100, 20):
+            file.seek(number << 20)
+            file.write(chance.randbytes(4096))
+
+    again = upload_disk(LocalFile(path), server.open_url)
+
+    assert first is not None
+    assert again is not None
+    assert again.new_chunks == 5
+    assert again.sent <= 0.08 * first.sent
+
+
 @pytest.mark.parametrize("seed", range(2))
 def test_a_connection_that_is_cut_at_random_places_brings_the_disk_nevertheless(
     server: Served, tmp_path: Path, seed: int

@@ -8,6 +8,8 @@ A comment before a block says that it is run, and how:
     <!-- tried: serves -->       it starts a server, which goes on until the page ends or starts another one
     <!-- tried: exits 2 -->      it ends with this code, else with 0
 
+Of a workflow in YAML, the commands of its steps are run as its runner runs them, without its installations.
+
 Blocks of one place share a folder, variables and shell functions, in their order. `http://127.0.0.1:8080` is replaced by
 the address of the server, `PUBLIC_KEY` by the key that was shown last, and its private half answers what is asked for.
 A `text` block right after is what it prints: its lines in this order, `…` for anything, others may come between.
@@ -30,6 +32,7 @@ from typing import NamedTuple
 
 import click
 import pytest
+import yaml
 from _pytest.mark import ParameterSet
 
 from phimage.cli import phimage as command_line
@@ -106,6 +109,8 @@ class Place:
 
     def run(self, block: Block) -> None:
         text = self._as_read(block.text)
+        if block.language == "yaml":
+            text = commands_of(text)
         if block.serves:
             printed, code = self._serve(text.strip()), 0
         elif block.language == "python":
@@ -179,6 +184,18 @@ class Place:
         found = re.findall(r"^ *public key +(\S+)\n *private key +(\S+)$", printed, re.MULTILINE)
         if found:
             self.key = Key(*found[-1])
+
+
+def commands_of(workflow: str) -> str:
+    """The commands of a workflow of GitHub, whose steps are shells of their own, or of GitLab. They install nothing."""
+    jobs = yaml.safe_load(workflow)
+    steps = [step["run"] for job in jobs.get("jobs", {}).values() for step in job["steps"] if "run" in step]
+    scripts = ["\n".join(job["script"]) for job in jobs.values() if isinstance(job, dict) and "script" in job]
+    assert steps or scripts, "the workflow has no commands"
+    shells = [f"bash -e <<'STEP'\nset -a; . \"$GITHUB_ENV\"\n{each}\nSTEP" for each in steps] + scripts
+    return "\n".join(
+        ['pip() { test "$1" = install; }; export -f pip; export GITHUB_ENV=$PWD/github.env; : > github.env', *shells]
+    )
 
 
 def free_ports(number: int) -> list[int]:
@@ -280,7 +297,7 @@ def test_phimage_commands_on_a_page_are_valid(page: Path) -> None:
         command: click.Command = command_line
         context = click.Context(command)
         rest = list(arguments)
-        while isinstance(command, click.Group) and rest:
+        while isinstance(command, click.Group) and rest and not rest[0].startswith("-"):
             found = command.get_command(context, rest.pop(0))
             assert found is not None, f"there is no command phimage {shlex.join(arguments)}"
             command, context = found, click.Context(found, parent=context)

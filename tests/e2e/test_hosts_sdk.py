@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from ucloud.core import exc
 
+from tests.deploying import loop_device
 from tests.e2e.conftest import Installation, Sdk, on_sqlite
 from tests.e2e.process import DESCRIBED, wait_until
 from tests.e2e.rack import Rack, agent, machine
 from tests.images.kept import run
-from tests.loop_devices import loop_device
 
 SERIAL = "PHIMAGE-SDK"
 ZONE = "cn-bj2-02"
@@ -29,6 +29,7 @@ def made_disk(path: Path) -> Path:
     return path
 
 
+@pytest.mark.more
 @on_sqlite
 def test_the_sdk_installs_a_host_makes_an_image_of_it_and_installs_that(
     installation: Installation, sdk: Sdk, tmp_path: Path

@@ -8,7 +8,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
-from phimage.actions.agent_orders import AgentOrder, end_failed, end_finished, order_of_agent
+from phimage.actions.agent_orders import AgentOrder, Evidence, end_failed, end_finished, order_of_agent, sealed_size
 from phimage.actions.hosts import MacParam
 from phimage.actions.service import Call
 from phimage.catalog import orders
@@ -173,6 +173,7 @@ def agent_report(request: AgentReport, call: Call) -> AgentReportResponse:
     if request.error and request.finished:
         raise UnavailableParam("Error", detail="an order is finished or has an error, not both")
     if request.finished or request.error:
+        sealed = sealed_size(request.order_id, call) if request.finished else None
         with call.service.change(call) as change:
             host = _own_host(change.connection, call)
             order = orders.find_order(change.connection, request.order_id)
@@ -186,7 +187,8 @@ def agent_report(request: AgentReport, call: Call) -> AgentReportResponse:
             if request.error:
                 end_failed(change, host, order, request.error)
             else:
-                end_finished(change, host, order, request.receipt, rebooting=request.rebooting, call=call)
+                evidence = Evidence(request.receipt, request.rebooting, sealed)
+                end_finished(change, host, order, evidence)
         log.info("order.ended", order=order.id, host=host.id, kind=order.kind.value, error=request.error)
         return AgentReportResponse(continue_=False)
     with call.service.write(call) as connection:
@@ -206,6 +208,8 @@ def _give_out(request: AgentPoll, contact: AgentContact, call: Call) -> AgentOrd
     """The open order of the host, given out anew unless the agent names it. Raises OrderLost."""
     with call.service.write(call) as connection:
         host = _own_host(connection, call)
+        if host.suspended:
+            raise NotPermitted(detail=f"the host is suspended: {host.suspended}; its operator makes a new enrol token")
         note_contacts(connection, [contact])
         if request.order_id is None or request.fence is None:
             order = orders.give_out(connection, host.id, call.time)
@@ -266,9 +270,10 @@ def _enrolled(host: Host, key: HostKey) -> AgentEnrollResponse:
 
 # docs/decisions.md#a-credential-used-twice-suspends-the-host
 def _suspend(change: Change, host: Host, reason: str) -> None:
-    remove_host_keys(change.connection, host.id, is_token=False)
-    HOSTS.put(change, suspended(host, reason))
     log.error("host.suspended", host=host.id, reason=reason)
+    if not host.suspended:  # a thief could write a revision with each try
+        remove_host_keys(change.connection, host.id, is_token=False)
+        HOSTS.put(change, suspended(host, reason))
 
 
 def _suspend_clone(call: Call) -> None:

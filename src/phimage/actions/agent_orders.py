@@ -12,12 +12,13 @@ from phimage.actions.service import Call
 from phimage.catalog import jobs
 from phimage.catalog.hosts import HOSTS
 from phimage.catalog.image_bytes import give_up, last_image_bytes
-from phimage.catalog.orders import end_order
+from phimage.catalog.orders import end_order, find_order
 from phimage.catalog.revisions import Change
 from phimage.chunks import uploaded_chunks
 from phimage.chunks.errors import BadUpload, StoreFailure
 from phimage.errors import OrderLost, ServiceUnavailable, UnavailableParam
 from phimage.model.host import Host, captured, cleaned, deployed, failed
+from phimage.model.ids import OrderId
 from phimage.model.image_bytes import ImageBytes
 from phimage.model.order import LEASE_SECONDS, Order, OrderKind, OrderState
 
@@ -44,6 +45,14 @@ class AgentOrder(Struct, rename="pascal", frozen=True, kw_only=True):
     job_id: Annotated[str, Meta(description="capture: the job; else empty")]
     upload_url: Annotated[str, Meta(description="capture: URL that takes chunks; else empty")]
     trim: Annotated[bool, Meta(description="capture: whether the image ends after the last partition")]
+
+
+class Evidence(Struct, frozen=True):
+    """What proves that an order is done: the receipt of a deployment, or the bytes of a sealed disk."""
+
+    receipt: str
+    rebooting: bool
+    sealed: int | None
 
 
 class _Receipt(Struct, rename="pascal", frozen=True, kw_only=True):
@@ -92,18 +101,36 @@ def end_failed(change: Change, host: Host, order: Order, reason: str) -> None:
     HOSTS.put(change, failed(host, order.kind, reason))
 
 
-def end_finished(change: Change, host: Host, order: Order, receipt: str, *, rebooting: bool, call: Call) -> None:
+def sealed_size(id: OrderId, call: Call) -> int | None:
+    """The bytes of the disk that was sealed for an order to capture; None if none was. Raises ServiceUnavailable.
+
+    It reads the store, which may take long: call it before the change that locks out other writers.
+    """
+    call.view.may_wait()
+    with call.service.catalog.database.read() as connection:
+        order = find_order(connection, id)
+    if order is None or not order.job:
+        return None
+    try:
+        sealed = uploaded_chunks.find_seal(call.service.store, order.job)
+    except (BadUpload, StoreFailure) as error:
+        raise ServiceUnavailable(detail=str(error)) from error
+    return None if sealed is None else sealed.size
+
+
+def end_finished(change: Change, host: Host, order: Order, evidence: Evidence) -> None:
     """End an order that its agent has done. Raises UnavailableParam without the evidence for it, and OrderLost."""
     match order.kind:
         case OrderKind.DEPLOY:
-            _check_receipt(receipt, order)
-            after = deployed(host, order.image, order.manifest, int(call.time), rebooting=rebooting)
+            _check_receipt(evidence.receipt, order)
+            now = int(change.author.time)
+            after = deployed(host, order.image, order.manifest, now, rebooting=evidence.rebooting)
         case OrderKind.CAPTURE:
-            _queue_capture(change, order, call)
+            _queue_capture(change, order, evidence.sealed)
             after = captured(host)
         case OrderKind.CLEAN:
             after = cleaned(host)
-    _end(change, order, OrderState.DONE, receipt=receipt)
+    _end(change, order, OrderState.DONE, receipt=evidence.receipt)
     HOSTS.put(change, after)
 
 
@@ -122,16 +149,12 @@ def _check_receipt(text: str, order: Order) -> None:
         raise UnavailableParam("Receipt", detail=f"it is for another order or image than {order.id}")
 
 
-def _queue_capture(change: Change, order: Order, call: Call) -> None:
+def _queue_capture(change: Change, order: Order, sealed: int | None) -> None:
     """Queue the publication of a sealed capture. Raises UnavailableParam unless the disk is sealed, and OrderLost."""
-    try:
-        sealed = uploaded_chunks.find_seal(call.service.store, order.job)
-    except (BadUpload, StoreFailure) as error:
-        raise ServiceUnavailable(detail=str(error)) from error
     if sealed is None:
         raise UnavailableParam("Finished", detail="the disk is not sealed: send the list of its chunks to the upload URL first")
     job = jobs.find(change.connection, order.job)
-    if job is None or not jobs.queue(change.connection, job.id, replace(job.origin, size=sealed.size)):
+    if job is None or not jobs.queue(change.connection, job.id, replace(job.origin, size=sealed)):
         raise OrderLost(order.id, detail="its publication has ended: ask for an order")
 
 

@@ -13,6 +13,7 @@ from msgspec import Struct
 from phimage.actions.images import find_visible_image
 from phimage.actions.service import Service, ticket_holder
 from phimage.catalog import jobs
+from phimage.catalog.hosts import HOSTS
 from phimage.catalog.image_bytes import last_image_bytes, left_of
 from phimage.catalog.orders import find_order
 from phimage.catalog.views import View
@@ -141,7 +142,18 @@ class CatalogUploadAuthorizer:
         if upload.project != NO_PROJECT:
             known += view.image_bytes_of(upload.project).values()
         newest_first = sorted((content for content in known if content.stored), key=lambda each: each.published, reverse=True)
-        return [content.manifest for content in newest_first]
+        manifests = [content.manifest for content in newest_first]
+        if (deployed := self._deployed(upload.job)) in manifests:  # a capture resembles the image that its host runs
+            manifests.remove(deployed)
+            manifests.insert(0, deployed)
+        return manifests
+
+    def _deployed(self, id: JobId) -> ManifestDigest:
+        """The manifest of the image on the host that a job captures; empty for other jobs, and if nobody knows it."""
+        with self._service.catalog.database.read() as connection:
+            job = jobs.find(connection, id)
+            host = HOSTS.find(connection, job.origin.host) if job is not None and job.origin.host else None
+        return host.manifest if host is not None else ManifestDigest("")
 
 
 def _order_of(ticket: Ticket, view: View, service: Service) -> Order:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from msgspec import Meta, Struct
+from msgspec.structs import replace
 
 from phimage.actions.hosts import HostIdParam
 from phimage.actions.params import RegionParam, ZoneParam, check_zone_allowed, zones_asked
@@ -12,19 +13,18 @@ from phimage.actions.phosts import own_host
 from phimage.actions.publish import DescriptionParam, NameParam
 from phimage.actions.publish_checks import check_quota, tenant_of_call
 from phimage.actions.service import Call
-from phimage.catalog import jobs
 from phimage.catalog.engine import Connection
 from phimage.catalog.hosts import HOSTS
 from phimage.catalog.image_bytes import expect_image_bytes
 from phimage.catalog.images import IMAGES, last_images, once_given
-from phimage.catalog.orders import add_order, order_of_host
+from phimage.catalog.orders import add_order, last_capture
 from phimage.errors import ServiceUnavailable, UnavailableParam
 from phimage.formats.table import Format
 from phimage.gateway.registry import Action
 from phimage.model.account import Right
-from phimage.model.host import Host, HostState, WrongState, capturing
+from phimage.model.host import Host, WrongState, capturing
 from phimage.model.ids import ImageId, OrderId, new_image_id, new_job_id, new_order_id
-from phimage.model.image import Image, ImageType, State
+from phimage.model.image import Image, State, image_of_disk
 from phimage.model.job import Job, Origin, new_job
 from phimage.model.order import Order, OrderKind
 
@@ -58,7 +58,7 @@ def create_phost_image(request: CreatePHostImage, call: Call) -> CreatePHostImag
     with call.service.change(call) as change:
         connection = change.connection
         host, contact = own_host(connection, request.p_host_id, zones, call)
-        if host.state is HostState.CAPTURING and (same := _same_capture(connection, host, request, call)):
+        if same := _same_capture(connection, host, request, call):
             return CreatePHostImageResponse(image_id=same)
         order_id = new_order_id(call.service.random)
         try:
@@ -84,34 +84,18 @@ def create_phost_image(request: CreatePHostImage, call: Call) -> CreatePHostImag
 
 
 def _same_capture(connection: Connection, host: Host, request: CreatePHostImage, call: Call) -> ImageId | None:
-    """The image of the same request that was made before: clients send it again when they get no response."""
-    order = order_of_host(connection, host.id)
-    job = jobs.find(connection, order.job) if order is not None else None
-    image = IMAGES.find(connection, job.image) if job is not None else None
-    if job is None or image is None or image.name != request.image_name or job.actor != call.caller.actor:
-        return None
-    return image.id
+    """The image of the same request that was made before, while it is Making: clients send it again without a response."""
+    order = last_capture(connection, host.id)
+    image = IMAGES.find(connection, order.image) if order is not None and order.actor == call.caller.actor else None
+    is_same = image is not None and image.state is State.MAKING and image.name == request.image_name
+    return image.id if image is not None and is_same else None
 
 
 def _image(id: ImageId, host: Host, request: CreatePHostImage, connection: Connection, call: Call) -> Image:
     installed = last_images(connection, [host.image]).get(host.image) if host.image else None
-    return Image(
-        id=id,
-        type=ImageType.CUSTOM,
-        project=call.project,
-        family=installed.family if installed else "",
-        name=request.image_name,
-        os_type=installed.os_type if installed else "Other",
-        os_name=installed.os_name if installed else "unknown",
-        version=installed.version if installed else "",
-        description=request.image_description,
-        state=State.MAKING,
-        deprecated=False,
-        size=0,  # the publication sets it
-        created=int(call.time),
-        zones=(host.zone,),
-        support=installed.support if installed else {host.machine_type: (host.cluster,)},
-    )
+    unknown = {host.machine_type: (host.cluster,)}
+    made = image_of_disk(id, call.project, request.image_name, (host.zone,), installed, unknown)
+    return replace(made, description=request.image_description, created=int(call.time))
 
 
 def _job(image: ImageId, host: Host, reserved: int, call: Call) -> Job:

@@ -9,6 +9,7 @@ from msgspec import Meta, Struct
 from phimage.actions.params import AccountParam, Empty, UserParam, tenant_of, user_of
 from phimage.actions.service import Call
 from phimage.catalog import accounts
+from phimage.catalog.hosts import hosts_of
 from phimage.catalog.images import images_at
 from phimage.errors import UnavailableParam
 from phimage.gateway.registry import Action
@@ -49,7 +50,7 @@ class RemoveProjectMember(Struct, rename="pascal", frozen=True, kw_only=True):
 
 
 class RemoveProject(Struct, rename="pascal", frozen=True, kw_only=True):
-    """Remove a project that has no custom images. The default project cannot be removed."""
+    """Remove a project that has no custom images and no hosts. The default project cannot be removed."""
 
     account: AccountParam
     project_id: ProjectParam
@@ -133,6 +134,9 @@ def remove_project(request: RemoveProject, call: Call) -> Empty:
         images = len(images_at(change.connection, change.parent, project.id))
         if images:
             raise UnavailableParam("ProjectId", detail=f"the project has {images} custom images: terminate them first")
+        hosts = len(hosts_of(change.connection, change.parent, project.id))
+        if hosts:
+            raise UnavailableParam("ProjectId", detail=f"the project has {hosts} hosts: release them first")
         accounts.remove_project(change, project)
     return Empty()
 

@@ -36,6 +36,8 @@ class ListSettings(Struct, frozen=True):
     max_limit: int = 1000
 
 
+TICKETS = "tickets"
+"""The name of the key that the tickets of an installation are made with."""
 DEFAULTS = ListSettings()
 """The settings of a new installation."""
 
@@ -45,7 +47,8 @@ class Service(Struct, frozen=True):
 
     `max_original` is the max size of an original file and `min_free` what stays free in the store, both in bytes. `public_url`
     is the base of download and upload URLs; empty means the address that the caller used. `propagation_seconds` after one
-    process reads a revision, every process answers with it. `lease_seconds` is the length of a publisher's lease.
+    process reads a revision, every process answers with it. `lease_seconds` is the length of a publisher's lease. `now` dates
+    what is stored and shown, `signed_now` the nonces of signatures. `tickets` names the key that tickets are made with.
     `heartbeats` are those that this process received and has not written yet.
     """
 
@@ -59,6 +62,8 @@ class Service(Struct, frozen=True):
     propagation_seconds: float = STALE_SECONDS
     lease_seconds: float = LEASE_SECONDS
     now: Callable[[], float] = time.time
+    signed_now: Callable[[], float] = time.time
+    tickets: str = TICKETS
     heartbeats: Heartbeats = field(default_factory=Heartbeats)
 
     @contextmanager
@@ -68,7 +73,7 @@ class Service(Struct, frozen=True):
         Raises WrongSignature for a nonce that was used before. A dry run raises DryRun at the end, and writes nothing.
         """
         with self.catalog.change(author(call)) as change:
-            use_nonce(change.connection, call.caller.key, call.caller.nonce, call.time)
+            use_nonce(change.connection, call.caller.key, call.caller.nonce, self.signed_now())
             yield change
             if call.dry_run:
                 raise registry.DryRun(dry_run_response(change))
@@ -82,7 +87,7 @@ class Service(Struct, frozen=True):
         if call.dry_run:
             raise UnavailableParam("Action", detail=f"{call.action} has no dry run: it changes no revision")
         with self.catalog.database.write() as connection:
-            use_nonce(connection, call.caller.key, call.caller.nonce, call.time)
+            use_nonce(connection, call.caller.key, call.caller.nonce, self.signed_now())
             yield connection
 
     def is_everywhere(self, revision: Revision) -> bool:
@@ -119,7 +124,7 @@ class Service(Struct, frozen=True):
 
     def ticket_secret(self) -> bytes:
         """The key that tickets are made and checked with, the same in every process of the installation."""
-        return self.catalog.key_encryption.derive("tickets")
+        return self.catalog.key_encryption.derive(self.tickets)
 
 
 def ticket_holder(order: OrderId, fence: int) -> ProjectId:

@@ -171,6 +171,8 @@ class AgentRun:
                 )
 
     def _deploy(self, order: GivenOrder, disk: FoundDisk, disks: list[FoundDisk], crew: Crew, reporter: OrderReporter) -> str:
+        if not order.manifest:
+            raise UnreadableOrder(f"order {order.id} does not say which manifest it means: look at the log of the server")
         if order.seed:
             raise DiskRefused("the order has a NoCloud seed, for which the image has no place: deploy without a password")
         source = ServedImage(
@@ -182,7 +184,11 @@ class AgentRun:
             renew=lambda: self._renewed(order).urls,
         )
         prepared = prepare(disk, disks, source, order.manifest, stated_sector=order.sector_size)
-        receipt: dict[str, Any] = prepared.run(crew, read_back=self._read_back, permit=reporter.permit, on_phase=reporter.show)
+
+        def on_phase(phase: str, done: int, total: int) -> None:
+            reporter.show(phase, done, total, source.fetched)
+
+        receipt: dict[str, Any] = prepared.run(crew, read_back=self._read_back, permit=reporter.permit, on_phase=on_phase)
         return json.dumps({"OrderId": order.id, "ImageId": order.image, **receipt})
 
     def _capture(self, order: GivenOrder, disk: FoundDisk, crew: Crew, reporter: OrderReporter) -> None:

@@ -32,7 +32,7 @@ from phimage.model.ids import (
 
 NONCE_SECONDS = 2 * MAX_AGE_SECONDS
 """A signature is valid for MAX_AGE_SECONDS before and after its time, so no nonce can be valid again after this."""
-FIRST_USER = 50_000_001
+FIRST_USER = UserId(50_000_001)
 """The lowest user id. Ids fit into the 32 bits of clients in Java."""
 
 ACCOUNTS = VersionedTable(tables.account, Account, ("id",), lambda account: account_scope(account.id))
@@ -89,7 +89,7 @@ def memberships_of(connection: Connection, account: AccountId) -> list[Membershi
 def next_user(connection: Connection) -> UserId:
     """A user id that was never used. Must be called inside a change, which excludes other writers."""
     highest = connection.execute(select(func.max(tables.user.c.id))).scalar_one()
-    return UserId(FIRST_USER if highest is None else highest + 1)
+    return FIRST_USER if highest is None else UserId(highest + 1)
 
 
 class NewKey(Struct, frozen=True):
@@ -123,9 +123,14 @@ def add_project(change: Change, account: AccountId, name: str, random: RandomByt
 
 def add_key(change: Change, user: User, key_encryption: KeyEncryption, random: RandomBytes, expires: int = 0) -> NewKey:
     """Create a key for a user, which stops working at the Unix time `expires`; 0 for never."""
-    new = NewKey(new_public_key(random), PrivateKey(new_private_key(random)))
+    new = new_key(random)
     put_key(change, user, key_encryption, new, expires)
     return new
+
+
+def new_key(random: RandomBytes) -> NewKey:
+    """A key that nobody has yet."""
+    return NewKey(new_public_key(random), PrivateKey(new_private_key(random)))
 
 
 # docs/decisions.md#the-master-key-is-replaced-in-three-steps

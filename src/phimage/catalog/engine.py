@@ -319,12 +319,12 @@ def _lock_schema(connection: Connection) -> None:
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_SCHEMA_LOCK})")
 
 
-def open_database(url: URL, patience: Patience | None = None) -> Database:
-    """Open a database. Connects at the first call."""
+def open_database(url: URL, patience: Patience | None = None, *, durable: bool = True) -> Database:
+    """Open a database. Connects at the first call. Unless `durable`, an SQLite file may lose commits when the machine fails."""
     busy = BUSY_SECONDS if patience is None else min(BUSY_SECONDS, patience.notice)  # of one attempt
     if url.get_backend_name() == "sqlite":
         engine = create_engine(url, connect_args={"check_same_thread": False, "timeout": busy})
-        event.listen(engine, "connect", _set_up_sqlite)
+        event.listen(engine, "connect", partial(_set_up_sqlite, "FULL" if durable else "OFF"))
         event.listen(engine, "begin", _begin_sqlite)
         return Database(engine, patience=patience)
     # Planning a lookup takes longer than running it, so repeated statements are prepared.
@@ -353,9 +353,9 @@ _POSTGRESQL = {
 }
 
 
-def _set_up_sqlite(connection: Any, entry: ConnectionPoolEntry) -> None:
+def _set_up_sqlite(synchronous: str, connection: Any, entry: ConnectionPoolEntry) -> None:
     connection.isolation_level = None  # `_begin_sqlite` begins transactions, not the driver
-    for pragma in ("journal_mode=WAL", "synchronous=FULL"):
+    for pragma in ("journal_mode=WAL", f"synchronous={synchronous}"):
         connection.execute(f"PRAGMA {pragma}")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, and_, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, and_, insert, select, update
 
 from phimage.catalog import jobs, tables
 from phimage.catalog.hosts import HOSTS
@@ -75,16 +75,16 @@ def capture_of(connection: Connection, image: ImageId) -> Order | None:
     return max(found, key=lambda order: order.created, default=None)
 
 
+def last_capture(connection: Connection, host: HostId) -> Order | None:
+    """The newest order to capture a host."""
+    found = _read(connection, _rows.c.host == host, _rows.c.kind == OrderKind.CAPTURE)
+    return max(found, key=lambda order: order.created, default=None)
+
+
 def ordered_manifests(connection: Connection) -> set[ManifestDigest]:
     """The manifests that open orders deploy, which garbage collection keeps."""
     manifests = connection.execute(select(_rows.c.manifest).where(_OPEN, _rows.c.manifest != "")).scalars()
     return set(map(ManifestDigest, manifests))
-
-
-def count_open(connection: Connection) -> int:
-    """The number of open orders."""
-    count: int = connection.execute(select(func.count()).where(_OPEN)).scalar_one()
-    return count
 
 
 def give_out(connection: Connection, host: HostId, now: float) -> Order | None:

@@ -16,6 +16,7 @@ from phimage.processes.runtime import collect_rarely, exit_process
 SECTIONS = {
     TENANTS_AND_OPERATORS: {
         "demo": "phimage.cli.demo:demo",
+        "ci": "phimage.cli.ci:ci",
         "console": "phimage.cli.console:console",
         "image": "phimage.cli.image:image",
         "job": "phimage.cli.job:job",

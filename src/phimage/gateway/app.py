@@ -13,7 +13,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Generic
@@ -31,9 +31,9 @@ from phimage.http.asgi import (
     Receive,
     Send,
     is_browser_at_root,
-    request_ids,
     send_response,
 )
+from phimage.http.asgi import request_ids as random_request_ids
 from phimage.http.body import BodiesTooLarge, BodyBudget, BodyLimits, BodyTooLong, BodyTooSlow, ClientGone, RequestBody
 from phimage.http.counters import RequestCounters
 from phimage.http.freshness import STALE_SECONDS, Freshness
@@ -52,6 +52,8 @@ MAX_DRAINED_BYTES = 16 * 1024 * 1024
 """A longer body is not drained: the connection is closed."""
 
 
+_ATTEMPT, _HAS_ARRIVED = "phimage.attempt", "phimage.has_arrived"
+"""What `known_response` leaves in the scope: the attempt that it made, and that the server has the whole body."""
 _KNOWN = (
     b"content-type: application/json\r\n"
     b"content-length: %d\r\n"
@@ -91,15 +93,16 @@ class App(Generic[View]):
         signature_limit: SignatureLimit | None = None,
         body_limits: BodyLimits | None = None,
         max_body_bytes: float = float("inf"),
+        request_ids: Iterator[str] | None = None,
         browser_path: str = "",
     ) -> None:
         """`freshness` is that of the catalogue; `watches` are refreshed beside it. `mounts` are applications by path prefix.
 
         `started` is called once requests are answered, `stopped` at the end. `stopping` returns whether the server is about
-        to stop: long polls are then answered at once. `max_body_bytes` is the memory for bodies of all requests. A browser
-        that asks for `/` is sent to `browser_path`, unless it is empty.
+        to stop: long polls are then answered at once. `max_body_bytes` is the memory for bodies of all requests. `request_ids`
+        are random by default. A browser that asks for `/` is sent to `browser_path`, unless it is empty.
         """
-        self._registry = dispatcher.registry
+        self.registry = dispatcher.registry
         self._freshness = freshness
         self._proxies = proxies or TrustedProxies()
         self._pages = {"/healthz": fixed(b'{"status":"ok"}'), **(pages or {})}
@@ -110,11 +113,12 @@ class App(Generic[View]):
         self._body_limits = body_limits or BodyLimits()
         self._body_budget = BodyBudget(max_body_bytes)
         self._browser_path = browser_path
-        self._request_ids = request_ids()
+        self._request_ids = request_ids or random_request_ids()
         threads = ThreadPoolExecutor(THREADS, thread_name_prefix="answer")
         self._dispatcher = AsyncDispatcher(dispatcher, threads, stopping)
         self._lifespan = Lifespan((freshness, *watches), periodic_tasks, (self._dispatcher.run,), threads, started, stopped)
         self.notify_revision = self._dispatcher.notify_revision
+        self.close = self._lifespan.end_threads
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Handle one request, or the life of the process."""
@@ -129,6 +133,7 @@ class App(Generic[View]):
         started = time.perf_counter()
         query_string, path = scope["query_string"], scope["path"]
         size = len(query_string) + len(body)
+        scope[_HAS_ARRIVED] = True
         if size > MAX_CACHED_REQUEST or self._log_requests or self._freshness.age() > STALE_SECONDS:
             return None
         if path != "/" and (path in self._pages or any(path.startswith(prefix) for prefix, _ in self._mounts)):
@@ -141,7 +146,7 @@ class App(Generic[View]):
         request_id = next(self._request_ids)
         address = self._proxies.client_address(scope)
         query = query_string.decode("utf-8", "replace")
-        attempt = scope["phimage.attempt"] = Attempt()
+        attempt = scope[_ATTEMPT] = Attempt()
         response = self._dispatcher.answer_known(self._request(scope, headers, query, address, request_id, body), attempt)
         if response is None or response.headers or len(response.body) > MIN_GZIP_BYTES:
             return None
@@ -180,11 +185,11 @@ class App(Generic[View]):
         address = self._proxies.client_address(scope)
         make_request = partial(self._request, scope, headers, query, address, request_id)
         incoming = RequestBody(receive, self._body_limits, self._body_budget)
-        attempt: Attempt = scope.get("phimage.attempt") or Attempt()  # `known_response` may have counted it
+        attempt: Attempt = scope.get(_ATTEMPT) or Attempt()
         status, age, body = 200, None, b""
         try:
             if scope["method"] == "POST":
-                body = await self._body(query, incoming, make_request, attempt)
+                body = await self._body(scope, query, incoming, make_request, attempt)
             if self._freshness.age() > STALE_SECONDS:
                 age = await self._freshness.staleness()
             response = await self._dispatcher.answer(make_request(body), attempt)
@@ -233,15 +238,15 @@ class App(Generic[View]):
             )
 
     async def _body(
-        self, query: str, incoming: RequestBody, make_request: Callable[[bytes], RawRequest], attempt: Attempt
+        self, scope: Message, query: str, incoming: RequestBody, make_request: Callable[[bytes], RawRequest], attempt: Attempt
     ) -> bytes:
         """The body of a POST. Raises _Unread and ClientGone."""
-        max_size, refusal = max_body(self._registry, query), None
+        max_size, refusal = max_body(self.registry, query), None
         # docs/decisions.md#large-bodies-are-read-for-verified-signatures-alone
         if max_size > SMALL_BODY and (refusal := await self._dispatcher.refuse_large(make_request(b""), attempt)):
             max_size = SMALL_BODY
         try:
-            return await incoming.read(max_size)
+            return await incoming.read(max_size, has_arrived=_HAS_ARRIVED in scope)
         # docs/decisions.md#a-body-has-little-time-and-little-memory
         except BodyTooSlow:
             detail = f"the body paused for {self._body_limits.stall:.0f} s or took too long; send the request again"

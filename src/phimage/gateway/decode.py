@@ -57,13 +57,13 @@ def hints(
     Unknown parameters are ignored, as every client needs (wire-protocol T20), so a mistyped filter lists too much. `ignored`
     are names that every request may have.
     """
-    readers = readers_of(kind, settings)
-    known = {reader.name.lower(): reader.name for reader in readers}
-    lists = {reader.name for reader in readers if reader.many}
+    names, known, lists = _names_of(kind, settings)
     found: list[str] = []
     for name in params:
-        stem, dot, index = name.partition(".")
-        if name in ignored or (name in known.values() and not dot) or (stem in lists and _INDEX.fullmatch(index)):
+        if name in ignored or name in names:
+            continue
+        stem, _, index = name.partition(".")
+        if stem in lists and _INDEX.fullmatch(index):
             continue
         near = get_close_matches(stem.lower(), known, n=1, cutoff=NEAR)
         if near and len(found) < MAX_HINTS:
@@ -119,6 +119,16 @@ def _text(name: str, value: Value) -> str:
 def readers_of(kind: type[msgspec.Struct], settings: msgspec.Struct | None = None) -> tuple[ParamReader, ...]:
     """The readers of a request type's parameters."""
     return tuple(map(_reader, fields_of(kind, settings)))
+
+
+@cache
+def _names_of(
+    kind: type[msgspec.Struct], settings: msgspec.Struct | None
+) -> tuple[frozenset[str], dict[str, str], frozenset[str]]:
+    """The names of a request type's parameters, the same by their lower-case form, and those of lists."""
+    readers = readers_of(kind, settings)
+    by_lower = {reader.name.lower(): reader.name for reader in readers}
+    return frozenset(by_lower.values()), by_lower, frozenset(reader.name for reader in readers if reader.many)
 
 
 def _reader(field: Field) -> ParamReader:

@@ -151,10 +151,12 @@ class Dispatcher(Generic[View, Service]):
         explain_signatures: bool = False,
         allow_legacy_operator_signatures: bool = False,
         clock: Callable[[], float] = time.time,
+        signed_clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
         used: Callable[[PublicKey], object] = lambda key: None,
     ) -> None:
-        """`clock` dates changes; `monotonic` measures rates, so that a clock step neither refuses nor admits requests.
+        """`clock` dates changes, and `signed_clock` judges the time of signatures. `monotonic` measures rates, so that a clock
+        step neither refuses nor admits requests.
 
         `used` is called with the key of each authenticated request.
         """
@@ -166,6 +168,7 @@ class Dispatcher(Generic[View, Service]):
         self._explain_signatures = explain_signatures
         self._allow_legacy = allow_legacy_operator_signatures
         self._clock = clock
+        self._signed_clock = signed_clock
         self._monotonic = monotonic
         self._used = used
 
@@ -203,7 +206,7 @@ class Dispatcher(Generic[View, Service]):
             if head is None:
                 detail = f"at most {SMALL_BODY} bytes, unless a signature of version 2 covers the Content-Digest"
                 return TooLargeParam("request", detail=detail)
-            self._check_each_time(authenticate_head(head, view, self._clock()), raw, attempt)
+            self._check_each_time(authenticate_head(head, view, self._signed_clock()), raw, attempt)
         except RequestError as error:
             return error
         except NotCached:
@@ -219,7 +222,7 @@ class Dispatcher(Generic[View, Service]):
         head = raw.head()
         if head is None:
             return read_params(raw.method, raw.content_type, raw.query, raw.body)
-        authenticate_head(head, view, self._clock())
+        authenticate_head(head, view, self._signed_clock())
         check_body(head, raw.body)
         # No content type is signed, so none decides what signed bytes mean.
         return read_params(raw.method, "", raw.query, raw.body, is_verified=True)
@@ -280,7 +283,7 @@ class Dispatcher(Generic[View, Service]):
         elif head is None:
             caller = authenticate(params, view, explain=self._explain_signatures)
         else:
-            caller = authenticate_head(head, view, self._clock())
+            caller = authenticate_head(head, view, self._signed_clock())
             check_one_signature(params)
         self._check_each_time(caller, raw, attempt)
         check_names(params)

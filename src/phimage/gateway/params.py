@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import unquote
 
 from phimage.errors import MissingAction, TooLargeParam, UnavailableParam
 
@@ -63,13 +63,25 @@ def _read_form(text: str) -> dict[str, Value]:
     if text.count("&") >= MAX_PARAMS:
         raise TooLargeParam("request", detail=f"at most {MAX_PARAMS} parameters")
     try:
-        pairs = parse_qsl(text, keep_blank_values=True, encoding="utf-8", errors="strict")
+        pairs = [_pair(part) for part in text.split("&") if part]
     except UnicodeDecodeError:
         raise MissingAction(detail="a parameter is not UTF-8") from None
     params: dict[str, Value] = dict(pairs)
     if len(params) != len(pairs):
         _refuse_repeated([name for name, _ in pairs])
     return params
+
+
+def _pair(text: str) -> tuple[str, str]:
+    """A name and its value. `parse_qsl` says the same, and takes three times as long."""
+    name, _, value = text.partition("=")
+    if "+" in text or "%" in text:
+        return _unquoted(name), _unquoted(value)
+    return name, value
+
+
+def _unquoted(text: str) -> str:
+    return unquote(text.replace("+", " "), encoding="utf-8", errors="strict")
 
 
 def _read_json(body: bytes) -> dict[str, Value]:

@@ -135,7 +135,7 @@ class Exchange:
 
 def new_request_id() -> str:
     """A random UUID, version 4. Takes a third of the time of `uuid.uuid4`."""
-    return _uuid(secrets.token_hex(16))
+    return uuid_of(secrets.token_hex(16))
 
 
 def request_ids() -> Iterator[str]:
@@ -145,8 +145,9 @@ def request_ids() -> Iterator[str]:
     """
     while True:
         digits = secrets.token_hex(16 * _IDS_AT_ONCE)
-        yield from (_uuid(digits[start : start + 32]) for start in range(0, len(digits), 32))
+        yield from (uuid_of(digits[start : start + 32]) for start in range(0, len(digits), 32))
 
 
-def _uuid(digits: str) -> str:
+def uuid_of(digits: str) -> str:
+    """The UUID, version 4, of 32 random hexadecimal digits."""
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{'89ab'[int(digits[16], 16) & 3]}{digits[17:20]}-{digits[20:]}"

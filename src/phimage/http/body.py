@@ -75,9 +75,12 @@ class RequestBody:
         self._budget.used -= self._held
         self._held = 0
 
-    def read(self, max_size: int) -> Coroutine[Any, Any, bytes]:
-        """The whole body. Holds at most `max_size` bytes. Raises BodyTooLong, BodyTooSlow, BodiesTooLarge and ClientGone."""
-        if self._limits.stall is None:
+    def read(self, max_size: int, *, has_arrived: bool = False) -> Coroutine[Any, Any, bytes]:
+        """The whole body; with `has_arrived`, the server has it, and nothing is waited for. Holds at most `max_size` bytes.
+
+        Raises BodyTooLong, BodyTooSlow, BodiesTooLarge and ClientGone.
+        """
+        if has_arrived or self._limits.stall is None:
             return self._read(max_size, _nothing)
         return self._read_in_time(max_size, self._limits.stall, self._limits.total or float("inf"))
 

@@ -127,3 +127,22 @@ class Freshness:
         self._logged_away = True
         if self.age() > CUT_SECONDS:
             self._source.cut()
+
+
+class AlwaysFresh(Freshness):
+    """The freshness of a source that this process alone writes: its knowledge is current, and nothing is refreshed."""
+
+    def age(self) -> float:
+        """See Freshness."""
+        return 0.0
+
+    @property
+    def reason(self) -> str:
+        """See Freshness."""
+        return ""
+
+    async def run(self) -> None:
+        """See Freshness."""
+
+    async def refresh(self) -> None:
+        """See Freshness."""

@@ -70,6 +70,10 @@ class Lifespan:
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
+        self.end_threads()
+
+    def end_threads(self) -> None:
+        """The end without the tasks, which is all of it for an application whose startup was never requested."""
         for watch in self._watches:
             watch.close()
         self._threads.shutdown()

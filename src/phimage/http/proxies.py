@@ -64,6 +64,7 @@ class TrustedProxies:
 
         A trusted proxy states it in X-Forwarded-Proto, X-Forwarded-Host and X-Forwarded-Port. A port in X-Forwarded-Host is the
         one that the client named, so it wins over X-Forwarded-Port. With a malformed host, the address of the server's socket.
+        Below a mount, the URL ends with its path.
         """
         own_scheme = _scheme(str(scope.get("scheme", "")))
         scheme, host, port = own_scheme, _first(_fields(scope, b"host")), ""
@@ -72,7 +73,7 @@ class TrustedProxies:
             host = _first(_fields(scope, b"x-forwarded-host")) or host
             # docs/decisions.md#the-forwarded-host-decides-the-port
             port = _first(_fields(scope, b"x-forwarded-port"))
-        return _url(scheme, host, port) or _own_url(own_scheme, scope)
+        return (_url(scheme, host, port) or _own_url(own_scheme, scope)) + str(scope.get("root_path", ""))
 
     def _is_proxy(self, address: str) -> bool:
         if not self._networks:

@@ -204,7 +204,7 @@ def _encrypted_keys(connection: Connection, key_encryption: KeyEncryption) -> It
                 wrong += 1
                 if wrong <= MAX_REPORTED:
                     yield Inconsistency(
-                        "encryption", table.name, f"the private key of {row.id} cannot be decrypted with this master key"
+                        "encryption", str(table.name), f"the private key of {row.id} cannot be decrypted with this master key"
                     )
 
 

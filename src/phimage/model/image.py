@@ -78,6 +78,37 @@ NO_PROJECT = ProjectId("")
 """Owner of base images."""
 
 
+def image_of_disk(
+    id: ImageId,
+    project: ProjectId,
+    name: str,
+    zones: tuple[ZoneId, ...],
+    installed: Image | None,
+    support: Mapping[MachineTypeId, tuple[ClusterId, ...]],
+) -> Image:
+    """A new custom image of a disk. It takes what it is and what it runs on from the image that the disk was installed with.
+
+    `support` is for a disk of unknown content. Its publication sets the size.
+    """
+    return Image(
+        id=id,
+        type=ImageType.CUSTOM,
+        project=project,
+        family=installed.family if installed else "",
+        name=name,
+        os_type=installed.os_type if installed else "Other",
+        os_name=installed.os_name if installed else "unknown",
+        version=installed.version if installed else "",
+        description="",
+        state=State.MAKING,
+        deprecated=False,
+        size=0,
+        created=0,
+        zones=zones,
+        support=installed.support if installed else support,
+    )
+
+
 class Query(Struct, frozen=True):
     """The parameters of a list. An image must be in one of `zones`; empty `ids` means any image.
 
@@ -165,12 +196,13 @@ RULES: tuple[Rule, ...] = (
     Rule("placed", _placed),
     Rule("runs", _runs),
 )
+_HOLD = tuple(rule.holds for rule in RULES)
 
 
 def listed(image: Image, query: Query, topology: Topology) -> bool:
     """Whether a query lists an image: every rule holds."""
-    for rule in RULES:  # noqa: SIM110 - runs for every image of the scope, and a generator takes twice as long
-        if not rule.holds(image, query, topology):
+    for holds in _HOLD:  # noqa: SIM110 - runs for every image of the scope, and a generator takes twice as long
+        if not holds(image, query, topology):
             return False
     return True
 

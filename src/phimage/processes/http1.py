@@ -7,10 +7,12 @@ application receives it, and a response is made only as fast as the client reads
 from __future__ import annotations
 
 import asyncio
+import struct
 from array import array
 from collections import deque
 from contextlib import suppress
 from fcntl import ioctl
+from socket import SO_LINGER, SOL_SOCKET
 from termios import TIOCOUTQ
 from typing import Any, cast
 
@@ -24,7 +26,11 @@ from phimage.processes.request_parser import MAX_HEADER_BYTES, ParsedRequest, Re
 MAX_PIPELINED = 64
 """Requests of a connection that wait for the one that is being answered."""
 
+RESET = "phimage.reset"
+"""The ASGI extension that ends a connection with a TCP reset."""
+
 _ASGI = {"version": "3.0", "spec_version": "2.4"}
+_NO_LINGER = struct.pack("ii", 1, 0)
 _CLOSE = b"connection: close\r\n\r\n"
 
 
@@ -75,13 +81,14 @@ class HttpConnection(asyncio.Protocol):
             "root_path": "",
             "client": self._client,
             "server": (transport.get_extra_info("sockname") or ("", 0))[:2],
-            "extensions": {},
+            "extensions": {RESET: self.reset},
         }
         self.connections.opened(self)
 
     def connection_lost(self, error: Exception | None) -> None:
         """The connection has ended."""
         self.is_lost = True
+        self._scope = {}  # it refers to this connection, and cycles are collected rarely
         self.connections.ended(self, self._client[0])
         self._give_up_requests()
         self.resume_writing()
@@ -156,6 +163,12 @@ class HttpConnection(asyncio.Protocol):
 
     def abort(self) -> None:
         """End the connection at once."""
+        self.transport.abort()
+
+    def reset(self) -> None:
+        """End the connection at once, with a TCP reset."""
+        with suppress(OSError, RuntimeError):  # the socket is closed
+            self.transport.get_extra_info("socket").setsockopt(SOL_SOCKET, SO_LINGER, _NO_LINGER)
         self.transport.abort()
 
     # The parser calls these.

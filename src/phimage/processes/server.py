@@ -52,11 +52,11 @@ def serve(
     is wrong, and WorkersDied.
     """
     generation = Generation(settings, read_tls(settings))
-    with _listening(settings.host, settings.port) as listener:
+    with listening(settings.host, settings.port) as listener:
         prime_decoders()  # here, so that no child has to repeat it
         tune_garbage_collector()
         prepared = prepare(settings)
-        url = _url("https" if generation.tls else "http", settings.host, listener.getsockname()[1])
+        url = server_url("https" if generation.tls else "http", settings.host, listener.getsockname()[1])
         _raise_file_limit()
         with _signals() as signals:
             _Supervisor(generation, listener, signals, reread or (lambda: settings)).run(lambda: on_ready(url, prepared))
@@ -231,7 +231,7 @@ _NO_ADDRESS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
 # docs/decisions.md#all-workers-accept-from-one-socket
 @contextmanager
-def _listening(host: str, port: int) -> Iterator[socket.socket]:
+def listening(host: str, port: int) -> Iterator[socket.socket]:
     """A socket that listens on the port, or on any free one for 0. Raises SetupError.
 
     All workers accept from it. It listens from the start: else another server could bind to the port as well.
@@ -255,5 +255,6 @@ def _raise_file_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
-def _url(scheme: str, host: str, port: int) -> str:
+def server_url(scheme: str, host: str, port: int) -> str:
+    """The URL of a server on an address and a port."""
     return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"

@@ -25,7 +25,7 @@ from phimage.chunks.write import DiskWriter, Written, write_file
 from phimage.formats import hygiene, qemu
 from phimage.formats.disk import DiskDescription, describe
 from phimage.formats.errors import QemuFailed
-from phimage.formats.examine import Examination, examine, examine_disk
+from phimage.formats.examine import Examination, SecondOpinion, examine, examine_disk
 from phimage.formats.finding import Finding
 from phimage.formats.limits import DiskLimits
 from phimage.formats.reader import FileReader, ReaderAt
@@ -82,7 +82,7 @@ class Pipeline:
         *,
         tenants_fetcher: Fetcher,
         require_walls: bool = True,
-        second_opinion: bool = True,
+        second_opinion: SecondOpinion | bool = True,
     ) -> None:
         """`fetcher` is for the URLs of operators, `tenants_fetcher` for those of tenants. `min_free` bytes stay free on the
         file system of the work folder, and in the store.
@@ -99,7 +99,8 @@ class Pipeline:
         self._min_free = min_free
         self._now = now
         self._require_walls = require_walls
-        self._second_opinion = partial(qemu.info, require_walls=require_walls) if second_opinion else None
+        asked = partial(qemu.info, require_walls=require_walls) if second_opinion is True else second_opinion
+        self._second_opinion = asked or None
 
     def run(self, job: Job, progress: JobProgress) -> StoredDisk:
         """Store the disk of a job. May be repeated: chunks that are in the store already are not written again.

@@ -183,6 +183,12 @@ class Worker:
                 uploads.remove(self._store, job.id)
         return True
 
+    def refuse(self, job: Job, reason: str) -> None:
+        """End a claimed job with a failure, without working on it. Raises ServiceUnavailable."""
+        if self._fail(job, reason):
+            with suppress(StoreFailure):  # a garbage collection removes the rest
+                uploads.remove(self._store, job.id)
+
     def _register(self, job: Job, disk: StoredDisk) -> None:
         """Give the image its bytes and finish the job, in one revision. Raises JobLost, and then changes nothing."""
         written, now = disk.written, self._now()

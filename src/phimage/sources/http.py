@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, wait
 from contextlib import suppress
+from functools import cached_property
 from typing import Final, TypeVar
 
 from phimage.sources.address_policy import AddressPolicy, Resolver, system_resolver
@@ -42,8 +43,13 @@ class HttpClient:
         self.policy = policy
         self.timeouts = timeouts or HttpTimeouts()
         self._resolve = resolve
-        self._tls = tls or ssl.create_default_context()
+        self._given_tls = tls
         self._agent = agent
+
+    @cached_property
+    def _tls(self) -> ssl.SSLContext:
+        """Made at the first https URL: reading the system's certificates takes 10 ms."""
+        return self._given_tls or ssl.create_default_context()
 
     def get(
         self,

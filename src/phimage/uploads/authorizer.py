@@ -64,7 +64,9 @@ class UploadAuthorizer(Protocol):
         ...
 
     def manifests(self, upload: Upload) -> Sequence[ManifestDigest]:
-        """The disks whose chunks an upload may rely on, the newest first: those of base images and of its project's images.
+        """The disks whose chunks an upload may rely on: those of base images and of its project's images.
+
+        The likeliest come first: the one that a captured host was installed with, then the newest.
 
         Called in a thread.
         """

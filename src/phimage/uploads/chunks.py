@@ -25,7 +25,7 @@ from phimage.model.ids import JobId
 from phimage.uploads.authorizer import Upload, UploadAuthorizer
 
 MAX_IMAGES: Final = 64
-"""Images whose chunks are known, the newest ones: a disk resembles the last versions of an image."""
+"""Images whose chunks are known, the likeliest ones: a disk resembles what its host has, or the last versions of an image."""
 
 _JOBS: Final = 16
 _CONCURRENCY: Final = 8

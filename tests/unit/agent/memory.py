@@ -7,13 +7,17 @@ import re
 import threading
 from collections.abc import Callable
 from hashlib import sha256
+from typing import Any
+from urllib.parse import parse_qsl
 
 from phimage.agent.crew import Crew
 from phimage.agent.errors import DiskFailed
 from phimage.agent.image_chunks import ImageChunks
 from phimage.agent.image_source import ServedImage, image_urls
+from phimage.agent.server_link import AgentKey
 from phimage.chunks.frame import pack
 from phimage.http_client import ApiConnections, HttpAddress, ServerResponse
+from phimage.http_signature import read_signature
 from tests.deploying import OLD
 
 URL = "https://images.example/images/pimg-os-memory.raw?Ticket=1"
@@ -96,6 +100,36 @@ class MemoryServer(ApiConnections):
         assert match is not None
         start, last = int(match[1]), int(match[2])
         return ServerResponse(206, {"content-range": f"bytes {start}-{last}/*"}, b"".join(self.frames)[start : last + 1])
+
+
+KEY = AgentKey("key-1", "secret")
+Answer = dict[str, Any]
+
+
+class AgentServer(ApiConnections):
+    """Answers the Actions of an agent as a test says, and keeps what it got."""
+
+    def __init__(self, answer: Callable[[int, dict[str, str]], Answer]) -> None:
+        super().__init__(1.0)
+        self.answer = answer
+        self.got: list[dict[str, str]] = []
+        self.created: list[int] = []
+        self.nonces: list[str] = []
+        self.reported = threading.Event()
+
+    def request(
+        self, method: str, address: HttpAddress, body: bytes | None, headers: dict[str, str], max_bytes: int | None = None
+    ) -> ServerResponse:
+        signature = read_signature({name.lower(): value for name, value in headers.items()})
+        assert signature is not None
+        assert body is not None
+        assert signature.is_by(KEY.secret, method, address.path, address.query)
+        assert signature.is_of(body)
+        self.created.append(signature.created)
+        self.nonces.append(signature.nonce)
+        self.got.append(dict(parse_qsl(body.decode(), keep_blank_values=True)))
+        self.reported.set()
+        return ServerResponse(200, {}, json.dumps(self.answer(len(self.got), self.got[-1])).encode())
 
 
 def chunks_of(server: MemoryServer) -> ImageChunks:

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import threading
-from collections.abc import Callable
-from typing import Any
-from urllib.parse import parse_qsl
 
 import pytest
 
@@ -16,38 +12,10 @@ from phimage.agent.given_order import GivenOrder, UnreadableOrder, read_order
 from phimage.agent.order_reporter import OrderReporter
 from phimage.agent.server_link import AgentKey, ServerAway, ServerLink, enroll_credential
 from phimage.errors import ClientError
-from phimage.http_client import ApiConnections, HttpAddress, NoResponse, ServerResponse
-from phimage.http_signature import read_signature
+from phimage.http_client import ApiConnections, NoResponse
+from tests.unit.agent.memory import KEY, AgentServer, Answer
 
-KEY = AgentKey("key-1", "secret")
 ORDER = GivenOrder("order-1", "deploy", 3, 60, "serial:ZA1")
-Answer = dict[str, Any]
-
-
-class AgentServer(ApiConnections):
-    """Answers the Actions of an agent as a test says, and keeps what it got."""
-
-    def __init__(self, answer: Callable[[int, dict[str, str]], Answer]) -> None:
-        super().__init__(1.0)
-        self.answer = answer
-        self.got: list[dict[str, str]] = []
-        self.created: list[int] = []
-        self.nonces: list[str] = []
-        self.reported = threading.Event()
-
-    def request(
-        self, method: str, address: HttpAddress, body: bytes | None, headers: dict[str, str], max_bytes: int | None = None
-    ) -> ServerResponse:
-        signature = read_signature({name.lower(): value for name, value in headers.items()})
-        assert signature is not None
-        assert body is not None
-        assert signature.is_by(KEY.secret, method, address.path, address.query)
-        assert signature.is_of(body)
-        self.created.append(signature.created)
-        self.nonces.append(signature.nonce)
-        self.got.append(dict(parse_qsl(body.decode(), keep_blank_values=True)))
-        self.reported.set()
-        return ServerResponse(200, {}, json.dumps(self.answer(len(self.got), self.got[-1])).encode())
 
 
 def link(server: AgentServer, time: float = 1000.0) -> tuple[ServerLink, list[float]]:

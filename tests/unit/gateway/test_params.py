@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from urllib.parse import quote, urlencode
+from urllib.parse import parse_qsl, quote, urlencode
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from phimage.errors import MissingAction, RequestError, TooLargeParam, UnavailableParam
 from phimage.gateway.params import MAX_DEPTH, MAX_PARAMS, Number, Value, read_params
@@ -354,3 +356,18 @@ def test_json_of_a_stranger_has_a_limited_number_of_values(values: str) -> None:
     found = read_params("POST", "application/json", "", body, is_verified=True)["a"]
     assert isinstance(found, list)
     assert len(found) > 3000
+
+
+@given(st.text(st.sampled_from("ab=&+%;.4e1f\x00 é中#"), max_size=24))
+def test_a_form_is_read_as_the_standard_library_reads_it(text: str) -> None:
+    try:
+        pairs = parse_qsl(text, keep_blank_values=True, errors="strict")
+    except UnicodeDecodeError:
+        pairs = []
+        with pytest.raises(MissingAction):
+            query(text)
+    if len(dict(pairs)) != len(pairs):
+        with pytest.raises(UnavailableParam):
+            query(text)
+    elif pairs:
+        assert query(text) == dict(pairs)

@@ -1,0 +1,194 @@
+"""Worlds: nothing that happens in one is seen in another, and two runs from one seed are the same."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from phimage.client import Client
+from phimage.errors import Refused
+from phimage.model.account import PrivateKey
+from phimage.pytest import PhimageServer, PhimageWorld
+from tests.ci.conftest import server_of
+from tests.ci.raw import get, listing, signed
+from tests.ci.test_faults import DISK, PUBLISH
+from tests.e2e.process import Phimage, Server, wait_until
+
+RESET_MS = 25
+KEPT = 1.10
+"""How much memory may be used after a thousand worlds, of that after a hundred."""
+
+
+def total(world: PhimageWorld) -> int:
+    return int(json.loads(get(f"{world.url}/?{listing(world)}").body)["TotalCount"])
+
+
+def cpu_ms(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) * 10
+
+
+def test_worlds_see_nothing_of_each_other(ci_server: PhimageServer) -> None:
+    one, other = PhimageWorld(ci_server, "one"), PhimageWorld(ci_server, "other")
+    with one.operator as operator:
+        operator.call("PublishPHostImage", **PUBLISH)
+    one.fault("ret-153")
+    one.clock.advance(hours=1)
+    assert other.state()["revision"] == one.state()["revision"] - 1
+    assert other.state()["faults"] == []
+    assert other.clock.now < one.clock.now
+    assert other.journal() == []
+    assert total(other) > 25
+
+
+def test_a_ticket_of_one_world_is_refused_in_another(ci_server: PhimageServer) -> None:
+    one, other = PhimageWorld(ci_server, "mine"), PhimageWorld(ci_server, "yours")
+    url = one.client().invoke("GetPHostImageDownloadUrl", {"ImageId": DISK})["Sha256Url"]
+    assert url.startswith(f"{one.url}/images/")
+    assert get(url).status == 200
+    refused = get(url.replace("/w/mine/", "/w/yours/"))
+    assert (refused.status, json.loads(refused.body)["Reason"]) == (401, "altered")
+    assert other.journal("images")[0].status == 401
+
+
+def test_a_path_without_a_world_is_the_default_one(ci_server: PhimageServer) -> None:
+    world = PhimageWorld(ci_server, "default")
+    world.reset()
+    assert json.loads(get(f"{ci_server.url}/?{listing(world)}").body)["RetCode"] == 0
+    assert [call.action for call in world.journal()] == ["DescribePHostImage"]
+
+
+def test_a_reset_takes_everything_back_and_a_key_made_before_is_unknown(world: PhimageWorld) -> None:
+    keys = world.key(user="bob", role="viewer", project="org-default")
+    query = signed(keys, "DescribePHostImage", Region=world.region, Zone=world.zone, ProjectId="org-default")
+    world.clock.advance(days=1)
+    world.fault("delay-1ms")
+    assert json.loads(get(f"{world.url}/?{query}").body)["RetCode"] == 0
+    before = world.clock.now
+    world.reset()
+    assert world.clock.now < before
+    assert world.journal() == []
+    assert world.state()["faults"] == []
+    assert json.loads(get(f"{world.url}/?{query}").body)["RetCode"] == 172
+
+
+def test_roles_and_versions_of_signatures_are_those_of_production(world: PhimageWorld) -> None:
+    viewer = world.key(user="bob", role="viewer", project="org-default")
+    answer = get(f"{world.url}/?{signed(world.keys, 'PublishPHostImage', **PUBLISH)}")
+    assert json.loads(answer.body)["RetCode"] == 299
+    with Client(world.url, viewer.public, PrivateKey(viewer.private)) as client, pytest.raises(Refused) as refused:
+        client.call("PublishPHostImage", **{**PUBLISH, "ImageType": "Custom", "ProjectId": "org-default"})
+    assert refused.value.ret_code == 299
+    assert world.state()["revision"] == 6  # the key and the role alone
+
+
+def test_a_signed_request_cannot_be_sent_again_however_far_the_clock_is_moved(world: PhimageWorld) -> None:
+    with world.operator as operator:
+        request = operator.prepare("PublishPHostImage", **PUBLISH)
+        codes = []
+        for _ in range(2):
+            codes.append(post(request.url, request.headers, request.body)["RetCode"])
+            world.clock.advance(days=1)
+    assert codes == [0, 171]
+
+
+def post(url: str, headers: dict[str, str], body: bytes) -> dict[str, object]:
+    parts = urlsplit(url)
+    assert parts.hostname is not None
+    with socket.create_connection((parts.hostname, parts.port or 80), 10) as connection:
+        lines = [f"POST {parts.path}?{parts.query}".rstrip("?") + " HTTP/1.1", f"Host: {parts.netloc}", "Connection: close"]
+        lines += [f"{name}: {value}" for name, value in headers.items()]
+        connection.sendall("\r\n".join([*lines, f"Content-Length: {len(body)}", "", ""]).encode() + body)
+        received = b""
+        while piece := connection.recv(1 << 16):
+            received += piece
+    found: dict[str, object] = json.loads(received.partition(b"\r\n\r\n")[2])
+    return found
+
+
+@pytest.fixture
+def two_runs(tmp_path: Path) -> Iterator[tuple[PhimageServer, PhimageServer]]:
+    first, second = Phimage(tmp_path / "first"), Phimage(tmp_path / "second")
+    with Server(first, "ci", "--random-seed", "7") as one, Server(second, "ci", "--random-seed", "7") as two:
+        yield server_of(one), server_of(two)
+
+
+def transcript(server: PhimageServer) -> list[bytes]:
+    """What arrives for some calls, without the field Date and the port."""
+    world = PhimageWorld(server, "same")
+    PhimageWorld(server, "noise").key()  # what other worlds do changes nothing
+    answers = [get(f"{world.url}/?{listing(world, Limit=2)}").data]
+    keys = [world.key(user=name) for name in ("a", "b")]
+    answers += [get(f"{world.url}/?{signed(pair, 'GetProjectList')}").data for pair in keys]
+    answers.append(get(f"{world.url}/?{signed(world.keys, 'GetPHostImageDownloadUrl', ImageId=DISK)}").data)
+    with world.operator as operator:
+        made = operator.call("PublishPHostImage", **PUBLISH)
+        answers += [repr(made).encode(), repr(operator.call("GetPHostImage", ImageId=made.fields["ImageId"])).encode()]
+    answers.append(repr([keys, world.state(), world.journal()]).encode())
+    port = str(urlsplit(server.url).port).encode()
+    shown = [answer.replace(port, b"PORT") for answer in answers]
+    return [b"\r\n".join(line for line in each.split(b"\r\n") if not line.startswith(b"date:")) for each in shown]
+
+
+def test_two_runs_from_one_seed_answer_the_same_but_for_the_date(two_runs: tuple[PhimageServer, PhimageServer]) -> None:
+    first, second = (transcript(server) for server in two_runs)
+    assert first == second
+    assert b"x-ucloud-request-uuid" in first[0]
+
+
+@pytest.mark.more
+def test_another_seed_gives_other_ids(ci_server: PhimageServer, tmp_path: Path) -> None:
+    with Server(Phimage(tmp_path), "ci", "--random-seed", "8") as other:
+        keys = [PhimageWorld(server, "ids").key() for server in (ci_server, server_of(other))]
+    assert keys[0] != keys[1]
+
+
+def test_a_reset_takes_little_time(endpoint: Server, world: PhimageWorld) -> None:
+    world.reset()
+    before, resets = cpu_ms(endpoint.pid), 50
+    for _ in range(resets):
+        world.reset()
+    assert (cpu_ms(endpoint.pid) - before) / resets <= RESET_MS
+
+
+@pytest.mark.more
+def test_a_thousand_worlds_leave_no_memory_behind(tmp_path: Path) -> None:
+    with Server(Phimage(tmp_path), "ci") as endpoint:
+        server = server_of(endpoint)
+        use_worlds(server, 100)
+        after_a_hundred = resident(endpoint.pid)
+        use_worlds(server, 1000)
+        assert resident(endpoint.pid) <= KEPT * after_a_hundred
+        assert server.request("GET", "/ci/ready")["worlds"] == []
+
+
+def use_worlds(server: PhimageServer, number: int) -> None:
+    for at in range(number):
+        world = PhimageWorld(server, f"w{at}")
+        assert total(world) > 25
+        world.tell("key", user="bob")
+        server.request("DELETE", f"/ci/w/{world.name}")
+
+
+def resident(pid: int) -> int:
+    line = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmRSS"))
+    return int(line.split()[1])
+
+
+def test_a_world_can_be_dropped_while_it_answers(ci_server: PhimageServer) -> None:
+    world = PhimageWorld(ci_server, "dropped")
+    parts = urlsplit(world.url_with("delay-200ms"))
+    assert parts.hostname is not None
+    with socket.create_connection((parts.hostname, parts.port or 80), 10) as connection:
+        connection.sendall(f"GET {parts.path}/?{listing(world)} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        wait_until(lambda: world.name in ci_server.request("GET", "/ci/ready")["worlds"], 5)
+        ci_server.request("DELETE", f"/ci/w/{world.name}")
+        time.sleep(0.3)
+        assert connection.recv(1 << 16).startswith(b"HTTP/1.1 ")
+    assert total(PhimageWorld(ci_server, "dropped")) > 25
