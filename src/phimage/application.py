@@ -255,6 +255,7 @@ def build_app(
             new_request_id,
             body_limits,
             health=health,
+            max_limit=settings.max_limit,
             sessions=sessions,
         )
 

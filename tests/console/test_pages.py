@@ -10,13 +10,14 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
+from msgspec.structs import replace
 
 from phimage.console.headers import POLICY
 from phimage.errors import Refused
 from tests.console.catalogue import EVIL
 from tests.console.conftest import OPERATOR, TENANT
 from tests.console.pages import PAGES
-from tests.console.site import ConsoleSite
+from tests.console.site import ConsoleSite, serving
 
 ZONE = "cn-bj2-02"
 ROW = re.compile(r'<td class="id"[^>]*>([^<]+)</td>')
@@ -207,3 +208,22 @@ def test_the_log_is_searched_and_paged_in_the_address(site: ConsoleSite) -> None
     assert set(revisions("id=pimg-os-web7k2ma")) < set(everything)
     assert revisions("actor=command+line") != everything
     assert revisions("actor=nobody") == []
+
+
+def test_a_small_limit_of_lists_makes_small_pages(site: ConsoleSite) -> None:
+    with serving(replace(site.settings, max_limit=7)) as small:
+        small.sessions.by_cookie = site.sessions.by_cookie
+        first, second = (small.get(f"/console/images?Zone={ZONE}&page={page}", OPERATOR) for page in (1, 2))
+        store, host = (small.get(path, OPERATOR) for path in ("/console/store", "/console/hosts/upm-stopped1"))
+    both = ids(site.get(f"/console/images?Zone={ZONE}", OPERATOR).text)[:14]
+
+    assert ids(first.text) + ids(second.text) == both
+    assert (store.status, host.status) == (200, 200)
+    assert "web-frontend" in store.text
+
+
+def test_the_reasons_of_a_chinese_page_are_chinese(site: ConsoleSite) -> None:
+    page = site.get("/console/images/pimg-ub-rm081p/why?Zone=cn-bj2-02&MachineType=DB-2&Cluster=25G&lang=zh", TENANT)
+
+    assert "它不支持机型 DB-2" in page.text
+    assert 'lang="en"' not in page.text.partition("<main")[2].partition("</main>")[0]

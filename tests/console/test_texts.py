@@ -22,7 +22,7 @@ TAG = re.compile(r"<[^>]*>", re.DOTALL)
 SPOKEN = re.compile(r"""\s(?:title|placeholder|aria-label|alt|label)="([^"]*)\"""")
 USED = re.compile(r"""\bt\(\s*'([a-z_.0-9]+)'(?!\s*[+~])""")
 # Commands and ids stay as they are in every language, and so do these names.
-UNTRANSLATED = {"phimage", "RetCode", "Action", "Enter", "j", "k", "g", "·", "GB", "debian-12"}
+UNTRANSLATED = {"phimage", "RetCode", "Action", "Enter", "j", "k", "g", "·", "GB", "UTC", "debian-12"}
 
 
 def test_both_languages_have_the_same_texts_with_the_same_values() -> None:

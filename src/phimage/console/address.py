@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from urllib.parse import parse_qsl, quote, urlencode
 
 from msgspec import Struct
@@ -41,6 +42,14 @@ class Address(Struct, frozen=True):
         if self.get("at"):
             return f"/at/{_with_zone(self.get('at'))}/"
         return "/"
+
+    @property
+    def moment(self) -> datetime | None:
+        """The time of the catalogue that is shown, in UTC; None if the address names none, or one that cannot be read."""
+        try:
+            return datetime.fromisoformat(_with_zone(self.get("at"))).astimezone(UTC)
+        except (ValueError, OverflowError):
+            return None
 
     def href(self, **changes: object) -> str:
         """This page with changed parameters; one that becomes None or empty is left out."""

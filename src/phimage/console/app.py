@@ -60,13 +60,24 @@ def build(
     body_limits: BodyLimits,
     *,
     health: Callable[[], Mapping[str, str]],
+    max_limit: int,
     sessions: Sessions | None = None,
 ) -> Console:
-    """The console of an installation. `sessions` take the place of those of its database."""
+    """The console of an installation. `sessions` take the place of those of its database. `max_limit`: see `Visit`."""
     known = CatalogSessions(catalog, rate_limit)
     nonces = Nonces(catalog.key_encryption.derive("console forms"), NONCE_SECONDS, secrets.token_bytes, time.time)
     sign_in = SignIn(known, proxies, signature_limit)
-    return Console(enter, sessions or known, sign_in, nonces, proxies, new_request_id, body_limits, health=health)
+    return Console(
+        enter,
+        sessions or known,
+        sign_in,
+        nonces,
+        proxies,
+        new_request_id,
+        body_limits,
+        health=health,
+        max_limit=max_limit,
+    )
 
 
 _NOT_OF_PAGES = ("lang", "theme", "done")
@@ -87,8 +98,11 @@ class Console:
         body_limits: BodyLimits,
         clock: Callable[[], float] = time.time,
         health: Callable[[], Mapping[str, str]] = dict,
+        max_limit: int = 1000,
     ) -> None:
-        """`enter` answers requests of sessions, and `health` says what is away; see `Visit`. `nonces` are those of forms."""
+        """`nonces` are those of forms. `enter` answers requests of sessions, `health` says what is away, and `max_limit` limits
+        lists; see `Visit`.
+        """
         self._enter = enter
         self._sessions = sessions
         self._sign_in = sign_in
@@ -98,6 +112,7 @@ class Console:
         self._body_limits = body_limits
         self._clock = clock
         self._health = health
+        self._max_limit = max_limit
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -176,6 +191,7 @@ class Console:
             form=form,
             content=sent,
             health=self._health,
+            max_limit=self._max_limit,
         )
         try:
             content = await show(visit, **arguments)

@@ -11,6 +11,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from phimage.console.sentences import translate
 from phimage.console.static_files import static_address
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -42,7 +43,7 @@ def _environment() -> Environment:
         "percent": percent,
         "field": field_text,
     }
-    environment.globals |= {"icon": icon, "static": static_address}
+    environment.globals |= {"icon": icon, "static": static_address, "translate": translate}
     return environment
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 
@@ -60,23 +62,23 @@ class PageReply:
             "now": int(visit.now),
             **content.values,
         }
-        await self._send(content.status, render(content.template, values), content.fields)
+        await self._send(content.status, content.template, values, content.fields)
 
     async def show_signed_out(self, content: PageContent) -> None:
         """Send a page to somebody who may not be signed in."""
         values = {**self._values(None, None), **content.values}
-        await self._send(content.status, render(content.template, values), content.fields)
+        await self._send(content.status, content.template, values, content.fields)
 
     async def show_refusal(self, visit: Visit, route: Route, refused: ActionRefused) -> None:
         """Send the page of a refused Action."""
         status = _STATUS.get(refused.ret_code, 400)
         values = {**self._values(visit.session, route), "refused": refused, "kind": "refused", "request_id": refused.request_id}
-        await self._send(status, render("error.html", values))
+        await self._send(status, "error.html", values)
 
     async def show_error(self, session: ConsoleSession | None, status: int, kind: str, request_id: str) -> None:
         """Send the page of an error of the console itself."""
         values = {**self._values(session, None), "kind": kind, "refused": None, "request_id": request_id}
-        await self._send(status, render("error.html", values))
+        await self._send(status, "error.html", values)
 
     async def redirect(self, location: str, fields: Mapping[str, str] | None = None) -> None:
         """Send the browser to another address; a part of a page that htmx asked for, with its whole page."""
@@ -103,17 +105,26 @@ class PageReply:
             "done": self._done,
         }
 
-    async def _send(self, status: int, body: bytes, fields: Mapping[str, str] | None = None) -> None:
+    async def _send(
+        self, status: int, template: str, values: Mapping[str, Any], fields: Mapping[str, str] | None = None
+    ) -> None:
+        # docs/decisions.md#pages-are-rendered-in-a-thread
+        body, packed = await asyncio.to_thread(self._rendered, template, values)
         header = {"Content-Type": "text/html; charset=utf-8", "Content-Language": self.text.language, **(fields or {})}
         query = read_address("", self.exchange.query)
         for name, cookie, known in (("lang", LANGUAGE_COOKIE, LANGUAGES), ("theme", THEME_COOKIE, THEMES)):
             if query.get(name) in known:
                 header["Set-Cookie"] = f"{cookie}={query.get(name)}; Path={ROOT}; Max-Age={COOKIE_SECONDS}; SameSite=Lax"
-        if (packed := gzipped(body, self.fields.get("accept-encoding", "").encode("latin-1"))) is not None:
+        if packed is not None:
             header |= {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
             body = packed
         await self.exchange.start(status, {**header, "Content-Length": str(len(body))})
         await self.exchange.end(b"" if self.exchange.method == "HEAD" else body)
+
+    def _rendered(self, template: str, values: Mapping[str, Any]) -> tuple[bytes, bytes | None]:
+        """A page, and the page packed if the browser unpacks it."""
+        body = render(template, values)
+        return body, gzipped(body, self.fields.get("accept-encoding", "").encode("latin-1"))
 
     async def send_json(self, status: int, values: Mapping[str, object], fields: Mapping[str, str] | None = None) -> None:
         """Send an answer to a script of a page."""

@@ -79,11 +79,13 @@ class Visit:
         form: Form = NO_FORM,
         content: bytes = b"",
         health: Callable[[], Mapping[str, str]] = dict,
+        max_limit: int = 1000,
     ) -> None:
         """`client_address` is the network address of the person; `now` is Unix seconds; `form` has the fields of a POST.
 
         `content` is the body of a POST that is no form. `nonces` are those of forms, so that none is carried out twice.
         `health` returns why the database or the store is away, by name; empty if it is there.
+        `max_limit` is the largest Limit of lists of images.
         """
         self.session = session
         self.address = address
@@ -94,6 +96,7 @@ class Visit:
         self.nonces = nonces
         self.base_url = base_url
         self.health = health
+        self.max_limit = max_limit
         self.revision: int | None = None
         self.age: float | None = None
         self._enter = enter

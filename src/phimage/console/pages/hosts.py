@@ -85,6 +85,6 @@ async def _choices(visit: Visit, host: HostRow) -> tuple[PHostImageDetails, ...]
         State=State.AVAILABLE.value,
         HasBytes=True,
         ProjectId=host.project_id or None,
-        Limit=MAX_CHOICES,
+        Limit=min(MAX_CHOICES, visit.max_limit),
     )
     return found.image_set

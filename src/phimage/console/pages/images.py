@@ -25,9 +25,9 @@ async def show_images(visit: Visit) -> PageContent:
     address = visit.address
     topology = await places(visit)
     parameters = search_parameters(visit)
-    page = page_number(address)
+    page, limit = page_number(address), min(ROWS, visit.max_limit)
     found = await visit.ask(
-        FindPHostImages, FindPHostImagesResponse, **parameters, Limit=ROWS, Offset=(page - 1) * ROWS, Sort=_sort(address)
+        FindPHostImages, FindPHostImagesResponse, **parameters, Limit=limit, Offset=(page - 1) * limit, Sort=_sort(address)
     )
     hidden = 0
     if any(address.get(name) for name in FILTERS if name != "Zone"):
@@ -43,7 +43,7 @@ async def show_images(visit: Visit) -> PageContent:
             "total": found.total_count,
             "hidden": hidden,
             "offered": offered,
-            "pages": pages_of(address, found.total_count, len(found.image_set)),
+            "pages": pages_of(address, found.total_count, len(found.image_set), limit),
             "columns": columns(
                 address,
                 COLUMNS,

@@ -36,12 +36,14 @@ async def show_store(visit: Visit) -> PageContent:
 
 async def image_names(visit: Visit, ids: list[str]) -> dict[str, str]:
     """The names of images that still exist, by id."""
-    if not ids:
-        return {}
-    found = await visit.change(
-        FindPHostImages, FindPHostImagesResponse, ImageId=ids, ProjectId=ALL, Deprecated="include", Limit=len(ids)
-    )
-    return {row.image.image_id: row.image.image_name for row in found.image_set}
+    names: dict[str, str] = {}
+    for start in range(0, len(ids), visit.max_limit):
+        some = ids[start : start + visit.max_limit]
+        found = await visit.change(
+            FindPHostImages, FindPHostImagesResponse, ImageId=some, ProjectId=ALL, Deprecated="include", Limit=len(some)
+        )
+        names |= {row.image.image_id: row.image.image_name for row in found.image_set}
+    return names
 
 
 def _totals(statistics: GetStoreStatisticsResponse) -> list[tuple[str, int, Bar]]:

@@ -64,15 +64,65 @@
     }
   });
 
+  // Focus stays where it was, in the same control of what was swapped in: docs/decisions.md#focus-stays-in-the-filter
+  const placeOf = (element) => {
+    for (const name of ["id", "name", "href", "data-copy", "popovertarget"]) {
+      const value = element.getAttribute(name);
+      if (value) return `${element.tagName}[${name}="${CSS.escape(value)}"]`;
+    }
+    return "";
+  };
+  let focused = null;
+  let place = "";
+
+  document.addEventListener("htmx:beforeSwap", () => {
+    focused = document.activeElement;
+    place = focused && focused !== document.body ? placeOf(focused) : "";
+  });
+
+  document.addEventListener("htmx:afterSwap", (event) => {
+    if (!focused || focused.isConnected) return;
+    const again = place && document.querySelector(place);
+    (again || event.detail.elt)?.focus({ preventScroll: true });
+    focused = null;
+  });
+
+  // A past time is typed in the viewer's zone and sent in UTC.
+  const asField = (date) => `${day(date)}T${pad(date.getHours())}:${pad(date.getMinutes())}:${pad(date.getSeconds())}`;
+  const inUtc = (field) => {
+    const date = new Date(field.value);
+    return Number.isNaN(date.getTime()) ? "" : `${date.toISOString().slice(0, 19)}Z`;
+  };
+
+  const inZone = (field) => {
+    const date = new Date(field.dataset.utc);
+    if (field.dataset.utc && !Number.isNaN(date.getTime())) field.value = asField(date);
+    delete field.dataset.utc;
+    field.title = inUtc(field).replace("T", " ").replace("Z", " UTC");
+    field.form.querySelector("[data-zone]").textContent = Intl.DateTimeFormat().resolvedOptions().timeZone;
+  };
+
+  document.addEventListener("input", (event) => {
+    if (event.target.type === "datetime-local") inZone(event.target);
+  });
+
+  document.addEventListener("formdata", (event) => {
+    for (const field of event.target.querySelectorAll("input[type='datetime-local']")) event.formData.set(field.name, inUtc(field));
+  });
+
+  const showAll = () => {
+    showTimes(document);
+    for (const field of document.querySelectorAll("input[data-utc]")) inZone(field);
+  };
+
   document.addEventListener("htmx:afterSettle", (event) => {
     const swapped = event.detail.elt;
     if (!swapped?.querySelectorAll) return;
-    showTimes(swapped);
+    showAll();
     const live = swapped.matches("[data-live]") ? swapped : swapped.querySelector("[data-live]");
     if (live && event.detail.requestConfig?.elt?.matches("form, a")) say(live.textContent.trim());
   });
 
-  const start = () => showTimes(document);
-  if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", start);
-  else start();
+  if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", showAll);
+  else showAll();
 })();

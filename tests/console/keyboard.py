@@ -1,0 +1,49 @@
+"""A person without a mouse: the Tab key until a control has the focus, which must be seen, and then keys."""
+
+from __future__ import annotations
+
+from playwright.sync_api import Locator, Page
+
+MAX_STEPS = 250
+_FOCUS = """element => {
+  const seen = each => {
+    const style = getComputedStyle(each);
+    return (style.outlineStyle !== "none" && parseFloat(style.outlineWidth) > 0) || style.boxShadow !== "none";
+  };
+  const around = element.nextElementSibling && element.matches("input") ? [element, element.nextElementSibling] : [element];
+  return around.some(seen);
+}"""
+
+
+class Keyboard:
+    """The keyboard of a page."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+
+    def reach(self, control: Locator, back: bool = False) -> None:
+        """Press Tab until a control has the focus."""
+        control.wait_for(state="attached")
+        for _ in range(MAX_STEPS):
+            if control.evaluate("element => element === document.activeElement"):
+                assert control.evaluate(_FOCUS), f"the focus on {control} cannot be seen"
+                return
+            self.page.keyboard.press("Shift+Tab" if back else "Tab")
+        raise AssertionError(f"Tab does not reach {control}")
+
+    def press(self, control: Locator, key: str = "Enter") -> None:
+        """Go to a control and press a key there."""
+        self.reach(control)
+        self.page.keyboard.press(key)
+
+    def type(self, control: Locator, text: str) -> None:
+        """Write into a field, in place of what it holds."""
+        self.reach(control)
+        self.page.keyboard.press("Control+a")
+        self.page.keyboard.type(text)
+
+    def choose(self, control: Locator, option: str) -> None:
+        """Choose an option of a closed list by its first letters."""
+        self.reach(control)
+        for letter in option:
+            self.page.keyboard.press(letter)
