@@ -24,11 +24,12 @@ from pathlib import Path
 
 from msgspec import Struct
 from tests.deploying import loop_device
-from tests.images.debian import START
+from tests.images.debian import START, debian_disk
 from tests.upload_server import TICKET
 from tests.uploading import connects, free_port
 
-from bench.images import CACHE, MIB, disks
+from bench.deploy import Run, run
+from bench.disk import CACHE, MIB, SIZE
 from phimage.chunk_upload import CHUNK
 from phimage.zstd_frame import LEVEL, compress
 
@@ -36,15 +37,8 @@ RESULTS = Path(__file__).parent / "RESULTS-capture.md"
 AGENT = "capture to a server"
 FLOOR = "qemu-img convert -c, zstd"
 CHANGED = 0.05
+MORE = 150
 FLOORS = {"cpu": 1.5, "sent": 1.2, "memory": 96, "start": 0.3}
-
-
-class Run(Struct, frozen=True):
-    """One run of a program: its processor seconds, wall seconds, and the most memory it had in MiB."""
-
-    cpu: float
-    wall: float
-    memory: float
 
 
 class Second(Struct, frozen=True):
@@ -61,7 +55,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.capture", description=__doc__.partition("\n\n")[0])
     parser.add_argument("--rounds", type=int, default=5, help="rounds of everything (default 5)")
     arguments = parser.parse_args()
-    raw = disks()["raw"]
+    raw = make_disk()
     runs: dict[str, list[Run]] = defaultdict(list)
     seconds: list[Second] = []
     with tempfile.TemporaryDirectory(prefix="phimage-bench-", dir=CACHE) as folder:
@@ -74,6 +68,23 @@ def main() -> None:
     text = report(raw, runs, seconds)
     print(text)
     RESULTS.write_text(text)
+
+
+def make_disk() -> Path:
+    """A Debian on a disk of 4 GiB, and behind it 150 MiB of seeded bytes, a quarter of them text. Made once."""
+    CACHE.mkdir(exist_ok=True)
+    raw = CACHE / "captured-disk.raw"
+    if not raw.exists():
+        draft, chance = raw.with_suffix(".draft"), random.Random(4)
+        subprocess.run(["cp", "--sparse=always", debian_disk(), draft], check=True)
+        draft.chmod(0o644)
+        with draft.open("r+b") as file:
+            file.truncate(SIZE)
+            for number in range(MORE):
+                file.seek(SIZE // 2 + 3 * number * MIB)
+                file.write(chance.randbytes(MIB // 2) + chance.randbytes(MIB // 4).hex().encode())
+        draft.rename(raw)
+    return raw
 
 
 def measure(raw: Path, folder: Path, runs: dict[str, list[Run]]) -> Second:
@@ -94,10 +105,10 @@ def measure(raw: Path, folder: Path, runs: dict[str, list[Run]]) -> Second:
             runs["partclone.ext4 and zstd, one partition"].append(run(["sh", "-c", clone]))
         runs["casync make"].append(run(["casync", "make", f"--store={folder}/casync.castr", f"{folder}/disk.caibx", device]))
         runs["start of the agent"].append(run([sys.executable, "-m", "phimage.agent", "disks"]))
-        return second(used, device, url, runs)
+        return second(used, device, url, folder / "store")
 
 
-def second(used: Path, device: str, url: str, runs: Mapping[str, list[Run]]) -> Second:
+def second(used: Path, device: str, url: str, store: Path) -> Second:
     """Change one of twenty chunks with data, and capture again to the same server."""
     before = chunks(used)
     chance = random.Random(16)
@@ -114,30 +125,19 @@ def second(used: Path, device: str, url: str, runs: Mapping[str, list[Run]]) -> 
         for index in changed:
             disk.seek(index * CHUNK)
             frames += len(compress(disk.read(CHUNK)))
-    ended = run(agent(device, url), output := used.with_suffix(".said"))
-    said = output.read_text()
-    sent = int(said.rpartition(" chunks sent, ")[2].partition(" bytes")[0])
-    return Second(sent, frames, len(changed), ended.cpu)
+    had = frames_in(store)
+    ended = run(agent(device, url))
+    return Second(frames_in(store) - had, frames, len(changed), ended.cpu)
+
+
+def frames_in(store: Path) -> int:
+    """The bytes of all frames that were sent to a server."""
+    return sum(file.stat().st_size for file in store.glob("**/chunks/*") if file.is_file())
 
 
 def agent(device: str, to: str) -> list[str]:
     """The command of a capture."""
     return [sys.executable, "-m", "phimage.agent", "capture", "--disk", device, "--to", to]
-
-
-def run(command: Sequence[str], output: Path | None = None) -> Run:
-    """Run a program that must end well."""
-    begun = time.perf_counter()
-    with tempfile.TemporaryFile() as said:
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=said)
-        _, status, used = os.wait4(process.pid, 0)
-        said.seek(0)
-        text = said.read()
-    process.returncode = os.waitstatus_to_exitcode(status)
-    assert process.returncode == 0, (command, text)
-    if output is not None:
-        output.write_bytes(text)
-    return Run(used.ru_utime + used.ru_stime, time.perf_counter() - begun, used.ru_maxrss / 1024)
 
 
 def chunks(disk: Path) -> list[bytes]:

@@ -28,10 +28,6 @@ THREADS = 3
 MAX_CHUNKS = 240_000
 """Chunks that are not zeros of one disk: the list of more is larger than a server takes."""
 
-_WINDOW = 16
-"""Chunks of one question, which is asked while the chunks before are being sent. Each is held until it is sent or known."""
-_BATCH = 8
-"""Chunks of one request. With the window, at most 40 MiB of the disk are in memory."""
 _MAX_BATCHES = THREADS
 _ZEROS = bytes(CHUNK)
 
@@ -93,16 +89,26 @@ class SendProgress:
     reused: int
 
 
+@dataclass(frozen=True)
+class SendLimits:
+    """How many chunks a call holds in memory: those of one question, and three times those of one request."""
+
+    window: int = 16  # of one question, which is asked while the chunks before are being sent
+    batch: int = 8  # of one request
+
+
 OnProgress = Callable[[SendProgress], object]
 
 
-def send_disk(disk: SourceDisk, ask: Ask, on_progress: OnProgress = lambda progress: None) -> SentDisk:
+def send_disk(
+    disk: SourceDisk, ask: Ask, on_progress: OnProgress = lambda progress: None, limits: SendLimits = SendLimits()
+) -> SentDisk:
     """Send a disk. `on_progress` is called in the caller's thread, after each window.
 
     Raises DiskChanged, DiskTooLarge, OSError, and what `ask` and `on_progress` raise. Idempotent: call it again after any
     interruption. After an error, threads may read the disk for a moment.
     """
-    sending = _Sending(disk, ask, on_progress)
+    sending = _Sending(disk, ask, on_progress, limits)
     try:
         return sending.run()
     finally:
@@ -126,8 +132,9 @@ _HashedChunk = tuple[bytes, bytes]
 class _Sending:
     """One run. Only the caller's thread changes its fields; the threads of its pool read, hash, compress and send."""
 
-    def __init__(self, disk: SourceDisk, ask: Ask, on_progress: OnProgress) -> None:
+    def __init__(self, disk: SourceDisk, ask: Ask, on_progress: OnProgress, limits: SendLimits) -> None:
         self._disk = disk
+        self._limits = limits
         self._ask = ask
         self._on_progress = on_progress
         self._asked: set[bytes] = set()
@@ -141,7 +148,7 @@ class _Sending:
         chunks: list[bytes | int] = []
         end = stored = 0  # the index after the last chunk that is not zeros, and the number of these
         indices = self._disk.data()
-        while window := list(islice(indices, _WINDOW)):
+        while window := list(islice(indices, self._limits.window)):
             read = list(self._pool.map(self._read, window))
             self._send_lacking([chunk for chunk in read if chunk is not None])
             for index, chunk in zip(window, read, strict=True):
@@ -181,8 +188,8 @@ class _Sending:
         bits = base64.b64decode(answer["Need"])
         lacking = [raw for number, raw in enumerate(first.values()) if bits[number >> 3] >> (number & 7) & 1]
         self._reused -= sum(map(len, lacking))
-        for place in range(0, len(lacking), _BATCH):
-            batch = lacking[place : place + _BATCH]
+        for place in range(0, len(lacking), self._limits.batch):
+            batch = lacking[place : place + self._limits.batch]
             self._collect(_MAX_BATCHES - 1)
             self._batches[self._pool.submit(self._send, batch)] = len(batch)
 

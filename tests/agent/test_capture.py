@@ -159,7 +159,7 @@ def test_chunks_that_vanish_meanwhile_are_sent_again(file: Path) -> None:
         vanished = [stored.name for stored in server.store.list(f"uploads/{JOB}/chunks")][:3]
 
         def before(request: UploadAccessRequest) -> None:
-            if len(server.authorizer.requests) - start == 4:  # three questions for 42 chunks, then the seal
+            if len(server.authorizer.requests) - start == 7:  # six questions for 42 chunks, then the seal
                 for name in vanished:
                     server.store.delete(name)
 

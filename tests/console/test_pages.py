@@ -64,6 +64,7 @@ def test_a_browser_at_the_root_is_sent_to_the_console_and_a_program_is_told_what
     program = site.get("/", Accept="*/*")
 
     assert (browser.status, browser.headers["location"]) == (303, "/console/")
+    assert site.get("/console", Accept="text/html").headers["location"] == "/console/"
     assert program.status == 200
     assert "/console/" in program.text
     assert "/openapi.json" in program.text

@@ -35,6 +35,8 @@ def test_every_icon_that_is_used_is_in_the_sprite() -> None:
 
     used = {name for call in calls for name in re.findall(r"'([a-z0-9-]+)'", call) if name not in ("ascending", "descending")}
     assert used - sprite == set()
+    scripts = "".join(path.read_text() for path in STATIC.glob("*.js") if path.name != "htmx.min.js")
+    assert {name for name in sprite - used if f"#{name}" not in scripts} == set(), "an icon that nobody shows is left out"
 
 
 def test_every_style_is_used() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,6 +28,7 @@ GUESTS_HOST = "10.0.2.2"
 """The address of this machine in qemu's user network."""
 MAX_INITRAMFS = 90 * MIB
 SECONDS = 1200
+BOOT_SECONDS = 600
 
 pytestmark = [
     pytest.mark.torture,
@@ -66,6 +68,7 @@ class Machine:
                 yield process
             finally:
                 process.kill()
+                sys.stderr.write(self.log.read_text("utf-8", "replace")[-3000:])  # shown if the test fails
 
 
 def test_the_rescue_system_boots_deploys_and_captures(tmp_path: Path) -> None:
@@ -93,7 +96,7 @@ def test_the_rescue_system_boots_deploys_and_captures(tmp_path: Path) -> None:
         machine = Machine(folder, guests_server, disk)
         host = rack.register(SERIAL, MAC, f"serial:{DISK}")
         with machine.booted(host) as process:
-            rack.wait_for(host, "Free", seconds=300)
+            rack.wait_for(host, "Free", seconds=BOOT_SECONDS)
             rack.operator.well("host", "assign", host.id, rack.project)
             rack.owner.well("host", "reinstall", host.id, image, "--yes")
             assert process.wait(600) == 0  # it reboots into its disk, which ends the emulation
@@ -102,7 +105,7 @@ def test_the_rescue_system_boots_deploys_and_captures(tmp_path: Path) -> None:
             assert sha256(deployed.read(SIZE)).digest() == sha256(original.read()).digest()
 
         with machine.booted(rack.new_token(host)):
-            rack.wait_for(host, "Rescue", seconds=300)
+            rack.wait_for(host, "Rescue", seconds=BOOT_SECONDS)
             captured = rack.capture(host, "of the emulated machine")
         shown = rack.owner.json("image", "show", captured)
         assert shown["Image"]["State"] == "Available"

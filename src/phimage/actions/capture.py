@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from phimage.actions.hosts import HostIdParam
 from phimage.actions.params import RegionParam, ZoneParam, check_zone_allowed, zones_asked
-from phimage.actions.phosts import own_host
+from phimage.actions.phosts import check_agent_is_there, own_host
 from phimage.actions.publish import DescriptionParam, NameParam
 from phimage.actions.publish_checks import check_quota, tenant_of_call
 from phimage.actions.service import Call
@@ -60,6 +60,7 @@ def create_phost_image(request: CreatePHostImage, call: Call) -> CreatePHostImag
         host, contact = own_host(connection, request.p_host_id, zones, call)
         if same := _same_capture(connection, host, request, call):
             return CreatePHostImageResponse(image_id=same)
+        check_agent_is_there(host, contact, call)
         order_id = new_order_id(call.service.random)
         try:
             after = capturing(host, order_id)
@@ -87,8 +88,9 @@ def _same_capture(connection: Connection, host: Host, request: CreatePHostImage,
     """The image of the same request that was made before, while it is Making: clients send it again without a response."""
     order = last_capture(connection, host.id)
     image = IMAGES.find(connection, order.image) if order is not None and order.actor == call.caller.actor else None
-    is_same = image is not None and image.state is State.MAKING and image.name == request.image_name
-    return image.id if image is not None and is_same else None
+    if image is None or (image.project, image.state, image.name) != (call.project, State.MAKING, request.image_name):
+        return None
+    return image.id
 
 
 def _image(id: ImageId, host: Host, request: CreatePHostImage, connection: Connection, call: Call) -> Image:

@@ -109,7 +109,7 @@ def describe_phost_image(request: DescribePHostImage, call: Call) -> Encoded:
     name = (request, call.project, account, call.default_limit)
     scopes = (TOPOLOGY, BASE, project_scope(call.project), account_scope(account))
     # docs/decisions.md#encoded-lists-name-their-dependencies
-    return call.cache.get_or_make(name, call.view, scopes, lambda: encoded(call.action, _page(request, call)), len)
+    return call.cache.get_or_make(name, call.view, scopes, lambda: encoded(call.action, _page(request, call), scopes), len)
 
 
 def _page(request: DescribePHostImage, call: Call) -> _Page:

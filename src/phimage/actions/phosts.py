@@ -205,6 +205,7 @@ def reinstall_phost(request: ReinstallPHost, call: Call) -> ReinstallPHostRespon
         raise UnavailableParam("Password", detail=detail)
     with call.service.change(call) as change:
         host, contact = own_host(change.connection, request.p_host_id, zones, call)
+        check_agent_is_there(host, contact, call)
         order_id = new_order_id(call.service.random)
         try:
             after = deploying(host, order_id)
@@ -235,16 +236,19 @@ def reinstall_phost(request: ReinstallPHost, call: Call) -> ReinstallPHostRespon
 
 
 def own_host(connection: Connection, id: HostId, zones: tuple[ZoneId, ...], call: Call) -> tuple[Host, AgentContact | None]:
-    """A host of the project whose agent is there, with its last word. Raises the same UnavailableParam for an unknown host as
-    for one of another project."""
+    """A host of the project, with its agent's last word. Raises the same UnavailableParam for an unknown host as for one of
+    another project."""
     host = HOSTS.find(connection, id)
     if host is None or host.project != call.project or host.zone not in zones:
         raise UnavailableParam("PHostId", detail="there is no such host in this zone, or this project cannot see it")
-    contact = contact_of(connection, id)
+    return host, contact_of(connection, id)
+
+
+def check_agent_is_there(host: Host, contact: AgentContact | None, call: Call) -> None:
+    """Raises UnavailableParam for a stopped host whose agent was not heard within a minute."""
     if host.state in (HostState.RESCUE, HostState.FAILED) and not is_on(contact, call.time):
         silence = f"was not heard for {call.time - contact.heard:.0f} seconds" if contact else "was never heard"
         raise UnavailableParam("PHostId", detail=f"its agent {silence}: boot the rescue system, or ask your operator")
-    return host, contact
 
 
 def _deployable(

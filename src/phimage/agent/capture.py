@@ -16,11 +16,13 @@ from itertools import islice
 
 from phimage.agent.captured_disk import CapturedDisk
 from phimage.agent.upload_requests import ChunksMissing, UploadRefused, UploadRequests
-from phimage.chunk_upload import CHUNK, THREADS, DiskTooLarge, OnProgress, SendProgress, SentDisk, send_disk
+from phimage.chunk_upload import CHUNK, THREADS, DiskTooLarge, OnProgress, SendLimits, SendProgress, SentDisk, send_disk
 from phimage.errors import ClientError
 from phimage.zstd_frame import compress
 
 _MAX_RUNS = 3
+_LIMITS = SendLimits(window=8, batch=4)
+"""A rescue system has little memory: with these, the agent takes 64 MiB."""
 _AHEAD = 2 * THREADS
 _ZEROS = bytes(CHUNK)
 
@@ -45,7 +47,7 @@ def capture_to_server(disk: CapturedDisk, upload: UploadRequests, on_progress: O
     """
     for run in range(_MAX_RUNS):
         try:
-            return send_disk(disk, upload.ask, on_progress)
+            return send_disk(disk, upload.ask, on_progress, _LIMITS)
         except DiskTooLarge as large:
             raise UploadRefused(f"the disk is too large: {large}; use --trim, or capture it to a file") from None
         except ChunksMissing as missing:

@@ -24,6 +24,7 @@ class BadSector(ClientError):
         super().__init__(f"{path}: sector {lba} (LBA, byte {offset}) cannot be read; {remedy}")
 
 
+# docs/decisions.md#a-capture-is-the-disk-byte-for-byte
 class CapturedDisk:
     """A disk that is held and read only, as `chunk_upload.SourceDisk`. Its methods raise BadSector and DiskFailed."""
 

@@ -14,16 +14,21 @@ from phimage.console.routes import Route
 from phimage.console.session import ConsoleSession
 from phimage.console.texts import LANGUAGES, Texts
 from phimage.console.visit import ActionRefused, PageContent, Visit
+from phimage.errors import NotPermitted, RateLimited, ServiceUnavailable, UnavailableParam
 from phimage.http.asgi import Exchange
 from phimage.http.response import gzipped
 
 THEMES = ("light", "dark", "system")
 LANGUAGE_COOKIE = "phimage-language"
 THEME_COOKIE = "phimage-theme"
-_ABSENT = 230
-"""RetCode of an id that does not exist, or that this session may not see."""
-_STATUS = {_ABSENT: 404, 299: 403}
-_AWAY = (500, 510)
+# An id that does not exist, or that this session may not see, is an unavailable parameter.
+_STATUS = {
+    UnavailableParam.ret_code: 404,
+    NotPermitted.ret_code: 403,
+    RateLimited.ret_code: 429,
+    ServiceUnavailable.ret_code: 503,
+}
+"""The status of the page of a refused Action, by its RetCode; 400 for all others."""
 
 
 class PageReply:
@@ -64,7 +69,7 @@ class PageReply:
 
     async def show_refusal(self, visit: Visit, route: Route, refused: ActionRefused) -> None:
         """Send the page of a refused Action."""
-        status = _STATUS.get(refused.ret_code, 503 if refused.ret_code in _AWAY else 400)
+        status = _STATUS.get(refused.ret_code, 400)
         values = {**self._values(visit.session, route), "refused": refused, "kind": "refused", "request_id": refused.request_id}
         await self._send(status, render("error.html", values))
 

@@ -69,6 +69,7 @@ class SignIn:
                 following = inner_path(reply.address.get("next"))
                 await reply.show_signed_out(PageContent("login.html", {"following": following, "signed_in": session}))
             case "POST", path if path == f"{LOGIN}/nonce":
+                await read_body(body, MAX_BODY)
                 await reply.send_json(200, {"Nonce": self._sessions.nonce()})
             case "POST", path if path == f"{LOGIN}/code":
                 sent = await _read(reply, body, LoginCode)
@@ -92,7 +93,8 @@ class SignIn:
             if error.ret_code in LIMITED_CODES:
                 error = self._limit.refusal(error.ret_code, reply.exchange.scope) or error
             reason = next((reason for kind, reason in _REASONS if isinstance(error, kind)), way)
-            await reply.send_json(error.http_status, {"Reason": reply.text(f"login.refused_{reason}"), "Detail": error.detail})
+            values = {"Reason": reply.text(f"login.refused_{reason}"), "Detail": "" if reason == way else error.detail}
+            await reply.send_json(error.http_status, values)
             return
         if secret:
             await asyncio.to_thread(self._sessions.end, secret)

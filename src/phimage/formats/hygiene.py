@@ -34,7 +34,7 @@ KINDS: Final = (
     ),
     warns(
         "hygiene.host-keys",
-        "every machine that gets the image has the same SSH host keys, and whoever has the image has them too",
+        "every machine that gets the image has the same SSH host keys, and so has everyone who downloads it",
         "before the next capture: `rm /etc/ssh/ssh_host_*_key*`, and let cloud-init or `ssh-keygen -A` make new ones",
     ),
     notes(
@@ -44,7 +44,7 @@ KINDS: Final = (
     ),
     warns(
         "hygiene.machine-id",
-        "every machine that gets the image has the same machine id, by which networks and logs tell them apart",
+        "every machine that gets the image has the same machine id, by which networks and logs distinguish machines",
         "before the next capture: `echo uninitialized > /etc/machine-id; rm -f /var/lib/dbus/machine-id`",
     ),
     warns(
@@ -93,6 +93,7 @@ _UNREAD: Final = frozenset({"xfs", "btrfs", "LVM2_member", "crypto_LUKS", "linux
 _UNINITIALIZED: Final = frozenset({b"", b"uninitialized"})  # machine-id(5)
 
 
+# docs/decisions.md#traces-of-a-machine-are-named-for-every-publication
 def scan(disk: ReaderAt, description: DiskDescription) -> tuple[Finding, ...]:
     """What the file systems of a disk have of one machine. The description is that of the disk."""
     report = InspectionReport({kind.id: kind for kind in KINDS})

@@ -21,6 +21,7 @@ from typing import Any, Generic
 from phimage.errors import MissingAction, RequestError, ServiceUnavailable, TooLargeParam
 from phimage.event_log import log
 from phimage.gateway.async_dispatch import AsyncDispatcher
+from phimage.gateway.cache import known_key
 from phimage.gateway.dispatch import HINT_HEADER, MAX_CACHED_REQUEST, Attempt, Dispatcher, RawRequest, View, max_body
 from phimage.gateway.envelope import RawResponse, failure
 from phimage.gateway.registry import SMALL_BODY
@@ -52,6 +53,7 @@ MAX_DRAINED_BYTES = 16 * 1024 * 1024
 """A longer body is not drained: the connection is closed."""
 
 
+_OF_VERSION_2 = frozenset((b"signature", b"signature-input"))
 _ATTEMPT, _HAS_ARRIVED = "phimage.attempt", "phimage.has_arrived"
 """What `known_response` leaves in the scope: the attempt that it made, and that the server has the whole body."""
 _KNOWN = (
@@ -115,6 +117,7 @@ class App(Generic[View]):
         self._browser_path = browser_path
         self._request_ids = request_ids or random_request_ids()
         threads = ThreadPoolExecutor(THREADS, thread_name_prefix="answer")
+        self._answer_known = dispatcher.answer_known
         self._dispatcher = AsyncDispatcher(dispatcher, threads, stopping)
         self._lifespan = Lifespan((freshness, *watches), periodic_tasks, (self._dispatcher.run,), threads, started, stopped)
         self.notify_revision = self._dispatcher.notify_revision
@@ -140,16 +143,18 @@ class App(Generic[View]):
             return None
         if self._body_budget.used + size > self._body_budget.max_bytes:
             return None
-        headers = dict(scope["headers"])
-        if scope["method"] != "POST":
+        headers, method = dict(scope["headers"]), scope["method"]
+        if method != "POST":
             body = b""
-        request_id = next(self._request_ids)
-        address = self._proxies.client_address(scope)
-        query = query_string.decode("utf-8", "replace")
-        attempt = scope[_ATTEMPT] = Attempt()
-        response = self._dispatcher.answer_known(self._request(scope, headers, query, address, request_id, body), attempt)
-        if response is None or response.headers or len(response.body) > MIN_GZIP_BYTES:
+        if not _OF_VERSION_2.isdisjoint(headers):
             return None
+        content_type = headers.get(b"content-type", b"").decode("latin-1")
+        key = known_key(method, path, content_type, query_string.decode("utf-8", "replace") if query_string else "", body)
+        attempt = scope[_ATTEMPT] = Attempt()
+        response = self._answer_known(key, self._proxies.client_address(scope), attempt)
+        if response is None or len(response.body) > MIN_GZIP_BYTES:
+            return None
+        request_id = next(self._request_ids)
         self._counters.count(response.action, 0, time.perf_counter() - started, size, len(response.body))
         return KnownResponse(_KNOWN % (len(response.body), request_id.encode("ascii"), response.revision), response.body)
 

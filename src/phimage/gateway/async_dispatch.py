@@ -37,10 +37,6 @@ class AsyncDispatcher(Generic[View]):
         self._new_revision = asyncio.Event()
         self._turn = asyncio.Lock()
 
-    def answer_known(self, raw: RawRequest, attempt: Attempt) -> RawResponse | None:
-        """See `Dispatcher.answer_known`."""
-        return self._dispatcher.answer_known(raw, attempt)
-
     async def refuse_large(self, raw: RawRequest, attempt: Attempt) -> RequestError | None:
         """See `Dispatcher.refuse_large`."""
         return await self._try(self._dispatcher.refuse_large, raw, attempt)

@@ -23,6 +23,11 @@ _ENTRY_BYTES = 1_000
 Value = TypeVar("Value")
 
 
+def known_key(method: str, path: str, content_type: str, query: str, body: bytes) -> Hashable:
+    """What two requests have in common that get the same response."""
+    return "known", method, path, content_type, query, body
+
+
 class AtRevision(Protocol):
     """A view of the catalogue, as far as the cache needs it."""
 
@@ -55,6 +60,17 @@ class GatewayCache:
     def put_request(self, key: Hashable, admitted: Any, revision: Revision, scope: str, size: int) -> None:
         """Cache a request of `size` bytes, admitted at a revision, until one touches the scope of its caller's account."""
         self.requests.put(key, admitted, revision, (scope,), _ENTRY_BYTES + size)
+
+    def get_known(self, key: Hashable, revision: Revision) -> Any:
+        """What was kept of a request and its response; None unless the response is still right at a revision."""
+        try:
+            return self.responses.get(key, revision)
+        except NotCached:
+            return None
+
+    def put_known(self, key: Hashable, known: Any, revision: Revision, scopes: tuple[str, ...], size: int) -> None:
+        """Keep a request with its response of `size` bytes until a revision touches the scopes of the response."""
+        self.responses.put(key, known, revision, scopes, _ENTRY_BYTES + size)
 
     def get_or_make(
         self,

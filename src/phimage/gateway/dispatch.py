@@ -34,9 +34,9 @@ from phimage.gateway.access import (
     check_names,
     check_one_signature,
 )
-from phimage.gateway.cache import GatewayCache
+from phimage.gateway.cache import GatewayCache, known_key
 from phimage.gateway.decode import decode, hints, readers_of
-from phimage.gateway.envelope import RawResponse, failure, success
+from phimage.gateway.envelope import Encoded, RawResponse, failure, success
 from phimage.gateway.params import Params, read_params
 from phimage.gateway.path import Pin, read_path
 from phimage.gateway.rate import RateLimit
@@ -138,6 +138,14 @@ class _Admitted(Struct, Generic[View, Service], frozen=True):
     hints: tuple[str, ...]
 
 
+class _Known(Struct, frozen=True):
+    """A request that was admitted, with its response: who sent it, the Action's name, and the response's body."""
+
+    caller: Caller
+    action: str
+    body: bytes
+
+
 class Dispatcher(Generic[View, Service]):
     """Answers requests. Thread-safe. Raises nothing but NotCached and LongPoll."""
 
@@ -181,7 +189,7 @@ class Dispatcher(Generic[View, Service]):
             admitted = self._known(raw, view)
             if admitted is not None:
                 name = admitted.action.name
-                self._check_each_time(admitted.caller, raw, attempt)
+                self._check_each_time(admitted.caller, raw.address, attempt)
             else:
                 if attempt.params is None:
                     attempt.params = self._params(raw, view)
@@ -189,7 +197,9 @@ class Dispatcher(Generic[View, Service]):
                 admitted = self._admit(name, attempt.params, view, raw, attempt)
             pin = read_path(raw.path)  # after authentication: an unknown caller gets no other error and causes no reads
             view = self._view(pin, view)
-            return self._run(admitted, pin, view, raw, attempt)
+            response = self._run(admitted, pin, view, raw, attempt)
+            self._keep(raw, admitted, response)
+            return response
         except (NotCached, LongPoll):
             raise
         except Exception as error:  # noqa: BLE001 - every request gets a response
@@ -206,7 +216,7 @@ class Dispatcher(Generic[View, Service]):
             if head is None:
                 detail = f"at most {SMALL_BODY} bytes, unless a signature of version 2 covers the Content-Digest"
                 return TooLargeParam("request", detail=detail)
-            self._check_each_time(authenticate_head(head, view, self._signed_clock()), raw, attempt)
+            self._check_each_time(authenticate_head(head, view, self._signed_clock()), raw.address, attempt)
         except RequestError as error:
             return error
         except NotCached:
@@ -238,20 +248,30 @@ class Dispatcher(Generic[View, Service]):
         log.exception("request.failed", error, action=name, request_id=raw.request_id)
         return ServiceUnavailable(detail="an error inside phimage; its log has the request id")
 
-    def answer_known(self, raw: RawRequest, attempt: Attempt) -> RawResponse | None:
-        """The successful response to a request that was admitted before, from caches alone. None means: ask `answer`, with
-        the same attempt. Raises nothing.
+    def answer_known(self, key: Hashable, address: str, attempt: Attempt) -> RawResponse | None:
+        """The response to an identical request, by its `known_key`, if no revision has changed it since. None means: ask
+        `answer`, with the same attempt. Raises nothing.
         """
         try:
-            view = self._views.now(wait=False)
-            admitted = self._known(raw, view)
-            if admitted is None or admitted.hints:
+            revision = self._views.now(wait=False).revision
+            known: _Known | None = self.cache.get_known(key, revision)
+            if known is None:
                 return None
-            self._check_each_time(admitted.caller, raw, attempt)
-            pin = read_path(raw.path)
-            return self._run(admitted, pin, self._view(pin, view), raw, attempt)
+            self._check_each_time(known.caller, address, attempt)
         except Exception:  # noqa: BLE001 - `answer` meets it again, and answers with it
             return None
+        return RawResponse(known.body, 0, revision, action=known.action)
+
+    def _keep(self, raw: RawRequest, admitted: _Admitted[View, Service], response: RawResponse) -> None:
+        """Keep a response that depends on nothing but the request's bytes and the scopes that it names."""
+        body = response.body
+        if not isinstance(body, Encoded) or not body.scopes or response.headers or response.revision is None:
+            return
+        size = len(raw.body) + len(raw.query)
+        if raw.header is None and raw.session is None and size <= MAX_CACHED_REQUEST:
+            known = _Known(admitted.caller, response.action, body)
+            key = known_key(raw.method, raw.path, raw.content_type, raw.query, raw.body)
+            self.cache.put_known(key, known, response.revision, body.scopes, size + len(body))
 
     def _known(self, raw: RawRequest, view: View) -> _Admitted[View, Service] | None:
         """The request, if identical bytes were admitted and the caller's account is unchanged: then the signature is still
@@ -285,7 +305,7 @@ class Dispatcher(Generic[View, Service]):
         else:
             caller = authenticate_head(head, view, self._signed_clock())
             check_one_signature(params)
-        self._check_each_time(caller, raw, attempt)
+        self._check_each_time(caller, raw.address, attempt)
         check_names(params)
         action = self.registry.get(name)
         if action is None:
@@ -304,8 +324,8 @@ class Dispatcher(Generic[View, Service]):
             self.cache.put_request(_cache_key(raw), admitted, view.revision, view.account_scope(caller.account.id), size)
         return admitted
 
-    def _check_each_time(self, caller: Caller, raw: RawRequest, attempt: Attempt) -> None:
-        check_each_time(caller, raw.address, self._clock())
+    def _check_each_time(self, caller: Caller, address: str, attempt: Attempt) -> None:
+        check_each_time(caller, address, self._clock())
         if caller.credential is Credential.KEY:
             self._used(caller.key)
         if self._rate_limit is not None and not attempt.counted:

@@ -25,15 +25,20 @@ class RawResponse(Struct, frozen=True):
 
 
 class Encoded(bytes):
-    """A whole successful response, as JSON."""
+    """A whole successful response, as JSON. It is the response to the same request until a revision touches its scopes, if it
+    has some."""
+
+    scopes: tuple[str, ...] = ()
 
 
 _encoder = msgspec.json.Encoder(order=None)
 
 
-def encoded(action: str, response: Struct) -> Encoded:
+def encoded(action: str, response: Struct, scopes: tuple[str, ...] = ()) -> Encoded:
     """An Action's response encoded in advance, so that it can be cached and is sent without a copy."""
-    return Encoded(success(action, response))
+    found = Encoded(success(action, response))
+    found.scopes = scopes
+    return found
 
 
 def success(action: str, response: Struct | Encoded) -> bytes:

@@ -56,8 +56,8 @@ class LateMount:
 
 
 def is_browser_at_root(scope: Message) -> bool:
-    """Whether a person seems to have typed the address of the server: a GET of `/` without a query, for HTML."""
-    if scope["method"] != "GET" or scope["path"] != "/" or scope["query_string"]:
+    """Whether a person seems to have typed the address of the server: a GET of `/` or `/console` without a query, for HTML."""
+    if scope["method"] != "GET" or scope["path"] not in ("/", "/console") or scope["query_string"]:
         return False
     return any(name == b"accept" and b"text/html" in value for name, value in scope["headers"])
 

@@ -316,8 +316,7 @@ class HttpConnection(asyncio.Protocol):
 
     def _send_known(self, known: KnownResponse, *, closes: bool) -> None:
         end = _CLOSE if closes else b"\r\n"
-        header = b"".join((STATUS_LINES[200], self.connections.date, known.header, end))
-        self.transport.writelines((header, known.body))
+        self.transport.write(b"".join((STATUS_LINES[200], self.connections.date, known.header, end, known.body)))
         self._current = None
         if closes:
             self.close()

@@ -141,7 +141,7 @@ class Pipeline:
         """
         overrides = frozenset(job.origin.overrides)
         size = None if contents.size is None else -(-contents.size // SECTOR) * SECTOR
-        on_taken = self._on_taken(UNPACK, contents.size, progress, job.reserved)
+        on_taken = self._on_taken(UNPACK, contents.size, progress, max(job.reserved, size or 0))
         with DiskWriter(self._store, size, now=self._now, progress=on_taken) as writer:
             write_pieces(writer, contents.pieces)
             file_size = writer.taken

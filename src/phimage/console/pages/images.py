@@ -55,7 +55,6 @@ async def show_images(visit: Visit) -> PageContent:
             "machine_types": machine_types_of(topology, address.get("Zone")),
             "clusters": clusters_of(topology, address.get("Zone"), address.get("MachineType")),
             "states": tuple(State),
-            "deprecations": tuple(Deprecation),
             "projects": await project_choices(visit),
             "snippets": snippets(visit, "FindPHostImages", {**parameters, "Sort": _sort(address)}),
         },

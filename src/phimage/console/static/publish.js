@@ -237,8 +237,8 @@ The parts that the server has are compared with the file by their digests, so no
     }
 
     async sendPart(number) {
-      const content = await this.part(number).arrayBuffer();
-      const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", content));
+      const content = this.part(number); // sent from the disk; the server compares it with the digest
+      const digest = await digestOf(content);
       for (let wait = 500; ; wait = Math.min(2 * wait, MAX_WAIT)) {
         let answer = null;
         try {
@@ -260,7 +260,7 @@ The parts that the server has are compared with the file by their digests, so no
         if (part?.Sha256 === hex(digest)) break;
       }
       this.stored.add(number);
-      this.sent += content.byteLength;
+      this.sent += content.size;
       this.recent.push([performance.now(), this.sent]);
       if (this.recent.length > 12) this.recent.shift();
       this.show();
