@@ -23,14 +23,15 @@ ROUNDS = 5
 TOOLS = {"nginx": "nginx-light", "qemu-img": "qemu-utils", "zstd": "zstd", "openssl": "openssl", "curl": "curl"}
 
 Announce = Callable[[str], None]
-PARTS: dict[str, Callable[[bool, Announce], Figures]] = {
-    "list": lambda full, announce: lists.measure(
-        lists.Effort(2, ROUNDS if full else 1), lists.SIZES if full else lists.QUICK_SIZES, announce, postgresql=full
+Measure = Callable[[Figures, int, bool, Announce], None]
+PARTS: dict[str, Measure] = {
+    "list": lambda figures, rounds, full, announce: lists.measure(
+        figures, lists.Effort(2, rounds), lists.SIZES if full else lists.QUICK_SIZES, announce, postgresql=full
     ),
-    "start": lambda full, announce: start.measure(ROUNDS if full else 1),
-    "publish": lambda full, announce: publishing.measure(ROUNDS if full else 1, announce, with_raw=full),
-    "download": lambda full, announce: downloads.measure(ROUNDS if full else 1, announce),
-    "gc": lambda full, announce: garbage.measure(ROUNDS if full else 1, announce),
+    "start": lambda figures, rounds, full, announce: start.measure(figures, rounds),
+    "publish": lambda figures, rounds, full, announce: publishing.measure(figures, rounds, announce, with_raw=full),
+    "download": lambda figures, rounds, full, announce: downloads.measure(figures, rounds, announce),
+    "gc": lambda figures, rounds, full, announce: garbage.measure(figures, rounds, announce),
 }
 
 
@@ -42,17 +43,22 @@ def main() -> None:
     parser.add_argument(
         "--pages", action="store_true", help="measure nothing; write the pages from the parts that were measured"
     )
+    parser.add_argument("--rounds", type=int, help=f"rounds of everything (1, with --full {ROUNDS})")
     arguments = parser.parse_args()
     full: bool = arguments.full
+    rounds: int = arguments.rounds or (ROUNDS if full else 1)
     _require_tools()
     console = Console(stderr=True)
     measured: dict[str, Figures] = {}
     for part in [] if arguments.pages else arguments.only or PARTS:
+        figures = measured[part] = Figures()
         begun = time.perf_counter()
-        measured[part] = PARTS[part](full, lambda text: console.print(f"{time.strftime('%H:%M:%S')} {text}"))
+        try:
+            PARTS[part](figures, rounds, full, lambda text: console.print(f"{time.strftime('%H:%M:%S')} {text}"))
+        finally:  # whole rounds are worth keeping when somebody interrupts the last one
+            if full:
+                save(part, figures)
         console.print(f"{part} took {time.perf_counter() - begun:.0f} s")
-        if full:
-            save(part, measured[part])
     if full or arguments.pages:
         measured = {part: found for part in PARTS if (found := load(part)) is not None}
     date = time.strftime("%Y-%m-%d")

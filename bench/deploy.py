@@ -291,8 +291,8 @@ A disk of 4 GiB with {DATA} MiB of data, to a loop device full of other data. {l
 |---|---|---|---|---|---|
 {rows}
 
-Of these only phimage's agent and casync verify what they write, and only the agent writes zeros over everything else, reads back,
-and leaves nothing that boots when it is cut. The agent fetches over HTTP from a server on this machine; others read files.
+Of these only phimage's agent and casync verify what they write. Only the agent writes zeros over everything else, reads back,
+and leaves nothing that boots when it is cut. It fetches over HTTP from a server on this machine; the others read local files.
 
 | | measured | at least | goal | met |
 |---|---|---|---|---|

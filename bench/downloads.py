@@ -19,10 +19,10 @@ CURL = ("curl", "-sf", "-o", "/dev/null")
 Announce = Callable[[str], None]
 
 
-def measure(rounds: int, announce: Announce) -> Figures:
+def measure(figures: Figures, rounds: int, announce: Announce) -> None:
     """Rounds of everything, each with a server that has sent nothing before."""
     files = disk.disks()
-    figures = Figures(f"{rounds} rounds, seconds")
+    figures.about = "Seconds"
     with work_folder() as work, s3_store() as variables:
         announce("downloading: the disk is published")
         with servers.installation(work / "s3", variables) as kept:
@@ -37,7 +37,6 @@ def measure(rounds: int, announce: Announce) -> Figures:
             announce(f"downloading, round {number + 1}")
             with servers.again(work / "folder", kept) as server, servers.nginx(work / "files", work) as (url, nginx):
                 _round(figures, server, image, url, nginx)
-    return figures
 
 
 def _round(figures: Figures, kept: servers.Installation, image: str, floor: str, nginx: int) -> None:

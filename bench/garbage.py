@@ -22,16 +22,15 @@ MEMORY = Path("/dev/shm")
 Announce = Callable[[str], None]
 
 
-def measure(rounds: int, announce: Announce, chunks: int = CHUNKS) -> Figures:
+def measure(figures: Figures, rounds: int, announce: Announce, chunks: int = CHUNKS) -> None:
     """Rounds in each place."""
-    figures = Figures(f"{rounds} rounds, {chunks:,} chunks of {CHUNK_BYTES >> 10} KiB")
+    figures.about = f"{chunks:,} chunks of {CHUNK_BYTES >> 10} KiB"
     CACHE.mkdir(exist_ok=True)
     for number in range(rounds):
         for place, parent in (("memory", MEMORY), ("disk", CACHE)):
             announce(f"collecting garbage in a folder on {place}, round {number + 1}")
             with tempfile.TemporaryDirectory(prefix="phimage-bench-", dir=parent) as folder:
                 _collect(figures, place, Path(folder), chunks)
-    return figures
 
 
 def _collect(figures: Figures, place: str, folder: Path, chunks: int) -> None:

@@ -23,7 +23,7 @@ from phimage.installation import open_catalog
 from phimage.model.topology import Topology
 from phimage.settings import Settings
 
-SIZES = (1_000, 100_000, 1_000_000)
+SIZES = (100_000, 1_000_000)
 QUICK_SIZES = (10_000,)
 POSTGRESQL_SIZE = 100_000
 COLD_RATE = 6_000
@@ -56,15 +56,14 @@ class Place(Struct, frozen=True):
         return f"{self.images:,} images, {'PostgreSQL' if self.url else 'SQLite'}"
 
 
-def measure(effort: Effort, sizes: Sequence[int], announce: Announce, *, postgresql: bool) -> Figures:
+def measure(figures: Figures, effort: Effort, sizes: Sequence[int], announce: Announce, *, postgresql: bool) -> None:
     """All catalogues."""
-    figures = Figures(f"{effort.rounds} rounds of {effort.seconds} s, wrk with {wrk.CONNECTIONS} connections")
+    figures.about = f"Runs of {effort.seconds} s, wrk with {wrk.CONNECTIONS} connections"
     with tempfile.TemporaryDirectory(prefix="phimage-bench-") as folder:
         for number, place in enumerate(_places(sizes, postgresql, Path(folder), announce)):
             work = Path(folder) / str(number)
             work.mkdir()
             _Lists(place, work, effort, figures).measure(announce)
-    return figures
 
 
 class _Lists:

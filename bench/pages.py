@@ -21,8 +21,8 @@ def results(parts: Parts, date: str) -> str:
         "",
         *_paragraph(
             f"Written by `make bench ARGS=--full` on {date}: phimage {__version__}, Python {platform.python_version()}, on"
-            f" {machine()}. Load generator, clients, server, tools and database share the machine, and nothing else ran. Every"
-            " figure stands beside a floor that was measured in turn with it: absolute figures drift,"
+            f" {machine()}. Load generator, clients, server, tools and database share the machine, and nothing else ran, unless"
+            " a part says so. Every figure stands beside a floor that was measured in turn with it: absolute figures drift,"
             " the ratios are what to read."
             " A figure is the median of the rounds, with the lowest and the highest; a ratio is that"
             " of figures of the same round."
@@ -41,7 +41,7 @@ def results(parts: Parts, date: str) -> str:
         lines += [
             "## The start",
             "",
-            f"{parts['start'].about}.",
+            f"{parts['start'].about}, {_rounds(parts['start'], 'image ls')} rounds.",
             "",
             *_plain(parts["start"], tuple(parts["start"].series), "s"),
         ]
@@ -67,7 +67,12 @@ def images(parts: Parts, date: str) -> str:
     if "download" in parts:
         lines += _download(parts["download"])
     if "gc" in parts:
-        lines += ["## Collecting garbage", "", f"{parts['gc'].about}, in one process.", ""]
+        lines += [
+            "## Collecting garbage",
+            "",
+            f"{parts['gc'].about}, {_rounds(parts['gc'], 'a chunk')} rounds, in one process.",
+            "",
+        ]
         lines += _plain(parts["gc"], tuple(parts["gc"].series), "µs")
     return "\n".join(lines)
 
@@ -84,7 +89,8 @@ def _list(figures: Figures) -> list[str]:
         "## The list",
         "",
         *_paragraph(
-            f"{figures.about}; one worker, all limits on; signed form POSTs of `DescribePHostImage`"
+            f"{figures.about}; {_rounds(figures, 'hot, phimage')} rounds; one worker, all limits on; signed form POSTs"
+            " of `DescribePHostImage`"
             " for pages of 20 images. nginx"
             " sends the same bytes from files (one worker, sendfile, no log); the bare server is phimage's HTTP server with an"
             " application that returns the same bytes, checks nothing and keeps nothing ready. The"
@@ -143,7 +149,8 @@ def _publish(figures: Figures) -> list[str]:
         "## Publishing",
         "",
         *_paragraph(
-            f"{figures.about}. From the command to Available, each but the changed disk into an empty"
+            f"{figures.about}; {_rounds(figures, 'publish raw')} rounds. From the command to Available, each but the"
+            " changed disk into an empty"
             " store. Processor seconds are"
             " those of command, server and publisher. Memory is the publisher's own at most, without"
             " qemu-img, which it starts for"
@@ -167,7 +174,8 @@ def _download(figures: Figures) -> list[str]:
         "## Downloading",
         "",
         *_paragraph(
-            f"{figures.about}. With curl, each in turn with nginx sending the same bytes from a file (one worker, sendfile)."
+            f"{figures.about}; {_rounds(figures, 'download raw')} rounds. With curl, each in turn with nginx sending the"
+            " same bytes from a file (one worker, sendfile)."
             " *first*: the server has sent nothing before."
         ),
         "",
@@ -182,6 +190,11 @@ def _download(figures: Figures) -> list[str]:
             lines.append(f"| {name} | {figures.of(name).text()} | {used:.2f} | {figures.of(floor).text()} | {ratio} |")
     memory = [name for name in figures.series if name.startswith("MB")]
     return [*lines, "", *_plain(figures, memory, "MB")]
+
+
+def _rounds(figures: Figures, name: str) -> int:
+    """The rounds of the series whose name ends so."""
+    return max(len(values) for series, values in figures.series.items() if series.endswith(name))
 
 
 def _paragraph(text: str) -> list[str]:

@@ -30,10 +30,10 @@ ABOUT = (
 Announce = Callable[[str], None]
 
 
-def measure(rounds: int, announce: Announce, *, with_raw: bool) -> Figures:
+def measure(figures: Figures, rounds: int, announce: Announce, *, with_raw: bool) -> None:
     """Rounds of everything; with `with_raw`, Glance's upload of the raw disk, which takes most of a minute, once."""
     files = disk.disks()
-    figures = Figures(f"{rounds} rounds, seconds")
+    figures.about = "Seconds"
     for number in range(rounds):
         with work_folder() as work:
             announce(f"publishing, round {number + 1}: floors")
@@ -43,7 +43,7 @@ def measure(rounds: int, announce: Announce, *, with_raw: bool) -> Figures:
                     announce(f"publishing, round {number + 1}: Glance")
                     _upload(figures, url, files, with_raw=with_raw and not number)
             except glance.NotInstalled as error:
-                figures.about = f"{rounds} rounds, seconds; Glance could not be installed: {error}"
+                figures.about = f"Seconds; Glance could not be installed: {error}"
             announce(f"publishing, round {number + 1}: phimage")
             for form, file in (("qcow2", files.qcow2), ("raw.zst", files.zst)):
                 with servers.installation(work / form) as kept:
@@ -54,7 +54,6 @@ def measure(rounds: int, announce: Announce, *, with_raw: bool) -> Figures:
             with s3_store() as variables, servers.installation(work / "s3", variables) as kept:
                 publish(figures, kept, files.raw, "publish raw to S3")
                 publish(figures, kept, files.qcow2, "publish qcow2 to S3")
-    return figures
 
 
 def publish(figures: Figures, kept: servers.Installation, file: Path, name: str) -> str:

@@ -20,16 +20,15 @@ from bench.figures import Figures
 PHIMAGE = (sys.executable, "-m", "phimage")
 
 
-def measure(rounds: int) -> Figures:
+def measure(figures: Figures, rounds: int) -> None:
     """Rounds of each."""
-    figures = Figures(f"{rounds} rounds, processor seconds")
+    figures.about = "Processor seconds"
     with tempfile.TemporaryDirectory(prefix="phimage-bench-") as folder, servers.installation(Path(folder) / "kept") as kept:
         for each in range(rounds):
             _start(Path(folder) / f"new{each}", figures)
             figures.add("image ls", _command(kept, "image", "ls", "--zone", "cn-bj2-02"))
             demo = ("demo", "--port", "0", "--data-dir", f"{folder}/demo{each}", "--once")
             figures.add("demo --once", _command(kept, *demo))
-    return figures
 
 
 def _start(data: Path, figures: Figures) -> None:

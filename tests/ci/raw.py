@@ -50,7 +50,7 @@ def get(url: str, seconds: float = SECONDS) -> Arrived:
     """GET a URL over a socket of its own, and read until the connection ends."""
     parts = urlsplit(url)
     assert parts.hostname is not None
-    data = b""
+    data = bytearray()  # a disk arrives in thousands of pieces
     with socket.create_connection((parts.hostname, parts.port or 80), seconds) as connection:
         target = f"{parts.path or '/'}?{parts.query}"
         connection.sendall(f"GET {target} HTTP/1.1\r\nHost: {parts.netloc}\r\nConnection: close\r\n\r\n".encode())
@@ -58,7 +58,7 @@ def get(url: str, seconds: float = SECONDS) -> Arrived:
             try:
                 piece = connection.recv(1 << 16)
             except ConnectionResetError:
-                return Arrived(data, True)
+                return Arrived(bytes(data), True)
             if not piece:
-                return Arrived(data, False)
+                return Arrived(bytes(data), False)
             data += piece

@@ -200,7 +200,7 @@ def wait_until(is_so: Callable[[], bool], page: Page, seconds: float = WAIT_MILL
         page.wait_for_timeout(50)
 
 
-@pytest.mark.torture
+@pytest.mark.more
 def test_a_gibibyte_survives_three_reloads_and_a_restart_of_the_server(browser: Browser, tmp_path: Path) -> None:
     disk = tmp_path / "large.raw"
     block = random.Random(3).randbytes(1 << 20)

@@ -414,7 +414,7 @@ def test_a_backup_refreshes_old_chunks_so_that_removing_its_elder_takes_none_of_
 
 
 LATER_BACK = (
-    *(f"DROP TABLE {table}" for table in ("host", "host_key", "host_contact", "host_order")),
+    *(f"DROP TABLE {table}" for table in ("login_code", "console_session", "host", "host_key", "host_contact", "host_order")),
     "ALTER TABLE job DROP COLUMN reused",
     "ALTER TABLE job DROP COLUMN sent",
     "DROP INDEX ix_image_deprecation_time",
