@@ -73,6 +73,8 @@ def test_a_past_time_is_typed_in_the_zone_of_the_viewer(open_page: OpenPage) -> 
     keys.press(page.locator("#as-of form").first.get_by_role("button"))
 
     page.wait_for_url(re.compile("at=2024-01-02T00%3A30%3A00Z"))
+    expect(page.get_by_text("You look at a past catalogue: 2024-01-02 08:30.")).to_be_visible()
+    expect(page.locator(".banner time")).to_have_attribute("title", "2024-01-02 00:30:00 UTC")
 
 
 def test_a_past_catalogue_by_keyboard(open_page: OpenPage) -> None:
