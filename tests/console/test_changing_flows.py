@@ -148,12 +148,12 @@ def test_a_quota_is_set_and_seen(person: Person) -> None:
     page = person(None)
     page.get_by_role("link", name="Quotas").click()
     page.get_by_text("Set a quota").click()
-    page.get_by_label("Project").fill("org-default")
+    page.get_by_label("Project").fill("org-xyz")
     page.get_by_label("Quota in GiB").fill("2")
     page.get_by_role("button", name="Look at the change").click()
     expect(page.get_by_text("2147483648")).to_be_visible()
     page.get_by_role("button", name="Set the quota").click()
-    expect(page.get_by_role("row", name="org-default")).to_contain_text("2 GiB")
+    expect(page.get_by_role("row", name="org-xyz")).to_contain_text("2 GiB")
 
 
 def fill_form(page: Page, name: str) -> None:

@@ -117,3 +117,13 @@ def test_the_language_by_keyboard(open_page: OpenPage) -> None:
     keys.press(page.get_by_role("link", name="English"))
 
     expect(page.get_by_role("heading", level=1)).to_have_text("Images")
+
+
+def test_the_focus_goes_to_the_new_part_when_its_control_is_gone(open_page: OpenPage) -> None:
+    page = open_page("/console/images?Zone=cn-bj2-02")
+
+    page.get_by_placeholder("Find by id").fill("nothing-has-this-name")
+    page.locator("table[data-rows] a.name").first.focus()
+
+    expect(page.get_by_text("No image matches")).to_be_visible()
+    expect(page.locator("#results")).to_be_focused()

@@ -63,12 +63,12 @@ def test_a_quota_is_set_with_the_keyboard(person: Person) -> None:
 
     keys.press(page.get_by_role("link", name="Quotas"))
     keys.press(page.locator("summary", has_text="Set a quota"))
-    keys.type(page.get_by_label("Project"), "org-default")
+    keys.type(page.get_by_label("Project"), "org-xyz")
     keys.type(page.get_by_label("Quota in GiB"), "3\n")
     expect(page.get_by_text("3221225472")).to_be_visible()
     keys.press(page.get_by_role("button", name="Set the quota"))
 
-    expect(page.get_by_role("row", name="org-default")).to_contain_text("3 GiB")
+    expect(page.get_by_role("row", name="org-xyz")).to_contain_text("3 GiB")
 
 
 def test_a_file_is_published_with_the_keyboard(served: Console, person: Person, tmp_path: Path) -> None:

@@ -225,5 +225,5 @@ def test_a_small_limit_of_lists_makes_small_pages(site: ConsoleSite) -> None:
 def test_the_reasons_of_a_chinese_page_are_chinese(site: ConsoleSite) -> None:
     page = site.get("/console/images/pimg-ub-rm081p/why?Zone=cn-bj2-02&MachineType=DB-2&Cluster=25G&lang=zh", TENANT)
 
-    assert "它不支持机型 DB-2" in page.text
+    assert "所查可用区没有在网络集群 25G 上提供 DB-2" in page.text
     assert 'lang="en"' not in page.text.partition("<main")[2].partition("</main>")[0]

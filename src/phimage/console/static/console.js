@@ -83,7 +83,7 @@
   document.addEventListener("htmx:afterSwap", (event) => {
     if (!focused || focused.isConnected) return;
     const again = place && document.querySelector(place);
-    (again || event.detail.elt)?.focus({ preventScroll: true });
+    (again || document.getElementById(event.detail.target.id))?.focus({ preventScroll: true });
     focused = null;
   });
 
