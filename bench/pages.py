@@ -21,8 +21,8 @@ def results(parts: Parts, date: str) -> str:
         "",
         *_paragraph(
             f"Written by `make bench ARGS=--full` on {date}: phimage {__version__}, Python {platform.python_version()}, on"
-            f" {machine()}. Load generator, clients, server, tools and database share the machine, and nothing else ran, unless a part says so. Every"
-            " figure stands beside a floor that was measured in turn with it: absolute figures drift,"
+            f" {machine()}. Load generator, clients, server, tools and database share the machine, and nothing else ran, unless"
+            " a part says so. Every figure stands beside a floor that was measured in turn with it: absolute figures drift,"
             " the ratios are what to read."
             " A figure is the median of the rounds, with the lowest and the highest; a ratio is that"
             " of figures of the same round."

@@ -34,6 +34,9 @@ RENAMED_VALUES = frozenset(
 SHOWN_TO_OPERATORS = frozenset({"GetPHostImage", "GetPHostImageDownloadUrl"})
 """Actions that a later release answers to operators for images of all projects, where it said that there is none."""
 
+IMAGES_ALONE = "ChangeSet"
+"""The change feed. An earlier release put changes of quotas into it, with a project in place of an image; later ones do not."""
+
 _HEADERS = ("etag", "content-length", "content-range", "content-type")
 _BYTES = ("/images/", "/uploads/")
 
@@ -121,6 +124,8 @@ def differences(then: Any, now: Any, place: str = "", renamed: Mapping[str, str]
         if place.rpartition(".")[2] in MAPS:
             yield from (f"{place}.{name}: was absent, is {now[name]!r}" for name in now.keys() - then.keys())
     elif isinstance(then, list):
+        if place.rpartition(".")[2] == IMAGES_ALONE:
+            then = [change for change in then if change["ImageId"].startswith("pimg-")]
         if len(then) != len(now):
             yield f"{place}: had {len(then)} elements, has {len(now)}"
         for number, (old_item, new_item) in enumerate(zip(then, now, strict=False)):

@@ -171,7 +171,7 @@ def authorize(action: AnyAction, params: Params, caller: Caller, *, allow_legacy
     """
     if caller.credential is not action.credential:
         wanted, other = action.credential.value, caller.credential.value
-        raise NotPermitted(detail=f"{action.name} is signed with a {wanted}, not with a {other}")
+        raise NotPermitted(detail=f"{action.name} must be signed with the {wanted}, not with the {other}")
     # docs/decisions.md#operator-actions-refuse-with-299
     if action.right is Right.OPERATE and not caller.account.operator:
         raise NotPermitted(detail=f"{action.name} needs a key of the operator account")
