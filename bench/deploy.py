@@ -308,8 +308,9 @@ def report(runs: Mapping[str, list[Run]], again: float, reads: Mapping[int, int]
     return f"""# Deployments to a disk
 
 A disk of 4 GiB with {DATA} MiB of data, to a loop device full of other data. {len(runs[FLOOR])} rounds,
-{len(os.sched_getaffinity(0))} processors, {os.getloadavg()[1]:.1f} programs that wanted one at the end (load average of five minutes): where that is more than
-the processors, wall times are those of a machine that other work shares. `python -m bench.deploy` writes this page.
+{len(os.sched_getaffinity(0))} processors, {os.getloadavg()[1]:.1f} programs that wanted one at the end
+(load average of five minutes): where that is more than the processors, other work shares the
+machine and wall times say little. `python -m bench.deploy` writes this page.
 
 | program | CPU s, median | all rounds | ÷ qemu-img, median | wall s | memory |
 |---|---|---|---|---|---|

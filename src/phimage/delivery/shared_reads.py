@@ -2,8 +2,8 @@
 the reads of one.
 
 A frame that is being read is read once for all who want it. While a disk has several downloads, and for some seconds after, the
-frames that they read are also kept, within a bound of bytes. A client that asks for parts is likely to be one of several, and is
-between two requests most of the time, so its requests count as several. A download of the whole that is alone reads the store.
+frames that they read are also kept, within a bound of bytes. A client that asks for parts is likely to be one of several and is
+between two requests most of the time, so each of them counts as several. What a download of the whole reads alone is not kept.
 """
 
 from __future__ import annotations
