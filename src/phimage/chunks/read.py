@@ -7,7 +7,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from hashlib import sha256 as new_sha256
 from itertools import accumulate
-from typing import Literal
+from typing import Literal, Protocol
 
 from phimage.chunks.errors import Absent, BadChunk, StoreFailure
 from phimage.chunks.frame import Damaged, unpack, zero_frame, zeros
@@ -25,6 +25,14 @@ CACHED = 4
 """How many chunks are cached, for small reads."""
 
 
+class ObjectSource(Protocol):
+    """What objects are read from: a store, or what stands before it."""
+
+    def get(self, name: str) -> bytes:
+        """Read an object whole. Raises Absent and StoreFailure."""
+        ...
+
+
 class DiskReader:
     """Reads the bytes of one image. Thread-safe.
 
@@ -34,7 +42,7 @@ class DiskReader:
 
     def __init__(
         self,
-        store: Store,
+        store: ObjectSource,
         digest: ManifestDigest,
         manifest: Manifest,
         *,

@@ -28,6 +28,7 @@ from phimage.delivery.disks import DiskCache, OpenDisk
 from phimage.delivery.frame_list_maker import FrameListMaker
 from phimage.delivery.reply import Reply, choose_reply
 from phimage.delivery.representation import InMemory, Representation
+from phimage.delivery.shared_reads import SharedReads
 from phimage.delivery.stream import BodyStream, DownloadLimits, End, send_body
 from phimage.delivery.zstd_disk import FrameChanged, ZstdDisk
 from phimage.errors import NotCached, PhimageError, RequestError
@@ -70,7 +71,8 @@ class Delivery:
         self._frame_lists = FrameListMaker(store, self.counters)
         self._limits = limits or DownloadLimits()
         self._signature_limit = signature_limit
-        self._disks = DiskCache(store)
+        self._reads = SharedReads(store, self._limits.shared_bytes)
+        self._disks = DiskCache(store, self._reads)
         self._places = Places(self._limits.concurrent, self._limits.shares)
         self._pieces = ThreadPoolExecutor(self._limits.threads, thread_name_prefix="deliver")
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="deliver-open")
@@ -117,7 +119,8 @@ class Delivery:
             await exchange.end()
             return
         try:
-            with self._places.place(URL=download.permit, project=download.holder, account=download.account):
+            place = self._places.place(URL=download.permit, project=download.holder, account=download.account)
+            with place, self._reads.download(image_bytes.manifest, of_part=reply.status == 206):
                 await self._send(exchange, image, form, representation, reply)
         except NoPlace as full:
             self.counters.refused += 1
@@ -219,6 +222,7 @@ class Delivery:
         if isinstance(error, FrameChanged):
             self._disks.forget(error.manifest)
             self._frame_lists.discard(error.manifest)
+            self._reads.forget(error.name)
 
     def _count(self, form: str) -> None:
         self.counters.downloads[form] = self.counters.downloads.get(form, 0) + 1

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import threading
 
+from phimage.chunks.errors import BadChunk
 from phimage.chunks.frame_list import FrameList, load_frame_list
-from phimage.chunks.layout import ManifestDigest
+from phimage.chunks.layout import ChunkDigest, ManifestDigest, chunk_name
 from phimage.chunks.manifest import encode, load_manifest
 from phimage.chunks.read import DiskReader
 from phimage.chunks.store import Store
 from phimage.delivery.qcow2 import Qcow2Disk
 from phimage.delivery.representation import InMemory, RawDisk
+from phimage.delivery.shared_reads import SharedReads
 from phimage.delivery.zstd_disk import ZstdDisk, measure
 from phimage.lru import Lru
 
@@ -53,8 +55,10 @@ class OpenDisk:
 class DiskCache:
     """The disks used last, at most MAX_DISKS. Thread-safe."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, reads: SharedReads) -> None:
+        """Manifests and frame lists come from the store, frames through `reads`."""
         self._store = store
+        self._reads = reads
         self._lock = threading.Lock()
         self._disks: Lru[ManifestDigest, OpenDisk] = Lru(_MAX_DIGESTS)
 
@@ -69,7 +73,8 @@ class DiskCache:
         if disk is None:
             manifest = load_manifest(self._store, digest)
             cached = max(1, _CACHED_BYTES // manifest.chunk_size)
-            disk = OpenDisk(self._store, DiskReader(self._store, digest, manifest, cached=cached))
+            source, forget = self._reads.source(digest), self._forget_chunk
+            disk = OpenDisk(self._store, DiskReader(source, digest, manifest, cached=cached, on_bad_chunk=forget))
             with self._lock:
                 self._disks.put(digest, disk, max(disk.stored_chunks, _MAX_DIGESTS // MAX_DISKS))
         return disk
@@ -78,3 +83,6 @@ class DiskCache:
         """Drop a disk, so that its manifest and frames are read again."""
         with self._lock:
             self._disks.remove(digest)
+
+    def _forget_chunk(self, bad: BadChunk) -> None:
+        self._reads.forget(chunk_name(ChunkDigest(bytes.fromhex(bad.chunk))))

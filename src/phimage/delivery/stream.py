@@ -37,6 +37,7 @@ class DownloadLimits(Struct, frozen=True):
     shares: Mapping[str, float] = MappingProxyType({"account": 0.75, "project": 0.5, "URL": 0.25})
     threads: int = 8  # which read, decompress and verify for all downloads together
     prefetch_bytes: int = 2 << 20  # for each download; at least one chunk
+    shared_bytes: int = 32 << 20  # of frames that downloads of one disk share, for all downloads together
     stall: float = 60.0  # seconds that a client has to read each 256 KiB
     min_rate: MinRate = MinRate()
 
