@@ -419,6 +419,7 @@ def test_descriptions_and_files_are_the_only_texts_with_several_lines() -> None:
         ("PublishPHostImage", "Description"): "lines",
         ("UpdatePHostImage", "Description"): "lines",
         ("ModifyPHostImageInfo", "Remark"): "lines",
+        ("CreatePHostImage", "ImageDescription"): "lines",
         ("PlanCatalog", "Catalog"): "any",
         ("ApplyCatalog", "Catalog"): "any",
     }

@@ -87,7 +87,7 @@ def test_bytes_that_were_known_once_are_parsed_no_more_and_can_be_made() -> None
         knows = False
         assert bodies(talk(port, text, END)) == [b"made|/a|known", b"made|/end|"]
     made, known = app.made[1], app.known[0]
-    own = {"client", "seen"}
+    own = {"client", "extensions", "seen"}  # of its connection, and of its request
     assert made["seen"]
     assert {name: made[name] for name in made if name not in own} == {name: known[name] for name in known if name not in own}
     assert made["client"] != known["client"]

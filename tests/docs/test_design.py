@@ -32,7 +32,13 @@ def rooms_of(title: str) -> list[str]:
 
 
 def code() -> str:
-    files = [ROOT / "Makefile", ROOT / "pyproject.toml", *SOURCE.rglob("*.py"), *(ROOT / "tests").rglob("*.py")]
+    files = [
+        ROOT / "Makefile",
+        ROOT / "pyproject.toml",
+        *SOURCE.rglob("*.py"),
+        *SOURCE.rglob("*.js"),
+        *(ROOT / "tests").rglob("*.py"),
+    ]
     return "\n".join(file.read_text("utf-8") for file in files if file != Path(__file__))
 
 

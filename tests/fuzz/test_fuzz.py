@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from phimage.catalog.views import View
 from phimage.gateway.app import App
+from phimage.http.asgi import Application, no_known_response
 from tests.api.gateway import Gateway
 from tests.api.recording import parse
 from tests.api.signer import Request, encoded
@@ -103,12 +104,28 @@ BAD = {
 }
 
 
+class Unknown:
+    """An application that has no response ready."""
+
+    def __init__(self, app: Application) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await self._app(scope, receive, send)
+
+    known_response = staticmethod(no_known_response)
+
+
+def gateway_of(app: Application, runner: asyncio.Runner) -> Gateway:
+    return Gateway(cast("App[View]", Unknown(app)), runner)
+
+
 def gateway_that_sends(messages: list[dict[str, Any]], runner: asyncio.Runner) -> Gateway:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         for message in messages:
             await send(message)
 
-    return Gateway(cast("App[View]", app), runner)
+    return gateway_of(app, runner)
 
 
 def test_a_good_answer_passes_the_checks() -> None:
@@ -133,6 +150,6 @@ def test_a_crash_and_a_hang_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
 
     with asyncio.Runner() as runner:
         with pytest.raises(RuntimeError, match="a defect"):
-            Gateway(cast("App[View]", crash), runner).send()
+            gateway_of(crash, runner).send()
         with pytest.raises(TimeoutError):
-            Gateway(cast("App[View]", hang), runner).send()
+            gateway_of(hang, runner).send()
