@@ -131,6 +131,28 @@ def test_the_sdk_gives_up_on_a_request_that_hangs(world: PhimageWorld) -> None:
     assert ask_sdk(world, world.url_with("hang:first=1")) > 25
 
 
+@pytest.mark.parametrize(
+    ("rule", "error"),
+    [("cut-100", requests.exceptions.ChunkedEncodingError), ("flip-0", exc.InvalidResponseException)],
+)
+def test_the_sdk_makes_one_attempt_and_raises_when_an_answer_is_damaged(
+    world: PhimageWorld, rule: str, error: type[Exception]
+) -> None:
+    url = world.url_with(f"{rule}:first=1")
+    with pytest.raises(error):
+        ask_sdk(world, url)
+    assert ask_sdk(world, url) > 25
+    assert ret_codes(world) == [0, 0]
+
+
+@pytest.mark.parametrize("rule", ["delay-300ms", "slow-20KiB"])
+def test_the_sdk_waits_for_a_late_or_slow_answer_in_one_attempt(world: PhimageWorld, rule: str) -> None:
+    began = time.monotonic()
+    assert ask_sdk(world, world.url_with(rule)) > 25
+    assert time.monotonic() - began >= 0.2
+    assert ret_codes(world) == [0]
+
+
 def test_a_lost_answer_leaves_the_change_and_its_repetition_with_the_same_token_adds_none(world: PhimageWorld) -> None:
     world.fault("lost", action="PublishPHostImage", nth=1)
     with world.operator as operator, pytest.raises(Unreachable):

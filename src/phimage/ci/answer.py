@@ -101,8 +101,8 @@ class FaultyAnswer:
         for start in range(0, len(body) or 1, step):
             piece = body[start : start + step]
             more = message["more_body"] or start + step < len(body)
+            await asyncio.sleep(len(piece) / rate)  # before it: a body of one piece is slow too
             await self._send({**message, "body": piece, "more_body": more})
-            await asyncio.sleep(len(piece) / rate)
 
 
 async def send_status(send: Send, status: int, request_id: str) -> None:
