@@ -156,8 +156,8 @@ def test_an_export_is_the_same_bytes_each_time_and_plans_no_change(installation:
     for options in ((), ("--prune",)):
         planned = cli.run("catalog", "plan", "-", *options, text=first)
         assert (planned.code, planned.out) == (0, "")
-    assert yaml.safe_load(first)["images"]
-    assert len(yaml.safe_load(first)["images"]) == len(yaml.safe_load(starter())["images"])
+    exported, shipped = (yaml.safe_load(text)["images"] for text in (first, starter()))
+    assert {image["id"] for image in shipped} <= {image["id"] for image in exported}  # other tests publish more
 
 
 @pytest.mark.more
