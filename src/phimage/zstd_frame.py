@@ -12,6 +12,7 @@ from collections.abc import Callable
 from functools import cache
 
 LEVEL = 3
+"""Of the store and of what is sent to it. zstd's default: half the time of level 5 for a few percent more bytes."""
 MAX_WINDOW_LOG = 23
 """A window of 8 MiB, which every program accepts by default (RFC 8878, 3.1.1.1.2)."""
 

@@ -12,22 +12,19 @@ from functools import lru_cache
 from hashlib import sha256
 
 from phimage.chunks.layout import MAX_CHUNK_SIZE, ChunkDigest
+from phimage.zstd_frame import LEVEL, MAX_WINDOW_LOG
 
 if sys.version_info >= (3, 14):
     from compression import zstd as zstd
 else:
     from backports import zstd as zstd
 
-LEVEL = 3
-"""zstd's default level: half the time of level 5 for a few percent more bytes."""
-
 _WINDOW: dict[int, int] = {zstd.DecompressionParameter.window_log_max: MAX_CHUNK_SIZE.bit_length()}
 _SPARE_BYTES = 1024
 _FED_BYTES = 256 << 10
 _MAGIC = bytes.fromhex("28b52ffd")
 _CHECKSUM_FLAG, _DICTIONARY_FLAG = 4, 3
-_CANONICAL_WINDOW: dict[int, int] = {zstd.DecompressionParameter.window_log_max: 23}
-"""A window of 8 MiB, which every program accepts by default (RFC 8878, 3.1.1.1.2)."""
+_CANONICAL_WINDOW: dict[int, int] = {zstd.DecompressionParameter.window_log_max: MAX_WINDOW_LOG}
 
 
 class Damaged(ValueError):

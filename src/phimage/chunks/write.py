@@ -21,7 +21,7 @@ from typing import Any, Self
 from msgspec import Struct
 
 from phimage.chunks.errors import WrongDisk
-from phimage.chunks.frame import LEVEL, pack, zeros
+from phimage.chunks.frame import pack, zeros
 from phimage.chunks.frame_list import ListedFrame, listed, put_known_frames
 from phimage.chunks.gc_guard import GcGuard
 from phimage.chunks.layout import (
@@ -38,6 +38,7 @@ from phimage.chunks.manifest import Manifest, build, digest_of, encode
 from phimage.chunks.read import DiskReader
 from phimage.chunks.store import Store
 from phimage.chunks.whole_digest import WholeDigest
+from phimage.zstd_frame import LEVEL
 
 WORKERS = 4
 """Enough for two cores to compress while the other threads wait for the disk or the network."""
