@@ -317,7 +317,8 @@ machine and wall times say little. `python -m bench.deploy` writes this page.
 {rows}
 
 Only phimage's agent verifies what it writes, and casync, where it has a row. Only the agent writes zeros over everything
-else, reads back, and leaves nothing that boots when it is cut. It fetches over HTTP from a server on this machine; the others read local files.
+else, reads back, and leaves nothing that boots when it is cut. It fetches over HTTP from a server on this machine; the others
+read local files.
 The {AT_ONCE} deploys, of a disk of 64 MiB, begin together and ask one process of a server, whose store is read as one in S3 is.
 
 | | measured | at least | goal | met |
