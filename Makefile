@@ -48,7 +48,7 @@ template: $(VENV)/.dev  ## write the SQL text of the demonstration's database an
 screens: $(VENV)/.dev  ## run commands beside a demonstration and write docs/screens.md and the README's picture
 	@$(BIN)/python -m tests.docs.screens
 
-console-screens: $(VENV)/.bench  ## make pictures of every page of the console (ARGS="--kept" writes those of the documentation); needs chromium
+console-screens: $(VENV)/.dev  ## make pictures of every page of the console (ARGS="--kept" writes those of the documentation); needs chromium
 	@$(BIN)/python -m tests.console.screens $(ARGS)
 
 lock: $(VENV)/.dev  ## write requirements/*.txt anew from pyproject.toml; needs uv

@@ -45,6 +45,20 @@ def test_the_focus_stays_in_a_filter_and_the_frame_keeps_the_filters(open_page: 
     assert names(page) == rows
 
 
+def test_a_list_that_is_typed_in_stays_the_same_one_while_the_answer_comes(open_page: OpenPage) -> None:
+    page = open_page("/console/images?Zone=cn-bj2-02")
+    machine_types, clusters = page.get_by_label("Machine type"), page.get_by_label("Cluster")
+    keys = Keyboard(page)
+
+    for control in (machine_types, clusters):
+        control.evaluate("element => { element.dataset.old = '' }")
+    keys.choose(machine_types, "DB-2")
+    expect(clusters.and_(page.locator("select:not([data-old])"))).to_be_visible()
+
+    expect(machine_types).to_have_attribute("data-old", "")
+    expect(machine_types).to_be_focused()
+
+
 def test_a_row_keeps_the_focus_while_the_list_is_read_again(open_page: OpenPage) -> None:
     page = open_page("/console/images?Zone=cn-bj2-02", who=OPERATOR)
     page.evaluate("document.querySelector('table[data-rows] tbody').dataset.old = ''")

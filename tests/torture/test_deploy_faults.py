@@ -11,6 +11,7 @@ import pytest
 
 from phimage.chunks.frame import pack
 from tests.deploying import (
+    EFI,
     MIB,
     CountingProxy,
     Expected,
@@ -24,6 +25,7 @@ from tests.deploying import (
     start_agent,
 )
 from tests.lying_server import Lie, LyingServer
+from tests.torture.installation import eventually
 
 SIZE = 24 * MIB
 LARGER = 30 * MIB
@@ -145,7 +147,12 @@ def test_the_check_sees_a_tail_that_is_written_with_the_body(tmp_path: Path) -> 
     proxy = CountingProxy(server.port)
     try:
         with old_target(SIZE) as target, loop_device(target) as device:
-            proxy.act(8 * MIB, proxy.cut)
+
+            def cut() -> None:
+                eventually(lambda: EFI in Path(device).read_bytes()[-34 * 512 :], "the tail never came to the disk")
+                proxy.cut()
+
+            proxy.act(8 * MIB, cut)
             code, said = run(server.url(proxy.port), device, "--patience", "0", program=careless("tail"))
             assert code == 69, said
             with pytest.raises(AssertionError, match="the tail was written before the body was right"):

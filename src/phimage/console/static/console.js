@@ -87,6 +87,16 @@
     focused = null;
   });
 
+  // A list in use stays while its choices are the same: what somebody goes on typing there belongs to the same word.
+  const choices = (root) => [...root.querySelectorAll("option")].map((option) => option.value).join("\n");
+
+  document.addEventListener("htmx:oobBeforeSwap", (event) => {
+    const { target, fragment } = event.detail;
+    if (document.activeElement.matches("select") && target.contains(document.activeElement)) {
+      event.detail.shouldSwap = choices(target) !== choices(fragment);
+    }
+  });
+
   // A past time is typed in the viewer's zone and sent in UTC.
   const asField = (date) => `${day(date)}T${pad(date.getHours())}:${pad(date.getMinutes())}:${pad(date.getSeconds())}`;
   const inUtc = (field) => {
