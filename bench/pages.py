@@ -6,6 +6,7 @@ import os
 import platform
 import textwrap
 from collections.abc import Sequence
+from itertools import chain
 
 from bench import goals, wrk
 from bench.disk import DATA, MIB, SIZE
@@ -33,6 +34,8 @@ def results(parts: Parts, date: str) -> str:
         "## Goals",
         "",
         *goals.table(parts),
+        "",
+        *chain.from_iterable(_item(line) for line in goals.missed(parts)),
         "",
     ]
     if "list" in parts:
@@ -199,6 +202,10 @@ def _rounds(figures: Figures, name: str) -> int:
 
 def _paragraph(text: str) -> list[str]:
     return textwrap.wrap(text, 126, break_long_words=False, break_on_hyphens=False)
+
+
+def _item(text: str) -> list[str]:
+    return textwrap.wrap(text, 126, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
 
 
 def _plain(figures: Figures, names: Sequence[str], unit: str) -> list[str]:

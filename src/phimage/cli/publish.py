@@ -21,7 +21,9 @@ from phimage.errors import ClientError, NotPermitted, PhimageError, Refused, Unr
 if TYPE_CHECKING:
     from phimage.sources.source import LocalFile
 
-POLL_SECONDS = 0.3
+_MIN_PAUSE, _MAX_PAUSE = 0.1, 1.0
+"""Seconds between two questions about a publication: a twentieth of the time since the first one, within these."""
+_RETRY_SECONDS = 0.3
 _MAX_BY_CHUNKS = 200 << 30
 """Bytes of the largest disk that is sent by chunks: their list must fit into one request."""
 AWAY_SECONDS = 60.0
@@ -164,7 +166,7 @@ def wait(session: Session, id: str, project: str | None, as_json: bool) -> None:
 
 def follow(client: Client, image: str, progress: Progress, project: str | None) -> dict[str, Any]:
     """Show the progress of a publication until its end, and return the job. Raises PublishFailed with the reason."""
-    reason = ""
+    reason, begun = "", time.monotonic()
     try:
         while True:
             job = _call(client, "GetPHostImageJob", ImageId=image, ProjectId=project)
@@ -178,7 +180,7 @@ def follow(client: Client, image: str, progress: Progress, project: str | None) 
                 reason = job["Error"]
                 note(f"{image} waits and is retried: {reason}")
             progress.at(PHASES.get(job["Phase"], job["Phase"]), job["Done"], job["Total"] or None)
-            time.sleep(POLL_SECONDS)
+            time.sleep(max(_MIN_PAUSE, min((time.monotonic() - begun) / 20, _MAX_PAUSE)))
     except KeyboardInterrupt:
         note(
             f"\nthe server still publishes {image}: follow it with `phimage image wait {image}`, "
@@ -196,7 +198,7 @@ def _call(client: Client, action: str, **params: Any) -> dict[str, Any]:
         except Unreachable as away:
             if time.monotonic() > ends:
                 raise Unreachable(f"{away}; then run the same command again to resume") from None
-            time.sleep(POLL_SECONDS)
+            time.sleep(_RETRY_SECONDS)
 
 
 def _params(given: dict[str, Any], source: str, is_url: bool, checksum_file: Path | None) -> dict[str, Any]:

@@ -45,7 +45,7 @@ class Pace(Struct, frozen=True):
     """The length of a lease, and the interval of polling for jobs, in seconds."""
 
     lease: float = jobs.LEASE_SECONDS
-    look: float = 0.5
+    look: float = 0.2
 
 
 class Worker:
