@@ -544,6 +544,10 @@ def test_a_withdrawal_and_a_deprecation_name_the_hosts_that_they_hurt(rack: Rack
     assert row["PHostId"] == id
     assert rack.well("ListHosts", {"ImageId": image, "ProjectId": "org-b"}, small.ACME)["HostSet"] == []
     assert rack.well("WithdrawPHostImage", {"ImageId": image})["HostSet"] == dry["HostSet"]
+    assert rack.well("ListHosts", {"ImageId": image})["TotalCount"] == 1
+    unknown = {"ImageId": "pimg-never"}
+    assert rack.shop.ask("ListHosts", unknown).ret_code == 230
+    assert rack.well("ListHosts", {**unknown, "ProjectId": "org-a"}, small.ACME)["HostSet"] == []
     assert rack.seen()[0]["ImageName"] == "Debian 12"  # the host keeps it
 
 
