@@ -182,6 +182,14 @@ def test_a_host_goes_from_its_registration_through_a_deployment_and_a_capture_ba
     assert rack.well("ListHosts")["TotalCount"] == 0
 
 
+@pytest.mark.parametrize("wrong", [{"Size": 1 << 63}, {"Size": -1}, {"Size": 1 << 100}, {"SectorSize": 0}, {"Path": 7}])
+def test_an_agent_cannot_report_a_disk_that_no_client_could_decode(rack: Rack, wrong: dict[str, Any]) -> None:
+    id, agent = rack.enrolled()
+    assert agent.try_poll(Disk=json.dumps({**DISK, **wrong})).ret_code == 230
+    assert agent.poll() is None
+    assert rack.row(id)["DiskSize"] == DISK["Size"]
+
+
 @pytest.mark.more
 def test_an_enrol_token_is_for_one_boot_of_the_registered_hardware_within_an_hour(rack: Rack) -> None:
     id, token = rack.register()

@@ -14,8 +14,9 @@ A state changes only on evidence: a message of the host's agent, or the Action o
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Annotated
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from phimage.model.account import PrivateKey
@@ -61,8 +62,8 @@ class ReportedDisk(Struct, rename="pascal", frozen=True, kw_only=True):
     """A disk as the host's agent reports it. Sizes are bytes; `wwn` and `serial` are empty where the disk has none."""
 
     path: str
-    size: int
-    sector_size: int = 512
+    size: Annotated[int, Meta(ge=0, le=1 << 62)]
+    sector_size: Annotated[int, Meta(ge=1, le=1 << 20)] = 512
     wwn: str = ""
     serial: str = ""
 
