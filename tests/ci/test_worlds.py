@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,8 +13,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from phimage.ci.start import make_start
+from phimage.ci.world import World
 from phimage.client import Client
 from phimage.errors import Refused
+from phimage.metrics.shared import SharedMetrics
 from phimage.model.account import PrivateKey
 from phimage.pytest import PhimageServer, PhimageWorld
 from tests.ci.conftest import server_of
@@ -192,3 +197,31 @@ def test_a_world_can_be_dropped_while_it_answers(ci_server: PhimageServer) -> No
         time.sleep(0.3)
         assert connection.recv(1 << 16).startswith(b"HTTP/1.1 ")
     assert total(PhimageWorld(ci_server, "dropped")) > 25
+
+
+class BusyWorld(World):
+    """A world that is not done before it may go on."""
+
+    may_go_on = threading.Event()
+
+    def settle(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.may_go_on.wait(60)
+
+
+def test_a_busy_world_leaves_threads_to_the_others(tmp_path: Path) -> None:
+    start, slot, requests = make_start((), "0", tmp_path), SharedMetrics().claim(), 100
+
+    async def settle_both() -> None:
+        busy, other = BusyWorld("busy", start, tmp_path / "1", slot), World("other", start, tmp_path / "2", slot)
+        loop = asyncio.get_running_loop()
+        waiting = [asyncio.create_task(busy.in_turn(busy.settle, loop)) for _ in range(requests)]
+        await asyncio.sleep(0)
+        try:
+            await asyncio.wait_for(other.in_turn(other.settle, loop), 50)
+        finally:
+            busy.may_go_on.set()
+            await asyncio.gather(*waiting)
+            busy.close()
+            other.close()
+
+    asyncio.run(settle_both())
