@@ -13,7 +13,6 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Mapping
-from http.cookies import CookieError, SimpleCookie
 
 from phimage.catalog.accounts import NONCE_SECONDS
 from phimage.catalog.views import Catalog
@@ -218,12 +217,11 @@ class Console:
             await body.drain(MAX_FORM)
 
 
+# docs/decisions.md#cookies-are-read-without-pythons-parser
 def read_cookies(field: str) -> dict[str, str]:
-    """The cookies of a request; none if the field cannot be read."""
-    try:
-        return {name: morsel.value for name, morsel in SimpleCookie(field).items()}
-    except CookieError:
-        return {}
+    """The cookies of a request. Of a repeated name the last one counts; the quotes of a value are a part of it."""
+    pairs = (part.strip().partition("=") for part in field.split(";"))
+    return {name: value for name, equals, value in pairs if equals}
 
 
 async def _send_static(exchange: Exchange) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from phimage.console.app import read_cookies
 from phimage.console.browser_origin import BrowserOrigin, browser_origin, form_token, inner_path, is_same_token
 
 TLS = "https://images.example"
@@ -106,3 +107,16 @@ def test_a_sign_in_leads_to_the_page_that_was_asked_for(path: str) -> None:
 )
 def test_a_sign_in_leads_nowhere_else(path: str) -> None:
     assert inner_path(path) == "/console/"
+
+
+@pytest.mark.parametrize(
+    ("field", "cookies"),
+    [
+        ("", {}),
+        ("phimage-8080=abc; phimage-language=zh", {"phimage-8080": "abc", "phimage-language": "zh"}),
+        ("a=1;b=2;;a=3; c ; =d", {"a": "3", "b": "2", "": "d"}),
+        ('a="x\\"y; b"; b==', {"a": '"x\\"y', "b": "="}),  # Python's parser takes minutes for many quotes with backslashes
+    ],
+)
+def test_cookies_are_read_up_to_the_next_semicolon(field: str, cookies: dict[str, str]) -> None:
+    assert read_cookies(field) == cookies
