@@ -70,9 +70,12 @@ class CatalogSessions:
 
     def begin_by_code(self, code: str, address: str) -> NewSession:
         """Begin a session with a login code. Raises WrongSignature for one that cannot be used, and what `_admit` raises."""
-        now = self._now()
-        with self._catalog.database.write() as connection:
-            key = console_sessions.use_code(connection, code, now)
+        now, key = self._now(), None
+        with self._catalog.database.read() as connection:
+            is_code = console_sessions.is_code(connection, code, now)
+        if is_code:  # who guesses codes must not keep others from writing
+            with self._catalog.database.write() as connection:
+                key = console_sessions.use_code(connection, code, now)
         if key is None:
             raise WrongSignature(detail="the link was used before or is older than a minute; `phimage console` makes another")
         return self._begin(self._admit(key, address), address)
