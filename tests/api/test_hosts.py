@@ -168,6 +168,7 @@ def test_a_host_goes_from_its_registration_through_a_deployment_and_a_capture_ba
     assert shop.work(made)["State"] == "Done"
     (found,) = shop.well("DescribePHostImage", {**NORTH_A, "ImageId": [made]}, small.ACME)["ImageSet"]
     assert (found["State"], found["OsType"], found["OsName"]) == ("Available", ABOUT["OsType"], ABOUT["OsName"])
+    assert rack.well("GetPHostImage", {"ImageId": made})["Origin"]["DigestOrigin"] == f"captured from host {id}"
 
     rack.well("ReleaseHost", {"PHostId": id})
     assert rack.seen() == []
