@@ -95,6 +95,8 @@ def test_a_capture_follows_the_clock_and_its_host_is_busy_until_then(hosted: Phi
 def test_a_capture_can_be_looked_at_three_times(hosted: PhimageWorld) -> None:
     hosted.transition({"looks": 3}, host="web-1")
     image = capture(hosted)
+    progress = hosted.client().invoke("GetPHostImageProgress", {"Zone": hosted.zone, "ImageId": image})
+    assert (progress["Done"], progress["Total"]) == (0, 64 << 20)
     assert [image_state(hosted, image) for _ in range(4)] == ["Making", "Making", "Making", "Available"]
 
 
