@@ -14,7 +14,9 @@ from urllib.parse import urlsplit
 import pytest
 
 from phimage.ci.start import make_start
+from phimage.ci.values import BadControl
 from phimage.ci.world import World
+from phimage.ci.worlds import Worlds
 from phimage.client import Client
 from phimage.errors import Refused
 from phimage.metrics.shared import SharedMetrics
@@ -184,6 +186,24 @@ def use_worlds(server: PhimageServer, number: int) -> None:
 def resident(pid: int) -> int:
     line = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmRSS"))
     return int(line.split()[1])
+
+
+def test_worlds_need_more_files_than_a_shell_allows(tmp_path: Path) -> None:
+    with Server(Phimage(tmp_path), "ci", under=("bash", "-c", 'ulimit -S -n 64; exec "$@"', "-")) as endpoint:
+        server = server_of(endpoint)
+        assert all(total(PhimageWorld(server, f"w{number}")) > 25 for number in range(40))
+
+
+def test_there_are_not_more_worlds_than_memory_for_them(tmp_path: Path) -> None:
+    worlds = Worlds(make_start((), "0", tmp_path), tmp_path, max_worlds=2)
+    for name in ("one", "two"):
+        worlds.get(name)
+    with pytest.raises(BadControl, match="there are 2 worlds already: end those that are no longer needed"):
+        worlds.get("three")
+    assert worlds.get("two").name == "two"
+    worlds.drop("one")
+    assert worlds.get("three").name == "three"
+    worlds.close()
 
 
 def test_a_world_can_be_dropped_while_it_answers(ci_server: PhimageServer) -> None:
