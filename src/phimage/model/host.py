@@ -102,11 +102,6 @@ class Host(Struct, frozen=True):
     token: PublicKey = NO_KEY
     disks: tuple[ReportedDisk, ...] = ()
 
-    @property
-    def is_free(self) -> bool:
-        """Whether it counts as stock."""
-        return self.state is HostState.FREE and not self.suspended
-
 
 class HostKey(Struct, frozen=True):
     """A credential of a host: an enrol token, or the key of its agent.
