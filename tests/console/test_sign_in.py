@@ -194,6 +194,16 @@ def behind_the_proxy(served: Console) -> Visitor:
     return visitor
 
 
+@pytest.mark.parametrize("trace", ["Via", "X-Forwarded-For", "X-Real-IP"])
+def test_a_proxy_that_is_not_trusted_makes_no_loopback_of_the_world(served: Console, trace: str) -> None:
+    """nginx sends the address of the server as the host unless it is told otherwise."""
+    visitor = Visitor(served.url, **{trace: "192.0.2.7"})
+    page = visitor.get("/console/login")
+    assert page.status_code == 403
+    assert "trusted_proxies" in page.text
+    assert visitor.use_code(served.link().partition("#")[2]).status_code == 403
+
+
 def test_behind_a_proxy_with_tls_the_cookie_is_of_the_host_alone_and_secure(served: Console) -> None:
     visitor = behind_the_proxy(served)
     cookie = visitor.use_code(served.link().partition("#")[2]).headers["Set-Cookie"]

@@ -145,7 +145,7 @@ class Console:
     async def _answer(self, reply: PageReply, cookies: Mapping[str, str], body: RequestBody) -> None:
         exchange, address = reply.exchange, reply.address
         origin = browser_origin(self._proxies.base_url(exchange.scope))
-        if origin is None:
+        if origin is None or (not origin.secure and self._proxies.passed_another_proxy(exchange.scope)):
             raise PageError(403, "insecure")
         if exchange.method not in ("GET", "HEAD", "POST"):
             raise PageError(405, "method")
