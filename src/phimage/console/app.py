@@ -163,6 +163,9 @@ class Console:
         if session is None:
             await self._send_to_sign_in(reply)
             return
+        if session.project and exchange.method != "POST" and not address.get("ProjectId"):
+            await reply.redirect(read_address(address.path, exchange.query).href(ProjectId=session.project))
+            return
         route, arguments = found
         show, form, sent = route.show, NO_FORM, b""
         if exchange.method == "POST":
