@@ -238,9 +238,13 @@ def test_two_boots_with_one_key_suspend_the_host(rack: Rack) -> None:
     clone = SignedAgent(rack.shop.gateway, boot=OTHER_BOOT)
     clone.key = agent.key
     assert clone.try_poll().ret_code == 299
-    assert "two boots" in rack.row(id)["Suspended"]
+    assert "two boots, last from 127.0.0.1" in rack.row(id)["Suspended"]
     assert (agent.try_poll().ret_code, clone.try_poll().ret_code) == (172, 172)
-    assert rack.capture(id).ret_code == 230
+    refused = rack.capture(id)
+    assert (refused.ret_code, "suspended" in refused.fields["Detail"]) == (230, True)
+    (row,) = rack.well("ListHosts", {"PHostId": [id], "ProjectId": "org-a"}, small.ACME)["HostSet"]
+    assert row["Suspended"] == "its credential was used twice"
+    assert "127.0.0.1" not in f"{row} {refused.fields}", "addresses of agents are for operators"
 
 
 @both_sites

@@ -231,7 +231,9 @@ def check_removable(host: Host) -> None:
 
 def _check_trusted(host: Host) -> None:
     if host.suspended:
-        raise WrongState(f"it is suspended: {host.suspended}; an operator makes a new enrol token and boots it again")
+        raise WrongState(
+            "it is suspended, its credential was used twice: an operator makes a new enrol token and boots it again"
+        )
 
 
 def _not_free(host: Host) -> str:
