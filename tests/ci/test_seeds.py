@@ -95,7 +95,7 @@ MISTAKES = {
     "transitions: {pimg-os-db4x9tqe: soon}": "seed:2:33: transitions.pimg-os-db4x9tqe",
     f"images: [{{id: pimg-os-other1, project: org-no, {REST}}}]": "there is no project org-no",
     "nonsense: 1": "expected one of phimage, clusters, regions, machine_types, images, accounts, hosts, bytes, transitions",
-    "acounts: []": "seed:2:1: acounts: unknown field; did you mean accounts?",
+    "acounts: []": "the seed cannot be used: seed:2:1: acounts: unknown field; did you mean accounts?",
     f"hosts: [{{name: a, {PLACE}}}, {{name: a, {PLACE}}}]": "host a is there twice",
     f"hosts: [{{name: a, {PLACE}, project: org-no}}]": "host a: there is no project org-no",
 }

@@ -135,7 +135,7 @@ def seed_errors(errors: Iterable[FileError], name: str) -> BadControl:
     lines = [
         f"{name}:{error.line}:{error.column}: {error.field}{': ' if error.field else ''}{error.message}" for error in errors
     ]
-    return BadControl(f"the seed {name} cannot be used", "\n".join(lines))
+    return BadControl("the seed cannot be used", "\n".join(lines))
 
 
 def _check_names(root: Mapping, errors: ErrorList) -> None:
