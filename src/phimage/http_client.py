@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import select
 import socket
 import ssl
@@ -11,8 +12,12 @@ from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPSConnection, IncompleteRead
 from urllib.parse import quote, urlsplit
 
+from phimage.errors import ClientError
+
 CONNECT_SECONDS = 10.0
 _AS_THEY_ARE = "/%:@!$&'()*+,;=~"
+_LOOPBACK = re.compile(r"127(\.[0-9]{1,3}){3}")
+"""The numbers of this machine; 127.example.com is a name that anybody may have."""
 
 IdleConnections = dict[tuple[bool, str, int | None], deque[HTTPConnection]]
 """Connections without a request, by protocol, host and port."""
@@ -48,7 +53,7 @@ class HttpAddress:
     @property
     def is_private(self) -> bool:
         """Whether nobody on a network can read or change the requests: HTTPS, or an address of this machine."""
-        return self.secure or self.host in ("localhost", "::1") or self.host.startswith("127.")
+        return self.secure or self.host in ("localhost", "::1") or _LOOPBACK.fullmatch(self.host) is not None
 
 
 @dataclass(frozen=True)
@@ -80,10 +85,10 @@ class ApiConnections:
     def __init__(self, timeout: float, ca_file: str = "") -> None:
         """`timeout`: the longest pause of a response, in seconds. `ca_file`: certificates to trust in place of the system's.
 
-        Raises OSError if the file cannot be read, and ssl.SSLError if it has no certificates.
+        Raises ClientError if the file cannot be read or has no certificates.
         """
         self._timeout = timeout
-        self._tls = ssl.create_default_context(cafile=ca_file) if ca_file else None
+        self._tls = _trusting(ca_file) if ca_file else None
         self._idle: IdleConnections = {}
         weakref.finalize(self, _close, self._idle)  # for users that never close it
 
@@ -128,6 +133,15 @@ class ApiConnections:
         connection.connect()
         connection.sock.settimeout(self._timeout)
         return connection
+
+
+def _trusting(ca_file: str) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except ssl.SSLError:
+        raise ClientError(f"{ca_file} has no certificates: expected some in PEM, each between BEGIN and END") from None
+    except OSError as error:
+        raise ClientError(f"{ca_file}: {error.strerror}; give a file of certificates in PEM") from None
 
 
 def _close(connections: IdleConnections) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -229,6 +230,16 @@ def test_an_interrupted_capture_to_a_file_leaves_nothing(file: Path, tmp_path: P
 def test_a_file_that_cannot_be_written_is_named(file: Path, tmp_path: Path) -> None:
     with disk_of(file) as disk, pytest.raises(FileFailed, match=r"nowhere/disk\.raw: No such file or directory; give a file"):
         capture_to_file(disk, str(tmp_path / "nowhere" / "disk.raw"), lambda _: None)
+
+
+def test_a_device_or_a_folder_is_no_file_to_capture_to(file: Path, tmp_path: Path) -> None:
+    """As root, the name of a device would become a file, and a disk that was meant to be written would stay as it is."""
+    device = tmp_path / "device"
+    os.mkfifo(device)
+    for path in (device, tmp_path):
+        with disk_of(file) as disk, pytest.raises(FileFailed, match=f"{path} is not a file; give a file in a folder"):
+            capture_to_file(disk, str(path), lambda _: None)
+    assert device.is_fifo()
 
 
 def test_a_disk_with_half_a_sector_is_refused(tmp_path: Path) -> None:

@@ -161,6 +161,7 @@ def test_an_image_is_deprecated_now_or_from_a_date_and_listed_again(shop: Shop) 
         ({"State": "Making"}, 230, "State"),
         ({"State": "Available"}, 299, "State"),
         ({"Deprecated": "true", "DeprecationTime": 1}, 230, "DeprecationTime"),
+        ({"DeprecationTime": 253_402_300_800}, 230, "DeprecationTime"),  # the year 10000
         ({"Successor": "c-a-old"}, 230, "Successor"),
         ({"Successor": "c-b"}, 230, "Successor"),
         ({"Successor": "pimg-cs-nobody"}, 230, "Successor"),

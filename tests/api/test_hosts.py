@@ -168,6 +168,7 @@ def test_a_host_goes_from_its_registration_through_a_deployment_and_a_capture_ba
     assert shop.work(made)["State"] == "Done"
     (found,) = shop.well("DescribePHostImage", {**NORTH_A, "ImageId": [made]}, small.ACME)["ImageSet"]
     assert (found["State"], found["OsType"], found["OsName"]) == ("Available", ABOUT["OsType"], ABOUT["OsName"])
+    assert rack.well("GetPHostImage", {"ImageId": made})["Origin"]["DigestOrigin"] == f"captured from host {id}"
 
     rack.well("ReleaseHost", {"PHostId": id})
     assert rack.seen() == []
@@ -180,6 +181,14 @@ def test_a_host_goes_from_its_registration_through_a_deployment_and_a_capture_ba
     rack.well("RemoveHost", {"PHostId": id})
     assert agent.try_poll().ret_code == 172
     assert rack.well("ListHosts")["TotalCount"] == 0
+
+
+@pytest.mark.parametrize("wrong", [{"Size": 1 << 63}, {"Size": -1}, {"Size": 1 << 100}, {"SectorSize": 0}, {"Path": 7}])
+def test_an_agent_cannot_report_a_disk_that_no_client_could_decode(rack: Rack, wrong: dict[str, Any]) -> None:
+    id, agent = rack.enrolled()
+    assert agent.try_poll(Disk=json.dumps({**DISK, **wrong})).ret_code == 230
+    assert agent.poll() is None
+    assert rack.row(id)["DiskSize"] == DISK["Size"]
 
 
 @pytest.mark.more
@@ -229,9 +238,13 @@ def test_two_boots_with_one_key_suspend_the_host(rack: Rack) -> None:
     clone = SignedAgent(rack.shop.gateway, boot=OTHER_BOOT)
     clone.key = agent.key
     assert clone.try_poll().ret_code == 299
-    assert "two boots" in rack.row(id)["Suspended"]
+    assert "two boots, last from 127.0.0.1" in rack.row(id)["Suspended"]
     assert (agent.try_poll().ret_code, clone.try_poll().ret_code) == (172, 172)
-    assert rack.capture(id).ret_code == 230
+    refused = rack.capture(id)
+    assert (refused.ret_code, "suspended" in refused.fields["Detail"]) == (230, True)
+    (row,) = rack.well("ListHosts", {"PHostId": [id], "ProjectId": "org-a"}, small.ACME)["HostSet"]
+    assert row["Suspended"] == "its credential was used twice"
+    assert "127.0.0.1" not in f"{row} {refused.fields}", "addresses of agents are for operators"
 
 
 @both_sites
@@ -544,6 +557,10 @@ def test_a_withdrawal_and_a_deprecation_name_the_hosts_that_they_hurt(rack: Rack
     assert row["PHostId"] == id
     assert rack.well("ListHosts", {"ImageId": image, "ProjectId": "org-b"}, small.ACME)["HostSet"] == []
     assert rack.well("WithdrawPHostImage", {"ImageId": image})["HostSet"] == dry["HostSet"]
+    assert rack.well("ListHosts", {"ImageId": image})["TotalCount"] == 1
+    unknown = {"ImageId": "pimg-never"}
+    assert rack.shop.ask("ListHosts", unknown).ret_code == 230
+    assert rack.well("ListHosts", {**unknown, "ProjectId": "org-a"}, small.ACME)["HostSet"] == []
     assert rack.seen()[0]["ImageName"] == "Debian 12"  # the host keeps it
 
 

@@ -101,7 +101,7 @@ def test_everyone_who_sees_the_image_sees_its_progress_and_others_as_if_it_never
     absent = refused("pimg-cs-nobody", small.RIVAL)
     assert absent[0] == 230
     assert refused(mine, small.RIVAL) == refused(mine, small.ACME, ProjectId="org-b") == absent
-    assert refused("b-new", small.ACME) == (230, "there is no publication of this image")
+    assert refused("b-new", small.ACME) == (230, "it was neither published nor captured: it is an entry of the catalogue alone")
     assert refused(mine, small.VIEWER)[0] == 299
 
 

@@ -292,6 +292,8 @@ def test_a_key_stops_working_when_it_expires(start: Start, small_site: Site) -> 
     while time.time() < soon:
         time.sleep(0.05)
     assert [gateway.replay(request).ret_code for request in requests] == [172, 172]
+    year_10000 = gateway.ask("CreateAccessKey", {**asked, "ExpireTime": 253_402_300_800}, pair=small.OPERATOR)
+    assert year_10000.ret_code == 230
     past = gateway.ask("CreateAccessKey", {**asked, "ExpireTime": 1}, pair=small.OPERATOR)
     assert (past.ret_code, past.message) == (230, "Params [ExpireTime] not available")
     (listed,) = [key for key in keys_of(gateway, "acme") if key["AccessKey"] == pair.public]

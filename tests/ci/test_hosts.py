@@ -95,6 +95,8 @@ def test_a_capture_follows_the_clock_and_its_host_is_busy_until_then(hosted: Phi
 def test_a_capture_can_be_looked_at_three_times(hosted: PhimageWorld) -> None:
     hosted.transition({"looks": 3}, host="web-1")
     image = capture(hosted)
+    progress = hosted.client().invoke("GetPHostImageProgress", {"Zone": hosted.zone, "ImageId": image})
+    assert (progress["Done"], progress["Total"]) == (0, 64 << 20)
     assert [image_state(hosted, image) for _ in range(4)] == ["Making", "Making", "Making", "Available"]
 
 
@@ -134,6 +136,6 @@ def test_a_host_that_the_seed_does_not_have_cannot_be_booted(hosted: PhimageWorl
         hosted.boot("web-1", "windows")
 
 
-def test_a_seed_with_a_host_that_cannot_be_registered_says_why(world: PhimageWorld) -> None:
-    with pytest.raises(AssertionError, match="cannot be registered"):
+def test_a_seed_with_a_host_that_no_zone_offers_says_why(world: PhimageWorld) -> None:
+    with pytest.raises(AssertionError, match="host web-1: cn-bj2-02 does not offer DB-2 on 99G"):
         world.seed(SEED.replace("10G}", "99G}"))

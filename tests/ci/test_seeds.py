@@ -85,6 +85,7 @@ def test_a_quota_of_a_seed_holds(world: PhimageWorld) -> None:
 
 
 REST = "name: a, os_type: a, os_name: a, size: 1, created: '2026-01-01T00:00:00Z'"
+PLACE = "zone: cn-bj2-02, machine_type: DB-2, cluster: 10G"
 MISTAKES = {
     "accounts: [{id: acme}]": "not exactly one project",
     "accounts: [{id: demo, projects: [{id: o, default: true}], users: [{name: m, main: true}]}]": "demo is there already",
@@ -93,7 +94,10 @@ MISTAKES = {
     "bytes: {pimg-os-db4x9tqe: ../etc/passwd}": "a posted seed names no file",
     "transitions: {pimg-os-db4x9tqe: soon}": "seed:2:33: transitions.pimg-os-db4x9tqe",
     f"images: [{{id: pimg-os-other1, project: org-no, {REST}}}]": "there is no project org-no",
-    "nonsense: 1": "unknown field",
+    "nonsense: 1": "expected one of phimage, clusters, regions, machine_types, images, accounts, hosts, bytes, transitions",
+    "acounts: []": "the seed cannot be used: seed:2:1: acounts: unknown field; did you mean accounts?",
+    f"hosts: [{{name: a, {PLACE}}}, {{name: a, {PLACE}}}]": "host a is there twice",
+    f"hosts: [{{name: a, {PLACE}, project: org-no}}]": "host a: there is no project org-no",
 }
 
 

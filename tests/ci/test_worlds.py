@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,8 +13,13 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from phimage.ci.start import make_start
+from phimage.ci.values import BadControl
+from phimage.ci.world import World
+from phimage.ci.worlds import Worlds
 from phimage.client import Client
 from phimage.errors import Refused
+from phimage.metrics.shared import SharedMetrics
 from phimage.model.account import PrivateKey
 from phimage.pytest import PhimageServer, PhimageWorld
 from tests.ci.conftest import server_of
@@ -181,6 +188,24 @@ def resident(pid: int) -> int:
     return int(line.split()[1])
 
 
+def test_worlds_need_more_files_than_a_shell_allows(tmp_path: Path) -> None:
+    with Server(Phimage(tmp_path), "ci", under=("bash", "-c", 'ulimit -S -n 64; exec "$@"', "-")) as endpoint:
+        server = server_of(endpoint)
+        assert all(total(PhimageWorld(server, f"w{number}")) > 25 for number in range(40))
+
+
+def test_there_are_not_more_worlds_than_memory_for_them(tmp_path: Path) -> None:
+    worlds = Worlds(make_start((), "0", tmp_path), tmp_path, max_worlds=2)
+    for name in ("one", "two"):
+        worlds.get(name)
+    with pytest.raises(BadControl, match="there are 2 worlds already: end those that are no longer needed"):
+        worlds.get("three")
+    assert worlds.get("two").name == "two"
+    worlds.drop("one")
+    assert worlds.get("three").name == "three"
+    worlds.close()
+
+
 def test_a_world_can_be_dropped_while_it_answers(ci_server: PhimageServer) -> None:
     world = PhimageWorld(ci_server, "dropped")
     parts = urlsplit(world.url_with("delay-200ms"))
@@ -192,3 +217,31 @@ def test_a_world_can_be_dropped_while_it_answers(ci_server: PhimageServer) -> No
         time.sleep(0.3)
         assert connection.recv(1 << 16).startswith(b"HTTP/1.1 ")
     assert total(PhimageWorld(ci_server, "dropped")) > 25
+
+
+class BusyWorld(World):
+    """A world that is not done before it may go on."""
+
+    may_go_on = threading.Event()
+
+    def settle(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.may_go_on.wait(60)
+
+
+def test_a_busy_world_leaves_threads_to_the_others(tmp_path: Path) -> None:
+    start, slot, requests = make_start((), "0", tmp_path), SharedMetrics().claim(), 100
+
+    async def settle_both() -> None:
+        busy, other = BusyWorld("busy", start, tmp_path / "1", slot), World("other", start, tmp_path / "2", slot)
+        loop = asyncio.get_running_loop()
+        waiting = [asyncio.create_task(busy.in_turn(busy.settle, loop)) for _ in range(requests)]
+        await asyncio.sleep(0)
+        try:
+            await asyncio.wait_for(other.in_turn(other.settle, loop), 50)
+        finally:
+            busy.may_go_on.set()
+            await asyncio.gather(*waiting)
+            busy.close()
+            other.close()
+
+    asyncio.run(settle_both())

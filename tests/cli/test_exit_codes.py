@@ -94,6 +94,23 @@ def test_an_error_under_json_is_one_object_on_standard_error(
     assert (report["RetCode"], report["Detail"], report["RequestId"]) == refusal
 
 
+def test_a_missing_command_is_answered_with_the_help_once(capsys: pytest.CaptureFixture[str]) -> None:
+    @click.group()
+    def rack() -> None:
+        """Machines."""
+
+    def call() -> object:
+        return rack.main([], prog_name="rack", standalone_mode=False)
+
+    assert run_to_exit_code(call) == 64
+    shown = capsys.readouterr()
+    assert (shown.out, shown.err.count("Usage:"), shown.err.count("Machines."), "Error" in shown.err) == ("", 1, 1, False)
+    assert run_to_exit_code(call, ["--json"]) == 64
+    report = json.loads(capsys.readouterr().err)
+    assert report["Message"] == "Missing command. `rack --help` lists the commands."
+    assert report["Usage"] == "rack [OPTIONS] COMMAND [ARGS]..."
+
+
 def test_words_after_two_dashes_are_no_options() -> None:
     assert asks_for_json(["image", "show", "--json", "x"])
     assert not asks_for_json(["image", "show", "--", "--json"])

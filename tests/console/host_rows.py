@@ -6,9 +6,11 @@ import time
 
 from phimage import demo
 from phimage.catalog.hosts import HOSTS, AgentContact, begin_contact
+from phimage.catalog.orders import end_order, order_of_host
 from phimage.installation import command_author, open_catalog
-from phimage.model.host import Host, HostState, ReportedDisk
+from phimage.model.host import Host, HostState, ReportedDisk, failed
 from phimage.model.ids import ClusterId, HostId, MachineTypeId, ManifestDigest, ProjectId
+from phimage.model.order import OrderState
 from phimage.settings import Settings
 
 STOPPED = HostId("upm-stopped1")
@@ -40,4 +42,17 @@ def add_stopped_host(settings: Settings, name: str = "web-7", heard: float = 360
     with catalog.change(command_author("Test")) as change:
         HOSTS.put(change, host)
         begin_contact(change.connection, AgentContact(STOPPED, now + heard, "192.0.2.77", "0.1.0", disk))
+    catalog.database.close()
+
+
+def leave_dirty(settings: Settings) -> None:
+    """Let the agent of the host fail to clean the disk."""
+    catalog = open_catalog(settings)
+    with catalog.change(command_author("Test")) as change:
+        host = HOSTS.find(change.connection, STOPPED)
+        assert host is not None
+        order = order_of_host(change.connection, STOPPED)
+        assert order is not None
+        end_order(change.connection, order, OrderState.FAILED, time.time(), error="no disk")
+        HOSTS.put(change, failed(host, order.kind, "no disk"))
     catalog.database.close()

@@ -10,7 +10,7 @@ from phimage import demo
 from phimage.catalog.accounts import NewKey
 from phimage.installation import recover_operator_key
 from phimage.settings import Settings
-from tests.console.host_rows import STOPPED, add_stopped_host
+from tests.console.host_rows import STOPPED, add_stopped_host, leave_dirty
 from tests.console.visitor import Console, console, main
 
 TENANT = NewKey(demo.PUBLIC_KEY, demo.PRIVATE_KEY)
@@ -72,4 +72,10 @@ def test_a_capture_and_a_reinstallation_are_orders_to_the_agent(served: Console)
     operator = served.visitor()
     operator.carry_out("release-host", STOPPED, PHostId=STOPPED)
     assert visitor.get(f"/console/hosts/{STOPPED}").status_code == 404
-    assert "The disk is being cleaned" in operator.get(f"/console/hosts/{STOPPED}").text
+    page = operator.get(f"/console/hosts/{STOPPED}").text
+    assert "The disk is being cleaned" in page
+    assert "changes/release-host" not in page
+    leave_dirty(served.settings)
+    page = operator.get(f"/console/hosts/{STOPPED}").text
+    assert "changes/release-host" in page  # to try again
+    assert "changes/remove-host" in page

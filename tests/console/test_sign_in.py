@@ -194,6 +194,16 @@ def behind_the_proxy(served: Console) -> Visitor:
     return visitor
 
 
+@pytest.mark.parametrize("trace", ["Via", "X-Forwarded-For", "X-Real-IP"])
+def test_a_proxy_that_is_not_trusted_makes_no_loopback_of_the_world(served: Console, trace: str) -> None:
+    """nginx sends the address of the server as the host unless it is told otherwise."""
+    visitor = Visitor(served.url, **{trace: "192.0.2.7"})
+    page = visitor.get("/console/login")
+    assert page.status_code == 403
+    assert "trusted_proxies" in page.text
+    assert visitor.use_code(served.link().partition("#")[2]).status_code == 403
+
+
 def test_behind_a_proxy_with_tls_the_cookie_is_of_the_host_alone_and_secure(served: Console) -> None:
     visitor = behind_the_proxy(served)
     cookie = visitor.use_code(served.link().partition("#")[2]).headers["Set-Cookie"]
@@ -239,3 +249,34 @@ def test_a_post_without_a_session_and_to_a_page_without_forms_says_so(served: Co
     assert visitor.post("/console/changes/set-quota", {"a": "b" * 100_000}).status_code == 413
     assert visitor.get("/console/changes/set-quota").headers["Location"] == "/console/quotas"
     assert hidden(main(visitor.look("set-quota", Project="Base", _gib="1").text))["Project"] == "Base"
+
+
+def test_a_sub_user_is_led_to_a_project_that_it_sees(served: Console) -> None:
+    """Its requests must name one, and nobody types addresses."""
+    with served.client() as client:
+        other = client.call("CreateProject", Account="demo", ProjectName="Other").fields["ProjectId"]
+        client.call("CreateUser", Account="demo", User="viewer")
+        fields = client.call("CreateAccessKey", Account="demo", User="viewer", ExpireTime=0).fields
+        client.call("SetProjectMember", ProjectId="org-xyz", Account="demo", User="viewer", Role="viewer")
+        key = NewKey(fields["PublicKey"], PrivateKey(fields["PrivateKey"]))
+        visitor = served.visitor(key)
+        for path in (
+            "/console/",
+            "/console/images?ImageType=Base&lang=zh",
+            "/console/matrix",
+            "/console/jobs",
+            "/console/hosts",
+        ):
+            sent_on = visitor.get(path)
+            assert sent_on.status_code == 303
+            assert sent_on.headers["Location"] == f"{path}{'&' if '?' in path else '?'}ProjectId=org-xyz"
+            page = visitor.get(sent_on.headers["Location"])
+            assert page.status_code == 200
+            assert 'href="/console/images?ProjectId=org-xyz' in page.text
+        client.call("SetProjectMember", ProjectId="org-default", Account="demo", User="viewer", Role="viewer")
+        assert visitor.get("/console/").headers["Location"] == "/console/?ProjectId=org-default"
+        assert other not in visitor.get("/console/projects?ProjectId=org-default").text
+        for project in ("org-xyz", "org-default"):
+            client.call("RemoveProjectMember", ProjectId=project, Account="demo", User="viewer")
+        assert visitor.get("/console/").status_code == 403
+    assert served.visitor(TENANT).get("/console/").status_code == 200

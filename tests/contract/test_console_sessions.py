@@ -10,6 +10,8 @@ from sqlalchemy import func, select
 from phimage.catalog import console_sessions, tables
 from phimage.catalog.console_sessions import CODE_SECONDS, IDLE_SECONDS, MAX_SESSION_SECONDS, MAX_SESSIONS, StoredSession
 from phimage.catalog.views import Catalog
+from phimage.console.catalog_sessions import CatalogSessions
+from phimage.errors import WrongSignature
 from phimage.model.ids import PublicKey
 from tests.conftest import Reopen
 
@@ -55,6 +57,14 @@ def test_a_code_works_once_on_any_server_and_only_in_its_minute(catalog: Catalog
     assert use_code(catalog, "one", NOW + CODE_SECONDS - 1) is None
     assert use_code(catalog, "late", NOW + CODE_SECONDS) is None
     assert use_code(catalog, "never made") is None
+
+
+def test_a_wrong_code_waits_for_no_writer(catalog: Catalog) -> None:
+    sessions = CatalogSessions(catalog)
+    with ThreadPoolExecutor(1) as thread, catalog.database.write():
+        guess = thread.submit(sessions.begin_by_code, "wrong", "127.0.0.1")
+        with pytest.raises(WrongSignature):
+            guess.result(60)
 
 
 def test_of_many_that_use_a_code_at_the_same_time_one_succeeds(catalog: Catalog) -> None:

@@ -6,9 +6,11 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
+from phimage.errors import ClientError
 from phimage.http_client import ApiConnections, InvalidAddress, NoResponse, parse_address
 
 ANSWER = b"HTTP/1.1 200 OK\r\nX-Name: Value\r\nContent-Length: 2\r\n\r\n{}"
@@ -54,11 +56,37 @@ def test_a_server_that_closes_without_a_response_is_named() -> None:
     assert raised.value.remedy == "check that phimage runs there"
 
 
+def test_a_file_of_certificates_that_is_none_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ClientError, match=r"nothing\.pem: No such file or directory; give a file of certificates in PEM"):
+        ApiConnections(10, str(tmp_path / "nothing.pem"))
+    file = tmp_path / "text.pem"
+    file.write_text("no certificate")
+    with pytest.raises(ClientError, match=r"text\.pem has no certificates: expected some in PEM"):
+        ApiConnections(10, str(file))
+
+
 def test_what_is_sent_is_what_was_parsed() -> None:
     address = parse_address("https://Example.com:8443/镜像/%20?Action=A b")
 
     assert (address.secure, address.host, address.port) == (True, "example.com", 8443)
     assert address.target == "/%E9%95%9C%E5%83%8F/%20?Action=A%20b"
+
+
+@pytest.mark.parametrize(
+    ("url", "private"),
+    [
+        ("http://127.0.0.1:8080/", True),
+        ("http://127.9.9.9/", True),
+        ("http://localhost/", True),
+        ("http://[::1]:8080/", True),
+        ("https://images.example.com/", True),
+        ("http://127.example.com/", False),
+        ("http://127.0.0.1.example.com/", False),
+        ("http://10.0.0.1/", False),
+    ],
+)
+def test_plain_http_is_private_on_the_machine_itself_alone(url: str, private: bool) -> None:
+    assert parse_address(url).is_private is private
 
 
 @pytest.mark.parametrize(

@@ -121,7 +121,6 @@ class HostLife(RuleBasedStateMachine):
         assert bool(host.order) == (host.state in KINDS)
         assert host.image == self.on_disk
         assert bool(host.image) == bool(host.manifest) == bool(host.deployed)
-        assert host.is_free == (host.state is HostState.FREE and not host.suspended)
         assert (host.state is HostState.FREE) <= (not host.image)
 
 

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from phimage.actions.image_hosts import DryRunParam, ImageHosts, hosts_of_image
 from phimage.actions.images import ImageIdParam
-from phimage.actions.params import RegionParam, ZoneParam, check_zone_allowed, zones_asked
+from phimage.actions.params import MAX_TIME, RegionParam, ZoneParam, check_zone_allowed, zones_asked
 from phimage.actions.publish import ImageTexts
 from phimage.actions.publish_checks import LabelsParam, SupportParam, support_of, tenant_of_call, with_labels
 from phimage.actions.service import Call
@@ -80,7 +80,7 @@ class UpdatePHostImage(ImageTexts, rename="pascal", frozen=True, kw_only=True):
     ) = None
     deprecation_time: (
         Annotated[
-            int, Meta(ge=1, le=1 << 40, description="when it is, or was, deprecated, Unix seconds; in place of Deprecated")
+            int, Meta(ge=1, le=MAX_TIME, description="when it is, or was, deprecated, Unix seconds; in place of Deprecated")
         ]
         | None
     ) = None

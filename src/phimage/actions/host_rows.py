@@ -110,7 +110,7 @@ def _row(
         p_host_id=host.id,
         name=host.tenant_name or host.name,
         state=host.state.value,
-        suspended=host.suspended,
+        suspended=_suspended(host, call),
         zone=host.zone,
         machine_type=host.machine_type,
         cluster=host.cluster,
@@ -133,6 +133,11 @@ def _row(
         agent_address=contact.address if contact and call.caller.account.operator else "",
         agent_version=contact.version if contact else "",
     )
+
+
+def _suspended(host: Host, call: Call) -> str:
+    """The reason has the address of an agent, which is for operators."""
+    return host.suspended if call.caller.account.operator or not host.suspended else "its credential was used twice"
 
 
 def _order(order: Order, now: float) -> HostOrderSet:

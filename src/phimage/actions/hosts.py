@@ -13,6 +13,7 @@ from phimage.catalog.accounts import PROJECTS
 from phimage.catalog.engine import Connection
 from phimage.catalog.hosts import HOSTS
 from phimage.catalog.image_bytes import give_up
+from phimage.catalog.images import last_images
 from phimage.catalog.orders import abort_order, add_order
 from phimage.catalog.revisions import Change
 from phimage.errors import UnavailableParam
@@ -168,7 +169,7 @@ def new_enroll_token(request: NewEnrollToken, call: Call) -> EnrollTokenResponse
 def assign_host(request: AssignHost, call: Call) -> HostResponse:
     with call.service.change(call) as change:
         if PROJECTS.find(change.connection, request.project_id) is None:
-            raise UnavailableParam("ProjectId", detail=f"there is no project {request.project_id}: see `phimage project ls`")
+            raise UnavailableParam("ProjectId", detail=f"there is no project {request.project_id}")
         before = found_host(change.connection, request.p_host_id)
         try:
             host = assigned(before, request.project_id, int(call.time))
@@ -223,6 +224,9 @@ def list_hosts(request: ListHosts, call: Call) -> ListHostsResponse:
         operator = call.caller.account.operator
         visible = hosts.all_hosts(connection) if operator else hosts.hosts_of(connection, call.view.revision, call.project)
         found = [host for host in visible if _is_asked(host, request)]
+        if request.image_id and not found and operator and not last_images(connection, [request.image_id]):
+            # To an operator "no host" says that a bad image harmed none. A tenant may not learn which ids others have.
+            raise UnavailableParam("ImageId", detail=f"there was never an image {request.image_id}")
         page = found[request.offset : request.offset + request.limit]
         rows = host_rows(page, connection, call, with_receipts=bool(request.p_host_id))
     return ListHostsResponse(total_count=len(found), host_set=rows)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from phimage.actions.params import AccountParam, Empty, UserParam, tenant_of, user_of
+from phimage.actions.params import MAX_TIME, AccountParam, Empty, UserParam, tenant_of, user_of
 from phimage.actions.service import Call
 from phimage.catalog.accounts import KEYS, NewKey, add_key, find_key, keys_of, last_use
 from phimage.errors import UnavailableParam
@@ -20,7 +20,7 @@ class CreateAccessKey(Struct, rename="pascal", frozen=True, kw_only=True):
 
     account: AccountParam
     user: UserParam
-    expire_time: Annotated[int, Meta(ge=0, description="when the key stops working, Unix seconds; 0 for never")]
+    expire_time: Annotated[int, Meta(ge=0, le=MAX_TIME, description="when the key stops working, Unix seconds; 0 for never")]
 
 
 class ListAccessKeys(Struct, rename="pascal", frozen=True, kw_only=True):

@@ -17,6 +17,9 @@ from phimage.model.topology import Topology
 RegionParam = Annotated[RegionId, Meta(description="region, such as cn-bj2")]
 ZoneParam = Annotated[ZoneId, Meta(description="availability zone of the region, such as cn-bj2-02")]
 Line = Annotated[str, Meta(max_length=255)]
+# docs/decisions.md#times-end-with-the-year-9999
+MAX_TIME = 253_402_300_799
+"""The last second of the year 9999, in Unix seconds."""
 AccountParam = Annotated[
     AccountId,
     Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$", description="name of the account: letters, digits, . _ -"),

@@ -83,7 +83,7 @@ def get_phost_image_progress(request: GetPHostImageProgress, call: Call) -> GetP
     if not visible:
         raise UnavailableParam("ImageId", detail="there is no such image, or this project cannot see it")
     if job is None:
-        raise UnavailableParam("ImageId", detail="there is no publication of this image")
+        raise UnavailableParam("ImageId", detail="it was neither published nor captured: it is an entry of the catalogue alone")
     job = as_seen(in_time(job, known_since, call), call)
     phase, done, total, sent = _place(job, call)
     process = _process(job, phase, done, total)

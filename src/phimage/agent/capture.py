@@ -61,6 +61,9 @@ def capture_to_file(disk: CapturedDisk, path: str, on_progress: OnProgress) -> C
 
     Raises as `CapturedDisk` and `on_progress` do, and FileFailed.
     """
+    if os.path.exists(path) and not os.path.isfile(path):  # noqa: PTH110, PTH113  the agent is small: it does without pathlib
+        # The finished file takes the name, and in /dev would replace the device: the disk behind it would get nothing.
+        raise FileFailed(f"{path} is not a file; give a file in a folder with room for the disk")
     partial = f"{path}.part"
     try:
         # Only its owner may read it: a disk has private keys.
@@ -70,7 +73,7 @@ def capture_to_file(disk: CapturedDisk, path: str, on_progress: OnProgress) -> C
             os.fsync(file)
         finally:
             os.close(file)
-        os.replace(partial, path)  # noqa: PTH105  the agent is small: it does without pathlib
+        os.replace(partial, path)  # noqa: PTH105
         return captured
     except OSError as error:
         raise FileFailed(f"{path}: {error.strerror}; give a file in a folder with room for the disk") from None

@@ -15,7 +15,7 @@ _COLUMNS = ("PATH", "SIZE", "SECTORS", "IDENTITY", "WWN", "MODEL", "STATE")
 
 def list_disks(given: argparse.Namespace) -> int:
     """Print the disks of this machine and what keeps each from being written."""
-    disks = [disk for disk in find_disks() if not disk.is_loop or disk.size]
+    disks = find_disks()
     if given.json:
         rows = [{**asdict(disk), "busy": busy_reason(disk, disks)} for disk in disks]
         print(json.dumps(rows, indent=2))  # noqa: T201  the output of the command

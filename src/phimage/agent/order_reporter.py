@@ -82,7 +82,8 @@ class OrderReporter:
 
     def fail(self, reason: str) -> None:
         """Report why the order failed. Raises as `finish`."""
-        self._report_last({"Error": reason[:_MAX_ERROR]})
+        # The server refuses control characters, and a disk may have some in its names.
+        self._report_last({"Error": "".join(letter if letter.isprintable() else "?" for letter in reason[:_MAX_ERROR])})
 
     def __enter__(self) -> Self:
         self._thread.start()

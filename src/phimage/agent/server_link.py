@@ -72,6 +72,8 @@ class ServerLink:
         self._pause = pause
         self._nonce = nonce
         self._offset = 0.0
+        self._is_phimage = False
+        """Whether it answered once. After that, other answers are those of something on the way, which will pass."""
 
     def call(self, credential: AgentKey, action: str, params: Params, *, patience: float) -> dict[str, Any]:
         """The response of an Action. Repeats it for `patience` seconds while the server is away or busy.
@@ -121,9 +123,10 @@ class ServerLink:
             answer: dict[str, Any] = json.loads(response.body)
             ret_code = int(answer["RetCode"])
         except (ValueError, KeyError, TypeError):
-            if response.status >= 500:
+            if response.status >= 500 or self._is_phimage:
                 raise NoResponse(f"HTTP {response.status}", "see the log of the server") from None
             raise ClientError(f"{self._address.host} is not phimage (HTTP {response.status}): check --server") from None
+        self._is_phimage = True
         if ret_code:
             server_time = answer.get("ServerTime")
             raise AgentRefused(

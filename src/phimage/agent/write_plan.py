@@ -58,7 +58,7 @@ class WritePlan:
         _put(tail, self.tail_start, start, raw)
 
     def change(self, head: bytearray, tail: bytearray) -> None:
-        """TableChange a complete head and tail as the disk needs them."""
+        """Make the changes in a complete head and tail."""
         for change in self.changes:
             _put(head, 0, change.offset, change.data)
             _put(tail, self.tail_start, change.offset, change.data)

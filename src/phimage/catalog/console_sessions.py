@@ -47,6 +47,12 @@ def add_code(connection: Connection, code: str, key: PublicKey, now: float) -> i
     return expires
 
 
+def is_code(connection: Connection, code: str, now: float) -> bool:
+    """Whether a code can be used now."""
+    rows = tables.login_code
+    return connection.execute(select(rows.c.key).where(rows.c.digest == digest(code), rows.c.expires > now)).first() is not None
+
+
 def use_code(connection: Connection, code: str, now: float) -> PublicKey | None:
     """The key of a code, which cannot be used again; None if it was used, has expired or never existed. Atomic."""
     rows, named = tables.login_code, digest(code)

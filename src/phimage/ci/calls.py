@@ -106,7 +106,7 @@ async def _settle(world: World) -> None:
     """End the jobs that are due before the request is answered."""
     if world.publisher.has_news or world.clock.is_running:
         try:
-            await asyncio.to_thread(world.settle, asyncio.get_running_loop())
+            await world.in_turn(world.settle, asyncio.get_running_loop())
         except (ServiceUnavailable, Refused) as error:  # it was dropped meanwhile, or a host of the seed cannot be registered
             log.warning("world.not_settled", world=world.name, reason=str(error))
 

@@ -100,7 +100,7 @@ class Control:
     async def _boot(self, world: World, fields: Fields) -> Fields:
         _known(fields, "host", "boot")
         try:
-            id = await asyncio.to_thread(world.boot_host, str(fields.get("host", "")), fields.get("boot"))
+            id = await world.in_turn(world.boot_host, str(fields.get("host", "")), fields.get("boot"))
         except Refused as refused:
             raise BadControl("the host cannot be booted", str(refused)) from None
         await _settle(world)
@@ -111,7 +111,7 @@ class Control:
             text = body.decode("utf-8")
         except UnicodeDecodeError:
             raise BadControl("the seed is not UTF-8", "post the text of a seed file") from None
-        await asyncio.to_thread(world.plant, text)
+        await world.in_turn(world.plant, text)
         await _settle(world)
         return {"world": world.name, "revision": world.catalog.head}
 
@@ -119,7 +119,7 @@ class Control:
 async def _settle(world: World) -> None:
     """Let the world do what is due. Raises BadControl for a host of a seed that cannot be registered."""
     try:
-        await asyncio.to_thread(world.settle, asyncio.get_running_loop())
+        await world.in_turn(world.settle, asyncio.get_running_loop())
     except Refused as refused:
         raise BadControl("a host of the seed cannot be registered", str(refused)) from None
 

@@ -97,7 +97,7 @@ class ScriptedAgent:
 
     def _step(self, transition_of: Callable[..., Transition], now: float) -> None:
         named = {} if self._held is None else {name: self._held.fields[name] for name in ("OrderId", "Fence")}
-        disk = {"Path": "/dev/sda", "Size": self.doc.disk_mib << 20}
+        disk: dict[str, Any] = {"Path": "/dev/sda", "Size": self.doc.disk_mib << 20}
         given = self._say("AgentPoll", BootId=self._boot, Wait=0, Disk=msgspec.json.encode(disk).decode(), **named)["Order"]
         if given is None:
             return
@@ -109,8 +109,8 @@ class ScriptedAgent:
         order = {"OrderId": given["OrderId"], "Fence": given["Fence"]}
         seconds, looks = now - self._held.since, self._held.looks
         if not transition.is_due(seconds, looks):
-            done = int(100 * transition.share(seconds, looks))
-            self._say("AgentReport", **order, Phase=_PHASES[given["Kind"]], Done=done, Total=100)
+            done = int(disk["Size"] * transition.share(seconds, looks))
+            self._say("AgentReport", **order, Phase=_PHASES[given["Kind"]], Done=done, Total=disk["Size"])
             return
         self._held = None
         if transition.failure:

@@ -28,7 +28,17 @@ from phimage.ci.seed_file import SeedAccount, SeedFile, seed_errors
 from phimage.ci.transition import Transition
 from phimage.ci.values import BadControl
 from phimage.model.account import Account, Membership, PrivateKey, Project, Role
-from phimage.model.ids import AccountId, ImageId, ProjectId, PublicKey, RandomBytes, ZoneId, new_job_id
+from phimage.model.ids import (
+    AccountId,
+    ClusterId,
+    ImageId,
+    MachineTypeId,
+    ProjectId,
+    PublicKey,
+    RandomBytes,
+    ZoneId,
+    new_job_id,
+)
 from phimage.model.image import NO_PROJECT, Image, ImageType, State
 from phimage.model.image_bytes import ImageBytes, Quota, image_size
 from phimage.model.job import Origin, new_job
@@ -58,7 +68,7 @@ def plant(
             _add_account(change, catalog, account)
         images = _images(change, seed, name)
         IMAGES.add_all(change, images)
-        hosts = {host.name for host in seed.sections.hosts}
+        hosts = _check_hosts(change, seed, name)
         named = (*disks, *(name for name in seed.transitions if name not in hosts))
         unknown = [id for id in named if IMAGES.find(change.connection, id) is None]
         if unknown:
@@ -72,6 +82,23 @@ def plant(
                 _add_job(change, store, image, disks.get(image.id) or text_disk(image.id), random)
     making = {image.id: Transition(stuck=True) for image in images if image.state is State.MAKING}
     return making | seed.transitions
+
+
+def _check_hosts(change: Change, seed: SeedFile, name: str) -> set[str]:
+    """The names of the hosts. Raises BadControl for what their registration would refuse later, when nobody waits for it."""
+    topology, names = topology_at(change.connection, change.number), set[str]()
+    for host in seed.sections.hosts:
+        who = f"{name}: host {host.name}"
+        zone, kind = ZoneId(host.zone), MachineTypeId(host.machine_type)
+        if host.name in names:
+            raise BadControl(f"{who} is there twice", "transitions and boots name hosts: choose another name")
+        if ClusterId(host.cluster) not in topology.clusters_of(kind, (zone,)):
+            what = f"{who}: {host.zone} does not offer {host.machine_type} on {host.cluster}"
+            raise BadControl(what, "`phimage machine-type ls` lists what each zone offers")
+        if host.project and PROJECTS.find(change.connection, ProjectId(host.project)) is None:
+            raise BadControl(f"{who}: there is no project {host.project}", "expected one of the demonstration or of the seed")
+        names.add(host.name)
+    return names
 
 
 def text_disk(id: ImageId) -> bytes:

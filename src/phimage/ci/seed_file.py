@@ -7,6 +7,7 @@ its base images, the images that name a project, and the rest, whose types are h
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from difflib import get_close_matches
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, field
@@ -104,10 +105,11 @@ def read_seed(text: str, name: str) -> SeedFile:
         if root is not None:
             errors.add(root.line, root.column, (), f"expected names and values; found {described(root)}")
         raise seed_errors(errors.in_order(), name)
+    _check_names(root, errors)
     base, custom = _split_images(root, errors)
     decoder = Decoder(errors, MAX_VALUES)
     try:
-        catalog_root = _part(root, set(root.values) - set(SECTIONS), base)
+        catalog_root = _part(root, set(Document.__struct_fields__), base)
         catalog = decoder.record(Document, catalog_root, ())
         undecoded = frozenset(decoder.undecoded)
         custom_root = _part(root, {"phimage", "images"}, [node for node, _ in custom])
@@ -133,7 +135,17 @@ def seed_errors(errors: Iterable[FileError], name: str) -> BadControl:
     lines = [
         f"{name}:{error.line}:{error.column}: {error.field}{': ' if error.field else ''}{error.message}" for error in errors
     ]
-    return BadControl(f"the seed {name} cannot be used", "\n".join(lines))
+    return BadControl("the seed cannot be used", "\n".join(lines))
+
+
+def _check_names(root: Mapping, errors: ErrorList) -> None:
+    """Report sections that no seed has."""
+    known = (*Document.__struct_fields__, *SECTIONS)
+    for name, key in root.keys.items():
+        if name not in known:
+            near = get_close_matches(name, known, n=1)
+            expected = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(known)}"
+            errors.add(key.line, key.column, (name,), f"unknown field; {expected}")
 
 
 def _split_images(root: Mapping, errors: ErrorList) -> tuple[list[Node], list[tuple[Node, str]]]:

@@ -24,7 +24,7 @@ from phimage.files import replace_file
 from phimage.processes import http_server
 from phimage.processes.http_server import HttpServer
 from phimage.processes.runtime import private_files, return_freed_memory
-from phimage.processes.server import listening, server_url
+from phimage.processes.server import listening, raise_file_limit, server_url
 
 DRAIN_SECONDS = 0.5
 """Seconds that answers under way have at the end: a test that hangs must not keep its run."""
@@ -145,6 +145,7 @@ def _write_ready(path: Path, url: str) -> None:
 def _worlds(options: EndpointOptions) -> Iterator[Worlds]:
     prime_decoders()
     return_freed_memory()
+    raise_file_limit()  # a world has three files of its database
     with temporary_folder() as name:
         folder = Path(name)
         worlds = Worlds(make_start(options.seeds, options.random_seed, folder), folder)

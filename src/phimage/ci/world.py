@@ -7,6 +7,7 @@ import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from phimage.application import Foundation, build_app, open_pipeline
 from phimage.catalog.address import database_url
@@ -31,11 +32,12 @@ from phimage.metrics.shared import WorkerSlot
 from phimage.settings import Settings
 
 _DATABASE = "catalog.sqlite"
+Done = TypeVar("Done")
 
 
 # docs/decisions.md#worlds-are-applications-in-one-process
 class World:
-    """A world. `settle`, `plant` and `boot_host` are called in threads, its other methods on the event loop."""
+    """A world. `settle`, `plant` and `boot_host` are for `in_turn`; its other methods are called on the event loop."""
 
     def __init__(self, name: str, start: Start, folder: Path, slot: WorkerSlot) -> None:
         """`folder` does not exist yet; on tmpfs a world is made fastest. All worlds write their metrics to one slot."""
@@ -45,6 +47,7 @@ class World:
         self.journal = Journal()
         self._folder = folder
         self._settling = threading.Lock()
+        self._turn = asyncio.Lock()
         self.random = Draws(start.random_seed)
         folder.mkdir(mode=0o700)
         (folder / _DATABASE).write_bytes(start.database)
@@ -70,6 +73,11 @@ class World:
         self._operator = start.operator
         self._new_hosts = list(start.hosts)
         self._agents: list[ScriptedAgent] = []
+
+    async def in_turn(self, step: Callable[..., Done], *args: object) -> Done:
+        """Call a method in a thread, one at a time: all worlds share the threads, and a busy one leaves them to the others."""
+        async with self._turn:
+            return await asyncio.to_thread(step, *args)
 
     def changes(self, action: str) -> bool:
         """Whether an Action may queue a job."""

@@ -9,12 +9,15 @@ from os import statvfs
 from pathlib import Path
 
 from phimage.ci.start import Start
+from phimage.ci.values import BadControl
 from phimage.ci.world import World
 from phimage.metrics.shared import SharedMetrics
 
 MEMORY_FOLDER = Path("/dev/shm")  # noqa: S108  each endpoint makes a folder of its own in it
 MIN_MEMORY_FOLDER_BYTES = 256 << 20
 """Less free space is kept for others: Docker gives a container 64 MiB."""
+MAX_WORLDS = 5000
+"""Worlds at the same time. Each takes a megabyte."""
 COLLECT_EVERY = 20
 """Dropped worlds after which Python looks for cycles: an application has some, and its caches hold megabytes."""
 
@@ -22,8 +25,9 @@ COLLECT_EVERY = 20
 class Worlds:
     """The worlds by name. Used on the event loop alone."""
 
-    def __init__(self, start: Start, folder: Path) -> None:
+    def __init__(self, start: Start, folder: Path, max_worlds: int = MAX_WORLDS) -> None:
         self.start = start
+        self._max_worlds = max_worlds
         self._folder = folder
         self._numbers = count(1)
         self._slot = SharedMetrics().claim()
@@ -36,9 +40,12 @@ class Worlds:
         return tuple(self._worlds)
 
     def get(self, name: str) -> World:
-        """The world of a name, made if there is none."""
+        """The world of a name, made if there is none. Raises BadControl beyond MAX_WORLDS."""
         world = self._worlds.get(name)
         if world is None:
+            if len(self._worlds) >= self._max_worlds:
+                many = f"there are {self._max_worlds} worlds already"
+                raise BadControl(many, "end those that are no longer needed with DELETE /ci/w/NAME, or reuse names")
             world = self._worlds[name] = World(name, self.start, self._folder / str(next(self._numbers)), self._slot)
         return world
 

@@ -48,6 +48,7 @@ def demo(data_dir: str, host: str, port: int, require_zone: bool, once: bool) ->
     from phimage import demo as demonstration
     from phimage.demo_disk import obstacle
     from phimage.demo_steps import PROFILES
+    from phimage.event_log import warnings_only
     from phimage.processes.runtime import in_child, private_files
     from phimage.processes.server import serve
 
@@ -83,7 +84,7 @@ def demo(data_dir: str, host: str, port: int, require_zone: bool, once: bool) ->
             failure.append(error)
         return not (once or failure)
 
-    with private_files():
+    with private_files(), warnings_only():  # its reader looks for what to try next, not for events
         serve(settings, lambda settings: in_child(lambda: fill(settings)), listening)
     if failure:
         raise failure[0]

@@ -63,6 +63,8 @@ def download(session: Session, id: str, output: Path | None, project: str | None
     part = target.with_name(f"{target.name}.part")
     if not target.parent.is_dir():
         raise ClientError(f"{target.parent} is not a folder: create it, or choose another with -o")
+    if target.exists() and not target.is_file():  # the finished file would take its name, and leave the disk as it is
+        raise ClientError(f"{target} is not a file: choose another with -o; `phimage image deploy` writes an image to a disk")
     if target.exists() and not force:
         raise ClientError(f"{target} exists: choose another file with -o, or replace it with --force")
     image = _urls(session, id, project, 24 * 3600)

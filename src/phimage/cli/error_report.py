@@ -124,9 +124,10 @@ def asks_for_json(arguments: Sequence[str]) -> bool:
 
 def report_of(error: BaseException, code: int) -> ErrorReport:
     """The report of an error that ends a command with an exit code."""
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        return ErrorReport(code, _no_command(error.ctx), usage=_usage(error.ctx))
     if isinstance(error, click.UsageError):
-        usage = error.ctx.get_usage().partition(": ")[2] if error.ctx else ""
-        return ErrorReport(code, _one_line(error), usage=usage)
+        return ErrorReport(code, _one_line(error), usage=_usage(error.ctx))
     if isinstance(error, click.ClickException):
         return ErrorReport(code, _one_line(error))
     if isinstance(error, Refused):
@@ -139,6 +140,14 @@ def report_of(error: BaseException, code: int) -> ErrorReport:
     if isinstance(error, ServiceUnavailable):
         return ErrorReport(code, f"{error.detail}{_cause(error)}")
     return ErrorReport(code, str(error))
+
+
+def _usage(ctx: click.Context | None) -> str:
+    return ctx.get_usage().partition(": ")[2] if ctx else ""
+
+
+def _no_command(ctx: click.Context) -> str:
+    return f"Missing command. `{ctx.command_path} --help` lists the commands."
 
 
 def _one_line(error: click.ClickException) -> str:
@@ -160,6 +169,8 @@ def _text(error: BaseException, report: ErrorReport) -> str:
     if isinstance(error, click.ClickException):
         shown = StringIO()
         error.show(shown)
+        if isinstance(error, click.exceptions.NoArgsIsHelpError):
+            return shown.getvalue().rstrip()
         return f"{shown.getvalue().partition('Error: ')[0]}Error: {report.message}"
     if isinstance(error, click.Abort | KeyboardInterrupt):
         return report.message

@@ -44,7 +44,7 @@ def rescue(
         --source "deb http://deb.debian.org/debian bookworm main non-free-firmware" --include firmware-bnx2
     """
     from phimage.agent_archive import make_archive
-    from phimage.http_client import InvalidAddress, parse_address
+    from phimage.http_client import ApiConnections, InvalidAddress, parse_address
     from phimage.rescue.build import RescueOptions, build_rescue
 
     try:
@@ -55,6 +55,8 @@ def rescue(
         raise click.UsageError(
             f"--server {server}: an agent enrols over https only; give an https address, with --ca if need be"
         )
+    if ca is not None:
+        ApiConnections(0, str(ca)).close()  # reads the file as the agent does, which would fail at each boot
     options = RescueOptions(server, suite, kernel, sources, include, ca)
     now = int(os.environ.get("SOURCE_DATE_EPOCH") or time.time())
     with file_errors(folder):

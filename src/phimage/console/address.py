@@ -71,8 +71,11 @@ class Address(Struct, frozen=True):
 
 
 def read_address(path: str, query: str) -> Address:
-    """The address of a request. Of a repeated parameter the last one counts."""
-    pairs = parse_qsl(query, keep_blank_values=True, encoding="utf-8", errors="replace", max_num_fields=MAX_PARAMS)
+    """The address of a request. Of a repeated parameter the last one counts. With more than MAX_PARAMS it has none."""
+    try:
+        pairs = parse_qsl(query, keep_blank_values=True, encoding="utf-8", errors="replace", max_num_fields=MAX_PARAMS)
+    except ValueError:
+        pairs = []
     return Address(path, dict(pairs))
 
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Mapping
-from http.cookies import CookieError, SimpleCookie
 
 from phimage.catalog.accounts import NONCE_SECONDS
 from phimage.catalog.views import Catalog
@@ -146,7 +145,7 @@ class Console:
     async def _answer(self, reply: PageReply, cookies: Mapping[str, str], body: RequestBody) -> None:
         exchange, address = reply.exchange, reply.address
         origin = browser_origin(self._proxies.base_url(exchange.scope))
-        if origin is None:
+        if origin is None or (not origin.secure and self._proxies.passed_another_proxy(exchange.scope)):
             raise PageError(403, "insecure")
         if exchange.method not in ("GET", "HEAD", "POST"):
             raise PageError(405, "method")
@@ -163,6 +162,9 @@ class Console:
             return
         if session is None:
             await self._send_to_sign_in(reply)
+            return
+        if session.project and exchange.method != "POST" and not address.get("ProjectId"):
+            await reply.redirect(read_address(address.path, exchange.query).href(ProjectId=session.project))
             return
         route, arguments = found
         show, form, sent = route.show, NO_FORM, b""
@@ -218,12 +220,11 @@ class Console:
             await body.drain(MAX_FORM)
 
 
+# docs/decisions.md#cookies-are-read-without-pythons-parser
 def read_cookies(field: str) -> dict[str, str]:
-    """The cookies of a request; none if the field cannot be read."""
-    try:
-        return {name: morsel.value for name, morsel in SimpleCookie(field).items()}
-    except CookieError:
-        return {}
+    """The cookies of a request. Of a repeated name the last one counts; the quotes of a value are a part of it."""
+    pairs = (part.strip().partition("=") for part in field.split(";"))
+    return {name: value for name, equals, value in pairs if equals}
 
 
 async def _send_static(exchange: Exchange) -> None:

@@ -81,7 +81,10 @@ def inner_path(text: str) -> str:
 
 def inner_address(url: str) -> str:
     """The address of a page of the console, from its whole URL; the console itself for anything else."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return PATH
     return inner_path(f"{parts.path}?{parts.query}" if parts.query else parts.path)
 
 

@@ -27,8 +27,9 @@ from phimage.gateway.access import check_each_time, find_caller
 from phimage.gateway.rate import RateLimit
 from phimage.gateway.registry import Caller, Credential
 from phimage.lru import Lru
-from phimage.model.account import PrivateKey, Right
-from phimage.model.ids import PublicKey, RandomBytes, new_secret
+from phimage.model.account import PrivateKey, Right, Tenant, User
+from phimage.model.ids import ProjectId, PublicKey, RandomBytes, new_secret
+from phimage.model.image import NO_PROJECT
 
 NONCE_SECONDS = 60
 """Seconds in which a nonce can be used: the page gets one when its form is sent."""
@@ -70,9 +71,12 @@ class CatalogSessions:
 
     def begin_by_code(self, code: str, address: str) -> NewSession:
         """Begin a session with a login code. Raises WrongSignature for one that cannot be used, and what `_admit` raises."""
-        now = self._now()
-        with self._catalog.database.write() as connection:
-            key = console_sessions.use_code(connection, code, now)
+        now, key = self._now(), None
+        with self._catalog.database.read() as connection:
+            is_code = console_sessions.is_code(connection, code, now)
+        if is_code:  # who guesses codes must not keep others from writing
+            with self._catalog.database.write() as connection:
+                key = console_sessions.use_code(connection, code, now)
         if key is None:
             raise WrongSignature(detail="the link was used before or is older than a minute; `phimage console` makes another")
         return self._begin(self._admit(key, address), address)
@@ -104,8 +108,16 @@ class CatalogSessions:
         if caller.expires and self._now() >= caller.expires:
             return None
         tenant, user = caller.tenant, caller.user
-        may_change = tenant.account.operator or any(tenant.right(user, id) >= Right.CHANGE for id in tenant.projects)
-        return ConsoleSession(key, tenant.account.id, user.name, tenant.account.operator, form_token(secret), may_change)
+        operator = tenant.account.operator
+        return ConsoleSession(
+            key=key,
+            account=tenant.account.id,
+            user=user.name,
+            is_operator=operator,
+            token=form_token(secret),
+            may_change=operator or any(tenant.right(user, id) >= Right.CHANGE for id in tenant.projects),
+            project=NO_PROJECT if operator or user.main else _first_project(tenant, user),
+        )
 
     def key_of(self, secret: str) -> PublicKey | None:
         """The key of a session; None for one that has ended or never was. Records its use, once a minute.
@@ -179,3 +191,9 @@ class CatalogSessions:
     def _forget(self, secret: str) -> None:
         with self._lock:
             self._remembered.remove(secret)
+
+
+def _first_project(tenant: Tenant, user: User) -> ProjectId:
+    """The default project if the user sees it, or the first one by id that it sees; NO_PROJECT without any."""
+    seen = [project for project in tenant.projects.values() if tenant.right(user, project.id) >= Right.READ]
+    return min(seen, key=lambda project: (not project.default, project.id)).id if seen else NO_PROJECT

@@ -8,14 +8,15 @@ from typing import Protocol
 from msgspec import Struct
 
 from phimage.console.browser_origin import BrowserOrigin
-from phimage.model.ids import AccountId, PublicKey
+from phimage.model.ids import AccountId, ProjectId, PublicKey
+from phimage.model.image import NO_PROJECT
 
 
 class ConsoleSession(Struct, frozen=True):
     """A person who is signed in, bound to one access key.
 
     `may_change`: it may change the images of at least one project. `token` is what every form of the session repeats, against
-    forged requests.
+    forged requests. `project` is the first one of a sub-user, who must name a project in every request; empty for others.
     """
 
     key: PublicKey
@@ -24,6 +25,7 @@ class ConsoleSession(Struct, frozen=True):
     is_operator: bool
     token: str
     may_change: bool = True
+    project: ProjectId = NO_PROJECT
 
 
 class Sessions(Protocol):

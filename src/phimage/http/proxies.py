@@ -46,6 +46,10 @@ class TrustedProxies:
         address = self.client_address(scope)
         return "" if address == _peer(scope) or self._is_proxy(address) or _is_loopback(address) else address
 
+    def passed_another_proxy(self, scope: Message) -> bool:
+        """Whether a request passed a proxy that is not trusted: its host may be what the proxy calls this server."""
+        return _passed_a_proxy(scope) and not self._is_proxy(_peer(scope))
+
     def countable_address(self, scope: Message) -> str:
         """The client's address, for limits; empty for loopback and for a trusted proxy, which stand for many clients.
 

@@ -14,8 +14,9 @@ A state changes only on evidence: a message of the host's agent, or the Action o
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Annotated
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from phimage.model.account import PrivateKey
@@ -61,8 +62,8 @@ class ReportedDisk(Struct, rename="pascal", frozen=True, kw_only=True):
     """A disk as the host's agent reports it. Sizes are bytes; `wwn` and `serial` are empty where the disk has none."""
 
     path: str
-    size: int
-    sector_size: int = 512
+    size: Annotated[int, Meta(ge=0, le=1 << 62)]
+    sector_size: Annotated[int, Meta(ge=1, le=1 << 20)] = 512
     wwn: str = ""
     serial: str = ""
 
@@ -100,11 +101,6 @@ class Host(Struct, frozen=True):
     key: PublicKey = NO_KEY
     token: PublicKey = NO_KEY
     disks: tuple[ReportedDisk, ...] = ()
-
-    @property
-    def is_free(self) -> bool:
-        """Whether it counts as stock."""
-        return self.state is HostState.FREE and not self.suspended
 
 
 class HostKey(Struct, frozen=True):
@@ -235,7 +231,9 @@ def check_removable(host: Host) -> None:
 
 def _check_trusted(host: Host) -> None:
     if host.suspended:
-        raise WrongState(f"it is suspended: {host.suspended}; an operator makes a new enrol token and boots it again")
+        raise WrongState(
+            "it is suspended, its credential was used twice: an operator makes a new enrol token and boots it again"
+        )
 
 
 def _not_free(host: Host) -> str:

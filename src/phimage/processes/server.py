@@ -57,7 +57,7 @@ def serve(
         tune_garbage_collector()
         prepared = prepare(settings)
         url = server_url("https" if generation.tls else "http", settings.host, listener.getsockname()[1])
-        _raise_file_limit()
+        raise_file_limit()
         with _signals() as signals:
             _Supervisor(generation, listener, signals, reread or (lambda: settings)).run(lambda: on_ready(url, prepared))
 
@@ -248,7 +248,7 @@ def listening(host: str, port: int) -> Iterator[socket.socket]:
         yield listener
 
 
-def _raise_file_limit() -> None:
+def raise_file_limit() -> None:
     """Let this process and its children open as many files as they may: each connection is one."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(OSError, ValueError):

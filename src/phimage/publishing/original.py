@@ -89,7 +89,7 @@ def expected_of(job: Job, fetcher: Fetcher, progress: JobProgress) -> ExpectedDi
         with _fetching(progress):
             text = fetcher.text(origin.checksum_url, progress.cancel)
         return find_digest(text, name, read_url(origin.checksum_url).shown)
-    return FIRST_USE
+    return ExpectedDigest(None, f"captured from host {origin.host}") if origin.host else FIRST_USE
 
 
 def sent_digest(job: Job) -> Digest | None:

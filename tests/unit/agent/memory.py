@@ -103,7 +103,8 @@ class MemoryServer(ApiConnections):
 
 
 KEY = AgentKey("key-1", "secret")
-Answer = dict[str, Any]
+Answer = dict[str, Any] | str
+"""The fields of a response, or a page that is none."""
 
 
 class AgentServer(ApiConnections):
@@ -129,7 +130,8 @@ class AgentServer(ApiConnections):
         self.nonces.append(signature.nonce)
         self.got.append(dict(parse_qsl(body.decode(), keep_blank_values=True)))
         self.reported.set()
-        return ServerResponse(200, {}, json.dumps(self.answer(len(self.got), self.got[-1])).encode())
+        answer = self.answer(len(self.got), self.got[-1])
+        return ServerResponse(200, {}, (answer if isinstance(answer, str) else json.dumps(answer)).encode())
 
 
 def chunks_of(server: MemoryServer) -> ImageChunks:

@@ -64,6 +64,19 @@ def test_a_server_that_is_busy_or_away_is_asked_again_with_longer_pauses() -> No
         link(AgentServer(lambda number, fields: answer(1, fields)))[0].call(KEY, "AgentPoll", {}, patience=20)
 
 
+def test_a_page_of_something_on_the_way_is_waited_for_once_the_server_has_answered() -> None:
+    """A proxy that is started again may refuse in HTML: an order, and its last report, must outlive that."""
+    server = AgentServer(lambda number, fields: {"RetCode": 0} if number in (1, 4) else "<html>Not Found</html>")
+    made, waited = link(server)
+    made.call(KEY, "AgentPoll", {}, patience=0)
+    made.call(KEY, "AgentReport", {}, patience=600)
+    assert waited == [1, 2]
+    stranger = AgentServer(lambda number, fields: "<html>Welcome</html>")
+    with pytest.raises(ClientError, match="is not phimage"):
+        link(stranger)[0].call(KEY, "AgentEnroll", {}, patience=600)
+    assert len(stranger.got) == 1
+
+
 def test_a_lost_order_and_a_refusal_are_not_repeated() -> None:
     with pytest.raises(OrderGone):
         link(AgentServer(lambda number, fields: {"RetCode": 242}))[0].call(KEY, "AgentReport", {}, patience=600)
@@ -109,6 +122,13 @@ def test_reports_name_the_fence_and_every_change_of_phase() -> None:
     assert {"zero", "read-back"} <= {one["Phase"] for one in server.got}
     last = server.got[-1]
     assert (last["Finished"], last["Receipt"], last["Rebooting"]) == ("true", '{"Disk": 1}', "true")
+
+
+def test_a_reason_has_no_characters_that_the_server_refuses() -> None:
+    server = AgentServer(lambda number, fields: {"RetCode": 0, "Continue": True})
+    with reporter(server, Crew(), [0.0]) as reports:
+        reports.fail("disk SN\x00\n\u202e7 is busy")
+    assert server.got[-1]["Error"] == "disk SN???7 is busy"
 
 
 @pytest.mark.parametrize(

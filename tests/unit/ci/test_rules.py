@@ -25,6 +25,8 @@ WRONG_RULES = [
     "lost:second=1",
     "lost:nth=0",
     "x@",
+    "delay-1s@Größe",
+    "ret-153:first=٣",
 ]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from phimage.console.address import Address, read_address
+from phimage.console.address import MAX_PARAMS, Address, read_address
 
 HERE = Address("/console/images", {"Zone": "cn-bj2-02", "q": "a&b=ü", "page": "3", "rev": "8"})
 
@@ -13,6 +13,13 @@ def test_an_address_that_is_written_is_read_again() -> None:
     path, _, query = HERE.href().partition("?")
 
     assert read_address(path, query) == HERE
+
+
+def test_an_address_with_more_parameters_than_any_page_has_is_read_without() -> None:
+    few, many = ("&".join(f"q{number}=1" for number in range(count)) for count in (MAX_PARAMS, MAX_PARAMS + 1))
+
+    assert len(read_address("/console/", few).params) == MAX_PARAMS
+    assert read_address("/console/", many).params == {}
 
 
 def test_a_changed_parameter_leaves_the_others_and_an_empty_one_goes() -> None:

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from phimage.console.browser_origin import BrowserOrigin, browser_origin, form_token, inner_path, is_same_token
+from phimage.console.app import read_cookies
+from phimage.console.browser_origin import (
+    PATH,
+    BrowserOrigin,
+    browser_origin,
+    form_token,
+    inner_address,
+    inner_path,
+    is_same_token,
+)
 
 TLS = "https://images.example"
 LOOPBACK = "http://127.0.0.1:8080"
@@ -106,3 +115,32 @@ def test_a_sign_in_leads_to_the_page_that_was_asked_for(path: str) -> None:
 )
 def test_a_sign_in_leads_nowhere_else(path: str) -> None:
     assert inner_path(path) == "/console/"
+
+
+@pytest.mark.parametrize(
+    ("field", "cookies"),
+    [
+        ("", {}),
+        ("phimage-8080=abc; phimage-language=zh", {"phimage-8080": "abc", "phimage-language": "zh"}),
+        ("a=1;b=2;;a=3; c ; =d", {"a": "3", "b": "2", "": "d"}),
+        ('a="x\\"y; b"; b==', {"a": '"x\\"y', "b": "="}),  # Python's parser takes minutes for many quotes with backslashes
+    ],
+)
+def test_cookies_are_read_up_to_the_next_semicolon(field: str, cookies: dict[str, str]) -> None:
+    assert read_cookies(field) == cookies
+
+
+@pytest.mark.parametrize(
+    ("url", "address"),
+    [
+        (f"{TLS}/console/images?q=a", "/console/images?q=a"),
+        (f"{TLS}/console/matrix", "/console/matrix"),
+        (f"{TLS}/console/login?next=x", PATH),
+        ("https://other.example//other.example/", PATH),
+        ("javascript:alert(1)", PATH),
+        ("http://[", PATH),
+        ("", PATH),
+    ],
+)
+def test_the_page_around_a_part_is_one_of_the_console(url: str, address: str) -> None:
+    assert inner_address(url) == address

@@ -134,6 +134,13 @@ def test_the_question_of_a_terraform_data_source_has_one() -> None:
     assert 'base_url = "https://images.example.com/limit/1000"' in found["Terraform"]
 
 
+def test_what_people_typed_runs_nothing_in_terraform() -> None:
+    asked = {"Zone": "cn-bj2-02", "MachineType": '${file("key")}%{ if true }'}
+    found = {snippet.client: snippet.text for snippet in snippets(Asked(address()), "FindPHostImages", asked)}  # type: ignore[arg-type]
+
+    assert r'= "$${file(\"key\")}%%{ if true }"' in found["Terraform"]
+
+
 def test_only_phimage_can_ask_for_the_images_of_all_projects() -> None:
     found = snippets(Asked(address()), "FindPHostImages", {"ProjectId": "all"})  # type: ignore[arg-type]
 

@@ -92,6 +92,13 @@ def test_behind_a_proxy_that_is_not_trusted_no_client_is_certain(field: str, val
     assert TrustedProxies(["10.0.0.1"]).certain_client_address(scope("127.0.0.1", **{field: value})) == ""
 
 
+def test_a_proxy_is_another_one_unless_it_is_trusted() -> None:
+    trusting = TrustedProxies(["10.0.0.1"])
+    assert trusting.passed_another_proxy(scope("127.0.0.1", via="1.1 nginx"))
+    assert not trusting.passed_another_proxy(scope("10.0.0.1", via="1.1 nginx"))
+    assert not trusting.passed_another_proxy(scope("127.0.0.1"))
+
+
 def test_a_request_in_http_1_0_passed_a_proxy() -> None:
     assert TrustedProxies().certain_client_address({**scope("127.0.0.1"), "http_version": "1.0"}) == ""
     assert TrustedProxies().certain_client_address({**scope("127.0.0.1"), "http_version": "1.1"}) == "127.0.0.1"

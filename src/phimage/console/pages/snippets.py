@@ -128,17 +128,21 @@ _TERRAFORM = {"Zone": "availability_zone", "MachineType": "instance_type", "Imag
 
 
 def _terraform(action: str, params: Params, base: str) -> str:
-    """The data source of the provider, which knows few of the filters."""
+    """The data source of the provider, which knows few of the filters. Its texts are templates: `${` begins an expression."""
+
+    def text(value: object) -> str:
+        return _literal(value).replace("${", "$${").replace("%{", "%%{")
+
     own = {name: value for name, value in params.items() if name not in ("Deprecated", "ProjectId")}
     if not own or not own.keys() <= _TERRAFORM.keys() or "Zone" not in own:
         return ""
     lines = [
-        f'provider "ucloud" {{\n  base_url = {_literal(base + "/limit/1000")}\n}}',
+        f'provider "ucloud" {{\n  base_url = {text(base + "/limit/1000")}\n}}',
         "",
         'data "ucloud_baremetal_images" "these" {',
     ]
     width = max(len(_TERRAFORM[name]) for name in own)
-    lines += [f"  {_TERRAFORM[name]:<{width}} = {_literal(value)}" for name, value in own.items()]
+    lines += [f"  {_TERRAFORM[name]:<{width}} = {text(value)}" for name, value in own.items()]
     return "\n".join([*lines, "}"])
 
 
@@ -154,7 +158,7 @@ def _flat(params: Params) -> list[tuple[str, str]]:
 
 
 def _literal(value: object) -> str:
-    """A text as Python, Go and Terraform write it."""
+    """A text as Python and Go write it."""
     return json.dumps(str(value), ensure_ascii=False)
 
 
