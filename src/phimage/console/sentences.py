@@ -8,7 +8,8 @@ A place of an English sentence may say what it takes:
     {name}              any text, which stays as it is
     {name:number}       a number
     {name:word}         a text without spaces
-    {name:part}         any text, translated if it is one of the table `parts`
+    {name:name}         a text without `: ` and `; `, translated if it can be
+    {name:part}         any text, translated if it can be
     {name:known}        a text of the table `parts`
     {name:sentence}     another sentence that has a translation
 """
@@ -50,10 +51,9 @@ class Pattern(Struct, frozen=True):
     translation: str
 
     @property
-    def rank(self) -> tuple[bool, int]:
-        """The smaller is tried first: what joins sentences, then what has more text of its own."""
-        joins = bool(self.places) and all(place.takes == "sentence" for place in self.places)
-        return not joins, -len(self.begin) - sum(len(place.behind) for place in self.places)
+    def length(self) -> int:
+        """The length of the text that the sentence has itself. The longest is tried first, and last what only joins others."""
+        return len(self.begin) + sum(len(place.behind) for place in self.places)
 
 
 # docs/decisions.md#sentences-of-the-api-are-translated-by-their-texts
@@ -90,7 +90,7 @@ def _patterns(language: str, is_part: bool) -> list[Pattern]:
         if (table == PARTS) is is_part
         for english, translation in entries.items()
     ]
-    return sorted(found, key=lambda pattern: pattern.rank)
+    return sorted(found, key=lambda pattern: -pattern.length)
 
 
 def _pattern(english: str, translation: str) -> Pattern:
@@ -130,8 +130,10 @@ def _value(language: str, takes: str, text: str) -> str:
             return text if _NUMBER.fullmatch(text) else ""
         case "word":
             return text if " " not in text else ""
+        case "name":
+            return "" if ": " in text or "; " in text else _translated(language, True, text) or text
         case "part":
-            return _translated(language, True, text) or text
+            return _translated(language, True, text) or _translated(language, False, text) or text
         case "known":
             return _translated(language, True, text)
         case "sentence":
