@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from html import unescape
 
 import pytest
 import requests
+from msgspec.structs import replace
 
+from phimage import demo
+from phimage.catalog.image_bytes import IMAGE_BYTES
 from phimage.console.change_kinds import KINDS
+from phimage.console.session import ConsoleSession
 from phimage.fields import fields_of
+from phimage.installation import command_author, open_catalog, recover_operator_key
+from phimage.model.ids import AccountId
+from phimage.settings import Settings
 from tests.console.conftest import OPERATOR, TENANT
 from tests.console.pages import PAGES, LookedAt
-from tests.console.site import COOKIE, ConsoleSite
+from tests.console.site import COOKIE, ConsoleSite, serving
 from tests.console.visitor import Visitor, main
 
 ZONE = "cn-bj2-02"
@@ -37,6 +45,43 @@ def test_a_page_has_no_english_sentence(site: ConsoleSite, page: LookedAt) -> No
 
     assert 'lang="zh' in response.text
     assert english(response.text) == []
+
+
+FINDINGS = (
+    "gpt.backup-elsewhere: it is at sector 16383; the last sector is 20479",
+    "disk.truncated: partition 2 ends at byte 8589934592, the disk at byte 4294967296",
+    "hygiene.machine-id: /etc/machine-id",
+    "hygiene.tokens: /root/.netrc, /root/.pgpass, /root/.vault-token, /home/a/.netrc, /home/b/.netrc and 2 more",
+    "hygiene.unread: xfs in partition 2",
+)
+STRANGE = "size.odd: a remark of a later version"
+
+
+@pytest.fixture(scope="module")
+def examined(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ConsoleSite]:
+    """A console with an image that has findings, one of them without a translation."""
+    settings = Settings(data_dir=str(tmp_path_factory.mktemp("examined") / "data"))
+    operator = demo.fill(settings) or recover_operator_key(settings)
+    catalog = open_catalog(settings)
+    with catalog.change(command_author("Test")) as change:
+        image_bytes = IMAGE_BYTES.find(change.connection, demo.WITH_DISK)
+        assert image_bytes is not None
+        IMAGE_BYTES.put(change, replace(image_bytes, findings=(*FINDINGS, STRANGE)))
+    catalog.database.close()
+    with serving(settings) as found:
+        account = AccountId("operator")
+        found.sessions.by_cookie[OPERATOR] = ConsoleSession(operator.public, account, "main", True, "token-of-operator")
+        yield found
+
+
+def test_the_findings_of_an_image_are_said_in_chinese_and_one_without_a_translation_is_marked(examined: ConsoleSite) -> None:
+    page = examined.get(f"/console/images/{demo.WITH_DISK}?lang=zh", OPERATOR).text
+
+    assert "gpt.backup-elsewhere：它在扇区 16383；最后一个扇区是 20479" in page
+    assert "/home/b/.netrc 等，另有 2 个" in page
+    assert "未能扫描的文件系统：分区 2 上的 xfs" in page
+    assert english(page) == [f'<span lang="en">{STRANGE}', "a remark of a later version"]
+    assert 'lang="en"' not in main(examined.get(f"/console/images/{demo.WITH_DISK}?lang=en", OPERATOR).text)
 
 
 def test_a_failed_publication_is_explained_wherever_it_is_shown(site: ConsoleSite) -> None:
@@ -97,9 +142,17 @@ def test_a_refusal_of_an_operator_is_said_in_chinese(site: ConsoleSite, name: st
 
 
 PUBLICATION = {
-    **{"Name": "new", "OsType": "Debian", "OsName": "Debian 12", "ImageType": "Custom", "ProjectId": "org-default"},
-    **{"Zone": ZONE, "Support": "DB-2:10G", "_from": "url", "_verify": "digest"},
-    **{"Url": "https://images.example.com/a.raw", "Digest": f"sha256:{'a' * 64}"},
+    "Name": "new",
+    "OsType": "Debian",
+    "OsName": "Debian 12",
+    "ImageType": "Custom",
+    "ProjectId": "org-default",
+    "Zone": ZONE,
+    "Support": "DB-2:10G",
+    "_from": "url",
+    "Url": "https://images.example.com/a.raw",
+    "_verify": "digest",
+    "Digest": f"sha256:{'a' * 64}",
 }
 
 
@@ -141,9 +194,8 @@ def test_the_first_bytes_of_a_file_are_judged_in_chinese(site: ConsoleSite) -> N
         found = someone.post("/console/publish/head?FileName=a.raw&Size=1048576", head, headers=headers)
         return [(finding["Id"], finding["Text"], finding["Lang"]) for finding in found.json()["Findings"]]
 
-    assert findings(b"<html>404</html>") == [
-        ("", "文件：它是HTML 网页，不是镜像：<html>404</html>；请用 curl 检查该 URL 返回什么", "")
-    ]
+    page = "文件：它是 HTML 网页，不是镜像：<html>404</html>；请用 curl 检查该 URL 返回什么"
+    assert findings(b"<html>404</html>") == [("", page, "")]
     assert findings(b"7z\xbc\xaf\x27\x1c" + bytes(4096)) == [("format.archive", "format.archive：归档文件：7z", "")]
 
 

@@ -29,8 +29,13 @@ from phimage.console.texts import LANGUAGES, Texts
 PARTS = "parts"
 """The table of what can only be a part of a sentence."""
 MAX_SENTENCE = 2000
-"""Longer texts stay English: reading them back could take long."""
-_CACHED = 4096
+MAX_READS = 400
+MAX_DEPTH = 12
+"""Limits of one sentence: its length, the texts in it that are read, and the sentences around one of them.
+
+Tenants write some of the texts, and what is over a limit stays English.
+"""
+_CACHED = 1024
 _FOLDER = Path(__file__).parent / "texts"
 _NUMBER = re.compile(r"[-+]?[0-9][0-9a-fx.]*")
 
@@ -56,12 +61,12 @@ class Pattern(Struct, frozen=True):
         return len(self.begin) + sum(len(place.behind) for place in self.places)
 
 
-# docs/decisions.md#sentences-of-the-api-are-translated-by-their-texts
+# docs/decisions.md#sentences-of-the-api-are-translated-by-reading-them-back
 def translate(text: Texts, sentence: str) -> str:
     """A sentence of the API in the language of the texts; empty if it has no translation."""
     if text.language == LANGUAGES[0]:
         return sentence
-    return _translated(text.language, False, sentence) if len(sentence) <= MAX_SENTENCE else ""
+    return _translated(text.language, sentence) if len(sentence) <= MAX_SENTENCE else ""
 
 
 @cache
@@ -71,13 +76,8 @@ def sentences_of(language: str) -> dict[str, dict[str, str]]:
 
 
 @lru_cache(_CACHED)
-def _translated(language: str, is_part: bool, text: str) -> str:
-    for pattern in _patterns(language, is_part):
-        if all(place.behind in text for place in pattern.places) and text.startswith(pattern.begin):
-            values = _values(language, pattern.places, text[len(pattern.begin) :], {})
-            if values is not None:
-                return pattern.translation.format(**values)
-    return ""
+def _translated(language: str, sentence: str) -> str:
+    return SentenceReader(language).read(sentence)
 
 
 @cache
@@ -107,36 +107,59 @@ def _pattern(english: str, translation: str) -> Pattern:
     return Pattern(begin, tuple(places), translation)
 
 
-def _values(language: str, places: tuple[Place, ...], text: str, found: dict[str, str]) -> dict[str, str] | None:
-    """The translated values of a text by their places; None for another text. A place that comes twice has one value."""
-    if not places:
-        return None if text else found
-    place, rest = places[0], places[1:]
-    end = text.find(place.behind, 1) if place.behind else len(text)
-    while end > 0:
-        value = _value(language, place.takes, text[:end])
-        if value and found.get(place.name, value) == value:
-            whole = _values(language, rest, text[end + len(place.behind) :], {**found, place.name: value})
-            if whole is not None:
-                return whole
-        end = text.find(place.behind, end + 1) if place.behind else -1
-    return None
+class SentenceReader:
+    """Reads one sentence, and the texts in its places."""
 
+    def __init__(self, language: str) -> None:
+        self.reads = 0
+        self._language = language
+        self._known: dict[tuple[bool, str], str] = {}
 
-def _value(language: str, takes: str, text: str) -> str:
-    """A value in the language; empty if the place does not take it."""
-    match takes:
-        case "number":
-            return text if _NUMBER.fullmatch(text) else ""
-        case "word":
-            return text if " " not in text else ""
-        case "name":
-            return "" if ": " in text or "; " in text else _translated(language, True, text) or text
-        case "part":
-            return _translated(language, True, text) or _translated(language, False, text) or text
-        case "known":
-            return _translated(language, True, text)
-        case "sentence":
-            return _translated(language, False, text)
-        case _:
-            return text
+    def read(self, text: str, depth: int = 0, *, is_part: bool = False) -> str:
+        """The translation of a sentence, or of a part of one; empty if it has none."""
+        found = self._known.get((is_part, text))
+        if found is None and self.reads < MAX_READS and depth < MAX_DEPTH:
+            self.reads += 1
+            found = self._known[is_part, text] = self._read(text, depth, is_part)
+        return found or ""
+
+    def _read(self, text: str, depth: int, is_part: bool) -> str:
+        for pattern in _patterns(self._language, is_part):
+            if text.startswith(pattern.begin) and all(place.behind in text for place in pattern.places):
+                values = self._values(pattern.places, text[len(pattern.begin) :], {}, depth + 1)
+                if values is not None:
+                    return pattern.translation.format(**values)
+        return ""
+
+    def _values(self, places: tuple[Place, ...], text: str, found: dict[str, str], depth: int) -> dict[str, str] | None:
+        """The translated values by their places; None for another text. A place that comes twice has one value."""
+        if not places:
+            return None if text else found
+        place, rest = places[0], places[1:]
+        end = text.find(place.behind, 1) if place.behind else len(text)
+        while end > 0:
+            value = self._value(place.takes, text[:end], depth)
+            if value and found.get(place.name, value) == value:
+                whole = self._values(rest, text[end + len(place.behind) :], {**found, place.name: value}, depth)
+                if whole is not None:
+                    return whole
+            end = text.find(place.behind, end + 1) if place.behind else -1
+        return None
+
+    def _value(self, takes: str, text: str, depth: int) -> str:
+        """A value in the language; empty if the place does not take it."""
+        match takes:
+            case "number":
+                return text if _NUMBER.fullmatch(text) else ""
+            case "word":
+                return text if " " not in text else ""
+            case "name":
+                return "" if ": " in text or "; " in text else self.read(text, depth, is_part=True) or text
+            case "part":
+                return self.read(text, depth, is_part=True) or self.read(text, depth) or text
+            case "known":
+                return self.read(text, depth, is_part=True)
+            case "sentence":
+                return self.read(text, depth)
+            case _:
+                return text

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from phimage.actions.publish import PublishPHostImage
 from phimage.console.change_kinds import KINDS as CHANGES
-from phimage.console.sentences import MAX_SENTENCE, PARTS, sentences_of, translate
+from phimage.console.sentences import MAX_READS, MAX_SENTENCE, PARTS, SentenceReader, sentences_of, translate
 from phimage.console.texts import LANGUAGES, texts_of
 from phimage.errors import REQUEST_ERRORS
 from phimage.fields import fields_of
@@ -229,7 +229,27 @@ def test_a_translation_has_the_values_of_its_sentence_and_no_english_of_its_own(
 
 NAMES = {"Action", "DHCP", "grain", "ID", "SSH", "U"}
 """Words that Chinese texts have beside those of their sentences."""
-ENGLISH = set("an the it its is are was were has have no not of or and for to with this that there by on".split())
+ENGLISH = {
+    "an",
+    "the",
+    "it",
+    "its",
+    "is",
+    "are",
+    "was",
+    "has",
+    "have",
+    "no",
+    "not",
+    "of",
+    "or",
+    "and",
+    "for",
+    "to",
+    "with",
+    "by",
+    "on",
+}
 
 
 def test_each_sentence_is_read_as_itself() -> None:
@@ -297,7 +317,8 @@ def test_the_states_in_sentences_have_the_words_of_the_pages() -> None:
             "https://a.example/x：连接中断：连接被对方重置，连续 8 次（HTTP 200，字节 5 处）；已保留 5 字节：重新执行即可继续",
         ),
         (
-            "size.limit: a disk of 5 bytes; the limit is 4 (if that is meant, an operator can publish it with --override size.limit)",
+            "size.limit: a disk of 5 bytes; the limit is 4 "
+            "(if that is meant, an operator can publish it with --override size.limit)",
             "size.limit：磁盘有 5 字节；上限是 4（如果本该如此，运营方可以用 --override size.limit 发布）",
         ),
         ("body.html: it begins with: <p>it is empty; or not", "body.html：它的开头是：<p>it is empty; or not"),
@@ -307,7 +328,8 @@ def test_the_states_in_sentences_have_the_words_of_the_pages() -> None:
             "上传 job-1：分片缺少 1, 2；大小有误 4，文件有 9 字节，每个分片 2 字节；请重新发送",
         ),
         (
-            "http://10.0.0.1/x: 10.0.0.1 is not a public address (private); ask the operator of this server to allow the network",
+            "http://10.0.0.1/x: 10.0.0.1 is not a public address (private); "
+            "ask the operator of this server to allow the network",
             "http://10.0.0.1/x：10.0.0.1 不是公网地址（私有）；请服务器的运营方允许该网段",
         ),
         (
@@ -325,14 +347,29 @@ def test_composed_sentences_are_translated_as_a_whole(sentence: str, chinese: st
 
 @pytest.mark.parametrize(
     "sentence",
-    ["", "x", "it is", "a.raw: it is strange", "a; b.raw: it is empty", "it is empty; it is strange", "x" * MAX_SENTENCE + "y"],
+    [
+        *("", "x", "it is", "a.raw: it is strange", "it is empty; it is strange", "strange; it is empty"),
+        "a; b.raw: it is empty",  # such a name could be a sentence of its own
+        "x" * MAX_SENTENCE + "y",
+    ],
 )
 def test_what_has_no_translation_as_a_whole_has_none(sentence: str) -> None:
     assert translate(CHINESE, sentence) == ""
 
 
-def test_a_hostile_text_does_not_take_long() -> None:
-    assert translate(CHINESE, "it is empty; x: " * 60) == ""
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("it is empty; x: " * 60, "a; " * 600, "a: b; " * 300, "5 bytes; " * 200, "parts " * 300 + ": " * 100),
+        *("x or " * 300 + "x", "header, " * 220 + "header", "put " * 300 + ": no space (" * 30, " of " * 300 + ": ("),
+    ],
+    ids=lambda text: text[:12],
+)
+def test_a_text_that_a_tenant_wrote_is_read_within_limits(text: str) -> None:
+    reader = SentenceReader("zh")
+    reader.read(f"{text}it is empty"[-MAX_SENTENCE:])
+
+    assert reader.reads <= MAX_READS
 
 
 SAMPLES = {"": "x 1", "number": "5", "word": "x1", "name": "x 1", "part": "x 1", "known": "header", "sentence": "it is empty"}
