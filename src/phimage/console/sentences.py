@@ -9,8 +9,8 @@ A place of an English sentence may say what it takes:
     {name:number}       a number
     {name:word}         a text without spaces
     {name:name}         a text without `: ` and `; `, translated if it can be
-    {name:part}         any text, translated if it can be
-    {name:known}        a text of the table `parts`
+    {name:text}         any text, translated if it can be
+    {name:phrase}       a text of the table `phrases`
     {name:sentence}     another sentence that has a translation
 """
 
@@ -26,8 +26,8 @@ from msgspec import Struct
 
 from phimage.console.texts import LANGUAGES, Texts
 
-PARTS = "parts"
-"""The table of what can only be a part of a sentence."""
+PHRASES = "phrases"
+"""The table of what stands in a sentence alone."""
 MAX_SENTENCE = 2000
 MAX_READS = 400
 MAX_DEPTH = 12
@@ -40,7 +40,7 @@ _FOLDER = Path(__file__).parent / "texts"
 _NUMBER = re.compile(r"[-+]?[0-9][0-9a-fx.]*")
 
 
-class Place(Struct, frozen=True):
+class SentencePlace(Struct, frozen=True):
     """A place of a sentence, and the text behind it."""
 
     name: str
@@ -48,11 +48,11 @@ class Place(Struct, frozen=True):
     behind: str
 
 
-class Pattern(Struct, frozen=True):
+class SentencePattern(Struct, frozen=True):
     """A sentence with places, and its translation."""
 
     begin: str
-    places: tuple[Place, ...]
+    places: tuple[SentencePlace, ...]
     translation: str
 
     @property
@@ -81,30 +81,30 @@ def _translated(language: str, sentence: str) -> str:
 
 
 @cache
-def _patterns(language: str, is_part: bool) -> list[Pattern]:
-    """The sentences, or the parts of sentences, in the order in which they are tried."""
+def _patterns(language: str, is_phrase: bool) -> list[SentencePattern]:
+    """The sentences, or the phrases, in the order in which they are tried."""
     tables = sentences_of(language)
     found = [
         _pattern(english, translation)
         for table, entries in tables.items()
-        if (table == PARTS) is is_part
+        if (table == PHRASES) is is_phrase
         for english, translation in entries.items()
     ]
     return sorted(found, key=lambda pattern: -pattern.length)
 
 
-def _pattern(english: str, translation: str) -> Pattern:
+def _pattern(english: str, translation: str) -> SentencePattern:
     begin, places = "", []
     name, takes = "", ""
     for literal, next_name, next_takes, _ in Formatter().parse(english):
         if name:
-            places.append(Place(name, takes, literal))
+            places.append(SentencePlace(name, takes, literal))
         else:
             begin = literal
         name, takes = next_name or "", next_takes or ""
     if name:
-        places.append(Place(name, takes, ""))
-    return Pattern(begin, tuple(places), translation)
+        places.append(SentencePlace(name, takes, ""))
+    return SentencePattern(begin, tuple(places), translation)
 
 
 class SentenceReader:
@@ -115,23 +115,23 @@ class SentenceReader:
         self._language = language
         self._known: dict[tuple[bool, str], str] = {}
 
-    def read(self, text: str, depth: int = 0, *, is_part: bool = False) -> str:
-        """The translation of a sentence, or of a part of one; empty if it has none."""
-        found = self._known.get((is_part, text))
+    def read(self, text: str, depth: int = 0, *, is_phrase: bool = False) -> str:
+        """The translation of a sentence, or of a phrase; empty if it has none."""
+        found = self._known.get((is_phrase, text))
         if found is None and self.reads < MAX_READS and depth < MAX_DEPTH:
             self.reads += 1
-            found = self._known[is_part, text] = self._read(text, depth, is_part)
+            found = self._known[is_phrase, text] = self._read(text, depth, is_phrase)
         return found or ""
 
-    def _read(self, text: str, depth: int, is_part: bool) -> str:
-        for pattern in _patterns(self._language, is_part):
+    def _read(self, text: str, depth: int, is_phrase: bool) -> str:
+        for pattern in _patterns(self._language, is_phrase):
             if text.startswith(pattern.begin) and all(place.behind in text for place in pattern.places):
                 values = self._values(pattern.places, text[len(pattern.begin) :], {}, depth + 1)
                 if values is not None:
                     return pattern.translation.format(**values)
         return ""
 
-    def _values(self, places: tuple[Place, ...], text: str, found: dict[str, str], depth: int) -> dict[str, str] | None:
+    def _values(self, places: tuple[SentencePlace, ...], text: str, found: dict[str, str], depth: int) -> dict[str, str] | None:
         """The translated values by their places; None for another text. A place that comes twice has one value."""
         if not places:
             return None if text else found
@@ -154,11 +154,11 @@ class SentenceReader:
             case "word":
                 return text if " " not in text else ""
             case "name":
-                return "" if ": " in text or "; " in text else self.read(text, depth, is_part=True) or text
-            case "part":
-                return self.read(text, depth, is_part=True) or self.read(text, depth) or text
-            case "known":
-                return self.read(text, depth, is_part=True)
+                return "" if ": " in text or "; " in text else self.read(text, depth, is_phrase=True) or text
+            case "text":
+                return self.read(text, depth, is_phrase=True) or self.read(text, depth) or text
+            case "phrase":
+                return self.read(text, depth, is_phrase=True)
             case "sentence":
                 return self.read(text, depth)
             case _:

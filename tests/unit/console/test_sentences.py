@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from phimage.actions.publish import PublishPHostImage
 from phimage.console.change_kinds import KINDS as CHANGES
-from phimage.console.sentences import MAX_READS, MAX_SENTENCE, PARTS, SentenceReader, sentences_of, translate
+from phimage.console.sentences import MAX_READS, MAX_SENTENCE, PHRASES, SentenceReader, sentences_of, translate
 from phimage.console.texts import LANGUAGES, texts_of
 from phimage.errors import REQUEST_ERRORS
 from phimage.fields import fields_of
@@ -255,7 +255,7 @@ ENGLISH = {
 def test_each_sentence_is_read_as_itself() -> None:
     """And not as another one that looks like it."""
     for sentence, translation in all_sentences("zh").items():
-        if sentence in sentences_of("zh")[PARTS]:
+        if sentence in sentences_of("zh")[PHRASES]:
             continue
         filled, values = sample(sentence)
         assert translate(CHINESE, filled) == translation.format(**values), sentence
@@ -293,11 +293,11 @@ def test_what_a_field_of_a_form_expects_is_translated(action: type[Struct]) -> N
 
 
 def test_the_states_in_sentences_have_the_words_of_the_pages() -> None:
-    parts = sentences_of("zh")[PARTS]
+    phrases = sentences_of("zh")[PHRASES]
 
     for state in (*State, *HostState, *JobState):
         said = {CHINESE.get(f"states.{state.value}"), CHINESE.get(f"host_states.{state.value}")}
-        assert parts[state.value] in said, state
+        assert phrases[state.value] in said, state
 
 
 @pytest.mark.parametrize(
@@ -372,7 +372,7 @@ def test_a_text_that_a_tenant_wrote_is_read_within_limits(text: str) -> None:
     assert reader.reads <= MAX_READS
 
 
-SAMPLES = {"": "x 1", "number": "5", "word": "x1", "name": "x 1", "part": "x 1", "known": "header", "sentence": "it is empty"}
+SAMPLES = {"": "x 1", "number": "5", "word": "x1", "name": "x 1", "text": "x 1", "phrase": "header", "sentence": "it is empty"}
 
 
 def sample(sentence: str) -> tuple[str, dict[str, str]]:
@@ -382,7 +382,7 @@ def sample(sentence: str) -> tuple[str, dict[str, str]]:
         english += literal
         if name:
             english += SAMPLES[takes or ""]
-            values[name] = {"known": "头部", "sentence": "它是空的"}.get(takes or "", SAMPLES[takes or ""])
+            values[name] = {"phrase": "头部", "sentence": "它是空的"}.get(takes or "", SAMPLES[takes or ""])
     return english, values
 
 
