@@ -19,6 +19,7 @@ from phimage.console.catalog_sessions import CatalogSessions, NewSession
 from phimage.console.form import TOKEN, PageError, check_token, read_body, read_form
 from phimage.console.nonces import KeyProof
 from phimage.console.reply import PageReply
+from phimage.console.sentences import translate
 from phimage.console.session import ConsoleSession
 from phimage.console.visit import PageContent
 from phimage.errors import AddressRefused, RateLimited, RequestError, ServiceUnavailable
@@ -93,7 +94,8 @@ class SignIn:
             if error.ret_code in LIMITED_CODES:
                 error = self._limit.refusal(error.ret_code, reply.exchange.scope) or error
             reason = next((reason for kind, reason in _REASONS if isinstance(error, kind)), way)
-            values = {"Reason": reply.text(f"login.refused_{reason}"), "Detail": "" if reason == way else error.detail}
+            detail = "" if reason == way else translate(reply.text, error.detail) or error.detail
+            values = {"Reason": reply.text(f"login.refused_{reason}"), "Detail": detail}
             await reply.send_json(error.http_status, values)
             return
         if secret:

@@ -15,6 +15,8 @@ from phimage.console.changes import GO, NONCE, STEP, Parameters, parameters_of
 from phimage.console.file_guess import guess
 from phimage.console.form import Form
 from phimage.console.pages.places import places, short_support, start_zone
+from phimage.console.sentences import translate
+from phimage.console.texts import LANGUAGES, Texts
 from phimage.console.visit import ActionRefused, PageContent, Visit
 from phimage.errors import PhimageError
 from phimage.formats.finding import Severity
@@ -28,12 +30,13 @@ MATRIX = "Support"
 
 
 class HeadFinding(Struct, frozen=True, rename="pascal"):
-    """A finding about the first bytes of a file."""
+    """What is said about the first bytes of a file. `lang` is that of a text without a translation, `id` that of a finding."""
 
-    id: str
     text: str
+    lang: str
     refuses: bool
-    override: bool
+    id: str = ""
+    override: bool = False
 
 
 async def show_publish(visit: Visit) -> PageContent:
@@ -62,29 +65,40 @@ async def look_at_head(visit: Visit) -> PageContent:
     name = visit.address.get("FileName")
     size = visit.address.get("Size")
     found = msgspec.to_builtins(guess(name))
-    examined = await asyncio.to_thread(_examine, visit.content, int(size) if size.isdigit() and len(size) < 19 else None)
+    known_size = int(size) if size.isdigit() and len(size) < 19 else None
+    examined = await asyncio.to_thread(_examine, visit.content, known_size, visit.text)
     return PageContent(json={**found, **examined})
 
 
-def _examine(head: bytes, size: int | None) -> dict[str, Any]:
-    """Format, size of the disk and findings; Problem says why the file is refused as a whole."""
+def _examine(head: bytes, size: int | None, text: Texts) -> dict[str, Any]:
+    """Format, size of the disk and findings; one finding without an id if the file is refused as a whole."""
     try:
         check_head("the file", head)
         examination = examine_first(head, size, "", frozenset(), LIMITS) if head else None
     except PhimageError as error:
-        return {"Problem": str(error), "Findings": []}
+        return {"Findings": msgspec.to_builtins([HeadFinding(*_said(text, str(error)), refuses=True)])}
     if examination is None:
-        return {"Problem": "", "Findings": []}
+        return {"Findings": []}
     findings = [
-        HeadFinding(finding.id, finding.text, finding.severity is Severity.REFUSE, finding.override)
+        HeadFinding(
+            *_said(text, f"{finding.id}: {finding.text}"),
+            refuses=finding.severity is Severity.REFUSE,
+            id=finding.id,
+            override=finding.override,
+        )
         for finding in examination.findings
     ]
     return {
-        "Problem": "",
         "Format": examination.format.value,
         "VirtualSize": examination.virtual_size or 0,
         "Findings": msgspec.to_builtins(findings),
     }
+
+
+def _said(text: Texts, sentence: str) -> tuple[str, str]:
+    """A sentence in the language of the page, and the language of one without a translation."""
+    words = translate(text, sentence)
+    return (words, "") if words else (sentence, LANGUAGES[0])
 
 
 def _begun(visit: Visit, begun: PublishPHostImageResponse) -> PageContent:

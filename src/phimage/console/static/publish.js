@@ -38,18 +38,24 @@ The parts that the server has are compared with the file by their digests, so no
     for (const name of ["Name", "OsType", "OsName", "Version", "Family"])
       if (!form.elements[name].value) form.elements[name].value = found[name];
     if (found.Format) place.append(line("sub", fill(place.dataset.disk, { format: found.Format, size: bytes(found.VirtualSize || file.size) })));
-    if (found.Problem) place.append(line("note bad-edge", `${place.dataset.problem} ${found.Problem}`));
     for (const finding of found.Findings) {
-      const note = line(`note ${finding.Refuses ? "bad-edge" : "wait-edge"}`, `${finding.Refuses ? place.dataset.problem : ""} ${finding.Id}: ${finding.Text}`.trim());
+      const note = line(`note ${finding.Refuses ? "bad-edge" : "wait-edge"}`, finding.Refuses ? `${place.dataset.problem} ` : "", said(finding));
       if (finding.Override && place.dataset.override) note.append(override(finding.Id, place.dataset.override));
       place.append(note);
     }
   };
 
-  const line = (kind, text) => {
+  const line = (kind, ...parts) => {
     const element = document.createElement("p");
     element.className = kind;
-    element.textContent = text;
+    element.append(...parts);
+    return element;
+  };
+
+  const said = (finding) => {
+    const element = document.createElement("span");
+    element.textContent = finding.Text;
+    if (finding.Lang) element.lang = finding.Lang;
     return element;
   };
 
@@ -292,7 +298,7 @@ The parts that the server has are compared with the file by their digests, so no
 
   const reason = async (answer) => {
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-    return page.querySelector("main [lang=en], main h1")?.textContent.trim() || answer.statusText;
+    return page.querySelector("main [data-refusal], main h1")?.textContent.trim() || answer.statusText;
   };
 
   const start = (root) => {
