@@ -5,7 +5,7 @@ from __future__ import annotations
 from playwright.sync_api import Locator, Page
 
 MAX_STEPS = 250
-_FOCUS = """element => {
+_SHOWS_FOCUS = """element => {
   const seen = each => {
     const style = getComputedStyle(each);
     return (style.outlineStyle !== "none" && parseFloat(style.outlineWidth) > 0) || style.boxShadow !== "none";
@@ -13,6 +13,12 @@ _FOCUS = """element => {
   const around = element.nextElementSibling && element.matches("input") ? [element, element.nextElementSibling] : [element];
   return around.some(seen);
 }"""
+_COVERED = """element => {
+  const box = element.getClientRects()[0];
+  const top = document.elementFromPoint(box.left + box.width / 2, box.top + box.height / 2);
+  return !top || !(element.contains(top) || top.contains(element));
+}"""
+"""Whether it is outside of the window, or something lies on it."""
 
 
 class Keyboard:
@@ -23,10 +29,11 @@ class Keyboard:
 
     def reach(self, control: Locator, back: bool = False) -> None:
         """Press Tab until a control has the focus."""
-        control.wait_for(state="attached")
+        control.wait_for()
         for _ in range(MAX_STEPS):
             if control.evaluate("element => element === document.activeElement"):
-                assert control.evaluate(_FOCUS), f"the focus on {control} cannot be seen"
+                assert control.evaluate(_SHOWS_FOCUS), f"the focus on {control} cannot be seen"
+                assert not control.evaluate(_COVERED), f"{control} has the focus and is covered"
                 return
             self.page.keyboard.press("Shift+Tab" if back else "Tab")
         raise AssertionError(f"Tab does not reach {control}")

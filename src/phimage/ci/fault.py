@@ -27,7 +27,8 @@ IMAGES, UPLOADS = "images", "uploads"
 """What `@` names beside Actions: downloads, and parts of uploads."""
 
 _RULE = re.compile(
-    r"(?P<what>[a-z]+)(?:-(?P<value>[A-Za-z0-9.]+))?(?:@(?P<action>\w{1,128}))?(?::(?P<turn>\w+)=(?P<number>\d{1,9}))?"
+    r"(?P<what>[a-z]+)(?:-(?P<value>[A-Za-z0-9.]+))?(?:@(?P<action>\w{1,128}))?(?::(?P<turn>\w+)=(?P<number>\d{1,9}))?",
+    re.ASCII,
 )
 _SIZE = re.compile(r"(\d{1,12})(B|KiB|MiB|GiB|)")
 _UNITS = {"": 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}

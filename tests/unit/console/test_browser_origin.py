@@ -41,6 +41,12 @@ def test_the_cookie_on_loopback_is_sent_to_the_console_alone_and_differs_from_th
     assert origin("http://127.0.0.1").cookie == "phimage-80"
 
 
+def test_below_a_prefix_the_cookie_is_sent_to_that_console_alone_and_the_origin_is_the_same() -> None:
+    below = origin(f"{LOOPBACK}/w/t1")
+    assert below.set_cookie(SECRET) == f"phimage-8080={SECRET}; Path=/w/t1/console/; HttpOnly; SameSite=Strict"
+    assert below.is_own_request({"origin": LOOPBACK})
+
+
 def test_the_secret_is_that_of_the_cookie_of_this_origin() -> None:
     cookies = {"phimage-8081": "o" * 43, "phimage-8080": SECRET, "__Host-phimage": "h" * 43}
     assert origin(LOOPBACK).secret(cookies) == SECRET
@@ -85,6 +91,13 @@ def test_a_form_token_fits_one_session_and_does_not_tell_its_secret() -> None:
 @pytest.mark.parametrize("path", ["/console/", "/console/images?State=Available&q=%E4%B8%AD", "/console/images/pimg-os-a/why"])
 def test_a_sign_in_leads_to_the_page_that_was_asked_for(path: str) -> None:
     assert inner_path(path) == path
+
+
+def test_below_a_prefix_a_sign_in_leads_to_that_console_alone() -> None:
+    root = "/w/t.1/console/"
+    assert inner_path(f"{root}images", root) == f"{root}images"
+    for path in ("/console/images", "/w/t-1/console/images", "/w/other/console/", f"{root}login"):
+        assert inner_path(path, root) == root
 
 
 @pytest.mark.parametrize(

@@ -70,6 +70,8 @@
       const value = element.getAttribute(name);
       if (value) return `${element.tagName}[${name}="${CSS.escape(value)}"]`;
     }
+    const action = element.matches("button") && element.form?.getAttribute("action");
+    if (action) return `form[action="${CSS.escape(action)}"] button`;
     return "";
   };
   let focused = null;
