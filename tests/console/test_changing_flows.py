@@ -30,7 +30,6 @@ from tests.console.visitor import Console, Gate, console, write_disk
 from tests.e2e.process import Phimage, Server
 from tests.formats.qemu_images import BAD
 
-expect.set_options(timeout=WAIT_MILLISECONDS)
 TENANT = NewKey(demo.PUBLIC_KEY, demo.PRIVATE_KEY)
 LONG_SECONDS = 900
 """For a gibibyte on a loaded machine."""

@@ -119,7 +119,16 @@ def test_an_unknown_name_in_a_filter_is_an_error_that_names_it(site: ConsoleSite
     assert re.search(r"<code>[0-9a-f-]{36}</code>", response.text)
 
 
-AS_OF = re.compile(r'<span class="pin">.*?as of <time datetime="([^"]+)"', re.DOTALL)
+def test_only_what_goes_on_has_a_progress(site: ConsoleSite) -> None:
+    rows = site.get("/console/jobs", OPERATOR).text.partition("<tbody>")[2].split("</tr>")
+
+    progress = {name: "<progress" in row for row in rows for name in re.findall(r'class="name"[^>]*>([^<]+)<', row)}
+    assert progress.pop("build-runner")
+    assert set(progress.values()) == {False}
+    assert "kernel-lab-old" in progress
+
+
+AS_OF = re.compile(r'<span class="pin quiet">.*?as of <time datetime="([^"]+)"', re.DOTALL)
 
 
 def test_the_store_and_the_quotas_say_when_they_were_measured_and_read(site: ConsoleSite) -> None:
