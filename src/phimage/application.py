@@ -256,6 +256,7 @@ def build_app(
             body_limits,
             health=health,
             max_limit=settings.max_limit,
+            now=now,
             sessions=sessions,
         )
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from phimage.console.session import ConsoleSession
 from tests.console import catalogue
@@ -15,6 +15,8 @@ from tests.console.site import COOKIE, ConsoleSite, serving
 CHROMIUM = "/usr/bin/chromium"
 WAIT_MILLISECONDS = 60_000
 """A loaded machine is no failure."""
+
+expect.set_options(timeout=WAIT_MILLISECONDS)
 
 OPERATOR, TENANT = "operator", "demo"
 """The people of the tests, by their accounts."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from playwright.sync_api import Locator, Page
 
 MAX_STEPS = 250
-_FOCUS = """element => {
+_SHOWS_FOCUS = """element => {
   const seen = each => {
     const style = getComputedStyle(each);
     return (style.outlineStyle !== "none" && parseFloat(style.outlineWidth) > 0) || style.boxShadow !== "none";
@@ -13,6 +13,12 @@ _FOCUS = """element => {
   const around = element.nextElementSibling && element.matches("input") ? [element, element.nextElementSibling] : [element];
   return around.some(seen);
 }"""
+_COVERED = """element => {
+  const box = element.getClientRects()[0];
+  const top = document.elementFromPoint(box.left + box.width / 2, box.top + box.height / 2);
+  return !top || !(element.contains(top) || top.contains(element));
+}"""
+"""Whether it is outside of the window, or something lies on it."""
 
 
 class Keyboard:
@@ -23,10 +29,11 @@ class Keyboard:
 
     def reach(self, control: Locator, back: bool = False) -> None:
         """Press Tab until a control has the focus."""
-        control.wait_for(state="attached")
+        control.wait_for()
         for _ in range(MAX_STEPS):
             if control.evaluate("element => element === document.activeElement"):
-                assert control.evaluate(_FOCUS), f"the focus on {control} cannot be seen"
+                assert control.evaluate(_SHOWS_FOCUS), f"the focus on {control} cannot be seen"
+                assert not control.evaluate(_COVERED), f"{control} has the focus and is covered"
                 return
             self.page.keyboard.press("Shift+Tab" if back else "Tab")
         raise AssertionError(f"Tab does not reach {control}")
@@ -43,10 +50,20 @@ class Keyboard:
         self.page.keyboard.type(text)
 
     def choose(self, control: Locator, option: str) -> None:
-        """Choose the option of a closed list that begins so, by as many of its first letters as that takes."""
+        """Choose the option of a closed list that begins so, by as many of its first letters as that takes.
+
+        Letters that come slowly begin a new word, so a busy machine goes the rest of the way by arrows.
+        """
         self.reach(control)
         for letter in option:
             self.page.keyboard.press(letter)
             if control.locator("option:checked").inner_text().startswith(option):
                 return
-        raise AssertionError(f"the letters of {option} do not choose it")
+        for _ in range(MAX_STEPS):
+            chosen = control.locator("option:checked").inner_text()
+            if chosen.startswith(option):
+                return
+            options = control.locator("option").all_inner_texts()
+            wanted = next(number for number, text in enumerate(options) if text.startswith(option))
+            self.page.keyboard.press("ArrowDown" if options.index(chosen) < wanted else "ArrowUp")
+        raise AssertionError(f"no key chooses {option}")

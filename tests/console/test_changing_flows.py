@@ -30,7 +30,6 @@ from tests.console.visitor import Console, Gate, console, write_disk
 from tests.e2e.process import Phimage, Server
 from tests.formats.qemu_images import BAD
 
-expect.set_options(timeout=WAIT_MILLISECONDS)
 TENANT = NewKey(demo.PUBLIC_KEY, demo.PRIVATE_KEY)
 LONG_SECONDS = 900
 """For a gibibyte on a loaded machine."""
@@ -191,6 +190,26 @@ def test_a_file_is_published_with_a_reload_in_the_middle_and_no_part_is_sent_twi
     page.get_by_role("link", name="To the image").click()
     digest = hashlib.sha256(disk.read_bytes()).hexdigest()
     expect(page.get_by_text(f"sha256:{digest}").first).to_be_visible()
+
+
+@pytest.mark.more
+def test_an_upload_that_was_paused_goes_on_to_its_end(served: Console, person: Person, gate: Gate, tmp_path: Path) -> None:
+    disk = write_disk(tmp_path / "long.raw", 64 * random.Random(7).randbytes(1 << 20))
+    page = person(TENANT)
+    gate.stored.clear()
+    gate.open_for = gate.held = 0
+
+    page.goto(f"{served.url}/console/publish")
+    page.set_input_files("#publish-file", disk)
+    fill_form(page, "long")
+    wait_until(lambda: gate.held == 3, page)
+    page.get_by_role("button", name="Pause").click()
+    gate.open_for = 1 << 30
+    expect(page.locator("#upload progress")).to_have_js_property("value", 600)
+    page.get_by_role("button", name="Go on").click()
+
+    expect(page.get_by_text("Done", exact=True)).to_be_visible()
+    assert gate.stored == Counter(range(5))
 
 
 def wait_until(is_so: Callable[[], bool], page: Page, seconds: float = WAIT_MILLISECONDS / 1000) -> None:

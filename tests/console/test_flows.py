@@ -167,6 +167,26 @@ def test_no_page_is_wider_than_its_window(open_page: OpenPage, path: str, width:
 
 
 @pytest.mark.more
+def test_in_a_narrow_window_values_stand_beside_their_labels_and_the_area_is_in_sight(open_page: OpenPage) -> None:
+    page = open_page("/console/log", who=OPERATOR, width=360)
+    page.get_by_label("Kind").select_option("quota")
+    page.wait_for_url(re.compile("noun=quota"))
+
+    cell = page.locator("td[data-label='Changes']").first
+    lefts = cell.evaluate("""cell => {
+      const range = document.createRange();
+      return [...cell.childNodes].filter(node => node.textContent.trim()).map(node => {
+        range.selectNodeContents(node);
+        return range.getClientRects()[0].left - cell.getBoundingClientRect().left;
+      });
+    }""")
+    assert min(lefts) >= 116
+    box = page.locator(".areas [aria-current]").bounding_box()
+    assert box
+    assert 0 <= box["x"] <= 360 - box["width"]
+
+
+@pytest.mark.more
 def test_times_are_those_of_the_viewer(open_page: OpenPage, site: ConsoleSite) -> None:
     page = open_page("/console/log/14", who=OPERATOR)
 

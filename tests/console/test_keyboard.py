@@ -72,6 +72,27 @@ def test_a_row_keeps_the_focus_while_the_list_is_read_again(open_page: OpenPage)
     assert page.locator(":focus").inner_text() == second
 
 
+def test_a_button_keeps_the_focus_while_the_page_of_a_job_is_read_again(open_page: OpenPage) -> None:
+    page = open_page("/console/jobs/job-running", who=OPERATOR)
+    cancel = page.locator("form[action$='/changes/cancel-job'] button")
+    page.locator("#job").evaluate("element => { element.dataset.old = '' }")
+
+    Keyboard(page).reach(cancel)
+    expect(page.locator("#job:not([data-old])")).to_be_visible()
+
+    expect(cancel).to_be_focused()
+
+
+def test_no_cell_of_the_matrix_with_the_focus_is_below_the_names(open_page: OpenPage) -> None:
+    page = open_page("/console/matrix?Zone=cn-bj2-02", width=360)
+    keys = Keyboard(page)
+    cells = page.locator("table.matrix tbody tr").first.locator(".cell")
+
+    keys.reach(cells.last)
+    for number in reversed(range(cells.count())):
+        keys.reach(cells.nth(number), back=True)
+
+
 def test_a_past_time_is_typed_in_the_zone_of_the_viewer(open_page: OpenPage) -> None:
     page = open_page("/console/images?ImageType=Custom", who=OPERATOR)
     keys = Keyboard(page)

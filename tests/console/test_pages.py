@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import random
 import re
+import time
 from collections.abc import Iterator
+from datetime import datetime
 from html import unescape
 from typing import Any
 from urllib.parse import urlencode
@@ -115,6 +117,47 @@ def test_an_unknown_name_in_a_filter_is_an_error_that_names_it(site: ConsoleSite
     assert "Zone" in response.text
     assert re.search(r"<dt>RetCode</dt><dd>230</dd>", response.text)
     assert re.search(r"<code>[0-9a-f-]{36}</code>", response.text)
+
+
+def test_only_what_goes_on_has_a_progress(site: ConsoleSite) -> None:
+    rows = site.get("/console/jobs", OPERATOR).text.partition("<tbody>")[2].split("</tr>")
+
+    progress = {name: "<progress" in row for row in rows for name in re.findall(r'class="name"[^>]*>([^<]+)<', row)}
+    assert progress.pop("build-runner")
+    assert set(progress.values()) == {False}
+    assert "kernel-lab-old" in progress
+
+
+AS_OF = re.compile(r'<span class="pin quiet">.*?as of <time datetime="([^"]+)"', re.DOTALL)
+
+
+def test_the_store_and_the_quotas_say_when_they_were_measured_and_read(site: ConsoleSite) -> None:
+    with site.client(OPERATOR) as client:
+        measured = client.call("GetStoreStatistics").fields["MeasureTime"]
+    before = int(time.time())
+    store, quotas = (AS_OF.search(site.get(path, OPERATOR).text) for path in ("/console/store", "/console/quotas"))
+
+    assert store
+    assert quotas
+    assert datetime.fromisoformat(store[1]).timestamp() == measured
+    assert before <= datetime.fromisoformat(quotas[1]).timestamp() <= time.time()
+
+
+def test_a_page_without_a_past_says_so_and_shows_the_present(site: ConsoleSite) -> None:
+    for path in ("", "store", "quotas", "accounts", "accounts/demo", "projects", "keys", "jobs", "hosts", "publish", "log/14"):
+        page = site.get(f"/console/{path}?rev=3", OPERATOR)
+        timed = site.get(f"/console/{path}?at=2024-01-02T00:30:00Z", OPERATOR)
+
+        assert (page.status, timed.status) == (200, 200), path
+        assert "revision 3. This page does not belong to it: it shows the present." in page.text
+        assert "2024-01-02 00:30</time>. This page does not belong to it" in timed.text
+        assert "Nothing can be changed here" not in page.text + timed.text
+    overview = site.get("/console/?rev=3", OPERATOR).text
+    assert re.findall(r"<b>(\d+)</b>", overview) == re.findall(r"<b>(\d+)</b>", site.get("/console/", OPERATOR).text)
+    zones = re.compile(r'name="Zone" value="[^"]+"')
+    assert zones.findall(site.get("/console/publish?rev=0", OPERATOR).text) == zones.findall(
+        site.get("/console/publish", OPERATOR).text
+    )
 
 
 def test_a_page_of_a_past_revision_shows_what_the_pinned_api_shows(site: ConsoleSite) -> None:

@@ -51,7 +51,7 @@ def key(catalog: Catalog) -> NewKey:
 
 @pytest.fixture
 def sessions(catalog: Catalog, clock: Clock) -> CatalogSessions:
-    return CatalogSessions(catalog, now=clock)
+    return CatalogSessions(catalog, now=clock, signed_now=clock)
 
 
 def code_of(catalog: Catalog, key: PublicKey) -> str:
@@ -90,7 +90,7 @@ def test_a_code_begins_a_session_of_its_key_on_all_servers_and_only_once(
     begun = sessions.begin_by_code(code, ADDRESS)
     assert begun.caller.key == key.public
     assert sessions.key_of(begun.secret) == key.public
-    assert CatalogSessions(reopen(catalog), now=clock).key_of(begun.secret) == key.public
+    assert CatalogSessions(reopen(catalog), now=clock, signed_now=clock).key_of(begun.secret) == key.public
     with pytest.raises(WrongSignature, match="used before"):
         sessions.begin_by_code(code, ADDRESS)
 
@@ -99,7 +99,7 @@ def test_a_proof_begins_a_session_and_its_nonce_works_once(
     catalog: Catalog, key: NewKey, sessions: CatalogSessions, clock: Clock, reopen: Reopen
 ) -> None:
     proof = proof_of(sessions, key)
-    other_server = CatalogSessions(reopen(catalog), now=clock)
+    other_server = CatalogSessions(reopen(catalog), now=clock, signed_now=clock)
     assert other_server.key_of(other_server.begin_by_proof(proof, ADDRESS).secret) == key.public
     with pytest.raises(WrongSignature, match="used before"):
         sessions.begin_by_proof(proof, ADDRESS)
@@ -130,7 +130,7 @@ def test_a_key_signs_in_from_its_networks_alone(catalog: Catalog, key: NewKey, s
 
 
 def test_sign_ins_count_against_the_rate_of_the_key(catalog: Catalog, key: NewKey, clock: Clock) -> None:
-    sessions = CatalogSessions(catalog, RateLimit(1, 2), now=clock, monotonic=clock)
+    sessions = CatalogSessions(catalog, RateLimit(1, 2), now=clock, signed_now=clock, monotonic=clock)
     for _ in range(2):
         sessions.begin_by_proof(proof_of(sessions, key), ADDRESS)
     with pytest.raises(RateLimited):
@@ -164,7 +164,7 @@ def test_signing_out_ends_the_session_on_every_server(
     catalog: Catalog, key: NewKey, sessions: CatalogSessions, clock: Clock, reopen: Reopen
 ) -> None:
     secret = sessions.begin_by_proof(proof_of(sessions, key), ADDRESS).secret
-    other_server = CatalogSessions(reopen(catalog), now=clock)
+    other_server = CatalogSessions(reopen(catalog), now=clock, signed_now=clock)
     assert other_server.key_of(secret) == key.public
     sessions.end(secret)
     sessions.end(secret)

@@ -25,11 +25,15 @@ from phimage.http_signature import SIGNATURE_FIELDS
 MAX_READ_BYTES = 32 << 20
 """Bytes of a request that are read before the application gets them: more than any Action accepts."""
 MOUNTS = {"/images/": IMAGES, "/uploads/": UPLOADS}
+CONSOLE = "/console/"
 
 
 async def answer_call(world: World, path: WorldPath, scope: Message, receive: Receive, send: Send) -> None:
     """Answer a request of a world."""
     scope = {**scope, "path": path.rest, "root_path": path.prefix}
+    if path.rest.startswith(CONSOLE):
+        await _show_console(world, scope, receive, send)
+        return
     mount = next((name for prefix, name in MOUNTS.items() if path.rest.startswith(prefix)), "")
     body, params = b"", dict[str, Value]()
     if not mount and scope["method"] == "POST":
@@ -61,6 +65,14 @@ async def answer_call(world: World, path: WorldPath, scope: Message, receive: Re
             revision=int(revision) if revision else None,
         )
     )
+
+
+# docs/decisions.md#who-looks-at-a-world-changes-nothing-of-its-test
+async def _show_console(world: World, scope: Message, receive: Receive, send: Send) -> None:
+    await _settle(world)
+    await world.app(scope, receive, send)
+    if scope["method"] == "POST":
+        world.publisher.has_news = True
 
 
 async def _answer(

@@ -9,16 +9,28 @@ from urllib.parse import parse_qsl, quote, urlencode
 from msgspec import Struct
 
 ROOT = "/console/"
+"""The path of the console below the address of its server, which may have a prefix: see `Address.root`."""
 STICKY = ("at", "rev", "ProjectId", "Zone")
 """Parameters that links to other pages keep: the catalogue that is shown, and the place of the person in it."""
 MAX_PARAMS = 64
+_SAFE = "/._-:=@,"
+"""Characters of paths that stay as they are: those of the prefix too, because the path of a cookie is compared as text."""
 
 
 class Address(Struct, frozen=True):
-    """A path below `/console/` with its parameters. All state of a page is in it."""
+    """A path of the console with its parameters. All state of a page is in it.
+
+    `path` is whole, as a browser has it. `root` is its beginning: the path of the console, below the prefix of its server.
+    """
 
     path: str
     params: Mapping[str, str]
+    root: str = ROOT
+
+    @property
+    def page(self) -> str:
+        """The path below the root."""
+        return self.path.removeprefix(self.root)
 
     def get(self, name: str) -> str:
         """The value of a parameter; empty if it is absent."""
@@ -58,31 +70,38 @@ class Address(Struct, frozen=True):
     def link(self, path: str = "", **params: object) -> str:
         """Another page, by its path below the root, that keeps the sticky parameters."""
         kept = {name: self.get(name) for name in STICKY}
-        return href(ROOT + path, {**kept, **params})
+        return href(self.root + path, {**kept, **params})
 
     @property
     def kept(self) -> str:
         """What `link` appends to a path: for tables, whose rows have many links."""
-        return self.link().removeprefix(ROOT)
+        return self.link().removeprefix(self.root)
+
+    def plain_link(self, path: str, **params: object) -> str:
+        """Another page, by its path below the root, with these parameters alone."""
+        return href(self.root + path, params)
 
     def rest(self, *names: str) -> list[tuple[str, str]]:
         """All parameters but these, for the hidden fields of a form."""
         return [(name, value) for name, value in self.params.items() if name not in names and value]
 
 
-def read_address(path: str, query: str) -> Address:
-    """The address of a request. Of a repeated parameter the last one counts. With more than MAX_PARAMS it has none."""
+def read_address(path: str, query: str, prefix: str = "") -> Address:
+    """The address of a request for a path below the prefix of its server.
+
+    Of a repeated parameter the last one counts. With more than MAX_PARAMS it has none.
+    """
     try:
         pairs = parse_qsl(query, keep_blank_values=True, encoding="utf-8", errors="replace", max_num_fields=MAX_PARAMS)
     except ValueError:
         pairs = []
-    return Address(path, dict(pairs))
+    return Address(prefix + path, dict(pairs), prefix + ROOT)
 
 
 def href(path: str, params: Mapping[str, object]) -> str:
     """A path with those parameters that have a value."""
     given = {name: str(value) for name, value in params.items() if value not in (None, "")}
-    return quote(path, safe="/._-") + (f"?{urlencode(given)}" if given else "")
+    return quote(path, safe=_SAFE) + (f"?{urlencode(given)}" if given else "")
 
 
 def _with_zone(time: str) -> str:

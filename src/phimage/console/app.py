@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 
 from phimage.catalog.accounts import NONCE_SECONDS
 from phimage.catalog.views import Catalog
-from phimage.console.address import Address, href, read_address
+from phimage.console.address import Address, read_address
 from phimage.console.browser_origin import browser_origin, inner_address
 from phimage.console.catalog_sessions import CatalogSessions
 from phimage.console.change_kinds import KINDS
@@ -60,10 +60,14 @@ def build(
     *,
     health: Callable[[], Mapping[str, str]],
     max_limit: int,
+    now: Callable[[], float] = time.time,
     sessions: Sessions | None = None,
 ) -> Console:
-    """The console of an installation. `sessions` take the place of those of its database. `max_limit`: see `Visit`."""
-    known = CatalogSessions(catalog, rate_limit)
+    """The console of an installation. `now` is the time of what is stored and shown; that of nonces is the real one.
+
+    `sessions` take the place of those of its database. `max_limit`: see `Visit`.
+    """
+    known = CatalogSessions(catalog, rate_limit, now=now)
     nonces = Nonces(catalog.key_encryption.derive("console forms"), NONCE_SECONDS, secrets.token_bytes, time.time)
     sign_in = SignIn(known, proxies, signature_limit)
     return Console(
@@ -74,6 +78,7 @@ def build(
         proxies,
         new_request_id,
         body_limits,
+        now,
         health=health,
         max_limit=max_limit,
     )
@@ -122,8 +127,9 @@ class Console:
         body = RequestBody(receive, self._body_limits)
         fields = exchange.header_fields()
         cookies = read_cookies(fields.get("cookie", ""))
-        whole = read_address(scope["path"], exchange.query)
-        address = Address(whole.path, {name: value for name, value in whole.params.items() if name not in _NOT_OF_PAGES})
+        whole = read_address(scope["path"], exchange.query, scope.get("root_path", ""))
+        kept = {name: value for name, value in whole.params.items() if name not in _NOT_OF_PAGES}
+        address = Address(whole.path, kept, whole.root)
         text = texts_of(choose_language(whole.get("lang"), cookies.get(LANGUAGE_COOKIE, ""), fields.get("accept-language", "")))
         theme = next((wish for wish in (whole.get("theme"), cookies.get(THEME_COOKIE)) if wish in THEMES), "system")
         done = whole.get("done") if whole.get("done") in KINDS else ""
@@ -152,10 +158,10 @@ class Console:
         if exchange.method == "POST":
             check_own_request(origin, reply.fields)
         session = await self._sessions.find(cookies, origin)
-        if address.path.startswith(SIGN_IN_PREFIXES):
+        if address.page.startswith(SIGN_IN_PREFIXES):
             await self._sign_in.answer(reply, origin, session, cookies, body)
             return
-        found = find_route(address.path)
+        found = find_route(address.page)
         if found is None:
             await self._drained(reply, body)
             await reply.show_error(session, 404, "absent", exchange.request_id)
@@ -194,6 +200,7 @@ class Console:
             content=sent,
             health=self._health,
             max_limit=self._max_limit,
+            travels=route.travels,
         )
         try:
             content = await show(visit, **arguments)
@@ -211,8 +218,8 @@ class Console:
             return
         asked = reply.address.href()
         if "hx-request" in reply.fields:  # the page around the part that was asked for
-            asked = inner_address(reply.fields.get("hx-current-url", ""))
-        await reply.redirect(href(LOGIN, {"next": asked}))
+            asked = inner_address(reply.fields.get("hx-current-url", ""), reply.address.root)
+        await reply.redirect(reply.address.plain_link(LOGIN, next=asked))
 
     async def _drained(self, reply: PageReply, body: RequestBody) -> None:
         """Read the rest of a refused body, so that its sender reads the answer."""

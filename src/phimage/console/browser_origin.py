@@ -10,15 +10,20 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
-PATH = "/console/"
+from phimage.console.address import ROOT
+
 _SECRET = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
 class BrowserOrigin(Struct, frozen=True):
-    """An origin at which a session may exist: over TLS, or on loopback, where a browser trusts plain HTTP as well."""
+    """An origin at which a session may exist: over TLS, or on loopback, where a browser trusts plain HTTP as well.
+
+    `root` is the path of the console there.
+    """
 
     url: str
     secure: bool
+    root: str = ROOT
 
     @property
     def cookie(self) -> str:
@@ -42,7 +47,7 @@ class BrowserOrigin(Struct, frozen=True):
 
     def _attributes(self) -> str:
         # The prefix __Host- requires Path=/ and Secure; on loopback the cookie can be limited to its path.
-        where = "Path=/; Secure" if self.secure else f"Path={PATH}"
+        where = "Path=/; Secure" if self.secure else f"Path={self.root}"
         return f"{where}; HttpOnly; SameSite=Strict"
 
     def is_own_request(self, fields: Mapping[str, str]) -> bool:
@@ -56,11 +61,15 @@ class BrowserOrigin(Struct, frozen=True):
 
 # docs/decisions.md#the-console-needs-tls-or-loopback
 def browser_origin(base_url: str) -> BrowserOrigin | None:
-    """The origin of a base URL; None for plain HTTP to another machine, where cookies can be read and WebCrypto is missing."""
+    """The origin of a base URL, which may have a path.
+
+    None for plain HTTP to another machine, where cookies can be read and WebCrypto is missing.
+    """
     parts = urlsplit(base_url)
-    if parts.scheme == "https":
-        return BrowserOrigin(base_url, secure=True)
-    return BrowserOrigin(base_url, secure=False) if _is_loopback(parts.hostname or "") else None
+    secure = parts.scheme == "https"
+    if not secure and not _is_loopback(parts.hostname or ""):
+        return None
+    return BrowserOrigin(f"{parts.scheme}://{parts.netloc}", secure, parts.path + ROOT)
 
 
 def form_token(secret: str) -> str:
@@ -73,19 +82,19 @@ def is_same_token(token: str, given: str) -> bool:
     return hmac.compare_digest(token.encode(), given.encode("utf-8", "surrogatepass"))
 
 
-def inner_path(text: str) -> str:
+def inner_path(text: str, root: str = ROOT) -> str:
     """A path of the console that a sign-in may lead to; the console itself for anything else, such as another site."""
-    is_inner = re.fullmatch(rf"{PATH}[!-~]*", text) and "\\" not in text and not text.startswith(f"{PATH}login")
-    return text if is_inner else PATH
+    is_inner = re.fullmatch(rf"{re.escape(root)}[!-~]*", text) and "\\" not in text and not text.startswith(f"{root}login")
+    return text if is_inner else root
 
 
-def inner_address(url: str) -> str:
+def inner_address(url: str, root: str = ROOT) -> str:
     """The address of a page of the console, from its whole URL; the console itself for anything else."""
     try:
         parts = urlsplit(url)
     except ValueError:
-        return PATH
-    return inner_path(f"{parts.path}?{parts.query}" if parts.query else parts.path)
+        return root
+    return inner_path(f"{parts.path}?{parts.query}" if parts.query else parts.path, root)
 
 
 def _is_loopback(host: str) -> bool:

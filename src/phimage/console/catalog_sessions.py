@@ -54,14 +54,17 @@ class CatalogSessions:
         *,
         random: RandomBytes = secrets.token_bytes,
         now: Callable[[], float] = time.time,
+        signed_now: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`now` dates codes and sessions, and `signed_now` the nonces of proofs."""
         self._catalog = catalog
         self._rate_limit = rate_limit
         self._random = random
         self._now = now
+        self._signed_now = signed_now
         self._monotonic = monotonic
-        self._nonces = Nonces(catalog.key_encryption.derive("console sign-in"), NONCE_SECONDS, random, now)
+        self._nonces = Nonces(catalog.key_encryption.derive("console sign-in"), NONCE_SECONDS, random, signed_now)
         self._remembered: Lru[str, StoredSession] = Lru(MAX_REMEMBERED)
         self._lock = threading.Lock()
 
@@ -89,7 +92,7 @@ class CatalogSessions:
             raise WrongSignature
         caller = self._admit(proof.public_key, address)
         with self._catalog.database.write() as connection:
-            use_nonce(connection, caller.key, used, self._now())
+            use_nonce(connection, caller.key, used, self._signed_now())
         return self._begin(caller, address)
 
     async def find(self, cookies: Mapping[str, str], origin: BrowserOrigin) -> ConsoleSession | None:

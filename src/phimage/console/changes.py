@@ -52,7 +52,7 @@ async def show_change(visit: Visit, kind: ChangeKind) -> PageContent:
     if kind.typed and form.get(TYPED).strip() != parameters.get(kind.typed):
         return await _dry_run(visit, kind, parameters, "changes.typed_wrong")
     made = await visit.change_once(form.get(NONCE), kind.action, kind.answer, **parameters)
-    back = inner_path(form.get(BACK))
+    back = inner_path(form.get(BACK), visit.address.root)
     if kind.result:
         return PageContent(kind.result, {"made": made, "kind": kind, "back": back, "area": kind.area})
     return PageContent(location=_with_done(back, kind.name))
@@ -75,7 +75,7 @@ async def _dry_run(visit: Visit, kind: ChangeKind, parameters: Parameters, probl
         "typed": str(parameters.get(kind.typed, "")),
         "hidden": visit.form.rest(STEP, NONCE, TYPED),
         "nonce": visit.nonces.make(),
-        "back": inner_path(visit.form.get(BACK)),
+        "back": inner_path(visit.form.get(BACK), visit.address.root),
         "area": kind.area,
     }
     return PageContent("change.html", values, status=200 if refused is None else 400)

@@ -3,26 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextvars import ContextVar
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from phimage.console.address import ROOT, Address
 from phimage.console.sentences import translate
 from phimage.console.static_files import static_address
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _TIMES = frozenset(("created", "published", "expires", "deprecation_time"))
 """Fields of records that hold Unix seconds."""
+_root = ContextVar("root", default=ROOT)
+"""The root of the console whose page is rendered: Jinja2 renders macros without the values of the page."""
+_MAX_ICONS = 256
 _UNITS = (("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10))
 
 
 def render(template: str, values: Mapping[str, Any]) -> bytes:
-    """A page as UTF-8. Every value is escaped."""
-    return _environment().get_template(template).render(values).encode("utf-8")
+    """A page as UTF-8, with its `address` among the values. Every value is escaped."""
+    address: Address = values["address"]
+    token = _root.set(address.root)
+    try:
+        return _environment().get_template(template).render(values).encode("utf-8")
+    finally:
+        _root.reset(token)
 
 
 # docs/decisions.md#pages-come-from-templates
@@ -43,7 +53,7 @@ def _environment() -> Environment:
         "percent": percent,
         "field": field_text,
     }
-    environment.globals |= {"icon": icon, "static": static_address, "translate": translate}
+    environment.globals |= {"icon": icon, "static": static, "translate": translate}
     return environment
 
 
@@ -88,9 +98,18 @@ def time_element(time: int | str, form: str = "minute") -> Markup:
     )
 
 
-@cache
+def static(name: str) -> str:
+    """The address of a static file for the page that is rendered."""
+    return static_address(name, _root.get())
+
+
 def icon(name: str) -> Markup:
     """An icon of the sprite, for the eye alone: a word beside it says the same."""
+    return _icon(name, _root.get())
+
+
+@lru_cache(maxsize=_MAX_ICONS)
+def _icon(name: str, root: str) -> Markup:
     return Markup('<svg class="icon" aria-hidden="true"><use href="{}#{}"></use></svg>').format(
-        static_address("icons.svg"), name
+        static_address("icons.svg", root), name
     )

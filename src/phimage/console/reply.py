@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from phimage.console.address import ROOT, Address, read_address
+from phimage.console.address import Address, read_address
 from phimage.console.headers import COOKIE_SECONDS
 from phimage.console.navigation import navigation
 from phimage.console.rendering import render
@@ -102,6 +102,7 @@ class PageReply:
             "area": "",
             "revision": None,
             "age": None,
+            "as_of": 0,
             "done": self._done,
         }
 
@@ -114,7 +115,9 @@ class PageReply:
         query = read_address("", self.exchange.query)
         for name, cookie, known in (("lang", LANGUAGE_COOKIE, LANGUAGES), ("theme", THEME_COOKIE, THEMES)):
             if query.get(name) in known:
-                header["Set-Cookie"] = f"{cookie}={query.get(name)}; Path={ROOT}; Max-Age={COOKIE_SECONDS}; SameSite=Lax"
+                header["Set-Cookie"] = (
+                    f"{cookie}={query.get(name)}; Path={self.address.root}; Max-Age={COOKIE_SECONDS}; SameSite=Lax"
+                )
         if packed is not None:
             header |= {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
             body = packed

@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable
 from msgspec import Struct
 
 from phimage.console import change_kinds
-from phimage.console.address import ROOT
 from phimage.console.pages import (
     accounts,
     hosts,
@@ -32,8 +31,8 @@ Show = Callable[..., Awaitable[PageContent]]
 class Route(Struct, frozen=True):
     """A path below the root, as a regular expression, and its page.
 
-    `area` is the entry of the navigation that it belongs to. `travels`: it can show a past catalogue. `act` answers its POST,
-    which is a form, or with `max_bytes` so many bytes.
+    `area` is the entry of the navigation that it belongs to. `travels`: it shows the catalogue that the address names; other
+    pages show the present. `act` answers its POST, which is a form, or with `max_bytes` so many bytes.
     """
 
     pattern: re.Pattern[str]
@@ -45,7 +44,7 @@ class Route(Struct, frozen=True):
 
 
 def _route(pattern: str, show: Show, area: str, *, travels: bool = True, act: Show | None = None, max_bytes: int = 0) -> Route:
-    return Route(re.compile(ROOT + pattern, re.ASCII), show, area, travels, act, max_bytes)
+    return Route(re.compile(pattern, re.ASCII), show, area, travels, act, max_bytes)
 
 
 _ID = r"(?P<id>[A-Za-z0-9][A-Za-z0-9._-]{0,63})"
@@ -54,7 +53,7 @@ ROUTES = (
     _route("images", images.show_images, "images"),
     _route(rf"images/{_ID}", image.show_image, "images"),
     _route(rf"images/{_ID}/why", image.show_why, "images"),
-    _route(rf"images/{_ID}/download/(?P<form>{'|'.join(image.FORMS)})", image.download, "images", travels=False),
+    _route(rf"images/{_ID}/download/(?P<form>{'|'.join(image.FORMS)})", image.download, "images"),
     _route("matrix", matrix.show_matrix, "matrix"),
     _route("hosts", hosts.show_hosts, "hosts", travels=False),
     _route(rf"hosts/{_ID}", hosts.show_host, "hosts", travels=False),
@@ -80,7 +79,7 @@ ROUTES = (
 
 
 def find_route(path: str) -> tuple[Route, dict[str, str]] | None:
-    """The page of a path with the parts of the path; None if there is none."""
+    """The page of a path below the root with the parts of the path; None if there is none."""
     for route in ROUTES:
         match = route.pattern.fullmatch(path)
         if match is not None:

@@ -13,7 +13,6 @@ from typing import TypeVar
 import msgspec
 from msgspec import Struct
 
-from phimage.console.address import ROOT
 from phimage.console.browser_origin import BrowserOrigin, inner_path
 from phimage.console.catalog_sessions import CatalogSessions, NewSession
 from phimage.console.form import TOKEN, PageError, check_token, read_body, read_form
@@ -27,8 +26,8 @@ from phimage.http.body import RequestBody
 from phimage.http.proxies import TrustedProxies
 from phimage.http.signature_limit import LIMITED_CODES, SignatureLimit
 
-LOGIN = f"{ROOT}login"
-LOGOUT = f"{ROOT}logout"
+LOGIN, LOGOUT = "login", "logout"
+"""The paths below the root."""
 SIGN_IN_PREFIXES = (LOGIN, LOGOUT)
 MAX_BODY = 4096
 _REASONS: tuple[tuple[type[RequestError], str], ...] = (
@@ -65,9 +64,9 @@ class SignIn:
     ) -> None:
         """Answer a request. Raises PageError, ServiceUnavailable and ClientGone."""
         secret = origin.secret(cookies)
-        match reply.exchange.method, reply.address.path:
+        match reply.exchange.method, reply.address.page:
             case "GET" | "HEAD", path if path == LOGIN:
-                following = inner_path(reply.address.get("next"))
+                following = inner_path(reply.address.get("next"), reply.address.root)
                 await reply.show_signed_out(PageContent("login.html", {"following": following, "signed_in": session}))
             case "POST", path if path == f"{LOGIN}/nonce":
                 await read_body(body, MAX_BODY)
@@ -109,7 +108,7 @@ class SignIn:
         if session is not None:
             check_token(session, form.get(TOKEN))
             await asyncio.to_thread(self._sessions.end, secret)
-        await reply.redirect(LOGIN, {"Set-Cookie": origin.clear_cookie()})
+        await reply.redirect(reply.address.plain_link(LOGIN), {"Set-Cookie": origin.clear_cookie()})
 
 
 async def _read(reply: PageReply, body: RequestBody, kind: type[Sent]) -> Sent:

@@ -11,7 +11,8 @@ from msgspec import Struct
 
 from phimage.console.address import ROOT
 
-PREFIX = f"{ROOT}static/"
+_BELOW = "static/"
+PREFIX = ROOT + _BELOW
 _FOLDER = Path(__file__).parent / "static"
 _TYPES = {
     ".css": "text/css; charset=utf-8",
@@ -36,10 +37,9 @@ def static_files() -> dict[str, StaticFile]:
     return {path.name: _read(path) for path in sorted(_FOLDER.iterdir()) if path.suffix in _TYPES}
 
 
-@cache
-def static_address(name: str) -> str:
-    """The address of a file. It names the contents, so that a browser may keep them for ever."""
-    return f"{PREFIX}{static_files()[name].version}/{name}"
+def static_address(name: str, root: str = ROOT) -> str:
+    """The address of a file, below the root of a console. It names the contents, so that a browser may keep them for ever."""
+    return f"{root}{_BELOW}{static_files()[name].version}/{name}"
 
 
 def find_static(path: str) -> tuple[StaticFile, bool] | None:

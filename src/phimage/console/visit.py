@@ -80,12 +80,13 @@ class Visit:
         content: bytes = b"",
         health: Callable[[], Mapping[str, str]] = dict,
         max_limit: int = 1000,
+        travels: bool = True,
     ) -> None:
         """`client_address` is the network address of the person; `now` is Unix seconds; `form` has the fields of a POST.
 
         `content` is the body of a POST that is no form. `nonces` are those of forms, so that none is carried out twice.
         `health` returns why the database or the store is away, by name; empty if it is there.
-        `max_limit` is the largest Limit of lists of images.
+        `max_limit` is the largest Limit of lists of images. `travels`: see `Route`.
         """
         self.session = session
         self.address = address
@@ -100,16 +101,17 @@ class Visit:
         self.revision: int | None = None
         self.age: float | None = None
         self._enter = enter
+        self._pin = address.pin if travels else "/"
         self._client_address = client_address
         self._new_request_id = new_request_id
 
     async def ask(self, action: type[Struct], answer: type[Answer], **params: object) -> Answer:
-        """The response of an Action of the catalogue that the page shows. Raises ActionRefused.
+        """The response of an Action of the catalogue that the page shows, if it travels. Raises ActionRefused.
 
         Parameters that are None or empty are left out; ProjectId is that of the address unless it is given.
         """
         given = {"ProjectId": self.address.get("ProjectId"), **params}
-        return await self._call(self.address.pin, action, answer, {name: value for name, value in given.items() if value != ""})
+        return await self._call(self._pin, action, answer, {name: value for name, value in given.items() if value != ""})
 
     async def change(self, action: type[Struct], answer: type[Answer], **params: object) -> Answer:
         """The response of an Action of the present catalogue, such as one that changes it. Raises ActionRefused.

@@ -22,6 +22,18 @@ def test_an_address_with_more_parameters_than_any_page_has_is_read_without() -> 
     assert read_address("/console/", many).params == {}
 
 
+@pytest.mark.parametrize("prefix", ["/w/t1", "/w/t1/fault/ret-153@DescribePHostImage:first=2,delay-0.5s"])
+def test_below_a_prefix_all_addresses_have_it(prefix: str) -> None:
+    here = read_address("/console/images/a", "rev=8", prefix)
+
+    assert here.page == "images/a"
+    assert here.root == f"{prefix}/console/"
+    assert here.href() == f"{prefix}/console/images/a?rev=8"
+    assert here.link("matrix") == f"{prefix}/console/matrix?rev=8"
+    assert here.plain_link("login") == f"{prefix}/console/login"
+    assert here.kept == "?rev=8"
+
+
 def test_a_changed_parameter_leaves_the_others_and_an_empty_one_goes() -> None:
     assert HERE.href(page=None, q="") == "/console/images?Zone=cn-bj2-02&rev=8"
     assert HERE.href(page=4, q=None).endswith("page=4&rev=8")

@@ -6,7 +6,7 @@ import pytest
 
 from phimage.console.app import read_cookies
 from phimage.console.browser_origin import (
-    PATH,
+    ROOT,
     BrowserOrigin,
     browser_origin,
     form_token,
@@ -48,6 +48,12 @@ def test_the_cookie_over_tls_belongs_to_one_host_and_is_secure() -> None:
 def test_the_cookie_on_loopback_is_sent_to_the_console_alone_and_differs_from_that_of_another_port() -> None:
     assert origin(LOOPBACK).set_cookie(SECRET) == f"phimage-8080={SECRET}; Path=/console/; HttpOnly; SameSite=Strict"
     assert origin("http://127.0.0.1").cookie == "phimage-80"
+
+
+def test_below_a_prefix_the_cookie_is_sent_to_that_console_alone_and_the_origin_is_the_same() -> None:
+    below = origin(f"{LOOPBACK}/w/t1")
+    assert below.set_cookie(SECRET) == f"phimage-8080={SECRET}; Path=/w/t1/console/; HttpOnly; SameSite=Strict"
+    assert below.is_own_request({"origin": LOOPBACK})
 
 
 def test_the_secret_is_that_of_the_cookie_of_this_origin() -> None:
@@ -96,6 +102,13 @@ def test_a_sign_in_leads_to_the_page_that_was_asked_for(path: str) -> None:
     assert inner_path(path) == path
 
 
+def test_below_a_prefix_a_sign_in_leads_to_that_console_alone() -> None:
+    root = "/w/t.1/console/"
+    assert inner_path(f"{root}images", root) == f"{root}images"
+    for path in ("/console/images", "/w/t-1/console/images", "/w/other/console/", f"{root}login"):
+        assert inner_path(path, root) == root
+
+
 @pytest.mark.parametrize(
     "path",
     [
@@ -135,11 +148,11 @@ def test_cookies_are_read_up_to_the_next_semicolon(field: str, cookies: dict[str
     [
         (f"{TLS}/console/images?q=a", "/console/images?q=a"),
         (f"{TLS}/console/matrix", "/console/matrix"),
-        (f"{TLS}/console/login?next=x", PATH),
-        ("https://other.example//other.example/", PATH),
-        ("javascript:alert(1)", PATH),
-        ("http://[", PATH),
-        ("", PATH),
+        (f"{TLS}/console/login?next=x", ROOT),
+        ("https://other.example//other.example/", ROOT),
+        ("javascript:alert(1)", ROOT),
+        ("http://[", ROOT),
+        ("", ROOT),
     ],
 )
 def test_the_page_around_a_part_is_one_of_the_console(url: str, address: str) -> None:

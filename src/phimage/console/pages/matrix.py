@@ -5,7 +5,6 @@ from __future__ import annotations
 from itertools import groupby
 
 from phimage.actions.matrix import ListPHostImageMatrices, ListPHostImageMatricesResponse
-from phimage.console.address import ROOT
 from phimage.console.pages.places import places, project_choices, region_of, start_zone
 from phimage.console.pages.snippets import phimage_command, snippets
 from phimage.console.pagination import page_number, pages_of
@@ -42,7 +41,7 @@ async def show_matrix(visit: Visit) -> PageContent:
             "found": found,
             "column_set": columns,
             "queries": [
-                address.link(Zone=zone, MachineType=column.machine_type, Cluster=column.cluster).removeprefix(ROOT)
+                address.link(Zone=zone, MachineType=column.machine_type, Cluster=column.cluster).removeprefix(address.root)
                 for column in columns
             ],
             "kinds": [(kind, len(list(some))) for kind, some in groupby(columns, key=lambda column: column.machine_type)],

@@ -17,6 +17,7 @@ async def show_quotas(visit: Visit) -> PageContent:
         "quotas.html",
         {
             "rows": rows,
+            "as_of": int(visit.now),
             "full": {row.project for row in rows if used_part(row.published + row.reserved, row.limit) >= ALMOST_FULL},
         },
     )

@@ -24,6 +24,7 @@ async def show_store(visit: Visit) -> PageContent:
         "store.html",
         {
             "statistics": statistics,
+            "as_of": statistics.measure_time,
             "totals": _totals(statistics),
             "disks": [(disk, bars((disk.own, disk.shared), most)) for disk in statistics.images],
             "names": names,

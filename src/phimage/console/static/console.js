@@ -64,12 +64,19 @@
     }
   });
 
+  // Browsers leave a cell half below the names of the matrix.
+  document.addEventListener("focusin", ({ target }) => {
+    if (target.matches("[data-grid] .cell:focus-visible")) target.scrollIntoView({ block: "nearest", inline: "nearest" });
+  });
+
   // Focus stays where it was, in the same control of what was swapped in: docs/decisions.md#focus-stays-in-the-filter
   const placeOf = (element) => {
     for (const name of ["id", "name", "href", "data-copy", "popovertarget"]) {
       const value = element.getAttribute(name);
       if (value) return `${element.tagName}[${name}="${CSS.escape(value)}"]`;
     }
+    const action = element.matches("button") && element.form?.getAttribute("action");
+    if (action) return `form[action="${CSS.escape(action)}"] button`;
     return "";
   };
   let focused = null;
@@ -120,6 +127,13 @@
     for (const field of event.target.querySelectorAll("input[type='datetime-local']")) event.formData.set(field.name, inUtc(field));
   });
 
+  // Of areas that do not fit into the window, the one of the page is in sight.
+  const showArea = () => {
+    const area = document.querySelector(".areas [aria-current]");
+    if (area) area.parentElement.scrollLeft = area.offsetLeft + area.offsetWidth + 48 - area.parentElement.clientWidth;
+  };
+  document.addEventListener("htmx:oobAfterSwap", showArea);
+
   const showAll = () => {
     showTimes(document);
     for (const field of document.querySelectorAll("input[data-utc]")) inZone(field);
@@ -133,6 +147,11 @@
     if (live && event.detail.requestConfig?.elt?.matches("form, a")) say(live.textContent.trim());
   });
 
-  if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", showAll);
-  else showAll();
+  const start = () => {
+    showAll();
+    showArea();
+  };
+
+  if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", start);
+  else start();
 })();

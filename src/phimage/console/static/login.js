@@ -5,6 +5,7 @@
   const page = document.querySelector("[data-following]");
   if (!page) return;
   const part = (name) => document.getElementById(`login-${name}`);
+  const form = part("key");
 
   const refuse = (text) => {
     part("working").hidden = true;
@@ -13,7 +14,7 @@
   };
 
   const post = async (path, values) => {
-    const answer = await fetch(`/console/login/${path}`, {
+    const answer = await fetch(`${form.action}/${path}`, {
       method: "POST",
       headers: { "Content-Type": "application/json" },
       body: JSON.stringify(values),
@@ -44,7 +45,6 @@
     } else use();
   }
 
-  const form = part("key");
   const hex = (bytes) => [...new Uint8Array(bytes)].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 
   const prove = async () => {

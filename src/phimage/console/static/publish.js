@@ -119,6 +119,7 @@ The parts that the server has are compared with the file by their digests, so no
       this.texts = section.dataset;
       this.address = section.dataset.upload;
       this.isPaused = false;
+      this.waiting = []; // what goes on after a pause
       this.bar = section.querySelector("progress");
       this.pause = section.querySelector(".upload-pause");
       this.choice = section.querySelector(".upload-choice");
@@ -138,15 +139,23 @@ The parts that the server has are compared with the file by their digests, so no
       place.hidden = !text;
     }
 
+    /* Shows one control in place of another, which may have the focus. */
+    show(control, instead) {
+      const had = instead.contains(document.activeElement);
+      control.hidden = false;
+      instead.hidden = true;
+      if (had) (control.querySelector("input") ?? control).focus();
+    }
+
     turn() {
       this.isPaused = !this.isPaused;
       this.pause.textContent = this.isPaused ? this.texts.goOn : this.texts.pause;
       if (this.isPaused) this.say(this.texts.paused);
-      else this.resume?.();
+      else for (const goOn of this.waiting.splice(0)) goOn();
     }
 
     async unpaused() {
-      while (this.isPaused) await new Promise((resolve) => (this.resume = resolve));
+      while (this.isPaused) await new Promise((resolve) => this.waiting.push(resolve));
     }
 
     /* The parts that the server has, by number. Waits while the server is away; a new address if this one has expired. */
@@ -192,7 +201,7 @@ The parts that the server has are compared with the file by their digests, so no
         if (Number(this.texts.size) && Number(this.texts.size) !== file.size)
           throw new Refused(fill(this.texts.otherSize, { name: file.name, size: file.size, expected: this.texts.size }));
         this.file = file;
-        this.choice.hidden = true;
+        this.show(this.pause, this.choice);
         this.bar.hidden = false;
         const stored = await this.parts();
         await this.compare(stored);
@@ -200,8 +209,7 @@ The parts that the server has are compared with the file by their digests, so no
         this.say(this.texts.closing);
         await this.complete();
       } catch (error) {
-        this.choice.hidden = false;
-        this.pause.hidden = true;
+        this.show(this.choice, this.pause);
         this.refuse(error instanceof Refused ? error.message : fill(this.texts.unreadable, { name: file.name, reason: error.message }));
       }
     }
@@ -229,8 +237,7 @@ The parts that the server has are compared with the file by their digests, so no
       this.stored = new Set(stored.keys());
       this.recent = [[performance.now(), 0]];
       this.sent = 0;
-      this.pause.hidden = false;
-      this.show();
+      this.showProgress();
       const work = async () => {
         while (missing.length) {
           await this.unpaused();
@@ -239,7 +246,7 @@ The parts that the server has are compared with the file by their digests, so no
         }
       };
       await Promise.all(Array.from({ length: PARALLEL }, work));
-      this.pause.hidden = true;
+      this.pause.hidden = true; // the page is loaded again when the upload is complete
     }
 
     async sendPart(number) {
@@ -269,10 +276,10 @@ The parts that the server has are compared with the file by their digests, so no
       this.sent += content.size;
       this.recent.push([performance.now(), this.sent]);
       if (this.recent.length > 12) this.recent.shift();
-      this.show();
+      this.showProgress();
     }
 
-    show() {
+    showProgress() {
       const done = Math.min(this.file.size, this.stored.size * this.partSize);
       const [[since, before], [now, sent]] = [this.recent[0], this.recent[this.recent.length - 1]];
       const rate = now > since ? fill(this.texts.rate, { rate: bytes(Math.round((1000 * (sent - before)) / (now - since))) }) : "";
