@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from phimage.console.address import ROOT
 from phimage.console.app import read_cookies
 from phimage.console.browser_origin import (
-    ROOT,
     BrowserOrigin,
     browser_origin,
     form_token,
