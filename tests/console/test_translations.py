@@ -94,12 +94,20 @@ def test_a_failed_publication_is_explained_wherever_it_is_shown(site: ConsoleSit
     image_list = f"/console/images?Zone={ZONE}&State=Unavailable&ImageType=Custom&ProjectId=org-xyz"
 
     assert "该镜像由运营方发布，原因请询问运营方" in site.get("/console/jobs?ProjectId=org-xyz&lang=zh", TENANT).text
-    for path in ("/console/", image_list, job, f"/console/images/{image}"):
+    (revision, *_) = re.findall(r'href="(/console/log/\d+)"', site.get(f"/console/log?id={image}", OPERATOR).text)
+    for path in ("/console/", image_list, job, f"/console/images/{image}", revision):
         page = site.get(f"{path}{'&' if '?' in path else '?'}lang=zh", OPERATOR).text
         assert re.search(r"kernel-lab-old\.raw：它的 \d+ 字节的摘要是 sha256:\w+，预期是 sha256:0+（直接给出）", page), path
         assert english(page) == [], path
         page = site.get(f"{path}{'&' if '?' in path else '?'}lang=en", OPERATOR).text
         assert re.search(r"kernel-lab-old\.raw: its \d+ bytes have sha256:\w+, expected was", page), path
+
+
+def test_the_record_of_a_failed_publication_that_would_be_withdrawn_is_said_in_chinese(site: ConsoleSite) -> None:
+    shown = visitor(site, OPERATOR).look("withdraw-image", ImageId="pimg-os-old5r7uc").text
+
+    assert "预期是 sha256:0" in shown
+    assert english(shown) == []
 
 
 @pytest.mark.parametrize("who", [OPERATOR, TENANT])

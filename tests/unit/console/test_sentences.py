@@ -6,11 +6,13 @@ import re
 import string
 from collections.abc import Iterator
 from functools import cache
+from typing import get_args
 
 import pytest
 from msgspec import Struct
 
 from phimage.actions.publish import PublishPHostImage
+from phimage.chunks.errors import Reason
 from phimage.console.change_kinds import KINDS as CHANGES
 from phimage.console.sentences import MAX_READS, MAX_SENTENCE, PHRASES, SentenceReader, sentences_of, translate
 from phimage.console.texts import LANGUAGES, texts_of
@@ -18,10 +20,12 @@ from phimage.errors import REQUEST_ERRORS
 from phimage.fields import fields_of
 from phimage.formats.finding import FETCH_AGAIN, FLATTEN, REWRITE, Finding, FindingKind
 from phimage.formats.table import KINDS
+from phimage.gateway.registry import Credential
 from phimage.model.host import HostState
 from phimage.model.image import State
 from phimage.model.job import JobState
 from phimage.publishing.errors import refused_for
+from phimage.sources.address_policy import V4, V6
 from tests.unit.console.literals import SOURCE, remarks, sentences, texts
 
 OTHERS = LANGUAGES[1:]
@@ -261,6 +265,18 @@ def test_each_sentence_is_read_as_itself() -> None:
         assert translate(CHINESE, filled) == translation.format(**values), sentence
 
 
+@pytest.mark.parametrize("table", ["sources", "publishing", "formats", "chunks"])
+def test_each_sentence_of_a_failure_is_read_among_others(table: str) -> None:
+    for sentence, translation in sentences_of("zh")[table].items():
+        filled, values = sample(sentence)
+        chinese = translation.format(**values)
+        failure = f"https://a.example/x: {filled} (HTTP 200, at byte 5); check the URL"
+        refusal = f"size.odd: 5 bytes; size.limit: {filled}; body.tiny: 5 bytes"
+
+        assert translate(CHINESE, failure) == f"https://a.example/x：{chinese}（HTTP 200，字节 5 处）；请检查 URL"
+        assert translate(CHINESE, refusal) == f"size.odd：5 字节；size.limit：{chinese}；body.tiny：5 字节"
+
+
 @pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: kind.id)
 def test_each_kind_of_finding_can_be_said(kind: FindingKind) -> None:
     said = {text for id, found in remarks().items() if re.fullmatch(id, kind.id) for text in found}
@@ -298,6 +314,13 @@ def test_the_states_in_sentences_have_the_words_of_the_pages() -> None:
     for state in (*State, *HostState, *JobState):
         said = {CHINESE.get(f"states.{state.value}"), CHINESE.get(f"host_states.{state.value}")}
         assert phrases[state.value] in said, state
+
+
+def test_words_that_stand_in_sentences_are_translated() -> None:
+    phrases = sentences_of("zh")[PHRASES]
+    purposes = {name for _, name in (*V4, *V6)}
+
+    assert purposes | set(get_args(Reason)) | {credential.value for credential in Credential} <= set(phrases)
 
 
 @pytest.mark.parametrize(
