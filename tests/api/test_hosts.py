@@ -564,6 +564,41 @@ def test_a_withdrawal_and_a_deprecation_name_the_hosts_that_they_hurt(rack: Rack
     assert rack.seen()[0]["ImageName"] == "Debian 12"  # the host keeps it
 
 
+def test_the_next_project_of_a_host_does_not_see_what_it_was_installed_with_before(rack: Rack, image: str) -> None:
+    id, agent = rack.rescued()
+    assert rack.reinstall(id, image).ret_code == 0
+    agent.poll()
+    assert not agent.report("commit", Finished=True, Receipt=agent.receipt())
+    assert image in rack.row(id)["Receipt"]
+    rack.well("ReleaseHost", {"PHostId": id})
+    assert rack.row(id)["Receipt"] == ""
+    agent.poll()
+    assert not agent.report("zero", Finished=True)
+    rack.well("AssignHost", {"PHostId": id, "ProjectId": "org-r"})
+    (row,) = rack.well("ListHosts", {"PHostId": [id]}, small.RIVAL)["HostSet"]
+    assert (row["State"], row["ImageId"], row["Receipt"]) == ("Rescue", "", "")
+    assert image not in str(row)
+
+
+def test_the_project_before_does_not_see_at_a_past_revision_what_the_host_is_installed_with_now(rack: Rack, image: str) -> None:
+    id, agent = rack.rescued("org-r")
+    for project, pair in (("org-r", small.RIVAL), ("org-a", small.ACME)):
+        assert rack.reinstall(id, image, pair).ret_code == 0
+        agent.poll()
+        receipt = agent.receipt(AgentVersion=f"of {project}")
+        assert not agent.report("commit", Finished=True, Receipt=receipt)
+        (row,) = rack.well("ListHosts", {"PHostId": [id]}, pair)["HostSet"]
+        assert row["Receipt"] == receipt
+        if project == "org-r":
+            revision = rack.shop.catalog.refresh()
+            rack.well("ReleaseHost", {"PHostId": id})
+            agent.poll()
+            assert not agent.report("zero", Finished=True)
+            rack.well("AssignHost", {"PHostId": id, "ProjectId": "org-a"})
+    past = rack.shop.gateway.ask("ListHosts", {"PHostId": [id]}, pair=small.RIVAL, path=f"/rev/{revision}/").fields
+    assert "of org-a" not in str(past["HostSet"])
+
+
 def test_every_client_decodes_hosts_and_what_is_ordered_of_them(rack: Rack, image: str) -> None:
     id, agent = rack.rescued()
     agent.poll()

@@ -137,5 +137,5 @@ def test_a_host_that_the_seed_does_not_have_cannot_be_booted(hosted: PhimageWorl
 
 
 def test_a_seed_with_a_host_that_no_zone_offers_says_why(world: PhimageWorld) -> None:
-    with pytest.raises(AssertionError, match="host web-1: cn-bj2-02 does not offer DB-2 on 99G"):
+    with pytest.raises(AssertionError, match="host spare-1: cn-bj2-02 does not offer DB-2 on 99G"):
         world.seed(SEED.replace("10G}", "99G}"))

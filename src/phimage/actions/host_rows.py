@@ -56,7 +56,7 @@ class HostRow(Struct, rename="pascal", frozen=True, kw_only=True):
     manifest: Annotated[str, Meta(description="SHA-256 of the manifest of this image")]
     deploy_time: Annotated[int, Meta(description="since when the disk has it; 0 if unknown")]
     receipt: Annotated[
-        str, Meta(description="receipt of the last deployment, as its agent sent it; for hosts listed by id, else empty")
+        str, Meta(description="receipt of what its disk has, as its agent sent it; for hosts listed by id, else empty")
     ]
     failure: Annotated[str, Meta(description="why its last order failed; empty after a later one began")]
     order: Annotated[HostOrderSet | None, Meta(description="the open order; null for none")]
@@ -124,7 +124,7 @@ def _row(
         image_name=image.name if image else "",
         manifest=host.manifest,
         deploy_time=host.deployed,
-        receipt=receipt.receipt if receipt else "",
+        receipt=receipt.receipt if receipt and _is_of_disk(receipt, host) else "",
         failure=host.failure,
         order=_order(order, now) if order else None,
         heard=int(contact.heard) if contact else 0,
@@ -133,6 +133,11 @@ def _row(
         agent_address=contact.address if contact and call.caller.account.operator else "",
         agent_version=contact.version if contact else "",
     )
+
+
+def _is_of_disk(receipt: Order, host: Host) -> bool:
+    """Whether a receipt is of what the host has, and not of another project before, or after in a past catalogue."""
+    return (receipt.project, receipt.image, int(receipt.ended)) == (host.project, host.image, host.deployed)
 
 
 def _suspended(host: Host, call: Call) -> str:

@@ -1,9 +1,10 @@
 """The console as an ASGI application. The steps of a request, in `Console.__call__`:
 
 1. static files: style sheet, scripts and icons, for everyone
-2. origin: over TLS or on loopback; a POST must be sent by a page of the same origin
+2. origin: over TLS, or on loopback and past no proxy that is not trusted; a POST must be sent by a page of the same origin
 3. session: by its cookie; without one the browser is sent to sign in (`sign_in.py`)
-4. route: the page of the path and the method, else 404 and 405; a POST must have the token of the session
+4. route: the page of the path and the method, else 404 and 405; a sub-user is sent on to a project if the address names none;
+   a POST must have the token of the session
 5. page: it calls Actions through the gateway, with the key of the session in place of a signature
 6. response: the page in the language of the person; an error is a page too
 """
