@@ -176,7 +176,8 @@ def test_a_file_is_published_with_a_reload_in_the_middle_and_no_part_is_sent_twi
     page = person(TENANT)
     page.goto(f"{served.url}/console/publish")
     page.set_input_files("#publish-file", disk)
-    gate.open_for = 1
+    gate.stored.clear()
+    gate.open_for, gate.held = 1, 0
     fill_form(page, "web-1")
     wait_until(lambda: sum(gate.stored.values()) == 1 and gate.held > 0, page)
     page.reload()
@@ -202,6 +203,7 @@ def test_a_file_that_is_chosen_before_the_script_runs_is_sent(served: Console, p
     page.goto(f"{served.url}/console/publish", wait_until="commit")
     page.set_input_files("#publish-file", disk)
     wait_until(lambda: bool(held), page)
+    page.unroute("**/publish.js")
     held[0].continue_()
     expect(page.locator("#publish-head")).to_contain_text("raw")
     fill_form(page, "early")
