@@ -198,12 +198,11 @@ def test_a_file_that_is_chosen_before_the_script_runs_is_sent(served: Console, p
     disk = write_disk(tmp_path / "early.raw", random.Random(9).randbytes(1 << 20))
     page = person(TENANT)
     held: list[Route] = []
-    page.route("**/publish.js", lambda route: held.append(route))
+    page.route("**/publish.js", lambda route: held.append(route), times=1)
 
     page.goto(f"{served.url}/console/publish", wait_until="commit")
     page.set_input_files("#publish-file", disk)
     wait_until(lambda: bool(held), page)
-    page.unroute("**/publish.js")
     held[0].continue_()
     expect(page.locator("#publish-head")).to_contain_text("raw")
     fill_form(page, "early")
