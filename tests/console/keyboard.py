@@ -15,6 +15,7 @@ _SHOWS_FOCUS = """element => {
 }"""
 _COVERED = """element => {
   const box = element.getClientRects()[0];
+  if (!box) return false; // what was swapped in has the focus now
   const top = document.elementFromPoint(box.left + box.width / 2, box.top + box.height / 2);
   return !top || !(element.contains(top) || top.contains(element));
 }"""

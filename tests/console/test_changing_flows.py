@@ -13,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from phimage import catalog_file, demo, demo_disk
 from phimage.application import run_publisher
@@ -176,7 +176,8 @@ def test_a_file_is_published_with_a_reload_in_the_middle_and_no_part_is_sent_twi
     page = person(TENANT)
     page.goto(f"{served.url}/console/publish")
     page.set_input_files("#publish-file", disk)
-    gate.open_for = 1
+    gate.stored.clear()
+    gate.open_for, gate.held = 1, 0
     fill_form(page, "web-1")
     wait_until(lambda: sum(gate.stored.values()) == 1 and gate.held > 0, page)
     page.reload()
@@ -190,6 +191,23 @@ def test_a_file_is_published_with_a_reload_in_the_middle_and_no_part_is_sent_twi
     page.get_by_role("link", name="To the image").click()
     digest = hashlib.sha256(disk.read_bytes()).hexdigest()
     expect(page.get_by_text(f"sha256:{digest}").first).to_be_visible()
+
+
+@pytest.mark.more
+def test_a_file_that_is_chosen_before_the_script_runs_is_sent(served: Console, person: Person, tmp_path: Path) -> None:
+    disk = write_disk(tmp_path / "early.raw", random.Random(9).randbytes(1 << 20))
+    page = person(TENANT)
+    held: list[Route] = []
+    page.route("**/publish.js", lambda route: held.append(route), times=1)
+
+    page.goto(f"{served.url}/console/publish", wait_until="commit")
+    page.set_input_files("#publish-file", disk)
+    wait_until(lambda: bool(held), page)
+    held[0].continue_()
+    expect(page.locator("#publish-head")).to_contain_text("raw")
+    fill_form(page, "early")
+
+    expect(page.get_by_text("Done", exact=True)).to_be_visible()
 
 
 @pytest.mark.more

@@ -19,6 +19,7 @@ from phimage.console.static_files import static_address
 _TEMPLATES = Path(__file__).parent / "templates"
 _TIMES = frozenset(("created", "published", "expires", "deprecation_time"))
 """Fields of records that hold Unix seconds."""
+# docs/decisions.md#the-console-stays-below-the-prefix-of-its-server
 _root = ContextVar("root", default=ROOT)
 """The root of the console whose page is rendered: Jinja2 renders macros without the values of the page."""
 _MAX_ICONS = 256

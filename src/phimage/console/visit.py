@@ -101,6 +101,7 @@ class Visit:
         self.revision: int | None = None
         self.age: float | None = None
         self._enter = enter
+        # docs/decisions.md#a-page-without-a-past-says-so
         self._pin = address.pin if travels else "/"
         self._client_address = client_address
         self._new_request_id = new_request_id

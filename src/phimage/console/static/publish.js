@@ -104,11 +104,13 @@ The parts that the server has are compared with the file by their digests, so no
       chosen = null;
       form.elements.Size.value = "";
     });
-    file.addEventListener("change", () => {
+    const choose = () => {
       chosen = file.files[0] ?? null;
       if (chosen) lookAt(form, chosen);
-    });
+    };
+    file.addEventListener("change", choose);
     show();
+    choose(); // somebody was faster than the script, or the browser filled the form again
   };
 
   // The upload
@@ -318,7 +320,7 @@ The parts that the server has are compared with the file by their digests, so no
     if (!section) return;
     section.dataset.ready = "";
     const upload = new Upload(section);
-    const file = chosen;
+    const file = chosen ?? upload.choice.querySelector("input").files[0];
     chosen = null;
     if (file) upload.send(file);
     else upload.showStored().catch((error) => upload.refuse(error.message));
