@@ -27,6 +27,7 @@ _MODULES = (
     "http_client.py",
     "http_signature.py",
     "chunk_upload.py",
+    "disk_hint.py",
     "gpt_header.py",
     "zstd_frame.py",
 )
