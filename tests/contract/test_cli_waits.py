@@ -29,7 +29,7 @@ from phimage.waiting import Patience
 from tests.commands import Result, run
 from tests.contract.stores import KEYS
 from tests.postgresql import PostgreSQL
-from tests.proxy import Proxy
+from tests.proxy import Proxy, unix
 
 WAIT = ("--wait", "0.4")
 LOCKED, AWAY = 75, 69
@@ -44,7 +44,7 @@ def data(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def proxy(postgresql: PostgreSQL) -> Iterator[Proxy]:
-    found = Proxy(postgresql.socket)
+    found = Proxy(unix(postgresql.socket))
     yield found
     found.close()
 

@@ -17,7 +17,7 @@ from phimage.client import Client
 from tests.e2e.conftest import Installation
 from tests.e2e.process import Phimage, Server, wait_until
 from tests.postgresql import PostgreSQL
-from tests.proxy import Proxy
+from tests.proxy import Proxy, unix
 
 SOON = 15.0
 """Seconds on a loaded machine for what takes one or two."""
@@ -77,7 +77,7 @@ class Asker:
 
 @pytest.fixture
 def proxy(postgresql: PostgreSQL) -> Iterator[Proxy]:
-    found = Proxy(postgresql.socket)
+    found = Proxy(unix(postgresql.socket))
     yield found
     found.close()
 

@@ -18,7 +18,6 @@ from phimage.chunks.frame import pack
 from tests.deploying import (
     MIB,
     OLD,
-    CountingProxy,
     Expected,
     ImageServer,
     check_deployed,
@@ -32,6 +31,7 @@ from tests.deploying import (
     start_agent,
 )
 from tests.lying_server import LyingServer
+from tests.proxy import CountingProxy
 
 SIZE = 24 * MIB
 LARGER = 30 * MIB
