@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import chdir, contextmanager
+from contextlib import chdir
 from hashlib import sha256
 from pathlib import Path
 from typing import IO, Any
@@ -35,6 +35,7 @@ from phimage.chunks.read import open_disk
 from phimage.chunks.scrub import ScrubFinding, scrub
 from phimage.chunks.store import MAX_OBJECT_BYTES
 from phimage.chunks.write import DiskWriter, Written
+from tests.small_disk import small_disk
 
 CHUNK = 64 << 10
 DAYS = 2 * 86400.0
@@ -294,18 +295,6 @@ def test_a_disk_error_at_any_call_is_told_and_leaves_nothing_half_done(tmp_path:
         assert collect_garbage(store, list, now=time.time() + DAYS).removed_manifests == 1
         assert list(store.list()) == []
         shutil.rmtree(root)
-
-
-@contextmanager
-def small_disk(folder: Path, size: str) -> Iterator[Path]:
-    folder.mkdir()
-    made = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], capture_output=True, check=False)
-    if made.returncode:
-        pytest.skip("no right to mount a tmpfs")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", folder], check=True)
 
 
 def test_a_full_disk_ends_a_publication_and_the_space_comes_back(tmp_path: Path) -> None:
