@@ -163,6 +163,7 @@ def test_a_transaction_is_cut_off_when_postgresql_falls_silent_in_it(installed: 
     database.close()
 
 
+@pytest.mark.more
 def test_a_long_statement_is_not_cut_off_while_postgresql_answers(installed: Installed) -> None:
     database = open_database(database_url(installed.url, Path()), Patience(lambda told: None, limit=2.0, notice=1.0))
     try:

@@ -116,7 +116,7 @@ def test_wrong_bytes_and_no_bytes_are_told(server: Served) -> None:
 # what breaks
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", [0, 1, *(pytest.param(seed, marks=pytest.mark.more) for seed in (2, 3))])
 def test_a_connection_that_is_cut_at_random_places_brings_the_file_nevertheless(server: Served, seed: int) -> None:
     chance = random.Random(seed)
     patient = Retry(tries=1000, first=0.001, max_pause=0.002)
