@@ -25,7 +25,8 @@ from pathlib import Path
 
 from msgspec import Struct
 from tests.delivering import FakeAuthorizer, content_of, write_disk
-from tests.deploying import CountingProxy, ImageServer, gpt_image, loop_device, start_agent
+from tests.deploying import ImageServer, gpt_image, loop_device, start_agent
+from tests.proxy import CountingProxy
 from tests.serving import serving
 
 from phimage.agent_archive import make_archive

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from hashlib import sha256
 from typing import Any
@@ -172,6 +172,31 @@ def answered(sent: list[Message]) -> Answered:
 def delivery_of(store: Store, authorizer: FakeAuthorizer, limits: DownloadLimits | None = None) -> Delivery:
     """The application."""
     return Delivery(store, authorizer, lambda _: "127.0.0.1", lambda: str(uuid.uuid4()), limits)
+
+
+# fixtures for modules that have a `store`
+
+
+@pytest.fixture
+def written(store: Store) -> Written:
+    return write_disk(store, disk_bytes())
+
+
+@pytest.fixture
+def authorizer(written: Written) -> FakeAuthorizer:
+    return FakeAuthorizer(content_of(written))
+
+
+@pytest.fixture
+def delivery(store: Store, authorizer: FakeAuthorizer) -> Iterator[Delivery]:
+    found = delivery_of(store, authorizer)
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def client(delivery: Delivery) -> Client:
+    return Client(delivery)
 
 
 def make_piece(piece: Piece) -> Bytes:

@@ -10,11 +10,10 @@ import struct
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import uuid
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -209,80 +208,6 @@ class ImageServer:
 
     def close(self) -> None:
         self.kill()
-
-
-class CountingProxy:
-    """Passes bytes of a server on, and acts once, when a number of them was passed."""
-
-    def __init__(self, upstream: int) -> None:
-        self._upstream = upstream
-        self._lock = threading.Lock()
-        self._open: set[socket.socket] = set()
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
-        self.port: int = self._listener.getsockname()[1]
-        self.passed = 0
-        self._at = sys.maxsize
-        self._action: Callable[[], object] = lambda: None
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def act(self, at: int, action: Callable[[], object]) -> None:
-        """Count anew, and call `action` once `at` bytes were passed."""
-        with self._lock:
-            self.passed, self._at, self._action = 0, at, action
-
-    def cut(self) -> None:
-        """End all connections."""
-        with self._lock:
-            found, self._open = self._open, set()
-        for one in found:
-            with suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
-
-    def close(self) -> None:
-        with suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        self.cut()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
-            try:
-                server = socket.create_connection(("127.0.0.1", self._upstream), 5)
-            except OSError:
-                client.close()
-                continue
-            server.settimeout(None)
-            with self._lock:
-                self._open |= {client, server}
-            threading.Thread(target=self._pump, args=(client, server, False), daemon=True).start()
-            threading.Thread(target=self._pump, args=(server, client, True), daemon=True).start()
-
-    def _pump(self, source: socket.socket, target: socket.socket, counted: bool) -> None:
-        with suppress(OSError):
-            while data := source.recv(16384):
-                if counted and self._count(len(data)):
-                    break
-                target.sendall(data)
-        for one in (source, target):
-            with self._lock:
-                self._open.discard(one)
-            with suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
-            one.close()
-
-    def _count(self, size: int) -> bool:
-        """Whether the action was done now: then the bytes are not passed on."""
-        with self._lock:
-            self.passed += size
-            if self.passed < self._at:
-                return False
-            self._at, action = sys.maxsize, self._action
-        action()
-        return True
 
 
 def start_agent(

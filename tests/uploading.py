@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import random
 import socket
-import threading
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from functools import partial
-from urllib.parse import urlsplit
 
 from phimage.errors import UnknownToken
 from phimage.http.asgi import Message, Receive, Send
@@ -82,68 +79,6 @@ def connects(port: int) -> bool:
     with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
         return True
     return False
-
-
-class CuttingProxy:
-    """Passes connections on, and cuts each after as many bytes from the client as `cut` says; None never."""
-
-    def __init__(self, url: str, cut: Callable[[], int | None]) -> None:
-        parts = urlsplit(url)
-        self._to = (parts.hostname or "", parts.port or 0)
-        self._cut = cut
-        self.cuts = 0
-        self._threads: list[threading.Thread] = []
-        self._sockets: list[socket.socket] = []
-        self._listening = socket.create_server(("127.0.0.1", 0))
-        self.url = parts._replace(netloc=f"127.0.0.1:{self._listening.getsockname()[1]}").geturl()
-        self._start(self._accept)
-
-    def close(self) -> None:
-        self._listening.shutdown(socket.SHUT_RDWR)
-        for end in self._sockets:
-            with suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
-        for thread in self._threads:
-            thread.join()
-        for end in (self._listening, *self._sockets):
-            end.close()
-
-    def __enter__(self) -> CuttingProxy:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def _start(self, run: Callable[[], object]) -> None:
-        thread = threading.Thread(target=run)
-        self._threads.append(thread)
-        thread.start()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self._listening.accept()
-            except OSError:
-                return
-            server = socket.create_connection(self._to)
-            self._sockets += [client, server]
-            self._start(partial(self._pass, client, server, self._cut()))
-            self._start(partial(self._pass, server, client, None))
-
-    def _pass(self, source: socket.socket, target: socket.socket, limit: int | None) -> None:
-        passed = 0
-        with suppress(OSError):
-            while data := source.recv(65536):
-                if limit is not None and passed + len(data) >= limit:
-                    target.sendall(data[: limit - passed])
-                    self.cuts += 1
-                    break
-                target.sendall(data)
-                passed += len(data)
-        for end in (source, target):
-            with suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)  # wakes the other thread
-            end.close()  # else what is still sent to us would be taken until the buffers are full
 
 
 def disk(size: int, seed: int = 1) -> bytes:

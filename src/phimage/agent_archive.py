@@ -21,7 +21,16 @@ from phimage.agent.__main__ import main
 
 main()
 """
-_MODULES = ("__init__.py", "errors.py", "http_client.py", "http_signature.py", "chunk_upload.py", "zstd_frame.py")
+_MODULES = (
+    "__init__.py",
+    "errors.py",
+    "http_client.py",
+    "http_signature.py",
+    "chunk_upload.py",
+    "disk_hint.py",
+    "gpt_header.py",
+    "zstd_frame.py",
+)
 """What the agent uses besides its own package."""
 _DATE = (1980, 1, 1, 0, 0, 0)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from itertools import count
@@ -84,9 +85,9 @@ def start(tmp_path: Path) -> Iterator[Start]:
     with ExitStack() as stack:
         numbers = count(1)
 
-        def begin(site: Site, **settings: Any) -> Gateway:
+        def begin(site: Site, now: Callable[[], float] = time.time, **settings: Any) -> Gateway:
             copy = stack.enter_context(site.copy(tmp_path / f"data{next(numbers)}"))
-            return stack.enter_context(running(copy.settings(**settings)))
+            return stack.enter_context(running(copy.settings(**settings), now=now))
 
         yield begin
 

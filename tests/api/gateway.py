@@ -21,11 +21,13 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from phimage.actions import registry
-from phimage.application import build_app
+from phimage.application import Foundation, build_app, prime_decoders
 from phimage.catalog.views import View
+from phimage.chunks.factory import open_store
 from phimage.gateway.app import App
 from phimage.gateway.dispatch import RawRequest
 from phimage.http.freshness import STALE_SECONDS
+from phimage.installation import open_catalog
 from phimage.settings import Settings
 from tests.api.signer import DEMO, Encoding, Pair, Params, Request, signed, signed_2
 from tests.delivering import Answered, answered
@@ -284,10 +286,12 @@ def _check_answer(reply: Reply) -> None:
 
 
 @contextmanager
-def running(settings: Settings, *, alone: bool = True) -> Iterator[Gateway]:
+def running(settings: Settings, *, alone: bool = True, now: Callable[[], float] = time.time) -> Iterator[Gateway]:
     """A gateway on a filled data folder, from its start to its end. If it is alone, no other has to learn of what it tells."""
+    prime_decoders()
     app = build_app(
         settings,
+        foundation=Foundation(open_catalog(settings), open_store(settings.store_place), now),
         started=lambda: None,
         propagation_seconds=0.0 if alone else STALE_SECONDS,
         patience_seconds=ANSWER_SECONDS,

@@ -18,7 +18,7 @@ from tests.api.publishing import ABOUT, NORTH_A, Shop, disk, shop_on
 from tests.publishing.shop import AUTHOR
 from tests.sites import Site
 
-PATIENCE_SECONDS = 10
+PATIENCE_SECONDS = 60
 
 
 @pytest.fixture

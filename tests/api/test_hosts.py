@@ -482,6 +482,12 @@ def test_keys_of_hosts_call_no_other_actions_and_other_keys_none_of_theirs(rack:
     assert rack.shop.ask("AgentPoll", {"BootId": agent.boot, "Wait": 0}, agent.key).ret_code == 0
 
 
+def test_a_hint_that_names_no_disk_is_refused_before_an_agent_reads_it(rack: Rack) -> None:
+    refused = rack.shop.ask("RegisterHost", {**HOST, "Disk": "size:abc"})
+    assert (refused.ret_code, refused.message) == (230, "Params [Disk] not available")
+    assert refused.fields["Detail"] == "size:abc is not a range of sizes; expected one such as size:400G-500G"
+
+
 @pytest.mark.more
 def test_registration_refuses_what_the_catalogue_does_not_have(rack: Rack) -> None:
     for name, value in (
@@ -491,6 +497,7 @@ def test_registration_refuses_what_the_catalogue_does_not_have(rack: Rack) -> No
         ("MachineType", "Far"),
         ("Disk", "sda"),
         ("Disk", "path:sda"),
+        ("Disk", "size:abc"),
         ("Mac", ["0c:42:a1"]),
     ):
         refused = rack.shop.ask("RegisterHost", {**HOST, name: value})

@@ -19,6 +19,7 @@ from tests.api.command_line import CommandLine
 from tests.api.conftest import both_sites
 from tests.api.publishing import ABOUT, Shop, disk
 from tests.api.signer import Pair
+from tests.sites import SITES
 
 TRUSTED = {**ABOUT, "TrustFirstUse": True}
 ORG_A = {"ImageType": "Custom", "ProjectId": "org-a"}
@@ -102,8 +103,17 @@ def test_a_job_says_what_a_publisher_does_with_it(shop: Shop, tmp_path: Path) ->
 # pages
 
 
-@both_sites
-@pytest.mark.parametrize("filters", [{}, {"State": "Unfinished"}, {"ProjectId": "org-a"}, {"State": "Failed"}], ids=str)
+@pytest.mark.parametrize(
+    ("new_site", "filters"),
+    [
+        pytest.param(site, filters, marks=pytest.mark.more if filters and site != SITES[0] else ())
+        for site in SITES
+        for filters in ({}, {"State": "Unfinished"}, {"ProjectId": "org-a"}, {"State": "Failed"})
+    ],
+    indirect=["new_site"],
+    scope="session",
+    ids=str,
+)
 def test_pages_of_jobs_hold_each_once_in_order_while_others_are_added(shop: Shop, filters: dict[str, Any]) -> None:
     def add(number: int) -> None:
         project = "org-a" if number % 3 else ""

@@ -334,7 +334,7 @@ def test_only_so_many_parts_are_in_memory_and_others_are_asked_to_wait() -> None
 
 
 def test_one_upload_and_one_project_leave_places_to_others() -> None:
-    gateway = Gateway(limits=UploadLimits(concurrent=8, wait=0.01))
+    gateway = Gateway(limits=UploadLimits(concurrent=8, wait=0.01, body=BodyLimits(drain=0.01)))
     projects = {JOB: "a", OTHERS[0]: "a", OTHERS[1]: "a", OTHERS[2]: "b"}
     gateway.authorizer.holder = lambda request: projects[request.job]
     parts = [(JOB, 0), (JOB, 1), (JOB, 2), (OTHERS[0], 0), (OTHERS[0], 1), (OTHERS[1], 0), (OTHERS[2], 0)]

@@ -10,7 +10,7 @@ from phimage.client import Client
 from phimage.model.account import PrivateKey
 from phimage.pytest import PhimageKeys, PhimageWorld
 
-SECONDS = 20
+SECONDS = 60
 
 
 class Arrived(NamedTuple):

@@ -15,6 +15,7 @@ from urllib.request import Request, urlopen
 import pytest
 
 from phimage.pytest import PhimageServer, PhimageWorld
+from tests.ci.conftest import loop_ms
 from tests.ci.raw import get, listing
 from tests.e2e.process import PHIMAGE, Phimage, Server, wait_until
 
@@ -87,7 +88,7 @@ def test_an_endpoint_ends_with_the_process_that_it_was_started_for(tmp_path: Pat
     endpoint = Server(Phimage(tmp_path), "ci", "--while-pid", str(sleeper.pid))
     sleeper.kill()
     sleeper.wait()
-    assert endpoint.wait(10) == 0
+    assert endpoint.wait() == 0
 
 
 @pytest.mark.more
@@ -176,7 +177,7 @@ def test_the_plugin_takes_less_than_ten_milliseconds_beside_pytest() -> None:
 @pytest.mark.more
 def test_the_first_answer_comes_soon(tmp_path: Path) -> None:
     ready = tmp_path / "ready.env"
-    least = 10.0
+    least = float("inf")
     for _ in range(3):
         process = subprocess.Popen([PHIMAGE, "ci", "--ready-file", str(ready)], stdout=subprocess.DEVNULL)
         try:
@@ -188,7 +189,7 @@ def test_the_first_answer_comes_soon(tmp_path: Path) -> None:
         finally:
             process.terminate()
             process.wait()
-    assert least < 1.0  # 0.5 on a machine without other work
+    assert least < 0.1 * loop_ms()  # seconds: half of it on a machine without other work
 
 
 def _variables(ready: Path) -> dict[str, str]:

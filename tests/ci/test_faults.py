@@ -14,7 +14,8 @@ from ucloud.core import exc
 from phimage.demo_disk import make_disk
 from phimage.errors import Refused, Unreachable
 from phimage.pytest import PhimageKeys, PhimageWorld
-from tests.ci.raw import Arrived, get, listing, signed
+from tests.ci.raw import SECONDS, Arrived, get, listing, signed
+from tests.e2e.process import wait_until
 
 DISK = "pimg-os-web7k2ma"
 PUBLISH: dict[str, Any] = {
@@ -34,7 +35,7 @@ def ret_codes(world: PhimageWorld, action: str = "DescribePHostImage") -> list[i
 
 def ask_sdk(world: PhimageWorld, url: str = "", retries: int = 3) -> int:
     """The images of a list by the SDK, which repeats what may pass."""
-    client = world.client(base_url=url or world.url, max_retries=retries, timeout=10)
+    client = world.client(base_url=url or world.url, max_retries=retries, timeout=60)
     answer: dict[str, Any] = client.uphost().describe_phost_image({"Zone": world.zone})
     return int(answer["TotalCount"])
 
@@ -175,9 +176,7 @@ def test_a_reset_and_a_lost_answer_end_with_a_reset_and_without_a_byte(world: Ph
 def test_a_request_that_hangs_gets_nothing_until_its_client_leaves(world: PhimageWorld) -> None:
     with pytest.raises(TimeoutError):
         get(f"{world.url_with('hang')}/?{listing(world)}", 0.2)
-    deadline = time.monotonic() + 5
-    while not world.journal() and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_until(lambda: bool(world.journal()), SECONDS)
     assert [(call.status, call.faults) for call in world.journal()] == [(None, ["hang"])]
 
 
@@ -210,7 +209,7 @@ def test_a_flipped_byte_is_the_only_difference(world: PhimageWorld) -> None:
 def test_a_slow_body_takes_its_time(world: PhimageWorld) -> None:
     began = time.monotonic()
     assert get(disk_url(world, "slow-16MiB")).body == make_disk()
-    assert 0.4 < time.monotonic() - began < 10
+    assert time.monotonic() - began > 0.4
 
 
 def test_a_download_meets_the_faults_of_the_url_that_named_it(world: PhimageWorld, tmp_path: Path) -> None:

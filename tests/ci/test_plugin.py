@@ -141,7 +141,7 @@ def test_workers_share_one_endpoint_which_ends_with_the_run(tmp_path: Path) -> N
     assert ended.returncode == 0, ended.stdout
     assert len(list((tmp_path / "urls").iterdir())) == 2
     assert len(urls(tmp_path)) == 1
-    wait_until(lambda: not is_answering(urls(tmp_path)[0]), 10)
+    wait_until(lambda: not is_answering(urls(tmp_path)[0]), 60)
 
 
 def is_answering(url: str) -> bool:
@@ -168,7 +168,7 @@ def test_kept_worlds_are_there_after_the_run(tmp_path: Path) -> None:
     finally:
         pid = int(re.findall(r"process (\d+)", ended.stdout)[0])
         os.kill(pid, signal.SIGTERM)
-    wait_until(lambda: not is_answering(url), 10)
+    wait_until(lambda: not is_answering(url), 60)
 
 
 @pytest.mark.more

@@ -39,7 +39,7 @@ def upload(world: PhimageWorld, disk: bytes) -> str:
 
 def put(url: str, body: bytes, headers: dict[str, str]) -> None:
     parts = urlsplit(url)
-    connection = HTTPConnection(parts.netloc, timeout=20)
+    connection = HTTPConnection(parts.netloc, timeout=60)
     connection.request("PUT", f"{parts.path}?{parts.query}", body, headers)
     response = connection.getresponse()
     assert response.status == 201, response.read()

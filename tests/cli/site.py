@@ -36,7 +36,8 @@ def running(home: Phimage) -> Iterator[Site]:
     demonstration.fill(Settings(data_dir=str(data), min_free_mb=64))
     made = home.json("key", "recover", "--data-dir", str(data))
     operator = Key(made["PublicKey"], made["PrivateKey"])
-    with closing(socket.socket()) as taken, Server(home, "serve", "--port", "0", "--data-dir", str(data)) as server:
+    logging = Phimage(home.home, PHIMAGE_LOG_REQUESTS="true")
+    with closing(socket.socket()) as taken, Server(logging, "serve", "--port", "0", "--data-dir", str(data)) as server:
         taken.bind(("127.0.0.1", 0))  # and never listens, so nobody else can have the port
         cli = home.using(server.url, operator)
         walled = cli.json("account", "add", "walled", "--zone", "cn-bj2-02")

@@ -1,15 +1,18 @@
-"""Every mistake in `mistakes.toml`, made by a real process: what is printed, the exit code, and never a traceback."""
+"""Every mistake in `mistakes.toml`: what is printed, the exit code, and never a traceback.
+
+`make test-more` makes all of them by real processes, `make test` those that need a shell, a signal, a terminal or other rights.
+"""
 
 from __future__ import annotations
 
 import os
 import re
+import shlex
 import signal
 import sqlite3
 import subprocess
-import time
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,8 +30,6 @@ from tests.commands import Result
 from tests.e2e.process import COMMAND_SECONDS, Phimage, wait_until
 
 DESCRIBED = "--type base --name Disk --os-type Debian --os-name Debian --zone cn-bj2-02 --support DB-2"
-FOLLOW_SECONDS = 0.5
-"""Time that a command takes to follow an image whose upload is complete."""
 UNPRIVILEGED = ("setpriv", "--bounding-set=-dac_override,-dac_read_search")
 """Starts a program of root that obeys the modes of files."""
 
@@ -75,10 +76,25 @@ class Case(Struct):
         return text
 
 
-def rows() -> list[Any]:
+def mistakes() -> list[Mistake]:
     table = tomllib.loads(Path(__file__).with_name("mistakes.toml").read_text("utf-8"))["mistake"]
-    mistakes = msgspec.convert(table, list[Mistake])
-    return [pytest.param(one, id=one.name, marks=[pytest.mark.more] if one.more else []) for one in mistakes]
+    return msgspec.convert(table, list[Mistake])
+
+
+def rows() -> Iterator[Any]:
+    """Each mistake, and whether a process makes it."""
+    for one in mistakes():
+        if needs_process(one):
+            yield pytest.param(one, True, id=one.name, marks=[pytest.mark.more] if one.more else [])
+        else:
+            yield pytest.param(one, False, id=f"{one.name}, here", marks=[pytest.mark.more] if one.more else [])
+            yield pytest.param(one, True, id=one.name, marks=[pytest.mark.more])
+
+
+def needs_process(mistake: Mistake) -> bool:
+    """Whether a mistake cannot be made in the test's own process."""
+    is_alone = mistake.command.startswith("phimage ") and not set(mistake.command) & set("|&;<>()$`*?\n")
+    return not is_alone or bool(mistake.after or mistake.columns) or "unprivileged" in mistake.with_
 
 
 def nobody(case: Case) -> None:
@@ -140,8 +156,8 @@ PREPARATIONS: dict[str, Callable[[Case], None]] = {
 }
 
 
-@pytest.mark.parametrize("mistake", rows())
-def test_a_mistake_is_answered_with_what_to_do(mistake: Mistake, site: Site, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("mistake", "by_process"), list(rows()))
+def test_a_mistake_is_answered_with_what_to_do(mistake: Mistake, by_process: bool, site: Site, tmp_path: Path) -> None:
     if "pimg-os-web7k2ma" in mistake.command and obstacle():
         pytest.skip("the demonstration has no disk here")
     case = Case(site, Phimage(tmp_path), {"zeros": 64 * "0", "described": DESCRIBED, "data": str(site.data)})
@@ -158,7 +174,7 @@ def test_a_mistake_is_answered_with_what_to_do(mistake: Mistake, site: Site, tmp
     for name, mode in mistake.modes.items():
         (tmp_path / name).chmod(mode)
 
-    result = _made(mistake, case)
+    result = _made(mistake, case) if by_process else case.phimage.run(*shlex.split(case.filled(mistake.command))[1:])
 
     assert "Traceback" not in result.out + result.err, result
     assert result.code == mistake.code, result
@@ -168,11 +184,11 @@ def test_a_mistake_is_answered_with_what_to_do(mistake: Mistake, site: Site, tmp
 
 
 def test_the_table_is_large_and_its_exit_codes_are_documented() -> None:
-    mistakes = [row.values[0] for row in rows()]
+    table = mistakes()
 
-    assert len(mistakes) >= 45
-    assert {mistake.code for mistake in mistakes} <= EXIT_CODES.keys()
-    assert len({mistake.name for mistake in mistakes}) == len(mistakes)
+    assert len(table) >= 45
+    assert {mistake.code for mistake in table} <= EXIT_CODES.keys()
+    assert len({mistake.name for mistake in table}) == len(table)
 
 
 def assert_like(text: str, pattern: str) -> None:
@@ -217,25 +233,16 @@ class Read(NamedTuple):
 Process = subprocess.Popen[str]
 
 
-def _queued(case: Case, process: Process) -> Read:
+def _followed(case: Case, process: Process) -> Read:
     """The upload is complete, and the image is followed."""
+    server, asked = case.site.server, '"action": "GetPHostImageJob"'
+    before = server.errors.count(asked)
+    # The test reports a process that has ended with what it has printed.
+    wait_until(lambda: server.errors.count(asked) > before or process.poll() is not None, COMMAND_SECONDS)
     with case.site.client() as client:
-
-        def begun() -> str:
-            """The image, once its publication has begun."""
-            rows = client.call("ListRevisions", After=case.revision, Limit=100).fields["RevisionSet"]
-            publications = (row["Changes"] for row in rows if row["Action"] == "PublishPHostImage")
-            return next((change["Id"] for changes in publications for change in changes if change["Noun"] == "image"), "")
-
-        def queued() -> bool:
-            if process.poll() is not None:
-                return True  # which the test reports with what it has printed
-            image = begun()
-            return bool(image) and client.call("GetPHostImageJob", ImageId=image).fields["State"] == "Queued"
-
-        wait_until(queued, COMMAND_SECONDS)
-        case.names["image"] = begun()
-    time.sleep(FOLLOW_SECONDS)
+        rows = client.call("ListRevisions", After=case.revision, Limit=100).fields["RevisionSet"]
+        changes = [change for row in rows if row["Action"] == "PublishPHostImage" for change in row["Changes"]]
+        case.names["image"] = next((change["Id"] for change in changes if change["Noun"] == "image"), "")
     return Read()
 
 
@@ -269,7 +276,7 @@ def _listening(_case: Case, process: Process) -> Read:
 
 
 EVENTS: dict[str, Callable[[Case, Process], Read]] = {
-    "queued": _queued,
+    "followed": _followed,
     "connected": _connected,
     "noted": _noted,
     "listening": _listening,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
@@ -53,6 +54,17 @@ class Watched:
         self.complaints: list[str] = []
         self.addresses: list[str] = []
 
+    def clear(self) -> None:
+        """Begin anew."""
+        self.complaints.clear()
+        self.addresses.clear()
+
+    def check(self, site: ConsoleSite) -> None:
+        """Assert that there was no complaint, and no address but those of the site."""
+        # A status is the test's matter.
+        assert [text for text in self.complaints if "Failed to load resource" not in text] == []
+        assert [address for address in self.addresses if not address.startswith((site.url, "blob:", "data:"))] == []
+
 
 OpenPage = Callable[..., Page]
 """Opens a page in a browser of its own: `open_page("/console/images", who=TENANT, language="en", theme="light")`."""
@@ -64,42 +76,86 @@ def watched() -> Watched:
     return Watched()
 
 
+class Window(NamedTuple):
+    """Whose browser it is, and how it is set."""
+
+    who: str = TENANT
+    language: str = "en"
+    theme: str = "light"
+    width: int = 1280
+    height: int = 800
+    script: bool = True
+
+
+def begin(site: ConsoleSite, browser: Browser, watched: Watched, window: Window) -> BrowserContext:
+    """A browser of somebody who is signed in, with one empty page."""
+    context = browser.new_context(
+        viewport={"width": window.width, "height": window.height},
+        color_scheme="dark" if window.theme == "dark" else "light",
+        locale={"en": "en-GB", "zh": "zh-CN"}[window.language],
+        timezone_id="Asia/Shanghai",
+        java_script_enabled=window.script,
+    )
+    context.set_default_timeout(WAIT_MILLISECONDS)
+    context.grant_permissions(["clipboard-read", "clipboard-write"])
+    context.add_cookies([{"name": COOKIE, "value": window.who, "url": site.url}])
+    page = context.new_page()
+    page.on("console", lambda message: watched.complaints.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: watched.complaints.append(str(error)))
+    page.on("request", lambda request: watched.addresses.append(request.url))
+    return context
+
+
 @pytest.fixture
 def open_page(site: ConsoleSite, browser: Browser, watched: Watched) -> Iterator[OpenPage]:
     """Opens pages, and closes them. A page that the policy of the console stopped from something fails the test."""
     contexts: list[BrowserContext] = []
 
-    def open_it(
-        path: str,
-        *,
-        who: str = TENANT,
-        language: str = "en",
-        theme: str = "light",
-        width: int = 1280,
-        height: int = 800,
-        script: bool = True,
-    ) -> Page:
-        context = browser.new_context(
-            viewport={"width": width, "height": height},
-            color_scheme="dark" if theme == "dark" else "light",
-            locale={"en": "en-GB", "zh": "zh-CN"}[language],
-            timezone_id="Asia/Shanghai",
-            java_script_enabled=script,
-        )
-        context.set_default_timeout(WAIT_MILLISECONDS)
-        context.grant_permissions(["clipboard-read", "clipboard-write"])
-        context.add_cookies([{"name": COOKIE, "value": who, "url": site.url}])
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", lambda message: watched.complaints.append(message.text) if message.type == "error" else None)
-        page.on("pageerror", lambda error: watched.complaints.append(str(error)))
-        page.on("request", lambda request: watched.addresses.append(request.url))
+    def open_it(path: str, **about: Any) -> Page:
+        contexts.append(begin(site, browser, watched, Window(**about)))
+        page = contexts[-1].pages[0]
         page.goto(site.url + path)
         return page
 
     yield open_it
     for context in contexts:
         context.close()
-    complaints = [text for text in watched.complaints if "Failed to load resource" not in text]  # a status is the test's matter
-    assert complaints == []
-    assert [address for address in watched.addresses if not address.startswith((site.url, "blob:", "data:"))] == []
+    watched.check(site)
+
+
+Kept = dict[Window, tuple[BrowserContext, Watched]]
+
+
+@pytest.fixture(scope="module")
+def kept_browsers(browser: Browser) -> Iterator[Kept]:  # `browser`, so that it ends after them
+    """The browsers of a module."""
+    kept: Kept = {}
+    yield kept
+    for context, _ in kept.values():
+        context.close()
+
+
+@pytest.fixture
+def look_at(site: ConsoleSite, browser: Browser, kept_browsers: Kept) -> Iterator[OpenPage]:
+    """Opens a page as `open_page` does, but one after the other in one browser: a new one takes longer than a page.
+
+    For tests that only look.
+    """
+    used: list[Watched] = []
+
+    def look(path: str, **about: Any) -> Page:
+        window = Window(**about)
+        if window not in kept_browsers:
+            watched = Watched()
+            kept_browsers[window] = begin(site, browser, watched, window), watched
+        context, watched = kept_browsers[window]
+        used.append(watched)
+        page = context.pages[0]
+        page.goto("about:blank")
+        watched.clear()  # of what the page before this one had not ended
+        page.goto(site.url + path)
+        return page
+
+    yield look
+    for watched in used:
+        watched.check(site)

@@ -17,8 +17,8 @@ VARIANTS = [
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 @pytest.mark.parametrize(("language", "theme"), VARIANTS)
-def test_axe_finds_nothing(open_page: OpenPage, page: LookedAt, language: str, theme: str) -> None:
-    opened = open_page(page.path, who=page.who, language=language, theme=theme)
+def test_axe_finds_nothing(look_at: OpenPage, page: LookedAt, language: str, theme: str) -> None:
+    opened = look_at(page.path, who=page.who, language=language, theme=theme)
 
     found = Axe().run(opened)
 

@@ -149,6 +149,12 @@ def kind(request: pytest.FixtureRequest) -> str:
     return found
 
 
+real_stores_first = pytest.mark.parametrize(
+    "kind", ["folder", "s3", *(pytest.param(kind, marks=pytest.mark.more) for kind in ("memory", "wrapped"))], indirect=True
+)
+"""For a test that takes seconds and shows in memory little that it does not show elsewhere."""
+
+
 @pytest.fixture
 def new_store(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Store]:
     """Makes empty stores."""

@@ -29,7 +29,7 @@ from phimage.waiting import Patience
 from tests.commands import Result, run
 from tests.contract.stores import KEYS
 from tests.postgresql import PostgreSQL
-from tests.proxy import Proxy
+from tests.proxy import Proxy, unix
 
 WAIT = ("--wait", "0.4")
 LOCKED, AWAY = 75, 69
@@ -44,7 +44,7 @@ def data(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def proxy(postgresql: PostgreSQL) -> Iterator[Proxy]:
-    found = Proxy(postgresql.socket)
+    found = Proxy(unix(postgresql.socket))
     yield found
     found.close()
 
@@ -163,6 +163,7 @@ def test_a_transaction_is_cut_off_when_postgresql_falls_silent_in_it(installed: 
     database.close()
 
 
+@pytest.mark.more
 def test_a_long_statement_is_not_cut_off_while_postgresql_answers(installed: Installed) -> None:
     database = open_database(database_url(installed.url, Path()), Patience(lambda told: None, limit=2.0, notice=1.0))
     try:

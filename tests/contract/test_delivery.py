@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 
 import msgspec
 import pytest
@@ -15,6 +14,7 @@ from phimage.chunks.store import Store
 from phimage.chunks.write import Written
 from phimage.delivery.app import Delivery
 from phimage.http.conditions import http_date
+from tests import delivering
 from tests.contract import stores
 from tests.delivering import (
     CHUNK,
@@ -34,33 +34,12 @@ from tests.delivering import (
 )
 
 store, kind, new_store, s3 = stores.store, stores.kind, stores.new_store, stores.s3
+written, authorizer, delivery, client = delivering.written, delivering.authorizer, delivering.delivery, delivering.client
 
 RANGES = {"memory": 2000, "wrapped": 100, "folder": 300, "s3": 60}
 """How many random ranges a store is asked for."""
 
 RAW, ZST, QCOW2 = (f"/images/{IMAGE}{form}" for form in (".raw", ".raw.zst", ".qcow2"))
-
-
-@pytest.fixture
-def written(store: Store) -> Written:
-    return write_disk(store, disk_bytes())
-
-
-@pytest.fixture
-def authorizer(written: Written) -> FakeAuthorizer:
-    return FakeAuthorizer(content_of(written))
-
-
-@pytest.fixture
-def delivery(store: Store, authorizer: FakeAuthorizer) -> Iterator[Delivery]:
-    found = delivery_of(store, authorizer)
-    yield found
-    found.close()
-
-
-@pytest.fixture
-def client(delivery: Delivery) -> Client:
-    return Client(delivery)
 
 
 def test_every_form_is_the_same_disk(client: Client, written: Written) -> None:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Iterator
 
 import msgspec
 import pytest
 
 from phimage.chunks.errors import StoreFailure
 from phimage.chunks.memory import MemoryStore
-from phimage.chunks.write import Written
 from phimage.delivery.app import Delivery
 from phimage.delivery.authorizer import DownloadAccessRequest, Purged
 from phimage.delivery.disks import MAX_DISKS
@@ -21,6 +19,7 @@ from phimage.http.asgi import Message
 from phimage.http.min_rate import MinRate
 from phimage.model.ids import ImageId, ProjectId
 from phimage.model.image_bytes import ImageBytes
+from tests import delivering
 from tests.delivering import (
     CHUNK,
     IMAGE,
@@ -35,6 +34,8 @@ from tests.delivering import (
     sha256_of,
     write_disk,
 )
+
+written, authorizer, delivery, client = delivering.written, delivering.authorizer, delivering.delivery, delivering.client
 
 RAW = f"/images/{IMAGE}.raw"
 
@@ -57,28 +58,6 @@ class Counting(MemoryStore):
 @pytest.fixture
 def store() -> Counting:
     return Counting()
-
-
-@pytest.fixture
-def written(store: Counting) -> Written:
-    return write_disk(store, disk_bytes())
-
-
-@pytest.fixture
-def authorizer(written: Written) -> FakeAuthorizer:
-    return FakeAuthorizer(content_of(written))
-
-
-@pytest.fixture
-def delivery(store: Counting, authorizer: FakeAuthorizer) -> Iterator[Delivery]:
-    found = delivery_of(store, authorizer)
-    yield found
-    found.close()
-
-
-@pytest.fixture
-def client(delivery: Delivery) -> Client:
-    return Client(delivery)
 
 
 def body_of(answer: Answered) -> dict[str, object]:

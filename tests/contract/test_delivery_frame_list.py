@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import msgspec
 import pytest
 
@@ -14,6 +12,7 @@ from phimage.chunks.layout import ChunkDigest, chunk_name, frame_list_name
 from phimage.chunks.memory import MemoryStore
 from phimage.chunks.write import Written
 from phimage.delivery.app import Delivery
+from tests import delivering
 from tests.delivering import (
     CHUNK,
     IMAGE,
@@ -27,24 +26,14 @@ from tests.delivering import (
     write_disk,
 )
 
+written, authorizer, delivery = delivering.written, delivering.authorizer, delivering.delivery
+
 ZST, RAW = f"/images/{IMAGE}.raw.zst", f"/images/{IMAGE}.raw"
 
 
 @pytest.fixture
 def store() -> MemoryStore:
     return MemoryStore()
-
-
-@pytest.fixture
-def written(store: MemoryStore) -> Written:
-    return write_disk(store, disk_bytes())
-
-
-@pytest.fixture
-def delivery(store: MemoryStore, written: Written) -> Iterator[Delivery]:
-    found = delivery_of(store, FakeAuthorizer(content_of(written)))
-    yield found
-    found.close()
 
 
 def frame_names(written: Written) -> list[str]:

@@ -35,7 +35,7 @@ def answering(*requests_of_connections: int) -> Iterator[str]:
         thread = threading.Thread(target=serve)
         thread.start()
         yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
-        thread.join(10)
+        thread.join(60)
 
 
 def test_a_connection_is_used_again_and_one_that_the_server_closed_is_not() -> None:

@@ -117,7 +117,7 @@ def test_a_publisher_goes_on_after_a_measurement_that_failed(catalog: Catalog, t
     thread.start()
     try:
         store.put(manifest, data)
-        wait_until(lambda: last_measurement(store) is not None, 10)
+        wait_until(lambda: last_measurement(store) is not None, 60)
     finally:
         stop.set()
         thread.join()

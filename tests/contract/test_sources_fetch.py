@@ -239,7 +239,7 @@ def test_a_killed_process_leaves_what_the_next_one_goes_on_with_or_nothing_wrong
     served = FileServed(content)
     with Server(handler) as server:
         child = subprocess.Popen([sys.executable, "-c", KILLED, server.url(), fetching.work, str(often)])
-        assert wait_for(slow.is_set, 30)
+        assert wait_for(slow.is_set)
         assert wait_for(lambda: fetching.work.stat().st_size >= 5 * MIB)
         child.send_signal(signal.SIGKILL)
         child.wait()

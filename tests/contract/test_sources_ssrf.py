@@ -336,7 +336,7 @@ def test_a_handshake_that_drips_is_cut_off(authority: Authority, start: bytes) -
         begun = time.monotonic()
         with pytest.raises(SourceInterrupted, match="cannot be reached"):
             asking.get(read_url(server.url().replace("http:", "https:")))
-        assert time.monotonic() - begun < 3
+        assert time.monotonic() - begun < 30
 
 
 def test_https_leads_to_http_only_where_a_digest_proves_the_bytes(authority: Authority) -> None:

@@ -14,9 +14,9 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import chdir, contextmanager
+from contextlib import chdir
 from hashlib import sha256
 from pathlib import Path
 from typing import IO, Any
@@ -35,6 +35,7 @@ from phimage.chunks.read import open_disk
 from phimage.chunks.scrub import ScrubFinding, scrub
 from phimage.chunks.store import MAX_OBJECT_BYTES
 from phimage.chunks.write import DiskWriter, Written
+from tests.small_disk import small_disk
 
 CHUNK = 64 << 10
 DAYS = 2 * 86400.0
@@ -271,7 +272,7 @@ def check_whole(store: FolderStore) -> None:
             assert not [found for found in scrub(store, [ManifestDigest(digest)], now=0) if isinstance(found, ScrubFinding)]
 
 
-@pytest.mark.parametrize("error", [errno.EIO, errno.ENOSPC])
+@pytest.mark.parametrize("error", [errno.EIO, pytest.param(errno.ENOSPC, marks=pytest.mark.more)])
 def test_a_disk_error_at_any_call_is_told_and_leaves_nothing_half_done(tmp_path: Path, error: int) -> None:
     counting = Failing(0, error)
     publish(FolderStore(tmp_path / "counted", calls=counting.calls))
@@ -294,18 +295,6 @@ def test_a_disk_error_at_any_call_is_told_and_leaves_nothing_half_done(tmp_path:
         assert collect_garbage(store, list, now=time.time() + DAYS).removed_manifests == 1
         assert list(store.list()) == []
         shutil.rmtree(root)
-
-
-@contextmanager
-def small_disk(folder: Path, size: str) -> Iterator[Path]:
-    folder.mkdir()
-    made = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], capture_output=True, check=False)
-    if made.returncode:
-        pytest.skip("no right to mount a tmpfs")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", folder], check=True)
 
 
 def test_a_full_disk_ends_a_publication_and_the_space_comes_back(tmp_path: Path) -> None:
@@ -466,19 +455,22 @@ from phimage.chunks.folder import FolderStore
 from phimage.chunks.read import open_disk
 from phimage.chunks.scrub import ScrubFinding, scrub
 
-store, digest = FolderStore(Path(sys.argv[1])), sys.argv[2]
-print(*(found.kind for found in scrub(store, [digest], now=0) if isinstance(found, ScrubFinding)))
-try:
-    list(open_disk(store, digest).chunks())
-except Exception as error:
-    print(type(error).__name__)
+for root, digest in zip(sys.argv[1::2], sys.argv[2::2], strict=True):
+    store = FolderStore(Path(root))
+    print(*(found.kind for found in scrub(store, [digest], now=0) if isinstance(found, ScrubFinding)))
+    try:
+        list(open_disk(store, digest).chunks())
+    except Exception as error:
+        print(type(error).__name__)
 """
 
 
-def read_in_a_process(root: Path, digest: ManifestDigest) -> list[str]:
-    """What a scrub finds, and how a read fails. A hang is killed: it would be inside a system call of a thread."""
-    ended = subprocess.run([sys.executable, "-c", READING, root, digest], capture_output=True, text=True, timeout=10)
-    return ended.stdout.split("\n")[:2]
+def read_in_a_process(disks: Iterable[tuple[Path, ManifestDigest]]) -> list[list[str]]:
+    """For each disk what a scrub finds, and how a read fails. A hang, inside a system call of a thread, is killed."""
+    words = [str(word) for disk in disks for word in disk]
+    ended = subprocess.run([sys.executable, "-c", READING, *words], capture_output=True, text=True, timeout=60)
+    lines = ended.stdout.splitlines()
+    return [lines[at : at + 2] for at in range(0, len(lines), 2)]
 
 
 def replace_by(kind: str, path: Path) -> None:
@@ -490,26 +482,31 @@ def replace_by(kind: str, path: Path) -> None:
     elif kind == "socket":
         with socket.socket(socket.AF_UNIX) as bound, chdir(path.parent):  # its own path is too long for a socket
             bound.bind(path.name)
-    elif kind == "dangling link":
+    elif kind == "link":
         path.symlink_to(path.parent / "nowhere")
     else:
         path.touch()
         os.truncate(path, MAX_OBJECT_BYTES + 1)
 
 
-@pytest.mark.parametrize("kind", ["fifo", "folder", "socket", "dangling link", "huge file"])
-def test_what_cannot_be_read_in_place_of_an_object_is_a_finding_and_an_error_at_once(tmp_path: Path, kind: str) -> None:
-    store = FolderStore(tmp_path)
-    written = publish(store)
-    _, chunk = next(iter(written.manifest.stored()))
+def test_what_cannot_be_read_in_place_of_an_object_is_a_finding_and_an_error_at_once(tmp_path: Path) -> None:
+    expected = {
+        "huge file": [["unreadable", "BadChunk"], ["manifest", "StoreFailure"]],
+        **{kind: [["missing", "BadChunk"], ["manifest", "BadManifest"]] for kind in ("fifo", "folder", "socket", "link")},
+    }
+    disks: list[tuple[Path, ManifestDigest]] = []
+    for kind in expected:
+        for what in ("chunk", "manifest"):
+            root = tmp_path / kind / what
+            root.parent.mkdir(exist_ok=True)
+            store = FolderStore(root)
+            written = publish(store)
+            _, chunk = next(iter(written.manifest.stored()))
+            name = chunk_name(chunk) if what == "chunk" else manifest_name(written.digest)
+            replace_by(kind, root / name)
+            assert (store.find(name) is None) == (kind != "huge file")
+            disks.append((root, written.digest))
 
-    replace_by(kind, tmp_path / chunk_name(chunk))
-    found = read_in_a_process(tmp_path, written.digest)
-    replace_by(kind, tmp_path / manifest_name(written.digest))
-    found += read_in_a_process(tmp_path, written.digest)
+    found = read_in_a_process(disks)
 
-    if kind == "huge file":
-        assert found == ["unreadable", "BadChunk", "manifest", "StoreFailure"]
-    else:
-        assert found == ["missing", "BadChunk", "manifest", "BadManifest"]
-        assert store.find(chunk_name(chunk)) is None
+    assert {kind: found[2 * place : 2 * place + 2] for place, kind in enumerate(expected)} == expected

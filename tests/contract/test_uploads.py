@@ -68,6 +68,7 @@ def read(source: ImageSource, offset: int = 0, piece: int = 3 << 20) -> bytes:
 # putting
 
 
+@stores.real_stores_first
 def test_parts_in_any_order_are_the_file_in_its_order(store: Store) -> None:
     whole = content(0) + content(1) + content(2) + b"the end"
     for number in (2, 0, 3, 1):

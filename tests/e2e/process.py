@@ -20,6 +20,7 @@ from select import select
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 from unittest.mock import patch
+from urllib.parse import urlsplit
 
 from tests import commands
 from tests.commands import Result
@@ -283,6 +284,22 @@ def wait_until(condition: Callable[[], bool], seconds: float) -> None:
     while not condition():
         assert time.monotonic() < ends, "it did not happen in time"
         time.sleep(0.01)
+
+
+def wait_until_read(url: str, connections: int) -> None:
+    """Wait until a server has read all that was sent to it, on at least so many connections."""
+    port = f":{urlsplit(url).port or 0:04X}"
+
+    def has_read() -> bool:
+        rows = [line.split() for line in Path("/proc/net/tcp").read_text("ascii").splitlines()[1:]]
+        ends = [row for row in rows if row[_STATE] == _ESTABLISHED and (row[1].endswith(port) or row[2].endswith(port))]
+        return len(ends) >= 2 * connections and all(row[_QUEUES] == "00000000:00000000" for row in ends)
+
+    wait_until(has_read, START_SECONDS)
+
+
+_STATE, _QUEUES, _ESTABLISHED = 3, 4, "01"
+"""Of a line of /proc/net/tcp, whose second and third words are the addresses of both ends."""
 
 
 def _below(pid: int) -> list[int]:

@@ -17,7 +17,7 @@ from phimage.client import Client
 from phimage.model.account import PrivateKey
 from tests.e2e.process import Key, Phimage, Server
 from tests.postgresql import PostgreSQL
-from tests.proxy import Proxy
+from tests.proxy import Proxy, unix
 
 IMAGES = 20
 
@@ -136,7 +136,7 @@ class Run:
         self._http = urllib3.PoolManager(num_pools=100, maxsize=8, retries=False, timeout=30)
         self._generations = iter(range(1, 10**9))
         self._lock = threading.Lock()
-        self._proxies = [Proxy(postgresql.socket) for _ in range(3)]
+        self._proxies = [Proxy(unix(postgresql.socket)) for _ in range(3)]
         database = postgresql.create()
         self.database_url = postgresql.url(database)
         home = Phimage(folder / "home", PHIMAGE_PUBLISHERS="0")

@@ -122,7 +122,7 @@ def test_an_order_deploys_an_image_and_a_release_cleans_the_disk(
         host.wait_for("Running")
         host.settle()
         check_deployed(host.target, EXPECTED)
-        wait_until(rebooted.exists, 10)
+        wait_until(rebooted.exists, 60)
         shown = host.shown()
         assert (shown["ImageId"], shown["Failure"]) == (image, "")
 

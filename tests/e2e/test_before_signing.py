@@ -18,10 +18,10 @@ import urllib3
 
 from phimage.client import Client
 from phimage.model.account import PrivateKey
-from tests.e2e.process import Phimage, Server, wait_until
+from tests.e2e.process import Phimage, Server, wait_until, wait_until_read
 from tests.e2e.test_health import measures
 
-SOON = 30.0
+SOON = 60.0
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ def test_bodies_beyond_the_budget_are_refused_at_once_and_the_others_go_on(tmp_p
         holders = [stack.enter_context(connected(server)) for _ in range(16)]
         for holder in holders:
             holder.sendall(head(65_536) + b"A" * 65_530)
-        time.sleep(1)
+        wait_until_read(server.url, len(holders))
         with connected(server) as client:
             client.sendall(head(60_000) + b"A" * 59_990)
             header, fields = until_closed(client)

@@ -23,7 +23,7 @@ from tests.uploading import connects, free_port
 
 PAGE = Path(__file__).parents[2] / "docs/how-to/behind-a-proxy.md"
 NAME = "localhost"
-START_SECONDS = 20
+START_SECONDS = 60
 DISK_MIB = 17
 """The first part of the upload is 16 MiB that no compression makes smaller: the largest body that a client sends."""
 

@@ -34,7 +34,7 @@ def test_three_servers_keep_their_promises_while_things_break(run: Run, postgres
     run.for_seconds(seconds)
 
     for number in range(3):
-        wait_until(lambda number=number: _is_well(run, number), 30)  # type: ignore[misc]
+        wait_until(lambda number=number: _is_well(run, number), 60)  # type: ignore[misc]
     assert run.mistakes == [], run.faults
     truth = _generations(run.database_url)
     numbers = sorted(truth)

@@ -17,11 +17,11 @@ from phimage.client import Client
 from tests.e2e.conftest import Installation
 from tests.e2e.process import Phimage, Server, wait_until
 from tests.postgresql import PostgreSQL
-from tests.proxy import Proxy
+from tests.proxy import Proxy, unix
 
-SOON = 15.0
+SOON = 60.0
 """Seconds on a loaded machine for what takes one or two."""
-WRITES = 200
+WRITES, WRITES_SECONDS = 200, 40.0
 """If each took a thread until its connection is given up, two seconds, eight threads would need 50 seconds for them."""
 
 
@@ -77,7 +77,7 @@ class Asker:
 
 @pytest.fixture
 def proxy(postgresql: PostgreSQL) -> Iterator[Proxy]:
-    found = Proxy(postgresql.socket)
+    found = Proxy(unix(postgresql.socket))
     yield found
     found.close()
 
@@ -128,7 +128,7 @@ def test_while_the_database_is_away_memory_answers_with_its_age_and_writes_are_r
         took = time.monotonic() - begun
     assert {write.ret_code for write in said} == {150}
     assert all(write.detail.startswith("the database ") for write in said)
-    assert took < SOON, "no thread waited for the database"
+    assert took < WRITES_SECONDS, "no thread waited for the database"
 
     end(proxy)
 
@@ -147,7 +147,7 @@ def test_requests_that_were_waiting_when_the_database_fell_silent_are_answered(a
         waiting = [threads.submit(asker.ask, "CreateAccount", Account=f"acme-{number}", **ANYWHERE) for number in range(30)]
         said = [one.result() for one in waiting]
     assert {one.ret_code for one in said} == {150}
-    assert time.monotonic() - begun < 2 * SOON
+    assert time.monotonic() - begun < SOON
     proxy.flow()
     wait_until(lambda: asker.ask("CreateAccount", Account="acme-after", **ANYWHERE).ret_code == 0, SOON)
 

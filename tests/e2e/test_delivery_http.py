@@ -24,8 +24,8 @@ from tests.delivering import CHUNK, IMAGE, chunk_at, content_of, disk_bytes, sha
 from tests.delivery_server import Config, State
 from tests.uploading import connects, free_port
 
-START_SECONDS = 30
-WAIT_SECONDS = 30
+START_SECONDS = 60
+WAIT_SECONDS = 60
 MIB = 1 << 20
 
 RAW, ZST = f"{IMAGE}.raw", f"{IMAGE}.raw.zst"

@@ -18,7 +18,6 @@ from phimage.chunks.frame import pack
 from tests.deploying import (
     MIB,
     OLD,
-    CountingProxy,
     Expected,
     ImageServer,
     check_deployed,
@@ -32,6 +31,7 @@ from tests.deploying import (
     start_agent,
 )
 from tests.lying_server import LyingServer
+from tests.proxy import CountingProxy
 
 SIZE = 24 * MIB
 LARGER = 30 * MIB
@@ -162,8 +162,8 @@ def test_a_deployment_that_was_cut_at_half_fetches_little_again(tmp_path: Path, 
     server = ImageServer(tmp_path, IMAGE)
     proxy = CountingProxy(server.port)
     try:
-        process = start_agent(server.url(proxy.port), device, "--patience", "0")
         proxy.act(7 * MIB, proxy.cut)
+        process = start_agent(server.url(proxy.port), device, "--patience", "0")
         process.communicate(timeout=60)
         assert process.returncode == 69
         proxy.act(sys.maxsize, lambda: None)

@@ -30,7 +30,10 @@ def shell(phimage: Phimage, text: str) -> Result:
     return Result(ended.returncode, ended.stdout, ended.stderr)
 
 
-@pytest.mark.parametrize("command", ["image ls", "catalog schema", f"image url {IMAGE}", "catalog starter", "--help"])
+OTHERS = ("catalog schema", f"image url {IMAGE}", "catalog starter")
+
+
+@pytest.mark.parametrize("command", ["image ls", "--help", *(pytest.param(one, marks=pytest.mark.more) for one in OTHERS)])
 def test_an_output_that_is_full_is_named(demo_cli: Phimage, command: str) -> None:
     result = shell(demo_cli, f"phimage {command} > /dev/full")
     assert (result.code, result.err) == (1, "phimage: standard output: No space left on device\n")
@@ -41,7 +44,7 @@ def test_a_reader_that_has_enough_ends_a_command_quietly(demo_cli: Phimage) -> N
     assert (result.out.count("\n"), result.err) == (1, "")
 
 
-@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("closed", ["<&- >&- 2>&-", *(pytest.param(one, marks=pytest.mark.more) for one in (">&-", "2>&-"))])
 def test_a_stream_that_is_closed_is_not_used(demo_cli: Phimage, closed: str) -> None:
     result = shell(demo_cli, f"phimage image download {IMAGE} -o disk.raw {closed}")
     assert (result.code, "Traceback" in result.err) == (0, False)

@@ -33,7 +33,7 @@ class Answered(NamedTuple):
 @pytest.fixture
 def connection(demo: Server) -> Iterator[HTTPConnection]:
     """One connection, which says so if the server closes it."""
-    connection = HTTPConnection(urlsplit(demo.url).netloc, timeout=20)
+    connection = HTTPConnection(urlsplit(demo.url).netloc, timeout=60)
     connection.connect()
     connection.auto_open = False
     with closing(connection):
@@ -200,7 +200,7 @@ def talk(demo: Server) -> Talk:
     host, port = urlsplit(demo.url).netloc.split(":")
 
     def send(text: bytes) -> bytes:
-        with socket.create_connection((host, int(port)), timeout=20) as connection:
+        with socket.create_connection((host, int(port)), timeout=60) as connection:
             connection.sendall(text)
             found = b""
             while part := connection.recv(65536):
@@ -237,7 +237,7 @@ def test_a_connection_is_kept_or_closed_as_the_client_wants_it(talk: Talk, conne
 
 def test_a_client_that_asks_before_it_sends_its_body_is_told_to_go_on(demo: Server, form: bytes) -> None:
     host, port = urlsplit(demo.url).netloc.split(":")
-    with socket.create_connection((host, int(port)), timeout=20) as connection:
+    with socket.create_connection((host, int(port)), timeout=60) as connection:
         head, _, body = request(form, "Expect: 100-continue", "Connection: close").partition(b"\r\n\r\n")
         connection.sendall(head + b"\r\n\r\n")
         assert connection.recv(65536).startswith(b"HTTP/1.1 100 ")
@@ -263,7 +263,7 @@ def test_a_client_that_goes_away_in_the_middle_harms_nobody(demo: Server, connec
     before = len(demo.errors)
     for text in (request(form)[:40], request(form)[:-5], request(form)):
         socket.create_connection((host, int(port))).close()
-        with socket.create_connection((host, int(port)), timeout=20) as gone:
+        with socket.create_connection((host, int(port)), timeout=60) as gone:
             gone.sendall(text)
     assert ask(connection, form).fields["RetCode"] == 0
     logged = [json.loads(line) for line in demo.errors[before:].splitlines()]

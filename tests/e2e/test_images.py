@@ -166,9 +166,10 @@ def test_an_image_of_another_project_is_as_unknown_as_one_that_never_was(demo_cl
     [
         ("image", "ls"),
         ("image", "show", "pimg-ub-lhrhm0"),
-        ("image", "show", "pimg-os-old5r7uc", "--project", "org-xyz"),
-        ("image", "ls", "--help"),
-        ("--help",),
+        *(
+            pytest.param(words, marks=pytest.mark.more)
+            for words in (("image", "show", "pimg-os-old5r7uc", "--project", "org-xyz"), ("image", "ls", "--help"), ("--help",))
+        ),
     ],
 )
 def test_what_a_person_sees_fits_a_terminal_of_eighty_columns(demo_cli: Phimage, command: tuple[str, ...]) -> None:
@@ -273,7 +274,7 @@ def test_a_list_that_goes_to_a_closed_pipe_ends_quietly(demo: Server, demo_cli: 
     assert process.stdout is not None
     assert process.stderr is not None
     process.stdout.close()
-    assert (process.wait(30), process.stderr.read()) == (1, "")
+    assert (process.wait(60), process.stderr.read()) == (1, "")
     process.stderr.close()
 
 

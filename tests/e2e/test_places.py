@@ -41,7 +41,9 @@ def test_machine_types_are_listed_with_their_stock(demo_cli: Phimage) -> None:
     assert none.err == "there is no cluster 100G there: see phimage cluster ls\n"
 
 
-@pytest.mark.parametrize("noun", ["region", "zone", "cluster", "machine-type"])
+@pytest.mark.parametrize(
+    "noun", ["machine-type", *(pytest.param(noun, marks=pytest.mark.more) for noun in ("region", "zone", "cluster"))]
+)
 def test_they_fit_a_terminal_of_eighty_columns(demo_cli: Phimage, noun: str) -> None:
     shown = demo_cli.in_terminal(noun, "ls")
     assert shown.code == 0

@@ -18,10 +18,10 @@ import urllib3
 
 from phimage.client import Client
 from phimage.model.account import PrivateKey
-from tests.e2e.process import Phimage, Server, Worker, wait_until
+from tests.e2e.process import Phimage, Server, Worker, wait_until, wait_until_read
 from tests.e2e.test_health import measures as metrics_of
 
-SOON = 30.0
+SOON = 60.0
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 CLIENTS = 4
 
@@ -129,8 +129,10 @@ def test_what_a_dead_worker_counted_stays_counted(tmp_path: Path) -> None:
 def test_workers_that_die_one_after_the_other_end_the_server(tmp_path: Path) -> None:
     with serve(Phimage(tmp_path), "--workers", "2") as server:
         for _ in range(3):
-            os.kill(alive(server)[0].pid, signal.SIGKILL)
-            time.sleep(0.5)
+            wait_until(lambda: len(alive(server)) == 2, SOON)
+            killed = alive(server)[0]
+            os.kill(killed.pid, signal.SIGKILL)
+            wait_until(lambda killed=killed: not killed.alive(), SOON)  # type: ignore[misc]
         assert server.wait() == 70
         assert "phimage: 3 server processes died within 60 s, the last with status -9: see the log" in server.errors
 
@@ -194,7 +196,7 @@ def test_a_request_that_is_under_way_survives_a_hang_up(tmp_path: Path) -> None:
         [old] = alive(server)
         waiting = stack.enter_context(socket.create_connection(("127.0.0.1", urlsplit(server.url).port or 0), timeout=SOON))
         waiting.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nab")  # a request that is under way
-        time.sleep(0.5)
+        wait_until_read(server.url, 1)
         server.signal(signal.SIGHUP)
         wait_until(lambda: reloads(server) == 1, SOON)
         time.sleep(2)

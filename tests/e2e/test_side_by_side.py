@@ -62,7 +62,7 @@ def test_a_running_server_goes_on_beside_a_schema_that_allows_it_and_ends_its_wo
                 return error.ret_code == 150
             return False
 
-        wait_until(told_by_lists, 15)
+        wait_until(told_by_lists, 60)
 
     result = fresh.phimage.run("serve", "--port", "0", "--data-dir", "data", "--database", database_url)
     assert result.code == 78

@@ -29,7 +29,7 @@ from tests.e2e.conftest import Sdk
 from tests.e2e.process import Phimage, Server, wait_until
 from tests.uploading import connects, free_port
 
-SOON = 30.0
+SOON = 60.0
 
 
 class Files(NamedTuple):
@@ -196,6 +196,7 @@ def test_a_renewed_certificate_is_served_after_a_hang_up_and_no_request_is_lost(
         assert failures == []
 
 
+@pytest.mark.more
 def test_wrong_files_are_refused_with_the_setting(tmp_path: Path) -> None:
     files, others = make_certificate(tmp_path), make_certificate(tmp_path, name="others")
     nonsense = tmp_path / "nonsense"

@@ -124,13 +124,11 @@ def test_a_conversion_dies_with_the_process_that_asked_for_it(tmp_path: Path) ->
     code = f"from pathlib import Path; convert(Path({str(bomb)!r}), Format.QCOW2, Path({str(out)!r}), size=16 << 30)"
     code = f"from phimage.formats.qemu import convert; from phimage.formats.table import Format; {code}"
     with subprocess.Popen([sys.executable, "-c", code]) as process:
-        for _ in range(200):
-            children = offspring(process.pid)
-            if children and out.exists() and out.stat().st_blocks:
-                break
+        ends = time.monotonic() + 60
+        while not ((children := offspring(process.pid)) and out.exists() and out.stat().st_blocks):
+            assert time.monotonic() < ends
             time.sleep(0.05)
         process.kill()
-    assert children
     assert gone(*children)
 
 

@@ -37,7 +37,7 @@ def test_it_is_killed_when_its_time_is_over() -> None:
     started = time.monotonic()
     with pytest.raises(QemuStopped, match="exceeded its time limit"):
         run("import time; time.sleep(600)", seconds=0.3)
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 60
 
 
 def test_its_children_are_killed_with_it() -> None:

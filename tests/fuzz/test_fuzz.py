@@ -61,11 +61,11 @@ def test_a_request_that_asks_to_wait_is_left_out() -> None:
     assert signed(signed_request("ListPHostImageChanges", {"Wait": "0"})) is not None
 
 
-@pytest.mark.parametrize("name", SEEDS)
-def test_a_seed_can_be_written_and_read_again(name: str) -> None:
-    request = parse(SEEDS[name])
+def test_a_seed_can_be_written_and_read_again() -> None:
+    for name, seed in SEEDS.items():
+        request = parse(seed)
 
-    assert parse(written(request)) == request
+        assert parse(written(request)) == request, name
 
 
 def answer(status: int = 200, body: bytes = b'{"RetCode":0,"Action":"AResponse"}', **headers: str) -> list[dict[str, Any]]:

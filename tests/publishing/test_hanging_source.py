@@ -23,7 +23,8 @@ from phimage.sources.retry import Retry
 from tests.publishing.shop import AUTHOR, MIB, Shop, disk, image
 from tests.unit.sources.server import Exchange, FileServed, Handler, Server, wait_for
 
-WITHIN_SECONDS = 2.0
+WITHIN_SECONDS = 20.0
+"""Also for a busy machine; a fetch waits for a header for longer, and a body for a minute."""
 HASTE = HttpTimeouts(connect=0.5, head=0.5, stall=0.5)
 REACHABLE = read_address_policy(["127.0.0.0/8"], [])
 
@@ -93,9 +94,9 @@ def test_another_job_is_published_while_a_source_hangs_and_the_hanging_one_is_gi
         hung = shop.begin_url(server.url())
         other = shop.begin(disk(tmp_path), 2)
         with working(shop):
-            assert wait_for(lambda: shop.job(other.id).state is JobState.DONE, 20)
+            assert wait_for(lambda: shop.job(other.id).state is JobState.DONE)
             assert shop.job(hung.id).unfinished
-            assert wait_for(lambda: shop.job(hung.id).state is JobState.FAILED, 20)
+            assert wait_for(lambda: shop.job(hung.id).state is JobState.FAILED)
     assert len(server.requests) == 3
     assert "3 times in a row" in shop.job(hung.id).error
     assert shop.image(hung.image).state is State.UNAVAILABLE
@@ -109,15 +110,15 @@ def test_withdrawing_an_image_whose_source_hangs_frees_the_publisher(
     with Server(handler) as server:
         hung = shop.begin_url(server.url())
         with working(shop):
-            assert wait_for(is_fetching(shop, hung, server), 20)
+            assert wait_for(is_fetching(shop, hung, server))
             other = shop.begin(disk(tmp_path), 2)
             withdrawn = time.monotonic()
             with shop.catalog.change(AUTHOR) as change:
                 withdraw_image_bytes(change, [hung.image], "withdrawn")
                 IMAGES.withdraw(change, image(1))
-            assert wait_for(lambda: shop.job(other.id).state is not JobState.QUEUED, 20)
+            assert wait_for(lambda: shop.job(other.id).state is not JobState.QUEUED)
             freed = time.monotonic() - withdrawn
-            assert wait_for(lambda: shop.job(other.id).state is JobState.DONE, 20)
+            assert wait_for(lambda: shop.job(other.id).state is JobState.DONE)
     assert freed <= WITHIN_SECONDS
     assert shop.job(hung.id).error == "withdrawn"
 
@@ -127,7 +128,7 @@ def test_a_publisher_whose_source_hangs_stops_at_once_and_its_job_goes_on_later(
     with Server(hang_before_the_header) as server:
         hung = shop.begin_url(server.url())
         with working(shop):
-            assert wait_for(is_fetching(shop, hung, server), 20)
+            assert wait_for(is_fetching(shop, hung, server))
             stopped = time.monotonic()
     assert time.monotonic() - stopped <= WITHIN_SECONDS
     assert shop.job(hung.id).state is JobState.QUEUED

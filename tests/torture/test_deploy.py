@@ -21,7 +21,6 @@ from pathlib import Path
 from tests.deploying import (
     MIB,
     OLD,
-    CountingProxy,
     Expected,
     ImageServer,
     check_deployed,
@@ -33,6 +32,7 @@ from tests.deploying import (
     old_target,
     start_agent,
 )
+from tests.proxy import CountingProxy
 from tests.torture.length import lengths
 
 SEED = 20261129

@@ -13,7 +13,6 @@ from phimage.chunks.frame import pack
 from tests.deploying import (
     EFI,
     MIB,
-    CountingProxy,
     Expected,
     ImageServer,
     check_deployed,
@@ -25,6 +24,7 @@ from tests.deploying import (
     start_agent,
 )
 from tests.lying_server import Lie, LyingServer
+from tests.proxy import CountingProxy
 from tests.torture.installation import eventually
 
 SIZE = 24 * MIB

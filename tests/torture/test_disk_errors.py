@@ -6,11 +6,9 @@ import errno
 import gzip
 import os
 import shutil
-import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +26,7 @@ from phimage.model.image import State
 from phimage.model.job import Job, JobState
 from phimage.sources.partial_file import FreeSpace
 from tests.publishing.shop import AUTHOR, Shop, as_qcow2, disk
+from tests.small_disk import small_disk
 from tests.torture.length import lengths
 
 DAYS = 2 * 86400.0
@@ -146,18 +145,6 @@ def test_an_error_that_may_pass_lets_the_job_go_and_it_is_done_later(place: Plac
     assert place.shop.image(let_go.image).state is State.MAKING
     assert place.shop.work_once().state is JobState.DONE
     assert place.shop.bytes_of(let_go.image) == file.read_bytes()
-
-
-@contextmanager
-def small_disk(folder: Path, size: str) -> Iterator[Path]:
-    folder.mkdir(exist_ok=True)
-    made = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], capture_output=True, check=False)
-    if made.returncode:
-        pytest.skip("no right to mount a tmpfs")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", folder], check=True)
 
 
 @pytest.mark.parametrize("form", ["packed", "qcow2"])

@@ -20,7 +20,7 @@ from tests.e2e.process import DESCRIBED, Phimage, Server, wait_until
 from tests.e2e.rack import Host, Rack, agent, machine
 from tests.images.kept import run
 from tests.postgresql import PostgreSQL
-from tests.proxy import Proxy
+from tests.proxy import Proxy, unix
 
 MIB = 1 << 20
 SERIAL = "PHIMAGE-CUTS"
@@ -68,7 +68,7 @@ class Datacenter:
 
 @pytest.fixture
 def datacenter(postgresql: PostgreSQL, s3: S3Server, tmp_path: Path) -> Iterator[Datacenter]:
-    database, store = Proxy(postgresql.socket), Proxy(str(shared.server("s3", stores.start) / "s3.sock"))
+    database, store = Proxy(unix(postgresql.socket)), Proxy(unix(str(shared.server("s3", stores.start) / "s3.sock")))
     address = s3.new_address().replace(s3.endpoint, f"http://127.0.0.1:{store.port}")
     home = Phimage(tmp_path / "home", PHIMAGE_PUBLISHERS="1", PHIMAGE_STORE=address, **KEYS)
     url = f"postgresql://postgres@127.0.0.1:{database.port}/{postgresql.create()}"

@@ -9,8 +9,6 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "phimage"
 FILES = sorted(SOURCE.rglob("*.py"))
@@ -74,10 +72,10 @@ SHORT_FILES = {
 """Files of at most 40 lines, each with its reason. A step of the schema is always a file."""
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(SOURCE)))
-def test_sentences_are_plain(file: Path) -> None:
+def test_sentences_are_plain() -> None:
     found = [
-        f"{line}: {match[0]!r}: {instead}"
+        f"{file.relative_to(SOURCE)}:{line}: {match[0]!r}: {instead}"
+        for file in FILES
         for line, text in _prose(file)
         for pattern, instead in SENTENCES.items()
         if (match := re.search(pattern, text)) and file.name not in EXCEPT.get(pattern, ())

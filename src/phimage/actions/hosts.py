@@ -16,11 +16,11 @@ from phimage.catalog.image_bytes import give_up
 from phimage.catalog.images import last_images
 from phimage.catalog.orders import abort_order, add_order
 from phimage.catalog.revisions import Change
+from phimage.disk_hint import HINT_FORM
 from phimage.errors import UnavailableParam
 from phimage.gateway.registry import Action
 from phimage.model.account import PrivateKey, Right
 from phimage.model.host import (
-    HINT_FORM,
     Host,
     HostKey,
     HostState,

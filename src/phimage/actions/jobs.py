@@ -96,10 +96,12 @@ class PHostImageJobSet(Struct, rename="pascal", frozen=True, kw_only=True):
     create_time: Annotated[int, Meta(description="when it was requested")]
     age: Annotated[int, Meta(description="seconds since then, by the server's clock")]
     source: Annotated[
-        str, Meta(description="URL of the original file, uploaded, or the id of a captured host; empty like actor")
+        str, Meta(description="where the bytes come from: the URL of the original file, uploaded, or PHostId; empty like Actor")
     ]
     p_host_id: Annotated[str, Meta(description="host whose disk becomes the image; empty for other publications")]
-    file_name: Annotated[str, Meta(description="name of the original file, as its publisher gave it; empty like actor")]
+    file_name: Annotated[
+        str, Meta(description="name of the original file, by which a checksum file has its digest; empty like Actor")
+    ]
     size: Annotated[int, Meta(description="bytes of the original file; 0 if unknown")]
     sent: Annotated[int, Meta(description="bytes of the original file that have arrived")]
     reused: Annotated[int, Meta(description="bytes of the disk that the store had already; known at the end")]

@@ -15,7 +15,7 @@ from phimage.agent.capture import capture_to_server
 from phimage.agent.captured_disk import CapturedDisk
 from phimage.agent.clean import clean
 from phimage.agent.crew import Crew, CrewStopped
-from phimage.agent.disk_hint import choose_disk
+from phimage.agent.disk_choice import choose_disk
 from phimage.agent.disks import FoundDisk, find_disks
 from phimage.agent.errors import DiskRefused, OrderGone
 from phimage.agent.given_order import GivenOrder, UnreadableOrder, read_order

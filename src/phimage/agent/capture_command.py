@@ -10,7 +10,7 @@ from dataclasses import replace
 from phimage.agent.block_device import BlockDevice
 from phimage.agent.capture import capture_to_file, capture_to_server
 from phimage.agent.captured_disk import CapturedDisk
-from phimage.agent.disk_hint import choose_disk
+from phimage.agent.disk_choice import choose_disk
 from phimage.agent.disks import find_disks
 from phimage.agent.progress_line import ProgressLine
 from phimage.agent.refusals import refuse_busy

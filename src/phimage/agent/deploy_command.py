@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from phimage.agent.crew import Crew
-from phimage.agent.disk_hint import choose_disk
+from phimage.agent.disk_choice import choose_disk
 from phimage.agent.disks import FoundDisk, find_disks
 from phimage.agent.errors import DiskRefused, ImageMismatch
 from phimage.agent.image_source import ImageUrls, ServedImage, image_urls

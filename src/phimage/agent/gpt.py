@@ -1,22 +1,18 @@
-"""GUID partition tables (UEFI 2.10, chapter 5), as far as an agent reads and changes them."""
+"""GUID partition tables, as far as an agent changes them."""
 
 from __future__ import annotations
 
 import struct
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
-SIGNATURE = b"EFI PART"
-SECTOR_SIZES = (512, 4096)
+from phimage.gpt_header import CHECKSUM, SECTOR_SIZES, SIGNATURE, GptHeader, checksum_of, read_header
 
-_HEADER = struct.Struct("<8sIIIIQQQQ16sQIII")
-_ENTRY = struct.Struct("<16s16xQQ")
-_CHECKSUM, _MY_LBA, _ALTERNATE_LBA, _LAST_USABLE_LBA, _ENTRIES_LBA = 16, 24, 32, 48, 72
+_MY_LBA, _ALTERNATE_LBA, _LAST_USABLE_LBA, _ENTRIES_LBA = 24, 32, 48, 72
 _MBR_ENTRY = struct.Struct("<B3sB3sII")
 _MBR_ENTRIES = range(446, 510, _MBR_ENTRY.size)
 _PROTECTIVE = 0xEE
-_MAX_ENTRIES_BYTES = 512 << 10
+_MAX_OLD_ENTRIES = 512 << 10
 
 
 @dataclass(frozen=True)
@@ -25,16 +21,6 @@ class TableChange:
 
     offset: int
     data: bytes
-
-
-@dataclass(frozen=True)
-class _Table:
-    """The header of a table, whole and verified, and its entries."""
-
-    header: bytes
-    backup: int  # the sector of the other header
-    entries: bytes
-    entry_size: int
 
 
 def sector_size(head: bytes) -> int:
@@ -48,12 +34,12 @@ def move_backup(head: bytes, sector: int, disk_size: int, read: Callable[[int, i
     `head` is the first MiB of the image; `read` returns other bytes of it, short at its end. Returns nothing for a disk without
     a whole GPT, or whose backup is there already.
     """
-    table = _read_table(head, sector)
+    table = _table(head, sector)
     last = disk_size // sector - 1
-    if table is None or table.backup == last:
+    if table is None or table.alternate == last:
         return []
     entry_sectors = -(-len(table.entries) // sector)
-    primary = bytearray(table.header)
+    primary = bytearray(table.data)
     struct.pack_into("<Q", primary, _ALTERNATE_LBA, last)
     struct.pack_into("<Q", primary, _LAST_USABLE_LBA, last - entry_sectors - 1)
     backup = bytearray(primary)
@@ -63,34 +49,24 @@ def move_backup(head: bytes, sector: int, disk_size: int, read: Callable[[int, i
     return [
         *_protective_mbr(head[:sector], disk_size // sector),
         TableChange(sector, _summed(primary)),
-        *_old_backup(table.backup * sector, sector, read),
+        *_old_backup(table.alternate * sector, sector, read),
         TableChange((last - entry_sectors) * sector, entries + _summed(backup).ljust(sector, b"\0")),
     ]
 
 
 def smallest_size(head: bytes, sector: int) -> int:
     """The bytes of the smallest disk that has all partitions of a GPT, and a backup behind them; 0 if the GPT is not whole."""
-    table = _read_table(head, sector)
+    table = _table(head, sector)
     if table is None:
         return 0
-    places = range(0, len(table.entries), table.entry_size)
-    entries = [_ENTRY.unpack_from(table.entries, place) for place in places]
-    last = max((last for kind, first, last in entries if any(kind) and last >= first), default=sector)
+    last = max((entry.last for _, entry in table.partitions()), default=sector)
     entry_sectors = -(-len(table.entries) // sector)
     return int(last + 1 + entry_sectors + 1) * sector
 
 
-def _read_table(head: bytes, sector: int) -> _Table | None:
+def _table(head: bytes, sector: int) -> GptHeader | None:
     """The primary table; None if it is not whole or not within the head."""
-    header = head[sector : 2 * sector]
-    fields = _HEADER.unpack_from(header)
-    size, entries_lba, count, entry_size, entries_crc = fields[2], *fields[10:]
-    if fields[0] != SIGNATURE or not _HEADER.size <= size <= sector or zlib.crc32(_unsummed(header[:size])) != fields[3]:
-        return None
-    entries = head[entries_lba * sector : entries_lba * sector + count * entry_size]
-    if entry_size < _ENTRY.size or len(entries) != count * entry_size or zlib.crc32(entries) != entries_crc:
-        return None
-    return _Table(header[:size], fields[6], entries, entry_size)
+    return read_header(lambda at, length: head[at : at + length], len(head), sector, 1)
 
 
 def _old_backup(offset: int, sector: int, read: Callable[[int, int], bytes]) -> list[TableChange]:
@@ -98,9 +74,8 @@ def _old_backup(offset: int, sector: int, read: Callable[[int, int], bytes]) -> 
     header = read(offset, sector)
     if header[: len(SIGNATURE)] != SIGNATURE:
         return []
-    fields = _HEADER.unpack_from(header)
-    start = min(fields[10] * sector, offset)
-    if offset - start > _MAX_ENTRIES_BYTES:
+    start = min(struct.unpack_from("<Q", header, _ENTRIES_LBA)[0] * sector, offset)
+    if offset - start > _MAX_OLD_ENTRIES:
         start = offset
     return [TableChange(start, bytes(offset + sector - start))]
 
@@ -116,10 +91,5 @@ def _protective_mbr(mbr: bytes, sectors: int) -> list[TableChange]:
 
 def _summed(header: bytearray) -> bytes:
     """A header with its checksum."""
-    struct.pack_into("<I", header, _CHECKSUM, zlib.crc32(_unsummed(header)))
+    struct.pack_into("<I", header, CHECKSUM, checksum_of(header))
     return bytes(header)
-
-
-def _unsummed(header: bytes | bytearray) -> bytes:
-    """A header without its checksum."""
-    return bytes(header[:_CHECKSUM]) + bytes(4) + bytes(header[_CHECKSUM + 4 :])

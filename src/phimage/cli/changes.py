@@ -30,18 +30,13 @@ _MAIN = {
 
 
 class Symbols(Struct, frozen=True):
-    """The arrow between two values, in characters that the terminal has."""
+    """The arrow between two values."""
 
     arrow: str
 
-    @classmethod
-    def of(cls, encoding: str) -> Symbols:
-        """The symbols of an encoding."""
-        try:
-            "\N{RIGHTWARDS ARROW}".encode(encoding)
-        except (UnicodeEncodeError, LookupError):
-            return cls("->")
-        return cls("\N{RIGHTWARDS ARROW}")
+
+UNICODE = Symbols("\N{RIGHTWARDS ARROW}")
+ASCII = Symbols("->")
 
 
 def change_lines(change: dict[str, Any], width: int, symbols: Symbols, *, whole: bool = True) -> list[str]:

@@ -52,11 +52,6 @@ class Fit(Struct, frozen=True):
     dropped: tuple[Column, ...]
 
 
-def marks_of(encoding: str) -> ListMarks:
-    """The marks that an encoding has."""
-    return UNICODE if encoding.lower().replace("-", "").startswith("utf") else ASCII
-
-
 def encodable(text: str, encoding: str) -> str:
     """A text on one line, as it is shown: what would be control characters, or is not in the encoding, is escaped."""
     return printable(text).encode(encoding, "backslashreplace").decode(encoding)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import shutil
 import sys
 import textwrap
@@ -11,7 +10,7 @@ from typing import Any, NamedTuple
 import click
 
 from phimage.cli.exit_codes import NOT_LISTED
-from phimage.cli.output import echo, json_option, note, print_json, print_table, printable
+from phimage.cli.output import echo, json_option, marks_for, note, output_encoding, print_json, print_table, printable
 from phimage.cli.profile import Session, signed
 
 
@@ -95,7 +94,7 @@ HANGING = 2
 MIN_WIDTH = 30
 
 
-class Marks(NamedTuple):
+class MatrixMarks(NamedTuple):
     """What a cell of the table shows."""
 
     listed: str
@@ -103,8 +102,8 @@ class Marks(NamedTuple):
     absent: str
 
 
-MARKS = Marks("✓", "·", "–")
-ASCII_MARKS = Marks("Y", ".", "-")
+UNICODE = MatrixMarks("✓", "·", "–")
+ASCII = MatrixMarks("Y", ".", "-")
 
 
 @click.command(short_help="Show on which machines an image is listed.")
@@ -156,7 +155,7 @@ def _print_matrix(id: str, fields: dict[str, Any]) -> None:
     for cell in sorted(fields["MatrixSet"], key=lambda cell: _by_number(cell["Cluster"])):
         rows.setdefault(cell["MachineType"], []).append(cell)
     clusters = [cell["Cluster"] for cell in next(iter(rows.values()), [])]
-    marks = MARKS if codecs.lookup(sys.stdout.encoding).name == "utf-8" else ASCII_MARKS
+    marks = marks_for(output_encoding(), UNICODE, ASCII)
     print_table(
         ("MACHINE TYPE", *clusters),
         ([kind, *(_mark(cell, marks) for cell in cells)] for kind, cells in sorted(rows.items())),
@@ -173,7 +172,7 @@ def _print_matrix(id: str, fields: dict[str, Any]) -> None:
         _print_reasons(fields)
 
 
-def _mark(cell: dict[str, Any], marks: Marks) -> str:
+def _mark(cell: dict[str, Any], marks: MatrixMarks) -> str:
     if cell["Listed"]:
         return marks.listed
     return marks.offered if cell["Offered"] else marks.absent

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -10,19 +9,32 @@ import click
 from click.core import ParameterSource
 
 from phimage.cli.columns import (
+    ASCII,
     PRIORITY,
     TABLE,
+    UNICODE,
     WIDE,
     Column,
     Fit,
+    ListMarks,
     Row,
     cells_of,
     chosen,
     fit,
     lines_of,
-    marks_of,
 )
-from phimage.cli.output import Command, echo, json_option, note, output_width, print_csv, print_heading, print_json
+from phimage.cli.output import (
+    Command,
+    echo,
+    json_option,
+    marks_for,
+    note,
+    output_encoding,
+    output_width,
+    print_csv,
+    print_heading,
+    print_json,
+)
 from phimage.cli.profile import Session, signed
 from phimage.client import ActionResponse, Client
 from phimage.errors import ClientError
@@ -258,7 +270,7 @@ def _print(rows: Sequence[Row], form: str, named: tuple[Column, ...], *, owned: 
         fitted = _table(rows, named or (*TABLE, *by_owner), named or (*by_owner, *PRIORITY), output_width())
     notes = []
     if "bytes" in fitted.widths and any(row["Disk"] for row in rows):
-        notes.append(f"{marks_of(_encoding()).stored} in BYTES: the disk is stored, and can be downloaded")
+        notes.append(f"{_marks().stored} in BYTES: the disk is stored, and can be downloaded")
     if fitted.dropped:
         headings = ", ".join(column.heading for column in fitted.dropped)
         notes.append(f"no room for {headings}: -o wide shows all" + ("" if named else ", --columns some"))
@@ -266,8 +278,7 @@ def _print(rows: Sequence[Row], form: str, named: tuple[Column, ...], *, owned: 
 
 
 def _table(rows: Sequence[Row], columns: Sequence[Column], priority: Sequence[Column], width: int) -> Fit:
-    encoding = _encoding()
-    marks = marks_of(encoding)
+    encoding, marks = output_encoding(), _marks()
     unlimited = width == UNLIMITED
     cells = {column.name: cells_of(column, rows, marks, encoding, short=not unlimited) for column in columns}
     fitted = fit(columns, priority, cells, width)
@@ -278,8 +289,8 @@ def _table(rows: Sequence[Row], columns: Sequence[Column], priority: Sequence[Co
     return fitted
 
 
-def _encoding() -> str:
-    return sys.stdout.encoding or "utf-8"
+def _marks() -> ListMarks:
+    return marks_for(output_encoding(), UNICODE, ASCII)
 
 
 def _explain_nothing(params: dict[str, Any], rev: int | None) -> None:

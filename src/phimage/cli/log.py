@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from typing import Any
 
 import click
 
-from phimage.cli.changes import Symbols, change_lines
-from phimage.cli.output import console, echo, json_option, note, print_json, print_table, printable
+from phimage.cli.changes import ASCII, UNICODE, change_lines
+from phimage.cli.output import console, echo, json_option, marks_for, note, output_encoding, print_json, print_table, printable
 from phimage.cli.profile import Session, signed
 from phimage.client import Client
 
@@ -123,7 +122,7 @@ def _revision(client: Client, number: int, limit: int | None = None) -> dict[str
 def _print_changes(revision: dict[str, Any], *, whole: bool) -> None:
     """A revision as a heading and lines within the width of the terminal."""
     out = console()
-    symbols = Symbols.of(sys.stdout.encoding)
+    symbols = marks_for(output_encoding(), UNICODE, ASCII)
     echo(f"revision {revision['Revision']}  {revision['Time'][:19]}Z  {printable(revision['Action'])}")
     echo(f"  by {printable(revision['Actor'])} from {printable(revision['Address'])}")
     for change in revision["Changes"]:

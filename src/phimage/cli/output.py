@@ -5,6 +5,7 @@ Rich takes a tenth of a second to import, so only functions that draw import it;
 
 from __future__ import annotations
 
+import codecs
 import csv
 import os
 import sys
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+Marks = TypeVar("Marks")
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -73,6 +75,17 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, whole:
         console().print(table)
     else:
         echo(empty)
+
+
+def output_encoding() -> str:
+    """The encoding of standard output."""
+    return sys.stdout.encoding or "utf-8"
+
+
+# docs/decisions.md#marks-are-outside-ascii-in-unicode-alone
+def marks_for(encoding: str, unicode: Marks, ascii: Marks) -> Marks:
+    """Those of two sets of marks that an output shows, each of its characters in one column."""
+    return unicode if codecs.lookup(encoding).name.startswith("utf") else ascii
 
 
 def print_heading(line: str) -> None:

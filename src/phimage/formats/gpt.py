@@ -1,34 +1,19 @@
-"""The GUID partition table (UEFI 2.10, 5.3), primary and backup, with sectors of 512 and of 4096 bytes."""
+"""The GUID partition table, primary and backup, with sectors of 512 and of 4096 bytes."""
 
 from __future__ import annotations
 
-import struct
-import zlib
+from itertools import islice
 from typing import Final
 from uuid import UUID
 
 from msgspec import Struct
 
-from phimage.formats.limits import MIB
 from phimage.formats.partition import Partition, Remark
 from phimage.formats.reader import ReaderAt
+from phimage.gpt_header import SECTOR_SIZES, SIGNATURE, GptHeader, read_header
 
-SECTORS: Final = (512, 4096)
-SIGNATURE: Final = b"EFI PART"
-LAYOUT: Final = "<8sIIIIQQQQ16sQIII"
 MAX_PARTITIONS: Final = 256
 LEGACY_BOOT: Final = 1 << 2
-
-
-class GptHeader(Struct, frozen=True):
-    """A header with valid checksums, and its entries. Places are in sectors."""
-
-    place: int
-    alternate: int
-    last_usable: int
-    id: str
-    entry_size: int
-    entries: bytes
 
 
 class Gpt(Struct, frozen=True):
@@ -42,8 +27,8 @@ class Gpt(Struct, frozen=True):
 
 def read(reader: ReaderAt, *, protected: bool) -> Gpt | None:
     """Read the GPT of a disk. With `protected`, an announced GPT may be read from its backup alone."""
-    for sector in SECTORS:
-        signed = reader.read_at(sector, 8) == SIGNATURE
+    for sector in SECTOR_SIZES:
+        signed = reader.read_at(sector, len(SIGNATURE)) == SIGNATURE
         if not signed and not protected:
             continue
         last = reader.size // sector - 1
@@ -60,49 +45,31 @@ def read(reader: ReaderAt, *, protected: bool) -> Gpt | None:
             remarks.append(("gpt.backup-elsewhere", f"it is at sector {primary.alternate}; the last sector is {last}"))
         header = primary or backup
         assert header is not None
-        return Gpt(sector, header.id, _partitions(header, sector), tuple(remarks))
+        return Gpt(sector, _uuid(header.disk_id), _partitions(header, sector), tuple(remarks))
     return None
 
 
 def _header(reader: ReaderAt, sector: int, place: int) -> GptHeader | None:
-    data = reader.read_at(place * sector, sector) if 0 < place < reader.size // sector else b""
-    if len(data) < sector or not data.startswith(SIGNATURE):
-        return None
-    fields = struct.unpack_from(LAYOUT, data)
-    _signature, revision, length, checksum, _reserved, own, alternate, _first, last, identity = fields[:10]
-    entries_at, count, size, entries_checksum = fields[10:]
-    if revision >> 16 != 1 or not 92 <= length <= sector or own != place:
-        return None
-    if zlib.crc32(data[:16] + bytes(4) + data[20:length]) != checksum:
-        return None
-    if size < 128 or size % 8 or not 0 < count * size <= MIB or entries_at * sector > reader.size:
-        return None
-    entries = reader.read_at(entries_at * sector, count * size)
-    if len(entries) != count * size or zlib.crc32(entries) != entries_checksum:
-        return None
-    return GptHeader(place, alternate, last, str(UUID(bytes_le=identity)), size, entries)
+    return read_header(reader.read_at, reader.size, sector, place)
 
 
 def _partitions(header: GptHeader, sector: int) -> tuple[Partition, ...]:
-    partitions: list[Partition] = []
-    for index, offset in enumerate(range(0, len(header.entries), header.entry_size)):
-        type, unique, first, last, flags, name = struct.unpack_from("<16s16sQQQ72s", header.entries, offset)
-        if not type.strip(b"\0") or last < first:
-            continue
-        partitions.append(
-            Partition(
-                index + 1,
-                first * sector,
-                (last - first + 1) * sector,
-                str(UUID(bytes_le=type)),
-                _text(name),
-                str(UUID(bytes_le=unique)),
-                bool(flags & LEGACY_BOOT),
-            )
+    return tuple(
+        Partition(
+            number,
+            entry.first * sector,
+            (entry.last - entry.first + 1) * sector,
+            _uuid(entry.type),
+            _text(entry.name),
+            _uuid(entry.id),
+            bool(entry.flags & LEGACY_BOOT),
         )
-        if len(partitions) == MAX_PARTITIONS:
-            break
-    return tuple(partitions)
+        for number, entry in islice(header.partitions(), MAX_PARTITIONS)
+    )
+
+
+def _uuid(id: bytes) -> str:
+    return str(UUID(bytes_le=id))
 
 
 def _text(name: bytes) -> str:

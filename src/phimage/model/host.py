@@ -19,6 +19,7 @@ from typing import Annotated
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 
+from phimage.disk_hint import read_hint
 from phimage.model.account import PrivateKey
 from phimage.model.ids import (
     ClusterId,
@@ -34,7 +35,6 @@ from phimage.model.ids import (
 from phimage.model.image import NO_PROJECT
 from phimage.model.order import OrderKind
 
-HINT_FORM = "wwn:TEXT, serial:TEXT, path:/dev/... or size:MIN-MAX such as size:400G-500G"
 NO_ORDER = OrderId("")
 NO_KEY = PublicKey("")
 
@@ -123,11 +123,13 @@ class WrongState(Exception):
 
 
 def check_hint(text: str) -> str:
-    """A disk hint. What it means is decided beside the disks, by the agent. Raises ValueError for another form."""
-    kind, colon, value = text.partition(":")
-    known = kind in ("wwn", "serial", "size") or (kind == "path" and value.startswith("/dev/"))
-    if not (colon and value.strip() and known):
-        raise ValueError(f"expected {HINT_FORM}")
+    """A disk hint that a host may have. Raises ValueError, which says what is expected.
+
+    Beside a disk, a person may also name a file; the disk of a host is a device.
+    """
+    hint = read_hint(text)
+    if hint.kind == "path" and not hint.value.startswith("/dev/"):
+        raise ValueError(f"{text} is no device; expected a path such as path:/dev/sda")
     return text
 
 

@@ -116,7 +116,7 @@ def test_reports_name_the_fence_and_every_change_of_phase() -> None:
         for phase in ("zero", "read back"):
             reports.show(phase, 5, 10)
             server.reported.clear()
-            assert server.reported.wait(10)
+            assert server.reported.wait(60)
         reports.finish('{"Disk": 1}', rebooting=True)
     assert {(one["OrderId"], one["Fence"]) for one in server.got} == {("order-1", "3")}
     assert {"zero", "read-back"} <= {one["Phase"] for one in server.got}
@@ -161,19 +161,19 @@ def test_writing_waits_while_no_report_was_answered_for_the_length_of_the_lease(
         reports.permit()
         away.set()
         server.reported.clear()
-        assert server.reported.wait(10)
+        assert server.reported.wait(60)
         now[0] = 61.0
         waiting = threading.Thread(target=reports.permit)
         waiting.start()
         waiting.join(0.3)
         assert waiting.is_alive()
         away.clear()
-        waiting.join(10)
+        waiting.join(60)
         assert not waiting.is_alive()
         away.set()
         now[0] = 200.0
         server.reported.clear()
-        server.reported.wait(10)
+        server.reported.wait(60)
         crew.stop()
         with pytest.raises(CrewStopped):
             reports.permit()

@@ -55,19 +55,9 @@ def test_an_export_is_read_back_unchanged(catalogue: Catalogue) -> None:
 
     assert said(text) == records_in(*catalogue)
     assert export(*loaded(text)) == text
+    assert export(*shuffled(*catalogue)) == text, "the order in which things come does not matter"
 
-
-@settings(max_examples=examples(15, 50), deadline=None)
-@given(catalogues())
-def test_the_order_in_which_things_come_does_not_matter(catalogue: Catalogue) -> None:
-    assert export(*shuffled(*catalogue)) == export(*catalogue)
-
-
-@settings(max_examples=examples(15, 50), deadline=None)
-@given(catalogues())
-def test_another_yaml_reader_finds_the_same_values(catalogue: Catalogue) -> None:
-    found = yaml.safe_load(export(*catalogue))
-
+    found = yaml.safe_load(text)  # another reader finds the same values
     names = {one.id: (one.name, one.version, one.description) for one in catalogue[1]}
     assert {
         one["id"]: (one["name"], one.get("version", ""), one.get("description", "")) for one in found.get("images", ())

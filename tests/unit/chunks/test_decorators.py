@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -72,11 +71,12 @@ def test_a_listing_is_not_begun_again() -> None:
 
 
 class Busy(MemoryStore):
-    """Counts its concurrent calls."""
+    """Counts its concurrent calls. Each waits until there are three."""
 
     def __init__(self) -> None:
         super().__init__()
         self.lock = threading.Lock()
+        self.three = threading.Barrier(3, timeout=60)
         self.inside = 0
         self.limit = 0
 
@@ -84,7 +84,7 @@ class Busy(MemoryStore):
         with self.lock:
             self.inside += 1
             self.limit = max(self.limit, self.inside)
-        time.sleep(0.005)
+        self.three.wait()
         with self.lock:
             self.inside -= 1
 

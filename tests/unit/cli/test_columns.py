@@ -18,9 +18,9 @@ from phimage.cli.columns import (
     cells_of,
     fit,
     lines_of,
-    marks_of,
     padded,
 )
+from phimage.cli.output import marks_for
 
 
 def row(name: str, **more: Any) -> dict[str, Any]:
@@ -43,13 +43,13 @@ ROWS = [
 
 
 def table(width: int, encoding: str = "utf-8") -> tuple[list[str], list[str]]:
-    marks = marks_of(encoding)
+    marks = marks_for(encoding, UNICODE, ASCII)
     cells = {column.name: cells_of(column, ROWS, marks, encoding, short=True) for column in TABLE}
     fitted = fit(TABLE, PRIORITY, cells, width)
     return lines_of(fitted, cells, marks), [column.name for column in fitted.dropped]
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "ascii", "latin-1"])
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii", "latin-1", "gbk"])
 @pytest.mark.parametrize(
     ("width", "dropped"),
     [

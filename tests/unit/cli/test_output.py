@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from phimage import cli
-from phimage.cli.output import echo, note, print_csv, print_json, print_table, printable
+from phimage.cli.output import echo, marks_for, note, print_csv, print_json, print_table, printable
 from tests import commands
 
 HOSTILE = "a\x1b[31m\x9b31m\x7f\u202e\u2028b"
@@ -51,6 +51,16 @@ def test_csv_is_quoted_and_no_cell_of_it_is_a_formula(capsys: pytest.CaptureFixt
     shown = capsys.readouterr().out
     assert shown == "\r\n".join(["name", '"a,b"', '"say ""x"""', r"two\x0alines", "'=1+1", "'-1", "'＝1", SHOWN, '""', ""])
     assert [row for [row] in csv.reader(shown.splitlines())][1:3] == ["a,b", 'say "x"']
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "UTF8", "utf_8", "cp65001", "utf-8-sig", "utf-16"])
+def test_an_output_of_unicode_has_marks_outside_ascii(encoding: str) -> None:
+    assert marks_for(encoding, "…", "...") == "…"
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "gbk", "cp936", "gb18030", "big5", "euc-jp"])
+def test_an_output_of_another_encoding_has_marks_of_ascii_also_if_it_could_encode_the_others(encoding: str) -> None:
+    assert marks_for(encoding, "…", "...") == "..."
 
 
 def test_errors_have_them_escaped(tmp_path: Path) -> None:

@@ -124,7 +124,7 @@ class Server:
             thread.start()
 
     def _serve(self, connection: socket.socket) -> None:
-        connection.settimeout(10)
+        connection.settimeout(60)
         try:
             if self._tls:
                 connection = self._tls.wrap_socket(connection, server_side=True)
@@ -188,7 +188,7 @@ class FileServed:
             exchange.answer(206, rest[:cut], fields, length=len(rest))
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 5.0) -> bool:
+def wait_for(condition: Callable[[], bool], seconds: float = 60.0) -> bool:
     """Whether a condition becomes true in time."""
     end = time.monotonic() + seconds
     while not condition() and time.monotonic() < end:
