@@ -33,7 +33,7 @@ CHINESE = texts_of("zh")
 
 SHOWN = (
     *("actions", "agent", "catalog", "chunks", "console", "formats", "gateway", "http", "model", "publishing", "sources"),
-    *("chunk_upload.py", "control_characters.py", "fields.py"),
+    *("chunk_upload.py", "control_characters.py", "disk_hint.py", "fields.py", "gpt_header.py"),
 )
 """Rooms and files whose sentences a page can show."""
 NOT_SHOWN = (
@@ -132,7 +132,7 @@ FRAGMENTS = {
         "{}: sector {} (LBA, byte {}) cannot be read; {}",
         "an image would lack its bytes: see `smartctl -a {}` and dmesg, and replace the disk",
     },
-    "agent/disk_hint.py": {"it has "},
+    "agent/disk_choice.py": {"it has "},
     "agent/image_source.py": {
         "the chunk at byte {} of the image",
         "{} arrived damaged {} times: {}; {}",
