@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+import time
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -20,9 +22,21 @@ _TIMES = frozenset(("created", "published", "expires", "deprecation_time"))
 _UNITS = (("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10))
 
 
-def render(template: str, values: Mapping[str, Any]) -> bytes:
+SLICE_SECONDS = 0.001
+"""The event loop renders a page for this long, then answers others."""
+
+
+# docs/decisions.md#pages-are-rendered-on-the-event-loop
+async def render(template: str, values: Mapping[str, Any], clock: Callable[[], float] = time.perf_counter) -> bytes:
     """A page as UTF-8. Every value is escaped."""
-    return _environment().get_template(template).render(values).encode("utf-8")
+    pieces = []
+    ends = clock() + SLICE_SECONDS
+    for piece in _environment().get_template(template).generate(values):
+        pieces.append(piece)
+        if clock() >= ends:
+            await asyncio.sleep(0)
+            ends = clock() + SLICE_SECONDS
+    return "".join(pieces).encode("utf-8")
 
 
 # docs/decisions.md#pages-come-from-templates
