@@ -112,7 +112,7 @@ def test_a_list_page_costs_at_most_three_times_its_action(large: Settings, query
 async def _seconds(step: Callable[[], Coroutine[Any, Any, None]]) -> float:
     """The CPU seconds of a step: the least of several, since other programs can only add. The first one fills caches."""
     await step()
-    seconds = []
+    seconds: list[float] = []
     while len(seconds) < ROUNDS and sum(seconds) < ENOUGH_SECONDS:
         started = time.process_time()
         await step()
