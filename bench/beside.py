@@ -10,6 +10,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import pairwise
 from pathlib import Path
 
 from msgspec import Struct
@@ -27,16 +28,22 @@ Work = Callable[[threading.Event], None]
 
 
 class ListRun(Struct, frozen=True):
-    """A run: lists per second, and per processor second of the worker, which depends less on what else runs."""
+    """A run: its lists, lists per second, and the processor seconds of the worker, which depend less on what else runs."""
 
+    lists: int
     per_second: float
-    per_cpu_second: float
+    processor_seconds: float
     p99: float
     errors: int
 
+    @property
+    def per_cpu_second(self) -> float:
+        """Lists per processor second of the worker."""
+        return self.lists / self.processor_seconds
+
 
 class Comparison(Struct, frozen=True):
-    """Runs alone and beside other work, in turn."""
+    """Rounds of a run alone and one beside other work; every other round begins with the latter, against drift."""
 
     pairs: list[tuple[ListRun, ListRun]]
 
@@ -54,6 +61,18 @@ class Comparison(Struct, frozen=True):
     def by_cpu(self) -> Spread:
         """The same per processor second."""
         return spread([beside.per_cpu_second / alone.per_cpu_second for alone, beside in self.pairs])
+
+    @property
+    def by_chance(self) -> Spread:
+        """Lists per processor second of each run alone, divided by those of the next one: what differs without other work."""
+        alone = [alone.per_cpu_second for alone, _ in self.pairs]
+        return spread([one / another for one, another in pairwise(alone)] or [1.0])
+
+    @property
+    def processor_seconds_of_work(self) -> float:
+        """The processor seconds of the worker in the runs beside other work, less those that their lists take alone."""
+        of_list = sum(alone.processor_seconds for alone, _ in self.pairs) / sum(alone.lists for alone, _ in self.pairs)
+        return sum(beside.processor_seconds - of_list * beside.lists for _, beside in self.pairs)
 
     @property
     def p99(self) -> tuple[float, float]:
@@ -79,17 +98,19 @@ class LoadedServer:
         """Measure so many rounds of runs that take so many seconds, without and with the works."""
         self._run(seconds)  # fills the caches
         pairs = []
-        for _ in range(rounds):
-            alone = self._run(seconds)
-            with _in_threads(works):
-                pairs.append((alone, self._run(seconds)))
+        for number in range(rounds):
+            runs = {}
+            for has_works in (False, True) if number % 2 == 0 else (True, False):
+                with _in_threads(works if has_works else ()):
+                    runs[has_works] = self._run(seconds)
+            pairs.append((runs[False], runs[True]))
         return Comparison(pairs)
 
     def _run(self, seconds: int) -> ListRun:
         before = processes.processor_seconds(self.worker)
         load = wrk.post(self._server.url, self._bodies, self._work, seconds)
         spent = processes.processor_seconds(self.worker) - before
-        return ListRun(load.requests_per_second, load.requests / spent, load.p99, load.errors)
+        return ListRun(load.requests, load.requests_per_second, spent, load.p99, load.errors)
 
 
 @contextmanager

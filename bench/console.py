@@ -1,83 +1,178 @@
 """`python -m bench.console [ROUNDS]`: lists of images beside one reader of the console, against lists without one.
 
 The reader opens a page a second, with each of the pages that people look at most in turn, as an operator. The load is the hot
-mix on 1,000 images, on a server with one worker. Runs without and with the reader take turns. Ends with 1 below FLOOR.
+mix on 1,000 images, on a server with one worker. Short runs without and with the reader take turns. Writes RESULTS-console.md,
+and ends with 1 below FLOOR.
 """
 
 from __future__ import annotations
 
+import os
 import sys
+import textwrap
 import threading
 import time
+from collections.abc import Iterator
+from pathlib import Path
 
 import urllib3
+from msgspec import Struct
 
 from bench import processes
-from bench.beside import loaded_server
+from bench.beside import IMAGES, Comparison, LoadedServer, loaded_server
 from bench.figures import spread
+from bench.pages import machine
 from phimage.client import Client
 
-ROUNDS = 5
-SECONDS = 6
+ROUNDS = 20
+SECONDS = 3
 FLOOR = 0.98
+OPENED = 50
+"""How often each page is opened to see what it costs: the kernel counts hundredths of a second."""
 PAGES = ("", "images", "images/{id}", "images/{id}/why", "matrix", "log")
+RESULTS = Path(__file__).parent / "RESULTS-console.md"
+
+
+class PageCost(Struct, frozen=True):
+    """What a page costs a worker that has nothing else to do, in processor seconds, and its bytes, packed."""
+
+    name: str
+    seconds: float
+    size: int
+
+
+class Memory(Struct, frozen=True):
+    """The memory of the worker in MB: before the first page, after it, after each page once, and after many."""
+
+    before: float
+    first: float
+    each: float
+    many: float
 
 
 class Reader:
-    """A browser that is signed in to the console. `seconds` are those that it waited for each page."""
+    """A browser that is signed in to the console."""
 
     def __init__(self, operator: Client) -> None:
         self._url = operator.endpoint.rstrip("/")
         self._http = urllib3.PoolManager()
-        self.seconds: list[float] = []
         code = str(operator.call("CreateConsoleLogin").fields["LoginUrl"]).partition("#")[2]
         own_page = {"Origin": self._url, "Sec-Fetch-Site": "same-origin"}
         answer = self._http.request("POST", f"{self._url}/console/login/code", json={"Code": code}, headers=own_page)
         self._headers = {"Cookie": answer.headers["Set-Cookie"].partition(";")[0], "Accept-Encoding": "gzip"}
         image = operator.call("FindPHostImages", Limit=1).fields["ImageSet"][0]["Image"]["ImageId"]
-        self._paths = [f"/console/{page.format(id=image)}" for page in PAGES]
+        self.paths = [f"/console/{page.format(id=image)}" for page in PAGES]
+        self.waited: list[float] = []
+        """The seconds that `read` waited for each page."""
+        self.own_seconds = 0.0
+        """The processor seconds of `read` itself."""
 
-    def open(self) -> None:
-        """Open the next page."""
-        path = self._paths[len(self.seconds) % len(self._paths)]
-        begun = time.perf_counter()
-        answer = self._http.request("GET", self._url + path, headers=self._headers, redirect=False)
-        self.seconds.append(time.perf_counter() - begun)
+    def open(self, path: str) -> int:
+        """Open a page. Returns its bytes, packed."""
+        answer = self._http.request("GET", self._url + path, headers=self._headers, redirect=False, decode_content=False)
         if answer.status != 200:
             raise RuntimeError(f"{path} answered {answer.status}")
+        return len(answer.data)
 
     def read(self, stop: threading.Event) -> None:
-        """Open a page a second until `stop` is set."""
+        """Open a page a second, each in turn, until `stop` is set."""
         while not stop.wait(1.0):
-            self.open()
+            begun = time.perf_counter()
+            self.open(self.paths[len(self.waited) % len(self.paths)])
+            self.waited.append(time.perf_counter() - begun)
+        self.own_seconds += time.thread_time()
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure, print, and write RESULTS-console.md."""
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS
     with loaded_server() as server:
+        before = processes.megabytes(server.worker)
         reader = Reader(server.operator)
-        page = _page_seconds(reader, server.worker)
+        first, *others = reader.paths
+        reader.open(first)
+        after_first = processes.megabytes(server.worker)
+        for path in others:
+            reader.open(path)
+        after_each = processes.megabytes(server.worker)
+        costs = list(_costs(reader, server))
+        memory = Memory(before, after_first, after_each, processes.megabytes(server.worker))
         found = server.compare(rounds, SECONDS, reader.read)
-    alone, beside = found.p99
-    print(f"lists/s: {found.alone:.0f} alone")
-    print(f"a page costs {1000 * page:.1f} ms of the worker")
-    print(f"beside a reader: {found.by_time.text(3)} by time, {found.by_cpu.text(3)} by processor time; at least {FLOOR}")
-    print(f"p99 of lists: {alone:.1f} ms alone, {beside:.1f} ms beside")
-    print(f"a page beside lists: {1000 * spread(reader.seconds).median:.0f} ms")
+    text = report(found, reader, costs, memory)
+    RESULTS.write_text(text)
+    print(text)
     sys.exit(1 if found.errors or found.by_cpu.median < FLOOR else 0)
 
 
-def _page_seconds(reader: Reader, worker: int) -> float:
-    """The processor seconds of a page, on average, without other load."""
-    for _ in PAGES:
-        reader.open()
-    before = processes.processor_seconds(worker)
-    for _ in range(10 * len(PAGES)):
-        reader.open()
-    spent = processes.processor_seconds(worker) - before
-    reader.seconds.clear()
-    return spent / (10 * len(PAGES))
+def _costs(reader: Reader, server: LoadedServer) -> Iterator[PageCost]:
+    for name, path in zip(PAGES, reader.paths, strict=True):
+        size = reader.open(path)
+        before = processes.processor_seconds(server.worker)
+        for _ in range(OPENED):
+            reader.open(path)
+        yield PageCost(name, (processes.processor_seconds(server.worker) - before) / OPENED, size)
+
+
+def report(found: Comparison, reader: Reader, costs: list[PageCost], memory: Memory) -> str:
+    """The results as a page."""
+    alone, beside = found.p99
+    read, waited = len(reader.waited), spread(reader.waited)
+    cost = sum(each.seconds for each in costs) / len(costs)
+    about = (
+        "One reader opens a page a second, these pages in turn, as an operator; the load is the hot mix on"
+        f" {IMAGES:,} images, from wrk with 32 connections, on a server with one worker. {len(found.pairs)} rounds of"
+        f" {SECONDS} s without and {SECONDS} s with the reader, on {machine()}. The reader, wrk and the server share the cores;"
+        f" {os.getloadavg()[1]:.1f} programs wanted one at the end (load average of five minutes). Medians, with the lowest and"
+        " the highest. `python -m bench.console` writes this page."
+    )
+    times = (
+        f"Alone the worker answers {found.alone:,.0f} lists/s. The 99th percentile of a list is {alone:.1f} ms alone and"
+        f" {beside:.1f} ms beside the reader, who waits {_ms(waited.median)} ms ({_ms(waited.low)} to {_ms(waited.high)}) for a"
+        f" page. A page costs the worker {_ms(found.processor_seconds_of_work / read)} ms more than the lists beside it, and"
+        f" {_ms(cost)} ms when it has nothing else to do. The reader's own {_ms(reader.own_seconds / read)} ms are in the lists"
+        " per second alone."
+    )
+    room = (
+        f"The memory of the worker is {memory.before:.0f} MB before the first page, {memory.first:.0f} MB after it,"
+        f" {memory.each:.0f} MB after each of these pages, and {memory.many:.0f} MB after {OPENED + 2} of each. The log of this"
+        " catalogue has a few revisions of hundreds of records each, which makes the overview and the log dearer than small"
+        " changes do."
+    )
+    per_cpu = "lists per processor second of the worker"
+    return "\n".join(
+        [
+            "# Lists beside a reader of the console",
+            "",
+            *_wrapped(about),
+            "",
+            "| | measured | goal | met |",
+            "|---|---:|---:|---|",
+            f"| {per_cpu}, beside a reader ÷ alone | {found.by_cpu.text(3)} | ≥ {FLOOR} | {_met(found.by_cpu.median)} |",
+            f"| lists per second, the same | {found.by_time.text(3)} | ≥ {FLOOR} | {_met(found.by_time.median)} |",
+            f"| {per_cpu}, alone ÷ alone in the next round | {found.by_chance.text(3)} | | |",
+            "",
+            *_wrapped(times),
+            "",
+            "| page | ms of the worker | kB sent |",
+            "|---|---:|---:|",
+            *(f"| `/console/{each.name}` | {_ms(each.seconds)} | {each.size / 1000:.1f} |" for each in costs),
+            "",
+            *_wrapped(room),
+            "",
+        ]
+    )
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(text, 126, break_long_words=False, break_on_hyphens=False)
+
+
+def _ms(seconds: float) -> str:
+    return f"{1000 * seconds:.1f}"
+
+
+def _met(value: float) -> str:
+    return "yes" if value >= FLOOR else "**no**"
 
 
 if __name__ == "__main__":

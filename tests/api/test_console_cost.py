@@ -23,7 +23,8 @@ from tests.console import catalogue
 from tests.console.site import COOKIE, KnownSessions
 
 IMAGES_IN_ALL = 100_000
-ROUNDS = 4
+ROUNDS = 50
+ENOUGH_SECONDS = 3.0
 MOST = 3.0
 """A list page costs at most so many times the CPU of its Action."""
 
@@ -109,9 +110,11 @@ def test_a_list_page_costs_at_most_three_times_its_action(large: Settings, query
 
 
 async def _seconds(step: Callable[[], Coroutine[Any, Any, None]]) -> float:
-    """The CPU seconds of a step, the first of which fills caches."""
+    """The CPU seconds of a step: the least of several, since other programs can only add. The first one fills caches."""
     await step()
-    started = time.process_time()
-    for _ in range(ROUNDS):
+    seconds: list[float] = []
+    while len(seconds) < ROUNDS and sum(seconds) < ENOUGH_SECONDS:
+        started = time.process_time()
         await step()
-    return (time.process_time() - started) / ROUNDS
+        seconds.append(time.process_time() - started)
+    return min(seconds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,8 +14,10 @@ from phimage.catalog import console_sessions
 from phimage.catalog.accounts import ACCOUNTS, KEYS, NewKey, add_account, add_key, find_key
 from phimage.catalog.console_sessions import IDLE_SECONDS, USE_SECONDS
 from phimage.catalog.views import Catalog
+from phimage.console.browser_origin import BrowserOrigin
 from phimage.console.catalog_sessions import NONCE_SECONDS, CatalogSessions
 from phimage.console.nonces import KeyProof, prove
+from phimage.console.session import ConsoleSession
 from phimage.errors import AddressRefused, RateLimited, ServiceUnavailable, UnknownUser, WrongSignature
 from phimage.gateway.rate import RateLimit
 from phimage.installation import command_author
@@ -25,6 +28,7 @@ from tests.conftest import Reopen
 NOW = 1_000_000.0
 ADDRESS = "192.0.2.7"
 ACME = AccountId("acme")
+ORIGIN = BrowserOrigin("https://images.example", secure=True)
 
 
 class Clock:
@@ -64,6 +68,15 @@ def proof_of(sessions: CatalogSessions, key: NewKey, private: str = "") -> KeyPr
     """What the form sends for a key, or for another private key."""
     nonce = sessions.nonce()
     return KeyProof(key.public, nonce, prove(PrivateKey(private) if private else key.private, key.public, nonce))
+
+
+def find(sessions: CatalogSessions, *secrets: str) -> list[ConsoleSession | None]:
+    """The sessions of requests with these secrets in their cookies, one request after the other."""
+
+    async def main() -> list[ConsoleSession | None]:
+        return [await sessions.find({ORIGIN.cookie: secret}, ORIGIN) for secret in secrets]
+
+    return asyncio.run(main())
 
 
 def revoke(catalog: Catalog, key: PublicKey) -> None:
@@ -192,3 +205,37 @@ def test_the_account_is_that_of_the_key(catalog: Catalog, key: NewKey, sessions:
     caller = sessions.begin_by_proof(proof_of(sessions, key), ADDRESS).caller
     with catalog.database.read() as connection:
         assert caller.account == ACCOUNTS.find(connection, ACME)
+
+
+def test_a_request_finds_its_session_by_one_statement_without_a_transaction_in_a_thread(
+    catalog: Catalog, key: NewKey, sessions: CatalogSessions
+) -> None:
+    secret = sessions.begin_by_proof(proof_of(sessions, key), ADDRESS).secret
+    find(sessions, secret)
+    before = {kind: counts.count for kind, counts in catalog.database.calls.items()}
+
+    found, again, unknown = find(sessions, secret, secret, "s" * 43)
+
+    assert found is not None
+    assert (found.key, found.account, found == again) == (key.public, ACME, True)
+    assert unknown is None
+    assert {kind: counts.count for kind, counts in catalog.database.calls.items()} == {**before, "lookup": before["lookup"] + 3}
+
+
+def test_a_request_finds_no_session_that_ended_and_records_the_use_of_one_that_goes_on(
+    catalog: Catalog, key: NewKey, sessions: CatalogSessions, clock: Clock
+) -> None:
+    secret = sessions.begin_by_proof(proof_of(sessions, key), ADDRESS).secret
+    before = catalog.database.calls["write"].count
+    clock.now += USE_SECONDS
+    assert find(sessions, secret, secret)[0] is not None
+    assert catalog.database.calls["write"].count == before + 1
+    with away(catalog):
+        assert find(sessions, secret)[0] is not None
+    clock.now += IDLE_SECONDS - 1
+    assert find(sessions, secret)[0] is not None
+    clock.now += IDLE_SECONDS
+    assert find(sessions, secret) == [None]
+    secret = sessions.begin_by_proof(proof_of(sessions, key), ADDRESS).secret
+    revoke(catalog, key.public)
+    assert find(sessions, secret) == [None]

@@ -14,7 +14,7 @@ from phimage.actions.uploading import is_publisher
 from phimage.catalog import jobs
 from phimage.gateway.registry import Action
 from phimage.model.account import Right
-from phimage.model.ids import ImageId, MachineTypeId, ZoneId
+from phimage.model.ids import ImageId, ZoneId
 from phimage.model.image import Image, ImageType
 from phimage.model.image_bytes import ImageBytes
 from phimage.model.job import Job
@@ -114,7 +114,7 @@ def details_of(
         successor=image.successor,
         labels=dict(sorted(image.labels.items())),
         zones=image.zones,
-        runs=tuple(_runs(image, kind, topology) for kind in sorted(image.support)),
+        runs=_runs(image, topology),
         disk=_disk(image_bytes) if image_bytes and image_bytes.stored else None,
         origin=_origin_seen(image_bytes, job, call) if image_bytes else None,
     )
@@ -139,10 +139,16 @@ def _origin_seen(image_bytes: ImageBytes, job: Job | None, call: Call) -> Origin
     return _origin(replace(image_bytes, failure=job.error if image_bytes.failure else ""))
 
 
-def _runs(image: Image, kind: MachineTypeId, topology: Topology) -> SupportSet:
-    clusters = image.support[kind]
-    zones = (zone for zone in image.zones if topology.offered.get(zone, {}).get(kind, frozenset()).intersection(clusters))
-    return SupportSet(machine_type=kind, clusters=clusters, zones=tuple(zones))
+def _runs(image: Image, topology: Topology) -> tuple[SupportSet, ...]:
+    offers = [(zone, topology.offered[zone]) for zone in image.zones if zone in topology.offered]
+    return tuple(
+        SupportSet(
+            machine_type=kind,
+            clusters=clusters,
+            zones=tuple([zone for zone, kinds in offers if kind in kinds and not kinds[kind].isdisjoint(clusters)]),
+        )
+        for kind, clusters in sorted(image.support.items())
+    )
 
 
 def _disk(image_bytes: ImageBytes) -> ImageDiskSet:

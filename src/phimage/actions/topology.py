@@ -13,7 +13,7 @@ from phimage.actions.params import check_zone_allowed, zones_anywhere
 from phimage.actions.service import Call
 from phimage.gateway.registry import Action
 from phimage.model.account import Right
-from phimage.model.ids import ClusterId, RegionId, ZoneId
+from phimage.model.ids import ClusterId, MachineTypeId, RegionId, ZoneId
 from phimage.model.topology import MachineType, Offer, Topology, with_stock
 
 
@@ -92,7 +92,9 @@ def get_topology(request: GetTopology, call: Call) -> GetTopologyResponse:
     check_zone_allowed(zones, call.caller.tenant)
     everywhere = request.region is None and request.zone is None
     offers = [offer for offer in topology.offers if offer.zone in zones]
-    offered = {offer.machine_type for offer in offers}
+    offers_of: dict[MachineTypeId, list[Offer]] = {}
+    for offer in offers:
+        offers_of.setdefault(offer.machine_type, []).append(offer)
     clusters = {offer.cluster for offer in offers}
     return GetTopologyResponse(
         region_set=_regions(zones, topology, named=request.region),
@@ -101,7 +103,9 @@ def get_topology(request: GetTopology, call: Call) -> GetTopologyResponse:
         ),
         cluster_set=tuple(_cluster(id, offers, topology) for id in topology.clusters if everywhere or id in clusters),
         machine_type_set=tuple(
-            _machine_type(kind, offers) for kind in topology.machine_types.values() if everywhere or kind.id in offered
+            _machine_type(kind, offers_of.get(kind.id, []))
+            for kind in topology.machine_types.values()
+            if everywhere or kind.id in offers_of
         ),
     )
 
@@ -152,11 +156,7 @@ def _machine_type(kind: MachineType, offers: list[Offer]) -> TopologyMachineType
         cores=kind.cpu.cores,
         memory=kind.memory,
         gpu=f"{kind.gpu.count} x {kind.gpu.name}" if kind.gpu else "",
-        offers=tuple(
-            TopologyOffer(zone=offer.zone, cluster=offer.cluster, stock=offer.stock)
-            for offer in offers
-            if offer.machine_type == kind.id
-        ),
+        offers=tuple(TopologyOffer(zone=offer.zone, cluster=offer.cluster, stock=offer.stock) for offer in offers),
     )
 
 

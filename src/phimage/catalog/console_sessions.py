@@ -6,12 +6,15 @@ holder is looked up by the key each time, so both end when the key is revoked or
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from hashlib import sha256
 
 from msgspec import Struct
 from sqlalchemy import Connection, delete, insert, or_, select, update
 
 from phimage.catalog import tables
+from phimage.catalog.engine import Row
+from phimage.catalog.lookup import Lookup, statement
 from phimage.model.ids import PublicKey
 
 CODE_SECONDS = 60
@@ -25,6 +28,7 @@ USE_SECONDS = 60
 """Seconds between two writes of the last use of a session, so that most requests only read."""
 MAX_SESSIONS = 20
 """Sessions of one key at the same time; another one ends the session that was idle longest."""
+_SESSION = statement("SELECT key, started, used FROM console_session WHERE digest = :digest LIMIT :max_rows")
 
 
 class StoredSession(Struct, frozen=True):
@@ -72,13 +76,19 @@ def begin(connection: Connection, secret: str, key: PublicKey, now: float) -> No
     connection.execute(insert(rows), {"digest": digest(secret), "key": key, "started": int(now), "used": int(now)})
 
 
-def find(connection: Connection, secret: str, now: float) -> StoredSession | None:
+def session_lookup(secret: str, now: float) -> Lookup[StoredSession | None]:
     """The valid session of a secret; None if there is none, or no longer."""
-    rows = tables.console_session
-    query = select(rows.c.key, rows.c.started, rows.c.used).where(rows.c.digest == digest(secret))
-    row = connection.execute(query).first()
-    session = None if row is None else StoredSession(PublicKey(row.key), row.started, row.used)
-    return session if session is not None and session.is_valid(now) else None
+
+    def decode(rows: Sequence[Row]) -> StoredSession | None:
+        session = StoredSession(*rows[0]) if rows else None
+        return session if session is not None and session.is_valid(now) else None
+
+    return Lookup(_SESSION, {"digest": digest(secret)}, decode)
+
+
+def find(connection: Connection, secret: str, now: float) -> StoredSession | None:
+    """The result of `session_lookup` in a transaction."""
+    return session_lookup(secret, now).run_in(connection)
 
 
 def record_use(connection: Connection, secret: str, now: float) -> None:

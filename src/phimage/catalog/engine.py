@@ -3,7 +3,7 @@
 Both offer the same calls. `read` is a read-only transaction on one snapshot. `write` is a serialized transaction: on SQLite it
 begins IMMEDIATE, so that two writers wait instead of failing; on PostgreSQL writers queue for the row lock of `head` (see
 `revisions`). A commit is durable when it returns: SQLite runs with a write-ahead log and `synchronous=FULL`. `fetch` and
-`fetch_async` run one SELECT on the event loop.
+`fetch_async` run one SELECT on the event loop. `json_rows` puts many rows into one.
 
 Servers do not wait for a database that is away: the first failed connection opens the circuit breaker, and calls fail at once
 until it closes. Commands have `Patience`: they wait for the database and its locks, up to a limit.
@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from msgspec import Struct
-from sqlalchemy import Connection, Dialect, Engine, RootTransaction, create_engine, event
+from sqlalchemy import ColumnElement, Connection, Dialect, Engine, RootTransaction, Text, cast, create_engine, event, func
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
@@ -38,7 +38,7 @@ from phimage.waiting import NotNow, Patience
 if TYPE_CHECKING:
     from phimage.catalog.postgresql import AsyncPool
 
-__all__ = ["BUSY_SECONDS", "Connection", "Database", "Row", "database_url", "open_database"]
+__all__ = ["BUSY_SECONDS", "Connection", "Database", "Row", "database_url", "json_rows", "open_database"]
 
 BUSY_SECONDS = 5
 """Seconds that a writer waits for another one before its caller gets RetCode 150."""
@@ -312,6 +312,13 @@ def _as_unavailable(dialect: Dialect) -> Iterator[None]:
         raise ServiceUnavailable(detail=no_answer(error)) from error
     except NoConnectionFree as error:
         raise ServiceUnavailable(detail="the database is busy: no connection became free") from error
+
+
+def json_rows(connection: Connection, *columns: ColumnElement[Any]) -> ColumnElement[str]:
+    """An aggregate: these columns of all rows of a group as JSON, an array of arrays in no order."""
+    if connection.dialect.name == "sqlite":
+        return func.json_group_array(func.json_array(*columns), type_=Text)
+    return cast(func.json_agg(func.json_build_array(*columns)), Text)
 
 
 def _lock_schema(connection: Connection) -> None:

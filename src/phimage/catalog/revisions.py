@@ -7,10 +7,11 @@ from contextlib import contextmanager
 from typing import Any
 
 from msgspec import Struct
+from msgspec.json import Decoder
 from sqlalchemy import Connection, case, func, insert, literal_column, select, update
 
 from phimage.catalog import tables
-from phimage.catalog.engine import Database
+from phimage.catalog.engine import Database, json_rows
 from phimage.errors import ServiceUnavailable
 from phimage.model.ids import Revision
 
@@ -24,6 +25,7 @@ _DAY = 86_400_000_000
 """Microseconds of a day."""
 HOSTS = "hosts"
 """Scope of all hosts. No list of images depends on it."""
+_CHANGES = Decoder(list[tuple[int, str, str, str, str]])
 
 
 def account_scope(account: str) -> str:
@@ -216,15 +218,13 @@ def log(
     revisions = connection.execute(query).all()
     if not revisions:
         return []
-    changes: dict[int, list[ChangeRecord]] = {}
     numbers = [row.number for row in revisions]
-    rows = connection.execute(
-        select(tables.change)
-        .where(tables.change.c.revision.in_(numbers))
-        .order_by(tables.change.c.revision, tables.change.c.position)
-    )
-    for row in rows:
-        changes.setdefault(row.revision, []).append(ChangeRecord(row.noun, row.id, row.scope, row.verb))
+    # docs/decisions.md#the-changes-of-a-revision-are-read-as-one-row
+    fields = json_rows(connection, change.position, change.noun, change.id, change.scope, change.verb)
+    rows = connection.execute(select(change.revision, fields).where(change.revision.in_(numbers)).group_by(change.revision))
+    changes = {
+        revision: tuple(ChangeRecord(*fields) for _, *fields in sorted(_CHANGES.decode(text))) for revision, text in rows
+    }
     return [
         RevisionRecord(
             number=Revision(row.number),
@@ -233,7 +233,7 @@ def log(
             address=row.address,
             request_id=row.request_id,
             action=row.action,
-            changes=tuple(changes.get(row.number, ())),
+            changes=changes.get(row.number, ()),
         )
         for row in revisions
     ]

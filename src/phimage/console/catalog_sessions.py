@@ -21,7 +21,7 @@ from phimage.catalog.views import Catalog
 from phimage.console.browser_origin import BrowserOrigin, form_token
 from phimage.console.nonces import KeyProof, Nonces
 from phimage.console.session import ConsoleSession
-from phimage.errors import ServiceUnavailable, UnknownUser, WrongSignature
+from phimage.errors import NotCached, ServiceUnavailable, UnknownUser, WrongSignature
 from phimage.event_log import log
 from phimage.gateway.access import check_each_time, find_caller
 from phimage.gateway.rate import RateLimit
@@ -98,14 +98,36 @@ class CatalogSessions:
     async def find(self, cookies: Mapping[str, str], origin: BrowserOrigin) -> ConsoleSession | None:
         """See `Sessions`."""
         secret = origin.secret(cookies)
-        return await asyncio.to_thread(self._session, secret) if secret else None
-
-    def _session(self, secret: str) -> ConsoleSession | None:
-        key = self.key_of(secret)
-        if key is None:
+        if not secret:
             return None
         try:
-            caller, _ = self._person(key)
+            return await self._find_at_once(secret)
+        except (NotCached, ServiceUnavailable):
+            return await asyncio.to_thread(self._find_in_thread, secret)
+
+    # docs/decisions.md#pages-are-rendered-on-the-event-loop
+    async def _find_at_once(self, secret: str) -> ConsoleSession | None:
+        """The session, by one statement on the event loop. Raises ServiceUnavailable; NotCached when a thread must find it."""
+        database, now = self._catalog.database, self._now()
+        database.circuit.check()
+        lookup = console_sessions.session_lookup(secret, now)
+        stored = lookup.run(database) if database.is_local else await lookup.run_async(database)
+        if stored is None:
+            self._forget(secret)
+            return None
+        if now - stored.used >= USE_SECONDS:  # its use is to be recorded
+            raise NotCached
+        self._remember(secret, stored)
+        return self._session(secret, stored.key, wait=False)
+
+    def _find_in_thread(self, secret: str) -> ConsoleSession | None:
+        key = self.key_of(secret)
+        return None if key is None else self._session(secret, key)
+
+    def _session(self, secret: str, key: PublicKey, *, wait: bool = True) -> ConsoleSession | None:
+        """The session of a key. With `wait=False` it raises NotCached instead of blocking."""
+        try:
+            caller, _ = self._person(key, wait=wait)
         except UnknownUser:  # the session ended with its key
             return None
         if caller.expires and self._now() >= caller.expires:
@@ -150,9 +172,12 @@ class CatalogSessions:
         with self._catalog.database.write() as connection:
             console_sessions.end(connection, secret)
 
-    def _person(self, key: PublicKey) -> tuple[Caller, PrivateKey]:
-        """Whose key it is, and the private key. Raises UnknownUser, also for the credentials of hosts."""
-        caller, private = find_caller(key, self._catalog.now(wait=True))
+    def _person(self, key: PublicKey, *, wait: bool = True) -> tuple[Caller, PrivateKey]:
+        """Whose key it is, and the private key. Raises UnknownUser, also for the credentials of hosts.
+
+        With `wait=False` it raises NotCached instead of blocking.
+        """
+        caller, private = find_caller(key, self._catalog.now(wait=wait))
         if caller.credential is not Credential.KEY:
             raise UnknownUser(detail="the key is that of a host's agent: sign in with the key of a user")
         return caller, private

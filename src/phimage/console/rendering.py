@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+import time
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from functools import cache, lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +28,27 @@ _root = ContextVar("root", default=ROOT)
 _MAX_ICONS = 256
 _UNITS = (("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10))
 
+SLICE_SECONDS = 0.001
+"""The event loop renders a page for this long, then answers others."""
+_PIECES = 50
+"""Pieces of a page, such as a cell of a table, between two looks at the clock: about 0.1 ms."""
 
-def render(template: str, values: Mapping[str, Any]) -> bytes:
+
+# docs/decisions.md#pages-are-rendered-on-the-event-loop
+async def render(template: str, values: Mapping[str, Any], clock: Callable[[], float] = time.perf_counter) -> bytes:
     """A page as UTF-8, with its `address` among the values. Every value is escaped."""
     address: Address = values["address"]
     token = _root.set(address.root)
     try:
-        return _environment().get_template(template).render(values).encode("utf-8")
+        pieces: list[str] = []
+        stream = _environment().get_template(template).generate(values)
+        ends = clock() + SLICE_SECONDS
+        while some := list(islice(stream, _PIECES)):
+            pieces += some
+            if clock() >= ends:
+                await asyncio.sleep(0)
+                ends = clock() + SLICE_SECONDS
+        return "".join(pieces).encode("utf-8")
     finally:
         _root.reset(token)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -109,8 +108,8 @@ class PageReply:
     async def _send(
         self, status: int, template: str, values: Mapping[str, Any], fields: Mapping[str, str] | None = None
     ) -> None:
-        # docs/decisions.md#pages-are-rendered-in-a-thread
-        body, packed = await asyncio.to_thread(self._rendered, template, values)
+        body = await render(template, values)
+        packed = gzipped(body, self.fields.get("accept-encoding", "").encode("latin-1"))
         header = {"Content-Type": "text/html; charset=utf-8", "Content-Language": self.text.language, **(fields or {})}
         query = read_address("", self.exchange.query)
         for name, cookie, known in (("lang", LANGUAGE_COOKIE, LANGUAGES), ("theme", THEME_COOKIE, THEMES)):
@@ -123,11 +122,6 @@ class PageReply:
             body = packed
         await self.exchange.start(status, {**header, "Content-Length": str(len(body))})
         await self.exchange.end(b"" if self.exchange.method == "HEAD" else body)
-
-    def _rendered(self, template: str, values: Mapping[str, Any]) -> tuple[bytes, bytes | None]:
-        """A page, and the page packed if the browser unpacks it."""
-        body = render(template, values)
-        return body, gzipped(body, self.fields.get("accept-encoding", "").encode("latin-1"))
 
     async def send_json(self, status: int, values: Mapping[str, object], fields: Mapping[str, str] | None = None) -> None:
         """Send an answer to a script of a page."""

@@ -237,6 +237,6 @@ def supported_types(image: Image, zones: tuple[ZoneId, ...], topology: Topology)
         for zone in zones
         if zone in image.zones
         for kind, offered in topology.offered.get(zone, {}).items()
-        if offered.intersection(image.support.get(kind, ()))
+        if not offered.isdisjoint(image.support.get(kind, ()))
     }
     return tuple(sorted(types))
