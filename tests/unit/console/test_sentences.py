@@ -102,6 +102,7 @@ UNTRANSLATED = {
         "{} takes nothing more for this upload: {}; look at the state of its image",  # the order is gone
     },
     "catalog/accounts.py": {"phimage installation {}"},
+    "catalog/console_sessions.py": {"SELECT key, started, used FROM console_session WHERE digest = :digest LIMIT :max_rows"},
     "catalog/engine.py": {
         "the database {}",
         "SELECT set_config('lock_timeout', '{}ms', true), set_config('idle_in_transaction_session_timeout', '{}s', true)",
