@@ -1,8 +1,8 @@
 """`python -m bench.console [ROUNDS]`: lists of images beside one reader of the console, against lists without one.
 
-The reader opens a page a second, with each of the pages that people look at most in turn, as an operator. The load is the hot
-mix on 1,000 images, on a server with one worker. Short runs without and with the reader take turns. Writes RESULTS-console.md,
-and ends with 1 below FLOOR.
+The reader opens each of the pages that people look at most in turn, as an operator: RATE a second, since what one a second
+costs is less than what differs by chance. The load is the hot mix on 1,000 images, on a server with one worker. Short runs
+without and with the reader take turns. Writes RESULTS-console.md, and ends with 1 if a page a second leaves less than FLOOR.
 """
 
 from __future__ import annotations
@@ -20,12 +20,13 @@ from msgspec import Struct
 
 from bench import processes
 from bench.beside import IMAGES, Comparison, LoadedServer, loaded_server
-from bench.figures import spread
+from bench.figures import Spread, spread
 from bench.pages import machine
 from phimage.client import Client
 
 ROUNDS = 20
-SECONDS = 3
+SECONDS = 2
+RATE = 5
 FLOOR = 0.98
 OPENED = 50
 """How often each page is opened to see what it costs: the kernel counts hundredths of a second."""
@@ -75,8 +76,8 @@ class Reader:
         return len(answer.data)
 
     def read(self, stop: threading.Event) -> None:
-        """Open a page a second, each in turn, until `stop` is set."""
-        while not stop.wait(1.0):
+        """Open RATE pages a second, each in turn, until `stop` is set."""
+        while not stop.wait(1 / RATE):
             begun = time.perf_counter()
             self.open(self.paths[len(self.waited) % len(self.paths)])
             self.waited.append(time.perf_counter() - begun)
@@ -101,7 +102,7 @@ def main() -> None:
     text = report(found, reader, costs, memory)
     RESULTS.write_text(text)
     print(text)
-    sys.exit(1 if found.errors or found.by_cpu.median < FLOOR else 0)
+    sys.exit(1 if found.errors or _left(found.by_cpu) < FLOOR else 0)
 
 
 def _costs(reader: Reader, server: LoadedServer) -> Iterator[PageCost]:
@@ -119,11 +120,12 @@ def report(found: Comparison, reader: Reader, costs: list[PageCost], memory: Mem
     read, waited = len(reader.waited), spread(reader.waited)
     cost = sum(each.seconds for each in costs) / len(costs)
     about = (
-        "One reader opens a page a second, these pages in turn, as an operator; the load is the hot mix on"
+        f"One reader opens {RATE} pages a second, these in turn, as an operator; the load is the hot mix on"
         f" {IMAGES:,} images, from wrk with 32 connections, on a server with one worker. {len(found.pairs)} rounds of"
         f" {SECONDS} s without and {SECONDS} s with the reader, on {machine()}. The reader, wrk and the server share the cores;"
         f" {os.getloadavg()[1]:.1f} programs wanted one at the end (load average of five minutes). Medians, with the lowest and"
-        " the highest. `python -m bench.console` writes this page."
+        f" the highest; what a page a second takes is reckoned as a part of what these take, 1 in {RATE}."
+        " `python -m bench.console` writes this page."
     )
     times = (
         f"Alone the worker answers {found.alone:,.0f} lists/s. The 99th percentile of a list is {alone:.1f} ms alone and"
@@ -147,8 +149,10 @@ def report(found: Comparison, reader: Reader, costs: list[PageCost], memory: Mem
             "",
             "| | measured | goal | met |",
             "|---|---:|---:|---|",
-            f"| {per_cpu}, beside a reader ÷ alone | {found.by_cpu.text(3)} | ≥ {FLOOR} | {_met(found.by_cpu.median)} |",
-            f"| lists per second, the same | {found.by_time.text(3)} | ≥ {FLOOR} | {_met(found.by_time.median)} |",
+            f"| {per_cpu}, beside the reader ÷ alone | {found.by_cpu.text(3)} | | |",
+            f"| lists per second, the same | {found.by_time.text(3)} | | |",
+            f"| {per_cpu}, with a page a second ÷ alone | {_left(found.by_cpu):.3f} | ≥ {FLOOR} | {_met(found.by_cpu)} |",
+            f"| lists per second, the same | {_left(found.by_time):.3f} | ≥ {FLOOR} | {_met(found.by_time)} |",
             f"| {per_cpu}, alone ÷ alone in the next round | {found.by_chance.text(3)} | | |",
             "",
             *_wrapped(times),
@@ -171,8 +175,13 @@ def _ms(seconds: float) -> str:
     return f"{1000 * seconds:.1f}"
 
 
-def _met(value: float) -> str:
-    return "yes" if value >= FLOOR else "**no**"
+def _left(measured: Spread) -> float:
+    """The part of the lists that a page a second leaves, when RATE a second leave the measured part."""
+    return 1 - (1 - measured.median) / RATE
+
+
+def _met(measured: Spread) -> str:
+    return "yes" if _left(measured) >= FLOOR else "**no**"
 
 
 if __name__ == "__main__":
