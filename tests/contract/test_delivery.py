@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 
 import msgspec
 import pytest
@@ -15,6 +16,7 @@ from phimage.chunks.write import Written
 from phimage.delivery.app import Delivery
 from phimage.http.conditions import http_date
 from tests import delivering
+from tests.backing_up import at_call
 from tests.contract import stores
 from tests.delivering import (
     CHUNK,
@@ -260,8 +262,12 @@ def test_a_damaged_manifest_is_told(store: Store, written: Written, client: Clie
     assert (answer.status, msgspec.json.decode(answer.body)["Manifest"]) == (500, written.digest)
 
 
-def test_a_chunk_that_was_put_anew_ends_a_zstd_file_but_not_the_next(store: Store, written: Written, client: Client) -> None:
-    """As after a scrub that put a damaged chunk aside: another level makes another frame."""
+def test_a_chunk_that_was_put_anew_ends_a_zstd_file_but_not_the_next(
+    store: Store, written: Written, authorizer: FakeAuthorizer
+) -> None:
+    """As after a scrub that put a damaged chunk aside: another level makes another frame. Removing its list takes a while."""
+    delivery = delivery_of(at_call(store, lambda operation, _: operation == "delete", lambda: time.sleep(0.2)), authorizer)
+    client = Client(delivery)
     before = client.ask(ZST)
     digest = chunk_at(written, 6)  # repeats itself, so that levels differ
     name = chunk_name(ChunkDigest(bytes.fromhex(digest)))
@@ -273,3 +279,4 @@ def test_a_chunk_that_was_put_anew_ends_a_zstd_file_but_not_the_next(store: Stor
     after = client.ask(ZST)
     assert zstd.decompress(after.body) == disk_bytes()
     assert after.headers["etag"] != before.headers["etag"]
+    delivery.close()

@@ -96,7 +96,7 @@ class Delivery:
             await self._deliver(exchange, ImageId(match[1]), match[2])
         except PhimageError as error:
             image = ImageId(match[1]) if match else ImageId("")
-            self._note(error, image)
+            await self._note(error, image)
             about = {"ImageId": image} if match else {}
             await exchange.respond(error_response(self._limited(error, scope), about))
 
@@ -200,7 +200,7 @@ class Delivery:
         try:
             end = await send_body(body, exchange.receive, exchange.send, self._limits, count)
         except PhimageError as error:
-            self._note(error, image)
+            await self._note(error, image)
             resume = f"the client asks for the rest with Range: bytes={sent}-, counted from the first byte of this response"
             about = {"image": image, "request_id": exchange.request_id, "sent": sent}
             log.error("download.cut", **about, reason=str(error), resume=resume)
@@ -211,7 +211,7 @@ class Delivery:
         elif end is End.LEFT:
             self.counters.left += 1
 
-    def _note(self, error: PhimageError, image: ImageId) -> None:
+    async def _note(self, error: PhimageError, image: ImageId) -> None:
         """Count and log an error of the bytes, and drop the cached disk that it concerns."""
         if isinstance(error, BadChunk):
             self.counters.bad_chunks += 1
@@ -220,8 +220,9 @@ class Delivery:
         elif isinstance(error, StoreFailure):
             log.warning("store.failed", image=image, reason=str(error))
         if isinstance(error, FrameChanged):
+            # Before the response: a client that sends its request again must not meet the old list.
+            await self._frame_lists.discard(error.manifest)
             self._disks.forget(error.manifest)
-            self._frame_lists.discard(error.manifest)
             self._reads.forget(error.name)
 
     def _count(self, form: str) -> None:

@@ -27,6 +27,7 @@ class FrameListMaker:
         self._counters = counters
         self._threads = ThreadPoolExecutor(1, thread_name_prefix="frame-list")
         self._task: asyncio.Task[None] | None = None
+        self._outdated: set[ManifestDigest] = set()  # lists that are being discarded
         self._closed = threading.Event()
 
     def close(self) -> None:
@@ -39,16 +40,25 @@ class FrameListMaker:
         if (self._task is None or self._task.done()) and not self._closed.is_set():
             self._task = asyncio.get_running_loop().create_task(self._make(disk))
 
-    def discard(self, digest: ManifestDigest) -> None:
-        """Remove a list that is out of date. It is made again at the next use."""
-        if not self._closed.is_set():
-            asyncio.get_running_loop().run_in_executor(self._threads, self._discard, digest)
+    async def discard(self, digest: ManifestDigest) -> None:
+        """Remove a list that is out of date, and give up one that is being made. It is made again at the next use."""
+        if self._closed.is_set():
+            return
+        self._outdated.add(digest)
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._threads, self._discard, digest)
+        finally:
+            self._outdated.discard(digest)
 
     async def _make(self, disk: OpenDisk) -> None:
         loop = asyncio.get_running_loop()
         manifest = disk.reader.digest
+
+        def stopped() -> bool:
+            return self._closed.is_set() or manifest in self._outdated
+
         try:
-            frames = await loop.run_in_executor(self._threads, make_frame_list, self._store, disk.reader, self._closed.is_set)
+            frames = await loop.run_in_executor(self._threads, make_frame_list, self._store, disk.reader, stopped)
         except BadChunk as bad:
             self._counters.bad_chunks += 1
             log.error("chunk.bad", manifest=manifest, chunk=bad.chunk, index=bad.index, offset=bad.offset, kind=bad.kind)
