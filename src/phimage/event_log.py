@@ -58,9 +58,14 @@ log = EventLog()
 
 @contextmanager
 def warnings_only() -> Iterator[None]:
-    """Leave out events without a warning or an error, in this process."""
+    """Leave out events without a warning or an error, in this process and in the publishers that it starts."""
     _ignored.add("info")
     try:
         yield
     finally:
         _ignored.discard("info")
+
+
+def writes_infos() -> bool:
+    """Whether events without a warning or an error are written."""
+    return "info" not in _ignored

@@ -72,6 +72,7 @@ def test_it_prints_a_link_into_the_console_and_the_command_prints_others(printed
     sent = {"Content-Type": "application/json", "Sec-Fetch-Site": "same-origin"}
     code = json.dumps({"Code": another.partition("#")[2]})
     assert requests.post(f"{demo.url}/console/login/code", code, headers=sent, timeout=60).status_code == 200
+    wait_until(lambda: "phimage_sandbox" in requests.get(f"{demo.url}/metrics", timeout=60).text, STOP_SECONDS)
     assert '"level": "info"' not in demo.errors, "a sign-in is an event, but not one for the reader of a demonstration"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +70,8 @@ def serve(config: Path | None, **flags: Any) -> None:
 @with_installation_options
 @click.option("--parent", type=int, hidden=True)
 @click.option("--metrics-slot", hidden=True)
-def publisher(config: Path | None, parent: int | None, metrics_slot: str | None, **flags: Any) -> None:
+@click.option("--warnings-only", "is_quiet", is_flag=True, hidden=True)
+def publisher(config: Path | None, parent: int | None, metrics_slot: str | None, is_quiet: bool, **flags: Any) -> None:
     """Publish images, one job at a time, until it is stopped.
 
     `phimage serve` starts a publisher of its own. To publish more images at a time, start others, also on other machines, with
@@ -81,8 +82,10 @@ def publisher(config: Path | None, parent: int | None, metrics_slot: str | None,
       phimage publisher --data-dir /var/lib/phimage
       PHIMAGE_DATABASE=postgresql://phimage@db/phimage PHIMAGE_STORE=s3://images phimage publisher
     """
+    from phimage.event_log import warnings_only
     from phimage.metrics.shared import MetricsSlot
     from phimage.processes.publishers import run_until_stopped
 
     slot = None if metrics_slot is None else MetricsSlot(*map(int, metrics_slot.split(":")))
-    run_until_stopped(read_settings(config, os.environ, flags), parent, slot)
+    with warnings_only() if is_quiet else nullcontext():
+        run_until_stopped(read_settings(config, os.environ, flags), parent, slot)

@@ -14,7 +14,7 @@ import time
 
 from msgspec import Struct
 
-from phimage.event_log import log
+from phimage.event_log import log, writes_infos
 from phimage.metrics.process import add_ended
 from phimage.metrics.shared import MetricsSlot, SharedMetrics
 from phimage.processes.runtime import die_with_parent, return_freed_memory
@@ -122,6 +122,7 @@ class Publishers:
             [
                 *(sys.executable, "-m", "phimage", "publisher"),
                 *("--parent", str(os.getpid()), "--metrics-slot", f"{slot.file}:{slot.number}"),
+                *(() if writes_infos() else ("--warnings-only",)),
             ],
             pass_fds=[slot.file],
             env={**environment, **as_variables(self._settings)},
