@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import statistics
 import time
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -24,7 +25,7 @@ from tests.console.site import COOKIE, KnownSessions
 
 IMAGES_IN_ALL = 100_000
 ROUNDS = 50
-ENOUGH_SECONDS = 3.0
+ENOUGH_SECONDS = 6.0
 MOST = 3.0
 """A list page costs at most so many times the CPU of its Action."""
 
@@ -100,21 +101,23 @@ def test_a_list_page_costs_at_most_three_times_its_action(large: Settings, query
         assert sent[0]["status"] == 200, sent[1]["body"][-3000:]
         assert b"pimg-" in sent[1]["body"]
 
-    async def measure() -> tuple[float, float]:
-        return await _seconds(ask), await _seconds(show)
-
     with asyncio.Runner() as runner:
-        action, page = runner.run(measure())
+        pairs = runner.run(_seconds(ask, show))
 
-    assert page <= MOST * action, f"{1000 * page:.1f} ms against {1000 * action:.1f} ms"
+    ratio = statistics.median(page / action for action, page in pairs)
+    assert ratio <= MOST, f"{ratio:.2f}: {[f'{1000 * action:.1f} and {1000 * page:.1f} ms' for action, page in pairs]}"
 
 
-async def _seconds(step: Callable[[], Coroutine[Any, Any, None]]) -> float:
-    """The CPU seconds of a step: the least of several, since other programs can only add. The first one fills caches."""
-    await step()
-    seconds: list[float] = []
-    while len(seconds) < ROUNDS and sum(seconds) < ENOUGH_SECONDS:
-        started = time.process_time()
-        await step()
-        seconds.append(time.process_time() - started)
-    return min(seconds)
+async def _seconds(*steps: Callable[[], Coroutine[Any, Any, None]]) -> list[tuple[float, ...]]:
+    """The CPU seconds of steps, in turn: what else the machine does then slows all of them. The first turn fills caches."""
+    rounds: list[tuple[float, ...]] = []
+    for _ in range(ROUNDS + 1):
+        seconds = []
+        for step in steps:
+            started = time.process_time()
+            await step()
+            seconds.append(time.process_time() - started)
+        rounds.append(tuple(seconds))
+        if sum(map(sum, rounds)) > ENOUGH_SECONDS and len(rounds) > 1:
+            break
+    return rounds[1:]
