@@ -268,7 +268,7 @@ class Server:
             self._process.wait()
         assert code == 0, (code, self.output, self.errors)
         wait_until(lambda: not any(worker.alive() for worker in workers), STOP_SECONDS)
-        assert "Traceback" not in self.errors
+        assert "Traceback" not in self.errors, self.errors
 
     def __enter__(self) -> Self:
         return self

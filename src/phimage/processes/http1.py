@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import struct
 from array import array
+from asyncio.trsock import TransportSocket
 from collections import deque
 from contextlib import suppress
 from fcntl import ioctl
@@ -167,8 +168,9 @@ class HttpConnection(asyncio.Protocol):
 
     def reset(self) -> None:
         """End the connection at once, with a TCP reset."""
-        with suppress(OSError, RuntimeError):  # the socket is closed
-            self.transport.get_extra_info("socket").setsockopt(SOL_SOCKET, SO_LINGER, _NO_LINGER)
+        if (sock := self._socket()) is not None:
+            with suppress(OSError, RuntimeError):  # it is closed
+                sock.setsockopt(SOL_SOCKET, SO_LINGER, _NO_LINGER)
         self.transport.abort()
 
     # The parser calls these.
@@ -262,11 +264,17 @@ class HttpConnection(asyncio.Protocol):
             self._unsent = 0
             self._await_header() if self._parser.in_header else self.connections.wait(self, Waiting.IDLE)
 
+    def _socket(self) -> TransportSocket | None:
+        """None when TLS has ended, of which this connection learns a moment later."""
+        found: TransportSocket | None = self.transport.get_extra_info("socket")
+        return found
+
     def _count_unsent(self) -> int:
         """The bytes that the client has not read yet, as far as its system says."""
         waiting = array("i", [0])
-        with suppress(OSError, RuntimeError):  # the socket is closed
-            ioctl(self.transport.get_extra_info("socket").fileno(), TIOCOUTQ, waiting)
+        if (sock := self._socket()) is not None:
+            with suppress(OSError, RuntimeError):  # it is closed
+                ioctl(sock.fileno(), TIOCOUTQ, waiting)
         return self.transport.get_write_buffer_size() + waiting[0]
 
     def _judge_progress(self) -> None:
