@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import sys
-import textwrap
 import threading
 import time
 from collections.abc import Iterator
@@ -21,7 +20,7 @@ from msgspec import Struct
 from bench import processes
 from bench.beside import IMAGES, Comparison, LoadedServer, loaded_server
 from bench.figures import Spread, spread
-from bench.pages import machine
+from bench.pages import machine, paragraph
 from phimage.client import Client
 
 ROUNDS = 20
@@ -145,7 +144,7 @@ def report(found: Comparison, reader: Reader, costs: list[PageCost], memory: Mem
         [
             "# Lists beside a reader of the console",
             "",
-            *_wrapped(about),
+            *paragraph(about),
             "",
             "| | measured | goal | met |",
             "|---|---:|---:|---|",
@@ -155,20 +154,16 @@ def report(found: Comparison, reader: Reader, costs: list[PageCost], memory: Mem
             f"| lists per second, the same | {_left(found.by_time):.3f} | ≥ {FLOOR} | {_met(found.by_time)} |",
             f"| {per_cpu}, alone ÷ alone in the next round | {found.by_chance.text(3)} | | |",
             "",
-            *_wrapped(times),
+            *paragraph(times),
             "",
             "| page | ms of the worker | kB sent |",
             "|---|---:|---:|",
             *(f"| `/console/{each.name}` | {_ms(each.seconds)} | {each.size / 1000:.1f} |" for each in costs),
             "",
-            *_wrapped(room),
+            *paragraph(room),
             "",
         ]
     )
-
-
-def _wrapped(text: str) -> list[str]:
-    return textwrap.wrap(text, 126, break_long_words=False, break_on_hyphens=False)
 
 
 def _ms(seconds: float) -> str:

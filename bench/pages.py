@@ -20,7 +20,7 @@ def results(parts: Parts, date: str) -> str:
     lines = [
         "# Measurements",
         "",
-        *_paragraph(
+        *paragraph(
             f"Written by `make bench ARGS=--full` on {date}: phimage {__version__}, Python {platform.python_version()}, on"
             f" {machine()}. Load generator, clients, server, tools and database share the machine, and nothing else ran, unless"
             " a part says so. Every figure stands beside a floor that was measured in turn with it: absolute figures drift,"
@@ -35,7 +35,7 @@ def results(parts: Parts, date: str) -> str:
         "",
         *goals.table(parts),
         "",
-        *chain.from_iterable(_item(line) for line in goals.missed(parts)),
+        *chain.from_iterable(paragraph(line, "  ") for line in goals.missed(parts)),
         "",
     ]
     if "list" in parts:
@@ -56,7 +56,7 @@ def images(parts: Parts, date: str) -> str:
     lines = [
         "# Publishing and downloading, measured",
         "",
-        *_paragraph(
+        *paragraph(
             f"Written by `make bench ARGS=--full` on {date}, on {machine()}. The goals are in"
             " [RESULTS.md](RESULTS.md). A disk of"
             f" {SIZE >> 30} GiB with {DATA // MIB} MiB of data, the same bytes everywhere"
@@ -86,12 +86,17 @@ def machine() -> str:
     return f"a virtual machine with {os.cpu_count()} cores and {pages / 2**30:.0f} GiB of memory, whose disk is ext4"
 
 
+def paragraph(text: str, indent: str = "") -> list[str]:
+    """The lines of a paragraph; `indent` begins all but the first."""
+    return textwrap.wrap(text, 126, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+
+
 def _list(figures: Figures) -> list[str]:
     places = list(dict.fromkeys(name.partition(":")[0] for name in figures.series))
     lines = [
         "## The list",
         "",
-        *_paragraph(
+        *paragraph(
             f"{figures.about}; {_rounds(figures, 'hot, phimage')} rounds; one worker, all limits on; signed form POSTs"
             " of `DescribePHostImage`"
             " for pages of 20 images. nginx"
@@ -151,7 +156,7 @@ def _publish(figures: Figures) -> list[str]:
     lines = [
         "## Publishing",
         "",
-        *_paragraph(
+        *paragraph(
             f"{figures.about}; {_rounds(figures, 'publish raw')} rounds. From the command to Available, each but the"
             " changed disk into an empty"
             " store. Processor seconds are"
@@ -176,7 +181,7 @@ def _download(figures: Figures) -> list[str]:
     lines = [
         "## Downloading",
         "",
-        *_paragraph(
+        *paragraph(
             f"{figures.about}; {_rounds(figures, 'download raw')} rounds. With curl, each in turn with nginx sending the"
             " same bytes from a file (one worker, sendfile)."
             " *first*: the server has sent nothing before."
@@ -198,14 +203,6 @@ def _download(figures: Figures) -> list[str]:
 def _rounds(figures: Figures, name: str) -> int:
     """The rounds of the series whose name ends so."""
     return max(len(values) for series, values in figures.series.items() if series.endswith(name))
-
-
-def _paragraph(text: str) -> list[str]:
-    return textwrap.wrap(text, 126, break_long_words=False, break_on_hyphens=False)
-
-
-def _item(text: str) -> list[str]:
-    return textwrap.wrap(text, 126, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
 
 
 def _plain(figures: Figures, names: Sequence[str], unit: str) -> list[str]:

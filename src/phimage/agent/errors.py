@@ -5,6 +5,11 @@ from __future__ import annotations
 from phimage.errors import ClientError
 
 
+def printable(text: str) -> str:
+    """A text of others, such as the name of a disk, with `?` for each control character."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
 class DiskRefused(ClientError):
     """A disk is not the one, or not in a state, to be written or captured. Nothing was written."""
 

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from phimage.agent.crew import Crew
-from phimage.agent.errors import AgentRefused, OrderGone
+from phimage.agent.errors import AgentRefused, OrderGone, printable
 from phimage.agent.given_order import GivenOrder
 from phimage.agent.server_link import AgentKey, ServerAway, ServerLink
 from phimage.errors import PhimageError
@@ -83,7 +83,7 @@ class OrderReporter:
     def fail(self, reason: str) -> None:
         """Report why the order failed. Raises as `finish`."""
         # The server refuses control characters, and a disk may have some in its names.
-        self._report_last({"Error": "".join(letter if letter.isprintable() else "?" for letter in reason[:_MAX_ERROR])})
+        self._report_last({"Error": printable(reason[:_MAX_ERROR])})
 
     def __enter__(self) -> Self:
         self._thread.start()

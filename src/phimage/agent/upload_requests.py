@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from hashlib import sha256
 
-from phimage.agent.errors import OrderGone
+from phimage.agent.errors import OrderGone, printable
 from phimage.errors import ClientError
 from phimage.http_client import ApiConnections, HttpAddress, InvalidAddress, NoResponse, ServerResponse, parse_address
 
@@ -138,4 +138,4 @@ def _message(response: ServerResponse) -> str:
         texts = [str(body[name]) for name in ("Message", "Detail") if body.get(name)]
     except (ValueError, AttributeError, TypeError):
         return ""
-    return "".join(letter if letter.isprintable() else "?" for letter in ": ".join(texts))[:500]
+    return printable(": ".join(texts))[:500]

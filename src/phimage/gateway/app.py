@@ -173,8 +173,8 @@ class App(Generic[View]):
                 content = failure("", MissingAction(detail="send GET or POST"))
                 await send_response(send, 405, content, request_id, [(b"allow", b"GET, POST")])
             elif self._browser_path and is_browser_at_root(scope):
-                path = str(scope.get("root_path", "")) + self._browser_path
-                location = [(b"location", path.encode("ascii")), (b"vary", b"accept")]
+                page_address = str(scope.get("root_path", "")) + self._browser_path
+                location = [(b"location", page_address.encode("ascii")), (b"vary", b"accept")]
                 await send_response(send, 303, b"", request_id, location, content_type=b"text/html")
             elif method == "GET" and path in self._pages:
                 page = await self._pages[path](self._proxies.certain_client_address(scope))
