@@ -134,8 +134,9 @@ class HttpConnection(asyncio.Protocol):
         else:
             self._judge_progress()
         if (request := self._current) is not None and not self._is_begun:
+            is_alone = is_between and not self._queued  # of several requests, those after it wait now, and may not later
             is_known = self._begin(request)
-            if is_known and is_plain and is_between and self._is_between_requests() and request.keeps_alive:
+            if is_known and is_plain and is_alone and self._is_between_requests() and request.keeps_alive:
                 self.connections.parsed.put(data, request.scope, request.body)
 
     # The connections call these.
