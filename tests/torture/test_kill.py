@@ -287,8 +287,9 @@ class World:
                 command.original.path.unlink()
                 self.count["gone on"] += command.runs > 1
             else:
-                # By a collection whose clock is ahead, seen while it waits or sends.
-                given_up = "its upload received no part for an hour" in err or "its publication is Failed" in err
+                # By a collection whose clock is ahead, seen while it waits, sends or counts on a chunk of a withdrawn image.
+                told = ("its upload received no part for an hour", "its publication is Failed", "is not in the store any more")
+                given_up = any(one in err for one in told)
                 cut_short = (KILLED, Unreachable.exit_code, SourceInterrupted.exit_code)  # the last after many tries
                 assert given_up or process.returncode in cut_short, (process.returncode, err)
                 self.count["broken off"] += 1

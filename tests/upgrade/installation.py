@@ -58,6 +58,7 @@ class Builder:
         self._quotas()
         self._apply("second", prune=True)
         self._publish()
+        self._host()
         self._edit_published()
         self._remove()
         return self._made
@@ -152,6 +153,11 @@ class Builder:
         assert self._shop.work(image)["State"] == "Done"
         self._made.awaited.update(range(begun, self._shop.catalog.refresh()))
         return image
+
+    def _host(self) -> None:
+        """A host whose agent has not enrolled."""
+        machine = {"Zone": ZONE["Zone"], "MachineType": "DB-2", "Cluster": "10G"}
+        self._call("RegisterHost", {**machine, "SerialNumber": "sn-1", "Mac": ["02:00:00:00:00:01"], "Disk": "size:400G-500G"})
 
     def _edit_published(self) -> None:
         """Edit the exported catalogue: deprecate an image with bytes, and rename one that runs nowhere."""

@@ -14,8 +14,10 @@ from tests.delivering import Answered
 
 NEWER = "x-phimage-newer"
 
-VOLATILE = frozenset({"ExpireTime", "UploadUrl"})
-"""Fields whose value depends on the time of the request. A mask takes their place."""
+VOLATILE = frozenset({"ExpireTime", "UploadUrl", "DaySet", "Store"})
+"""Fields whose value depends on the time of the request, or on the folder. A mask takes their place."""
+AGES = frozenset({"Age"})
+"""Seconds until the request, which may be none. A mask takes their place."""
 FOLLOWED = frozenset({"RawUrl", "ZstdUrl", "Qcow2Url", "Sha256Url", "ManifestUrl"})
 """Download URLs. They depend on the time too, so the status and SHA-256 of each download take their place."""
 PROSE = frozenset({"Detail", "Error", "Reason", "Remedy", "Notes", "Mistakes", "Errors"})
@@ -87,8 +89,8 @@ def _digested(answered: Answered) -> Response:
 def _masked(gateway: Gateway, value: Any, client: str, name: str = "") -> Any:
     if name in FOLLOWED and isinstance(value, str):
         return _digested(gateway.fetch("GET", value, client=client))
-    if name in VOLATILE | PROSE:
-        return f"({type(value).__name__})" if value else value
+    if name in AGES or (value and name in VOLATILE | PROSE):
+        return f"({type(value).__name__})"
     if isinstance(value, list):
         return [_masked(gateway, item, client) for item in value]
     if isinstance(value, dict):

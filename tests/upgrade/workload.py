@@ -59,6 +59,8 @@ class Workload:
             self._images,
             self._places,
             self._callers,
+            self._found,
+            self._hosts,
             self._operators,
             self._refused,
             self._pins,
@@ -166,6 +168,25 @@ class Workload:
             yield self._action("GetProjectList", {}, by)
             yield self._action("GetUserInfo", {}, by)
 
+    def _found(self) -> Iterator[RecordedRequest]:
+        """What phimage shows beside the list."""
+        images = self._made.images
+        for by in ("operator", "acme", "rival"):
+            yield self._action("FindPHostImages", {}, by)
+            yield self._action("GetTopology", {}, by)
+            yield self._action("ListPHostImageMatrices", ZONE, by)
+        yield self._action("FindPHostImages", {**ZONE, "Text": "debian", "HasBytes": True, "Deprecated": "include"})
+        for image in (images["linux"], images["converted"], images["custom"]):
+            yield self._action("GetPHostImageMatrix", {"Region": "cn-bj2", "ImageId": image})
+            yield self._action("GetPHostImageProgress", {**ZONE, "ImageId": image})
+        yield self._action("ListPHostImageJobs", {}, "operator")
+        yield self._action("ListPHostImageJobs", self._project("lab"), "editor")
+
+    def _hosts(self) -> Iterator[RecordedRequest]:
+        for by in ("operator", "acme"):
+            yield self._action("ListHosts", {}, by)
+            yield self._action("DescribePHost", {"Region": "cn-bj2"}, by)
+
     def _operators(self) -> Iterator[RecordedRequest]:
         def call(action: str, by: str = "operator", **params: Any) -> RecordedRequest:
             return self._action(action, params, by)
@@ -181,6 +202,10 @@ class Workload:
         yield call("ListRevisions", After=self._history.newest)
         yield call("ListRevisions", Before=20, Limit=7)
         yield call("ListRevisions", After=10, Before=13)
+        for revision in (*self._history.some, *self._history.late):
+            yield call("GetRevision", Revision=revision)
+        yield call("GetRevisionStatistics", Days=1)
+        yield call("GetStoreStatistics")
         for image in (*self._made.images.values(), "pimg-cs-none", "pimg-no-such1"):
             yield call("GetPHostImageJob", ImageId=image)
         yield call("GetPHostImageUploadUrl", ImageId=self._made.images["waiting"])
