@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import tracemalloc
+
 import pytest
 
 from tests.api import small
@@ -172,6 +175,27 @@ def test_a_known_response_counts_against_the_rate_of_its_key(start: Start, small
 
     assert [reply.ret_code for reply in replies] == [0, 0, 0, 153, 153]
     assert [reply.is_known for reply in replies] == [False, True, True, False, False]
+
+
+@pytest.mark.parametrize("where", ["path", "content type"])
+def test_what_a_client_sends_beside_its_parameters_does_not_stay_in_memory(small_gateway: Gateway, where: str) -> None:
+    request, size, count = signed(LIST, {**NORTH_A, "Limit": "0"}, pair=small.ACME), 50_000, 40
+
+    def send(number: int) -> None:
+        text = f"{number}" + "x" * size
+        longer = {"path": f"/{text}/"} if where == "path" else {"headers": (("Content-Type", f"{FORM}; x={text}"),)}
+        assert small_gateway.replay(request._replace(**longer)).ret_code == 0
+
+    send(0)
+    gc.collect()
+    tracemalloc.start()
+    try:
+        for number in range(1, count):
+            send(number)
+        gc.collect()
+        assert tracemalloc.get_traced_memory()[0] < count * size / 4
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_request_without_a_known_response_counts_once(start: Start, small_site: Site) -> None:

@@ -18,6 +18,7 @@ from phimage.http.counters import ConnectionCounters
 from phimage.processes.connections import ConnectionLimits
 from phimage.processes.request_parser import MAX_HEADER_BYTES, MAX_HEADER_FIELDS
 from tests.serving import serving
+from tests.unit.sources.tls import Authority
 
 WAIT_SECONDS = 60.0
 
@@ -354,6 +355,18 @@ def test_with_too_many_connections_the_oldest_idle_one_is_closed() -> None:
             assert clients[-1].recv(1000).startswith(b"HTTP/1.1 200 ")
         assert clients[0].recv(1000) == b""
         assert not any(refused(client) for client in clients[1:])
+
+
+def test_a_closed_connection_makes_room_at_once_although_its_client_does_not_end_its_tls() -> None:
+    authority, counters = Authority(), ConnectionCounters()
+    tls = authority.server("127.0.0.1")
+    with serving(echo, ConnectionLimits(connections=3), tls=tls, counters=counters) as port, ExitStack() as stack:
+        for _ in range(9):
+            plain = stack.enter_context(connect(port))
+            client = stack.enter_context(authority.client().wrap_socket(plain, server_hostname="127.0.0.1"))
+            client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert client.recv(1000).startswith(b"HTTP/1.1 200 ")
+        assert counters.open <= 4  # the last one that was closed may not have ended yet
 
 
 def test_a_stopping_server_answers_what_was_requested() -> None:

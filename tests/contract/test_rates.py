@@ -7,8 +7,10 @@ from sqlalchemy import func, select
 
 from phimage.catalog import tables
 from phimage.catalog.accounts import NONCE_SECONDS, exchange_rates, last_use, report_use, use_nonce
+from phimage.catalog.engine import BUSY_SECONDS
 from phimage.catalog.views import Catalog
 from phimage.errors import WrongSignature
+from phimage.http_signature import MAX_AGE_SECONDS
 from phimage.model.ids import PublicKey
 
 KEY, OTHER = PublicKey("key"), PublicKey("other")
@@ -59,3 +61,14 @@ def test_nonces_are_forgotten_when_no_signature_can_have_them_any_more(catalog: 
     use(1002.0 + NONCE_SECONDS)
     with catalog.database.read() as connection:
         assert connection.execute(select(func.count()).select_from(tables.nonce)).scalar_one() == 1
+
+
+def test_a_nonce_of_a_client_whose_clock_is_ahead_is_not_forgotten_while_its_change_waits_for_the_database(
+    catalog: Catalog,
+) -> None:
+    created = 10_000.0
+    with catalog.database.write() as connection:
+        use_nonce(connection, KEY, "one", created - MAX_AGE_SECONDS)
+    admitted = created + MAX_AGE_SECONDS
+    with pytest.raises(WrongSignature), catalog.database.write() as connection:
+        use_nonce(connection, KEY, "one", admitted + BUSY_SECONDS)

@@ -254,6 +254,17 @@ def test_a_process_remembers_only_so_much_and_forgets_what_was_not_asked_for_lon
     assert at_once(full) == {"topology", "images of org-b", "tenant acme"}
 
 
+def test_a_topology_counts_by_its_parts_because_one_of_each_past_revision_may_be_remembered(full: Catalog) -> None:
+    with full.change(author()) as change:
+        ZONES.add_all(change, [zone(f"cn-bj2-{number}") for number in range(100, 200)])
+    small = Catalog(full.database, full.key_encryption, max_entries=20)
+
+    for name in ("topology", "tenant acme"):
+        READS[name](small.now(wait=True))
+
+    assert at_once(small) == {"tenant acme"}
+
+
 # what makes it stale
 
 

@@ -20,6 +20,7 @@ from phimage.actions.images import (
     query_in,
     scope,
 )
+from phimage.actions.listing import ID_BYTES
 from phimage.actions.params import zones_anywhere
 from phimage.actions.service import Call
 from phimage.catalog.accounts import PROJECTS
@@ -181,7 +182,11 @@ def _found(search: Search, call: Call) -> tuple[Image, ...]:
     scopes = (TOPOLOGY, BASE, project_scope(search.query.project))
     key = ("found", search, call.view.revision if search.any_owner else None)
     return call.cache.get_or_make(
-        key, call.view, scopes, lambda: tuple(_find(search, call.view)), lambda found: ROW_BYTES * len(found)
+        key,
+        call.view,
+        scopes,
+        lambda: tuple(_find(search, call.view)),
+        lambda found: ROW_BYTES * len(found) + _key_bytes(search),
     )
 
 
@@ -189,7 +194,12 @@ def _count(search: Search, call: Call) -> int:
     """The number of found images, cached like them; that of a large catalogue fits into the cache where its images do not."""
     scopes = (TOPOLOGY, BASE, project_scope(search.query.project))
     key = ("count", search, call.view.revision if search.any_owner else None)
-    return call.cache.get_or_make(key, call.view, scopes, lambda: len(_found(search, call)), lambda _: 0)
+    return call.cache.get_or_make(key, call.view, scopes, lambda: len(_found(search, call)), lambda _: _key_bytes(search))
+
+
+def _key_bytes(search: Search) -> int:
+    """Approximate size of what a request named, which the cache keeps with its result."""
+    return ID_BYTES * (len(search.query.ids) + len(search.labels))
 
 
 def _find(search: Search, view: View) -> list[Image]:

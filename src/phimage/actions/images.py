@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Meta, Raw, Struct
 from msgspec.structs import replace
 
-from phimage.actions.listing import ListSection, count, page, sections_of
+from phimage.actions.listing import ID_BYTES, ListSection, count, page, sections_of
 from phimage.actions.params import RegionParam, ZoneParam, check_zone_allowed, zones_asked
 from phimage.actions.service import Call
 from phimage.catalog.revisions import BASE, TOPOLOGY, account_scope, project_scope
@@ -109,7 +109,13 @@ def describe_phost_image(request: DescribePHostImage, call: Call) -> Encoded:
     name = (request, call.project, account, call.default_limit)
     scopes = (TOPOLOGY, BASE, project_scope(call.project), account_scope(account))
     # docs/decisions.md#encoded-lists-name-their-dependencies
-    return call.cache.get_or_make(name, call.view, scopes, lambda: encoded(call.action, _page(request, call), scopes), len)
+    return call.cache.get_or_make(
+        name,
+        call.view,
+        scopes,
+        lambda: encoded(call.action, _page(request, call), scopes),
+        lambda page: len(page) + ID_BYTES * len(request.image_id),
+    )
 
 
 def _page(request: DescribePHostImage, call: Call) -> _Page:

@@ -23,6 +23,8 @@ FEW = 50
 ROW_BYTES = 500
 """Approximate size of an encoded image."""
 _REFERENCE_BYTES = 8
+ID_BYTES = 200
+"""Approximate size of an id, or another text, that a request names and the key of what it gets keeps."""
 
 Encode = Callable[[Image], bytes]
 
@@ -74,7 +76,7 @@ def _base(query: Query, view: View, cache: GatewayCache) -> ListSection:
         view,
         scopes,
         lambda: ListSection(_listed(images, shared, view), encoded),
-        lambda section: _REFERENCE_BYTES * len(section.images),
+        lambda section: _REFERENCE_BYTES * len(section.images) + ID_BYTES * len(shared.ids),
     )
 
 
@@ -85,7 +87,11 @@ def _own(query: Query, view: View, cache: GatewayCache, few: int) -> ListSection
         return ListSection(_listed(images, own, view), {})
     scopes = (TOPOLOGY, project_scope(query.project))
     return cache.get_or_make(
-        own, view, scopes, lambda: ListSection(_listed(images, own, view), {}), lambda section: ROW_BYTES * len(section.images)
+        own,
+        view,
+        scopes,
+        lambda: ListSection(_listed(images, own, view), {}),
+        lambda section: ROW_BYTES * len(section.images) + ID_BYTES * len(own.ids),
     )
 
 

@@ -30,8 +30,9 @@ from phimage.model.ids import (
     new_public_key,
 )
 
-NONCE_SECONDS = 2 * MAX_AGE_SECONDS
-"""A signature is valid for MAX_AGE_SECONDS before and after its time, so no nonce can be valid again after this."""
+NONCE_SECONDS = 3 * MAX_AGE_SECONDS
+"""A signature is valid for MAX_AGE_SECONDS before and after its time, so it is not admitted after twice that. The rest is for a
+change that was admitted and waits for the database, and for servers whose clocks differ."""
 FIRST_USER = UserId(50_000_001)
 """The lowest user id. Ids fit into the 32 bits of clients in Java."""
 

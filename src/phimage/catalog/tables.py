@@ -112,7 +112,7 @@ rate_use = Table("rate_use", metadata, _key("key"), _key("process"), _must("used
 """Requests that each server process has admitted, by key; see `accounts.exchange_rates`."""
 
 nonce = Table("nonce", metadata, _key("key"), _key("nonce"), _must("time", BigInteger))
-"""Nonces of signed changes of the last ten minutes; see `accounts.use_nonce`. Not versioned."""
+"""Nonces of signed changes of the last fifteen minutes; see `accounts.use_nonce`. Not versioned."""
 
 key_use = Table("key_use", metadata, _key("key"), _must("day"))
 """The last day on which each key was used, such as 2026-02-28, in UTC; see `accounts.report_use`. Not versioned."""

@@ -50,7 +50,8 @@ from phimage.revision_cache import RevisionCache, ScopeVersions
 Value = TypeVar("Value")
 
 MAX_ENTRIES = 8_000
-"""The maximum weight of cached records: 1 for a record, and 1 for every ten images of a list, about 6 kB."""
+"""The maximum weight of cached records: 1 for a record, and 1 for every ten images of a list or parts of a topology, about
+6 kB."""
 _LEARNED_SECONDS = 10.0
 """Seconds for which a process keeps the time at which it learned of a revision."""
 
@@ -319,4 +320,6 @@ class View:
 
 
 def _weight(value: object) -> int:
-    return 1 + len(value) // 10 if isinstance(value, tuple | dict) else 1
+    if isinstance(value, Topology):  # one of every revision that somebody names may be cached
+        return 1 + (len(value.zones) + len(value.machine_types) + len(value.offers)) // 10
+    return 1 + len(value) // 10 if isinstance(value, tuple | dict | frozenset) else 1

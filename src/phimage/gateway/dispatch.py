@@ -77,7 +77,7 @@ class Views(Protocol[AnyView]):
 
 # docs/decisions.md#identical-requests-are-verified-once
 MAX_CACHED_REQUEST = 4096
-"""The maximum length of body and query together of a request that is cached, in bytes."""
+"""The maximum size of a request that is cached, in bytes."""
 
 
 HINT_HEADER = "X-Phimage-Hint"
@@ -103,6 +103,11 @@ class RawRequest(Struct, frozen=True):
     header: Mapping[str, str] | None = None
     session: SessionCredential | None = None
     dry_run: bool = False
+
+    @property
+    def size(self) -> int:
+        """The bytes of all that a cache may keep of it: a client makes each of them as long as it likes."""
+        return len(self.path) + len(self.content_type) + len(self.query) + len(self.body)
 
     def head(self) -> Head | None:
         """What a signature of version 2 covers; None if there is no such signature. Raises WrongSignature."""
@@ -267,11 +272,10 @@ class Dispatcher(Generic[View, Service]):
         body = response.body
         if not isinstance(body, Encoded) or not body.scopes or response.headers or response.revision is None:
             return
-        size = len(raw.body) + len(raw.query)
-        if raw.header is None and raw.session is None and size <= MAX_CACHED_REQUEST:
+        if raw.header is None and raw.session is None and raw.size <= MAX_CACHED_REQUEST:
             known = _Known(admitted.caller, response.action, body)
             key = known_key(raw.method, raw.path, raw.content_type, raw.query, raw.body)
-            self.cache.put_known(key, known, response.revision, body.scopes, size + len(body))
+            self.cache.put_known(key, known, response.revision, body.scopes, raw.size + len(body))
 
     def _known(self, raw: RawRequest, view: View) -> _Admitted[View, Service] | None:
         """The request, if identical bytes were admitted and the caller's account is unchanged: then the signature is still
@@ -319,9 +323,8 @@ class Dispatcher(Generic[View, Service]):
         if action.is_strict:
             known = {name for reader in readers_of(action.request, settings) for name in reader.names(params)}
             check_known(action, params, known, caller)
-        size = len(raw.body) + len(raw.query)
-        if head is None and raw.session is None and size <= MAX_CACHED_REQUEST and not action.changes:
-            self.cache.put_request(_cache_key(raw), admitted, view.revision, view.account_scope(caller.account.id), size)
+        if head is None and raw.session is None and raw.size <= MAX_CACHED_REQUEST and not action.changes:
+            self.cache.put_request(_cache_key(raw), admitted, view.revision, view.account_scope(caller.account.id), raw.size)
         return admitted
 
     def _check_each_time(self, caller: Caller, address: str, attempt: Attempt) -> None:

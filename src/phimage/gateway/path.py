@@ -28,9 +28,21 @@ class Pin(Struct, frozen=True):
         return self.revision is not None or self.time is not None
 
 
-@lru_cache(maxsize=1024)
+_MAX_KEPT = 256
+"""The maximum length of a path that is kept. One of a client that wants to fill the memory has 128 KiB."""
+
+
 def read_path(path: str) -> Pin:
     """The pin in a path. Raises UnavailableParam with the name of the malformed segment."""
+    return _read_kept(path) if len(path) <= _MAX_KEPT else _read(path)
+
+
+@lru_cache(maxsize=1024)
+def _read_kept(path: str) -> Pin:
+    return _read(path)
+
+
+def _read(path: str) -> Pin:
     revision, time, limit = None, None, None
     segments = path.strip("/").split("/")
     for word, value in zip(segments, [*segments[1:], ""], strict=True):

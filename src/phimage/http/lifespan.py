@@ -11,6 +11,7 @@ from typing import Any
 from msgspec import Struct
 
 from phimage.errors import ServiceUnavailable
+from phimage.event_log import log
 from phimage.http.asgi import Receive, Send
 from phimage.http.freshness import Freshness
 
@@ -18,7 +19,7 @@ from phimage.http.freshness import Freshness
 class PeriodicTask(Struct, frozen=True):
     """A periodic task: runs in a thread, `every` seconds after its previous run ended.
 
-    `run` may block, and may raise ServiceUnavailable, which ends that run alone.
+    `run` may block. An error ends that run alone, and is logged unless it is ServiceUnavailable.
     """
 
     every: float
@@ -83,5 +84,8 @@ class Lifespan:
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(task.every)
-            with suppress(ServiceUnavailable):  # Freshness logs that the database is away
-                await loop.run_in_executor(self._threads, task.run)
+            try:
+                with suppress(ServiceUnavailable):  # Freshness logs that the database is away
+                    await loop.run_in_executor(self._threads, task.run)
+            except Exception as error:  # noqa: BLE001  a defect, or no descriptor is left: the next run may succeed
+                log.exception("periodic_task.failed", error)

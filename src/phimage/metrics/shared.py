@@ -53,6 +53,10 @@ class SharedMetrics:
         """A free slot of a worker. Raises RuntimeError when all are in use."""
         return WorkerSlot(self, self._claim(self._workers))
 
+    def has_slot_for_publisher(self) -> bool:
+        """Whether a slot of a publisher is free."""
+        return not self._used.issuperset(self._publishers)
+
     def claim_for_publisher(self) -> MetricsSlot:
         """A free slot of a publisher, which inherits the open file. Raises RuntimeError when all are in use."""
         return MetricsSlot(self._file, self._claim(self._publishers))

@@ -172,7 +172,9 @@ class Connections:
         self._count("full")
         for waiting in (Waiting.IDLE, Waiting.HEADER):
             for connection in self._queues[waiting]:
-                connection.close()
+                # Not `close`: a client that does not end its TLS, or does not read, would keep its place for seconds.
+                self.forget(connection)
+                connection.abort()
                 return True
         return False
 

@@ -206,6 +206,8 @@ class HttpConnection(asyncio.Protocol):
         if self._refusal:
             return
         self._refusal = status
+        if self._queued and self._queued[-1] is self._incoming:
+            self._queued.pop()  # its body never ends, and its application would wait for it
         self._incoming = None
         if self._current is None and not self._queued:
             self._send_refusal()

@@ -115,6 +115,8 @@ class Publishers:
 
     def _run(self, each: PublisherProcess, now: float) -> None:
         self._release(each)
+        if not self._shared_metrics.has_slot_for_publisher():
+            return  # until one of those that are ending has ended
         slot = each.slot = self._shared_metrics.claim_for_publisher()
         each.began = now
         environment = {name: value for name, value in os.environ.items() if name != "PHIMAGE_CONFIG"}

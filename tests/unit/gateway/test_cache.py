@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 import pytest
 from msgspec import Struct
 
+from phimage.actions.listing import sections_of
+from phimage.catalog.views import View
 from phimage.gateway.cache import MAX_REQUEST_BYTES, GatewayCache
-from phimage.model.ids import Revision
-from phimage.revision_cache import ScopeVersions
+from phimage.model.ids import ImageId, ProjectId, Revision
+from phimage.model.image import Image, ImageType, Query
+from phimage.model.topology import Topology, topology
+from phimage.revision_cache import RevisionCache, ScopeVersions
 
 ACME = "account:acme"
 
@@ -84,3 +89,29 @@ def test_a_pinned_response_never_becomes_stale(cache: GatewayCache, versions: Sc
         cache.get_or_make("page", At(Revision(1), pinned=True), ("base",), making(made), lambda _: 10)
     cache.get_or_make("page", At(Revision(2), pinned=True), ("base",), making(made), lambda _: 10)
     assert made == [0, 1]
+
+
+class Empty(At, frozen=True):
+    """A view of a catalogue without anything."""
+
+    def base_images(self) -> tuple[Image, ...]:
+        return ()
+
+    def topology(self) -> Topology:
+        return topology((), (), (), (), ())
+
+
+def test_the_ids_that_a_list_names_count_against_the_memory(cache: GatewayCache, versions: ScopeVersions) -> None:
+    """The key of a cached list has them, whatever little the list finds."""
+    cache.responses = RevisionCache(200_000, versions)
+    view = cast("View", Empty(Revision(1)))
+
+    def find(number: int) -> None:
+        ids = frozenset(ImageId(f"pimg-{number}-{index}") for index in range(100))
+        sections_of(Query(project=ProjectId("org-a"), zones=(), type=ImageType.BASE, ids=ids), view, cache)
+
+    for number in range(20):
+        find(number)
+    made = cache.responses.misses
+    find(0)
+    assert cache.responses.misses == made + 1, "it was not forgotten"
