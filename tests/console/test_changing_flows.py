@@ -110,6 +110,17 @@ def test_a_link_asks_somebody_who_is_signed_in_and_leaves_no_code_in_the_history
 
 
 @pytest.mark.more
+def test_a_link_of_another_site_asks_somebody_who_is_signed_in_too(served: Console, person: Person) -> None:
+    page = person(TENANT)
+    page.goto(f"{served.url.replace('127.0.0.1', 'localhost')}/healthz")
+    with page.expect_navigation():
+        page.evaluate("address => { location.href = address }", served.link())
+    expect(page.get_by_text("You are signed in as demo/main. Sign in with the link instead?")).to_be_visible()
+    page.goto(f"{served.url}/console/images")
+    expect(page.get_by_text("demo/main")).to_be_visible()
+
+
+@pytest.mark.more
 def test_where_the_browser_does_not_compute_the_form_of_a_key_says_so(served: Console, browser: Browser) -> None:
     context = browser.new_context()
     context.add_init_script("Object.defineProperty(globalThis.crypto, 'subtle', {value: undefined})")
