@@ -43,6 +43,8 @@ class AsyncDispatcher(Generic[View]):
 
     async def answer(self, raw: RawRequest, attempt: Attempt) -> RawResponse:
         """The response to a request."""
+        if self._loop is None:  # nobody asked for the startup of this application: `run` does not run
+            self._loop = asyncio.get_running_loop()
         deadline: float | None = None
         while True:
             new_revision = self._new_revision  # before the attempt, so that no revision is missed after it
