@@ -241,6 +241,51 @@ def test_an_upload_that_was_paused_goes_on_to_its_end(served: Console, person: P
     assert gate.stored == Counter(range(5))
 
 
+def begin_upload(served: Console, page: Page, disk: Path, name: str) -> None:
+    page.goto(f"{served.url}/console/publish")
+    page.set_input_files("#publish-file", disk)
+    fill_form(page, name)
+
+
+@pytest.mark.more
+def test_when_a_part_is_refused_no_other_part_of_the_file_is_sent(
+    served: Console, person: Person, gate: Gate, tmp_path: Path
+) -> None:
+    disk = write_disk(tmp_path / "three.raw", random.Random(4).randbytes(2 * PART))
+    page = person(TENANT)
+    given_up: set[str] = set()
+    page.on("requestfailed", lambda request: given_up.add(number_of(request.url)))
+    first: list[Route] = []
+    page.route("**/uploads/*/0?*", first.append, times=1)
+    gate.stored.clear()
+    gate.open_for = gate.held = 0
+    begin_upload(served, page, disk, "three")
+    wait_until(lambda: bool(first) and gate.held == 2, page)
+    first[0].fulfill(status=400, json={"Detail": "refused by the test"})
+    expect(page.get_by_role("alert")).to_have_text("refused by the test")
+    wait_until(lambda: given_up == {"1", "2"}, page)
+    gate.open_for = 1 << 30
+    page.set_input_files("#upload input[type=file]", disk)
+    expect(page.get_by_text("Done", exact=True)).to_be_visible()
+    assert gate.stored == Counter(range(3))
+
+
+@pytest.mark.more
+def test_a_file_that_changes_while_a_part_is_sent_again_ends_the_upload_in_words(
+    served: Console, person: Person, tmp_path: Path
+) -> None:
+    disk = write_disk(tmp_path / "changing.raw", b"")
+    page = person(TENANT)
+
+    def break_off(route: Route) -> None:
+        disk.write_bytes(b"another file")
+        route.abort()
+
+    page.route("**/uploads/*/0?*", break_off, times=1)
+    begin_upload(served, page, disk, "changing")
+    expect(page.get_by_role("alert")).to_contain_text("changing.raw cannot be read")
+
+
 def wait_until(is_so: Callable[[], bool], page: Page, seconds: float = WAIT_MILLISECONDS / 1000) -> None:
     ends = time.monotonic() + seconds
     while not is_so():
