@@ -148,6 +148,25 @@ def test_an_image_gets_what_differs_from_the_form_and_nothing_else(served: Conso
     assert client.call("GetPHostImage", ImageId=image).fields["Deprecated"] is True
 
 
+def test_an_image_keeps_the_places_for_which_its_form_has_no_box(served: Console, client: Client) -> None:
+    """An account may lose a zone in which its images are."""
+    image, zones = "pimg-os-ci6h3wzn", [demo.ZONE, "cn-sh2-02"]
+    client.call("UpdatePHostImage", ImageId=image, Zone=zones)
+    client.call("ModifyAccount", Account="demo", ZoneLimit=[demo.ZONE], NetworkLimit=["any"])
+    try:
+        visitor = served.visitor(TENANT)
+        page = visitor.get(f"/console/images/{image}/edit").text
+        form: dict[str, Any] = {"ImageId": image, "ProjectId": "org-default", "Name": "renamed", "_Zone": "1", "_Support": "1"}
+        form |= {"Zone": re.findall(r'name="Zone" value="([^"]+)" checked', page)}
+        form |= {"Support": re.findall(r'name="Support" value="([^"]+)"[^>]* checked', page)}
+        assert form["Zone"] == zones[:1]
+        assert visitor.carry_out("edit-image", **form).status_code == 303
+    finally:
+        client.call("ModifyAccount", Account="demo", ZoneLimit=["any"], NetworkLimit=["any"])
+    details = client.call("GetPHostImage", ImageId=image).fields
+    assert (details["Image"]["ImageName"], details["Zones"]) == ("renamed", zones)
+
+
 def test_a_change_is_carried_out_as_it_was_shown_and_else_shown_again(served: Console, client: Client) -> None:
     """Somebody else may change the record between the dry run and its confirmation."""
     visitor, image = served.visitor(TENANT), "pimg-os-ci6h3wzn"
