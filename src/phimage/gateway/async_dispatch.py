@@ -62,7 +62,7 @@ class AsyncDispatcher(Generic[View]):
 
     def notify_revision(self) -> None:
         """Wake the requests that wait for a new revision. Can be called from any thread."""
-        if self._loop is not None:
+        if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._wake)
 
     async def run(self) -> None:
