@@ -79,6 +79,18 @@ def test_an_endpoint_leaves_nothing_behind(tmp_path: Path) -> None:
     assert not any(Path(path).exists() for path in folders)
 
 
+def test_an_endpoint_that_is_ended_while_it_starts_leaves_nothing_behind(tmp_path: Path) -> None:
+    seed = tmp_path / "seed.yaml"
+    os.mkfifo(seed)
+    starting = subprocess.Popen([PHIMAGE, "ci", "--seed", str(seed)], env=Phimage(tmp_path).environment)
+    with seed.open("wb"):  # opens when the start reads it
+        folders = {Path(path).parent for path in open_files(starting.pid) if "phimage-ci-" in path}
+        starting.terminate()
+        assert starting.wait(60) == 128 + signal.SIGTERM
+    assert folders
+    assert not any(folder.exists() for folder in folders)
+
+
 def open_files(pid: int) -> list[str]:
     return [str(entry.readlink()) for entry in Path(f"/proc/{pid}/fd").iterdir() if entry.is_symlink() and entry.exists()]
 

@@ -120,6 +120,7 @@ def _serve_while(options: EndpointOptions, work: Callable[[str], Awaitable[None]
             f"{options.host} can be reached by others, and this endpoint has well-known keys: listen on 127.0.0.1, or say "
             "--beyond-loopback too"
         )
+    signal.signal(signal.SIGTERM, _end_start)
     if options.ready_file is not None:
         with suppress(OSError):  # it cannot be written either, which says why
             options.ready_file.unlink(missing_ok=True)  # of an endpoint that was killed
@@ -191,6 +192,11 @@ def _when_ended(pid: int, stop: Callable[[], object]) -> None:
         stop()
 
     loop.add_reader(descriptor, ended)
+
+
+def _end_start(number: int, _frame: object) -> None:
+    """End before the event loop has its handlers: what lies in memory would outlive a process that the signal kills."""
+    raise SystemExit(SIGNALLED + number)
 
 
 def _is_loopback(host: str) -> bool:
