@@ -14,7 +14,6 @@ from urllib.parse import urlsplit
 import pytest
 
 from phimage.actions.feed import MAX_WAIT
-from phimage.catalog.revisions import Author
 from phimage.ci.own_requests import OwnRequests
 from phimage.ci.start import make_start
 from phimage.ci.values import BadControl
@@ -226,18 +225,18 @@ def test_a_world_can_be_dropped_while_it_answers(ci_server: PhimageServer) -> No
 def test_a_long_poll_ends_with_a_change_of_its_world_and_with_the_world_itself(tmp_path: Path) -> None:
     worlds = Worlds(make_start((), "0", tmp_path), tmp_path)
 
-    def poll(world: World, loop: asyncio.AbstractEventLoop, after: int) -> dict[str, Any]:
-        operator, requests = worlds.start.operator, OwnRequests(world.app, loop)
-        return requests.call("ListPHostImageChanges", operator.public, operator.private, After=after, Wait=MAX_WAIT)
+    async def call(world: World, action: str, **params: Any) -> dict[str, Any]:
+        operator, requests = worlds.start.operator, OwnRequests(world.app, asyncio.get_running_loop())
+        return await asyncio.to_thread(requests.call, action, operator.public, operator.private, **params)
+
+    async def poll(world: World, after: int) -> dict[str, Any]:
+        return await call(world, "ListPHostImageChanges", After=after, Wait=MAX_WAIT)
 
     async def poll_three() -> None:
-        loop = asyncio.get_running_loop()
         some = {name: worlds.get(name) for name in ("quiet", "changed", "dropped")}
-        begun = {name: asyncio.to_thread(poll, world, loop, world.catalog.head) for name, world in some.items()}
-        waiting = {name: asyncio.create_task(each) for name, each in begun.items()}
+        waiting = {name: asyncio.create_task(poll(world, world.catalog.head)) for name, world in some.items()}
         try:
-            with some["changed"].catalog.change(Author("test", "local", "", "Test", 0)):
-                pass
+            await call(some["changed"], "PublishPHostImage", **PUBLISH)
             done, _ = await asyncio.wait(waiting.values(), return_when=asyncio.FIRST_COMPLETED)
             assert done == {waiting["changed"]}
             worlds.drop("dropped")
