@@ -262,9 +262,9 @@ class SeenBeside(bytes):
 
 def test_an_answer_is_looked_at_while_a_thread_claims_another_job(tmp_path: Path) -> None:
     world = World("busy", make_start((), "0", tmp_path), tmp_path / "1", SharedMetrics().claim())
-    for id in ("pimg-os-one", "pimg-os-two"):
+    for id in ("pimg-os-first", "pimg-os-second"):
         world.plant(f"phimage: 1\nimages: [{{id: {id}, project: org-default, {MAKING}}}]\n")
-        if id == "pimg-os-one":
+        if id == "pimg-os-first":
             world.publisher.settle()
     answer = SeenBeside()
     answer.world = world
