@@ -256,7 +256,7 @@ def test_when_a_part_is_refused_no_other_part_of_the_file_is_sent(
     given_up: set[str] = set()
     page.on("requestfailed", lambda request: given_up.add(number_of(request.url)))
     first: list[Route] = []
-    page.route("**/uploads/*/0?*", first.append, times=1)
+    page.route("**/uploads/*/0?*", lambda route: first.append(route), times=1)
     gate.stored.clear()
     gate.open_for = gate.held = 0
     begin_upload(served, page, disk, "three")
