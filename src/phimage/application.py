@@ -252,7 +252,7 @@ def build_app(
             rate_limit,
             signature_limit,
             proxies,
-            new_request_id,
+            partial(next, request_ids()),  # docs/decisions.md#who-looks-at-a-world-changes-nothing-of-its-test
             body_limits,
             health=health,
             max_limit=settings.max_limit,

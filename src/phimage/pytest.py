@@ -202,8 +202,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     """Say where kept worlds are."""
-    folder = _shared_folder(config)
-    if config.option.phimage_keep and (found := _read_ready(folder)):
+    if config.option.phimage_keep and (found := _read_ready(folder := _shared_folder(config))):
         pid = (folder / _PID).read_text("ascii")
         terminalreporter.write_line(f"phimage: the worlds are kept at {found['PHIMAGE_ENDPOINT']} by the process {pid}")
 
@@ -230,6 +229,7 @@ def phimage_server(request: pytest.FixtureRequest) -> Iterator[PhimageServer]:
 def phimage(request: pytest.FixtureRequest, phimage_server: PhimageServer) -> Iterator[PhimageWorld]:
     """A world of this test alone."""
     world = PhimageWorld(phimage_server, _world_name(request.node.nodeid))
+    phimage_server.request("DELETE", f"/ci/w/{world.name}")  # what an earlier run of this test left, if its world was kept
     for marker in reversed(list(request.node.iter_markers("phimage_seed"))):
         for seed in marker.args:
             world.seed(request.path.parent / seed if isinstance(seed, str) and "\n" not in seed else seed)

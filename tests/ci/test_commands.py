@@ -79,6 +79,18 @@ def test_an_endpoint_leaves_nothing_behind(tmp_path: Path) -> None:
     assert not any(Path(path).exists() for path in folders)
 
 
+def test_an_endpoint_that_is_ended_while_it_starts_leaves_nothing_behind(tmp_path: Path) -> None:
+    seed = tmp_path / "seed.yaml"
+    os.mkfifo(seed)
+    starting = subprocess.Popen([PHIMAGE, "ci", "--seed", str(seed)], env=Phimage(tmp_path).environment)
+    with seed.open("wb"):  # opens when the start reads it
+        folders = {Path(path).parent for path in open_files(starting.pid) if "phimage-ci-" in path}
+        starting.terminate()
+        assert starting.wait(60) == 128 + signal.SIGTERM
+    assert folders
+    assert not any(folder.exists() for folder in folders)
+
+
 def open_files(pid: int) -> list[str]:
     return [str(entry.readlink()) for entry in Path(f"/proc/{pid}/fd").iterdir() if entry.is_symlink() and entry.exists()]
 
@@ -89,6 +101,27 @@ def test_an_endpoint_ends_with_the_process_that_it_was_started_for(tmp_path: Pat
     sleeper.kill()
     sleeper.wait()
     assert endpoint.wait() == 0
+
+
+def test_a_command_ends_with_the_process_that_its_endpoint_was_started_for(tmp_path: Path) -> None:
+    sleeper, is_there = subprocess.Popen(["sleep", "60"]), tmp_path / "is-there"
+    command = ["ci", "exec", "--while-pid", str(sleeper.pid), "--", "sh", "-c", f"touch {is_there}; exec sleep 600"]
+    running = subprocess.Popen([PHIMAGE, *command], env=Phimage(tmp_path).environment)
+    try:
+        wait_until(is_there.exists, 60)
+        sleeper.kill()
+        sleeper.wait()
+        assert running.wait(60) == 128 + signal.SIGTERM
+    finally:
+        running.terminate()
+        running.wait()
+
+
+def test_the_ready_file_of_an_endpoint_that_was_killed_is_gone_when_the_next_cannot_start(tmp_path: Path) -> None:
+    ready = tmp_path / "ready.env"
+    ready.write_text("PHIMAGE_ENDPOINT=http://127.0.0.1:9\n")
+    assert Phimage(tmp_path).execute("ci", "--ready-file", str(ready), "--seed", "nowhere.yaml").code == 78
+    assert not ready.exists()
 
 
 @pytest.mark.more
@@ -131,7 +164,22 @@ def test_what_the_endpoint_does_not_have_is_refused_with_what_it_has(
     assert fields["Detail"]
 
 
-@pytest.mark.parametrize("body", [b"[", b"[1]", b'{"advanced":"5m"}', b'{"advance":"soon"}', b'{"run":1}', b'{"set":"today"}'])
+HUGE = b"1" + 400 * b"0"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[",
+        b"[1]",
+        b'{"advanced":"5m"}',
+        b'{"advance":"soon"}',
+        b'{"run":1}',
+        b'{"set":"today"}',
+        b'{"advance":' + HUGE + b"}",
+        b'{"set":' + HUGE + b"}",
+    ],
+)
 def test_a_body_that_cannot_be_used_is_refused_and_changes_nothing(ci_server: PhimageServer, body: bytes) -> None:
     before = control(ci_server, "/ci/w/x/clock", method="GET")
     status, fields = control(ci_server, "/ci/w/x/clock", body)

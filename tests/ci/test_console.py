@@ -12,7 +12,8 @@ import pytest
 from phimage.catalog.accounts import NewKey
 from phimage.model.account import PrivateKey
 from phimage.model.ids import PublicKey
-from phimage.pytest import PhimageWorld
+from phimage.pytest import PhimageServer, PhimageWorld
+from tests.ci.raw import get, listing
 from tests.ci.test_faults import DISK, PUBLISH, published
 from tests.console.visitor import Visitor
 
@@ -155,6 +156,15 @@ def test_who_looks_at_a_world_spends_no_fault_and_is_in_no_journal(world: Phimag
     assert published(world) == 1
 
 
+def test_who_looks_at_a_world_takes_no_request_id_from_its_test(ci_server: PhimageServer) -> None:
+    worlds = [PhimageWorld(ci_server, name) for name in ("watched", "not-watched")]
+    assert console_of(worlds[0].url, worlds[0], "demo").get("/console/images").status_code == 200
+    for world in worlds:
+        get(f"{world.url}/?{listing(world)}")
+    watched, other = (world.journal()[0].request_id for world in worlds)
+    assert watched == other
+
+
 def test_a_publication_from_the_console_of_a_world_ends(world: PhimageWorld) -> None:
     visitor = console_of(world.url, world, "operator")
     world.transition({"fail": "no space left"})
@@ -162,9 +172,9 @@ def test_a_publication_from_the_console_of_a_world_ends(world: PhimageWorld) -> 
     form += [(name, str(value)) for name, value in PUBLISH.items() if name not in ("TrustFirstUse", "Zone", "Support")]
     form += [("Zone", PUBLISH["Zone"][0]), ("Support", "DB-2:10G"), ("Token", "t1")]
     shown = visitor.post("/console/publish", form)
-    nonce = re.search(r'name="_nonce" value="([^"]+)"', shown.text)
-    assert nonce, shown.text
-    begun = visitor.post("/console/publish", [*form, ("_step", "go"), ("_nonce", nonce[1])])
+    confirmed = re.findall(r'name="(_nonce|_shown)" value="([^"]+)"', shown.text)
+    assert len(confirmed) == 2, shown.text
+    begun = visitor.post("/console/publish", [*form, ("_step", "go"), *confirmed])
     job = begun.headers["Location"]
     assert job.startswith(f"/w/{world.name}/console/jobs/")
     assert "no space left" in visitor.get(job.removeprefix(f"/w/{world.name}")).text

@@ -110,7 +110,8 @@ def run(folder: Path, text: str, *arguments: str, **variables: str) -> subproces
     command = [sys.executable, "-m", "pytest", *PLUGIN, "-q", "-p", "no:cacheprovider", "-p", "no:schemathesis", *arguments]
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "PHIMAGE_"))}
     environment = {**inherited, "URLS": str(folder / "urls"), **variables}
-    base = ("--basetemp", str(folder / "base"), "-c", os.devnull, "--rootdir", str(folder), str(folder / "test_it.py"))
+    folders = () if "no:tmpdir" in arguments else ("--basetemp", str(folder / "base"))
+    base = (*folders, "-c", os.devnull, "--rootdir", str(folder), str(folder / "test_it.py"))
     return subprocess.run(
         [*command, *base], cwd=folder, env=environment, capture_output=True, text=True, timeout=SECONDS, check=False
     )
@@ -169,6 +170,37 @@ def test_kept_worlds_are_there_after_the_run(tmp_path: Path) -> None:
         pid = int(re.findall(r"process (\d+)", ended.stdout)[0])
         os.kill(pid, signal.SIGTERM)
     wait_until(lambda: not is_answering(url), 60)
+
+
+def test_a_run_without_folders_for_temporary_files_is_not_disturbed(tmp_path: Path) -> None:
+    ended = run(tmp_path, "def test_nothing(): pass", "-p", "no:tmpdir")
+    assert "1 passed" in ended.stdout, ended.stdout + ended.stderr
+    assert ended.returncode == 0
+
+
+TWICE = """
+from _pytest.runner import runtestprotocol
+
+def pytest_runtest_protocol(item, nextitem):
+    for _ in range(2):  # as plugins do that repeat a test
+        item._initrequest()
+        runtestprotocol(item, nextitem=nextitem)
+    return True
+"""
+
+
+def test_a_test_that_is_repeated_begins_with_a_new_world_although_its_worlds_are_kept(tmp_path: Path) -> None:
+    (tmp_path / "twice.py").write_text(TWICE)
+    ended = run(tmp_path, FIRST, "-p", "twice", "--phimage-keep", PYTHONPATH=str(tmp_path))
+    os.kill(int(re.findall(r"process (\d+)", ended.stdout)[0]), signal.SIGTERM)
+    assert "2 passed" in ended.stdout, ended.stdout
+
+
+FIRST = """
+def test_is_the_first(phimage):
+    assert phimage.state()["faults"] == []
+    phimage.fault("ret-153")
+"""
 
 
 @pytest.mark.more

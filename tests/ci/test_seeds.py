@@ -86,10 +86,16 @@ def test_a_quota_of_a_seed_holds(world: PhimageWorld) -> None:
 
 REST = "name: a, os_type: a, os_name: a, size: 1, created: '2026-01-01T00:00:00Z'"
 PLACE = "zone: cn-bj2-02, machine_type: DB-2, cluster: 10G"
+LEVELS = [(at, at - 1 if at else "a") for at in range(40)]
+"""Each is twice the one before it."""
 MISTAKES = {
     "accounts: [{id: acme}]": "not exactly one project",
     "accounts: [{id: demo, projects: [{id: o, default: true}], users: [{name: m, main: true}]}]": "demo is there already",
     "accounts: [{idd: acme}]": "seed:2:13: accounts[0].idd: unknown field; did you mean id?",
+    "accounts: [{id: two, projects: [{id: o, default: true}], users: [{name: m, main: true}, {name: m}]}]": "has two users m",
+    "transitions: {a: &a {time: 1m}" + "".join(f", a{at}: &{at} {{x: *{was}, y: *{was}}}" for at, was in LEVELS) + "}": (
+        "transitions.a39: transition: {'x': "
+    ),
     "bytes: {pimg-os-nothing: text}": "there is no image pimg-os-nothing",
     "bytes: {pimg-os-db4x9tqe: ../etc/passwd}": "a posted seed names no file",
     "transitions: {pimg-os-db4x9tqe: soon}": "seed:2:33: transitions.pimg-os-db4x9tqe",
@@ -101,7 +107,7 @@ MISTAKES = {
 }
 
 
-@pytest.mark.parametrize(("text", "reason"), MISTAKES.items())
+@pytest.mark.parametrize(("text", "reason"), MISTAKES.items(), ids=MISTAKES.values())
 def test_a_seed_with_a_mistake_is_refused_with_its_place_and_changes_nothing(
     world: PhimageWorld, text: str, reason: str
 ) -> None:

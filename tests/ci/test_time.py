@@ -7,12 +7,14 @@ import hashlib
 import json
 from datetime import UTC, datetime
 from http.client import HTTPConnection
+from itertools import count
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
+from phimage.ci.clock import WorldClock
 from phimage.client import Client
 from phimage.demo_disk import make_disk
 from phimage.errors import Refused
@@ -76,6 +78,15 @@ def test_a_running_clock_goes_on_by_itself(world: PhimageWorld) -> None:
     assert world.clock.now > began
     frozen = world.clock.run(False)
     assert world.clock.now == frozen
+
+
+def test_a_running_clock_is_advanced_by_nothing_although_it_went_on() -> None:
+    ticks = count()
+    clock = WorldClock(0.0, lambda: float(next(ticks)))
+    clock.run(True)
+    before = clock()
+    clock.advance(0)
+    assert clock() > before
 
 
 def test_ten_minutes_later_a_ticket_is_refused_and_a_job_has_moved(world: PhimageWorld) -> None:

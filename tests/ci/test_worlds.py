@@ -8,10 +8,13 @@ import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
+from phimage.actions.feed import MAX_WAIT
+from phimage.ci.own_requests import OwnRequests
 from phimage.ci.start import make_start
 from phimage.ci.values import BadControl
 from phimage.ci.world import World
@@ -26,6 +29,7 @@ from tests.ci.raw import SECONDS, get, listing, signed
 from tests.ci.test_faults import DISK, PUBLISH
 from tests.e2e.process import Phimage, Server, wait_until
 
+MAKING = "name: a, os_type: a, os_name: a, size: 1, state: Making, created: '2026-12-31T23:00:00Z'"
 RESET_LOOPS = 2.5
 """CPU time of a reset, in that of `loop_ms`."""
 KEPT = 1.10
@@ -216,6 +220,56 @@ def test_a_world_can_be_dropped_while_it_answers(ci_server: PhimageServer) -> No
         ci_server.request("DELETE", f"/ci/w/{world.name}")
         assert connection.recv(1 << 16).startswith(b"HTTP/1.1 ")
     assert total(PhimageWorld(ci_server, "dropped")) > 25
+
+
+def test_a_long_poll_ends_with_a_change_of_its_world_and_with_the_world_itself(tmp_path: Path) -> None:
+    worlds = Worlds(make_start((), "0", tmp_path), tmp_path)
+
+    async def call(world: World, action: str, **params: Any) -> dict[str, Any]:
+        operator, requests = worlds.start.operator, OwnRequests(world.app, asyncio.get_running_loop())
+        return await asyncio.to_thread(requests.call, action, operator.public, operator.private, **params)
+
+    async def poll(world: World, after: int) -> dict[str, Any]:
+        return await call(world, "ListPHostImageChanges", After=after, Wait=MAX_WAIT)
+
+    async def poll_three() -> None:
+        some = {name: worlds.get(name) for name in ("quiet", "changed", "dropped")}
+        waiting = {name: asyncio.create_task(poll(world, world.catalog.head)) for name, world in some.items()}
+        try:
+            await call(some["changed"], "PublishPHostImage", **PUBLISH)
+            done, _ = await asyncio.wait(waiting.values(), return_when=asyncio.FIRST_COMPLETED)
+            assert done == {waiting["changed"]}
+            worlds.drop("dropped")
+            del waiting["changed"]
+            done, _ = await asyncio.wait(waiting.values(), return_when=asyncio.FIRST_COMPLETED)
+            assert done == {waiting["dropped"]}
+        finally:
+            worlds.close()
+            await asyncio.gather(*waiting.values(), return_exceptions=True)
+
+    asyncio.run(poll_three())
+
+
+class SeenBeside(bytes):
+    """An answer during whose reading a thread settles the world."""
+
+    world: World
+
+    def __contains__(self, _id: object) -> bool:
+        self.world.publisher.settle()
+        return False
+
+
+def test_an_answer_is_looked_at_while_a_thread_claims_another_job(tmp_path: Path) -> None:
+    world = World("busy", make_start((), "0", tmp_path), tmp_path / "1", SharedMetrics().claim())
+    for id in ("pimg-os-first", "pimg-os-second"):
+        world.plant(f"phimage: 1\nimages: [{{id: {id}, project: org-default, {MAKING}}}]\n")
+        if id == "pimg-os-first":
+            world.publisher.settle()
+    answer = SeenBeside()
+    answer.world = world
+    world.look(answer)
+    world.close()
 
 
 class BusyWorld(World):

@@ -16,7 +16,7 @@ from phimage.errors import Refused
 from phimage.installation import recover_operator_key
 from phimage.model.account import PrivateKey
 from phimage.settings import Settings
-from tests.console.visitor import Console, Visitor, console, main, revision
+from tests.console.visitor import Console, Visitor, console, hidden, main, revision
 
 TENANT = NewKey(demo.PUBLIC_KEY, demo.PRIVATE_KEY)
 EVIL = "<script>alert(1)</script>'\"{{ 31337 * 3 }}"
@@ -146,6 +146,74 @@ def test_an_image_gets_what_differs_from_the_form_and_nothing_else(served: Conso
     assert client.call("GetPHostImage", ImageId=image).fields["Labels"] == {"b": "3"}
     visitor.carry_out("deprecate-image", ImageId=image, ProjectId="org-default", Deprecated="true")
     assert client.call("GetPHostImage", ImageId=image).fields["Deprecated"] is True
+
+
+def test_an_image_keeps_the_places_for_which_its_form_has_no_box(served: Console, client: Client) -> None:
+    """An account may lose a zone in which its images are."""
+    image, zones = "pimg-os-ci6h3wzn", [demo.ZONE, "cn-sh2-02"]
+    client.call("UpdatePHostImage", ImageId=image, Zone=zones)
+    client.call("ModifyAccount", Account="demo", ZoneLimit=[demo.ZONE], NetworkLimit=["any"])
+    try:
+        visitor = served.visitor(TENANT)
+        page = visitor.get(f"/console/images/{image}/edit").text
+        form: dict[str, Any] = {"ImageId": image, "ProjectId": "org-default", "Name": "renamed", "_Zone": "1", "_Support": "1"}
+        form |= {"Zone": re.findall(r'name="Zone" value="([^"]+)" checked', page)}
+        form |= {"Support": re.findall(r'name="Support" value="([^"]+)"[^>]* checked', page)}
+        assert form["Zone"] == zones[:1]
+        assert visitor.carry_out("edit-image", **form).status_code == 303
+    finally:
+        client.call("ModifyAccount", Account="demo", ZoneLimit=["any"], NetworkLimit=["any"])
+    details = client.call("GetPHostImage", ImageId=image).fields
+    assert (details["Image"]["ImageName"], details["Zones"]) == ("renamed", zones)
+
+
+def test_a_change_is_carried_out_as_it_was_shown_and_else_shown_again(served: Console, client: Client) -> None:
+    """Somebody else may change the record between the dry run and its confirmation."""
+    visitor, image = served.visitor(TENANT), "pimg-os-ci6h3wzn"
+    form = {"ImageId": image, "ProjectId": "org-default", "Version": "v2.0", "Description": "custom image of the demonstration"}
+    shown = visitor.look("edit-image", **form)
+    client.call("UpdatePHostImage", ImageId=image, Description="said by somebody else")
+    before = revision(client)
+    again = visitor.confirm("edit-image", shown)
+    assert "Something else was changed meanwhile" in again.text
+    assert "<del>said by somebody else</del>" in again.text
+    assert revision(client) == before
+    assert visitor.confirm("edit-image", again).status_code == 303
+    details = client.call("GetPHostImage", ImageId=image).fields["Image"]
+    assert (details["Version"], details["ImageDescription"]) == ("v2.0", "custom image of the demonstration")
+
+
+def test_a_publication_begins_as_it_was_shown_and_else_is_shown_again(served: Console, client: Client) -> None:
+    """Without scripts, and while an answer is on its way, the form can be changed below the dry run."""
+    visitor = served.visitor(TENANT)
+    form = {
+        "_token": visitor.token,
+        "Token": "console-shown",
+        "_from": "file",
+        "_verify": "trust",
+        "ImageType": "Custom",
+        "Name": "shown",
+        "OsType": "Debian",
+        "OsName": "Debian 12",
+        "ProjectId": "org-xyz",
+        "Zone": demo.ZONE,
+        "Support": "DB-2:10G",
+        "FileName": "a.raw",
+        "Size": "8388608",
+    }
+    shown = visitor.post("/console/publish", {**form, "_step": "look"})
+    before, confirmed = revision(client), {**form, **hidden(outcome(shown.text)), "_step": "go"}
+    again = visitor.post("/console/publish", {**confirmed, "Name": "not shown"})
+    assert "The form is another one than that of the dry run" in again.text
+    assert "<ins>not shown</ins>" in again.text
+    assert revision(client) == before
+    begun = visitor.post("/console/publish", {**confirmed, **hidden(outcome(again.text)), "Name": "not shown"})
+    assert begun.status_code == 303
+    assert revision(client) == before + 1
+
+
+def outcome(page: str) -> str:
+    return page.partition('id="outcome"')[2]
 
 
 def test_an_image_is_removed_by_its_tenant_after_its_id_was_typed(served: Console, client: Client) -> None:

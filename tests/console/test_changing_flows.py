@@ -110,6 +110,17 @@ def test_a_link_asks_somebody_who_is_signed_in_and_leaves_no_code_in_the_history
 
 
 @pytest.mark.more
+def test_a_link_of_another_site_asks_somebody_who_is_signed_in_too(served: Console, person: Person) -> None:
+    page = person(TENANT)
+    page.goto(f"{served.url.replace('127.0.0.1', 'localhost')}/healthz")
+    with page.expect_navigation():
+        page.evaluate("address => { location.href = address }", served.link())
+    expect(page.get_by_text("You are signed in as demo/main. Sign in with the link instead?")).to_be_visible()
+    page.goto(f"{served.url}/console/images")
+    expect(page.get_by_text("demo/main")).to_be_visible()
+
+
+@pytest.mark.more
 def test_where_the_browser_does_not_compute_the_form_of_a_key_says_so(served: Console, browser: Browser) -> None:
     context = browser.new_context()
     context.add_init_script("Object.defineProperty(globalThis.crypto, 'subtle', {value: undefined})")
@@ -228,6 +239,51 @@ def test_an_upload_that_was_paused_goes_on_to_its_end(served: Console, person: P
 
     expect(page.get_by_text("Done", exact=True)).to_be_visible()
     assert gate.stored == Counter(range(5))
+
+
+def begin_upload(served: Console, page: Page, disk: Path, name: str) -> None:
+    page.goto(f"{served.url}/console/publish")
+    page.set_input_files("#publish-file", disk)
+    fill_form(page, name)
+
+
+@pytest.mark.more
+def test_when_a_part_is_refused_no_other_part_of_the_file_is_sent(
+    served: Console, person: Person, gate: Gate, tmp_path: Path
+) -> None:
+    disk = write_disk(tmp_path / "three.raw", random.Random(4).randbytes(2 * PART))
+    page = person(TENANT)
+    given_up: set[str] = set()
+    page.on("requestfailed", lambda request: given_up.add(number_of(request.url)))
+    first: list[Route] = []
+    page.route("**/uploads/*/0?*", lambda route: first.append(route), times=1)
+    gate.stored.clear()
+    gate.open_for = gate.held = 0
+    begin_upload(served, page, disk, "three")
+    wait_until(lambda: bool(first) and gate.held == 2, page)
+    first[0].fulfill(status=400, json={"Detail": "refused by the test"})
+    expect(page.get_by_role("alert")).to_have_text("refused by the test")
+    wait_until(lambda: given_up == {"1", "2"}, page)
+    gate.open_for = 1 << 30
+    page.set_input_files("#upload input[type=file]", disk)
+    expect(page.get_by_text("Done", exact=True)).to_be_visible()
+    assert gate.stored == Counter(range(3))
+
+
+@pytest.mark.more
+def test_a_file_that_changes_while_a_part_is_sent_again_ends_the_upload_in_words(
+    served: Console, person: Person, tmp_path: Path
+) -> None:
+    disk = write_disk(tmp_path / "changing.raw", b"")
+    page = person(TENANT)
+
+    def break_off(route: Route) -> None:
+        disk.write_bytes(b"another file")
+        route.abort()
+
+    page.route("**/uploads/*/0?*", break_off, times=1)
+    begin_upload(served, page, disk, "changing")
+    expect(page.get_by_role("alert")).to_contain_text("changing.raw cannot be read")
 
 
 def wait_until(is_so: Callable[[], bool], page: Page, seconds: float = WAIT_MILLISECONDS / 1000) -> None:

@@ -136,10 +136,15 @@ def test_signing_out_ends_the_session_and_removes_the_cookie(served: Console) ->
     assert not is_in(thief)
 
 
-def test_another_sign_in_of_a_browser_ends_its_earlier_session(served: Console) -> None:
-    visitor = served.visitor()
+def test_another_sign_in_of_a_browser_is_asked_for_and_ends_its_earlier_session(served: Console) -> None:
+    """A link of another site is loaded without the cookie, so only what the page sends tells who is signed in."""
+    visitor, code = served.visitor(), served.link(TENANT).partition("#")[2]
     name, secret = visitor.cookie
-    assert visitor.use_code(served.link(TENANT).partition("#")[2]).status_code == 200
+    asked = visitor.use_code(code)
+    assert (asked.status_code, "Set-Cookie" in asked.headers) == (409, False)
+    assert asked.json() == {"Instead": "You are signed in as operator/main. Sign in with the link instead?"}
+    assert "operator/main" in visitor.get("/console/images").text
+    assert visitor.use_code(code, instead=True).status_code == 200
     assert "demo/main" in visitor.get("/console/images").text
     assert not is_in(Visitor(served.url, Cookie=f"{name}={secret}"))
 

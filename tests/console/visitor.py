@@ -50,13 +50,13 @@ class Visitor:
         sent = OWN_PAGE if headers is None else headers
         return self.http.post(f"{self.base}{path}", data=form, headers=sent, allow_redirects=False, timeout=SECONDS, **more)
 
-    def post_json(self, path: str, values: dict[str, str], headers: dict[str, str] | None = None) -> requests.Response:
+    def post_json(self, path: str, values: dict[str, Any], headers: dict[str, str] | None = None) -> requests.Response:
         """Send what a script of the sign-in page sends."""
         sent = OWN_PAGE if headers is None else headers
         return self.http.post(f"{self.base}{path}", json=values, headers=sent, allow_redirects=False, timeout=SECONDS)
 
-    def use_code(self, code: str) -> requests.Response:
-        return self.post_json("/console/login/code", {"Code": code})
+    def use_code(self, code: str, *, instead: bool = False) -> requests.Response:
+        return self.post_json("/console/login/code", {"Code": code, "Instead": instead})
 
     def use_key(self, key: NewKey) -> requests.Response:
         nonce = self.post_json("/console/login/nonce", {}).json()["Nonce"]

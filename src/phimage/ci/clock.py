@@ -34,12 +34,15 @@ class WorldClock:
 
     def advance(self, seconds: float) -> None:
         """Move it on. It never goes back: what was stored would be of the future."""
-        self.set(self() + seconds)
+        self._move(self() + seconds)
 
     def set(self, at: float) -> None:
         """Move it to a later time. Raises BadControl."""
         if at < self():
             raise BadControl("the clock of a world only goes on", f"it is {shown(self())} there: reset the world to go back")
+        self._move(at)
+
+    def _move(self, at: float) -> None:
         if at > _LATEST:
             raise BadControl("the clock of a world ends in the year 3000", "advance it by less")
         self._since = (at, None if self._since[1] is None else self._monotonic())

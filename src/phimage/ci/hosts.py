@@ -80,9 +80,10 @@ class ScriptedAgent:
 
     def look(self, answer: bytes) -> bool:
         """Count a look at the host, or at the image that it is captured as. False if the answer shows neither."""
-        if self._held is None or not any(id and id.encode() in answer for id in (self.id, self._held.fields["ImageId"])):
+        held = self._held  # a thread may end the order beside it
+        if held is None or not any(id and id.encode() in answer for id in (self.id, held.fields["ImageId"])):
             return False
-        self._held.looks += 1
+        held.looks += 1
         return True
 
     def step(self, transition_of: Callable[..., Transition], now: float) -> None:

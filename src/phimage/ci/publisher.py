@@ -56,7 +56,7 @@ class WorldPublisher:
     @property
     def transitions(self) -> Mapping[str, Transition]:
         """The transitions by the id of an image or the name of a host; that of all others has the name ""."""
-        return self._transitions
+        return self._transitions.copy()  # a seed may be planted beside the reader
 
     def follow(self, transition: Transition, name: str = "") -> None:
         """Follow a transition for one image or host, or for all that have none of their own."""
@@ -69,7 +69,7 @@ class WorldPublisher:
 
     def look(self, answer: bytes) -> None:
         """Count a look at every image whose id is in an answer."""
-        for held in self._held.values():
+        for held in tuple(self._held.values()):  # a thread may settle beside it
             if held.job.image.encode() in answer:
                 held.looks += 1
                 self.has_news = True

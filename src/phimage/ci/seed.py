@@ -121,6 +121,9 @@ def _add_account(change: Change, catalog: Catalog, doc: SeedAccount) -> None:
         if given.count(True) != 1:
             noun = "project" if field == "default" else "user"
             raise BadControl(f"account {id} has not exactly one {noun} with {field}: true", "write it at one of them")
+    names = [user.name for user in doc.users]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise BadControl(f"account {id} has two users {twice[0]}", "choose another name")
     if ACCOUNTS.find(change.connection, id) is not None:
         raise BadControl(f"account {id} is there already", "choose another id, or reset the world first")
     try:

@@ -192,6 +192,7 @@ def _transitions(node: Node | None, errors: ErrorList) -> dict[ImageId, Transiti
 
 
 def _plain(node: Node) -> object:
+    """A transition as JSON has it. What is deeper in it is none, and is not read: aliases make it as large as they like."""
     if isinstance(node, Mapping):
-        return {name: _plain(value) for name, value in node.values.items()}
-    return [_plain(item) for item in node.items] if isinstance(node, Sequence) else node.text
+        return {name: value.text if isinstance(value, Scalar) else described(value) for name, value in node.values.items()}
+    return node.text if isinstance(node, Scalar) else described(node)

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from ipaddress import ip_address
 from pathlib import Path
+from typing import cast
 
 from msgspec import Struct
 
@@ -56,7 +57,7 @@ def serve(options: EndpointOptions, on_ready: Callable[[str, Mapping[str, str]],
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stop.set)
         if options.while_pid is not None:
-            _when_ended(options.while_pid, stop)
+            _when_ended(options.while_pid, stop.set)
         on_ready(url, variables(url))
         await stop.wait()
 
@@ -64,19 +65,35 @@ def serve(options: EndpointOptions, on_ready: Callable[[str, Mapping[str, str]],
 
 
 def run_command(options: EndpointOptions, command: Sequence[str]) -> int:
-    """Run a command beside the endpoint, with the variables for clients, and return its exit code. Raises like `serve`."""
-    code = 0
+    """Run a command beside the endpoint, with the variables for clients, and return its exit code. Raises like `serve`.
+
+    The command ends at SIGTERM, and with `while_pid`.
+    """
+    code, process = 0, cast("asyncio.subprocess.Process | None", None)
 
     async def until_ended(url: str) -> None:
-        nonlocal code
+        nonlocal code, process
         loop = asyncio.get_running_loop()
+        must_end = False
+
+        def end() -> None:
+            nonlocal must_end
+            must_end = True
+            if process is not None:
+                with suppress(ProcessLookupError):
+                    process.terminate()
+
+        loop.add_signal_handler(signal.SIGTERM, end)
         environment = {**os.environ, **variables(url)}
         try:
             process = await asyncio.create_subprocess_exec(*command, env=environment)
         except OSError as error:
             raise SetupError(f"{command[0]} cannot be started: {error.strerror}; check its name and PATH") from None
         loop.add_signal_handler(signal.SIGINT, lambda: None)  # a terminal sends it to the command as well
-        loop.add_signal_handler(signal.SIGTERM, process.terminate)
+        if options.while_pid is not None:
+            _when_ended(options.while_pid, end)
+        if must_end:
+            end()
         ended = await process.wait()
         code = ended if ended >= 0 else SIGNALLED - ended
 
@@ -103,6 +120,10 @@ def _serve_while(options: EndpointOptions, work: Callable[[str], Awaitable[None]
             f"{options.host} can be reached by others, and this endpoint has well-known keys: listen on 127.0.0.1, or say "
             "--beyond-loopback too"
         )
+    signal.signal(signal.SIGTERM, _end_start)
+    if options.ready_file is not None:
+        with suppress(OSError):  # it cannot be written either, which says why
+            options.ready_file.unlink(missing_ok=True)  # of an endpoint that was killed
     with private_files(), warnings_only(), listening(options.host, options.port) as listener, _worlds(options) as worlds:
         url = server_url("http", options.host, listener.getsockname()[1])
         operator = worlds.start.operator
@@ -155,12 +176,12 @@ def _worlds(options: EndpointOptions) -> Iterator[Worlds]:
             worlds.close()
 
 
-def _when_ended(pid: int, stop: asyncio.Event) -> None:
-    """Set `stop` when a process ends; at once if it has."""
+def _when_ended(pid: int, stop: Callable[[], object]) -> None:
+    """Call `stop` when a process ends; at once if it has."""
     try:
         descriptor = os.pidfd_open(pid)
     except OSError:
-        stop.set()
+        stop()
         return
     loop = asyncio.get_running_loop()
 
@@ -168,9 +189,14 @@ def _when_ended(pid: int, stop: asyncio.Event) -> None:
         loop.remove_reader(descriptor)
         with suppress(OSError):
             os.close(descriptor)
-        stop.set()
+        stop()
 
     loop.add_reader(descriptor, ended)
+
+
+def _end_start(number: int, _frame: object) -> None:
+    """End before the event loop has its handlers: what lies in memory would outlive a process that the signal kills."""
+    raise SystemExit(SIGNALLED + number)
 
 
 def _is_loopback(host: str) -> bool:

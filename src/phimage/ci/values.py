@@ -8,6 +8,8 @@ from datetime import UTC, datetime, timedelta
 
 from phimage.errors import PhimageError
 
+_MAX_SECONDS = 1 << 53
+"""Larger whole numbers are no floats, and the largest are none at all."""
 _UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 _DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)(ms|s|m|h|d|)")
 
@@ -30,7 +32,7 @@ class BadControl(PhimageError):
 def read_duration(text: object, field: str) -> float:
     """Seconds in a text such as `90s`, `5m`, `2h`, `1d`, or a number of seconds. Raises BadControl."""
     match = _DURATION.fullmatch(text) if isinstance(text, str) else None
-    if isinstance(text, int | float) and not isinstance(text, bool) and text >= 0:
+    if isinstance(text, int | float) and not isinstance(text, bool) and 0 <= text < _MAX_SECONDS:
         return float(text)
     if match is None:
         raise BadControl(f"{field}: {text!r} is no duration", "expected seconds, or a number with ms, s, m, h or d, such as 5m")
@@ -39,7 +41,7 @@ def read_duration(text: object, field: str) -> float:
 
 def read_time(text: object, field: str) -> float:
     """Unix seconds of a time such as `2027-01-01T00:00:00Z`, or as a number. Raises BadControl."""
-    if isinstance(text, int | float) and not isinstance(text, bool):
+    if isinstance(text, int | float) and not isinstance(text, bool) and abs(text) < _MAX_SECONDS:
         return float(text)
     try:
         at = datetime.fromisoformat(text) if isinstance(text, str) else None

@@ -65,7 +65,10 @@ class World:
             f"tickets of {name}",
             is_alone=True,
         )
-        self.app: App[View] = build_app(settings, lambda: None, slot=slot, propagation_seconds=0.0, foundation=foundation)
+        self._is_closed = False
+        self.app: App[View] = build_app(
+            settings, lambda: None, lambda: self._is_closed, slot, propagation_seconds=0.0, foundation=foundation
+        )
         pipeline = open_pipeline(settings, self.store, second_opinion=second_opinion)
         self.publisher = WorldPublisher(self.catalog, self.store, pipeline, self.clock)
         for image, transition in start.transitions.items():
@@ -133,6 +136,8 @@ class World:
 
     def close(self) -> None:
         """End it, and remove its files."""
+        self._is_closed = True
+        self.app.notify_revision()  # long polls end now, and not when their time is over
         self.app.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 

@@ -13,6 +13,8 @@ ROOT = "/console/"
 STICKY = ("at", "rev", "ProjectId", "Zone")
 """Parameters that links to other pages keep: the catalogue that is shown, and the place of the person in it."""
 MAX_PARAMS = 64
+MAX_QUERY = 16 << 10
+"""Hundreds of links of a page repeat its parameters."""
 _SAFE = "/._-:=@,"
 """Characters of paths that stay as they are: those of the prefix too, because the path of a cookie is compared as text."""
 
@@ -89,8 +91,10 @@ class Address(Struct, frozen=True):
 def read_address(path: str, query: str, prefix: str = "") -> Address:
     """The address of a request for a path below the prefix of its server.
 
-    Of a repeated parameter the last one counts. With more than MAX_PARAMS it has none.
+    Of a repeated parameter the last one counts. With more than MAX_PARAMS, or a query above MAX_QUERY, it has none.
     """
+    if len(query) > MAX_QUERY:
+        query = ""
     try:
         pairs = parse_qsl(query, keep_blank_values=True, encoding="utf-8", errors="replace", max_num_fields=MAX_PARAMS)
     except ValueError:

@@ -6,10 +6,13 @@ A form posts the parameters of the Action to `/console/changes/NAME`. Fields tha
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from hashlib import sha256
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 
+from phimage.actions.changed_fields import DryRunResponse
 from phimage.actions.image_hosts import ImageHost
 from phimage.actions.withdraw import WithdrawnResponse
 from phimage.console.browser_origin import inner_path
@@ -17,8 +20,8 @@ from phimage.console.form import Form, PageError
 from phimage.console.visit import ActionRefused, PageContent, Visit
 from phimage.fields import fields_of
 
-BACK, STEP, NONCE, TYPED = "_back", "_step", "_nonce", "_typed"
-"""Fields of the console: the page to return to, the step, the nonce of the confirmation, and the id that was typed."""
+BACK, STEP, NONCE, SHOWN, TYPED = "_back", "_step", "_nonce", "_shown", "_typed"
+"""Fields of the console: the page to return to, the step, nonce and digest of what was shown, and the id that was typed."""
 GO = "go"
 
 Parameters = dict[str, Any]
@@ -51,6 +54,9 @@ async def show_change(visit: Visit, kind: ChangeKind) -> PageContent:
         return await _dry_run(visit, kind, parameters, "")
     if kind.typed and form.get(TYPED).strip() != parameters.get(kind.typed):
         return await _dry_run(visit, kind, parameters, "changes.typed_wrong")
+    visit.check_nonce(form.get(NONCE), kind.action)
+    if form.get(SHOWN) != _digest_of(await visit.try_out(kind.action, **parameters)):
+        return await _dry_run(visit, kind, parameters, "changes.meanwhile")
     made = await visit.change_once(form.get(NONCE), kind.action, kind.answer, **parameters)
     back = inner_path(form.get(BACK), visit.address.root)
     if kind.result:
@@ -73,12 +79,33 @@ async def _dry_run(visit: Visit, kind: ChangeKind, parameters: Parameters, probl
         "problem": problem,
         "hosts": hosts,
         "typed": str(parameters.get(kind.typed, "")),
-        "hidden": visit.form.rest(STEP, NONCE, TYPED),
+        "hidden": visit.form.rest(STEP, NONCE, SHOWN, TYPED),
         "nonce": visit.nonces.make(),
+        "shown": _digest_of(tried) if tried else "",
         "back": inner_path(visit.form.get(BACK), visit.address.root),
         "area": kind.area,
     }
     return PageContent("change.html", values, status=200 if refused is None else 400)
+
+
+# docs/decisions.md#a-confirmation-is-for-what-was-shown
+def _digest_of(tried: DryRunResponse) -> str:
+    """A digest of the records that a change touches and of what it takes from them. What it puts there may be drawn anew."""
+    touched = [
+        (
+            change.noun,
+            change.verb,
+            "" if change.verb == "added" else change.id,
+            [] if change.verb == "added" else [(each.field, each.old, sorted(each.removed)) for each in change.fields],
+        )
+        for change in tried.changes
+    ]
+    return digest((tried.total_count, touched))
+
+
+def digest(value: object) -> str:
+    """A digest of a value, for a hidden field: the next request compares it with what it finds."""
+    return sha256(msgspec.json.encode(value, order="sorted")).hexdigest()
 
 
 def parameters_of(form: Form, action: type[Struct]) -> Parameters:

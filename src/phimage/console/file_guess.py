@@ -31,6 +31,8 @@ _CODE_NAMES = {
     "jammy": ("ubuntu", "22.04"),
     "noble": ("ubuntu", "24.04"),
 }
+MAX_NAME = 255
+"""Characters of a name that are looked at: endings are searched in a time with the square of their number."""
 _ENDINGS = re.compile(r"(\.(qcow2|img|raw|vmdk|vhdx?|iso|gz|xz|zst|bz2))+$", re.IGNORECASE)
 _VERSION = re.compile(r"[-_ .]?v?([0-9]+(?:\.[0-9]+)*)")
 _WORD = re.compile(r"[a-z]+")
@@ -48,7 +50,7 @@ class FileGuess(Struct, frozen=True, rename="pascal"):
 
 def guess(file_name: str) -> FileGuess:
     """What a file name says, such as `debian-12-genericcloud-amd64.qcow2`."""
-    base = _ENDINGS.sub("", file_name.rpartition("/")[2])[:128]
+    base = _ENDINGS.sub("", file_name.rpartition("/")[2][:MAX_NAME])[:128]
     lower = base.lower()
     for match in _WORD.finditer(lower):
         word = match[0]

@@ -31,7 +31,9 @@ PHRASES = "phrases"
 MAX_SENTENCE = 2000
 MAX_READS = 400
 MAX_DEPTH = 12
-"""Limits of one sentence: its length, the texts in it that are read, and the sentences around one of them.
+MAX_ENDS = 10_000
+"""Limits of one sentence: its length, the texts in it that are read, the sentences around one of them, and the places where the
+text of a place may end that are tried.
 
 Tenants write some of the texts, and what is over a limit stays English.
 """
@@ -112,6 +114,7 @@ class SentenceReader:
 
     def __init__(self, language: str) -> None:
         self.reads = 0
+        self.ends = 0
         self._language = language
         self._known: dict[tuple[bool, str], str] = {}
 
@@ -137,7 +140,8 @@ class SentenceReader:
             return None if text else found
         place, rest = places[0], places[1:]
         end = text.find(place.behind, 1) if place.behind else len(text)
-        while end > 0:
+        while end > 0 and self.ends < MAX_ENDS:
+            self.ends += 1
             value = self._value(place.takes, text[:end], depth)
             if value and found.get(place.name, value) == value:
                 whole = self._values(rest, text[end + len(place.behind) :], {**found, place.name: value}, depth)

@@ -40,9 +40,10 @@ Sent = TypeVar("Sent", bound=Struct)
 
 
 class LoginCode(Struct, frozen=True, rename="pascal"):
-    """What the page sends of a link."""
+    """What the page sends of a link. `instead`: its person wants to end the session of the browser for it."""
 
     code: str
+    instead: bool = False
 
 
 class SignIn:
@@ -73,6 +74,9 @@ class SignIn:
                 await reply.send_json(200, {"Nonce": self._sessions.nonce()})
             case "POST", path if path == f"{LOGIN}/code":
                 sent = await _read(reply, body, LoginCode)
+                if session is not None and not sent.instead:
+                    await _ask_first(reply, session)
+                    return
                 await self._begin(reply, origin, secret, "code", lambda at: self._sessions.begin_by_code(sent.code, at))
             case "POST", path if path == f"{LOGIN}/key":
                 proof = await _read(reply, body, KeyProof)
@@ -109,6 +113,12 @@ class SignIn:
             check_token(session, form.get(TOKEN))
             await asyncio.to_thread(self._sessions.end, secret)
         await reply.redirect(reply.address.plain_link(LOGIN), {"Set-Cookie": origin.clear_cookie()})
+
+
+# docs/decisions.md#a-link-never-replaces-a-session-unasked
+async def _ask_first(reply: PageReply, session: ConsoleSession) -> None:
+    """Answer that somebody is signed in. The code can still be used."""
+    await reply.send_json(409, {"Instead": reply.text("login.instead", user=f"{session.account}/{session.user}")})
 
 
 async def _read(reply: PageReply, body: RequestBody, kind: type[Sent]) -> Sent:

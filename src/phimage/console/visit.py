@@ -125,13 +125,16 @@ class Visit:
         """What a changing Action would change: it is carried out and undone. Raises ActionRefused."""
         return await self._call("/", action, DryRunResponse, params, dry_run=True)
 
-    async def change_once(self, nonce: str, action: type[Struct], answer: type[Answer], **params: object) -> Answer:
-        """The same as `change`, once for a nonce of `nonces`. Raises ActionRefused when it was used before, or is too old."""
+    def check_nonce(self, nonce: str, action: type[Struct]) -> str:
+        """What is recorded when a nonce of `nonces` is used. Raises ActionRefused when it is too old, or of others."""
         try:
-            used = self.nonces.read(nonce)
+            return self.nonces.read(nonce)
         except WrongSignature as error:
             raise ActionRefused(action.__name__, error.ret_code, error.message, error.detail, "") from None
-        return await self._call("/", action, answer, params, nonce=used)
+
+    async def change_once(self, nonce: str, action: type[Struct], answer: type[Answer], **params: object) -> Answer:
+        """The same as `change`, once for a nonce of `nonces`. Raises ActionRefused when it was used before, or is too old."""
+        return await self._call("/", action, answer, params, nonce=self.check_nonce(nonce, action))
 
     async def _call(
         self,

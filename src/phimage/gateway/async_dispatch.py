@@ -43,6 +43,8 @@ class AsyncDispatcher(Generic[View]):
 
     async def answer(self, raw: RawRequest, attempt: Attempt) -> RawResponse:
         """The response to a request."""
+        if self._loop is None:  # nobody asked for the startup of this application: `run` does not run
+            self._loop = asyncio.get_running_loop()
         deadline: float | None = None
         while True:
             new_revision = self._new_revision  # before the attempt, so that no revision is missed after it
@@ -60,7 +62,7 @@ class AsyncDispatcher(Generic[View]):
 
     def notify_revision(self) -> None:
         """Wake the requests that wait for a new revision. Can be called from any thread."""
-        if self._loop is not None:
+        if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._wake)
 
     async def run(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from phimage.console.address import MAX_PARAMS, Address, read_address
+from phimage.console.address import MAX_PARAMS, MAX_QUERY, Address, read_address
 
 HERE = Address("/console/images", {"Zone": "cn-bj2-02", "q": "a&b=ü", "page": "3", "rev": "8"})
 
@@ -20,6 +20,11 @@ def test_an_address_with_more_parameters_than_any_page_has_is_read_without() -> 
 
     assert len(read_address("/console/", few).params) == MAX_PARAMS
     assert read_address("/console/", many).params == {}
+
+
+def test_an_address_that_every_link_of_a_page_would_repeat_is_not_a_hundred_kilobytes_long() -> None:
+    assert read_address("/console/", f"q={'a' * (MAX_QUERY - 2)}").get("q")
+    assert read_address("/console/", f"q={'a' * (MAX_QUERY - 1)}").params == {}
 
 
 @pytest.mark.parametrize("prefix", ["/w/t1", "/w/t1/fault/ret-153@DescribePHostImage:first=2,delay-0.5s"])

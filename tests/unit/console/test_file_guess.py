@@ -22,6 +22,10 @@ def test_a_known_system_is_recognised(file: str, expected: tuple[str, ...]) -> N
     assert guess(file) == FileGuess(*expected)
 
 
+def test_of_a_long_name_the_beginning_is_looked_at() -> None:
+    assert guess(".gz" * 1000 + "x") == FileGuess("")
+
+
 @pytest.mark.parametrize("file", ["golden.raw", "disk", "", "x" * 500])
 def test_of_an_unknown_name_only_the_name_is_taken(file: str) -> None:
     assert guess(file) == FileGuess(file.removesuffix(".raw")[:128])

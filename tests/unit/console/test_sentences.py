@@ -14,7 +14,15 @@ from msgspec import Struct
 from phimage.actions.publish import PublishPHostImage
 from phimage.chunks.errors import Reason
 from phimage.console.change_kinds import KINDS as CHANGES
-from phimage.console.sentences import MAX_READS, MAX_SENTENCE, PHRASES, SentenceReader, sentences_of, translate
+from phimage.console.sentences import (
+    MAX_ENDS,
+    MAX_READS,
+    MAX_SENTENCE,
+    PHRASES,
+    SentenceReader,
+    sentences_of,
+    translate,
+)
 from phimage.console.texts import LANGUAGES, texts_of
 from phimage.errors import REQUEST_ERRORS
 from phimage.fields import fields_of
@@ -386,6 +394,7 @@ def test_what_has_no_translation_as_a_whole_has_none(sentence: str) -> None:
     [
         *("it is empty; x: " * 60, "a; " * 600, "a: b; " * 300, "5 bytes; " * 200, "parts " * 300 + ": " * 100),
         *("x or " * 300 + "x", "header, " * 220 + "header", "put " * 300 + ": no space (" * 30, " of " * 300 + ": ("),
+        "its " + "a bytes have " * 38 + "a, expected was " * 31 + "a (" * 166 + "a)" * 240,
     ],
     ids=lambda text: text[:12],
 )
@@ -394,6 +403,7 @@ def test_a_text_that_a_tenant_wrote_is_read_within_limits(text: str) -> None:
     reader.read(f"{text}it is empty"[-MAX_SENTENCE:])
 
     assert reader.reads <= MAX_READS
+    assert reader.ends <= MAX_ENDS
 
 
 SAMPLES = {"": "x 1", "number": "5", "word": "x1", "name": "x 1", "text": "x 1", "phrase": "header", "sentence": "it is empty"}

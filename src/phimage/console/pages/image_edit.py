@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from phimage.actions.details import GetPHostImage, GetPHostImageResponse
+from phimage.actions.topology import GetTopologyResponse
 from phimage.console.pages.places import places, short_support
 from phimage.console.visit import PageContent, Visit
 
@@ -25,15 +27,17 @@ async def show_image_edit(visit: Visit, id: str) -> PageContent:
 
 
 async def edited_image(visit: Visit, kind: ChangeKind) -> Parameters:
-    """The parameters that change an image into what the form says. Fields that the form has not stay as they are."""
+    """The parameters that change an image into what the form says. Fields and places that the form has not stay as they are."""
     form = visit.form
     before = _values(await _image(visit, form.get("ImageId")))
+    ticked = [name for name in ("Zone", "Support") if f"_{name}" in form.values]
+    kept = _not_offered(before, await places(visit)) if ticked else {}
     changed: dict[str, Any] = {}
     cleared = []
     for name, old in before.items():
         if not form.all(name) and f"_{name}" not in form.values:
             continue
-        new = _entered(name, form.all(name))
+        new = _entered(name, form.all(name) + kept.get(name, ()))
         if new == old:
             continue
         if new:
@@ -41,8 +45,8 @@ async def edited_image(visit: Visit, kind: ChangeKind) -> Parameters:
         elif name in CLEARABLE:
             cleared.append(name)
     if "Label" in changed:
-        kept = {label.partition("=")[0] for label in changed["Label"]}
-        removed = [key for label in before["Label"] if (key := label.partition("=")[0]) not in kept]
+        keys = {label.partition("=")[0] for label in changed["Label"]}
+        removed = [key for label in before["Label"] if (key := label.partition("=")[0]) not in keys]
         changed |= {"RemoveLabel": removed} if removed else {}
     if "Support" in changed:
         changed["Support"] = short_support(changed["Support"], form.all("Zone") or before["Zone"], await places(visit))
@@ -72,6 +76,17 @@ def _values(details: GetPHostImageResponse) -> dict[str, Any]:
         "Label": sorted(f"{key}={value}" for key, value in details.labels.items()),
         "Zone": sorted(details.zones),
         "Support": sorted(f"{run.machine_type}:{cluster}" for run in details.runs for cluster in run.clusters),
+    }
+
+
+def _not_offered(before: Mapping[str, Any], topology: GetTopologyResponse) -> dict[str, tuple[str, ...]]:
+    """The zones and `TYPE:CLUSTER` that no box stands for, such as those of zones that the account may not use any more."""
+    zones = {zone.zone for zone in topology.zone_set}
+    kinds, clusters = {kind.machine_type for kind in topology.machine_type_set}, {each.cluster for each in topology.cluster_set}
+    pairs = [(pair, *pair.split(":", 1)) for pair in before["Support"]]
+    return {
+        "Zone": tuple(zone for zone in before["Zone"] if zone not in zones),
+        "Support": tuple(pair for pair, kind, cluster in pairs if kind not in kinds or cluster not in clusters),
     }
 
 

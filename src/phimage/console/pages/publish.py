@@ -11,7 +11,7 @@ from msgspec import Struct
 from phimage.actions.caller import GetProjectList, GetProjectListResponse
 from phimage.actions.publish import PublishPHostImage, PublishPHostImageResponse
 from phimage.actions.topology import GetTopologyResponse
-from phimage.console.changes import GO, NONCE, STEP, Parameters, parameters_of
+from phimage.console.changes import GO, NONCE, SHOWN, STEP, Parameters, digest, parameters_of
 from phimage.console.file_guess import guess
 from phimage.console.form import Form
 from phimage.console.pages.places import places, short_support, start_zone
@@ -49,15 +49,17 @@ async def act(visit: Visit) -> PageContent:
     form = visit.form
     topology = await places(visit)
     parameters = _parameters(form, topology)
-    values = await _values(visit, form)
+    values, shown = await _values(visit, form), digest(parameters)
+    is_confirmed = form.get(STEP) == GO
     try:
-        if form.get(STEP) == GO:
+        if is_confirmed and form.get(SHOWN) == shown:
             begun = await visit.change_once(form.get(NONCE), PublishPHostImage, PublishPHostImageResponse, **parameters)
             return _begun(visit, begun)
         tried = await visit.try_out(PublishPHostImage, **parameters)
     except ActionRefused as refused:
         return PageContent("publish.html", {**values, "refused": refused}, status=200)
-    return PageContent("publish.html", {**values, "tried": tried, "nonce": visit.nonces.make(), "given": parameters})
+    outcome = {"tried": tried, "nonce": visit.nonces.make(), "given": parameters, "shown": shown, "is_other": is_confirmed}
+    return PageContent("publish.html", {**values, **outcome})
 
 
 async def look_at_head(visit: Visit) -> PageContent:
@@ -65,7 +67,7 @@ async def look_at_head(visit: Visit) -> PageContent:
     name = visit.address.get("FileName")
     size = visit.address.get("Size")
     found = msgspec.to_builtins(guess(name))
-    known_size = int(size) if size.isdigit() and len(size) < 19 else None
+    known_size = int(size) if size.isascii() and size.isdigit() and len(size) < 19 else None
     examined = await asyncio.to_thread(_examine, visit.content, known_size, visit.text)
     return PageContent(json={**found, **examined})
 
@@ -146,4 +148,6 @@ async def _values(visit: Visit, form: Form) -> dict[str, Any]:
         "tried": None,
         "nonce": "",
         "given": {},
+        "shown": "",
+        "is_other": False,
     }

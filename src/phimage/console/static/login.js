@@ -20,6 +20,7 @@
       body: JSON.stringify(values),
     });
     const fields = answer.headers.get("Content-Type") === "application/json" ? await answer.json() : { Reason: answer.statusText };
+    if (fields.Instead) throw new SignedIn(fields.Instead);
     if (!answer.ok) throw new Error([fields.Reason, fields.Detail].filter(Boolean).join(" — "));
     return fields;
   };
@@ -31,18 +32,25 @@
       await begin();
       location.replace(page.dataset.following);
     } catch (error) {
-      refuse(error.message);
+      if (error instanceof SignedIn) ask(error.message);
+      else refuse(error.message);
     }
+  };
+
+  class SignedIn extends Error {}
+
+  const ask = (text) => {
+    part("working").hidden = true;
+    part("who").textContent = text;
+    part("instead").hidden = false;
   };
 
   const code = location.hash.slice(1);
   if (code) {
     history.replaceState(null, "", location.pathname + location.search); // the code must not stay in the history
-    const use = () => signIn(() => post("code", { Code: code }));
-    if ("signedIn" in page.dataset) {
-      part("instead").hidden = false;
-      part("use").addEventListener("click", use);
-    } else use();
+    const use = (instead) => signIn(() => post("code", { Code: code, Instead: instead }));
+    part("use").addEventListener("click", () => use(true));
+    use(false);
   }
 
   const hex = (bytes) => [...new Uint8Array(bytes)].map((byte) => byte.toString(16).padStart(2, "0")).join("");

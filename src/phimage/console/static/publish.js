@@ -161,8 +161,8 @@ The parts that the server has are compared with the file by their digests, so no
     }
 
     /* The parts that the server has, by number. Waits while the server is away; a new address if this one has expired. */
-    async parts() {
-      for (let wait = 500; ; wait = Math.min(2 * wait, MAX_WAIT)) {
+    async parts(stop) {
+      for (let wait = 500; !stop?.aborted; wait = Math.min(2 * wait, MAX_WAIT)) {
         try {
           const answer = await fetch(this.address);
           if (answer.ok) {
@@ -178,6 +178,7 @@ The parts that the server has are compared with the file by their digests, so no
         this.say(this.texts.waiting);
         await sleep(wait);
       }
+      return new Map();
     }
 
     async renew() {
@@ -240,21 +241,30 @@ The parts that the server has are compared with the file by their digests, so no
       this.recent = [[performance.now(), 0]];
       this.sent = 0;
       this.showProgress();
+      const stopping = new AbortController();
       const work = async () => {
-        while (missing.length) {
+        while (missing.length && !stopping.signal.aborted) {
           await this.unpaused();
           const number = missing.shift();
-          if (number !== undefined) await this.sendPart(number);
+          if (number !== undefined) await this.sendPart(number, stopping.signal);
         }
       };
-      await Promise.all(Array.from({ length: PARALLEL }, work));
+      const works = Array.from({ length: PARALLEL }, work);
+      try {
+        await Promise.all(works);
+      } catch (error) {
+        stopping.abort(); // nothing of this file may be sent beside the next one
+        if (this.isPaused) this.turn();
+        await Promise.allSettled(works);
+        throw error;
+      }
       this.pause.hidden = true; // the page is loaded again when the upload is complete
     }
 
-    async sendPart(number) {
+    async sendPart(number, stop) {
       const content = this.part(number); // sent from the disk; the server compares it with the digest
       const digest = await digestOf(content);
-      for (let wait = 500; ; wait = Math.min(2 * wait, MAX_WAIT)) {
+      for (let wait = 500; !stop.aborted; wait = Math.min(2 * wait, MAX_WAIT)) {
         let answer = null;
         try {
           const [path, ticket] = this.address.split("?");
@@ -262,18 +272,20 @@ The parts that the server has are compared with the file by their digests, so no
             method: "PUT",
             headers: { "Content-Digest": `sha-256=:${base64(digest)}:`, "Content-Type": "application/octet-stream" },
             body: content,
+            signal: stop,
           });
         } catch {
-          /* the server restarts, or the network is away */
+          if (!stop.aborted) await content.slice(0, 1).arrayBuffer(); // throws if the file is away; else the server or the network is
         }
         if (answer?.status === 201) break;
         if (answer && ![401, 403, 408, 429, 500, 502, 503, 504].includes(answer.status)) throw new Refused((await answer.json()).Detail);
         if (answer?.status === 401 || answer?.status === 403) await this.renew();
         await sleep(wait);
         await this.unpaused();
-        const part = (await this.parts()).get(number); // the answer may have been lost, not the part
+        const part = (await this.parts(stop)).get(number); // the answer may have been lost, not the part
         if (part?.Sha256 === hex(digest)) break;
       }
+      if (stop.aborted) return;
       this.stored.add(number);
       this.sent += content.size;
       this.recent.push([performance.now(), this.sent]);
