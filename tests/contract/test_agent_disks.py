@@ -12,6 +12,7 @@ from phimage.agent.block_device import BlockDevice
 from phimage.agent.disks import FoundDisk, System, find_disks, normal_wwn
 from phimage.agent.errors import DiskFailed, DiskRefused
 from phimage.agent.hardware import this_machine
+from phimage.agent.refusals import busy_reason
 from phimage.errors import ClientError
 from tests.deploying import MIB, loop_device, needs_loop_devices
 
@@ -71,6 +72,15 @@ def test_what_is_no_disk_or_has_no_medium_is_not_listed(machine: Machine) -> Non
     machine.add("sdb", 0)
     machine.add("sda")
     assert list(machine.disks()) == ["sda"]
+
+
+def test_the_paths_below_an_nvme_disk_are_neither_disks_nor_other_paths_to_it(machine: Machine) -> None:
+    """The kernel shows each controller's path to a shared namespace as a hidden disk of the same WWN, without a device node."""
+    machine.add("nvme0c0n1", 100, "0:0", hidden="1", wwid="eui.0025385b01234567")
+    machine.add("nvme0n1", 100, "259:0", hidden="0", wwid="eui.0025385b01234567")
+    found = machine.disks()
+    assert list(found) == ["nvme0n1"]
+    assert busy_reason(found["nvme0n1"], list(found.values())) == ""
 
 
 def test_mounts_swap_and_holders_of_partitions_are_the_disks(machine: Machine) -> None:
