@@ -55,5 +55,7 @@ def refuse_unfit(disk: FoundDisk, image_size: int, image_sector: int, stated_sec
             f"{name} has sectors of {disk.sector_size} bytes and the image is for {sector}: it cannot boot; use an image for "
             f"{disk.sector_size}, or let the disk's own tool format it to {sector}"
         )
+    if disk.size % disk.sector_size:  # only a file in the place of a disk
+        raise DiskRefused(f"{name} has {disk.size} bytes, which are no whole sectors of {disk.sector_size}: lengthen the file")
     if disk.size < max(image_size, MIN_DISK):
         raise DiskRefused(f"{name} has {disk.size} bytes, the image needs {max(image_size, MIN_DISK)}; use a larger disk")
