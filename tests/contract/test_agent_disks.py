@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import mmap
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -133,6 +135,30 @@ def test_a_machine_is_its_serial_number_its_cards_and_its_boot(machine: Machine)
         this_machine(sys=machine.system.sys / "empty", proc=machine.system.proc)
     with pytest.raises(ClientError, match="no network card"):
         this_machine("X1", machine.system.sys / "empty", machine.system.proc)
+
+
+def test_a_disk_is_closed_when_its_reads_have_ended(tmp_path: Path) -> None:
+    """A capture that is lost leaves threads that read. The next order opens the disk alone, or is refused."""
+    began, closed, ended = threading.Event(), threading.Event(), list[bool]()
+
+    class SlowDisk(BlockDevice):
+        def _buffer(self, length: int) -> mmap.mmap:
+            began.set()
+            ended.append(closed.wait(0.2))
+            return super()._buffer(length)
+
+    file = tmp_path / "disk"
+    file.write_bytes(b"\xaa" * 4096)
+    disk = SlowDisk(str(file), writable=False)
+    reading = threading.Thread(target=disk.read, args=(0, 4096))
+    reading.start()
+    assert began.wait(60)
+    disk.close()
+    closed.set()
+    reading.join()
+    assert ended == [False]
+    with pytest.raises(DiskFailed, match="is closed"):
+        disk.read(0, 512)
 
 
 @contextmanager
