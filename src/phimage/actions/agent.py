@@ -310,7 +310,7 @@ def _disk(name: str, text: str) -> ReportedDisk:
         raise UnavailableParam(name, detail=f"a disk is JSON with Path and Size: {error}") from None
     # docs/decisions.md#texts-have-no-control-characters
     if control := find_control(disk.path + disk.wwn + disk.serial):  # JSON escapes them, so the parameter has none
-        raise UnavailableParam(name, detail=f"a text cannot have the control character {control}; replace it")
+        raise UnavailableParam(name, detail=f"a text cannot have the control character {control}; remove it")
     return disk
 
 
