@@ -176,6 +176,7 @@ def test_a_list_of_frames_that_is_not_the_images_is_refused(server: MemoryServer
     server.frames.pop()
     with pytest.raises(ImageMismatch, match="list of frames cannot be read"):
         read_all(server.source())
-    server.respond = lambda number, response: ServerResponse(200, {}, b"[" * 100_000) if number == 2 else response
+    nested = MemoryServer(IMAGE, MIB)
+    nested.respond = lambda number, response: ServerResponse(200, {}, b"[" * 100_000) if number == 2 else response
     with pytest.raises(ImageMismatch, match="list of frames cannot be read"):
-        read_all(server.source())
+        read_all(nested.source())

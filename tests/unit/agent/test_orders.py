@@ -145,7 +145,8 @@ def test_a_reason_has_no_characters_that_the_server_refuses() -> None:
 
 
 @pytest.mark.parametrize(
-    "answer", [{"RetCode": 242, "Message": "Order lost"}, {"RetCode": 0, "Continue": False}, {"RetCode": 172}]
+    "answer",
+    [{"RetCode": 242, "Message": "Order lost"}, {"RetCode": 0, "Continue": False}, {"RetCode": 172}, {"RetCode": 0}],
 )
 def test_nothing_is_written_once_the_server_ends_the_order(answer: Answer) -> None:
     server, crew = AgentServer(lambda number, fields: answer), Crew()
