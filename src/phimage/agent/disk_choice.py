@@ -41,15 +41,16 @@ def open_disk(disk: FoundDisk, look: Callable[[], list[FoundDisk]], *, writable:
     name. The kernel gives a name to no other disk while it is open.
     """
     device = BlockDevice(disk.path, writable=writable, sector_size=disk.sector_size)
+    name = f"{disk.path} ({disk.identity})"
     try:
         disks = look()
         found = next((other for other in disks if other.path == disk.path), None)
         if found is None and not disk.is_loop:
-            raise DiskRefused(f"{disk.path} ({disk.identity}) is not there any more: start again")
+            raise DiskRefused(f"{name} is not there any more: start again")
         if found is not None and _who(found) != _who(disk):
             raise DiskRefused(f"{disk.path} is another disk than a moment ago, {found.identity}: start again")
         if twins := twins_of(disk, disks):
-            raise DiskRefused(f"{disk.path} ({disk.identity}): {twins}")
+            raise DiskRefused(f"{name}: {twins}")
         if device.size != disk.size:
             raise DiskRefused(f"{disk.path} has another size than a moment ago: start again")
     except BaseException:
