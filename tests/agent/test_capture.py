@@ -21,7 +21,7 @@ from phimage.chunks.frame import zstd
 from phimage.chunks.memory import MemoryStore
 from phimage.chunks.uploaded_chunks import ChunkSource, find_seal
 from phimage.http.response import HttpError
-from phimage.http_client import ApiConnections
+from phimage.http_client import ApiConnections, HttpAddress, ServerResponse
 from phimage.uploads.app import Uploads
 from phimage.uploads.authorizer import UploadAccessRequest, UploadClosed
 from tests.uploading import JOB, TICKET, FakeAuthorizer, caller, free_port, request_id, served
@@ -140,6 +140,19 @@ def test_an_expired_ticket_is_replaced(file: Path) -> None:
     assert [each.rpartition("=")[2] for each in server.opened[1:]] == ["good", "good2"]
 
 
+def test_tickets_that_are_refused_as_soon_as_they_are_made_end_the_capture(file: Path) -> None:
+    """A proxy that asks for a password refuses them all: an agent would ask for new ones for ever, without a pause."""
+    server = Server()
+
+    def before(request: UploadAccessRequest) -> None:
+        server.authorizer.ticket = f"Ticket=good{len(server.authorizer.requests)}"
+        assert len(server.authorizer.requests) < 50
+
+    server.authorizer.before = before
+    with server.running() as url, pytest.raises(UploadRefused, match=r"HTTP 401.; .*on the way"):
+        server.capture(url, file)
+
+
 def test_an_order_that_was_lost_ends_the_capture_at_once(file: Path) -> None:
     server = Server()
 
@@ -169,6 +182,23 @@ def test_chunks_that_vanish_meanwhile_are_sent_again(file: Path) -> None:
         again = server.capture(url, file)
     assert (again.new_chunks, len(vanished)) == (3, 3)
     assert server.content() == file.read_bytes()
+
+
+def test_the_patience_begins_with_a_request_and_not_hours_before_it() -> None:
+    """Between two requests, hours of zeros are read."""
+
+    class BusyOnce(ApiConnections):
+        def request(
+            self, method: str, address: HttpAddress, body: bytes | None, headers: dict[str, str], max_bytes: int | None = None
+        ) -> ServerResponse:
+            asked.append(method)
+            return ServerResponse(503 if len(asked) == 2 else 200, {}, b"{}")
+
+    asked, now = list[str](), [0.0]
+    requests = UploadRequests(lambda _: "https://h/u?t", BusyOnce(1), patience=10, clock=lambda: now[0], wait=lambda _: None)
+    assert requests.ask("POST", "need", b"") == b"{}"
+    now[0] = 7200.0
+    assert requests.ask("POST", "need", b"") == b"{}"
 
 
 def test_a_server_that_stays_away_ends_it_after_its_patience(file: Path) -> None:

@@ -123,6 +123,13 @@ def test_a_table_that_cannot_be_read_is_not_trimmed(tmp_path: Path, offset: int,
         assert content(disk) == file.read_bytes()
 
 
+def test_a_gpt_without_partitions_is_not_trimmed(tmp_path: Path) -> None:
+    """Nothing says where the disk ends: the image would have 1 MiB, and lack all that is beside partitions."""
+    file = table(tmp_path / "disk", 16 * MIB, "label: gpt\n")
+    with pytest.raises(DiskRefused, match=r"it has no partitions.*without --trim"), captured(file, trim=True):
+        pass
+
+
 def test_a_sector_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     """Behind the end of its file, a loop device fails to read."""
     file = table(tmp_path / "disk", 16 * MIB, GPT)

@@ -15,13 +15,15 @@ from ucloud.services.uphost.schemas import apis as uphost
 
 from phimage.catalog.accounts import encrypt_anew
 from phimage.catalog.hosts import AgentContact, host_keys, note_contacts
+from phimage.catalog.image_bytes import expect_image_bytes
 from phimage.catalog.key_encryption import KeyEncryption
 from phimage.catalog.revisions import Author
 from phimage.chunk_upload import FileDisk, send_disk
 from phimage.maintenance.gc import manifests_to_keep
-from phimage.model.ids import HostId, PublicKey
+from phimage.model.ids import HostId, ImageId, JobId, PublicKey
+from phimage.model.job import Origin, new_job
 from phimage.model.order import SILENT_SECONDS
-from phimage.publishing.expiry import end_silent
+from phimage.publishing.expiry import SilenceWatch
 from tests.api import small
 from tests.api.agents import DISK, HOST, OTHER_BOOT, SignedAgent
 from tests.api.conftest import both_sites
@@ -189,6 +191,13 @@ def test_an_agent_cannot_report_a_disk_that_no_client_could_decode(rack: Rack, w
     assert agent.try_poll(Disk=json.dumps({**DISK, **wrong})).ret_code == 230
     assert agent.poll() is None
     assert rack.row(id)["DiskSize"] == DISK["Size"]
+
+
+def test_the_texts_of_a_disk_have_no_control_characters(rack: Rack) -> None:
+    _, agent = rack.enrolled()
+    for name in ("Path", "Serial", "Wwn"):
+        refused = agent.try_poll(Disk=json.dumps({**DISK, name: "\x1b[2J"}))
+        assert (refused.ret_code, "U+001B" in refused.fields["Detail"]) == (230, True)
 
 
 @pytest.mark.more
@@ -423,6 +432,54 @@ def test_an_order_keeps_the_bytes_of_an_image_that_is_withdrawn(rack: Rack, imag
     assert order["ManifestDigest"] not in manifests_to_keep(shop.catalog, 0)
 
 
+def test_an_order_keeps_the_bytes_of_an_image_that_gets_others(rack: Rack, image: str) -> None:
+    """The catalogue file may declare another source while a host is being installed."""
+    id, agent = rack.rescued()
+    assert rack.reinstall(id, image).ret_code == 0
+    order = agent.poll()
+    assert order is not None
+    catalog = rack.shop.catalog
+    with catalog.change(Author("operator", "cli", "", "ApplyCatalog", time.time())) as change:
+        job = new_job(JobId("job-new"), ImageId(image), Origin(url="https://images.example/new.raw"), time.time())
+        expect_image_bytes(change, job)
+    rack.shop.gateway.learn(catalog.head)
+    for url in ("ManifestUrl", "FramesUrl"):
+        assert rack.shop.gateway.fetch("GET", order[url]).status == 200
+    again = agent.poll(OrderId=order["OrderId"], Fence=1)
+    assert again is not None
+    assert (again["DiskSize"], again["SectorSize"]) == (order["DiskSize"], order["SectorSize"])
+
+
+def test_the_disk_of_an_agent_is_known_with_its_first_poll_after_each_boot(rack: Rack, image: str) -> None:
+    """The enrolment forgets what the agent before named, so a heartbeat of before says nothing about what is written."""
+    id, agent = rack.rescued()
+    agent.poll()
+    again = SignedAgent(rack.shop.gateway, boot=OTHER_BOOT)
+    again.enrol(rack.well("NewEnrollToken", {"PHostId": id})["EnrollToken"])
+    again.poll(Disk=json.dumps({**DISK, "Size": 1 << 20}))
+    again.enrol(rack.well("NewEnrollToken", {"PHostId": id})["EnrollToken"])
+    again.poll(Disk=json.dumps({**DISK, "Size": 1 << 20}))
+    assert rack.row(id)["DiskSize"] == 1 << 20
+    assert rack.reinstall(id, image).message == "Params [ImageId] not available"
+
+
+def test_only_the_agent_of_a_host_sends_and_completes_a_capture(rack: Rack, tmp_path: Path) -> None:
+    """Completed by another, the job would be queued and the order open: its agent would ask for it again without end."""
+    id, agent = rack.rescued()
+    made = rack.capture(id).fields["ImageId"]
+    order = agent.poll()
+    assert order is not None
+    raw = disk(tmp_path, seed=2)
+    send_chunks(rack.shop, order["UploadUrl"], raw)
+    for pair in (small.ACME, rack.shop.operator):
+        for action, more in (("GetPHostImageUploadUrl", {}), ("CompletePHostImageUpload", {"Size": raw.stat().st_size})):
+            refused = rack.shop.ask(action, {"ImageId": made, **more}, pair)
+            assert (refused.ret_code, "agent of its host" in refused.fields.get("Detail", "")) == (230, True), action
+    assert rack.state(id) == "Capturing"
+    assert not agent.report("seal", Finished=True)
+    assert rack.shop.work(made)["State"] == "Done"
+
+
 @pytest.mark.more
 def test_a_stopped_host_needs_an_agent_that_was_heard_lately(rack: Rack, image: str) -> None:
     id, _ = rack.rescued()
@@ -527,23 +584,38 @@ def test_an_agent_that_is_silent_for_half_an_hour_loses_its_order(rack: Rack, im
     shop = rack.shop
     shop.catalog.refresh()
     author = Author("publisher", "publisher", "", "EndSilentOrders", time.time())
-    assert end_silent(shop.catalog, author, time.time() + SILENT_SECONDS - 60) == ()
+    passed = iter(range(0, 3600, 60))
+    watch = SilenceWatch(60, lambda: next(passed))
+    assert [watch.end(shop.catalog, author, time.time() + SILENT_SECONDS - 60) for _ in range(2)] == [(), ()]
     later = time.time() + SILENT_SECONDS + 60
-    assert end_silent(shop.catalog, author, later) == (order["OrderId"],)
-    assert end_silent(shop.catalog, author, later) == ()
+    assert [watch.end(shop.catalog, author, later) for _ in range(3)] == [(), (order["OrderId"],), ()]
     shop.gateway.learn(shop.catalog.head)
     assert rack.state(id) == "Rescue"
     assert agent.try_report("read").ret_code == 242
     assert "silent" in rack.well("GetPHostImageProgress", {**NORTH_A, "ImageId": made}, small.ACME)["Error"]
     agent.poll()
     assert rack.reinstall(id, image).ret_code == 0
-    assert len(end_silent(shop.catalog, author, later)) == 1
+    assert [len(watch.end(shop.catalog, author, later)) for _ in range(2)] == [0, 1]
     shop.gateway.learn(shop.catalog.head)
     assert rack.state(id) == "Failed"
     rack.well("ReleaseHost", {"PHostId": id})
     shop.catalog.refresh()
-    assert end_silent(shop.catalog, author, later) == ()  # a clean disk is not urgent
+    assert [watch.end(shop.catalog, author, later) for _ in range(2)] == [(), ()]  # a clean disk is not urgent
     assert rack.state(id) == "Cleaning"
+
+
+def test_a_step_of_the_clock_ends_no_order_whose_agent_speaks_again(rack: Rack, image: str) -> None:
+    id, agent = rack.rescued()
+    assert rack.reinstall(id, image).ret_code == 0
+    agent.poll()
+    catalog, passed = rack.shop.catalog, iter((0.0, 30.0, 60.0))
+    catalog.refresh()
+    watch, author = SilenceWatch(60, lambda: next(passed)), Author("publisher", "publisher", "", "EndSilentOrders", time.time())
+    stepped = time.time() + SILENT_SECONDS + 60
+    assert [watch.end(catalog, author, stepped) for _ in range(2)] == [(), ()]
+    assert agent.report("write")
+    assert watch.end(catalog, author, stepped) == ()
+    assert rack.state(id) == "Deploying"
 
 
 def test_a_withdrawal_and_a_deprecation_name_the_hosts_that_they_hurt(rack: Rack, image: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import mmap
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +14,7 @@ from phimage.agent.block_device import BlockDevice
 from phimage.agent.disks import FoundDisk, System, find_disks, normal_wwn
 from phimage.agent.errors import DiskFailed, DiskRefused
 from phimage.agent.hardware import this_machine
+from phimage.agent.refusals import busy_reason
 from phimage.errors import ClientError
 from tests.deploying import MIB, loop_device, needs_loop_devices
 
@@ -73,6 +76,15 @@ def test_what_is_no_disk_or_has_no_medium_is_not_listed(machine: Machine) -> Non
     assert list(machine.disks()) == ["sda"]
 
 
+def test_the_paths_below_an_nvme_disk_are_neither_disks_nor_other_paths_to_it(machine: Machine) -> None:
+    """The kernel shows each controller's path to a shared namespace as a hidden disk of the same WWN, without a device node."""
+    machine.add("nvme0c0n1", 100, "0:0", hidden="1", wwid="eui.0025385b01234567")
+    machine.add("nvme0n1", 100, "259:0", hidden="0", wwid="eui.0025385b01234567")
+    found = machine.disks()
+    assert list(found) == ["nvme0n1"]
+    assert busy_reason(found["nvme0n1"], list(found.values())) == ""
+
+
 def test_mounts_swap_and_holders_of_partitions_are_the_disks(machine: Machine) -> None:
     machine.add("sda")
     machine.add_partition("sda", "sda1", "8:1")
@@ -123,6 +135,30 @@ def test_a_machine_is_its_serial_number_its_cards_and_its_boot(machine: Machine)
         this_machine(sys=machine.system.sys / "empty", proc=machine.system.proc)
     with pytest.raises(ClientError, match="no network card"):
         this_machine("X1", machine.system.sys / "empty", machine.system.proc)
+
+
+def test_a_disk_is_closed_when_its_reads_have_ended(tmp_path: Path) -> None:
+    """A capture that is lost leaves threads that read. The next order opens the disk alone, or is refused."""
+    began, closed, ended = threading.Event(), threading.Event(), list[bool]()
+
+    class SlowDisk(BlockDevice):
+        def _buffer(self, length: int) -> mmap.mmap:
+            began.set()
+            ended.append(closed.wait(0.2))
+            return super()._buffer(length)
+
+    file = tmp_path / "disk"
+    file.write_bytes(b"\xaa" * 4096)
+    disk = SlowDisk(str(file), writable=False)
+    reading = threading.Thread(target=disk.read, args=(0, 4096))
+    reading.start()
+    assert began.wait(60)
+    disk.close()
+    closed.set()
+    reading.join()
+    assert ended == [False]
+    with pytest.raises(DiskFailed, match="is closed"):
+        disk.read(0, 512)
 
 
 @contextmanager

@@ -114,7 +114,9 @@ def steered(*options: str) -> tuple[str, ...]:
 
 
 KILL_BEFORE_HEAD = (
-    steered("-e", "inject=pwrite64:signal=KILL:when=4"),  # the main thread's: head and tail of zeros, tail, head
+    # The main thread's: head and tail of zeros, tail, head but for two sectors, these.
+    steered("-e", "inject=pwrite64:signal=KILL:when=4"),
+    steered("-e", "inject=pwrite64:signal=KILL:when=5"),
     steered("-e", "inject=fsync:signal=KILL:when=3"),
 )
 

@@ -25,6 +25,7 @@ from phimage.catalog.hosts import (
 )
 from phimage.catalog.orders import OrderProgress
 from phimage.catalog.revisions import Change
+from phimage.control_characters import find_control
 from phimage.errors import LongPoll, NotPermitted, OrderLost, UnavailableParam, UnknownUser
 from phimage.event_log import log
 from phimage.gateway.registry import Action, Credential
@@ -155,9 +156,9 @@ def agent_poll(request: AgentPoll, call: Call) -> AgentPollResponse:
     contact = AgentContact(host=key.host, heard=call.time, address=call.address, disk=disk)
     heartbeats = call.service.heartbeats
     # docs/decisions.md#an-agent-names-its-disk
-    if heartbeats.has_new_disk(contact):
+    if heartbeats.has_new_disk(key.id, contact):
         call.view.may_wait()
-        heartbeats.write(call.service.catalog.database, contact)
+        heartbeats.write(call.service.catalog.database, key.id, contact)
     heartbeats.note(contact)
     if request.order_id is not None or key.host in call.view.hosts_with_orders():
         call.view.may_wait()
@@ -304,9 +305,13 @@ def _disks(texts: tuple[str, ...]) -> tuple[ReportedDisk, ...]:
 
 def _disk(name: str, text: str) -> ReportedDisk:
     try:
-        return msgspec.json.decode(text, type=ReportedDisk)
+        disk = msgspec.json.decode(text, type=ReportedDisk)
     except (msgspec.DecodeError, RecursionError) as error:
         raise UnavailableParam(name, detail=f"a disk is JSON with Path and Size: {error}") from None
+    # docs/decisions.md#texts-have-no-control-characters
+    if control := find_control(disk.path + disk.wwn + disk.serial):  # JSON escapes them, so the parameter has none
+        raise UnavailableParam(name, detail=f"a text cannot have the control character {control}; remove it")
+    return disk
 
 
 ACTIONS = (

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from phimage.actions.service import Call
 from phimage.catalog import jobs
 from phimage.catalog.hosts import HOSTS
-from phimage.catalog.image_bytes import give_up, last_image_bytes
+from phimage.catalog.image_bytes import give_up, image_bytes_with
 from phimage.catalog.orders import end_order, find_order
 from phimage.catalog.revisions import Change
 from phimage.chunks import uploaded_chunks
@@ -159,7 +159,6 @@ def _queue_capture(change: Change, order: Order, sealed: int | None) -> None:
 
 
 def _content(order: Order, call: Call) -> ImageBytes | None:
-    """The bytes to deploy, also of an image that was withdrawn meanwhile."""
+    """The bytes to deploy, also of an image that was withdrawn or got others meanwhile."""
     with call.service.catalog.database.read() as connection:
-        content = last_image_bytes(connection, [order.image]).get(order.image)
-    return content if content is not None and content.manifest == order.manifest else None
+        return image_bytes_with(connection, order.image, order.manifest)

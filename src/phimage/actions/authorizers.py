@@ -14,7 +14,7 @@ from phimage.actions.images import find_visible_image
 from phimage.actions.service import Service, ticket_holder
 from phimage.catalog import jobs
 from phimage.catalog.hosts import HOSTS
-from phimage.catalog.image_bytes import last_image_bytes, left_of
+from phimage.catalog.image_bytes import image_bytes_with, left_of
 from phimage.catalog.orders import find_order
 from phimage.catalog.views import View
 from phimage.chunks.uploads import MAX_PARTS, PART
@@ -79,11 +79,11 @@ class CatalogDownloadAuthorizer:
 
     # docs/decisions.md#an-order-keeps-the-bytes-that-it-deploys
     def _agents(self, ticket: Ticket, view: View) -> DownloadGrant:
-        """The download of an agent that deploys an image, also of one that was withdrawn meanwhile."""
+        """The download of an agent that deploys an image, also of one that was withdrawn or got other bytes meanwhile."""
         order = _order_of(ticket, view, self._service)
         with self._service.catalog.database.read() as connection:
-            content = last_image_bytes(connection, [order.image]).get(order.image)
-        if content is None or content.manifest != order.manifest:
+            content = image_bytes_with(connection, order.image, order.manifest)
+        if content is None:
             raise Purged(order.image)
         return DownloadGrant(content, order.account, order.project, ticket.signed)
 

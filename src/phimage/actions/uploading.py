@@ -188,6 +188,8 @@ def _upload_of(image: ImageId, call: Call) -> Job:
     job = _newest(image, call)
     if not is_publisher(job, call):
         raise UnavailableParam("ImageId", detail="an operator publishes this image, and only operators send its parts")
+    if job.origin.host:  # the report of the agent queues the job and ends its order, both or neither
+        raise UnavailableParam("ImageId", detail=f"the agent of its host {job.origin.host} sends the disk and completes it")
     return job
 
 

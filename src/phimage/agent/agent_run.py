@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 import time
+import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
 from phimage import __version__
-from phimage.agent.block_device import BlockDevice
 from phimage.agent.capture import capture_to_server
 from phimage.agent.captured_disk import CapturedDisk
 from phimage.agent.clean import clean
 from phimage.agent.crew import Crew, CrewStopped
-from phimage.agent.disk_choice import choose_disk
+from phimage.agent.disk_choice import choose_disk, open_disk
 from phimage.agent.disks import FoundDisk, find_disks
 from phimage.agent.errors import DiskRefused, OrderGone
 from phimage.agent.given_order import GivenOrder, UnreadableOrder, read_order
@@ -32,6 +32,9 @@ from phimage.http_client import ApiConnections
 
 _ENROLL_PATIENCE = 600.0
 _POLL_PATIENCE = 60.0
+_MAX_DISKS = 64
+"""Disks of an enrolment: a server takes no more."""
+_FIRST_LOST_PAUSE, _MAX_LOST_PAUSE = 1.0, 30.0
 _SERVER_PATIENCE = 1800.0
 """How long an order waits for the server: as long as the server waits for the agent."""
 
@@ -61,17 +64,20 @@ class AgentRun:
         read_back: bool,
         say: Callable[[str], object],
         disks: Callable[[], list[FoundDisk]] = find_disks,
+        pause: Callable[[float], object] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`say` shows a line to people."""
+        """`say` shows a line to people. `pause` waits some seconds."""
         self._link = link
         self._connections = connections
         self._hardware = hardware
         self._read_back = read_back
         self._say = say
         self._disks = disks
+        self._pause = pause
         self._clock = clock
         self._enrolment: Enrolment | None = None
+        self._lost_pause = _FIRST_LOST_PAUSE
 
     def enroll(self, token: AgentKey) -> Enrolment:
         """Enrol this machine. Raises AgentRefused and ServerAway."""
@@ -80,7 +86,7 @@ class AgentRun:
             "Mac": self._hardware.macs,
             "BootId": self._hardware.boot,
             "AgentVersion": __version__,
-            "Disk": [json.dumps(disk_identity(disk)) for disk in self._disks()],
+            "Disk": [json.dumps(disk_identity(disk)) for disk in self._disks()[:_MAX_DISKS]],
         }
         answer = self._link.call(token, "AgentEnroll", params, patience=_ENROLL_PATIENCE)
         self._enrolment = Enrolment(
@@ -138,12 +144,22 @@ class AgentRun:
                 except PhimageError as error:
                     self._say(f"{order.id}: {error}")
                     reporter.fail(str(error))
+                    self._lost_pause = _FIRST_LOST_PAUSE
+                    return False
+                except Exception as error:  # noqa: BLE001  the host needs its agent, and its people the reason
+                    self._say(f"{order.id}: {traceback.format_exc()}")
+                    reporter.fail(f"{type(error).__name__}: {error}; see the console of the host")
+                    self._lost_pause = _FIRST_LOST_PAUSE
                     return False
                 rebooting = reboots and order.kind == "deploy"
                 reporter.finish(receipt, rebooting=rebooting)
         except (OrderGone, ServerAway) as lost:
             self._say(f"{order.id}: {lost}")
+            # An order that two agents take from each other, or whose upload is refused, would be given out without a pause.
+            self._pause(self._lost_pause)
+            self._lost_pause = min(2 * self._lost_pause, _MAX_LOST_PAUSE)
             return False
+        self._lost_pause = _FIRST_LOST_PAUSE
         self._say(f"{order.id}: done")
         return rebooting
 
@@ -158,7 +174,7 @@ class AgentRun:
                 return self._deploy(order, disk, disks, crew, reporter)
             case "clean":
                 refuse_busy(disk, disks)
-                with BlockDevice(disk.path, writable=True, sector_size=disk.sector_size) as device:
+                with open_disk(disk, self._disks, writable=True) as device:
                     clean(device, reporter.permit, reporter.show)
                 return ""
             case "capture":
@@ -188,7 +204,9 @@ class AgentRun:
         def on_phase(phase: str, done: int, total: int) -> None:
             reporter.show(phase, done, total, source.fetched)
 
-        receipt: dict[str, Any] = prepared.run(crew, read_back=self._read_back, permit=reporter.permit, on_phase=on_phase)
+        receipt: dict[str, Any] = prepared.run(
+            crew, read_back=self._read_back, permit=reporter.permit, on_phase=on_phase, look=self._disks
+        )
         return json.dumps({"OrderId": order.id, "ImageId": order.image, **receipt})
 
     def _capture(self, order: GivenOrder, disk: FoundDisk, crew: Crew, reporter: OrderReporter) -> None:
@@ -202,7 +220,7 @@ class AgentRun:
             clock=self._clock,
             wait=crew.pause,
         )
-        with upload, BlockDevice(disk.path, writable=False, sector_size=disk.sector_size) as device:
+        with upload, open_disk(disk, self._disks, writable=False) as device:
             capture_to_server(CapturedDisk(device, trim=order.trim), upload, on_progress)
 
     def _renewed(self, order: GivenOrder) -> GivenOrder:

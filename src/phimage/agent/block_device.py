@@ -73,6 +73,8 @@ class BlockDevice:
             raise
         self._zeroout = self._is_device
         self._thread = threading.local()
+        self._reads = 0
+        self._read_ended = threading.Condition()
 
     def read(self, offset: int, length: int) -> bytes:
         """Read exactly `length` bytes. Raises DiskFailed."""
@@ -133,8 +135,12 @@ class BlockDevice:
         return ""
 
     def close(self) -> None:
-        """Close the disk. No read or write may be under way."""
-        file, self._file = self._file, -1
+        """Close the disk, when its reads have ended: until then the kernel lets nobody else have it. No write may be under
+        way, and later reads raise DiskFailed.
+        """
+        with self._read_ended:
+            file, self._file = self._file, -1
+            self._read_ended.wait_for(lambda: not self._reads)
         if file >= 0:
             os.close(file)
 
@@ -146,11 +152,24 @@ class BlockDevice:
 
     def _read(self, offset: int, length: int) -> memoryview:
         """The bytes in the thread's memory, until its next call."""
+        with self._read_ended:
+            file = self._file
+            self._reads += 1
+        try:
+            if file < 0:
+                raise DiskFailed(self.path, "read", offset, "it is closed")
+            return self._read_from(file, offset, length)
+        finally:
+            with self._read_ended:
+                self._reads -= 1
+                self._read_ended.notify_all()
+
+    def _read_from(self, file: int, offset: int, length: int) -> memoryview:
         view = memoryview(self._buffer(length))[:length]
         done = 0
         while done < length:
             try:
-                count = os.preadv(self._file, [view[done:]], offset + done)
+                count = os.preadv(file, [view[done:]], offset + done)
             except OSError as error:
                 raise DiskFailed(self.path, "read", offset + done, _reason(error)) from error
             if count <= 0:

@@ -7,10 +7,9 @@ import sys
 import time
 from dataclasses import replace
 
-from phimage.agent.block_device import BlockDevice
 from phimage.agent.capture import capture_to_file, capture_to_server
 from phimage.agent.captured_disk import CapturedDisk
-from phimage.agent.disk_choice import choose_disk
+from phimage.agent.disk_choice import choose_disk, open_disk
 from phimage.agent.disks import find_disks
 from phimage.agent.progress_line import ProgressLine
 from phimage.agent.refusals import refuse_busy
@@ -39,7 +38,7 @@ def capture(given: argparse.Namespace) -> int:
     def on_progress(progress: SendProgress) -> None:
         line.show("capture", progress.done, progress.total)
 
-    with BlockDevice(disk.path, writable=False) as device:
+    with open_disk(disk, find_disks, writable=False) as device:
         captured = CapturedDisk(device, trim=given.trim)
         trimmed = f", trimmed to {captured.size}" if captured.size < device.size else ""
         _say(f"disk   {disk.path}, {disk.model or 'no model'}, {disk.identity}, {device.size} bytes{trimmed}; it is only read")

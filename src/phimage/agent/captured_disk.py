@@ -60,7 +60,7 @@ class CapturedDisk:
         sector = sector_size(head)
         end = smallest_size(head, sector) if sector else _mbr_end(head, self._device.sector_size)
         if not end:
-            what = "its GPT is damaged; repair it with `gdisk` (r, b, w)" if sector else "it has no partitions"
+            what = "its GPT is damaged; repair it with `gdisk` (r, b, w)" if end is None else "it has no partitions"
             raise DiskRefused(f"{self._device.path} cannot be trimmed: {what}, or capture it without --trim")
         size = -(-end // MIB) * MIB
         if size < self.size:

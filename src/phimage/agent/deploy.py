@@ -190,15 +190,21 @@ class Deployment:
         self._work("read back", range(len(self._chunks)), verify, self._chunks.data_size())
 
     def _commit(self) -> None:
-        """Write the tail, then the head. A head that is not known to be right is zeroed again."""
+        """Write the tail, then the head, and of that the first two sectors last: the boot code and the header of the table.
+
+        A write of a MiB may be cut between any of its sectors. A head that is not known to be right is zeroed again.
+        """
         self._plan.change(self._head, self._tail)
         self._on_phase("commit", 0, 2 * WINDOW)
         self._permit()
         self._put(self._plan.tail_start, bytes(self._tail))
         self._on_phase("commit", WINDOW, 2 * WINDOW)
+        first = 2 * self._device.sector_size
+        self._permit()
+        self._put(first, bytes(self._head[first:]))
         self._permit()
         try:
-            self._put(0, bytes(self._head))
+            self._put(0, bytes(self._head[:first]))
         except BaseException:
             with suppress(DiskFailed):
                 self._device.write(0, bytes(WINDOW))

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from phimage.agent.block_device import BlockDevice
 from phimage.agent.disks import SECTOR, FoundDisk, normal_wwn
 from phimage.agent.errors import DiskRefused
+from phimage.agent.refusals import twins_of
 from phimage.disk_hint import DiskHint, read_hint
 
 
@@ -29,6 +32,35 @@ def choose_disk(disks: list[FoundDisk], hint: str) -> FoundDisk:
     if len(matching) > 1:
         raise DiskRefused(f"{len(matching)} disks match {hint}: {_listed(matching)}; use a hint that only one of them matches")
     return matching[0]
+
+
+def open_disk(disk: FoundDisk, look: Callable[[], list[FoundDisk]], *, writable: bool) -> BlockDevice:
+    """Open a chosen disk, and look again whether its path still is that disk. Raises DiskRefused.
+
+    A person confirms, or an order waits for its server, between the choice and this: a disk may go and another one get its
+    name. The kernel gives a name to no other disk while it is open.
+    """
+    device = BlockDevice(disk.path, writable=writable, sector_size=disk.sector_size)
+    name = f"{disk.path} ({disk.identity})"
+    try:
+        disks = look()
+        found = next((other for other in disks if other.path == disk.path), None)
+        if found is None and not disk.is_loop:
+            raise DiskRefused(f"{name} is not there any more: start again")
+        if found is not None and _who(found) != _who(disk):
+            raise DiskRefused(f"{disk.path} is another disk than a moment ago, {found.identity}: start again")
+        if twins := twins_of(disk, disks):
+            raise DiskRefused(f"{name}: {twins}")
+        if device.size != disk.size:
+            raise DiskRefused(f"{disk.path} has another size than a moment ago: start again")
+    except BaseException:
+        device.close()
+        raise
+    return device
+
+
+def _who(disk: FoundDisk) -> tuple[str, str, str]:
+    return disk.wwn, disk.serial, disk.model
 
 
 def _matches(disk: FoundDisk, hint: DiskHint) -> bool:

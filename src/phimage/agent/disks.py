@@ -66,7 +66,9 @@ def find_disks(system: System = System()) -> list[FoundDisk]:
     return [
         _disk(folder, system, mounts, swaps, backing)
         for folder in sorted((system.sys / "block").glob("*"))
-        if not folder.name.startswith(_NO_DISKS) and int(_text(folder / "size") or 0)
+        if not folder.name.startswith(_NO_DISKS)
+        and int(_text(folder / "size") or 0)
+        and _text(folder / "hidden") != "1"  # a controller's path to an NVMe disk that the kernel shows as one
     ]
 
 

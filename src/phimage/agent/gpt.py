@@ -54,14 +54,16 @@ def move_backup(head: bytes, sector: int, disk_size: int, read: Callable[[int, i
     ]
 
 
-def smallest_size(head: bytes, sector: int) -> int:
-    """The bytes of the smallest disk that has all partitions of a GPT, and a backup behind them; 0 if the GPT is not whole."""
+def smallest_size(head: bytes, sector: int) -> int | None:
+    """The bytes of the smallest disk that has all partitions of a GPT, and a backup behind them; 0 if it has no partitions, and
+    None if the GPT is not whole.
+    """
     table = _table(head, sector)
     if table is None:
-        return 0
-    last = max((entry.last for _, entry in table.partitions()), default=sector)
+        return None
+    last = max((entry.last for _, entry in table.partitions()), default=-1)
     entry_sectors = -(-len(table.entries) // sector)
-    return int(last + 1 + entry_sectors + 1) * sector
+    return int(last + 1 + entry_sectors + 1) * sector if last >= 0 else 0
 
 
 def _table(head: bytes, sector: int) -> GptHeader | None:

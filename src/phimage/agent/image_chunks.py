@@ -97,7 +97,7 @@ def read_manifest(data: bytes, digest: str) -> ImageChunks:
         raise ImageMismatch(f"the manifest has SHA-256 {actual}, not the expected {digest}: check which image was meant")
     try:
         return _chunks(actual, json.loads(data))
-    except (ValueError, KeyError, TypeError, OverflowError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise ImageMismatch(f"the manifest {actual} cannot be read: {error}; check the URL") from None
 
 
@@ -105,7 +105,7 @@ def read_frames(data: bytes, chunks: ImageChunks) -> FrameMap:
     """Parse the list of an image's frames. Raises ImageMismatch."""
     try:
         return _frames(json.loads(data), chunks)
-    except (ValueError, KeyError, TypeError, OverflowError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise ImageMismatch(f"the list of frames cannot be read: {error}; check the URL") from None
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 
-from phimage.agent.errors import ImageMismatch, ImageUnavailable, OrderGone, TicketExpired
+from phimage.agent.errors import ImageMismatch, ImageUnavailable, OrderGone, TicketExpired, printable
 from phimage.agent.image_chunks import FrameMap, ImageChunks, read_frames, read_manifest
 from phimage.http_client import ApiConnections, InvalidAddress, NoResponse, ServerResponse, parse_address
 from phimage.zstd_frame import BadFrame, decompress
@@ -22,6 +22,7 @@ _TRIES = 4
 """How often a chunk is fetched that arrives damaged."""
 _FIRST_PAUSE, _MAX_PAUSE = 0.25, 10.0
 _ORDER_LOST = (403, 409)
+_MAX_REASON = 500
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ class ServedImage:
 
     # docs/decisions.md#the-agent-trusts-the-digest-and-not-the-list-of-frames
     def read(self, chunks: ImageChunks, places: range) -> Iterator[tuple[int, bytes]]:
-        """The bytes of some chunks with their places, each verified by its digest.
+        """The bytes of some chunks, at least one, with their places, each verified by its digest.
 
         Raises ImageUnavailable if one still arrives damaged when it was fetched several times.
         """
@@ -107,6 +108,8 @@ class ServedImage:
 
     def _fetch(self, chunks: ImageChunks, places: range) -> Iterator[tuple[int, bytes]]:
         frames = self._map(chunks)
+        # The list may be another one than that by which these places fit into one request.
+        places = next(frames.batches(iter(places), MAX_BATCH_BYTES, MAX_BATCH_FRAMES))
         start, stop = frames.span(places.start, places.stop)
         wanted = {"Range": f"bytes={start}-{stop - 1}", "Accept-Encoding": "identity"}
         response = self._get(lambda urls: urls.zstd, wanted, stop - start)
@@ -132,7 +135,7 @@ class ServedImage:
 
     def _get(self, which: Callable[[ImageUrls], str], headers: dict[str, str], max_bytes: int) -> ServerResponse:
         """A successful response. Waits while the server is away or busy."""
-        pause, expired = _FIRST_PAUSE, 0
+        pause, expired, began = _FIRST_PAUSE, 0, self._clock()
         while True:
             urls = self._urls
             reason = ""
@@ -155,7 +158,8 @@ class ServedImage:
                     continue
                 if response.status < 500 and response.status not in (408, 429):
                     raise (OrderGone if self._renew and response.status in _ORDER_LOST else ImageUnavailable)(reason)
-            if self._clock() - self._responded > self._patience:
+            # A disk is zeroed and compared for hours without a request.
+            if self._clock() - max(began, self._responded) > self._patience:
                 raise ImageUnavailable(f"the server has sent nothing for {self._patience:.0f} s: {reason}")
             self._pause(pause)
             pause = min(2 * pause, _MAX_PAUSE)
@@ -170,9 +174,9 @@ class ServedImage:
 
 
 def _reason(response: ServerResponse) -> str:
-    """What the server says in a response that is an error."""
+    """What the server says in a response that is an error. Over plain http it may be anyone's text."""
     try:
         error = json.loads(response.body)
-        return f"HTTP {response.status}: {error['Message']} ({error['Detail']})"
-    except (ValueError, KeyError, TypeError):
+        return printable(f"HTTP {response.status}: {error['Message']} ({error['Detail']})")[:_MAX_REASON]
+    except (ValueError, KeyError, TypeError, RecursionError):
         return f"HTTP {response.status}; check the address"

@@ -119,10 +119,16 @@ class OrderReporter:
             except ServerAway:
                 continue
             except (OrderGone, AgentRefused) as error:
-                with self._changed:
-                    self._lost = error
-                self._crew.stop()
+                self._lose(error)
                 return
+            except Exception as error:  # noqa: BLE001  without reports nothing may be written, and nobody would know why
+                self._lose(OrderGone(f"a report failed: {type(error).__name__}: {error}; see the log of the server"))
+                return
+
+    def _lose(self, error: PhimageError) -> None:
+        with self._changed:
+            self._lost = error
+        self._crew.stop()
 
     def _send(self, fields: Mapping[str, str | int | bool], patience: float) -> bool:
         """Whether the order goes on."""

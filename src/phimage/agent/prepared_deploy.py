@@ -11,8 +11,9 @@ from phimage import __version__
 from phimage.agent.block_device import BlockDevice
 from phimage.agent.crew import Crew
 from phimage.agent.deploy import Deployment, OnPhase, WrittenDisk
-from phimage.agent.disks import FoundDisk
-from phimage.agent.errors import DiskRefused
+from phimage.agent.disk_choice import open_disk
+from phimage.agent.disks import FoundDisk, find_disks
+from phimage.agent.errors import printable
 from phimage.agent.gpt import TableChange, move_backup, sector_size
 from phimage.agent.image_chunks import ImageChunks
 from phimage.agent.image_source import ServedImage
@@ -42,9 +43,10 @@ class PreparedDeploy:
         permit: Callable[[], object] = lambda: None,
         on_phase: OnPhase = lambda phase, done, total: None,
         clock: Callable[[], float] = time.time,
+        look: Callable[[], list[FoundDisk]] = find_disks,
     ) -> dict[str, Any]:
         """Write the image, and return the receipt. Raises DiskRefused, DiskFailed, ImageUnavailable, and what `permit` and
-        `on_phase` raise. Until it returns, nothing on the disk can boot.
+        `on_phase` raise. Until it returns, nothing on the disk can boot. `look` finds the disks of this machine.
         """
 
         def allow() -> None:
@@ -52,9 +54,7 @@ class PreparedDeploy:
             permit()
 
         started = clock()
-        with BlockDevice(self.disk.path, writable=True, sector_size=self.disk.sector_size) as device:
-            if device.size != self.disk.size:
-                raise DiskRefused(f"{self.disk.path} has another size than a moment ago: start again")
+        with open_disk(self.disk, look, writable=True) as device:
             plan = WritePlan(self.chunks, device.size, device.sector_size, self.changes)
             deployment = Deployment(device, self.source, plan, crew, read_back=read_back, permit=allow, on_phase=on_phase)
             written = deployment.run()
@@ -114,11 +114,11 @@ def read_image(source: ServedImage, chunks: ImageChunks, offset: int, length: in
 
 
 def disk_identity(disk: FoundDisk) -> dict[str, Any]:
-    """How the agent names a disk to a server."""
+    """How the agent names a disk to a server, which takes no control characters."""
     return {
-        "Path": disk.path,
-        "Wwn": disk.wwn,
-        "Serial": disk.serial,
+        "Path": printable(disk.path),
+        "Wwn": printable(disk.wwn),
+        "Serial": printable(disk.serial),
         "Size": disk.size,
         "SectorSize": disk.sector_size,
     }

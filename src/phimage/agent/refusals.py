@@ -11,7 +11,6 @@ from phimage.agent.write_plan import MIN_DISK
 
 def busy_reason(disk: FoundDisk, disks: Sequence[FoundDisk]) -> str:
     """Why a disk cannot be written, whatever the image is, with the remedy; an empty text if it can."""
-    twins = [other.path for other in disks if other.wwn and other.wwn == disk.wwn and other.path != disk.path]
     if disk.is_own:
         return "this system runs from it; boot a rescue system"
     if disk.mounts:
@@ -20,13 +19,19 @@ def busy_reason(disk: FoundDisk, disks: Sequence[FoundDisk]) -> str:
         return f"it holds swap space; run swapoff {' '.join(disk.swaps)}"
     if disk.holders:
         return f"{', '.join(disk.holders)} is made of it; stop that RAID, volume group or mapping first"
-    if twins:
-        return f"{', '.join(twins)} is another path to the same disk; disconnect all paths but one"
+    if twins := twins_of(disk, disks):
+        return twins
     if disk.removable:
         return "it is removable, such as the stick that a rescue system starts from; name a fixed disk"
     if disk.read_only:
         return f"it is read-only; its switch, or blockdev --setrw {disk.path}, makes it writable"
     return ""
+
+
+def twins_of(disk: FoundDisk, disks: Sequence[FoundDisk]) -> str:
+    """Which other paths lead to a disk, with the remedy; an empty text for none."""
+    twins = [other.path for other in disks if other.wwn and other.wwn == disk.wwn and other.path != disk.path]
+    return f"{', '.join(twins)} is another path to the same disk; disconnect all paths but one" if twins else ""
 
 
 def refuse_busy(disk: FoundDisk, disks: Sequence[FoundDisk]) -> None:
@@ -55,5 +60,7 @@ def refuse_unfit(disk: FoundDisk, image_size: int, image_sector: int, stated_sec
             f"{name} has sectors of {disk.sector_size} bytes and the image is for {sector}: it cannot boot; use an image for "
             f"{disk.sector_size}, or let the disk's own tool format it to {sector}"
         )
+    if disk.size % disk.sector_size:  # only a file in the place of a disk
+        raise DiskRefused(f"{name} has {disk.size} bytes, which are no whole sectors of {disk.sector_size}: lengthen the file")
     if disk.size < max(image_size, MIN_DISK):
         raise DiskRefused(f"{name} has {disk.size} bytes, the image needs {max(image_size, MIN_DISK)}; use a larger disk")

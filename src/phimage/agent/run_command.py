@@ -20,7 +20,7 @@ def run(given: argparse.Namespace) -> int:
     if not given.token:
         raise ClientError("a machine enrols with a token: --token, or the variable PHIMAGE_ENROLL_TOKEN")
     connections = ApiConnections(TIMEOUT, given.ca)
-    link = ServerLink(given.server, connections, time.time, time.sleep)
+    link = ServerLink(given.server, connections, time.time, time.sleep, steady=time.monotonic)
     agent = AgentRun(link, connections, this_machine(given.serial_number), read_back=given.read_back, say=_say)
     agent.enroll(enroll_credential(given.token))
     while True:

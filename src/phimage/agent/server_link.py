@@ -62,15 +62,17 @@ class ServerLink:
         clock: Callable[[], float],
         pause: Callable[[float], object],
         nonce: Callable[[], str] = lambda: secrets.token_urlsafe(16),
+        steady: Callable[[], float] | None = None,
     ) -> None:
-        """`clock` is Unix seconds; `pause` waits some seconds. Raises ClientError for an address without https, unless it is of
-        this machine.
+        """`clock` is Unix seconds, for signatures; `steady` counts the seconds of patience, and is `clock` by default. `pause`
+        waits some seconds. Raises ClientError for an address without https, unless it is of this machine.
         """
         self._address = _server_address(server)
         self._connections = connections
         self._clock = clock
         self._pause = pause
         self._nonce = nonce
+        self._steady = steady or clock
         self._offset = 0.0
         self._is_phimage = False
         """Whether it answered once. After that, other answers are those of something on the way, which will pass."""
@@ -80,7 +82,7 @@ class ServerLink:
 
         Raises OrderGone, AgentRefused for all other refusals, and ServerAway.
         """
-        began, pause, again = self._clock(), _FIRST_PAUSE, True
+        began, pause, again = self._steady(), _FIRST_PAUSE, True
         while True:
             try:
                 return self._post(credential, action, params)
@@ -96,7 +98,7 @@ class ServerLink:
                 if refused.ret_code not in _BUSY:
                     raise
                 reason = str(refused)
-            if self._clock() - began + pause > patience:
+            if self._steady() - began + pause > patience:
                 raise ServerAway(f"no answer from {self._address.host}: {reason}")
             self._pause(pause)
             pause = min(2 * pause, _MAX_PAUSE)

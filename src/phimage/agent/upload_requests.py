@@ -17,6 +17,8 @@ from phimage.http_client import ApiConnections, HttpAddress, InvalidAddress, NoR
 _FIRST_WAIT, _MAX_WAIT = 1.0, 30.0
 _PASSING = frozenset({408, 429, 500, 502, 503, 504})
 _EXPIRED = 401
+_MAX_RENEWED = 4
+"""How many tickets in a row may be refused: more than one is no longer that of a slow clock."""
 
 
 class UploadAway(ClientError):
@@ -63,7 +65,7 @@ class UploadRequests:
         """Send a request, `chunk_upload.Ask`. Raises UploadAway, UploadRefused, OrderGone, ChunksMissing and as `open_url`."""
         digest = base64.b64encode(sha256(body).digest()).decode("ascii")
         headers = {"Content-Type": "application/octet-stream", "Content-Digest": f"sha-256=:{digest}:"}
-        url, seconds = self._current(""), _FIRST_WAIT
+        url, seconds, renewed, began = self._current(""), _FIRST_WAIT, 0, self._clock()
         while True:
             address = _below(url, below)
             try:
@@ -75,12 +77,14 @@ class UploadRequests:
                     self._answered = self._clock()
                     if 200 <= response.status < 300:
                         return response.body
-                    if response.status != _EXPIRED:
+                    if response.status != _EXPIRED or renewed == _MAX_RENEWED:
                         raise _refusal(response, below, address)
+                    renewed += 1
                     url = self._current(url)
                     continue
                 reason = _message(response) or "it cannot take it now; look at its log"
-            if self._clock() - self._answered >= self._patience or self._ending.is_set():
+            # Zeros are read for hours without a request.
+            if self._clock() - max(began, self._answered) >= self._patience or self._ending.is_set():
                 raise UploadAway(
                     f"{address.host} does not answer: {reason}. What was sent is kept: run the same again to go on"
                 )
@@ -125,6 +129,8 @@ def _refusal(response: ServerResponse, below: str, address: HttpAddress) -> Exce
             remedy = "let its operator raise the quota or the largest disk, or use --trim"
         case 507:
             remedy = "when it has free space again, run the same again to go on"
+        case 401:
+            remedy = "its server makes tickets that it refuses: see whether something on the way asks for a password"
         case 404:
             remedy = "check the address of the upload"
         case _:

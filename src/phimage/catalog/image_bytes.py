@@ -58,6 +58,13 @@ def last_image_bytes(connection: Connection, images: Collection[ImageId]) -> dic
     return records
 
 
+def image_bytes_with(connection: Connection, image: ImageId, manifest: ManifestDigest) -> ImageBytes | None:
+    """The bytes of an image that have a manifest, also those that it had before; None if it never had them."""
+    rows = tables.image_bytes.c
+    found = IMAGE_BYTES.latest(connection, rows.image == image, rows.manifest == manifest)
+    return found[0] if found else None
+
+
 def known_since(connection: Connection, image: ImageId) -> Revision:
     """The revision that wrote the present record of an image's bytes; 0 if there is none."""
     rows = tables.image_bytes.c

@@ -24,7 +24,7 @@ from phimage.model.ids import JobId
 from phimage.model.job import Job
 from phimage.publishing.pipeline import Pipeline
 from phimage.publishing.progress import FETCH, STORE
-from phimage.publishing.worker import Worker
+from phimage.publishing.worker import Pace, Worker
 
 MAX_CLAIMED = 1000
 """Jobs that are claimed at a time: one that goes back into the queue is not claimed again at once."""
@@ -46,8 +46,9 @@ class WorldPublisher:
         """`now` is the world's clock."""
         self._catalog = catalog
         self._now = now
-        # Nobody else claims jobs, so no lease expires however long a job is held.
-        self._worker = Worker(catalog, store, pipeline, "ci", threading.Event(), now=now, clock=lambda: 0.0)
+        # Nobody else claims jobs, so no lease expires however long a job is held. And what the clock says has passed.
+        pace = Pace(silence=0)
+        self._worker = Worker(catalog, store, pipeline, "ci", threading.Event(), pace, now=now, clock=lambda: 0.0)
         self._held: dict[JobId, HeldJob] = {}
         self._transitions: dict[str, Transition] = {"": IMMEDIATE}
         self.has_news = True

@@ -9,6 +9,8 @@ Publishers and `store gc` may run this concurrently: each decides again inside i
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
+
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -77,16 +79,35 @@ def deprecate_due(catalog: Catalog, author: Author, now: float) -> tuple[ImageId
 
 
 # docs/decisions.md#silence-ends-an-order
-def end_silent(catalog: Catalog, author: Author, now: float) -> tuple[OrderId, ...]:
-    """End the orders whose agents were silent for half an hour, in one revision. No host becomes ready by it."""
-    with catalog.database.read() as connection:
-        if not silent_orders(connection, now):
-            return ()
+class SilenceWatch:
+    """Ends the orders whose agents were silent for half an hour, and for some seconds more since it first saw that.
+
+    Not thread-safe.
+    """
+
+    def __init__(self, seconds: float, clock: Callable[[], float]) -> None:
+        """`clock` measures the seconds, and does not step."""
+        self._seconds = seconds
+        self._clock = clock
+        self._since: dict[tuple[OrderId, float], float] = {}
+
+    def end(self, catalog: Catalog, author: Author, now: float) -> tuple[OrderId, ...]:
+        """End them, and return which they were. Raises ServiceUnavailable."""
+        with catalog.database.read() as connection:
+            silent = [(order.id, order.heard) for order in silent_orders(connection, now)]
+        seen = self._clock()
+        self._since = {word: self._since.get(word, seen) for word in silent}
+        due = {id for (id, _), since in self._since.items() if seen - since >= self._seconds}
+        return end_silent(catalog, author, now, due) if due else ()
+
+
+def end_silent(catalog: Catalog, author: Author, now: float, due: Collection[OrderId]) -> tuple[OrderId, ...]:
+    """End those of the orders whose agents were silent for half an hour, in one revision. No host becomes ready by it."""
     ended = []
     with catalog.change(author) as change:
         for order in silent_orders(change.connection, now):
             host = HOSTS.find(change.connection, order.host)
-            if host is None or host.order != order.id:
+            if order.id not in due or host is None or host.order != order.id:
                 continue
             abort_order(change, host, SILENT_REASON)
             if order.kind is OrderKind.CAPTURE:

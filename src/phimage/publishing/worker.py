@@ -25,8 +25,9 @@ from phimage.event_log import log
 from phimage.model.image import Image, State
 from phimage.model.image_bytes import ImageBytes, image_size
 from phimage.model.job import Job
+from phimage.model.order import LEASE_SECONDS
 from phimage.publishing.errors import ImageRefused, Interrupted, JobLost, SourceAway
-from phimage.publishing.expiry import deprecate_due, end_silent, expire
+from phimage.publishing.expiry import SilenceWatch, deprecate_due, expire
 from phimage.publishing.lease import LeaseExpiry, LeaseKeeper
 from phimage.publishing.pipeline import Pipeline, StoredDisk
 from phimage.sources.errors import SourceError, SourceInterrupted, TooLarge
@@ -42,10 +43,11 @@ EXPIRE_SECONDS = 60.0
 
 
 class Pace(Struct, frozen=True):
-    """The length of a lease, and the interval of polling for jobs, in seconds."""
+    """The length of a lease, the interval of polling for jobs, and how long agents may still speak, in seconds."""
 
     lease: float = jobs.LEASE_SECONDS
     look: float = 0.2
+    silence: float = LEASE_SECONDS
 
 
 class Worker:
@@ -76,6 +78,7 @@ class Worker:
         self._now = now
         self._retry = retry or Retry()
         self._leases = LeaseExpiry(self._pace.lease, clock)
+        self._silence = SilenceWatch(self._pace.silence, clock)
         self._expired_at = -math.inf
         self.outcomes = dict.fromkeys(("done", "failed", "lost", "let_go"), 0)
         """The number of jobs by outcome; `let_go` counts jobs put back into the queue."""
@@ -112,7 +115,7 @@ class Worker:
         deprecated = deprecate_due(self._catalog, Author("publisher", "publisher", "", "DeprecateImages", now), now)
         if deprecated:
             log.info("images.deprecated", images=deprecated)
-        silent = end_silent(self._catalog, Author("publisher", "publisher", "", "EndSilentOrders", now), now)
+        silent = self._silence.end(self._catalog, Author("publisher", "publisher", "", "EndSilentOrders", now), now)
         if silent:
             log.warning("orders.ended", orders=silent, reason="their agents were silent")
         author = Author("publisher", "publisher", "", "ExpirePublications", now)

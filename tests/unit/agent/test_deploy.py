@@ -11,7 +11,7 @@ from phimage.agent.deploy import Deployment, WrittenDisk
 from phimage.agent.errors import DiskFailed, OrderGone
 from phimage.agent.gpt import move_backup, sector_size
 from phimage.agent.write_plan import WritePlan
-from tests.deploying import EFI, MIB, OLD, Expected, gpt_image
+from tests.deploying import EFI, MIB, OLD, Expected, gpt_image, mbr_image
 from tests.unit.agent.memory import MemoryDisk, MemoryServer, chunks_of
 
 SIZE = 6 * MIB
@@ -53,7 +53,7 @@ def test_the_order_of_writes_is_wipe_zero_body_tail_head_each_durable_before_the
 
     def part(call: tuple[str, int, int]) -> str:
         name, offset, _ = call
-        where = "head" if offset == 0 else "tail" if offset == LARGER - MIB else "body"
+        where = "head" if offset < MIB else "tail" if offset == LARGER - MIB else "body"
         return name if name in ("sync", "zero") else f"{name} {where}"
 
     steps = [name for name, _ in groupby(map(part, disk.calls))]
@@ -61,8 +61,10 @@ def test_the_order_of_writes_is_wipe_zero_body_tail_head_each_durable_before_the
         *("write head", "write tail", "sync"),
         *("zero", "read body", "write body", "sync"),
         *("read body", "write tail", "sync", "read tail"),
+        *("write head", "sync", "read head"),  # all of it but the first two sectors
         *("write head", "sync", "read head"),
     ]
+    assert disk.calls[-3:] == [("write", 0, 1024), ("sync", 0, 0), ("read", 0, 1024)]
     assert disk.durable == Expected(IMAGE, 512, LARGER).disk()
 
 
@@ -82,6 +84,26 @@ def test_whichever_call_fails_nothing_can_boot_and_the_next_run_ends_right(serve
         deploy(server, IMAGE, disk)
         assert disk.durable == Expected(IMAGE, 512, size).disk()
     assert healed <= 4
+
+
+@pytest.mark.parametrize("image", [IMAGE, mbr_image(SIZE)])
+def test_a_power_failure_within_a_write_leaves_nothing_that_boots(image: bytes) -> None:
+    """A disk may keep any sectors of a write that was cut; only two sectors are written as one."""
+    whole = Expected(image, 512, LARGER).disk()
+
+    class CutDisk(MemoryDisk):
+        def write(self, offset: int, data: bytes | memoryview) -> None:
+            pairs = [(at, bytes(data[at : at + 1024])) for at in range(0, len(data), 1024)]
+            for kept in (pairs[:1], pairs[:-1], pairs[1:], pairs[::2]):
+                state = bytearray(self.bytes)
+                for at, pair in kept:
+                    state[offset + at : offset + at + len(pair)] = pair
+                assert state == whole or (state[:512] in (bytes(512), OLD * 512) and EFI not in state[:MIB]), kept[0][0]
+            super().write(offset, data)
+
+    disk = CutDisk(LARGER)
+    deploy(MemoryServer(image, MIB), image, disk)
+    assert disk.durable == whole
 
 
 def test_an_order_that_is_lost_writes_nothing_more_and_leaves_nothing_that_boots(server: MemoryServer) -> None:

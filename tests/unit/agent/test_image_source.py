@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
 from phimage.agent.errors import ImageMismatch, ImageUnavailable, OrderGone, TicketExpired
-from phimage.agent.image_source import ImageUrls, ServedImage, image_urls
+from phimage.agent.image_source import MAX_BATCH_BYTES, ImageUrls, ServedImage, image_urls
 from phimage.http_client import NoResponse, ServerResponse
 from tests.deploying import MIB, gpt_image
 from tests.unit.agent.memory import URL, MemoryServer
@@ -82,6 +83,15 @@ def test_a_server_that_is_away_for_a_while_is_waited_for(server: MemoryServer) -
     assert len(read_all(server.source())) == 3
 
 
+def test_the_patience_begins_with_a_request_and_not_hours_before_it(server: MemoryServer) -> None:
+    now = [0.0]
+    source = ServedImage(image_urls(URL), server, lambda seconds: None, lambda: now[0], patience=10)
+    chunks = source.chunks("")
+    now[0] = 7200.0
+    server.respond = lambda number, response: error(503) if number == 2 else response
+    assert [place for place, _ in source.read(chunks, range(1))] == [0]
+
+
 def test_a_server_that_stays_away_ends_the_deployment_with_its_reason(server: MemoryServer) -> None:
     server.respond = lambda number, response: error(503)
     with pytest.raises(ImageUnavailable, match=r"nothing for 10 s: HTTP 503: Away \(come again\)"):
@@ -94,6 +104,14 @@ def test_a_refusal_is_not_repeated(server: MemoryServer, status: int) -> None:
     with pytest.raises(ImageUnavailable, match=f"HTTP {status}"):
         server.source().chunks("")
     assert len(server.requests) == 1
+
+
+def test_the_reason_of_a_refusal_cannot_write_to_a_terminal(server: MemoryServer) -> None:
+    body = json.dumps({"Message": "\x1b]0;owned\x07", "Detail": "x" * 1000}).encode()
+    server.respond = lambda number, response: ServerResponse(404, {}, body)
+    with pytest.raises(ImageUnavailable) as refused:
+        server.source().chunks("")
+    assert str(refused.value) == f"HTTP 404: ?]0;owned? ({'x' * 1000}"[:500]
 
 
 def test_an_expired_ticket_is_renewed_once_for_all(server: MemoryServer) -> None:
@@ -128,6 +146,26 @@ def test_other_bytes_than_the_range_are_not_taken_for_it(server: MemoryServer) -
     assert len(read_all(server.source())) == 3
 
 
+def test_another_list_of_frames_makes_no_request_of_more_than_the_first_one() -> None:
+    """A list is not verified: one that comes after a damaged chunk may have the frames of a request gigabytes apart."""
+    chunk, holes = 64 << 10, 64
+    server = MemoryServer(b"a" * chunk + bytes(holes * chunk) + b"b" * chunk, chunk)
+    first, *zeros, last = map(len, server.frames)
+    far = {"format": "phimage-frames-1", "frames": [[1, first, ""], [holes, chunk, ""], [1, last, ""]]}
+
+    def respond(number: int, response: ServerResponse) -> ServerResponse:
+        lists = sum("/frames" in request for request in server.requests)
+        if "/frames" in server.requests[-1] and lists == 2:
+            return ServerResponse(200, {}, json.dumps(far).encode())
+        return ServerResponse(206, response.headers, bytes(len(response.body))) if number == 3 else response
+
+    server.respond = respond
+    assert sorted(read_all(server.source())) == [0, (holes + 1) * chunk]
+    asked = [re.search(r"bytes=(\d+)-(\d+)", request) for request in server.requests]
+    assert max(int(found[2]) - int(found[1]) for found in asked if found) < MAX_BATCH_BYTES
+    assert sum(zeros) < MAX_BATCH_BYTES
+
+
 def test_frames_of_a_bomb_or_of_other_chunks_are_refused(server: MemoryServer) -> None:
     server.frames[1] = server.frames[0]
     with pytest.raises(ImageUnavailable, match=f"the chunk at byte {MIB} of the image arrived damaged 4 times"):
@@ -138,3 +176,7 @@ def test_a_list_of_frames_that_is_not_the_images_is_refused(server: MemoryServer
     server.frames.pop()
     with pytest.raises(ImageMismatch, match="list of frames cannot be read"):
         read_all(server.source())
+    nested = MemoryServer(IMAGE, MIB)
+    nested.respond = lambda number, response: ServerResponse(200, {}, b"[" * 100_000) if number == 2 else response
+    with pytest.raises(ImageMismatch, match="list of frames cannot be read"):
+        read_all(nested.source())

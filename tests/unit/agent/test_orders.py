@@ -64,6 +64,19 @@ def test_a_server_that_is_busy_or_away_is_asked_again_with_longer_pauses() -> No
         link(AgentServer(lambda number, fields: answer(1, fields)))[0].call(KEY, "AgentPoll", {}, patience=20)
 
 
+@pytest.mark.parametrize("step", [-3600.0, 3600.0])
+def test_a_clock_that_steps_changes_no_patience(step: float) -> None:
+    def answer(number: int, fields: dict[str, str]) -> Answer:
+        wall[0] += step
+        raise NoResponse("connection refused", "check that phimage runs there")
+
+    wall, waited = [1_000_000.0], list[float]()
+    made = ServerLink("http://127.0.0.1:8080", AgentServer(answer), lambda: wall[0], waited.append, steady=lambda: sum(waited))
+    with pytest.raises(ServerAway):
+        made.call(KEY, "AgentPoll", {}, patience=100)
+    assert waited == [1, 2, 4, 8, 16, 30, 30]
+
+
 def test_a_page_of_something_on_the_way_is_waited_for_once_the_server_has_answered() -> None:
     """A proxy that is started again may refuse in HTML: an order, and its last report, must outlive that."""
     server = AgentServer(lambda number, fields: {"RetCode": 0} if number in (1, 4) else "<html>Not Found</html>")
@@ -132,7 +145,8 @@ def test_a_reason_has_no_characters_that_the_server_refuses() -> None:
 
 
 @pytest.mark.parametrize(
-    "answer", [{"RetCode": 242, "Message": "Order lost"}, {"RetCode": 0, "Continue": False}, {"RetCode": 172}]
+    "answer",
+    [{"RetCode": 242, "Message": "Order lost"}, {"RetCode": 0, "Continue": False}, {"RetCode": 172}, {"RetCode": 0}],
 )
 def test_nothing_is_written_once_the_server_ends_the_order(answer: Answer) -> None:
     server, crew = AgentServer(lambda number, fields: answer), Crew()

@@ -58,6 +58,11 @@ def test_an_image_that_does_not_fit_is_refused(size: int, image_sector: int, sta
     assert reason in str(refused.value)
 
 
+def test_a_disk_that_ends_within_a_sector_is_refused_before_its_head_is_zeroed() -> None:
+    with pytest.raises(DiskRefused, match="67108964 bytes, which are no whole sectors of 512"):
+        refuse_unfit(replace(DISK, size=64 * MIB + 100), 4 * MIB, 512, 0)
+
+
 def test_a_disk_without_room_for_head_body_and_tail_is_refused() -> None:
     with pytest.raises(DiskRefused):
         refuse_unfit(replace(DISK, size=2 * MIB), MIB, 512, 0)
