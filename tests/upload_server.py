@@ -10,7 +10,7 @@ from pathlib import Path
 from phimage.chunks.folder import FolderStore
 from phimage.errors import UnknownToken
 from phimage.http.asgi import Message, Receive, Send
-from phimage.model.ids import ManifestDigest
+from phimage.model.ids import AccountId, ManifestDigest
 from phimage.uploads.app import Uploads
 from phimage.uploads.authorizer import Upload, UploadAccessRequest
 from tests.serving import serve_forever
@@ -25,7 +25,7 @@ class OneTicket:
     def authorize(self, request: UploadAccessRequest) -> Upload:
         if request.query != TICKET:
             raise UnknownToken(detail="ask for another URL")
-        return Upload(request.job, MAX_BYTES, "project")
+        return Upload(request.job, MAX_BYTES, "project", AccountId("account"))
 
     def manifests(self, upload: Upload) -> list[ManifestDigest]:
         return []

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 
 from phimage.errors import UnknownToken
 from phimage.http.asgi import Message, Receive, Send
-from phimage.model.ids import JobId, ManifestDigest
+from phimage.model.ids import AccountId, JobId, ManifestDigest
 from phimage.uploads.app import Uploads
 from phimage.uploads.authorizer import Upload, UploadAccessRequest
 from tests.serving import serving
@@ -38,7 +38,7 @@ class FakeAuthorizer:
         self.before(request)
         if request.query != self.ticket:
             raise UnknownToken(detail="ask for another URL")
-        return Upload(request.job, self._max_bytes, self.holder(request))
+        return Upload(request.job, self._max_bytes, self.holder(request), AccountId("account"))
 
     def manifests(self, upload: Upload) -> list[ManifestDigest]:
         return self.images

@@ -12,7 +12,7 @@ from phimage.actions.authorizers import CatalogUploadAuthorizer
 from phimage.actions.service import Service
 from phimage.chunk_upload import manifest
 from phimage.chunks.layout import CHUNK_SIZE
-from phimage.model.ids import JobId, ProjectId
+from phimage.model.ids import AccountId, JobId, ProjectId
 from phimage.uploads.authorizer import Upload
 from tests.api import small
 from tests.api.publishing import ABOUT, Shop
@@ -76,7 +76,8 @@ def test_the_image_on_the_host_comes_before_newer_ones(shop: Shop, tmp_path: Pat
         order = agent.poll()
         assert order is not None
         shop.catalog.refresh()
-        found.append(authorizer.manifests(Upload(JobId(order["JobId"]), 1 << 40, "org-a", ProjectId("org-a"))))
+        upload = Upload(JobId(order["JobId"]), 1 << 40, "org-a", AccountId("acme"), ProjectId("org-a"))
+        found.append(authorizer.manifests(upload))
         rack.well("ReleaseHost", {"PHostId": id})
         agent.poll()
         agent.report("zero", Finished=True)

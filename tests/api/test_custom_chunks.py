@@ -11,6 +11,7 @@ from typing import Any
 from phimage.chunk_upload import FileDisk, manifest, send_disk
 from phimage.chunks.layout import CHUNK_SIZE
 from tests.api import small
+from tests.api.gateway import LOOPBACK
 from tests.api.publishing import ABOUT, Shop
 from tests.api.signer import Pair
 from tests.publishing.shop import disk, sha256_of
@@ -18,10 +19,10 @@ from tests.publishing.shop import disk, sha256_of
 CUSTOM: dict[str, Any] = {**ABOUT, "ImageType": "Custom"}
 
 
-def ask(shop: Shop, url: str, method: str, below: str, body: bytes) -> tuple[int, dict[str, Any]]:
+def ask(shop: Shop, url: str, method: str, below: str, body: bytes, client: str = LOOPBACK) -> tuple[int, dict[str, Any]]:
     address, _, ticket = url.partition("?")
     digest = f"sha-256=:{base64.b64encode(sha256(body).digest()).decode()}:"
-    answer = shop.gateway.fetch(method, f"{address}/{below}?{ticket}", [("Content-Digest", digest)], body)
+    answer = shop.gateway.fetch(method, f"{address}/{below}?{ticket}", [("Content-Digest", digest)], body, client=client)
     return answer.status, json.loads(answer.body)
 
 
@@ -30,8 +31,8 @@ def begin(shop: Shop, pair: Pair | None = None, **more: Any) -> tuple[str, str]:
     return begun["ImageId"], begun["UploadUrl"]
 
 
-def needed(shop: Shop, url: str, chunks: list[bytes]) -> list[bool]:
-    status, fields = ask(shop, url, "POST", "need", b"".join(chunks))
+def needed(shop: Shop, url: str, chunks: list[bytes], client: str = LOOPBACK) -> list[bool]:
+    status, fields = ask(shop, url, "POST", "need", b"".join(chunks), client)
     assert status == 200, fields
     bits = int.from_bytes(base64.b64decode(fields["Need"]), "little")
     return [bool(bits >> number & 1) for number in range(len(chunks))]
@@ -84,3 +85,20 @@ def test_known_are_only_chunks_of_base_images_and_of_the_own_project(shop: Shop,
     assert needed(shop, of_base, chunks) == [False, True, True]
     assert ask(shop, of_rival, "POST", "seal", manifest(CHUNK_SIZE, [chunks[1]]))[0] == 409
     assert ask(shop, of_acme, "POST", "seal", manifest(CHUNK_SIZE, [chunks[1]]))[0] == 201
+
+
+def test_images_of_zones_that_the_account_may_not_use_are_not_known(shop: Shop, tmp_path: Path) -> None:
+    """Their bytes cannot be downloaded either."""
+    near, far = (disk(tmp_path, seed=seed) for seed in (1, 2))
+    shop.publish(near, TrustFirstUse=True, Zone=["north-a", "south-a"])
+    shop.publish(far, TrustFirstUse=True, Zone=["south-a"], Support=["Far"])
+    shop.gateway.learn(shop.catalog.head)
+    chunks = [first_chunk(each) for each in (near, far)]
+
+    asked = {**CUSTOM, "TrustFirstUse": True}
+    begun = shop.gateway.ask("PublishPHostImage", asked, pair=small.FENCED, client=small.INSIDE)
+    of_fenced = begun.fields["UploadUrl"]
+    _, of_rival = begin(shop, small.RIVAL, ImageType="Custom")
+
+    assert needed(shop, of_fenced, chunks, client=small.INSIDE) == [False, True]
+    assert needed(shop, of_rival, chunks) == [False, False]

@@ -12,15 +12,17 @@ from typing import Any
 import pytest
 
 from phimage.chunk_upload import manifest
+from phimage.chunks.decorators import StoreMetrics, measured
 from phimage.chunks.frame import pack, zstd
 from phimage.chunks.layout import CHUNK_SIZE, ChunkDigest, chunk_name
 from phimage.chunks.memory import MemoryStore
 from phimage.chunks.read import open_disk
 from phimage.chunks.uploaded_chunks import MAX_ASKED, MAX_FRAMES, ChunkSource, find_seal
-from phimage.chunks.uploads import last_put, leftovers, remove
+from phimage.chunks.uploads import last_put, leftovers, parts, remove
 from phimage.chunks.write import DiskWriter
-from phimage.model.ids import JobId, ManifestDigest
-from phimage.uploads.authorizer import UploadClosed
+from phimage.model.ids import AccountId, JobId, ManifestDigest
+from phimage.uploads.authorizer import Upload, UploadClosed
+from phimage.uploads.chunks import ChunkUploads
 from tests.api.test_uploads import Gateway, Reply, told
 from tests.uploading import JOB, FakeAuthorizer
 
@@ -108,6 +110,31 @@ def test_a_chunk_of_an_image_that_was_lost_is_needed_again(gateway: Gateway) -> 
     gateway.store.delete(chunk_name(ChunkDigest(DIGESTS[1])))
 
     assert needed(gateway, DIGESTS[:2]) == [False, True]
+
+
+def test_questions_alone_keep_an_upload_from_being_idle(gateway: Gateway) -> None:
+    """The server has most of a large disk, and its client may ask for hours before it sends a chunk."""
+    minutes = iter(range(120))
+    gateway.authorizer.images = [image(gateway, *CHUNKS)]
+    metrics: StoreMetrics = {}
+    chunks = ChunkUploads(measured(gateway.store, metrics), gateway.authorizer, clock=lambda: 60.0 * next(minutes))
+    for _ in range(120):
+        chunks.need(Upload(JOB, 1 << 40, "project", AccountId("account")), DIGESTS[0])
+    assert metrics["put"].calls == 11
+    assert last_put(gateway.store, JOB) > 0
+    assert parts(gateway.store, JOB) == []
+
+
+def test_manifests_are_cached_by_their_length(gateway: Gateway) -> None:
+    gateway.authorizer.images = [image(gateway, *CHUNKS[:2]), image(gateway, CHUNKS[2])]
+    metrics: StoreMetrics = {}
+    upload = Upload(JOB, 1 << 40, "project", AccountId("account"))
+    for limit, reads in ((3, 2), (2, 6)):
+        metrics.clear()
+        chunks = ChunkUploads(measured(gateway.store, metrics), gateway.authorizer, max_digests=limit)
+        for _ in range(3):
+            chunks.need(upload, DIGESTS[2])
+        assert metrics["get"].calls == reads
 
 
 def frame(raw: bytes, **options: int) -> bytes:
@@ -198,6 +225,17 @@ def test_requests_are_admitted_and_their_bodies_verified_as_those_of_parts(gatew
     ended = Gateway(authorizer=FakeAuthorizer(before=closed))
     with closing(ended.uploads):
         assert put(ended, FRAMES).status == 409
+
+
+def test_what_came_last_is_published(gateway: Gateway) -> None:
+    """A seal that is there counts, so a part that comes after it takes its place."""
+    put(gateway, FRAMES)
+    for _ in range(2):
+        assert post(gateway, "seal", SEAL).status == 201
+        assert find_seal(gateway.store, JOB) is not None
+
+        assert gateway.ask("PUT", f"{URL}/0", LAST, told(LAST)).status == 201
+        assert find_seal(gateway.store, JOB) is None
 
 
 def test_chunks_are_leftovers_of_their_upload_and_removed_with_it(gateway: Gateway) -> None:

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+from collections.abc import Callable
+
 import msgspec
 import pytest
 
-from phimage.chunks.decorators import StoreMetrics, measured
+from phimage.chunks.decorators import Operation, Result, StoreDecorator, StoreMetrics, measured
 from phimage.chunks.frame import pack, zstd
 from phimage.chunks.frame_list import ListedFrame, build, decode, listed, load_frame_list
 from phimage.chunks.layout import ChunkDigest, chunk_name, frame_list_name
 from phimage.chunks.memory import MemoryStore
+from phimage.chunks.read import DiskReader
 from phimage.chunks.write import Written
 from phimage.delivery.app import Delivery
+from phimage.delivery.disks import OpenDisk
+from phimage.delivery.frame_list_maker import FrameListMaker
+from phimage.http.counters import DownloadCounters
 from tests import delivering
 from tests.delivering import (
     CHUNK,
@@ -129,6 +137,60 @@ def test_a_list_that_is_out_of_date_is_removed_and_made_again(store: MemoryStore
     assert zstd.decompress(client.ask(ZST, settle=True).body) == disk_bytes()
 
     assert entries_of(store, written) == [listed(store.get(name)) for name in frame_names(written)]
+
+
+def test_a_list_is_discarded_while_that_of_another_disk_is_being_made(store: MemoryStore, written: Written) -> None:
+    """Reading another disk may take minutes, for which the response that asks to come again would wait."""
+    other = write_disk(store, disk_bytes(chunks=3))
+    began, goes_on = threading.Event(), threading.Event()
+
+    def wait_at_get(operation: Operation, _sent: int, call: Callable[[], Result]) -> Result:
+        if operation == "get":
+            began.set()
+            assert goes_on.wait(60)
+        return call()
+
+    slow = StoreDecorator(store, wait_at_get)
+    maker = FrameListMaker(slow, DownloadCounters())
+
+    async def main() -> None:
+        maker.make(OpenDisk(store, DiskReader(slow, other.digest, other.manifest)))
+        await asyncio.to_thread(began.wait, 60)
+        await asyncio.wait_for(maker.discard(written.digest), 60)
+
+    try:
+        asyncio.run(main())
+    finally:
+        goes_on.set()
+        maker.close()
+    assert store.find(frame_list_name(written.digest)) is None
+
+
+def test_a_list_that_is_being_put_is_discarded_afterwards(store: MemoryStore, written: Written) -> None:
+    began, goes_on = threading.Event(), threading.Event()
+
+    def wait_at_put(operation: Operation, _sent: int, call: Callable[[], Result]) -> Result:
+        if operation == "put":
+            began.set()
+            assert goes_on.wait(60)
+        return call()
+
+    slow = StoreDecorator(store, wait_at_put)
+    maker = FrameListMaker(slow, DownloadCounters())
+
+    async def main() -> None:
+        maker.make(OpenDisk(store, DiskReader(slow, written.digest, written.manifest)))
+        await asyncio.to_thread(began.wait, 60)
+        discarding = asyncio.create_task(maker.discard(written.digest))
+        asyncio.get_running_loop().call_later(0, goes_on.set)  # once the task above has run
+        await asyncio.wait_for(discarding, 60)
+
+    try:
+        asyncio.run(main())
+    finally:
+        goes_on.set()
+        maker.close()
+    assert store.find(frame_list_name(written.digest)) is None
 
 
 def test_the_raw_form_never_trusts_a_list(store: MemoryStore, written: Written, delivery: Delivery) -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from phimage.formats.errors import FormatError
+from phimage.formats.errors import FormatError, Malformed
 from phimage.formats.ext4 import Ext4
 from phimage.formats.finding import InspectionReport
 from phimage.formats.system import kernels, parse, system
@@ -50,6 +50,11 @@ def test_noise_is_no_trouble(noise: bytes) -> None:
 def test_a_descriptor_is_read_or_refused(text: bytes, capacity: int) -> None:
     with suppress(FormatError):
         inspect(text, capacity, InspectionReport(KINDS))
+
+
+def test_a_long_line_of_a_descriptor_is_read_once() -> None:
+    with pytest.raises(Malformed):
+        inspect(b"a=" + bytes(1 << 20).replace(b"\0", b" ") + b'x"y', 1, InspectionReport(KINDS))
 
 
 @settings(max_examples=EXAMPLES)

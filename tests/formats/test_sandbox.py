@@ -62,6 +62,17 @@ time.sleep(600)
     assert gone(numbers[0])
 
 
+def test_it_is_killed_when_its_time_is_over_although_it_says_nothing_more() -> None:
+    with pytest.raises(QemuStopped, match="exceeded its time limit"):
+        run("import os, time; os.close(1); os.close(2); time.sleep(70); os._exit(0)", seconds=0.3)
+
+
+def test_what_it_leaves_behind_is_killed_when_it_ends() -> None:
+    left = "import os, time; print(os.getpid(), flush=True); os.close(1); os.close(2); time.sleep(600)"
+    code = f"import subprocess, sys; left = subprocess.Popen([sys.executable, '-c', {left!r}], stdout=subprocess.PIPE)"
+    assert gone(int(run(f"{code}; print(left.stdout.readline().decode())"))), "it has open files of this program"
+
+
 def test_it_is_stopped_when_it_prints_too_much() -> None:
     with pytest.raises(QemuStopped, match="printed more than"):
         run("while True: print('x' * 100000)")

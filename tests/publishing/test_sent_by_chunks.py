@@ -82,6 +82,12 @@ def test_a_file_that_is_no_multiple_of_a_sector_is_padded(shop: Shop, tmp_path: 
     assert shop.content(job.image).source_digest == f"sha256:{sha256_of(raw)}"
 
 
+def test_a_tenant_reads_that_the_upload_must_be_sent_again(shop: Shop, tmp_path: Path) -> None:
+    job = shop.begin_by_chunks(disk(tmp_path), tenant="acme")
+    shop.store.delete(max(stored.name for stored in shop.store.list(f"{UPLOADS}/{job.id}/chunks")))
+    assert shop.work_once().error.endswith("is not in the store any more; send it again")
+
+
 @pytest.mark.parametrize("how", ["damaged", "absent"])
 def test_a_chunk_that_is_not_as_it_was_sent_ends_the_publication(shop: Shop, tmp_path: Path, how: str) -> None:
     job = shop.begin_by_chunks(disk(tmp_path))

@@ -17,13 +17,16 @@ from phimage.catalog.image_bytes import QUOTAS, give_up, left_of, reserve, use_o
 from phimage.catalog.images import IMAGES
 from phimage.catalog.views import Catalog
 from phimage.chunks import uploads
-from phimage.chunks.decorators import StoreDecorator
+from phimage.chunks.decorators import Operation, Result, StoreDecorator
+from phimage.chunks.errors import StoreFailure
 from phimage.chunks.gc import GRACE_SECONDS, collect_garbage
+from phimage.chunks.layout import MIN_GRACE_SECONDS
 from phimage.chunks.store import Store
 from phimage.model.ids import ImageId, JobId, ProjectId
 from phimage.model.image import State
 from phimage.model.image_bytes import Quota
 from phimage.model.job import JobState
+from phimage.publishing.worker import Pace, Worker
 from tests.conftest import Reopen, both_databases
 from tests.e2e.process import wait_until
 from tests.publishing.shop import AUTHOR, MIB, Shop, as_qcow2, disk, image, sha256_of
@@ -221,6 +224,55 @@ def test_a_worker_that_lost_its_job_writes_nothing(shop: Shop, tmp_path: Path) -
     assert shop.image(job.image).state is State.MAKING
     shop.worker.work(quick)
     assert shop.image(job.image).state is State.AVAILABLE
+
+
+def test_a_disk_that_was_collected_before_it_was_registered_is_stored_again(shop: Shop, tmp_path: Path) -> None:
+    """The worker was paused between the two, as with its machine, for longer than a grace."""
+
+    class PausedOnce(StoreDecorator):
+        paused = 0.0
+
+        def put(self, name: str, data: bytes) -> None:
+            super().put(name, data)
+            if name.startswith("manifests/") and not self.paused:
+                self.paused = 2 * MIN_GRACE_SECONDS
+                for chunk in list(self.list("chunks")):
+                    self.delete(chunk.name)
+
+    store = PausedOnce(shop.store, lambda operation, sent, call: call())
+    paused = Shop(shop.catalog, store, tmp_path / "paused", now=lambda: time.time() + store.paused)
+    raw = disk(tmp_path)
+    job = paused.begin(raw)
+
+    assert paused.work_once().state is JobState.QUEUED
+    assert paused.work_once().state is JobState.DONE
+    assert paused.bytes_of(job.image) == raw.read_bytes()
+
+
+def test_a_job_waits_for_a_store_that_is_away_for_long(shop: Shop, tmp_path: Path) -> None:
+    """It would be given up as one that ends every worker if each attempt claimed it."""
+    pauses = 0
+
+    def around(operation: Operation, _sent: int, call: Callable[[], Result]) -> Result:
+        if 0 < pauses < 100:
+            raise StoreFailure(operation, "x", "unreachable", passing=True)
+        return call()
+
+    class Stop(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            nonlocal pauses
+            pauses += 1
+            if not away.job(job.id).unfinished:
+                self.set()
+            return self.is_set()
+
+    away = Shop(shop.catalog, StoreDecorator(shop.store, around), tmp_path / "away")
+    job = away.begin(disk(tmp_path))
+    pauses = 1
+    Worker(away.catalog, away.store, away.pipeline, "worker", Stop(), Pace(lease=60, look=0.01)).run()
+
+    assert away.job(job.id).state is JobState.DONE
+    assert pauses >= 100
 
 
 def test_a_worker_that_is_told_to_stop_lets_its_job_go_for_the_next_one(shop: Shop, tmp_path: Path) -> None:

@@ -131,16 +131,22 @@ class CatalogUploadAuthorizer:
         max_bytes = job.origin.size or min(self._service.max_original, PART * MAX_PARTS)
         if left is not None:
             max_bytes = min(max_bytes, max(0, left + job.reserved))
-        return Upload(id, max_bytes, holder, job.project)
+        return Upload(id, max_bytes, holder, account, job.project)
 
     # docs/decisions.md#uploads-by-chunks
     def manifests(self, upload: Upload) -> Sequence[ManifestDigest]:
         """See UploadAuthorizer. Base images that are not Available are their operator's alone."""
         view = self._service.catalog.now(wait=True)
-        available = {image.id for image in view.base_images() if image.state is State.AVAILABLE}
-        known = [content for content in view.image_bytes_of(NO_PROJECT).values() if content.image in available]
+        tenant = view.tenant(upload.account)
+        if tenant is None:
+            return []
+        images = [image for image in view.base_images() if image.state is State.AVAILABLE]
+        contents = dict(view.image_bytes_of(NO_PROJECT))
         if upload.project != NO_PROJECT:
-            known += view.image_bytes_of(upload.project).values()
+            images += view.images_of(upload.project)
+            contents |= view.image_bytes_of(upload.project)
+        may_read = [image.id for image in images if not image.zones or any(map(tenant.account.may_use_zone, image.zones))]
+        known = [contents[id] for id in may_read if id in contents]
         newest_first = sorted((content for content in known if content.stored), key=lambda each: each.published, reverse=True)
         manifests = [content.manifest for content in newest_first]
         if (deployed := self._deployed(upload.job)) in manifests:  # a capture resembles the image that its host runs

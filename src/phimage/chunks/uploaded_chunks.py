@@ -2,6 +2,7 @@
 
     uploads/{job}/chunks/{digest}     a frame that the client sent, verified, with the digest of its raw bytes
     uploads/{job}/sealed              the manifest of the disk, without its facts and its digest
+    uploads/{job}/asked               empty: when the client last asked, while it sends little
 
 The frames are the job's own until its publisher has read the whole disk and puts them where other images find them. So no
 garbage collection meets them, and what a client may name is what it sent, or what it may read anyway.
@@ -117,6 +118,12 @@ def read_seal(body: bytes) -> Manifest:
 def put_seal(store: Store, job: JobId, body: bytes) -> None:
     """Keep a seal that `read_seal` accepts. What was sealed last counts."""
     store.put(_seal_name(job), body)
+
+
+def drop_seal(store: Store, job: JobId) -> None:
+    """Forget what was sealed for a job, whose upload goes on with parts. Idempotent."""
+    if store.find(_seal_name(job)) is not None:
+        store.delete(_seal_name(job))
 
 
 def find_seal(store: Store, job: JobId) -> Manifest | None:

@@ -17,7 +17,7 @@ from phimage.http.counters import DownloadCounters
 
 # docs/decisions.md#a-frame-list-is-derived
 class FrameListMaker:
-    """Makes lists in the background: one at a time in this process, in a thread. Used on the event loop.
+    """Makes lists in the background: one at a time in this process, in a thread; another discards. Used on the event loop.
 
     Several processes may make the same list; each makes the same one.
     """
@@ -25,8 +25,9 @@ class FrameListMaker:
     def __init__(self, store: Store, counters: DownloadCounters) -> None:
         self._store = store
         self._counters = counters
-        self._threads = ThreadPoolExecutor(1, thread_name_prefix="frame-list")
+        self._threads = ThreadPoolExecutor(2, thread_name_prefix="frame-list")
         self._task: asyncio.Task[None] | None = None
+        self._made: ManifestDigest | None = None  # the disk of the task
         self._outdated: set[ManifestDigest] = set()  # lists that are being discarded
         self._closed = threading.Event()
 
@@ -38,14 +39,22 @@ class FrameListMaker:
     def make(self, disk: OpenDisk) -> None:
         """Start to make the list of a disk, unless one is being made."""
         if (self._task is None or self._task.done()) and not self._closed.is_set():
+            self._made = disk.reader.digest
             self._task = asyncio.get_running_loop().create_task(self._make(disk))
 
     async def discard(self, digest: ManifestDigest) -> None:
-        """Remove a list that is out of date, and give up one that is being made. It is made again at the next use."""
+        """Remove a list that is out of date, and give up one that is being made. It is made again at the next use.
+
+        Does not wait for the list of another disk, which may take minutes.
+        """
         if self._closed.is_set():
             return
         self._outdated.add(digest)
         try:
+            if self._task is not None and self._made == digest:
+                await asyncio.wait([self._task])
+            if self._closed.is_set():
+                return
             await asyncio.get_running_loop().run_in_executor(self._threads, self._discard, digest)
         finally:
             self._outdated.discard(digest)

@@ -15,7 +15,8 @@ HEAD: Final = 4096
 
 _HEAD_FIRST = tuple(sorted(SIGNATURES, key=lambda signature: signature.offset != 0))
 _BINARY = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
-_DESCRIPTOR = re.compile(rb"\s*#\s*disk\s+descriptorfile|\s*(?:#[^\n]*\n|\s*\n)*version=[0-9]", re.IGNORECASE)
+# White space can be matched in one way alone: with two, the attempts double with each empty line of a text.
+_DESCRIPTOR = re.compile(rb"\s*#\s*disk\s+descriptorfile|(?:\s*#[^\n]*\n)*\s*version=[0-9]", re.IGNORECASE)
 
 
 def recognise(reader: ReaderAt) -> tuple[Format, ...]:

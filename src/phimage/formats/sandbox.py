@@ -132,10 +132,12 @@ def run(
         start_new_session=True,
     )
     try:
-        output, errors = _communicate(process, time.monotonic() + seconds, name, on_output)
-        status = process.wait()
+        deadline = time.monotonic() + seconds
+        output, errors = _communicate(process, deadline, name, on_output)
+        _await_end(process, deadline, name)
     finally:
         _kill(process)
+    status = process.returncode
     if status:
         last = _last_line(errors)
         stopped = STOPPED.get(signal.Signals(-status)) if status < 0 else None
@@ -189,11 +191,20 @@ def _communicate(
     return bytes(output), bytes(errors)
 
 
+def _await_end(process: subprocess.Popen[bytes], deadline: float, name: str) -> None:
+    """Wait for a program that may have closed its output long before it ends, and leave its number to its process group."""
+    pause = 0.001
+    while os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None:
+        if time.monotonic() >= deadline:
+            raise QemuStopped(f"{name}: it exceeded its time limit")
+        time.sleep(pause)
+        pause = min(2 * pause, TICK)
+
+
 def _kill(process: subprocess.Popen[bytes]) -> None:
     """Kill the process group, even when its leader has ended, and close the pipes."""
-    if process.returncode is None:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
     for pipe in (process.stdout, process.stderr):
         if pipe is not None:
             pipe.close()

@@ -11,7 +11,7 @@ from phimage.formats.finding import InspectionReport, shown
 SUBFORMATS = {"monolithicsparse": "monolithicSparse", "streamoptimized": "streamOptimized"}
 NO_PARENT: Final = 0xFFFFFFFF
 
-_FIELD = re.compile(r'([A-Za-z0-9_.]+)[ \t]*=[ \t]*("[^"]*"|[^"]*)')
+_FIELD = re.compile(r'([A-Za-z0-9_.]+)[ \t]*=([ \t]*"[^"]*"|[^"]*)')
 _EXTENT = re.compile(r'(\w+)[ \t]+(\d{1,20})[ \t]+(\w+)[ \t]+"([^"]*)"(?:[ \t]+(\d{1,20}))?')
 _ACCESS = re.compile(r"(RW|RDONLY|NOACCESS)\b", re.IGNORECASE)
 

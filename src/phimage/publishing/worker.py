@@ -17,8 +17,9 @@ from phimage.catalog.images import IMAGES
 from phimage.catalog.revisions import PUBLISHER, Author, Change
 from phimage.catalog.views import Catalog
 from phimage.chunks import uploads
-from phimage.chunks.errors import StoreFailure
+from phimage.chunks.errors import BadManifest, BadUpload, Lost, StoreFailure
 from phimage.chunks.gc_guard import renew
+from phimage.chunks.layout import MANIFESTS, manifest_name
 from phimage.chunks.store import Store
 from phimage.errors import PhimageError, ServiceUnavailable, SetupError
 from phimage.event_log import log
@@ -80,6 +81,7 @@ class Worker:
         self._leases = LeaseExpiry(self._pace.lease, clock)
         self._silence = SilenceWatch(self._pace.silence, clock)
         self._expired_at = -math.inf
+        self._store_failed = False
         self.outcomes = dict.fromkeys(("done", "failed", "lost", "let_go"), 0)
         """The number of jobs by outcome; `let_go` counts jobs put back into the queue."""
 
@@ -90,11 +92,11 @@ class Worker:
             try:
                 self._catalog.refresh()  # raises when the database needs a newer program, so no job is claimed
                 self.expire()
-                job = self.claim()
+                job = self.claim() if self._store_answers() else None
                 if job is not None and self.work(job):
                     pause = self._pace.look
                     continue
-                pause = min(2 * pause, MAX_PAUSE) if job is not None else self._pace.look
+                pause = min(2 * pause, MAX_PAUSE) if job is not None or self._store_failed else self._pace.look
             except ServiceUnavailable as error:
                 log.warning("publisher.waits", reason=error.detail)
                 pause = min(2 * pause, MAX_PAUSE)
@@ -105,6 +107,16 @@ class Worker:
         database = self._catalog.database
         expired = self._leases.expired(jobs.leases(database))
         return jobs.claim(database, self._owner, self._now(), self._pace.lease, expired)
+
+    def _store_answers(self) -> bool:
+        """Whether the store that failed the last job answers again. Until then no job is claimed: claims are counted."""
+        if self._store_failed:
+            try:
+                self._store.find(f"{MANIFESTS}/answers")
+                self._store_failed = False
+            except StoreFailure as failure:
+                self._store_failed = failure.passing
+        return not self._store_failed
 
     def expire(self) -> None:
         """End abandoned and failed publications and deprecate what is due, at most once a minute. Raises ServiceUnavailable."""
@@ -165,6 +177,7 @@ class Worker:
             return False
         except StoreFailure as failure:
             if failure.passing or failure.reason == "lost":
+                self._store_failed = failure.passing
                 bound.warning("job.let_go", reason=str(failure))
                 self._let_go(job)
                 return False
@@ -172,7 +185,7 @@ class Worker:
         except SetupError:
             self._let_go(job)
             raise
-        except (ImageRefused, SourceError) as error:
+        except (ImageRefused, SourceError, BadUpload) as error:
             of_server = isinstance(error, TooLarge) and error.reason == "space"
             ended = self._fail(job, str(error), internal=of_server)
         except (PhimageError, OSError) as error:
@@ -197,7 +210,10 @@ class Worker:
         written, now = disk.written, self._now()
         register_before = written.register_before
         if now > register_before - BEFORE_SECONDS:
-            _, register_before = renew(self._store, written.digest, self._now)
+            try:
+                _, register_before = renew(self._store, written.digest, self._now)
+            except BadManifest as gone:  # this worker was paused, and a collection ran
+                raise Lost(manifest_name(written.digest)) from gone
         with self._catalog.change(self._author(job)) as change:
             if self._now() > register_before:
                 raise StoreFailure("register", job.image, "lost", "the registration took too long", passing=True)

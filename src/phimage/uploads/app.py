@@ -27,7 +27,7 @@ from msgspec.structs import replace
 from phimage.chunks.errors import StoreFailure
 from phimage.chunks.frame import Damaged
 from phimage.chunks.store import Store
-from phimage.chunks.uploaded_chunks import MAX_ASKED, MAX_FRAMES_BYTES, MAX_SEAL_BYTES
+from phimage.chunks.uploaded_chunks import MAX_ASKED, MAX_FRAMES_BYTES, MAX_SEAL_BYTES, drop_seal
 from phimage.chunks.uploads import MAX_FRAME, PART, check_frame, check_job, contiguous, pack_part, parts, put_part
 from phimage.errors import NotCached, PhimageError
 from phimage.event_log import log
@@ -176,6 +176,7 @@ class Uploads:
             raise HttpError(400, "Wrong part", str(error)) from None
         if header.number * PART + packed.size > upload.max_bytes:
             raise _upload_too_large(upload)
+        drop_seal(self._store, upload.job)  # else the disk that was sealed before would be published in place of this file
         part = put_part(self._store, upload.job, header.number, packed)
         return JsonResponse(201, {"Part": part.number, "Size": part.size})
 

@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 from msgspec import Struct
 
 from phimage.errors import PhimageError
-from phimage.model.ids import JobId, ManifestDigest, ProjectId
+from phimage.model.ids import AccountId, JobId, ManifestDigest, ProjectId
 from phimage.model.image import NO_PROJECT
 
 Method = Literal["GET", "PUT", "POST"]
@@ -34,12 +34,14 @@ class UploadAccessRequest(Struct, frozen=True):
 class Upload(Struct, frozen=True):
     """An upload that accepts parts or chunks, of at most `max_bytes` together.
 
-    `holder` is the project that it is for, or the account; `project` that of the image, NO_PROJECT for a base image.
+    `holder` is the project that it is for, or the account; `account` that of the ticket; `project` that of the image,
+    NO_PROJECT for a base image.
     """
 
     job: JobId
     max_bytes: int
     holder: str
+    account: AccountId
     project: ProjectId = NO_PROJECT
 
 
@@ -64,7 +66,8 @@ class UploadAuthorizer(Protocol):
         ...
 
     def manifests(self, upload: Upload) -> Sequence[ManifestDigest]:
-        """The disks whose chunks an upload may rely on: those of base images and of its project's images.
+        """The disks whose chunks an upload may rely on: those of base images and of its project's images, in the zones of its
+        account.
 
         The likeliest come first: the one that a captured host was installed with, then the newest.
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import base64
 import threading
-from collections.abc import Collection
+import time
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from typing import Final
 
@@ -19,6 +20,7 @@ from phimage.chunks.manifest import Manifest, load_manifest
 from phimage.chunks.prefetch import prefetch
 from phimage.chunks.store import Store
 from phimage.chunks.uploaded_chunks import is_sent, put_frames, put_seal, read_digests, read_frames, read_seal, sent_chunks
+from phimage.chunks.uploads import UPLOADS
 from phimage.http.response import HttpError, JsonResponse
 from phimage.lru import Lru
 from phimage.model.ids import JobId
@@ -26,6 +28,12 @@ from phimage.uploads.authorizer import Upload, UploadAuthorizer
 
 MAX_IMAGES: Final = 64
 """Images whose chunks are known, the likeliest ones: a disk resembles what its host has, or the last versions of an image."""
+
+MAX_DIGESTS: Final = 1_000_000
+"""Chunks that all cached manifests name together, 32 bytes each: a manifest may have two million of them."""
+
+ALIVE_SECONDS: Final = 600.0
+"""Seconds of questions after which one is noted: some of them fit into the hour after which an upload is idle."""
 
 _JOBS: Final = 16
 _CONCURRENCY: Final = 8
@@ -36,11 +44,21 @@ _FEW: Final = 64
 class ChunkUploads:
     """The requests of uploads by chunks, in threads: each may read and write the store. Raises HttpError and StoreFailure."""
 
-    def __init__(self, store: Store, authorizer: UploadAuthorizer) -> None:
+    def __init__(
+        self,
+        store: Store,
+        authorizer: UploadAuthorizer,
+        max_digests: int = MAX_DIGESTS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`max_digests`: of all manifests that are cached. `clock` is monotonic."""
         self._store = store
         self._authorizer = authorizer
-        self._manifests: Lru[ManifestDigest, Manifest] = Lru(MAX_IMAGES)
+        self._manifests: Lru[ManifestDigest, Manifest] = Lru(max_digests)
+        self._min_weight = max_digests // MAX_IMAGES
         self._sent: Lru[JobId, set[ChunkDigest]] = Lru(_JOBS)
+        self._alive: Lru[JobId, float] = Lru(_JOBS)  # when an upload was last known to be
+        self._clock = clock
         self._lock = threading.Lock()
 
     def need(self, upload: Upload, body: bytes) -> JsonResponse:
@@ -49,6 +67,7 @@ class ChunkUploads:
             asked = read_digests(body)
         except ValueError as error:
             raise HttpError(400, "Wrong question", f"{error}; send the SHA-256 of chunks") from None
+        self._keep_alive(upload.job)
         self._refresh(upload.job, set(asked))
         known = self._known(upload, set(asked))
         bits = bytearray(-(-len(asked) // 8))
@@ -92,6 +111,17 @@ class ChunkUploads:
         put_seal(self._store, upload.job, body)
         return JsonResponse(201, {"Size": disk.size, "Chunks": len(named)})
 
+    def _keep_alive(self, job: JobId) -> None:
+        """Note now and then that a client asks, or the upload of a large disk that the server mostly has would end as idle."""
+        now = self._clock()
+        with self._lock:
+            since = self._alive.get(job)
+            is_due = since is not None and now - since >= ALIVE_SECONDS
+            if since is None or is_due:
+                self._alive.put(job, now)
+        if is_due:
+            self._store.put(f"{UPLOADS}/{job}/asked", b"")
+
     def _refresh(self, job: JobId, asked: set[ChunkDigest]) -> None:
         """Look which of the asked chunks are there: another server may have received more."""
         if len(asked) > _FEW:
@@ -129,8 +159,9 @@ class ChunkUploads:
             manifest = self._manifests.get(digest)
         if manifest is None:
             manifest = load_manifest(self._store, digest)
+            digests = sum(run.stop - run.first for run in manifest.runs)
             with self._lock:
-                self._manifests.put(digest, manifest)
+                self._manifests.put(digest, manifest, max(digests, self._min_weight))
         return manifest
 
     def _sent_by(self, job: JobId) -> set[ChunkDigest]:

@@ -97,5 +97,13 @@ def test_a_descriptor_is_told_from_other_texts(head: bytes) -> None:
     assert not is_vmdk_descriptor(b"a disk, " + head)
 
 
+@pytest.mark.parametrize("line", [b"\n", b" \n", b"#\n", b"\n#", b"\t"])
+def test_lines_that_lead_nowhere_are_read_once(line: bytes) -> None:
+    head = (line * 4096)[:4096]
+    assert text_format(head) is Format.TEXT
+    assert not is_vmdk_descriptor(head)
+    assert is_vmdk_descriptor(head + b"\nversion=1\n")
+
+
 def test_an_excerpt_is_short_and_harmless() -> None:
     assert excerpt(b"\x1b[31m  a\n\tb" + b"c" * 500) == "?[31m a b" + "c" * 71
