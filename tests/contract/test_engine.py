@@ -283,7 +283,8 @@ def test_a_lookup_that_waits_can_be_ended_from_another_thread(things: Database) 
         with things.write() as connection:
             connection.execute(text("LOCK TABLE thing IN ACCESS EXCLUSIVE MODE"))
             waiting = asyncio.create_task(names().run_async(things))
-            while not connection.execute(text("SELECT count(*) FROM pg_locks WHERE NOT granted")).scalar_one():
+            here = "database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+            while not connection.execute(text(f"SELECT count(*) FROM pg_locks WHERE NOT granted AND {here}")).scalar_one():
                 await asyncio.sleep(0.01)
                 assert not waiting.done()
             things.circuit.open("it fell silent")
