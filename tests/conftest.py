@@ -14,7 +14,7 @@ import psycopg
 import pytest
 from hypothesis import HealthCheck, settings
 
-from phimage.catalog import schema
+from phimage.catalog import engine, schema
 from phimage.catalog.engine import Database, open_database
 from phimage.catalog.engine import database_url as url_of
 from phimage.catalog.key_encryption import KeyEncryption
@@ -35,6 +35,8 @@ settings.register_profile(  # a loaded machine is no failure
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("phimage")
+
+engine.BUSY_SECONDS = 60  # many writers take turns on a slow disk; tests of a writer that waits in vain set it themselves
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -70,9 +70,9 @@ def offering(*offers: Offer, default: str | None = "25G", clusters: Iterable[str
     """Places and machine types that have these offers; `default` names the default cluster."""
     return topology(
         regions=[region()],
-        zones=[zone(name) for name in {offer.zone for offer in offers}],
+        zones=[zone(name) for name in dict.fromkeys(offer.zone for offer in offers)],
         clusters=[cluster(name, default=name == default) for name in clusters],
-        machine_types=[machine_type(name) for name in {offer.machine_type for offer in offers}],
+        machine_types=[machine_type(name) for name in dict.fromkeys(offer.machine_type for offer in offers)],
         offers=offers,
     )
 

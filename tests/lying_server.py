@@ -58,8 +58,10 @@ class LyingServer:
         self.url = f"http://127.0.0.1:{self._server.server_port}/images/pimg-os-lies.raw.zst"
 
     def _respond(self, request: BaseHTTPRequestHandler) -> None:
+        is_part = not request.path.endswith(("/manifest", "/frames"))
         with self._lock:
             lying = self._lies > 0
+            self._lies -= lying and is_part
         frames = self._wrong if lying else self._right
         if request.path.endswith("/manifest"):
             self._send(request, 200, self.manifest, {})
@@ -71,8 +73,6 @@ class LyingServer:
             assert match is not None
             start, last = int(match[1]), int(match[2])
             body = b"".join(frames)[start : last + 1]
-            with self._lock:
-                self._lies -= lying
             self._send(request, 206, body, {"Content-Range": f"bytes {start}-{last}/*"}, cut=lying and self._cut)
 
     def _send(

@@ -25,6 +25,7 @@ import psycopg
 from tests import shared
 
 START_SECONDS = 60
+LEAVE_SECONDS = 60
 USER = "nobody"
 
 
@@ -40,7 +41,7 @@ class PostgreSQL:
     def create(self, template: str = "template0") -> str:
         """The name of a new database with the contents of another one."""
         name = next(self._names)
-        self._admin.execute(f"CREATE DATABASE {name} TEMPLATE {template}".encode())
+        self._copy(template, name)
         return name
 
     def drop(self, name: str) -> None:
@@ -73,7 +74,7 @@ class PostgreSQL:
             found = connection.execute("SELECT pg_relation_filenode(%s::regclass)", [table]).fetchone()
         assert found is not None
         copied = next(self._names)
-        self._admin.execute(f"CREATE DATABASE {copied} TEMPLATE {name} STRATEGY file_copy".encode())  # past the buffers
+        self._copy(name, copied, "STRATEGY file_copy")  # past the buffers
         made = self._admin.execute("SELECT oid FROM pg_database WHERE datname = %s", [copied]).fetchone()
         assert made is not None
         path = self._folder / "data" / "base" / str(made[0]) / str(found[0])
@@ -91,6 +92,18 @@ class PostgreSQL:
     def socket(self) -> str:
         """The path of the Unix socket on which the server listens."""
         return f"{self._folder}/.s.PGSQL.5432"
+
+    def _copy(self, template: str, name: str, option: str = "") -> None:
+        """Make a database from another one, once everybody has left that: a connection ends a moment after it was closed."""
+        ends = time.monotonic() + LEAVE_SECONDS
+        while True:
+            try:
+                self._admin.execute(f"CREATE DATABASE {name} TEMPLATE {template} {option}".encode())
+            except psycopg.errors.ObjectInUse:  # the server itself has waited for five seconds
+                if time.monotonic() > ends:
+                    raise
+            else:
+                return
 
     def close(self) -> None:
         """Let go of the server."""

@@ -11,6 +11,8 @@ from contextlib import suppress
 from typing import Self
 from urllib.parse import urlsplit
 
+from tests.uploading import hold_port
+
 PIECE = 16384
 
 PassOn = Callable[[bytes], bytes]
@@ -57,9 +59,10 @@ class Proxy:
         self._flowing.set()
         self._open: set[socket.socket] = set()
         self._lock = threading.Lock()
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
-        self.port: int = self._listener.getsockname()[1]
-        self._accept()
+        self._listener: socket.socket | None = None
+        self._held = hold_port()  # while it refuses, nobody else gets its port
+        self.port: int = self._held.getsockname()[1]
+        self.allow()
 
     def __enter__(self) -> Self:
         return self
@@ -79,14 +82,19 @@ class Proxy:
 
     def refuse(self) -> None:
         """Take no connection until `allow`, and end those that there are."""
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
+        with self._lock:
+            listener, self._listener = self._listener, None
+        assert listener is not None, "it refuses already"
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
         self.cut()
 
     def allow(self) -> None:
         """Take connections again, on the same port."""
-        self._listener = socket.create_server(("127.0.0.1", self.port), backlog=64)
-        self._accept()
+        listener = socket.create_server(("127.0.0.1", self.port), backlog=64)
+        with self._lock:
+            self._listener = listener
+        threading.Thread(target=self._take, args=(listener,), daemon=True).start()
 
     def stall(self) -> None:
         """Pass nothing on until `flow`; connections stay, and new ones are taken."""
@@ -99,11 +107,9 @@ class Proxy:
     def close(self) -> None:
         """End for good."""
         self.flow()
-        with suppress(OSError):
+        if self._listener is not None:
             self.refuse()
-
-    def _accept(self) -> None:
-        threading.Thread(target=self._take, args=(self._listener,), daemon=True).start()
+        self._held.close()
 
     def _take(self, listener: socket.socket) -> None:
         while True:
@@ -117,7 +123,13 @@ class Proxy:
                 client.close()
                 continue
             with self._lock:
-                self._open |= {client, server}
+                is_refused = self._listener is not listener  # since it was accepted
+                if not is_refused:
+                    self._open |= {client, server}
+            if is_refused:
+                client.close()
+                server.close()
+                return
             there, back = self._ways()
             for source, target, pass_on in ((client, server, there), (server, client, back)):
                 threading.Thread(target=self._pump, args=(source, target, pass_on), daemon=True).start()

@@ -28,7 +28,7 @@ def serving(application: Application, limits: ConnectionLimits | None = None, po
         server.start(listener)
         started.set()
         await stopping.wait()
-        await server.stop(drain=10)
+        await server.stop(drain=60)
 
     with socket.create_server(("127.0.0.1", port), backlog=BACKLOG) as listener:
         thread = threading.Thread(target=lambda: http_server.run(serve(listener)))

@@ -12,7 +12,8 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 _FOLDER = "PHIMAGE_TEST_RUN"
@@ -77,6 +78,13 @@ def hold(command: Sequence[object], folder: Path, pipe: int, signal: str) -> Non
     """
     holder = ["/bin/sh", "-c", _HOLD, "sh", str(folder), signal, *map(str, command)]
     subprocess.run(holder, cwd=folder, stdin=pipe, start_new_session=True, check=True)
+
+
+@contextmanager
+def short_folder() -> Iterator[Path]:
+    """A temporary folder whose path is short enough for a socket's, wherever TMPDIR is."""
+    with tempfile.TemporaryDirectory(prefix="phimage-", dir=_parent()) as folder:
+        yield Path(folder)
 
 
 def worker() -> str:

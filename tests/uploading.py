@@ -68,11 +68,29 @@ def served(uploads: Uploads, port: int = 0) -> Iterator[str]:
     uploads.close()
 
 
+def hold_port(address: str = "127.0.0.1", port: int = 0) -> socket.socket:
+    """A socket that never listens on its port of loopback: connections to it are refused, and nobody gets it by chance.
+
+    A server that is told the port can have it nevertheless, because both sockets allow that (SO_REUSEADDR).
+    """
+    held = socket.socket()
+    try:
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        held.bind((address, port))
+    except OSError:
+        held.close()
+        raise
+    return held
+
+
 def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
+    """A port of loopback on which nobody listens, and which is held as long as this process lives."""
+    _held.append(hold_port())
+    port: int = _held[-1].getsockname()[1]
+    return port
+
+
+_held: list[socket.socket] = []
 
 
 def connects(port: int) -> bool:

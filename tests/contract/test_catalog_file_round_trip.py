@@ -18,8 +18,8 @@ from tests.examples import cluster, image, machine_type, offer, region, zone
 from tests.torture.length import examples
 from tests.unit.catalog_file.catalogues import Catalogue, catalogues
 
-ONE_DATABASE = [HealthCheck.function_scoped_fixture]
-"""Every example is undone, so all can use the same database."""
+ONE_DATABASE = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+"""Every example is undone, so all can use the same database; and a loaded machine is no failure."""
 
 
 def author() -> Author:

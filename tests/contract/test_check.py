@@ -28,9 +28,14 @@ dialect = sqlite_first
 def full(empty_database: Database) -> Catalog:
     """A catalogue in a database that is used for nothing else."""
     schema.create_or_check(empty_database)
-    catalog = Catalog(empty_database, KeyEncryption(MASTER_KEY, os.urandom))
+    catalog = Catalog(empty_database, key_encryption())
     fill(catalog)
     return catalog
+
+
+def key_encryption() -> KeyEncryption:
+    """One whose randomness is the same in every run, and so are the pages of a database file."""
+    return KeyEncryption(MASTER_KEY, random.Random(1).randbytes)
 
 
 def found(catalog: Catalog) -> list[tuple[str, str, str]]:
@@ -152,10 +157,10 @@ SECTOR = 512
 def test_a_damaged_sector_of_an_sqlite_file_is_noticed_or_changes_nothing(tmp_path: Path) -> None:
     path = tmp_path / "catalog.sqlite"
 
-    url, key_encryption = URL.create("sqlite", database=str(path)), KeyEncryption(MASTER_KEY, os.urandom)
+    url, encryption = URL.create("sqlite", database=str(path)), key_encryption()
     database = open_database(url)
     schema.create_or_check(database)
-    fill(Catalog(database, key_encryption))
+    fill(Catalog(database, encryption))
     right = digests(database)
     database.close()
     good = path.read_bytes()
@@ -167,7 +172,7 @@ def test_a_damaged_sector_of_an_sqlite_file_is_noticed_or_changes_nothing(tmp_pa
         damaged[at : at + SECTOR] = bytes(SECTOR) if seed % 2 else chance.randbytes(SECTOR)
         path.write_bytes(damaged)
         database = open_database(url)
-        if check(database, key_encryption):
+        if check(database, encryption):
             noticed += 1
         else:
             assert digests(database) == right, f"seed {seed}: the sector at {at} is not noticed"
@@ -182,15 +187,15 @@ def test_a_damaged_page_of_postgresql_is_noticed(postgresql: PostgreSQL) -> None
     name = postgresql.create()
     database = open_database(make_url(postgresql.url(name)).set(drivername="postgresql+psycopg"))
     schema.create_or_check(database)
-    fill(Catalog(database, KeyEncryption(MASTER_KEY, os.urandom)))
-    assert check(database, KeyEncryption(MASTER_KEY, os.urandom)) == []
+    fill(Catalog(database, key_encryption()))
+    assert check(database, key_encryption()) == []
     database.close()
 
     copied = postgresql.damaged_copy(name, "image")
 
     database = open_database(make_url(postgresql.url(copied)).set(drivername="postgresql+psycopg"))
     try:
-        [finding] = check(database, KeyEncryption(MASTER_KEY, os.urandom))
+        [finding] = check(database, key_encryption())
     finally:
         database.close()
     assert (finding.check, finding.table, "invalid page" in finding.what) == ("integrity", "image", True)

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from unittest.mock import patch
 
 import psycopg
 import pytest
@@ -21,6 +22,7 @@ from phimage.catalog.engine import open_database
 from phimage.chunks.decorators import persistent
 from phimage.chunks.errors import Reason, StoreFailure
 from phimage.chunks.folder import FolderStore
+from phimage.cli import installation
 from phimage.cli.exit_codes import run_to_exit_code
 from phimage.errors import Locked, Unreachable
 from phimage.installation import prepare
@@ -32,7 +34,60 @@ from tests.postgresql import PostgreSQL
 from tests.proxy import Proxy, unix
 
 WAIT = ("--wait", "0.4")
+LIMIT, NOTICE = 0.4, 0.02
 LOCKED, AWAY = 75, 69
+
+
+class Naps:
+    """Time that passes where a command pauses between two attempts, and nowhere else: an attempt may take any time."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+    def noted(self) -> None:
+        """A notice was written."""
+
+    def patience(self, announce: Callable[[str], object], limit: float, notice: float) -> Patience:
+        """The patience of a command, which announces early."""
+
+        def note(text: str) -> None:
+            announce(text)
+            self.noted()
+
+        return Patience(note, limit, NOTICE, self, self.sleep)
+
+    def run(self, *command: str | Path, wait: tuple[str, ...] = WAIT) -> Result:
+        """Run a command to its end."""
+        with patch.object(installation, "Patience", self.patience):
+            return run(*command, *wait)
+
+
+class NoAnswer(Naps):
+    """The one attempt of a command gets no answer. Its limit comes when its notice was written, however long that takes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._noted = threading.Event()
+        self._begun = False
+        self._thread = threading.get_ident()
+
+    def __call__(self) -> float:
+        if threading.get_ident() != self._thread:  # which looks after it
+            return LIMIT / 2
+        if not self._begun:
+            self._begun = True
+            return 0.0
+        assert self._noted.wait(60)
+        return LIMIT
+
+    def noted(self) -> None:
+        self._noted.set()
 
 
 @pytest.fixture
@@ -84,24 +139,22 @@ def writing(path: Path) -> sqlite3.Connection:
 @pytest.mark.parametrize("command", [("db", "upgrade"), ("key", "recover")], ids=" ".join)
 def test_a_command_that_writes_waits_for_the_lock_of_sqlite(data: Path, command: tuple[str, ...]) -> None:
     with closing(writing(data / "catalog.sqlite")):
-        gave_up(
-            run(*command, "--data-dir", data, *WAIT), LOCKED, f"database {data}/catalog.sqlite", "another process is writing"
-        )
+        result = Naps().run(*command, "--data-dir", data)
+    gave_up(result, LOCKED, f"database {data}/catalog.sqlite", "another process is writing")
 
 
 def test_a_copy_waits_for_the_lock_of_its_target(data: Path, tmp_path: Path) -> None:
     target = tmp_path / "copy.sqlite"
     with closing(writing(target)):
-        result = run("db", "copy", "--data-dir", data, "--to", f"sqlite:///{target}", *WAIT)
+        result = Naps().run("db", "copy", "--data-dir", data, "--to", f"sqlite:///{target}")
     gave_up(result, LOCKED, f"database {target}", "another process is writing")
 
 
 def test_a_command_goes_on_when_the_lock_is_free(data: Path) -> None:
-    held = writing(data / "catalog.sqlite")
-    timer = threading.Timer(0.5, held.close)
-    timer.start()
-    result = run("db", "upgrade", "--data-dir", data, "--wait", "20")
-    timer.join()
+    time = Naps()
+    with closing(writing(data / "catalog.sqlite")) as held:
+        time.noted = held.close  # type: ignore[method-assign]
+        result = time.run("db", "upgrade", "--data-dir", data, wait=("--wait", "20"))
     assert (result.code, result.out) == (0, f"schema {schema.newest()}\n")
 
 
@@ -118,7 +171,6 @@ def test_every_command_waits_for_postgresql_that_refuses_connections(
     installed: Installed, proxy: Proxy, tmp_path: Path
 ) -> None:
     copy = f"sqlite:///{tmp_path / 'copy.sqlite'}"
-    proxy.refuse()
     commands = (
         ("db", "upgrade"),
         ("key", "recover"),
@@ -126,16 +178,21 @@ def test_every_command_waits_for_postgresql_that_refuses_connections(
         ("store", "gc"),
         ("image", "verify", "--all"),
     )
-    results = [run(*command, *installed.options, *WAIT) for command in commands]
-    proxy.allow()
+    proxy.refuse()
+    try:
+        results = [Naps().run(*command, *installed.options) for command in commands]
+    finally:
+        proxy.allow()
     for result in results:
         gave_up(result, AWAY, f"database postgresql://127.0.0.1:{proxy.port}/", "Connection refused")
 
 
 def test_a_command_waits_for_postgresql_that_is_silent(installed: Installed, proxy: Proxy) -> None:
     proxy.stall()
-    result = run("image", "verify", "--all", *installed.options, *WAIT)
-    proxy.flow()
+    try:
+        result = NoAnswer().run("image", "verify", "--all", *installed.options)
+    finally:
+        proxy.flow()
     gave_up(result, AWAY, f"database postgresql://127.0.0.1:{proxy.port}/")
     assert "no answer yet" in result.err
 
@@ -143,7 +200,7 @@ def test_a_command_waits_for_postgresql_that_is_silent(installed: Installed, pro
 def test_a_command_waits_for_the_writers_turn_of_postgresql(installed: Installed) -> None:
     with psycopg.connect(installed.direct) as held:
         held.execute(b"UPDATE head SET number = number")
-        result = run("key", "recover", *installed.options, *WAIT)
+        result = Naps().run("key", "recover", *installed.options)
         held.rollback()
     gave_up(result, LOCKED, "database postgresql://", "another transaction holds its lock")
 
@@ -157,10 +214,12 @@ def test_a_transaction_is_cut_off_when_postgresql_falls_silent_in_it(installed: 
             proxy.stall()
             connection.execute(text("SELECT 1"))
 
-    with pytest.raises(Unreachable, match="gave up waiting for the database"):
-        ask()
-    proxy.flow()
-    database.close()
+    try:
+        with pytest.raises(Unreachable, match="gave up waiting for the database"):
+            ask()
+    finally:
+        proxy.flow()
+        database.close()
 
 
 @pytest.mark.more
@@ -208,7 +267,9 @@ def locking(path: Path) -> int:
 def test_a_folder_whose_lock_is_held_is_waited_for(tmp_path: Path, call: Callable[[FolderStore], object]) -> None:
     FolderStore(tmp_path / "store").put("a/c", b"x")
     told: list[str] = []
-    store = persistent(FolderStore(tmp_path / "store", lock_seconds=0.05), Patience(told.append, limit=0.3, notice=0.1))
+    time = Naps()
+    patience = Patience(told.append, limit=0.3, notice=0.1, clock=time, sleep=time.sleep)
+    store = persistent(FolderStore(tmp_path / "store", lock_seconds=0.05), patience)
     held = locking(tmp_path / "store/.lock")
     with pytest.raises(Locked, match="another process holds its lock"):
         call(store)  # type: ignore[arg-type]

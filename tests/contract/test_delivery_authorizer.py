@@ -19,7 +19,7 @@ from phimage.http.asgi import Message
 from phimage.http.min_rate import MinRate
 from phimage.model.ids import ImageId, ProjectId
 from phimage.model.image_bytes import ImageBytes
-from tests import delivering
+from tests import delivering, virtual_time
 from tests.delivering import (
     CHUNK,
     IMAGE,
@@ -274,19 +274,19 @@ def test_an_account_a_project_and_a_url_leave_places_to_others(store: Counting, 
 
 
 def test_a_client_that_reads_too_slowly_can_go_on_where_it_was(store: Counting, authorizer: FakeAuthorizer) -> None:
-    delivery = delivery_of(store, authorizer, limits=DownloadLimits(concurrent=1, min_rate=MinRate(1e9, 0.1)))
+    delivery = delivery_of(store, authorizer, limits=DownloadLimits(concurrent=1, min_rate=MinRate(1e9, 60.0)))
 
     async def main() -> list[Message]:
         sent: list[Message] = []
 
         async def send(message: Message) -> None:
-            await asyncio.sleep(0.03)
+            await asyncio.sleep(20)
             sent.append(message)
 
         await delivery(scope_of(RAW, {}), asyncio.Event().wait, send)  # type: ignore[arg-type]
         return sent
 
-    cut = answered(asyncio.run(main()))
+    cut = answered(virtual_time.run(main()))
 
     assert not cut.whole
     assert delivery.counters.stalled == 1
@@ -296,7 +296,7 @@ def test_a_client_that_reads_too_slowly_can_go_on_where_it_was(store: Counting, 
 
 
 def test_a_stalled_client_frees_its_place(store: Counting, authorizer: FakeAuthorizer) -> None:
-    delivery = delivery_of(store, authorizer, limits=DownloadLimits(concurrent=1, stall=0.05))
+    delivery = delivery_of(store, authorizer, limits=DownloadLimits(concurrent=1, stall=60))
 
     async def main() -> list[Message]:
         sent: list[Message] = []
@@ -309,7 +309,7 @@ def test_a_stalled_client_frees_its_place(store: Counting, authorizer: FakeAutho
         await delivery(scope_of(RAW, {}), asyncio.Event().wait, send)  # type: ignore[arg-type]
         return sent
 
-    assert not answered(asyncio.run(main())).whole
+    assert not answered(virtual_time.run(main())).whole
     assert delivery.counters.stalled == 1
     assert Client(delivery).ask(RAW).whole
     delivery.close()

@@ -39,7 +39,7 @@ def answering(*requests_of_connections: int) -> Iterator[str]:
 
 
 def test_a_connection_is_used_again_and_one_that_the_server_closed_is_not() -> None:
-    http = ApiConnections(10)
+    http = ApiConnections(60)
     with answering(2, 1) as url:
         address = parse_address(url)
         for _ in range(2):
@@ -52,7 +52,7 @@ def test_a_connection_is_used_again_and_one_that_the_server_closed_is_not() -> N
 
 def test_a_server_that_closes_without_a_response_is_named() -> None:
     with answering(0) as url, pytest.raises(NoResponse, match=r"closed|reset") as raised:
-        ApiConnections(10).post(parse_address(url), b"body", {})
+        ApiConnections(60).post(parse_address(url), b"body", {})
     assert raised.value.remedy == "check that phimage runs there"
 
 

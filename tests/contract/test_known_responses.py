@@ -142,7 +142,7 @@ def test_an_offer_of_another_protocol_is_never_remembered() -> None:
 def test_a_client_that_sends_requests_and_reads_nothing_is_not_answered_without_end(body: bytes) -> None:
     app = Application()
     text, count = post(body + b"x" * 20_000), 2000
-    with serving(app, known_responses=app.known_response) as port, connect(port) as client:
+    with serving(app, known_responses=app.known_response) as port, connect(port, receives=1 << 16) as client:
         client.settimeout(0.5)
         sent = _send(client, text, count)
         assert sent < count

@@ -32,11 +32,14 @@ from phimage.model.job import Job, JobState, Origin, new_job
 from tests.backing_up import at_call, withdraw
 from tests.conftest import both_databases, sqlite_first
 from tests.contract import stores
-from tests.publishing.shop import AUTHOR, MIB, Shop, disk, image
+from tests.publishing import shop as shops
+from tests.publishing.shop import MIB, Shop, disk, image
 
 dialect = sqlite_first
 
 DAY = 24 * 3600.0
+AUTHOR = replace(shops.AUTHOR, time=time.time() + 30 * DAY)
+"""Changes what the store has had for long, whatever the day on which the tests run."""
 LATER = AUTHOR.time + 30 * DAY
 """When the sweeps of these tests are: what a test put is out of its grace."""
 
@@ -46,7 +49,7 @@ s3, store_beside = stores.s3, stores.store_beside
 
 @pytest.fixture
 def shop(catalog: Catalog, store_beside: Store, tmp_path: Path) -> Shop:
-    return Shop(catalog, store_beside, tmp_path / "work")
+    return Shop(catalog, store_beside, tmp_path / "work", author=AUTHOR)
 
 
 def sweep(shop: Shop, *, now: float = LATER, dry_run: bool = False) -> gc.CollectedGarbage:

@@ -18,6 +18,7 @@ from phimage.sources.retry import Retry
 from phimage.sources.sniff import HEAD, FetchLimits
 from tests.unit.sources.fetching import DISK, MIB, RIGHT, Fetching, chunked
 from tests.unit.sources.server import Exchange, FileServed, Server, wait_for
+from tests.uploading import free_port
 
 
 @pytest.fixture
@@ -119,8 +120,7 @@ def test_a_failure_in_the_middle_keeps_what_came(fetching: Fetching) -> None:
 
 
 def test_nobody_there_is_tried_again_and_told(fetching: Fetching) -> None:
-    with Server(FileServed(DISK)) as server:
-        url = server.url()
+    url = f"http://127.0.0.1:{free_port()}/disk.img"
     with pytest.raises(SourceInterrupted, match=r"127\.0\.0\.1 cannot be reached: Connection refused, 3 times in a row"):
         fetching.fetcher(retry=Retry(tries=3)).fetch(url, fetching.work, FIRST_USE)
     assert fetching.waits == [1, 2]
@@ -247,7 +247,7 @@ def test_a_disk_that_fills_up_meanwhile_keeps_what_came(fetching: Fetching, monk
 # slow
 
 
-SLOW = HttpTimeouts(connect=1, head=0.3, stall=0.3, min_size=1000)
+SLOW = HttpTimeouts(connect=60, head=0.3, stall=0.3, min_size=1000)
 
 
 def drips(*parts: bytes | int) -> Callable[[Exchange], None]:

@@ -23,8 +23,9 @@ from phimage.sources.sniff import FetchLimits
 from tests.unit.sources.fetching import MIB, TLS
 from tests.unit.sources.server import Exchange, Server, wait_for
 
-AT_ONCE_SECONDS = 20.0
-"""Also for a busy machine; what is cancelled waits for a minute."""
+AT_ONCE_SECONDS = 60.0
+"""Also for a busy machine; what is cancelled waits longer."""
+LONG = 180.0
 
 
 class Name:
@@ -53,11 +54,12 @@ def full_queue() -> Iterator[int]:
 def cancelled(url: str, work: Path, waits: Callable[[], bool], resolve: Callable[[str, int], Sequence[str]]) -> float:
     """The seconds until a fetch ends that was cancelled while it waited."""
     web = HttpClient(
-        read_address_policy(["127.0.0.0/8"], []), resolve=resolve, timeouts=HttpTimeouts(connect=60, head=60, stall=60), tls=TLS
+        read_address_policy(["127.0.0.0/8"], []), resolve=resolve, timeouts=HttpTimeouts(LONG, LONG, LONG), tls=TLS
     )
     cancel = threading.Event()
     with ThreadPoolExecutor(1) as pool:
-        fetch = pool.submit(Fetcher(web, FetchLimits(min_free=0), Retry(first=60)).fetch, url, work, FIRST_USE, cancel=cancel)
+        fetcher = Fetcher(web, FetchLimits(min_free=0), Retry(first=LONG, max_pause=LONG))
+        fetch = pool.submit(fetcher.fetch, url, work, FIRST_USE, cancel=cancel)
         assert wait_for(waits)
         time.sleep(0.05)
         begun = time.monotonic()

@@ -5,6 +5,9 @@ from __future__ import annotations
 import io
 import os
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -20,19 +23,24 @@ CONTENT = bytes(range(256)) * 5000
 def path(tmp_path: Path) -> Path:
     found = tmp_path / "disk.img"
     found.write_bytes(CONTENT)
+    os.utime(found, (1_700_000_000, 1_700_000_000))  # what changes it now has another time, however coarse the clock of files
     return found
 
 
-def piped(content: bytes) -> BinaryIO:
-    """The reading end of a pipe from another process."""
+@contextmanager
+def piped(content: bytes) -> Iterator[BinaryIO]:
+    """The reading end of a pipe, which is written to meanwhile. All of it must be read."""
     reading, writing = os.pipe()
-    if os.fork() == 0:
-        os.close(reading)
+
+    def write() -> None:
         with os.fdopen(writing, "wb") as file:
             file.write(content)
-        os._exit(0)
-    os.close(writing)
-    return os.fdopen(reading, "rb")
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    with os.fdopen(reading, "rb") as pipe:
+        yield pipe
+        thread.join()
 
 
 def read_all(reader: SourceReader, size: int) -> bytes:
@@ -60,7 +68,6 @@ def test_a_pipe_is_read_once_from_any_place_on_in_full_pieces(offset: int, size:
             first = reader.read(size)
             assert len(first) == min(size, len(CONTENT) - offset)
             assert first + read_all(reader, size) == CONTENT[offset:]
-    os.wait()
 
 
 def test_a_pipe_goes_on_where_it_was_and_never_back() -> None:
@@ -89,7 +96,6 @@ def test_a_pipe_with_a_path_is_a_pipe() -> None:
         source = open_source(f"/dev/fd/{pipe.fileno()}")
         assert not source.repeatable
         assert read_all(source.open(), 100_000) == CONTENT
-    os.wait()
 
 
 def changed_meanwhile(path: Path, how: str) -> None:

@@ -65,7 +65,7 @@ pages = st.lists(st.sampled_from([0, 1, 2]), max_size=40)
 
 
 @given(pages, st.integers(0, UNIT - 1), st.lists(st.integers(1, 3 * UNIT), max_size=40))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_any_blocks_are_written_as_they_are(tmp_path: Path, kinds: list[int], rest: int, sizes: list[int]) -> None:
     content = b"".join([bytes(UNIT), NOISE[:UNIT], bytes(UNIT - 1) + b"x"][kind] for kind in kinds) + NOISE[:rest]
     path = tmp_path / "sparse"

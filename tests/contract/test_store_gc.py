@@ -164,6 +164,11 @@ class World:
                 with self.lock:
                     assert digest not in self.live, "a live image cannot be read"
 
+    def has_done_enough(self) -> bool:
+        """Whether the run says something, which on a slow machine takes longer."""
+        least = {"registered": 20, "deleted": 5, "collections": 5, "read": 5, "removed": 0}
+        return all(self.count[name] > number for name, number in least.items())
+
     def run(self, seconds: float) -> None:
         tasks: list[Callable[[], None]] = [self.collect_garbage]
         tasks += [lambda seed=seed: self.write(seed) for seed in range(WRITERS)]  # type: ignore[misc]
@@ -172,7 +177,9 @@ class World:
         with ThreadPoolExecutor(len(tasks)) as pool:
             running = [pool.submit(task) for task in tasks]
             ends = time.monotonic() + seconds
-            while time.monotonic() < ends and not any(task.done() for task in running):
+            while not any(task.done() for task in running):
+                if time.monotonic() > (ends if self.has_done_enough() else ends + 60):
+                    break
                 time.sleep(0.02)
             self.over.set()
             for task in running:
@@ -193,11 +200,7 @@ def test_collections_among_writers_and_deleters_lose_nothing_and_leave_nothing(w
 
     for digest, disk in world.live.items():
         assert b"".join(open_disk(world.store, digest).chunks()) == disk
-    assert world.count["registered"] > 20, world.count
-    assert world.count["deleted"] > 5, world.count
-    assert world.count["collections"] > 5, world.count
-    assert world.count["read"] > 5, world.count
-    assert world.count["removed"] > 0, world.count
+    assert world.has_done_enough(), world.count
     if isinstance(world.store, TwoSteps):
         world.store.dawdle = 0  # so that no removal is given up
     collect_garbage(world.store, world.read_live, now=world.clock() + 2 * GRACE, grace_seconds=GRACE, sleep=world.sleep)

@@ -138,11 +138,11 @@ def test_it_gives_up_says_that_the_same_goes_on_and_does(server: Served) -> None
     connections = 0
 
     def cut() -> int | None:
-        """The first connection lives; the others start when it has delivered a part, and die in the middle of theirs."""
+        """Each dies in the middle of a part. The first has delivered one before that, and the others start then."""
         nonlocal connections
         connections += 1
         if connections == 1:
-            return None
+            return PART + PART // 2
         assert wait_for(lambda: bool(parts(server.store, JOB)), 60)
         return PART // 2
 

@@ -514,10 +514,11 @@ def test_who_may_ask_is_read_from_the_present_whatever_the_view(full: Catalog) -
 
 @both_databases
 def test_views_never_mix_two_revisions_while_another_thread_writes(full: Catalog) -> None:
-    over = threading.Event()
+    looked_once, over = threading.Event(), threading.Event()
     read = 0
 
     def write() -> None:
+        assert looked_once.wait(60)
         for number in range(2, 42):
             with full.change(author()) as change:
                 assert change.number == number
@@ -534,6 +535,7 @@ def test_views_never_mix_two_revisions_while_another_thread_writes(full: Catalog
                 if view.revision > 1:
                     assert base[0].name == custom[0].name == str(stock) == str(view.revision)
                 looked += 1
+            looked_once.set()
         return looked
 
     with ThreadPoolExecutor(3) as pool:

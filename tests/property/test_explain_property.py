@@ -42,7 +42,7 @@ def images(draw: st.DrawFn, number: int) -> Image:
         deprecated=draw(st.booleans()),
         size=20,
         created=draw(st.integers(0, 3)),
-        zones=tuple(ZoneId(zone) for zone in draw(st.sets(st.sampled_from(ZONES)))),
+        zones=tuple(ZoneId(zone) for zone in draw(st.lists(st.sampled_from(ZONES), unique=True))),
         support={MachineTypeId(kind): tuple(ClusterId(c) for c in sorted(found)) for kind, found in support.items()},
     )
 

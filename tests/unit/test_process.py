@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import socket
-from pathlib import Path
 
 import pytest
 
 from phimage.chunks.errors import StoreFailure
 from phimage.processes.runtime import in_child, notify_service_manager
+from tests import shared
 
 
 def test_the_result_of_a_child_is_the_callers() -> None:
@@ -27,9 +27,9 @@ def test_an_error_of_a_child_is_raised_whole() -> None:
 
 
 @pytest.mark.parametrize("kind", ["file", "abstract"])
-def test_a_state_is_a_datagram_to_the_service_manager(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    address = str(tmp_path / "notify") if kind == "file" else f"@phimage-test-{os.getpid()}"
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+def test_a_state_is_a_datagram_to_the_service_manager(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with shared.short_folder() as folder, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        address = str(folder / "notify") if kind == "file" else f"@phimage-test-{os.getpid()}"
         manager.bind(address.replace("@", "\0", 1))
         monkeypatch.setenv("NOTIFY_SOCKET", address)
         notify_service_manager("READY=1")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from itertools import chain, repeat
 
 import pytest
 
@@ -12,13 +13,14 @@ from phimage.waiting import NotNow, Patience
 
 
 class Clock:
-    """Time that passes only in `sleep`."""
+    """Time that passes only in `sleep`, and only for the thread of the test: whatever watches it sees no wait."""
 
     def __init__(self) -> None:
         self.now = 100.0
+        self._thread = threading.get_ident()
 
     def __call__(self) -> float:
-        return self.now
+        return self.now if threading.get_ident() == self._thread else 0.0
 
     def sleep(self, seconds: float) -> None:
         self.now += seconds
@@ -93,7 +95,8 @@ def test_an_attempt_that_does_not_return_is_announced_meanwhile() -> None:
         told.append(text)
         announced.set()
 
-    patience = Patience(announce, limit=30, notice=0.01)
+    moments = chain([100.0], repeat(102.0))  # it begins, and is looked at two seconds later
+    patience = Patience(announce, limit=30, notice=0.01, clock=lambda: next(moments))
 
-    assert patience.persist("the store", lambda: announced.wait(20))
-    assert told == ["waiting for the store: no answer yet; giving up in 30 s"]
+    assert patience.persist("the store", lambda: announced.wait(60))
+    assert told == ["waiting for the store: no answer yet; giving up in 28 s"]

@@ -12,6 +12,7 @@ from phimage.delivery.representation import Piece
 from phimage.delivery.stream import BodyStream, DownloadLimits, End, send_body
 from phimage.http.asgi import Message
 from phimage.http.min_rate import MinRate
+from tests import virtual_time
 
 
 @pytest.fixture
@@ -66,7 +67,7 @@ def run(
             body.close()
         return client, end, sum(sent)
 
-    return asyncio.run(main())
+    return virtual_time.run(main())
 
 
 def constant(*contents: bytes) -> Iterator[Piece]:
@@ -146,11 +147,14 @@ def test_a_slow_client_gets_all_of_it(threads: ThreadPoolExecutor, min_rate: Min
 
 
 def test_a_store_that_is_slow_does_not_count_against_the_client(threads: ThreadPoolExecutor) -> None:
-    def slow() -> bytes:
-        threading.Event().wait(0.05)
-        return b"x"
+    def slow() -> Iterator[Piece]:
+        for _ in range(10):
+            loop = asyncio.get_running_loop()
+            assert isinstance(loop, virtual_time.VirtualLoop)
+            loop.pass_time(1.0)
+            yield partial(bytes, b"x")
 
-    _, end, _ = run(iter([slow] * 10), threads, min_rate=MinRate(1_000_000.0, 0.3), prefetch=1)
+    _, end, _ = run(slow(), threads, min_rate=MinRate(1_000_000.0, 0.3), prefetch=1)
 
     assert end is End.WHOLE
 

@@ -29,6 +29,7 @@ class Database:
         self.calls = 0
         self.failing = False
         self.silent = False
+        self.asked = threading.Event()
         self.released = threading.Event()
         self.lost: list[str] = []
         self.cut = 0
@@ -36,6 +37,7 @@ class Database:
 
     def _refresh(self) -> None:
         self.calls += 1
+        self.asked.set()
         if self.silent:
             self.released.wait()
         if self.failing:
@@ -132,6 +134,7 @@ def test_calls_to_a_database_that_stays_silent_are_ended(database: Database, clo
     async def scenario(watch: Freshness) -> None:
         database.silent = True
         await watch.refresh()
+        assert await asyncio.to_thread(database.asked.wait, 60)
         clock.now += CUT_SECONDS + 1
         await watch.refresh()
         assert database.calls == 1, "one refresh is under way, not two"

@@ -41,7 +41,7 @@ class Fetching:
     ) -> Fetcher:
         web = HttpClient(
             read_address_policy(["127.0.0.0/8", "::1/128"], []),
-            timeouts=timeouts or HttpTimeouts(connect=5, head=5, stall=5),
+            timeouts=timeouts or HttpTimeouts(connect=60, head=60, stall=60),
             tls=TLS,
         )
         return Fetcher(web, limits or FetchLimits(min_free=0), retry, sleep=self.waits.append, free=free)
