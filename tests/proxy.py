@@ -11,6 +11,8 @@ from contextlib import suppress
 from typing import Self
 from urllib.parse import urlsplit
 
+from tests.uploading import port_of, reserved_port
+
 PIECE = 16384
 
 PassOn = Callable[[bytes], bytes]
@@ -57,9 +59,10 @@ class Proxy:
         self._flowing.set()
         self._open: set[socket.socket] = set()
         self._lock = threading.Lock()
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
-        self.port: int = self._listener.getsockname()[1]
-        self._accept()
+        self._listener: socket.socket | None = None
+        self._reserved = reserved_port()
+        self.port = port_of(self._reserved)
+        self.allow()
 
     def __enter__(self) -> Self:
         return self
@@ -79,14 +82,17 @@ class Proxy:
 
     def refuse(self) -> None:
         """Take no connection until `allow`, and end those that there are."""
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
+        with self._lock:
+            listener, self._listener = self._listener, None
+        if listener is not None:
+            listener.shutdown(socket.SHUT_RDWR)
+            listener.close()
         self.cut()
 
     def allow(self) -> None:
         """Take connections again, on the same port."""
-        self._listener = socket.create_server(("127.0.0.1", self.port), backlog=64)
-        self._accept()
+        self._listener = listener = socket.create_server(("127.0.0.1", self.port), backlog=64)
+        threading.Thread(target=self._take, args=(listener,), daemon=True).start()
 
     def stall(self) -> None:
         """Pass nothing on until `flow`; connections stay, and new ones are taken."""
@@ -101,9 +107,7 @@ class Proxy:
         self.flow()
         with suppress(OSError):
             self.refuse()
-
-    def _accept(self) -> None:
-        threading.Thread(target=self._take, args=(self._listener,), daemon=True).start()
+        self._reserved.close()
 
     def _take(self, listener: socket.socket) -> None:
         while True:
@@ -117,7 +121,13 @@ class Proxy:
                 client.close()
                 continue
             with self._lock:
-                self._open |= {client, server}
+                is_refused = self._listener is not listener  # since it was accepted
+                if not is_refused:
+                    self._open |= {client, server}
+            if is_refused:
+                client.close()
+                server.close()
+                continue
             there, back = self._ways()
             for source, target, pass_on in ((client, server, there), (server, client, back)):
                 threading.Thread(target=self._pump, args=(source, target, pass_on), daemon=True).start()
@@ -161,6 +171,25 @@ class CountingProxy(Proxy):
             self._at, action = sys.maxsize, self._action
         action()
         return b""
+
+
+class StallingProxy(Proxy):
+    """Stalls once so many bytes of clients were passed on, which `stalled` tells: nothing ends that needs more of them."""
+
+    def __init__(self, port: int, after: int) -> None:
+        self.stalled = threading.Event()
+        self._left = after
+        self._counting = threading.Lock()
+        super().__init__(tcp(port), lambda: (self._count, all_of))
+
+    def _count(self, data: bytes) -> bytes:
+        with self._counting:
+            self._left -= len(data)
+            if self._left < 0 and not self.stalled.is_set():
+                self.stall()
+                self.stalled.set()
+        self._flowing.wait()
+        return data
 
 
 class CuttingProxy(Proxy):

@@ -68,7 +68,22 @@ def served(uploads: Uploads, port: int = 0) -> Iterator[str]:
     uploads.close()
 
 
+def reserved_port() -> socket.socket:
+    """A socket that is bound to a port and never listens. Until it is closed nobody else is given the port, and a server of the
+    test may listen on it, again and again."""
+    found = socket.socket()
+    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    found.bind(("127.0.0.1", 0))
+    return found
+
+
+def port_of(bound: socket.socket) -> int:
+    port: int = bound.getsockname()[1]
+    return port
+
+
 def free_port() -> int:
+    """A port on which nobody listens, for now."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port: int = found.getsockname()[1]
