@@ -26,7 +26,7 @@ from tests.uploading import JOB, TICKET, connects, port_of, reserved_port
 
 SECONDS = 120
 AT_ONCE = 4
-"""So many parts come through a proxy: at least one as a whole, because a client sends three at a time, and not the whole disk."""
+"""So many parts come through a proxy: at least a whole one, because a client sends three at a time, and not the whole disk."""
 CLIENT = """
 import json, sys
 from pathlib import Path
