@@ -183,11 +183,13 @@ def test_a_renewed_certificate_is_served_after_a_hang_up_and_no_request_is_lost(
         asking = threading.Thread(target=ask)
         asking.start()
         try:
+            first = server.workers()
             renewed = make_certificate(tmp_path, name="renewed")
             os.replace(renewed.key, files.key)  # noqa: PTH105
             renewed.certificate.replace(files.certificate)
             server.signal(signal.SIGHUP)
             wait_until(lambda: name_of_certificate(server) == "CN=renewed", SOON)
+            wait_until(lambda: not any(worker.alive() for worker in first), SOON)
             files.certificate.write_text("nonsense")
             server.signal(signal.SIGHUP)
             wait_until(lambda: '"reload.failed"' in server.errors, SOON)
