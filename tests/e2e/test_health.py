@@ -26,8 +26,8 @@ SOON = 60.0
 
 
 def measures(url: str) -> dict[str, float]:
-    closing = {"Connection": "close"}  # so that a worker that ends or is stopped meanwhile is not the next one that is asked
-    answer = urllib3.request("GET", f"{url}/metrics", headers=closing, retries=False, timeout=SOON)
+    alone = {"Connection": "close"}  # so that a worker that ends or is stopped meanwhile is not the next one that is asked
+    answer = urllib3.request("GET", f"{url}/metrics", headers=alone, retries=False, timeout=SOON)
     assert (answer.status, answer.headers["content-type"].partition(";")[0]) == (200, "text/plain")
     lines = [line.rpartition(" ") for line in answer.data.decode().splitlines() if not line.startswith("#")]
     return {name: float(value) for name, _, value in lines}
