@@ -104,6 +104,7 @@ class Proxy:
 
     def close(self) -> None:
         """End for good."""
+        self.cut()  # before anything that was held flows
         self.flow()
         with suppress(OSError):
             self.refuse()

@@ -205,7 +205,7 @@ def test_a_hang_up_reads_the_settings_again(tmp_path: Path) -> None:
 
 @pytest.mark.more
 def test_a_request_that_is_under_way_survives_a_hang_up(tmp_path: Path) -> None:
-    with serve(Phimage(tmp_path)) as server, ExitStack() as stack:
+    with serve(Phimage(tmp_path, PHIMAGE_BODY_SECONDS="600")) as server, ExitStack() as stack:
         [old] = alive(server)
         waiting = stack.enter_context(socket.create_connection(("127.0.0.1", urlsplit(server.url).port or 0), timeout=SOON))
         waiting.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nab")  # a request that is under way
