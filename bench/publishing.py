@@ -133,7 +133,7 @@ def _upload(figures: Figures, url: str, files: disk.Disks, *, with_raw: bool) ->
 def _received(kept: servers.Installation) -> float:
     """Bytes of bodies that the server received."""
     time.sleep(1.1)  # counters are shared once a second
-    text = urllib3.request("GET", f"{kept.url}/metrics", retries=False).data.decode()
+    text = urllib3.request("GET", f"{kept.url}/metrics", retries=False, timeout=60).data.decode()
     found = re.search(r"^phimage_received_bytes\S* (\S+)$", text, re.MULTILINE)
     assert found is not None, text
     return float(found[1])

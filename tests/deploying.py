@@ -26,7 +26,7 @@ from phimage.chunks.factory import open_store
 from phimage.model.image_bytes import ImageBytes
 from tests.delivering import IMAGE, content_of, write_disk
 from tests.delivery_server import Config
-from tests.uploading import free_port
+from tests.uploading import port_of, reserved_port
 
 MIB = 1 << 20
 OLD = b"\xaa"
@@ -184,7 +184,8 @@ class ImageServer:
         store = open_store(str(folder / "store"))
         self.written = write_disk(store, disk, chunk_size)
         self.manifest = self.written.digest
-        self.port = free_port()
+        self._reserved = reserved_port()
+        self.port = port_of(self._reserved)
         self._config = folder / "server.json"
         contents: tuple[ImageBytes, ...] = (content_of(self.written),)
         self._config.write_bytes(msgspec.json.encode(Config(str(folder / "store"), self.port, contents)))
@@ -212,6 +213,7 @@ class ImageServer:
 
     def close(self) -> None:
         self.kill()
+        self._reserved.close()
 
 
 def start_agent(

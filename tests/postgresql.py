@@ -119,7 +119,7 @@ def start(folder: Path, pipe: int, buffers: str = "32MB") -> None:
     folder.mkdir()
     programs = _make_data(folder, user)
     options = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "autovacuum": "off"}
-    options |= {"shared_buffers": buffers, "max_connections": "300"}
+    options |= {"shared_buffers": buffers, "max_connections": str(max(300, 15 * (os.cpu_count() or 1)))}
     set_options = [argument for name, value in options.items() for argument in ("-c", f"{name}={value}")]
     command = [*user, programs / "postgres", "-D", folder / "data", "-k", folder, "-h", "", *set_options]
     shared.hold(command, folder, pipe, "INT")

@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Self
 from urllib.parse import urlsplit
 
-from tests.uploading import hold_port
+from tests.uploading import port_of, reserved_port
 
 PIECE = 16384
 
@@ -60,8 +60,8 @@ class Proxy:
         self._open: set[socket.socket] = set()
         self._lock = threading.Lock()
         self._listener: socket.socket | None = None
-        self._held = hold_port()  # while it refuses, nobody else gets its port
-        self.port: int = self._held.getsockname()[1]
+        self._reserved = reserved_port()
+        self.port = port_of(self._reserved)
         self.allow()
 
     def __enter__(self) -> Self:
@@ -106,10 +106,11 @@ class Proxy:
 
     def close(self) -> None:
         """End for good."""
+        self.cut()  # before anything that was held flows
         self.flow()
         if self._listener is not None:
             self.refuse()
-        self._held.close()
+        self._reserved.close()
 
     def _take(self, listener: socket.socket) -> None:
         while True:
@@ -129,7 +130,7 @@ class Proxy:
             if is_refused:
                 client.close()
                 server.close()
-                return
+                continue
             there, back = self._ways()
             for source, target, pass_on in ((client, server, there), (server, client, back)):
                 threading.Thread(target=self._pump, args=(source, target, pass_on), daemon=True).start()
@@ -173,6 +174,25 @@ class CountingProxy(Proxy):
             self._at, action = sys.maxsize, self._action
         action()
         return b""
+
+
+class StallingProxy(Proxy):
+    """Stalls once so many bytes of clients were passed on, which `stalled` tells: nothing ends that needs more of them."""
+
+    def __init__(self, port: int, after: int) -> None:
+        self.stalled = threading.Event()
+        self._left = after
+        self._counting = threading.Lock()
+        super().__init__(tcp(port), lambda: (self._count, all_of))
+
+    def _count(self, data: bytes) -> bytes:
+        with self._counting:
+            self._left -= len(data)
+            if self._left < 0 and not self.stalled.is_set():
+                self.stall()
+                self.stalled.set()
+        self._flowing.wait()
+        return data
 
 
 class CuttingProxy(Proxy):

@@ -68,29 +68,31 @@ def served(uploads: Uploads, port: int = 0) -> Iterator[str]:
     uploads.close()
 
 
-def hold_port(address: str = "127.0.0.1", port: int = 0) -> socket.socket:
-    """A socket that never listens on its port of loopback: connections to it are refused, and nobody gets it by chance.
-
-    A server that is told the port can have it nevertheless, because both sockets allow that (SO_REUSEADDR).
-    """
-    held = socket.socket()
+def reserved_port(address: str = "127.0.0.1", port: int = 0) -> socket.socket:
+    """A socket that is bound to a port and never listens: connections to it are refused, and nobody else is given the port until
+    the socket is closed. A server of the test may listen on it nevertheless, again and again (SO_REUSEADDR)."""
+    found = socket.socket()
     try:
-        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        held.bind((address, port))
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        found.bind((address, port))
     except OSError:
-        held.close()
+        found.close()
         raise
-    return held
+    return found
 
 
-def free_port() -> int:
-    """A port of loopback on which nobody listens, and which is held as long as this process lives."""
-    _held.append(hold_port())
-    port: int = _held[-1].getsockname()[1]
+def port_of(bound: socket.socket) -> int:
+    port: int = bound.getsockname()[1]
     return port
 
 
-_held: list[socket.socket] = []
+def free_port() -> int:
+    """A port of loopback on which nobody listens, and which is reserved as long as this process lives."""
+    _reserved.append(reserved_port())
+    return port_of(_reserved[-1])
+
+
+_reserved: list[socket.socket] = []
 
 
 def connects(port: int) -> bool:

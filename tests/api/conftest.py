@@ -85,9 +85,9 @@ def start(tmp_path: Path) -> Iterator[Start]:
     with ExitStack() as stack:
         numbers = count(1)
 
-        def begin(site: Site, now: Callable[[], float] = time.time, **settings: Any) -> Gateway:
+        def begin(site: Site, now: Callable[[], float] = time.time, *, watching: bool = True, **settings: Any) -> Gateway:
             copy = stack.enter_context(site.copy(tmp_path / f"data{next(numbers)}"))
-            return stack.enter_context(running(copy.settings(**settings), now=now))
+            return stack.enter_context(running(copy.settings(**settings), watching=watching, now=now))
 
         yield begin
 

@@ -286,12 +286,17 @@ def _check_answer(reply: Reply) -> None:
 
 
 @contextmanager
-def running(settings: Settings, *, alone: bool = True, now: Callable[[], float] = time.time) -> Iterator[Gateway]:
-    """A gateway on a filled data folder, from its start to its end. If it is alone, no other has to learn of what it tells."""
+def running(
+    settings: Settings, *, alone: bool = True, watching: bool = True, now: Callable[[], float] = time.time
+) -> Iterator[Gateway]:
+    """A gateway on a filled data folder, from its start to its end. If it is alone, no other has to learn of what it tells.
+
+    One that is not `watching` the database must be the only writer; its knowledge does not grow old between two requests.
+    """
     prime_decoders()
     app = build_app(
         settings,
-        foundation=Foundation(open_catalog(settings), open_store(settings.store_place), now),
+        foundation=Foundation(open_catalog(settings), open_store(settings.store_place), now, is_alone=not watching),
         started=lambda: None,
         propagation_seconds=0.0 if alone else STALE_SECONDS,
         patience_seconds=ANSWER_SECONDS,

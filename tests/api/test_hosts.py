@@ -32,6 +32,7 @@ from tests.api.publishing import ABOUT, NORTH_A, Shop, disk
 from tests.api.signer import Pair, signed_2
 
 POLLS = 1_000
+WAIT_SECONDS = 25
 CUSTOM: dict[str, Any] = {**ABOUT, "ImageType": "Custom"}
 
 
@@ -521,10 +522,10 @@ def test_a_thousand_polls_make_no_revision_and_an_order_ends_a_wait(rack: Rack, 
     reinstall = {**NORTH_A, "PHostId": id, "ImageId": image, "Password": ""}
     began = time.monotonic()
     polled, _ = rack.shop.gateway.together(
-        ("AgentPoll", {"BootId": agent.boot, "Wait": 20}, agent.key), ("ReinstallPHost", reinstall, small.ACME)
+        ("AgentPoll", {"BootId": agent.boot, "Wait": WAIT_SECONDS}, agent.key), ("ReinstallPHost", reinstall, small.ACME)
     )
     assert polled.fields["Order"]["Kind"] == "deploy"
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < WAIT_SECONDS
 
 
 def test_keys_of_hosts_call_no_other_actions_and_other_keys_none_of_theirs(rack: Rack) -> None:

@@ -137,7 +137,7 @@ def test_the_same_bytes_on_another_path_get_what_the_path_asks_for(small_gateway
 
 @pytest.mark.parametrize("encoding", Encoding)
 def test_a_known_response_is_the_one_that_was_made(start: Start, small_site: Site, encoding: Encoding) -> None:
-    gateway = start(small_site)
+    gateway = start(small_site, watching=False)
     made, known = (gateway.replay(signed(LIST, NORTH_A, encoding, small.ACME)) for _ in range(2))
 
     assert (made.is_known, known.is_known) == (False, True)
@@ -168,7 +168,7 @@ def test_what_takes_a_decision_or_a_wait_is_made_each_time(
 
 
 def test_a_known_response_counts_against_the_rate_of_its_key(start: Start, small_site: Site) -> None:
-    gateway = start(small_site, rate=0.001, burst=3)
+    gateway = start(small_site, watching=False, rate=0.001, burst=3)
     request = signed(LIST, NORTH_A, pair=small.ACME)
 
     replies = [gateway.replay(request) for _ in range(5)]

@@ -114,7 +114,7 @@ def test_every_answer_is_as_described(
             if isinstance(params, dict):
                 known = {**SHORT, **(REAL if real else {})}
                 params |= {name: value for name, value in known.items() if name in params}
-        answer = case.call_and_validate(served.url, session=session, auth=signer, checks=CHECKS)
+        answer = case.call_and_validate(served.url, session=session, auth=signer, checks=CHECKS, timeout=60)
         if answer.status_code == 414:  # of the HTTP server, without a body
             return
         assert answer.json()["RetCode"] != ServiceUnavailable.ret_code, answer.text

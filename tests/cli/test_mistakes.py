@@ -250,7 +250,7 @@ def _connected(_case: Case, process: Process) -> Read:
     """The command has a connection to the server."""
 
     def has_socket() -> bool:
-        with suppress(FileNotFoundError):  # a file was closed meanwhile
+        with suppress(OSError):  # a file was closed meanwhile, or the process has ended
             return any(str(link.readlink()).startswith("socket:") for link in Path(f"/proc/{process.pid}/fd").iterdir())
         return False
 

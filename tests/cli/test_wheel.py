@@ -46,7 +46,9 @@ def run(*command: str | Path) -> str:
 
 def test_a_wheel_has_every_file_of_the_package(wheel: Path) -> None:
     source = ROOT / "src"
-    files = {str(file.relative_to(source)) for file in source.rglob("*") if file.is_file() and file.suffix != ".pyc"}
+    files = {
+        str(file.relative_to(source)) for file in source.rglob("*") if file.is_file() and file.parent.name != "__pycache__"
+    }
 
     with ZipFile(wheel) as opened:
         packed = set(opened.namelist())

@@ -25,7 +25,7 @@ from phimage.sources.sniff import FetchLimits
 from phimage.sources.url import read_url
 from tests.unit.sources.server import Exchange, FileServed, Server
 from tests.unit.sources.tls import Authority
-from tests.uploading import hold_port
+from tests.uploading import reserved_port
 
 GOOD = "127.0.0.2"
 """The one address that the operator of these tests allows: it plays the public internet."""
@@ -107,10 +107,10 @@ def resolve(host: str, port: int) -> Sequence[str]:
 def port_of_both() -> Iterator[int]:
     """A port that nobody else gets, on loopback and on the good address: DNS rebinding changes the address alone."""
     while True:
-        with hold_port() as one:
+        with reserved_port() as one:
             port: int = one.getsockname()[1]
             try:
-                other = hold_port(GOOD, port)
+                other = reserved_port(GOOD, port)
             except OSError:
                 continue
             with other:

@@ -18,7 +18,7 @@ from tests.deploy.unit import DEPLOY, Unit
 from tests.e2e.conftest import starter
 from tests.e2e.process import COMMAND_SECONDS, DESCRIBED, START_SECONDS, STOP_SECONDS, Key, Phimage, wait_until
 from tests.publishing.shop import as_qcow2, disk
-from tests.uploading import free_port
+from tests.uploading import port_of, reserved_port
 
 NEEDED = ("bwrap", "systemd-analyze", "qemu-img", "sfdisk")
 PATH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
@@ -48,7 +48,8 @@ class Machine:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.port = free_port()
+        self._reserved = reserved_port()
+        self.port = port_of(self._reserved)
         self._started: list[Started] = []
         for name in ("data", "backups"):
             (folder / name).mkdir()
@@ -77,6 +78,7 @@ class Machine:
             if started.process.poll() is None:
                 os.killpg(started.process.pid, signal.SIGTERM)
                 started.process.wait(STOP_SECONDS)
+        self._reserved.close()
 
 
 @pytest.fixture
@@ -100,7 +102,7 @@ def operator(machine: Machine, tmp_path: Path) -> Phimage:
 
 def walls_of(publisher: Started) -> dict[str, object]:
     """What a publisher logged about its sandbox."""
-    lines = [json.loads(line) for line in publisher.printed().splitlines() if line.startswith("{")]
+    lines = [json.loads(line) for line in publisher.printed().splitlines(keepends=True) if line[0] + line[-1] == "{\n"]
     found: dict[str, object] = next(line for line in lines if line["event"] == "sandbox.walls")
     return found
 

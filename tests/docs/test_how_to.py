@@ -22,7 +22,6 @@ import re
 import shlex
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -39,6 +38,7 @@ from phimage.cli import phimage as command_line
 from phimage.demo_steps import steps
 from tests.e2e.process import COMMAND_SECONDS, Key, Phimage, Server
 from tests.postgresql import PostgreSQL
+from tests.uploading import port_of, reserved_port
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = [DOCS.parent / "README.md", DOCS / "quickstart.md", *sorted((DOCS / "how-to").glob("*.md"))]
@@ -102,6 +102,7 @@ class Place:
         self.key = key
         self.database = ""
         self.s3_ports: dict[str, int] = {}
+        self._reserved = ExitStack()
         self._background: list[int] = []  # process groups of shells that left something running
         self._server: Server | None = None
         self._state = home / ".state"
@@ -127,12 +128,18 @@ class Place:
             assert match, f"{line!r} is not in what is left of it:\n{printed}"
             printed = printed[match.end() :]
 
+    def serve_s3(self) -> None:
+        """Choose ports for an S3 server of the page."""
+        names = [*S3_PORTS, *(f"{name}.grpc" for name in S3_PORTS)]
+        self.s3_ports = {name: port_of(self._reserved.enter_context(reserved_port())) for name in names}
+
     def close(self) -> None:
         self._stop_server()
         for group in self._background:
             with suppress(ProcessLookupError):
                 os.killpg(group, signal.SIGTERM)
         self._background.clear()
+        self._reserved.close()
 
     def _stop_server(self) -> None:
         if self._server is not None:
@@ -196,13 +203,6 @@ def commands_of(workflow: str) -> str:
     return "\n".join(
         ['pip() { test "$1" = install; }; export -f pip; export GITHUB_ENV=$PWD/github.env; : > github.env', *shells]
     )
-
-
-def free_ports(number: int) -> list[int]:
-    """Free ports."""
-    with ExitStack() as stack:
-        found = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(number)]
-        return [one.getsockname()[1] for one in found]
 
 
 def _patterns(lines: list[str], as_read: Callable[[str], str]) -> Iterator[re.Pattern[str]]:
@@ -283,8 +283,7 @@ def test_commands_and_programs_of_a_page_do_what_it_says(
             postgresql: PostgreSQL = request.getfixturevalue("postgresql")
             place.database = postgresql.url(postgresql.create())
         if S3 in block.text:
-            names = [*S3_PORTS, *(f"{name}.grpc" for name in S3_PORTS)]
-            place.s3_ports = dict(zip(names, free_ports(len(names)), strict=True))
+            place.serve_s3()
         try:
             place.run(block)
         except AssertionError as error:

@@ -27,8 +27,8 @@ from tests.commands import Result
 
 PHIMAGE = str(Path(sys.executable).with_name("phimage"))
 START_SECONDS = 60
-STOP_SECONDS = 40
-"""More than a server takes by itself: 10 s for requests under way and 8 s for publishers, on a busy machine."""
+STOP_SECONDS = 80
+"""A minute more than a server takes by itself: 10 s for requests under way and 8 s for publishers."""
 COMMAND_SECONDS = 120
 EXECUTED = {"serve", "demo", "publisher", "ci"}
 
@@ -166,6 +166,11 @@ class Worker(NamedTuple):
         fields = _fields(self.pid)
         return fields is not None and fields[_STARTED] == self.started and fields[0] not in ("Z", "X")
 
+    def stopped(self) -> bool:
+        """Whether SIGSTOP has stopped it."""
+        fields = _fields(self.pid)
+        return fields is not None and fields[_STARTED] == self.started and fields[0] == "T"
+
 
 class Server:
     """A `phimage serve` or `phimage demo` that answers. It is made, and stopped, as a context."""
@@ -224,8 +229,8 @@ class Server:
         found = ((pid, _fields(pid)) for pid in _below(self._process.pid))
         return [Worker(pid, fields[_STARTED]) for pid, fields in found if fields is not None]
 
-    def kill(self, seconds: float = 5) -> None:
-        """SIGKILL to the main process alone. Its workers must follow at once, those that only begin in so many seconds."""
+    def kill(self, seconds: float = STOP_SECONDS) -> None:
+        """SIGKILL to the main process alone. Its workers must follow, at the latest in so many seconds."""
         workers = self.workers()
         assert workers
         self._over = True
@@ -250,7 +255,8 @@ class Server:
     def signal_all(self, number: int) -> None:
         """Send a signal to the main process and everything below it."""
         for pid in (self._process.pid, *_below(self._process.pid)):
-            os.kill(pid, number)
+            with suppress(ProcessLookupError):  # it has just ended
+                os.kill(pid, number)
 
     def stop(self, seconds: float = STOP_SECONDS) -> None:
         """SIGTERM, which it must obey in time, well, and with all its workers."""
@@ -303,12 +309,12 @@ _STATE, _QUEUES, _ESTABLISHED = 3, 4, "01"
 
 
 def _below(pid: int) -> list[int]:
-    found: list[int] = []
-    for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        with suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
-            for child in map(int, task.read_text().split()):
-                found += [child, *_below(child)]
-    return found
+    children: list[int] = []
+    with suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            with suppress(FileNotFoundError, ProcessLookupError):
+                children += map(int, (task / "children").read_text().split())
+    return [below for child in children for below in (child, *_below(child))]
 
 
 _STARTED = 19
@@ -324,5 +330,9 @@ def _fields(pid: int) -> list[str] | None:
 
 def open_to_others(folder: Path) -> list[str]:
     """What of a folder, itself included, anyone but its owner can use."""
-    found = (folder, *folder.rglob("*"))
-    return [f"{path} {path.stat().st_mode & 0o777:04o}" for path in found if path.stat().st_mode & 0o077]
+    found = []
+    for path in (folder, *folder.rglob("*")):
+        with suppress(FileNotFoundError):  # a temporary file of a server that runs
+            mode = path.stat().st_mode
+            found += [f"{path} {mode & 0o777:04o}"] if mode & 0o077 else []
+    return found

@@ -7,7 +7,6 @@ import random
 import signal
 import threading
 import time
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +19,7 @@ from tests.postgresql import PostgreSQL
 from tests.proxy import Proxy, unix
 
 IMAGES = 20
+ENOUGH_SECONDS = 60
 
 CATALOGUE = """\
 phimage: 1
@@ -148,15 +148,16 @@ class Run:
         self._signer = Client("http://127.0.0.1", key.public, PrivateKey(key.private))
         self.change(0, 0.0)
 
-    def for_seconds(self, seconds: float) -> None:
-        """Do it, and end when everything is well again."""
+    def for_seconds(self, seconds: float, changes: int, lists: int) -> None:
+        """Do it, also for longer until there were so many changes and lists, and end when everything is well again."""
         works = [(self._write, number) for number in range(3)] + [(self._read, number) for number in range(3)]
         threads = [threading.Thread(target=self._guarded, args=work) for work in works]
         for thread in threads:
             thread.start()
         ends = time.monotonic() + seconds
         try:
-            while time.monotonic() < ends:
+            while time.monotonic() < ends or len(self.changes) < changes or len(self.seen) < lists:
+                assert time.monotonic() < ends + ENOUGH_SECONDS, "too little was done"
                 time.sleep(self._random.uniform(0.2, 1.0))
                 self._break_something()
             time.sleep(3)
@@ -247,5 +248,4 @@ class Run:
             case "pause":
                 replica.pause(self._random.uniform(0.2, 2))
             case "kill":
-                with suppress(AssertionError):
-                    replica.kill()
+                replica.kill()

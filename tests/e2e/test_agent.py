@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 from zlib import crc32
 
 import pytest
@@ -26,6 +27,7 @@ from tests.deploying import (
 )
 from tests.e2e.conftest import Installation, on_sqlite
 from tests.e2e.process import Key, Phimage, wait_until
+from tests.proxy import CountingProxy
 
 SIZE, LARGER = 24 * MIB, 30 * MIB
 IMAGE = gpt_image(SIZE)
@@ -87,8 +89,10 @@ class HostAndDisk:
         subprocess.run(["blockdev", "--flushbufs", self.device], check=True)
 
     @contextmanager
-    def agent(self, *options: str) -> Iterator[subprocess.Popen[str]]:
-        command = [sys.executable, "-m", "phimage.agent", "run", "--server", self.url, "--serial-number", self.serial, *options]
+    def agent(self, *options: str, port: int = 0) -> Iterator[subprocess.Popen[str]]:
+        """Its agent, at the port of a proxy if one is given."""
+        url = f"http://127.0.0.1:{port}" if port else self.url
+        command = [sys.executable, "-m", "phimage.agent", "run", "--server", url, "--serial-number", self.serial, *options]
         environment = {**os.environ, "PHIMAGE_ENROLL_TOKEN": self.token}
         process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
         try:
@@ -137,15 +141,16 @@ def test_an_agent_that_was_killed_goes_on_with_its_order_after_it_enrols_again(
     installation: Installation, host: HostAndDisk, tmp_path: Path
 ) -> None:
     image = publish(host, tmp_path)
-    with host.agent() as agent:
-        host.wait_for("Free")
-        host.install(image)
-        wait_until(lambda: host.target.read_bytes()[:MIB] == bytes(MIB), 60)  # it wipes the head
-        agent.kill()
-        agent.wait()
+    with CountingProxy(urlsplit(host.url).port or 0) as proxy:
+        proxy.act(2 * MIB, proxy.stall)  # a part of the image
+        with host.agent(port=proxy.port) as agent:
+            host.wait_for("Free")
+            host.install(image)
+            wait_until(lambda: host.target.read_bytes()[:MIB] == bytes(MIB), 60)  # it wipes the head
+            agent.kill()
+            agent.wait()
     host.settle()
-    if host.target.read_bytes()[:4] != IMAGE[:4]:
-        check_not_bootable(host.device, host.target, EXPECTED)
+    check_not_bootable(host.device, host.target, EXPECTED)
     with host.agent():
         host.wait_for("Rescue")
     host.settle()

@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
@@ -19,7 +19,7 @@ from tests.e2e.conftest import Sdk, starter
 from tests.e2e.process import DESCRIBED, Key, Phimage, Server, wait_until
 from tests.publishing.shop import MIB, disk
 from tests.unit.sources.tls import Authority
-from tests.uploading import connects, free_port
+from tests.uploading import connects, port_of, reserved_port
 
 PAGE = Path(__file__).parents[2] / "docs/how-to/behind-a-proxy.md"
 NAME = "localhost"
@@ -122,15 +122,17 @@ def trusting_none(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def site(request: pytest.FixtureRequest, upstream: Upstream, tmp_path: Path) -> Iterator[Site]:
     if shutil.which(request.param) is None:
         pytest.skip(f"{request.param} is not installed; on Debian: apt-get install {request.param}")
-    authority, port = Authority(), free_port()
+    authority = Authority()
     certificate, trusted = tmp_path / "server.pem", tmp_path / "authority.pem"
     certificate.write_bytes(authority.key_and_certificate(NAME))
     trusted.write_bytes(authority.pem())
-    command = PROXIES[request.param](tmp_path, port, upstream.server.url.removeprefix("http://"), certificate)
-    with running(command, port, upstream.home.environment, tmp_path):
-        url = f"https://{NAME}:{port}"
-        home = Phimage(tmp_path / "home", SSL_CERT_FILE=str(trusted)).using(url, upstream.key)
-        yield Site(url, upstream.key, home, authority)
+    with reserved_port() as reserved:
+        port = port_of(reserved)
+        command = PROXIES[request.param](tmp_path, port, upstream.server.url.removeprefix("http://"), certificate)
+        with running(command, port, upstream.home.environment, tmp_path):
+            url = f"https://{NAME}:{port}"
+            home = Phimage(tmp_path / "home", SSL_CERT_FILE=str(trusted)).using(url, upstream.key)
+            yield Site(url, upstream.key, home, authority)
 
 
 @contextmanager
@@ -208,9 +210,11 @@ def test_metrics_are_not_for_the_clients_of_a_proxy_on_the_same_machine(
         for name, url in servers.items()
         for kind, setting in PROXY_SETTINGS.items()
     )
-    port = free_port()
-    block = f"server {{ listen 127.0.0.1:{port};\n{locations}}}"
-    with running(nginx_command(tmp_path, block), port, upstream.home.environment, tmp_path), urllib3.PoolManager() as pool:
+    with ExitStack() as stack:
+        port = port_of(stack.enter_context(reserved_port()))
+        command = nginx_command(tmp_path, f"server {{ listen 127.0.0.1:{port};\n{locations}}}")
+        stack.enter_context(running(command, port, upstream.home.environment, tmp_path))
+        pool = stack.enter_context(urllib3.PoolManager())
         for name, url in servers.items():
             assert pool.request("GET", f"{url}/metrics").status == 200, name
             for kind in PROXY_SETTINGS:

@@ -8,17 +8,19 @@ import stat
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 from tests.deploying import loop_device, needs_loop_devices
 from tests.e2e.conftest import Installation, on_sqlite
-from tests.e2e.process import DESCRIBED, wait_until
+from tests.e2e.process import DESCRIBED
 from tests.e2e.rack import Rack, agent, machine
 from tests.images.debian import debian_disk
 from tests.images.kept import run
 from tests.images.mounted import install_packages, mounted, partition_device
 from tests.images.test_boot import boot
+from tests.proxy import StallingProxy
 
 SERIAL = "PHIMAGE-T18"
 MIB = 1 << 20
@@ -43,12 +45,15 @@ def test_an_agent_captures_by_order_and_goes_on_after_a_kill(installation: Insta
     run("sfdisk", "-q", disk, text="label: gpt\nstart=1MiB, size=50MiB\n")
     with loop_device(disk) as device:
         host = rack.register(serial, hardware.macs[0], f"path:{device}")
-        with agent(installation.url, host, serial, tmp_path / "first.log") as first:
+        with (
+            StallingProxy(urlsplit(installation.url).port or 0, 8 * MIB) as proxy,
+            agent(f"http://127.0.0.1:{proxy.port}", host, serial, tmp_path / "first.log") as first,
+        ):
             rack.wait_for(host, "Free")
             rack.operator.well("host", "assign", host.id, rack.project)
             image = rack.owner.well("host", "capture", host.id, "trimmed", "--trim").strip()
             assert rack.owner.well("host", "capture", host.id, "trimmed", "--trim").strip() == image
-            wait_until(lambda: rack.row(host)["Order"]["Phase"] == "read", 60)
+            assert proxy.stalled.wait(60), "it sends nothing of the disk"
             first.kill()
         with agent(installation.url, rack.new_token(host), serial, tmp_path / "second.log"):
             rack.wait_for_image(image)

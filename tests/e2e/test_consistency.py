@@ -31,7 +31,7 @@ def run(postgresql: PostgreSQL, tmp_path: Path) -> Iterator[Run]:
 
 @pytest.mark.parametrize("seconds", [6.0, pytest.param(SECONDS, marks=pytest.mark.torture)])
 def test_three_servers_keep_their_promises_while_things_break(run: Run, postgresql: PostgreSQL, seconds: float) -> None:
-    run.for_seconds(seconds)
+    run.for_seconds(seconds, changes=11, lists=101)
 
     for number in range(3):
         wait_until(lambda number=number: _is_well(run, number), 60)  # type: ignore[misc]

@@ -54,7 +54,7 @@ def test_the_demonstration_lists_images_and_ends_well_when_asked_to_run_once(tmp
 @pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl here")
 def test_the_curl_line_answers_as_pasted_into_a_shell(printed: str) -> None:
     line = commands(printed)["list without phimage's commands"]
-    ended = subprocess.run(["sh", "-c", line], capture_output=True, encoding="utf-8", timeout=30, check=True)
+    ended = subprocess.run(["sh", "-c", line], capture_output=True, encoding="utf-8", timeout=60, check=True)
     answer = json.loads(ended.stdout)
     assert answer["RetCode"] == 0
     assert [row["ImageId"] for row in answer["ImageSet"]] == [row["ImageId"] for row in naive.listed()[:3]]
@@ -111,7 +111,7 @@ def test_nothing_that_is_kept_can_be_read_by_others_whatever_the_umask(printed: 
     kept = demo.home / "phimage-demo"
     with demonstration.client(demo.url) as client:
         url = client.call("GetPHostImageDownloadUrl", ImageId=demonstration.WITH_DISK).fields["ZstdUrl"]
-    assert requests.get(url, timeout=30).status_code == 200
+    assert requests.get(url, timeout=60).status_code == 200
 
     assert {"catalog.sqlite-wal", "master.key", "store", "work"} <= {path.name for path in kept.iterdir()}
     assert open_to_others(kept) == []

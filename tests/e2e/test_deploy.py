@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from queue import SimpleQueue
 
 import pytest
 
@@ -262,8 +263,10 @@ def test_ctrl_c_leaves_nothing_that_boots_and_says_how_to_go_on(tmp_path: Path, 
     server = ImageServer(tmp_path, IMAGE)
     proxy = CountingProxy(server.port)
     try:
+        started: SimpleQueue[subprocess.Popen[str]] = SimpleQueue()
+        proxy.act(11 * MIB, lambda: started.get().send_signal(signal.SIGINT))
         process = start_agent(server.url(proxy.port), device)
-        proxy.act(11 * MIB, lambda: process.send_signal(signal.SIGINT))
+        started.put(process)
         said = process.communicate(timeout=60)[1]
         assert process.returncode == 130, said
         assert "interrupted: the disk cannot boot; run the same command again" in said

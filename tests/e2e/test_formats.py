@@ -38,7 +38,7 @@ def _publish_and_compare(disk: Path, installation: Installation, folder: Path) -
         image = phimage.well("image", "publish", str(file), "--type", "base", "--name", f"{disk.name} as {name}", *WHAT).strip()
         urls = phimage.json("image", "url", image)
         digests.add(urls["Digest"])
-        got = urllib3.request("GET", urls["RawUrl"]).data
+        got = urllib3.request("GET", urls["RawUrl"], timeout=60).data
         converted = folder / "converted.raw"
         if qemu_format(name) == "raw":
             converted = disk

@@ -9,7 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlencode, urlsplit
 
@@ -36,6 +36,7 @@ class Load:
             self._body = urlencode(client.signed("GetRegion"))
         self._address = urlsplit(server.url).netloc
         self._over = threading.Event()
+        self._counting = threading.Lock()
         self.answered = 0
         self.sent_again = 0
         self.failures: list[str] = []
@@ -58,7 +59,8 @@ class Load:
             try:
                 self._ask(connection)
             except (OSError, http.client.HTTPException):
-                self.sent_again += 1
+                with self._counting:
+                    self.sent_again += 1
                 connection.close()
                 try:
                     self._ask(connection)
@@ -72,7 +74,8 @@ class Load:
         connection.request("POST", "/", body=self._body, headers=FORM)
         answer = connection.getresponse().read()
         if b'"RetCode":0' in answer:
-            self.answered += 1
+            with self._counting:
+                self.answered += 1
         else:
             self.failures.append(answer.decode())
 
@@ -110,13 +113,23 @@ def test_a_killed_worker_is_replaced_and_requests_go_on(tmp_path: Path, kills: i
 def test_what_a_dead_worker_counted_stays_counted(tmp_path: Path) -> None:
     name = 'phimage_requests_total{action="GetRegion",ret_code="0"}'
     with serve(Phimage(tmp_path, PHIMAGE_MAX_WORKER_DEATHS="1000"), "--workers", "2") as server:
+
+        def told_without(worker: Worker) -> float:
+            """What the other worker tells: of this one, what it has written for the others."""
+            os.kill(worker.pid, signal.SIGSTOP)
+            try:
+                wait_until(lambda: worker.stopped() or not worker.alive(), SOON)
+                return metrics_of(server.url).get(name, 0)
+            finally:
+                os.kill(worker.pid, signal.SIGCONT)
+
         load = Load(server)
         with load.running():
             wait_until(lambda: load.answered > 100, SOON)
         wait_until(lambda: metrics_of(server.url).get(name) == load.answered, SOON)
         for number in range(4):
-            time.sleep(1.5)  # workers write their counts once a second
             before = alive(server)
+            wait_until(lambda before=before: told_without(before[0]) == load.answered, SOON)  # type: ignore[misc]
             if number == 3:
                 server.signal(signal.SIGHUP)
             else:
@@ -170,7 +183,7 @@ def test_a_hang_up_reads_the_settings_again(tmp_path: Path) -> None:
     with Server(home, "serve", "--port", "0", "--config", str(file)) as server:
 
         def document() -> bytes:
-            return urllib3.request("GET", f"{server.url}/openapi.json", retries=False).data
+            return urllib3.request("GET", f"{server.url}/openapi.json", retries=False, timeout=SOON).data
 
         before = document()
         file.write_text('data_dir = "elsewhere"\nworkers = 2\nmax_limit = 77\ndefault_limit = 5\n')
@@ -192,7 +205,7 @@ def test_a_hang_up_reads_the_settings_again(tmp_path: Path) -> None:
 
 @pytest.mark.more
 def test_a_request_that_is_under_way_survives_a_hang_up(tmp_path: Path) -> None:
-    with serve(Phimage(tmp_path)) as server, ExitStack() as stack:
+    with serve(Phimage(tmp_path, PHIMAGE_BODY_SECONDS="600")) as server, ExitStack() as stack:
         [old] = alive(server)
         waiting = stack.enter_context(socket.create_connection(("127.0.0.1", urlsplit(server.url).port or 0), timeout=SOON))
         waiting.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nab")  # a request that is under way
@@ -201,7 +214,9 @@ def test_a_request_that_is_under_way_survives_a_hang_up(tmp_path: Path) -> None:
         wait_until(lambda: reloads(server) == 1, SOON)
         time.sleep(2)
         waiting.sendall(b"c")
-        answer = waiting.recv(10_000)
+        answer = b""
+        while part := waiting.recv(10_000):
+            answer += part
         assert answer.startswith(b"HTTP/1.1 200 ")
         assert b"connection: close" in answer
         wait_until(lambda: not old.alive(), SOON)
@@ -213,7 +228,10 @@ def test_publishers_go_on_through_a_hang_up_unless_their_settings_change(tmp_pat
     file.write_text('data_dir = "data"\n')
 
     def publishers() -> list[int]:
-        commands = {worker.pid: Path(f"/proc/{worker.pid}/cmdline").read_bytes() for worker in alive(server)}
+        commands: dict[int, bytes] = {}
+        for worker in alive(server):
+            with suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
+                commands[worker.pid] = Path(f"/proc/{worker.pid}/cmdline").read_bytes()
         return [pid for pid, command in commands.items() if b"\0publisher\0" in command]
 
     with Server(home, "serve", "--port", "0", "--config", str(file)) as server:

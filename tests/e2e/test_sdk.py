@@ -159,9 +159,11 @@ def test_the_sdk_decodes_the_regions_the_projects_and_the_user(client: Any) -> N
 
 
 def test_an_installation_lists_its_starter_catalogue_on_every_database(installation: Installation, sdk: Sdk) -> None:
-    client = sdk(installation.url, installation.key)
-    answer = client.uphost().describe_phost_image({"Zone": ZONE, "Limit": 100})
-    assert rows(answer) == naive.listed(project="")
+    starter = naive.listed(project="")
+    loaded = sdk(f"{installation.url}/rev/2", installation.key).uphost().describe_phost_image({"Zone": ZONE, "Limit": 100})
+    assert rows(loaded) == starter
+    now = sdk(installation.url, installation.key).uphost().describe_phost_image({"Zone": ZONE, "Limit": 1000})
+    assert [row for row in rows(now) if row in starter] == starter  # other tests publish more
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from phimage.client import Client
 from phimage.model.account import PrivateKey
 from tests.e2e.conftest import Sdk
 from tests.e2e.process import Phimage, Server, wait_until
-from tests.uploading import connects, free_port
+from tests.uploading import connects, port_of, reserved_port
 
 SOON = 60.0
 
@@ -91,15 +91,16 @@ def handshake(port: int, version: str) -> str:
 @contextmanager
 def accepting_any_version(files: Files) -> Iterator[int]:
     """The port of a server that takes every version of TLS: it shows that the client can use the old ones."""
-    command = ["openssl", "s_server", "-accept", "127.0.0.1:0", "-cert", str(files.certificate), "-key", str(files.key)]
-    port = free_port()
-    command[3] = f"127.0.0.1:{port}"
-    with subprocess.Popen([*command, "-quiet", "-cipher", "DEFAULT@SECLEVEL=0"], stdin=subprocess.PIPE) as process:
+    with reserved_port() as reserved:
+        port = port_of(reserved)
+        command = ["openssl", "s_server", "-accept", f"127.0.0.1:{port}", "-quiet", "-cipher", "DEFAULT@SECLEVEL=0"]
+        process = subprocess.Popen([*command, "-cert", str(files.certificate), "-key", str(files.key)], stdin=subprocess.PIPE)
         try:
             wait_until(lambda: connects(port), SOON)
             yield port
         finally:
             process.kill()
+            process.communicate()
 
 
 def test_old_versions_of_tls_are_refused(tmp_path: Path) -> None:
@@ -151,7 +152,10 @@ def test_http_at_the_port_of_https_harms_nobody(tmp_path: Path) -> None:
     with serve(home_with(tmp_path, files)) as server:
         with socket.create_connection(("127.0.0.1", urlsplit(server.url).port or 0), timeout=SOON) as client:
             client.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
-            assert b"200" not in client.recv(1000)
+            found = b""
+            while part := client.recv(1000):
+                found += part
+            assert b"200" not in found
         with urllib3.PoolManager(ca_certs=str(files.certificate)) as pool:
             assert pool.request("GET", f"{server.url}/healthz", retries=False).status == 200
 
@@ -179,11 +183,13 @@ def test_a_renewed_certificate_is_served_after_a_hang_up_and_no_request_is_lost(
         asking = threading.Thread(target=ask)
         asking.start()
         try:
+            first = server.workers()
             renewed = make_certificate(tmp_path, name="renewed")
             os.replace(renewed.key, files.key)  # noqa: PTH105
             renewed.certificate.replace(files.certificate)
             server.signal(signal.SIGHUP)
             wait_until(lambda: name_of_certificate(server) == "CN=renewed", SOON)
+            wait_until(lambda: not any(worker.alive() for worker in first), SOON)
             files.certificate.write_text("nonsense")
             server.signal(signal.SIGHUP)
             wait_until(lambda: '"reload.failed"' in server.errors, SOON)

@@ -21,9 +21,12 @@ import urllib3
 
 from phimage.chunks.folder import FolderStore
 from phimage.chunks.uploads import PART, UploadSource, parts
-from tests.uploading import JOB, TICKET, connects, free_port
+from tests.proxy import StallingProxy
+from tests.uploading import JOB, TICKET, connects, port_of, reserved_port
 
 SECONDS = 120
+AT_ONCE = 4
+"""So many parts come through a proxy: at least a whole one, because a client sends three at a time, and not the whole disk."""
 CLIENT = """
 import json, sys
 from pathlib import Path
@@ -44,7 +47,8 @@ class Servant:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.port = free_port()
+        self._reserved = reserved_port()
+        self.port = port_of(self._reserved)
         self.url = f"http://127.0.0.1:{self.port}/uploads/{JOB}?{TICKET}"
         self.store = FolderStore(folder)
         self.start()
@@ -66,6 +70,10 @@ class Servant:
     def kill(self) -> None:
         self.signal(signal.SIGKILL)
         self._process.wait(SECONDS)
+
+    def close(self) -> None:
+        self.kill()
+        self._reserved.close()
 
     def kept(self) -> int:
         return sum(part.size for part in parts(self.store, JOB))
@@ -98,11 +106,12 @@ class Servant:
 def server(tmp_path: Path) -> Iterator[Servant]:
     found = Servant(tmp_path / "store")
     yield found
-    found.kill()
+    found.close()
 
 
-def client(file: Path, server: Servant) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", CLIENT, str(file), server.url]
+def client(file: Path, server: Servant, port: int = 0) -> subprocess.Popen[str]:
+    """A client of the server, perhaps at the port of a proxy."""
+    command = [sys.executable, "-c", CLIENT, str(file), server.url.replace(f":{server.port}/", f":{port or server.port}/")]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -130,15 +139,15 @@ def test_killed_clients_leave_whole_parts_and_the_last_one_sends_only_what_is_mi
     chance = random.Random(1)
     kills = 0
     while (before := server.kept()) < 6 * PART:
-        killed = client(tmp_path / "disk", server)
-        server.wait_for(before + PART)
-        time.sleep(chance.random() * 0.05)
-        killed.kill()
-        killed.communicate()
+        with StallingProxy(server.port, AT_ONCE * PART) as proxy:
+            killed = client(tmp_path / "disk", server, proxy.port)
+            server.wait_for(before + PART)
+            time.sleep(chance.random() * 0.05)
+            killed.kill()
+            killed.communicate()
         kills += 1
 
-    time.sleep(0.1)  # a part that the last one had sent as a whole may still be on its way to the disk
-    kept = server.kept()
+    kept = server.kept()  # or more: a part that the last one had sent as a whole may still be on its way to the disk
     last = sent_by(client(tmp_path / "disk", server))
 
     assert kills > 1
@@ -165,12 +174,13 @@ def test_killed_servers_lose_nothing_that_they_had_told(server: Servant, tmp_pat
 @pytest.mark.more
 def test_ctrl_c_ends_a_client_also_while_the_server_does_not_answer(server: Servant, tmp_path: Path) -> None:
     write(tmp_path / "disk", 8)
-    stopped = client(tmp_path / "disk", server)
-    server.wait_for(PART)
-    server.signal(signal.SIGSTOP)
+    with StallingProxy(server.port, AT_ONCE * PART) as proxy:
+        stopped = client(tmp_path / "disk", server, proxy.port)
+        server.wait_for(PART)
+        server.signal(signal.SIGSTOP)
 
-    stopped.send_signal(signal.SIGINT)
-    _, err = stopped.communicate(timeout=25)  # the client's own time is 30 s for a block, 120 s for an answer
+        stopped.send_signal(signal.SIGINT)
+        _, err = stopped.communicate(timeout=25)  # the client's own time is 30 s for a block, 120 s for an answer
 
     assert "KeyboardInterrupt" in err
     server.signal(signal.SIGCONT)

@@ -23,9 +23,11 @@ from phimage.sources.retry import Retry
 from tests.publishing.shop import AUTHOR, MIB, Shop, disk, image
 from tests.unit.sources.server import Exchange, FileServed, Handler, Server, wait_for
 
-WITHIN_SECONDS = 20.0
-"""Also for a busy machine; a fetch waits for a header for longer, and a body for a minute."""
+WITHIN_SECONDS = 60.0
+PATIENT = HttpTimeouts(connect=600, head=600, stall=600)
+"""Those of a fetch that ends by itself only long after a minute."""
 HASTE = HttpTimeouts(connect=0.5, head=0.5, stall=0.5)
+STALLS = HttpTimeouts(connect=60, head=60, stall=0.5)
 REACHABLE = read_address_policy(["127.0.0.0/8"], [])
 
 
@@ -57,14 +59,14 @@ hanging = pytest.mark.parametrize(
 )
 
 
-NewShop = Callable[[HttpTimeouts | None, Retry | None], Shop]
+NewShop = Callable[..., Shop]
 
 
 @pytest.fixture
 def new_shop(catalog: Catalog, tmp_path: Path) -> NewShop:
-    def new(times: HttpTimeouts | None, retry: Retry | None) -> Shop:
+    def new(times: HttpTimeouts | None, retry: Retry | None = None, now: Callable[[], float] = time.time) -> Shop:
         pace = Pace(lease=30, look=0.02)
-        return Shop(catalog, MemoryStore(), tmp_path / "work", pace, REACHABLE, times=times, retry=retry)
+        return Shop(catalog, MemoryStore(), tmp_path / "work", pace, REACHABLE, now, times=times, retry=retry)
 
     return new
 
@@ -89,14 +91,20 @@ def is_fetching(shop: Shop, job: Job, server: Server) -> Callable[[], bool]:
 def test_another_job_is_published_while_a_source_hangs_and_the_hanging_one_is_given_up(
     new_shop: NewShop, tmp_path: Path, handler: Handler
 ) -> None:
-    shop = new_shop(HASTE, Retry(tries=3, first=0.05))
+    clock = [time.time()]
+    shop = new_shop(HASTE, Retry(tries=3, first=1), lambda: clock[0])
+
+    def is_given_up() -> bool:
+        clock[0] += 1  # after a failure it waits for that
+        return shop.job(hung.id).state is JobState.FAILED
+
     with Server(handler) as server:
         hung = shop.begin_url(server.url())
         other = shop.begin(disk(tmp_path), 2)
         with working(shop):
             assert wait_for(lambda: shop.job(other.id).state is JobState.DONE)
             assert shop.job(hung.id).unfinished
-            assert wait_for(lambda: shop.job(hung.id).state is JobState.FAILED)
+            assert wait_for(is_given_up)
     assert len(server.requests) == 3
     assert "3 times in a row" in shop.job(hung.id).error
     assert shop.image(hung.image).state is State.UNAVAILABLE
@@ -106,25 +114,22 @@ def test_another_job_is_published_while_a_source_hangs_and_the_hanging_one_is_gi
 def test_withdrawing_an_image_whose_source_hangs_frees_the_publisher(
     new_shop: NewShop, tmp_path: Path, handler: Handler
 ) -> None:
-    shop = new_shop(None, None)
+    shop = new_shop(PATIENT)
     with Server(handler) as server:
         hung = shop.begin_url(server.url())
         with working(shop):
             assert wait_for(is_fetching(shop, hung, server))
             other = shop.begin(disk(tmp_path), 2)
-            withdrawn = time.monotonic()
             with shop.catalog.change(AUTHOR) as change:
                 withdraw_image_bytes(change, [hung.image], "withdrawn")
                 IMAGES.withdraw(change, image(1))
             assert wait_for(lambda: shop.job(other.id).state is not JobState.QUEUED)
-            freed = time.monotonic() - withdrawn
             assert wait_for(lambda: shop.job(other.id).state is JobState.DONE)
-    assert freed <= WITHIN_SECONDS
     assert shop.job(hung.id).error == "withdrawn"
 
 
 def test_a_publisher_whose_source_hangs_stops_at_once_and_its_job_goes_on_later(new_shop: NewShop) -> None:
-    shop = new_shop(None, None)
+    shop = new_shop(PATIENT)
     with Server(hang_before_the_header) as server:
         hung = shop.begin_url(server.url())
         with working(shop):
@@ -135,7 +140,7 @@ def test_a_publisher_whose_source_hangs_stops_at_once_and_its_job_goes_on_later(
 
 
 def test_a_checksum_file_that_hangs_postpones_the_job(new_shop: NewShop) -> None:
-    shop = new_shop(HASTE, None)
+    shop = new_shop(STALLS)
     with Server(hang_in_the_middle) as server:
         job = shop.begin_url(server.url(), checksum_url=server.url("/SHA256SUMS"))
         postponed = shop.work_once()
@@ -146,7 +151,7 @@ def test_a_checksum_file_that_hangs_postpones_the_job(new_shop: NewShop) -> None
 
 def test_a_source_that_breaks_after_some_bytes_is_asked_again_at_once(new_shop: NewShop, tmp_path: Path) -> None:
     content = disk(tmp_path).read_bytes()
-    shop = new_shop(None, None)
+    shop = new_shop(None)
     with Server(FileServed(content, cuts=[2 * MIB])) as server:
         job = shop.begin_url(server.url())
         assert shop.work_once().state is JobState.DONE
@@ -158,7 +163,7 @@ def test_a_source_that_breaks_after_some_bytes_is_asked_again_at_once(new_shop: 
 def test_bytes_that_came_before_a_source_hung_are_kept_and_its_failures_forgotten(new_shop: NewShop, tmp_path: Path) -> None:
     content = disk(tmp_path).read_bytes()
     handlers: Iterator[Handler] = iter([trickle, trickle, FileServed(content, cuts=[2 * MIB]), trickle, FileServed(content)])
-    shop = new_shop(HASTE, Retry(first=0.0))
+    shop = new_shop(STALLS, Retry(first=0.0))
     with Server(lambda exchange: next(handlers)(exchange)) as server:
         job = shop.begin_url(server.url())
         failures = [shop.work_once().failures for _ in range(3)]

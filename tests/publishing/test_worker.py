@@ -368,7 +368,7 @@ def test_no_job_of_a_database_that_asks_for_a_newer_program_is_begun(shop: Shop,
     working = threading.Thread(target=shop.worker.run)
     working.start()
     try:
-        wait_until(lambda: "or newer" in shop.catalog.database.circuit.reason, 30)
+        wait_until(lambda: "or newer" in shop.catalog.database.circuit.reason, 60)
     finally:
         shop.stop.set()
         working.join()

@@ -26,7 +26,7 @@ from phimage.model.image import Image
 from phimage.model.image_bytes import ImageBytes
 from phimage.settings import Settings
 from tests.e2e.process import Key, Phimage, Server, Worker
-from tests.uploading import free_port
+from tests.uploading import port_of, reserved_port
 
 SECONDS = 240
 """A loaded machine is no failure."""
@@ -43,7 +43,8 @@ class Installation:
             "PHIMAGE_DATA_DIR": str(folder / "home" / "data"),
         }
         fetching = {"PHIMAGE_FETCH_NETWORKS": "127.0.0.0/8", "PHIMAGE_FETCH_PORTS": ""}
-        self.port = free_port()
+        self._reserved = reserved_port()
+        self.port = port_of(self._reserved)
         self.settings = Settings(
             data_dir=str(folder / "home" / "data"),
             database=variables.get("PHIMAGE_DATABASE", ""),
@@ -137,6 +138,7 @@ class Installation:
             self.store.close()
         if self.server is not None:
             self.kill()
+        self._reserved.close()
 
 
 def publish_command(source: str, name: str, *options: str) -> tuple[str, ...]:

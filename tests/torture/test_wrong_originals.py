@@ -61,7 +61,7 @@ class Upload:
         told = base64.b64encode(digest or hashlib.sha256(data).digest()).decode()
         where = self.url.replace("?", f"/{number}?")
         fields = {"Content-Digest": f"sha-256=:{told}:"}
-        return urllib3.request("PUT", where, body=data, headers=fields, retries=False).status
+        return urllib3.request("PUT", where, body=data, headers=fields, retries=False, timeout=60).status
 
     def put_all(self, data: bytes) -> None:
         """Put all parts of a file."""
