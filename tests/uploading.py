@@ -69,8 +69,8 @@ def served(uploads: Uploads, port: int = 0) -> Iterator[str]:
 
 
 def reserved_port(address: str = "127.0.0.1", port: int = 0) -> socket.socket:
-    """A socket that is bound to a port and never listens: connections to it are refused, and nobody else is given the port until
-    the socket is closed. A server of the test may listen on it nevertheless, again and again (SO_REUSEADDR)."""
+    """A socket that is bound to a port and never listens: connections to it are refused, and until it is closed nobody else is
+    given the port. A server of the test may listen on it nevertheless, again and again (SO_REUSEADDR)."""
     found = socket.socket()
     try:
         found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
