@@ -26,6 +26,7 @@ from phimage.chunks.factory import open_store
 from phimage.model.image_bytes import ImageBytes
 from tests.delivering import IMAGE, content_of, write_disk
 from tests.delivery_server import Config
+from tests.uploading import free_port
 
 MIB = 1 << 20
 OLD = b"\xaa"
@@ -89,7 +90,7 @@ def loop_device(file: Path, sector: int = 512, *, read_only: bool = False) -> It
     try:
         yield device
     finally:
-        for _ in range(50):  # it can be busy for a moment after a process was killed
+        for _ in range(600):  # it can be busy for a moment after a process was killed
             if subprocess.run(["losetup", "--detach", device], capture_output=True, check=False).returncode == 0:
                 break
             time.sleep(0.1)
@@ -179,8 +180,7 @@ class ImageServer:
         store = open_store(str(folder / "store"))
         self.written = write_disk(store, disk, chunk_size)
         self.manifest = self.written.digest
-        with socket.create_server(("127.0.0.1", 0)) as chosen:
-            self.port: int = chosen.getsockname()[1]
+        self.port = free_port()
         self._config = folder / "server.json"
         contents: tuple[ImageBytes, ...] = (content_of(self.written),)
         self._config.write_bytes(msgspec.json.encode(Config(str(folder / "store"), self.port, contents)))

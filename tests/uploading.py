@@ -68,11 +68,20 @@ def served(uploads: Uploads, port: int = 0) -> Iterator[str]:
     uploads.close()
 
 
+_held: list[socket.socket] = []
+
+
 def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
+    """A port on which servers can listen, one after the other, and that nobody else gets while this process lives.
+
+    A socket is bound to it that does not listen: so connections are refused while there is no server.
+    """
+    found = socket.socket()
+    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    found.bind(("127.0.0.1", 0))
+    _held.append(found)
+    port: int = found.getsockname()[1]
+    return port
 
 
 def connects(port: int) -> bool:
