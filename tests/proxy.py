@@ -11,8 +11,6 @@ from contextlib import suppress
 from typing import Self
 from urllib.parse import urlsplit
 
-from tests.uploading import free_port
-
 PIECE = 16384
 
 PassOn = Callable[[bytes], bytes]
@@ -59,8 +57,8 @@ class Proxy:
         self._flowing.set()
         self._open: set[socket.socket] = set()
         self._lock = threading.Lock()
-        self.port = free_port()
-        self._listener = socket.create_server(("127.0.0.1", self.port), backlog=64)
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
+        self.port: int = self._listener.getsockname()[1]
         self._accept()
 
     def __enter__(self) -> Self:
