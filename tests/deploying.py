@@ -90,7 +90,7 @@ def loop_device(file: Path, sector: int = 512, *, read_only: bool = False) -> It
     try:
         yield device
     finally:
-        for _ in range(50):  # it can be busy for a moment after a process was killed
+        for _ in range(600):  # it can be busy for a moment after a process was killed
             if subprocess.run(["losetup", "--detach", device], capture_output=True, check=False).returncode == 0:
                 break
             time.sleep(0.1)

@@ -78,7 +78,7 @@ class Server:
             self.waits.append(seconds)
             clock[0] += seconds
 
-        requests = UploadRequests(open_url, ApiConnections(5), patience=patience, clock=lambda: clock[0], wait=wait)
+        requests = UploadRequests(open_url, ApiConnections(60), patience=patience, clock=lambda: clock[0], wait=wait)
         with requests, disk_of(file) as disk:
             return capture_to_server(disk, requests, lambda progress: None)
 
@@ -103,7 +103,7 @@ def test_progress_counts_bytes_of_the_disk_and_bytes_sent(file: Path) -> None:
     with (
         server.running() as url,
         disk_of(file) as disk,
-        UploadRequests(lambda _: f"{url}?{TICKET}", ApiConnections(5), patience=5) as requests,
+        UploadRequests(lambda _: f"{url}?{TICKET}", ApiConnections(60), patience=60) as requests,
     ):
         sent = capture_to_server(disk, requests, told.append)
     assert [each.done for each in told] == sorted(each.done for each in told)

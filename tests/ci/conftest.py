@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from itertools import count
 
@@ -18,17 +17,6 @@ def server_of(endpoint: Server) -> PhimageServer:
     """What the plugin knows of an endpoint, from the variables that it prints."""
     lines = [line.removeprefix("export ") for line in endpoint.output.splitlines() if line.startswith("export ")]
     return PhimageServer(endpoint.url, dict(line.split("=", 1) for line in lines))
-
-
-def loop_ms() -> float:
-    """The CPU time of a loop on this machine, as the measure of others: 9 ms where a reset takes 10 and a first answer 500."""
-
-    def once() -> float:
-        began = time.process_time()
-        sum(number * number for number in range(300_000))
-        return (time.process_time() - began) * 1000
-
-    return min(once() for _ in range(3))
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
@@ -15,9 +16,9 @@ from urllib.request import Request, urlopen
 import pytest
 
 from phimage.pytest import PhimageServer, PhimageWorld
-from tests.ci.conftest import loop_ms
 from tests.ci.raw import get, listing
 from tests.e2e.process import PHIMAGE, Phimage, Server, wait_until
+from tests.loops import cpu_seconds, in_loops
 
 VARIABLES = ("ENDPOINT", "PUBLIC_KEY", "PRIVATE_KEY", "REGION", "ZONE", "PROJECT")
 
@@ -92,11 +93,16 @@ def test_an_endpoint_that_is_ended_while_it_starts_leaves_nothing_behind(tmp_pat
 
 
 def open_files(pid: int) -> list[str]:
-    return [str(entry.readlink()) for entry in Path(f"/proc/{pid}/fd").iterdir() if entry.is_symlink() and entry.exists()]
+    found = []
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # it was closed meanwhile
+            if entry.exists():
+                found.append(str(entry.readlink()))
+    return found
 
 
 def test_an_endpoint_ends_with_the_process_that_it_was_started_for(tmp_path: Path) -> None:
-    sleeper = subprocess.Popen(["sleep", "60"])
+    sleeper = subprocess.Popen(["sleep", "infinity"])
     endpoint = Server(Phimage(tmp_path), "ci", "--while-pid", str(sleeper.pid))
     sleeper.kill()
     sleeper.wait()
@@ -214,30 +220,38 @@ def test_a_name_that_cannot_be_a_worlds_is_refused(ci_server: PhimageServer) -> 
 
 
 MEASURE = "import time; began = time.process_time(); import phimage.pytest; print(time.process_time() - began)"
+IMPORT_LOOPS = 1.1
+"""CPU time of the plugin's import, in that of the loop: 10 ms where it takes 9."""
+FIRST_ANSWER_LOOPS = 100
+"""That of a first answer: twice what it takes."""
 
 
 def test_the_plugin_takes_less_than_ten_milliseconds_beside_pytest() -> None:
     command = [sys.executable, "-c", f"import pytest, subprocess, json; {MEASURE}"]
-    taken = [float(subprocess.run(command, capture_output=True, text=True, check=True).stdout) for _ in range(3)]
-    assert min(taken) < 0.010
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+
+    def taken() -> float:
+        return float(subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout)
+
+    assert in_loops(taken, 3) < IMPORT_LOOPS
 
 
 @pytest.mark.more
 def test_the_first_answer_comes_soon(tmp_path: Path) -> None:
     ready = tmp_path / "ready.env"
-    least = float("inf")
-    for _ in range(3):
+
+    def start() -> float:
         process = subprocess.Popen([PHIMAGE, "ci", "--ready-file", str(ready)], stdout=subprocess.DEVNULL)
         try:
             wait_until(ready.exists, 60)
             url = ready.read_text().splitlines()[0].partition("=")[2]
             assert get(f"{url}/?{listing(PhimageWorld(PhimageServer(url, _variables(ready)), 'default'))}").status == 200
-            fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
-            least = min(least, (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK"))
+            return cpu_seconds(process.pid)
         finally:
             process.terminate()
             process.wait()
-    assert least < 0.1 * loop_ms()  # seconds: half of it on a machine without other work
+
+    assert in_loops(start, 3) < FIRST_ANSWER_LOOPS
 
 
 def _variables(ready: Path) -> dict[str, str]:

@@ -129,6 +129,7 @@ def test_the_sdk_gives_up_on_a_request_that_hangs(world: PhimageWorld) -> None:
     client = world.client(base_url=world.url_with("hang:first=1"), max_retries=0, timeout=1)
     with pytest.raises(requests.ReadTimeout):
         client.uphost().describe_phost_image({"Zone": world.zone})
+    wait_until(lambda: bool(world.journal()), SECONDS)
     assert ask_sdk(world, world.url_with("hang:first=1")) > 25
 
 

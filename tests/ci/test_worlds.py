@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import pytest
 
@@ -24,25 +24,21 @@ from phimage.errors import Refused
 from phimage.metrics.shared import SharedMetrics
 from phimage.model.account import PrivateKey
 from phimage.pytest import PhimageServer, PhimageWorld
-from tests.ci.conftest import loop_ms, server_of
+from tests.ci.conftest import server_of
 from tests.ci.raw import SECONDS, get, listing, signed
 from tests.ci.test_faults import DISK, PUBLISH
 from tests.e2e.process import Phimage, Server, wait_until
+from tests.loops import cpu_seconds, in_loops
 
 MAKING = "name: a, os_type: a, os_name: a, size: 1, state: Making, created: '2026-12-31T23:00:00Z'"
 RESET_LOOPS = 2.5
-"""CPU time of a reset, in that of `loop_ms`."""
+"""CPU time of a reset, in that of the loop."""
 KEPT = 1.10
 """How much memory may be used after a thousand worlds, of that after a hundred."""
 
 
 def total(world: PhimageWorld) -> int:
     return int(json.loads(get(f"{world.url}/?{listing(world)}").body)["TotalCount"])
-
-
-def cpu_ms(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) * 10
 
 
 def test_worlds_see_nothing_of_each_other(ci_server: PhimageServer) -> None:
@@ -142,8 +138,8 @@ def transcript(server: PhimageServer) -> list[bytes]:
         made = operator.call("PublishPHostImage", **PUBLISH)
         answers += [repr(made).encode(), repr(operator.call("GetPHostImage", ImageId=made.fields["ImageId"])).encode()]
     answers.append(repr([keys, world.state(), world.journal()]).encode())
-    port = str(urlsplit(server.url).port).encode()
-    shown = [answer.replace(port, b"PORT") for answer in answers]
+    address = urlsplit(server.url).netloc  # its port alone could be part of another number
+    shown = [answer.replace(address.encode(), b"ADDRESS").replace(quote(address).encode(), b"ADDRESS") for answer in answers]
     return [b"\r\n".join(line for line in each.split(b"\r\n") if not line.startswith(b"date:")) for each in shown]
 
 
@@ -161,11 +157,14 @@ def test_another_seed_gives_other_ids(ci_server: PhimageServer, tmp_path: Path) 
 
 
 def test_a_reset_takes_little_time(endpoint: Server, world: PhimageWorld) -> None:
-    world.reset()
-    before, resets = cpu_ms(endpoint.pid), 50
-    for _ in range(resets):
-        world.reset()
-    assert (cpu_ms(endpoint.pid) - before) / resets <= RESET_LOOPS * loop_ms()
+    def reset() -> float:
+        before = cpu_seconds(endpoint.pid)
+        for _ in range(5):
+            world.reset()
+        return (cpu_seconds(endpoint.pid) - before) / 5
+
+    reset()
+    assert in_loops(reset, 11) <= RESET_LOOPS
 
 
 @pytest.mark.more
@@ -173,9 +172,9 @@ def test_a_thousand_worlds_leave_no_memory_behind(tmp_path: Path) -> None:
     with Server(Phimage(tmp_path), "ci") as endpoint:
         server = server_of(endpoint)
         use_worlds(server, 100)
-        after_a_hundred = resident(endpoint.pid)
+        after_a_hundred = used(endpoint.pid)
         use_worlds(server, 1000)
-        assert resident(endpoint.pid) <= KEPT * after_a_hundred
+        assert used(endpoint.pid) <= KEPT * after_a_hundred
         assert server.request("GET", "/ci/ready")["worlds"] == []
 
 
@@ -187,9 +186,10 @@ def use_worlds(server: PhimageServer, number: int) -> None:
         server.request("DELETE", f"/ci/w/{world.name}")
 
 
-def resident(pid: int) -> int:
-    line = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmRSS"))
-    return int(line.split()[1])
+def used(pid: int) -> int:
+    """The memory of a process, of which a system short of memory may have moved some to a disk. Files can be read again."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return sum(int(line.split()[1]) for line in lines if line.startswith(("RssAnon:", "VmSwap:")))
 
 
 def test_worlds_need_more_files_than_a_shell_allows(tmp_path: Path) -> None:
@@ -218,7 +218,10 @@ def test_a_world_can_be_dropped_while_it_answers(ci_server: PhimageServer) -> No
         connection.sendall(f"GET {parts.path}/?{listing(world)} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
         wait_until(lambda: world.name in ci_server.request("GET", "/ci/ready")["worlds"], SECONDS)
         ci_server.request("DELETE", f"/ci/w/{world.name}")
-        assert connection.recv(1 << 16).startswith(b"HTTP/1.1 ")
+        received = b""
+        while b"\r\n" not in received:
+            received += connection.recv(1 << 16) or b"\r\n"
+        assert received.startswith(b"HTTP/1.1 ")
     assert total(PhimageWorld(ci_server, "dropped")) > 25
 
 
@@ -278,7 +281,7 @@ class BusyWorld(World):
     may_go_on = threading.Event()
 
     def settle(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.may_go_on.wait(60)
+        self.may_go_on.wait(120)
 
 
 def test_a_busy_world_leaves_threads_to_the_others(tmp_path: Path) -> None:
@@ -290,7 +293,7 @@ def test_a_busy_world_leaves_threads_to_the_others(tmp_path: Path) -> None:
         waiting = [asyncio.create_task(busy.in_turn(busy.settle, loop)) for _ in range(requests)]
         await asyncio.sleep(0)
         try:
-            await asyncio.wait_for(other.in_turn(other.settle, loop), 50)
+            await asyncio.wait_for(other.in_turn(other.settle, loop), 60)
         finally:
             busy.may_go_on.set()
             await asyncio.gather(*waiting)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import random
-import socket
+import re
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -26,9 +25,10 @@ from phimage.model.ids import PublicKey
 from phimage.settings import Settings
 from tests.console.conftest import WAIT_MILLISECONDS
 from tests.console.host_rows import add_stopped_host
-from tests.console.visitor import Console, Gate, console, write_disk
+from tests.console.visitor import Console, Gate, console, wait_until, write_disk
 from tests.e2e.process import Phimage, Server
 from tests.formats.qemu_images import BAD
+from tests.uploading import free_port
 
 TENANT = NewKey(demo.PUBLIC_KEY, demo.PRIVATE_KEY)
 LONG_SECONDS = 900
@@ -123,6 +123,7 @@ def test_a_link_of_another_site_asks_somebody_who_is_signed_in_too(served: Conso
 @pytest.mark.more
 def test_where_the_browser_does_not_compute_the_form_of_a_key_says_so(served: Console, browser: Browser) -> None:
     context = browser.new_context()
+    context.set_default_timeout(WAIT_MILLISECONDS)
     context.add_init_script("Object.defineProperty(globalThis.crypto, 'subtle', {value: undefined})")
     page = context.new_page()
     page.goto(f"{served.url}/console/login")
@@ -135,6 +136,7 @@ def test_where_the_browser_does_not_compute_the_form_of_a_key_says_so(served: Co
 def test_a_key_is_created_used_and_revoked_and_its_session_ends(served: Console, person: Person) -> None:
     operator = person(None)
     operator.get_by_role("link", name="Keys").click()
+    operator.wait_for_url(re.compile("/console/keys"))
     operator.get_by_label("Account").select_option("demo")
     operator.wait_for_url("**Account=demo**")
     operator.get_by_text("Create a key").click()
@@ -286,13 +288,6 @@ def test_a_file_that_changes_while_a_part_is_sent_again_ends_the_upload_in_words
     expect(page.get_by_role("alert")).to_contain_text("changing.raw cannot be read")
 
 
-def wait_until(is_so: Callable[[], bool], page: Page, seconds: float = WAIT_MILLISECONDS / 1000) -> None:
-    ends = time.monotonic() + seconds
-    while not is_so():
-        assert time.monotonic() < ends
-        page.wait_for_timeout(50)
-
-
 @pytest.mark.more
 def test_a_gibibyte_survives_three_reloads_and_a_restart_of_the_server(browser: Browser, tmp_path: Path) -> None:
     disk = tmp_path / "large.raw"
@@ -301,8 +296,7 @@ def test_a_gibibyte_survives_three_reloads_and_a_restart_of_the_server(browser: 
         file.write(demo_disk.make_disk())
         for number in range((1 << 10) - 8):
             file.write(number.to_bytes(8, "little") + block[8:])
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = str(free.getsockname()[1])
+    port = str(free_port())
     phimage = Phimage(tmp_path / "home", PHIMAGE_PUBLISHERS="1", PHIMAGE_REQUIRE_SANDBOX="false", PHIMAGE_MIN_FREE_MB="0")
     server = Server(phimage, "serve", "--port", port, "--workers", "1")
     assert server.new_key is not None
@@ -327,7 +321,7 @@ def test_a_gibibyte_survives_three_reloads_and_a_restart_of_the_server(browser: 
         for _ in range(3):
             wait_for_more(9)
             page.reload()
-            expect(page.get_by_text("Choose large.raw again to go on")).to_be_visible()
+            expect(page.get_by_text("Choose large.raw again to go on")).to_be_visible(timeout=1000 * LONG_SECONDS)
             page.set_input_files("#upload input[type=file]", disk)
         wait_for_more(4)
         server.stop()
@@ -397,6 +391,7 @@ def file_server(tmp_path: Path) -> Iterator[str]:
 def test_a_url_is_published_and_ends_in_a_finding(served: Console, person: Person, file_server: str) -> None:
     page = person(None)
     page.get_by_role("link", name="Publish").click()
+    page.wait_for_url(re.compile("/console/publish"))
     page.get_by_label("A URL", exact=True).check(force=True)
     page.get_by_label("http(s) URL that the server fetches").fill(file_server)
     page.get_by_label("http(s) URL that the server fetches").press("Tab")

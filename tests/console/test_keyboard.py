@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from tests.console.conftest import OPERATOR, OpenPage
 from tests.console.keyboard import Keyboard
 from tests.console.test_flows import names
+from tests.console.visitor import wait_until
 
 pytestmark = pytest.mark.more
 
@@ -35,6 +36,7 @@ def test_the_focus_stays_in_a_filter_and_the_frame_keeps_the_filters(open_page: 
     keys = Keyboard(page)
 
     keys.choose(page.get_by_label("Machine type"), "DB-2")
+    page.wait_for_url(re.compile("MachineType=DB-2"))
     expect(page.locator("#live")).to_contain_text("without these filters")
     expect(page.get_by_label("Machine type")).to_be_focused()
     rows = names(page)
@@ -62,12 +64,13 @@ def test_a_list_that_is_typed_in_stays_the_same_one_while_the_answer_comes(open_
 def test_a_row_keeps_the_focus_while_the_list_is_read_again(open_page: OpenPage) -> None:
     page = open_page("/console/images?Zone=cn-bj2-02", who=OPERATOR)
     page.evaluate("document.querySelector('table[data-rows] tbody').dataset.old = ''")
+    page.evaluate("document.addEventListener('htmx:afterSettle', () => { document.body.dataset.settled = '' })")
 
     page.keyboard.press("j")
     page.keyboard.press("j")
     second = page.locator(":focus").inner_text()
     expect(page.locator("table[data-rows] tbody:not([data-old])")).to_be_visible()
-    page.wait_for_timeout(100)
+    expect(page.locator("body[data-settled]")).to_be_visible()
 
     assert page.locator(":focus").inner_text() == second
 
@@ -119,6 +122,7 @@ def test_a_past_catalogue_by_keyboard(open_page: OpenPage) -> None:
 
     keys.press(page.get_by_role("button", name="as of now"))
     keys.type(page.get_by_label("At this revision"), "2\n")
+    page.wait_for_url(re.compile("rev=2"))
     expect(page.get_by_text("You look at a past catalogue: revision 2.")).to_be_visible()
     assert names(page) == []
     keys.press(page.get_by_role("link", name="Back to now").last)
@@ -157,8 +161,13 @@ def test_the_language_by_keyboard(open_page: OpenPage) -> None:
 def test_the_focus_goes_to_the_new_part_when_its_control_is_gone(open_page: OpenPage) -> None:
     page = open_page("/console/images?Zone=cn-bj2-02")
 
+    held: list[Route] = []
+    page.route("**/console/images?*q=nothing-has-this-name*", lambda route: held.append(route))
+
     page.get_by_placeholder("Find by id").fill("nothing-has-this-name")
     page.locator("table[data-rows] a.name").first.focus()
+    wait_until(lambda: bool(held), page)
+    held[0].continue_()
 
     expect(page.get_by_text("No image matches")).to_be_visible()
     expect(page.locator("#results")).to_be_focused()

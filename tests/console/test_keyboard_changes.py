@@ -14,10 +14,11 @@ from phimage.catalog.accounts import NewKey
 from phimage.chunks.uploads import PART
 from phimage.model.account import PrivateKey
 from phimage.model.ids import PublicKey
+from tests.console.conftest import WAIT_MILLISECONDS
 from tests.console.host_rows import add_stopped_host
 from tests.console.keyboard import Keyboard
-from tests.console.test_changing_flows import TENANT, Person, file_server, gate, person, served, wait_until
-from tests.console.visitor import Console, Gate, write_disk
+from tests.console.test_changing_flows import TENANT, Person, file_server, gate, person, served
+from tests.console.visitor import Console, Gate, wait_until, write_disk
 
 pytestmark = pytest.mark.more
 __all__ = ["file_server", "gate", "person", "served"]
@@ -26,6 +27,7 @@ __all__ = ["file_server", "gate", "person", "served"]
 
 def test_a_person_signs_in_by_a_key_with_the_keyboard(served: Console, browser: Browser) -> None:
     page = browser.new_page(locale="en-GB")
+    page.set_default_timeout(WAIT_MILLISECONDS)
     page.goto(f"{served.url}/console/images?State=Available")
     keys = Keyboard(page)
 
@@ -43,6 +45,7 @@ def test_a_key_is_created_and_revoked_with_the_keyboard(person: Person) -> None:
     keys = Keyboard(page)
 
     keys.press(page.get_by_role("link", name="Keys"))
+    page.wait_for_url(re.compile("/console/keys"))
     keys.choose(page.get_by_label("Account"), "demo")
     page.wait_for_url("**Account=demo**")
     keys.press(page.locator("summary", has_text="Create a key"))
@@ -81,6 +84,12 @@ def choose_file(page: Page, control: Locator, file: Path) -> None:
     chooser.value.set_files(file)
 
 
+def choose_disk(page: Page, file: Path) -> None:
+    """Choose the file of a new image, and wait until the form is filled with what the file says."""
+    choose_file(page, page.locator("#publish-file"), file)
+    expect(page.locator("#publish-head")).to_contain_text("raw")
+
+
 def fill_form(page: Page, name: str) -> None:
     """What a person types about an image, after the file is chosen."""
     keys = Keyboard(page)
@@ -100,7 +109,7 @@ def test_a_file_is_published_with_the_keyboard(person: Person, tmp_path: Path) -
     page = person(TENANT)
 
     Keyboard(page).press(page.get_by_role("link", name="Publish"))
-    choose_file(page, page.locator("#publish-file"), disk)
+    choose_disk(page, disk)
     fill_form(page, "typed")
 
     expect(page.get_by_text("Done", exact=True)).to_be_visible()
@@ -115,7 +124,7 @@ def test_a_file_is_published_with_the_keyboard_and_a_reload_in_the_middle(person
     gate.held = 0
 
     keys.press(page.get_by_role("link", name="Publish"))
-    choose_file(page, page.locator("#publish-file"), disk)
+    choose_disk(page, disk)
     gate.open_for = 1
     fill_form(page, "web-2")
     pause = page.locator(".upload-pause")
@@ -143,6 +152,7 @@ def test_a_url_is_published_with_the_keyboard_and_ends_in_a_finding(person: Pers
     keys = Keyboard(page)
 
     keys.press(page.get_by_role("link", name="Publish"))
+    page.wait_for_url(re.compile("/console/publish"))
     keys.press(page.locator("input[name=_from]").first, "ArrowRight")
     expect(page.get_by_label("A URL", exact=True)).to_be_checked()
     keys.type(page.get_by_label("http(s) URL that the server fetches"), file_server)

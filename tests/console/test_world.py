@@ -32,6 +32,7 @@ def test_a_world_is_used_in_a_browser_and_no_request_leaves_it(browser: Browser,
             page.goto(str(operator.call("CreateConsoleLogin").fields["LoginUrl"]))
         page.wait_for_url(f"{world.url}/console/")
         page.get_by_role("link", name="Images").click()
+        page.wait_for_url(re.compile("/console/images"))
         page.get_by_label("Machine type").select_option("DB-2")
         page.wait_for_url(re.compile("MachineType=DB-2"))
         page.get_by_role("button", name="Sign out").click()

@@ -6,13 +6,14 @@ import asyncio
 import re
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from html import unescape
 from pathlib import Path
 from typing import Any
 
 import requests
+from playwright.sync_api import Page
 
 from phimage import demo_disk
 from phimage.application import build_app
@@ -142,7 +143,8 @@ class Gate:
         self.open_for -= 1
         if self.open_for < 0:
             self.held += 1
-            await asyncio.to_thread(self._wait)
+            while self.open_for < 0:  # noqa: ASYNC110  another thread opens it
+                await asyncio.sleep(0.02)
         number = int(scope["path"].rpartition("/")[2])
 
         async def counting(message: Message) -> None:
@@ -151,10 +153,6 @@ class Gate:
             await send(message)
 
         await self.application(scope, receive, counting)
-
-    def _wait(self) -> None:
-        while self.open_for < 0:
-            time.sleep(0.02)
 
 
 @contextmanager
@@ -176,6 +174,14 @@ def revision(client: Client) -> int:
     """The newest revision."""
     newest: int = client.call("ListRevisions", Limit=1).fields["Newest"]
     return newest
+
+
+def wait_until(is_so: Callable[[], bool], page: Page, seconds: float = SECONDS) -> None:
+    """Wait for something that a page must do."""
+    ends = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < ends
+        page.wait_for_timeout(50)
 
 
 def write_disk(path: Path, content: bytes) -> Path:

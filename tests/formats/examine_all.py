@@ -1,8 +1,8 @@
 """Examines every file of a folder and says what it did: `python -m tests.formats.examine_all FOLDER [--own]`.
 
-Each line is JSON: the file, its verdict, CPU seconds and the largest memory so far, both of this program and of those that it
-starts. With `--own` qemu-img is not asked, and every file that Python opens and every process or connection that it starts is
-told too.
+Each line is JSON: the file, its verdict, CPU time in that of a loop and the largest memory so far, both of this program and of
+those that it starts. With `--own` qemu-img is not asked, and every file that Python opens and every process or connection that
+it starts is told too.
 """
 
 from __future__ import annotations
@@ -17,8 +17,11 @@ from phimage.formats.disk import describe
 from phimage.formats.examine import examine, examine_disk, examine_head
 from phimage.formats.qemu import info
 from phimage.formats.reader import FileReader
+from tests.loops import loop_seconds
 
 WATCHED = ("open", "os.", "subprocess.", "socket.", "ctypes.")
+WORTH_MEASURING = 0.1
+"""CPU seconds."""
 
 
 def peak() -> int:
@@ -48,11 +51,12 @@ def main() -> None:
             describe(reader)
             examine_disk(reader)
             examine_head(reader.read_at(0, 1 << 20), reader.size)
+        seconds = cpu() - started
         there = [event for event in seen if str(path) not in event]
         line = {
             "file": path.name,
             "refused": [finding.id for finding in found.refusals()],
-            "cpu": cpu() - started,
+            "loops": seconds / loop_seconds() if seconds > WORTH_MEASURING else 0.0,
             "memory": max(peak(), resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss << 10),
             "seen": there,
         }

@@ -12,7 +12,7 @@ def alive(pid: int) -> bool:
     return _status(pid)[0] not in ("", "Z")
 
 
-def gone(*pids: int, within: float = 10) -> bool:
+def gone(*pids: int, within: float = 60) -> bool:
     """Whether killed processes are gone, after a moment for the kernel."""
     ends = time.monotonic() + within
     while any(alive(pid) for pid in pids) and time.monotonic() < ends:
@@ -20,13 +20,20 @@ def gone(*pids: int, within: float = 10) -> bool:
     return not any(alive(pid) for pid in pids)
 
 
+def begun_since(before: list[int]) -> list[int]:
+    """The processes below this one that were not there before, without those that servers of other tests start."""
+    begun = [child for child in _children(os.getpid()) if child not in before and alive(child)]
+    return [pid for child in begun for pid in (child, *offspring(child))]
+
+
 def offspring(of: int | None = None) -> list[int]:
     """The processes that run below this one."""
-    parent = os.getpid() if of is None else of
-    children = [
-        int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit() and _status(int(path.name))[1] == parent
-    ]
+    children = _children(os.getpid() if of is None else of)
     return sorted(pid for child in children if alive(child) for pid in (child, *offspring(child)))
+
+
+def _children(of: int) -> list[int]:
+    return [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit() and _status(int(path.name))[1] == of]
 
 
 def _status(pid: int) -> tuple[str, int]:

@@ -15,7 +15,7 @@ from phimage.formats.errors import QemuFailed, QemuStopped
 from tests.formats.processes import gone
 
 
-def run(code: str, seconds: float = 20) -> bytes:
+def run(code: str, seconds: float = 60) -> bytes:
     return sandbox.run([sys.executable, "-I", "-S", "-c", code], files=(), seconds=seconds, name="it")
 
 
@@ -88,7 +88,7 @@ def test_a_program_that_cannot_be_started_is_an_error_of_the_installation() -> N
     bounds = limits | {"user": None, "group": None, "parent": os.getpid(), "required": False}
     command = [sys.executable, "-I", "-S", sandbox_child.__file__, json.dumps(bounds), "/nowhere/qemu-img"]
     with pytest.raises(SetupError, match=r"could not be started: .*/nowhere/qemu-img"):
-        sandbox.run(command, files=(), seconds=20, name="qemu-img info")
+        sandbox.run(command, files=(), seconds=60, name="qemu-img info")
 
 
 def test_it_is_told_that_it_was_killed() -> None:

@@ -21,7 +21,7 @@ PYTHON = shutil.which("python3", path="/usr/bin:/usr/local/bin") or str(Path(sys
 LANDLOCK = sandbox_child.libc.syscall(sandbox_child.CREATE_RULESET, None, 0, sandbox_child.VERSION) >= 1
 BOUNDS = {
     "memory": 512 * MIB,
-    "seconds": 5,
+    "seconds": 60,
     "output": 4096,
     "user": None,
     "group": None,

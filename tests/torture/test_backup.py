@@ -118,6 +118,13 @@ class Home:
         catalog.database.close()
         self.key = read_master_key(settings.master_key_file)
 
+    def seconds(self, *arguments: str) -> float:
+        """How long a command takes, from the start of its process."""
+        begun = time.monotonic()
+        ended = self.cli.execute(*arguments)
+        assert ended.code == 0, ended
+        return time.monotonic() - begun
+
     def killed(self, after: float, *arguments: str) -> bool:
         """Start a command and kill it after a while. False if it had ended well before."""
         command = self.cli.start(*arguments)
@@ -132,23 +139,25 @@ class Home:
 @pytest.mark.parametrize("kills", [int(os.environ.get("PHIMAGE_TORTURE_KILLS", "100"))])
 def test_backups_and_restores_killed_at_any_point_go_on(tmp_path: Path, kills: int) -> None:
     home, chance = Home(tmp_path), random.Random(kills)
-    begun = time.monotonic()
-    home.cli.well("backup", "create", "backups", "--data-dir", "data")
-    create_seconds = time.monotonic() - begun
-    begun = time.monotonic()
-    home.cli.well("backup", "restore", "backups", "--data-dir", "measured", "--key", "data/master.key")
-    restore_seconds = time.monotonic() - begun
-    dead = restored = 0
+    create_seconds = home.seconds("backup", "create", "backups", "--data-dir", "data")
+    restore_seconds = home.seconds("backup", "restore", "backups", "--data-dir", "measured", "--key", "data/master.key")
+    dead = restored = met = 0
     while dead < kills:
         if dead % 2:
             home.killed(chance.uniform(0.2, 1) * restore_seconds, *_restore(restored))
             new = home.data.parent / f"new{restored}"
             if (new / "catalog.sqlite").exists() and not (new / "restoring.json").exists():
                 restored += 1  # it had ended
+            met += (new / "restoring.json").exists()
         elif home.killed(chance.uniform(0.2, 1) * create_seconds, "backup", "create", "backups", "--data-dir", "data"):
+            copies = list(home.data.glob("work/backup-*"))
+            met += bool(copies)
+            for copy in copies:
+                copy.unlink()
             for record in home.place.records():
                 assert len(record.manifests) == 3
         dead += 1
+    assert met >= kills // 10, f"{met} of {kills} kills met their command at work"
     newest = home.cli.json("backup", "create", "backups", "--data-dir", "data")
     assert newest["SentChunks"] == 0
     assert home.cli.json("backup", "verify", "backups", "--all")["FindingSet"] == []

@@ -336,12 +336,14 @@ class World:
             self.installation.start()
         for kind in list(self.tasks):
             self.end_task(kind)
-        ends = time.monotonic() + SECONDS
+        ends, left = time.monotonic() + SECONDS, len(self.running) + len(self.broken)
         while self.running or self.broken:
             assert time.monotonic() < ends, [command.original for command in (*self.running.values(), *self.broken)]
             while self.broken and len(self.running) < AT_ONCE:
                 self.run(self.broken.pop())
             self.reap()
+            if len(self.running) + len(self.broken) < left:
+                ends, left = time.monotonic() + SECONDS, len(self.running) + len(self.broken)
             time.sleep(0.02)
 
     def check(self) -> None:

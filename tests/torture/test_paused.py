@@ -57,13 +57,14 @@ def test_of_a_publisher_that_was_paused_and_the_one_that_took_over_one_has_a_res
         eventually(lambda: installation.publisher() is not None, "there is no publisher")
         first = installation.publisher()
         assert first is not None
-        for number in range(1, 10):  # until it is caught in the middle
-            file = disk(tmp_path, mebibytes=60, seed=number)
+        for number in range(1, 10):  # until it is caught in the middle, which is easier with a larger disk
+            file = disk(tmp_path, mebibytes=60 * number, seed=number)
             image = begin(installation, file)
             if pause(first, installation, image):
                 break
             os.kill(first.pid, signal.SIGCONT)
         paused = job_of(installation, image)
+        assert paused.state is JobState.RUNNING
         second = installation.home.start("publisher")
         eventually(lambda: job_of(installation, image).state is JobState.DONE, "nobody took over")
         done, revision = job_of(installation, image), installation.catalog.refresh()

@@ -82,7 +82,19 @@
   let focused = null;
   let place = "";
 
-  document.addEventListener("htmx:beforeSwap", () => {
+  // A part that is read again stays while somebody's own request is under way, whose answer takes its place:
+  // docs/decisions.md#a-filter-is-not-lost-to-a-list-that-is-read-again
+  const awaited = new Set();
+  document.addEventListener("htmx:beforeRequest", ({ detail }) => {
+    if (detail.requestConfig.elt !== detail.target) awaited.add(detail.target);
+  });
+  document.addEventListener("htmx:afterRequest", ({ detail }) => awaited.delete(detail.target));
+
+  document.addEventListener("htmx:beforeSwap", ({ detail }) => {
+    if (detail.requestConfig.elt === detail.target && awaited.has(detail.target)) {
+      detail.shouldSwap = false;
+      return;
+    }
     focused = document.activeElement;
     place = focused && focused !== document.body ? placeOf(focused) : "";
   });
