@@ -43,6 +43,8 @@ def total(world: PhimageWorld) -> int:
 
 def test_worlds_see_nothing_of_each_other(ci_server: PhimageServer) -> None:
     one, other = PhimageWorld(ci_server, "one"), PhimageWorld(ci_server, "other")
+    for world in (one, other):
+        world.reset()
     with one.operator as operator:
         operator.call("PublishPHostImage", **PUBLISH)
     one.fault("ret-153")
@@ -278,7 +280,7 @@ def test_an_answer_is_looked_at_while_a_thread_claims_another_job(tmp_path: Path
 class BusyWorld(World):
     """A world that is not done before it may go on."""
 
-    may_go_on = threading.Event()
+    may_go_on: threading.Event
 
     def settle(self, loop: asyncio.AbstractEventLoop) -> None:
         self.may_go_on.wait(120)
@@ -289,6 +291,7 @@ def test_a_busy_world_leaves_threads_to_the_others(tmp_path: Path) -> None:
 
     async def settle_both() -> None:
         busy, other = BusyWorld("busy", start, tmp_path / "1", slot), World("other", start, tmp_path / "2", slot)
+        busy.may_go_on = threading.Event()
         loop = asyncio.get_running_loop()
         waiting = [asyncio.create_task(busy.in_turn(busy.settle, loop)) for _ in range(requests)]
         await asyncio.sleep(0)
