@@ -179,10 +179,10 @@ class Shop:
             uploaded_chunks.put_seal(self.store, job, body)
         return b"{}"
 
-    def begin_url(self, url: str, number: int = 1, **origin: object) -> Job:
+    def begin_url(self, url: str, number: int = 1, *, token: str = "", **origin: object) -> Job:
         """Create an image that waits for the bytes of a URL."""
-        made = image(number)
-        job = new_job(JobId(f"job-{number}"), made.id, replace(Origin(url=url), **origin), self._now(), actor=self.author.actor)
+        made, told = image(number), replace(Origin(url=url), **origin)
+        job = new_job(JobId(f"job-{number}"), made.id, told, self._now(), actor=self.author.actor, token=token)
         with self.catalog.change(self.author) as change:
             IMAGES.put(change, made)
             expect_image_bytes(change, job)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -157,6 +158,20 @@ def test_a_source_that_breaks_after_some_bytes_is_asked_again_at_once(new_shop: 
         assert shop.work_once().state is JobState.DONE
     assert shop.job(job.id).fence == 1
     assert shop.bytes_of(job.image) == content
+
+
+def test_a_source_that_was_refused_is_fetched_again_by_the_same_request(new_shop: NewShop, tmp_path: Path) -> None:
+    """Its owner may have put a good file in its place, as the reason says."""
+    content = disk(tmp_path).read_bytes()
+    packed = gzip.compress(content, 1)
+    handlers: Iterator[Handler] = iter([FileServed(packed[:-100]), FileServed(packed)])
+    shop = new_shop(None, None)
+    with Server(lambda exchange: next(handlers)(exchange)) as server:
+        shop.begin_url(server.url(), 1, token="same")
+        assert "get the whole file again" in shop.work_once().error
+        again = shop.begin_url(server.url(), 2, token="same")
+        assert shop.work_once().error == ""
+    assert shop.bytes_of(again.image) == content
 
 
 @pytest.mark.more

@@ -129,7 +129,7 @@ class Pipeline:
             file.unlink(missing_ok=True)
 
     def forget(self, job: Job) -> None:
-        """Remove the fetched file of a published job."""
+        """Remove the fetched file of a published job, or of one whose bytes were refused."""
         if job.origin.url:
             discard_partial(fetch_file(self._work, job))
 

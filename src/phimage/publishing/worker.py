@@ -31,7 +31,7 @@ from phimage.publishing.errors import ImageRefused, Interrupted, JobLost, Source
 from phimage.publishing.expiry import SilenceWatch, deprecate_due, expire
 from phimage.publishing.lease import LeaseExpiry, LeaseKeeper
 from phimage.publishing.pipeline import Pipeline, StoredDisk
-from phimage.sources.errors import SourceError, SourceInterrupted, TooLarge
+from phimage.sources.errors import SourceError, SourceInterrupted, TooLarge, UnpackRefused
 from phimage.sources.retry import PROGRESS_BYTES, Retry, retries_exhausted
 
 MAX_CLAIMS = 50
@@ -188,6 +188,8 @@ class Worker:
         except (ImageRefused, SourceError, BadUpload) as error:
             of_server = isinstance(error, TooLarge) and error.reason == "space"
             ended = self._fail(job, str(error), internal=of_server)
+            if ended and isinstance(error, ImageRefused | UnpackRefused):
+                self._pipeline.forget(job)  # else the same request would find the same bytes, whatever its source has then
         except (PhimageError, OSError) as error:
             ended = self._fail(job, str(error), internal=True)
         except Exception as error:  # noqa: BLE001  the image must not stay Making for ever
