@@ -250,29 +250,6 @@ def begin_upload(served: Console, page: Page, disk: Path, name: str) -> None:
 
 
 @pytest.mark.more
-def test_when_a_part_is_refused_no_other_part_of_the_file_is_sent(
-    served: Console, person: Person, gate: Gate, tmp_path: Path
-) -> None:
-    disk = write_disk(tmp_path / "three.raw", random.Random(4).randbytes(2 * PART))
-    page = person(TENANT)
-    given_up: set[str] = set()
-    page.on("requestfailed", lambda request: given_up.add(number_of(request.url)))
-    first: list[Route] = []
-    page.route("**/uploads/*/0?*", lambda route: first.append(route), times=1)
-    gate.stored.clear()
-    gate.open_for = gate.held = 0
-    begin_upload(served, page, disk, "three")
-    wait_until(lambda: bool(first) and gate.held == 2, page)
-    first[0].fulfill(status=400, json={"Detail": "refused by the test"})
-    expect(page.get_by_role("alert")).to_have_text("refused by the test")
-    wait_until(lambda: given_up == {"1", "2"}, page)
-    gate.open_for = 1 << 30
-    page.set_input_files("#upload input[type=file]", disk)
-    expect(page.get_by_text("Done", exact=True)).to_be_visible()
-    assert gate.stored == Counter(range(3))
-
-
-@pytest.mark.more
 def test_a_file_that_changes_while_a_part_is_sent_again_ends_the_upload_in_words(
     served: Console, person: Person, tmp_path: Path
 ) -> None:
