@@ -125,6 +125,16 @@ def test_questions_alone_keep_an_upload_from_being_idle(gateway: Gateway) -> Non
     assert parts(gateway.store, JOB) == []
 
 
+def test_a_seal_looks_for_no_chunk_of_an_image(gateway: Gateway) -> None:
+    """On S3 a large disk of which the store has most could not be sealed within the patience of its client."""
+    gateway.authorizer.images = [image(gateway, *CHUNKS)]
+    metrics: StoreMetrics = {}
+    chunks = ChunkUploads(measured(gateway.store, metrics), gateway.authorizer)
+    chunks.seal(Upload(JOB, 1 << 40, "project", AccountId("account")), manifest(3 * CHUNK_SIZE, DIGESTS[:3]))
+    assert metrics.keys() == {"list", "get", "put"}
+    assert (metrics["get"].calls, metrics["put"].calls) == (1, 1)
+
+
 def test_manifests_are_cached_by_their_length(gateway: Gateway) -> None:
     gateway.authorizer.images = [image(gateway, *CHUNKS[:2]), image(gateway, CHUNKS[2])]
     metrics: StoreMetrics = {}

@@ -104,7 +104,11 @@ class ChunkUploads:
         with self._lock:
             self._sent.remove(upload.job)
         named = {digest for _, digest in disk.stored()}
-        missing = named - self._known(upload, named)
+        # Not looked up in the store: 100,000 may be of images. A collection keeps those, and a publisher reads them.
+        sent = self._sent_by(upload.job)
+        with self._lock:
+            left = named - sent
+        missing = left - self._of_images(upload, left)
         if missing:
             detail = f"{len(missing)} chunks are missing, the first is {min(missing).hex()}; ask again which are needed"
             raise HttpError(409, "Chunks missing", detail)
@@ -142,17 +146,20 @@ class ChunkUploads:
         sent = self._sent_by(upload.job)
         with self._lock:
             known = set(asked) & sent
-        left = set(asked) - known
-        of_images: set[ChunkDigest] = set()
-        for digest in self._authorizer.manifests(upload)[:MAX_IMAGES] if left else ():
-            with suppress(BadManifest):  # a damaged image is its operator's matter
-                of_images.update(chunk for _, chunk in self._manifest(digest).stored() if chunk in left)
-                left -= of_images
-            if not left:
-                break
-        found = list(of_images)
+        found = list(self._of_images(upload, set(asked) - known))
         present = prefetch(lambda chunk: self._store.find(chunk_name(chunk)) is not None, found, _CONCURRENCY)
         return known | {chunk for chunk, is_there in zip(found, present, strict=True) if is_there}
+
+    def _of_images(self, upload: Upload, asked: Collection[ChunkDigest]) -> set[ChunkDigest]:
+        """Those of the asked chunks that images have which the upload may rely on."""
+        left, found = set(asked), set[ChunkDigest]()
+        for digest in self._authorizer.manifests(upload)[:MAX_IMAGES] if left else ():
+            with suppress(BadManifest):  # a damaged image is its operator's matter
+                found.update(chunk for _, chunk in self._manifest(digest).stored() if chunk in left)
+                left -= found
+            if not left:
+                break
+        return found
 
     def _manifest(self, digest: ManifestDigest) -> Manifest:
         with self._lock:
