@@ -69,6 +69,8 @@ def test_a_disk_whose_chunks_are_known_is_reused_and_operators_alone_read_it(sho
     assert (progress(shop, first)["Reused"], progress(shop, second)["Reused"]) == (0, 4 * MIB)
     for image in (second, shop.publish(original, small.ACME, **CUSTOM)):
         assert progress(shop, image, small.ACME)["Reused"] == 0  # it would tell what others have
+    assert [job["Reused"] for job in shop.well("ListPHostImageJobs")["JobSet"]] == [4 * MIB, 4 * MIB, 0]
+    assert [job["Reused"] for job in shop.well("ListPHostImageJobs", {}, small.ACME)["JobSet"]] == [0]
 
 
 def test_a_fetch_says_what_has_arrived(shop: Shop) -> None:

@@ -10,7 +10,7 @@ from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from phimage.actions.service import Call
-from phimage.actions.uploading import as_seen, in_capture, in_time, is_publisher
+from phimage.actions.uploading import CAPTURE, as_seen, in_capture, in_time, is_publisher
 from phimage.catalog import jobs
 from phimage.catalog.accounts import PROJECTS
 from phimage.catalog.engine import Connection
@@ -104,7 +104,13 @@ class PHostImageJobSet(Struct, rename="pascal", frozen=True, kw_only=True):
     ]
     size: Annotated[int, Meta(description="bytes of the original file; 0 if unknown")]
     sent: Annotated[int, Meta(description="bytes of the original file that have arrived")]
-    reused: Annotated[int, Meta(description="bytes of the disk that the store had already; known at the end")]
+    reused: Annotated[
+        int,
+        Meta(
+            description="bytes of the disk that the store had already, known at the end, 0 for tenants; during a capture those "
+            "that did not have to be sent"
+        ),
+    ]
     digest: Annotated[str, Meta(description="expected digest of the original file; empty to record that of the bytes")]
     override: Annotated[tuple[str, ...], Meta(description="ids of findings that its publisher overrides")]
     reserved: Annotated[int, Meta(description="bytes that it reserves of the quota")]
@@ -240,7 +246,8 @@ def _job_set(job: Job, image: Image | None, call: Call) -> PHostImageJobSet:
         file_name=job.origin.name if is_own else "",
         size=job.origin.size,
         sent=job.sent,
-        reused=job.reused,
+        # docs/decisions.md#what-the-store-had-already-is-for-operators
+        reused=job.reused if operator or job.phase == CAPTURE else 0,
         digest=job.origin.digest,
         override=job.origin.overrides,
         reserved=job.reserved if job.unfinished else 0,
