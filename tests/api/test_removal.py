@@ -33,7 +33,9 @@ def test_an_empty_project_can_be_removed(start: Start, small_site: Site) -> None
     made = gateway.ask("CreateProject", {"Account": "acme", "ProjectName": "Short"}, pair=small.OPERATOR).fields["ProjectId"]
     member = {"Account": "acme", "ProjectId": made, "User": small.VIEWER.public, "Role": "viewer"}
     assert gateway.ask("SetProjectMember", member, pair=small.OPERATOR).ret_code == 0
+    assert gateway.ask("SetQuota", {"Project": made, "Limit": 1 << 40}, pair=small.OPERATOR).ret_code == 0
     assert gateway.ask("RemoveProject", {"Account": "acme", "ProjectId": made}, pair=small.OPERATOR).ret_code == 0
+    assert gateway.ask("ListQuotas", pair=small.OPERATOR).fields["QuotaSet"] == [], "nobody could remove it any more"
     assert gateway.ask("DescribePHostImage", {**NORTH_A, "ProjectId": made}, pair=small.ACME).ret_code == 292
 
 

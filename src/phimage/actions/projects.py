@@ -10,6 +10,7 @@ from phimage.actions.params import AccountParam, Empty, UserParam, tenant_of, us
 from phimage.actions.service import Call
 from phimage.catalog import accounts
 from phimage.catalog.hosts import hosts_of
+from phimage.catalog.image_bytes import QUOTAS, find_quota
 from phimage.catalog.images import images_at
 from phimage.errors import UnavailableParam
 from phimage.gateway.registry import Action
@@ -50,7 +51,7 @@ class RemoveProjectMember(Struct, rename="pascal", frozen=True, kw_only=True):
 
 
 class RemoveProject(Struct, rename="pascal", frozen=True, kw_only=True):
-    """Remove a project that has no custom images and no hosts. The default project cannot be removed."""
+    """Remove a project that has no custom images and no hosts, with its quota. The default project cannot be removed."""
 
     account: AccountParam
     project_id: ProjectParam
@@ -137,6 +138,9 @@ def remove_project(request: RemoveProject, call: Call) -> Empty:
         hosts = len(hosts_of(change.connection, change.parent, project.id))
         if hosts:
             raise UnavailableParam("ProjectId", detail=f"the project has {hosts} hosts: release them first")
+        quota = find_quota(change.connection, project.id)
+        if quota is not None:
+            QUOTAS.withdraw(change, quota)
         accounts.remove_project(change, project)
     return Empty()
 
