@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from phimage.catalog import jobs
 from tests.api import small
 from tests.api.conftest import both_sites
+from tests.api.gateway import running
 from tests.api.publishing import ABOUT, NORTH_A, Shop, disk, sha256_of
 
 TRUSTED: dict[str, Any] = {**ABOUT, "TrustFirstUse": True}
@@ -128,6 +130,18 @@ def test_a_token_of_a_complete_upload_answers_with_its_image_and_awaits_no_parts
     image = shop.publish(disk(tmp_path), Token="one")
     again = shop.well("PublishPHostImage", {**TRUSTED, "Token": "one"})
     assert (again["ImageId"], again["State"], again["UploadUrl"]) == (image, "Done", "")
+
+
+def test_a_token_finds_its_upload_again_when_that_has_filled_the_store(shop: Shop) -> None:
+    upload = {**TRUSTED, "Size": 5 * MIB}
+    begun = shop.well("PublishPHostImage", {**upload, "Token": "one"})
+    has_limit = shop.store.free_bytes() is not None
+    with running(replace(shop.settings, min_free_mb=1 << 30), alone=False) as full:
+        again = full.ask("PublishPHostImage", {**upload, "Token": "one"}, pair=shop.operator)
+        another = full.ask("PublishPHostImage", {**upload, "Token": "two"}, pair=shop.operator)
+
+    assert (again.fields["ImageId"], again.fields["State"]) == (begun["ImageId"], "Waiting")
+    assert another.ret_code == (240 if has_limit else 0)
 
 
 def test_a_token_begins_anew_after_a_failure_and_after_a_withdrawal(shop: Shop, tmp_path: Path) -> None:

@@ -132,7 +132,7 @@ def publish_phost_image(request: PublishPHostImage, call: Call) -> PublishPHostI
     tenant = tenant_of_call(call)
     project = _tenants_project(request, call) if tenant else _operators_project(request)
     _check_origin(request)
-    check_room(call.service, request.size, tenant)
+    free = call.service.store.free_bytes()  # before the change, which no slow disk may hold up
     support = support_of(request.support, request.zone, call.view.topology())
     labels = with_labels({}, request.label)
     if tenant:
@@ -141,6 +141,7 @@ def publish_phost_image(request: PublishPHostImage, call: Call) -> PublishPHostI
         earlier = _earlier_job(change, request.token, project, tenant)
         if earlier is not None:
             return _response(earlier, known_since(change.connection, earlier.image), call)
+        check_room(call.service, request.size, free, tenant)  # the parts of an earlier upload may have filled the store
         if project and PROJECTS.find(change.connection, project) is None:
             raise UnavailableParam("ProjectId", detail=f"there is no project {project}")
         check_quota(change, project, request.size, tenant)

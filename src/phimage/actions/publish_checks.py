@@ -86,11 +86,10 @@ def digest_param(name: str, text: str) -> str:
         raise UnavailableParam(name, detail=str(error)) from None
 
 
-def check_room(service: Service, size: int, tenant: AccountId) -> None:
-    """Raises TooLargeParam when the bytes are over the limit, or over the free space of the store."""
+def check_room(service: Service, size: int, free: int | None, tenant: AccountId) -> None:
+    """Raises TooLargeParam when the bytes are over the limit, or over the store's `free` ones; None if these are unknown."""
     if size > service.max_original:
         raise TooLargeParam("Size", detail=f"an original file has at most {service.max_original} bytes")
-    free = service.store.free_bytes()
     if free is not None and free < service.min_free + size:
         reason = (
             f"the store has {free} bytes free and must keep {service.min_free}: free some, for example with `phimage store gc`"
