@@ -6,7 +6,8 @@ import pytest
 
 from tests.api import small
 from tests.api.conftest import Start
-from tests.api.gateway import Gateway
+from tests.api.gateway import Gateway, running
+from tests.api.publishing import Shop
 from tests.sites import Site
 
 CATALOG = """
@@ -93,3 +94,14 @@ def test_a_quota_is_no_image(start: Start, small_site: Site) -> None:
     assert gateway.ask("SetQuota", {"Project": "org-a", "Limit": 1 << 40}, pair=small.OPERATOR).ret_code == 0
     fields = gateway.ask("ListPHostImageChanges", {"After": before}, pair=small.ACME).fields
     assert (fields["ChangeSet"], fields["Next"]) == ([], before + 1)
+
+
+def test_a_process_that_knows_less_than_its_caller_does_not_send_the_caller_back(shop: Shop) -> None:
+    with running(shop.settings, watching=False) as behind:  # it learns of nothing by itself
+        shop.well("SetQuota", {"Project": "org-a", "Limit": 1 << 40})
+        after = shop.well("ListPHostImageChanges", {}, small.ACME)["Next"]
+        fields = behind.ask("ListPHostImageChanges", {"After": after}, pair=small.ACME).fields
+        too_far = behind.ask("ListPHostImageChanges", {"After": after + 1}, pair=small.ACME).fields
+
+    assert (fields["ChangeSet"], fields["Next"]) == ([], after)
+    assert too_far["Next"] == after, "no process has told of it: of a database from a backup, for example"

@@ -50,6 +50,9 @@ class ListPHostImageChangesResponse(Struct, rename="pascal", frozen=True, kw_onl
 
 def list_phost_image_changes(request: ListPHostImageChanges, call: Call) -> ListPHostImageChangesResponse:
     newest = call.view.revision
+    if request.after > newest and not call.view.pinned:  # another process knows more, and has told the caller of it
+        call.view.may_wait()
+        newest = call.service.catalog.refresh(probe=False)
     if request.after < newest:
         call.view.may_wait()
         response = _changes(request, call, newest)
