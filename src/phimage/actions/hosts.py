@@ -222,7 +222,10 @@ def list_hosts(request: ListHosts, call: Call) -> ListHostsResponse:
     call.view.may_wait()
     with call.service.catalog.database.read() as connection:
         operator = call.caller.account.operator
-        visible = hosts.all_hosts(connection) if operator else hosts.hosts_of(connection, call.view.revision, call.project)
+        if operator:
+            visible = hosts.all_hosts(connection, call.view.revision if call.view.pinned else None)
+        else:
+            visible = hosts.hosts_of(connection, call.view.revision, call.project)
         found = [host for host in visible if _is_asked(host, request)]
         if request.image_id and not found and operator and not last_images(connection, [request.image_id]):
             # To an operator "no host" says that a bad image harmed none. A tenant may not learn which ids others have.
