@@ -81,7 +81,7 @@ class VersionedTable(Generic[Record]):
         """What a revision ended and what it began, by the ids of its records in the log. An id that it left alone is absent."""
         rows, (first, *_) = self.table.c, self.keys
         kind = rows[first].type.python_type
-        keys = sorted({kind(id.partition("/")[0]) for id in ids})
+        keys = sorted({kind(id.partition("/")[0] if len(self.keys) > 1 else id) for id in ids})
         columns = [*self._columns, rows.since]
         before: dict[str, Record] = {}
         after: dict[str, Record] = {}
