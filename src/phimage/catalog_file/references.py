@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from msgspec import Struct
 
 from phimage.catalog_file.document import Document
-from phimage.catalog_file.errors import ErrorList, Path, printable, suggestion
+from phimage.catalog_file.errors import MAX_NAME, ErrorList, Path, printable, suggestion
 from phimage.catalog_file.read import ParsedFile
 from phimage.model.ids import natural
 from phimage.model.topology import Topology
@@ -78,7 +78,7 @@ class _References:
     def _check(self, names: _Names, name: str, path: Path) -> None:
         blank = not name and path in self._parsed.undecoded
         if name not in names.known and names.complete and not blank:
-            known = sorted(names.known - {""}, key=natural)
+            known = sorted((known for known in names.known if 0 < len(known) <= MAX_NAME), key=natural)
             self._report(path, f"there is no {names.noun} {printable(name)}: {suggestion(name, known)}")
 
     def _report(self, path: Path, message: str) -> None:

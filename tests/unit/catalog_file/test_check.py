@@ -103,6 +103,16 @@ def test_unknown_names_are_reported_with_those_that_there_are() -> None:
     ]
 
 
+def test_an_id_that_is_too_long_is_reported_beside_an_unknown_name_and_is_no_suggestion() -> None:
+    text = changed("zones: [cn-bj2-02]", "zones: [cn-bj2-20]").replace("id: 1G}", f"id: {'9' * 5000}}}")
+    text = text.replace("{25G: 3}", "{26G: 3}")
+    assert [(line, message[:50]) for line, _, message in errors(text)] == [
+        (3, "expected a text of the form ^[A-Za-z0-9][A-Za-z0-9"),
+        (19, "there is no cluster 26G: expected one of 10G, 25G;"),
+        (28, "there is no zone cn-bj2-20: expected one of cn-bj2"),
+    ]
+
+
 def test_of_many_names_only_the_likely_one_is_reported() -> None:
     zones = "".join(f"      - {{id: hk-{number:02}, name: {{zh: z, en: z}}}}\n" for number in range(40))
     text = PLACES.replace("    zones:\n", "    zones:\n" + zones) + IMAGE
