@@ -17,7 +17,7 @@ from phimage.catalog.images import last_images
 from phimage.catalog.orders import abort_order, add_order
 from phimage.catalog.revisions import Change
 from phimage.disk_hint import HINT_FORM
-from phimage.errors import UnavailableParam
+from phimage.errors import ServiceUnavailable, UnavailableParam
 from phimage.gateway.registry import Action
 from phimage.model.account import PrivateKey, Right
 from phimage.model.host import (
@@ -158,6 +158,8 @@ def register_host(request: RegisterHost, call: Call) -> EnrollTokenResponse:
         twin = hosts.host_with_serial(change.connection, host.serial)
         if twin is not None:
             raise UnavailableParam("SerialNumber", detail=f"{twin.id} has this serial number: remove it first, or use it")
+        if HOSTS.had(change.connection, host.id):
+            raise ServiceUnavailable(detail="the random id is already in use; try again")
         return _new_token(change, host, call)
 
 
