@@ -103,6 +103,17 @@ def test_unknown_names_are_reported_with_those_that_there_are() -> None:
     ]
 
 
+def test_an_unknown_name_is_compared_with_the_known_ones_once_however_often_the_file_has_it() -> None:
+    text = changed("support: {DB-2: [25G]}", "support: {BD-2: [25G]}\n    successor: pimg-cs-gone") + "".join(
+        f"  - {{id: pimg-x-{number:04}, name: x, os_type: x, os_name: x, size: 1, created: '2026-11-01T00:00:00Z',"
+        " successor: pimg-cs-gone, support: {BD-2: [25G]}}\n"
+        for number in range(3)
+    )
+    found = check(read(text), CatalogState(EMPTY, {}, IdHistory({}, {}, {}), lambda zone: 0), prune=False)
+    assert len(found) == 8
+    assert len({id(error.message) for error in found}) == 2, "equal messages are one object"
+
+
 def test_an_id_that_is_too_long_is_reported_beside_an_unknown_name_and_is_no_suggestion() -> None:
     text = changed("zones: [cn-bj2-02]", "zones: [cn-bj2-20]").replace("id: 1G}", f"id: {'9' * 5000}}}")
     text = text.replace("{25G: 3}", "{26G: 3}")
