@@ -132,7 +132,7 @@ def contacts_of(connection: Connection, hosts: Collection[HostId]) -> dict[HostI
 
 def note_contacts(connection: Connection, contacts: Iterable[AgentContact]) -> None:
     """Record the last words of agents. An empty version and no disk leave those that are known."""
-    for contact in contacts:
+    for contact in sorted(contacts, key=lambda contact: contact.host):  # in one order, or two servers could wait for each other
         given = {"heard": contact.heard, "address": contact.address}
         given |= {"version": contact.version} if contact.version else {}
         given |= {"disk": contact.disk} if contact.disk else {}
