@@ -561,7 +561,10 @@ def test_registration_refuses_what_the_catalogue_does_not_have(rack: Rack) -> No
         refused = rack.shop.ask("RegisterHost", {**HOST, name: value})
         assert (refused.ret_code, refused.message) == (230, f"Params [{name}] not available"), (name, value)
     rack.register()
-    assert rack.shop.ask("RegisterHost", {**HOST, "SerialNumber": "sn-1"}).message == "Params [SerialNumber] not available"
+    rack.register(SerialNumber="SÜD-1")
+    for serial in ("sn-1", "süd-1"):
+        twin = rack.shop.ask("RegisterHost", {**HOST, "SerialNumber": serial})
+        assert twin.message == "Params [SerialNumber] not available"
 
 
 @pytest.mark.more
@@ -677,6 +680,33 @@ def test_the_project_before_does_not_see_at_a_past_revision_what_the_host_is_ins
             rack.well("AssignHost", {"PHostId": id, "ProjectId": "org-a"})
     past = rack.shop.gateway.ask("ListHosts", {"PHostId": [id]}, pair=small.RIVAL, path=f"/rev/{revision}/").fields
     assert "of org-a" not in str(past["HostSet"])
+
+
+def test_a_past_revision_shows_hosts_as_they_were_and_nothing_of_what_their_agents_say_now(rack: Rack, image: str) -> None:
+    id, agent = rack.rescued()
+    assert rack.reinstall(id, image).ret_code == 0
+    agent.poll()
+    assert not agent.report("commit", Finished=True, Receipt=agent.receipt())
+    then = rack.shop.catalog.refresh()
+    rack.well("UpdatePHostImage", {"ImageId": image, "Name": "Debian, renamed"})
+    rack.well("ReleaseHost", {"PHostId": id})
+    agent.poll()
+    assert not agent.report("zero", Finished=True)
+    rack.well("AssignHost", {"PHostId": id, "ProjectId": "org-r"})
+    agent.poll()
+    assert rack.row(id)["IsOn"]
+
+    def past(action: str, pair: Pair, **params: Any) -> Any:
+        return rack.shop.gateway.ask(action, params, pair=pair, path=f"/rev/{then}/").fields
+
+    for pair in (small.ACME, rack.shop.operator):
+        (row,) = past("ListHosts", pair)["HostSet"]
+        assert (row["State"], row["ProjectId"], row["ImageId"], row["ImageName"]) == ("Rescue", "org-a", image, "Debian 12")
+        assert (row["Heard"], row["Silence"], row["IsOn"], row["DiskSize"]) == (0, 0, False, 0)
+        assert (row["AgentAddress"], row["AgentVersion"]) == ("", "")
+    (described,) = past("DescribePHost", small.ACME, Region="north")["PHostSet"]
+    assert (described["PowerState"], described["ImageName"]) == ("off", "Debian 12")
+    assert past("ListHosts", rack.shop.operator, PHostId=[id], ProjectId="org-r")["HostSet"] == []
 
 
 def test_every_client_decodes_hosts_and_what_is_ordered_of_them(rack: Rack, image: str) -> None:

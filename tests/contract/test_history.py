@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from phimage.catalog.accounts import MEMBERSHIPS
+from phimage.catalog.accounts import KEYS, MEMBERSHIPS
 from phimage.catalog.history import find_revision, steps_of
 from phimage.catalog.image_bytes import QUOTAS
 from phimage.catalog.images import IMAGES
@@ -17,7 +17,7 @@ from phimage.catalog.views import Catalog
 from phimage.model.account import Role
 from phimage.model.ids import ProjectId, Revision
 from phimage.model.image_bytes import Quota
-from tests.examples import author, image, membership, offer
+from tests.examples import author, image, key, membership, offer
 
 Key = tuple[str, str]
 
@@ -85,3 +85,12 @@ def test_an_image_that_moves_to_another_project_is_withdrawn_there_and_added_her
         gone, new = steps_of(connection, Revision(2), offset=0, limit=10)
     assert (gone.change.verb, gone.before, gone.after) == ("withdrawn", replace(there, name="moved"), None)
     assert (new.change.verb, new.before, new.after) == ("added", None, replace(here, name="moved"))
+
+
+def test_a_key_with_a_slash_in_its_name_has_its_states_in_the_log(catalog: Catalog) -> None:
+    record = key("a/b+c=")  # a name that its owner chose
+    with catalog.change(author()) as change:
+        KEYS.put(change, record)
+    with catalog.database.read() as connection:
+        (step,) = steps_of(connection, Revision(1), offset=0, limit=10)
+    assert (step.before, step.after) == (None, record)

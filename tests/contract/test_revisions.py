@@ -366,3 +366,15 @@ def test_reading_the_log_costs_two_statements_however_long_it_is(catalog: Catalo
     with statements.counted() as sent, catalog.database.read() as connection:
         assert len(log(connection, after=Revision(0), limit=1000, newest_first=True)) == 20
     assert len([statement for statement in sent if statement.startswith("SELECT")]) == 2
+
+
+def test_the_log_finds_an_actor_by_the_text_as_it_is_written(catalog: Catalog) -> None:
+    for number, actor in enumerate(("acme/Müller", "acme/müller", "ACME/100%_")):
+        with catalog.change(author(actor=actor)) as change:
+            IMAGES.put(change, image("pimg-a", name=f"name {number}"))
+    with catalog.database.read() as connection:
+        found = {
+            text: [one.number for one in log(connection, after=Revision(0), limit=9, newest_first=False, actor=text)]
+            for text in ("acme/", "Müll", "/mü", "0%_", "0_%", "acme/Müller")
+        }
+    assert found == {"acme/": [1, 2], "Müll": [1], "/mü": [2], "0%_": [3], "0_%": [], "acme/Müller": [1]}

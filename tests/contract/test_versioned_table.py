@@ -19,9 +19,11 @@ from phimage.catalog.accounts import (
     MEMBERSHIPS,
     PROJECTS,
     USERS,
+    add_project,
     find_key,
     keys_of,
     next_user,
+    remove_project,
 )
 from phimage.catalog.images import IMAGES, images_at, once_given
 from phimage.catalog.lookup import find_tenant
@@ -30,7 +32,7 @@ from phimage.catalog.revisions import BASE, TOPOLOGY, ChangeRecord, account_scop
 from phimage.catalog.versioned_table import VersionedTable
 from phimage.catalog.views import Catalog
 from phimage.errors import ServiceUnavailable
-from phimage.model.account import Role
+from phimage.model.account import Project, Role
 from phimage.model.ids import AccountId, ImageId, ProjectId, PublicKey, Revision
 from phimage.model.image import NO_PROJECT, State
 from phimage.model.topology import Gpu
@@ -386,6 +388,22 @@ HISTORIES = st.lists(st.tuples(st.lists(IMAGE_CHANGES, max_size=5), st.booleans(
 
 class Undone(Exception):
     """Raised by a block that changes its mind."""
+
+
+def test_a_random_id_that_a_project_has_or_had_is_given_to_no_other_project(catalog: Catalog) -> None:
+    def add(account: str) -> Project:
+        with catalog.change(author()) as change:
+            return add_project(change, AccountId(account), "made", bytes)
+
+    first = add("acme")
+    with pytest.raises(ServiceUnavailable):
+        add("rival")
+    assert live(catalog, PROJECTS) == [first]
+    with catalog.change(author()) as change:
+        remove_project(change, first)
+    with pytest.raises(ServiceUnavailable):
+        add("rival")
+    assert live(catalog, PROJECTS) == []
 
 
 @settings(max_examples=examples(10, 30), suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Annotated
 
 from msgspec import Meta, Struct
@@ -13,7 +13,7 @@ from phimage.catalog.hosts import AgentContact, contacts_of
 from phimage.catalog.images import last_images
 from phimage.catalog.orders import last_receipts, orders_by_id
 from phimage.model.host import Host
-from phimage.model.ids import HostId
+from phimage.model.ids import HostId, ImageId
 from phimage.model.image import Image
 from phimage.model.order import LEASE_SECONDS, Order
 
@@ -48,7 +48,9 @@ class HostRow(Struct, rename="pascal", frozen=True, kw_only=True):
     serial_number: Annotated[str, Meta(description="serial number of the machine")]
     mac: Annotated[tuple[str, ...], Meta(description="MAC addresses that it was registered with")]
     disk: Annotated[str, Meta(description="hint that names its system disk")]
-    disk_size: Annotated[int, Meta(description="bytes of the disk that the hint names; 0 until its agent reported it")]
+    disk_size: Annotated[
+        int, Meta(description="bytes of the disk that the hint names; 0 until it is reported, and in the past")
+    ]
     project_id: Annotated[str, Meta(description="project that it belongs to; empty for none")]
     create_time: Annotated[int, Meta(description="when it was registered")]
     image_id: Annotated[str, Meta(description="image that phimage deployed to its disk; empty if unknown")]
@@ -60,20 +62,20 @@ class HostRow(Struct, rename="pascal", frozen=True, kw_only=True):
     ]
     failure: Annotated[str, Meta(description="why its last order failed; empty after a later one began")]
     order: Annotated[HostOrderSet | None, Meta(description="the open order; null for none")]
-    heard: Annotated[int, Meta(description="when its agent was heard last; 0 for never")]
-    silence: Annotated[int, Meta(description="seconds since then; 0 for never")]
-    is_on: Annotated[bool, Meta(description="whether its agent was heard within a minute")]
-    agent_address: Annotated[str, Meta(description="network address of its agent; empty for tenants")]
-    agent_version: Annotated[str, Meta(description="version of its agent")]
+    heard: Annotated[int, Meta(description="when its agent was heard last; 0 for never, and in the past")]
+    silence: Annotated[int, Meta(description="seconds since then; 0 for never, and in the past")]
+    is_on: Annotated[bool, Meta(description="whether its agent was heard within a minute; false in the past")]
+    agent_address: Annotated[str, Meta(description="network address of its agent; empty for tenants, and in the past")]
+    agent_version: Annotated[str, Meta(description="version of its agent; empty in the past")]
 
 
 def host_rows(found: Sequence[Host], connection: Connection, call: Call, *, with_receipts: bool = False) -> tuple[HostRow, ...]:
     """The rows of some hosts, in their order."""
     ids = [host.id for host in found]
-    contacts = contacts_of(connection, ids)
+    contacts = seen_contacts(connection, ids, call)
     orders = orders_by_id(connection, [host.order for host in found if host.order])
     receipts = last_receipts(connection, ids) if with_receipts else {}
-    images = last_images(connection, {host.image for host in found if host.image})
+    images = seen_images(connection, found, call)
     return tuple(
         _row(
             host,
@@ -85,6 +87,18 @@ def host_rows(found: Sequence[Host], connection: Connection, call: Call, *, with
         )
         for host in found
     )
+
+
+def seen_contacts(connection: Connection, hosts: Collection[HostId], call: Call) -> dict[HostId, AgentContact]:
+    """The last word of each agent. None at a past revision: only the present one is kept, and another project may have the
+    host by now."""
+    return {} if call.view.pinned else contacts_of(connection, hosts)
+
+
+def seen_images(connection: Connection, hosts: Iterable[Host], call: Call) -> dict[ImageId, Image]:
+    """The images that hosts have, as they are at the revision of the call."""
+    revision = call.view.revision if call.view.pinned else None
+    return last_images(connection, {host.image for host in hosts if host.image}, revision)
 
 
 def is_on(contact: AgentContact | None, now: float) -> bool:

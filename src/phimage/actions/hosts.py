@@ -17,7 +17,7 @@ from phimage.catalog.images import last_images
 from phimage.catalog.orders import abort_order, add_order
 from phimage.catalog.revisions import Change
 from phimage.disk_hint import HINT_FORM
-from phimage.errors import UnavailableParam
+from phimage.errors import ServiceUnavailable, UnavailableParam
 from phimage.gateway.registry import Action
 from phimage.model.account import PrivateKey, Right
 from phimage.model.host import (
@@ -158,6 +158,8 @@ def register_host(request: RegisterHost, call: Call) -> EnrollTokenResponse:
         twin = hosts.host_with_serial(change.connection, host.serial)
         if twin is not None:
             raise UnavailableParam("SerialNumber", detail=f"{twin.id} has this serial number: remove it first, or use it")
+        if HOSTS.had(change.connection, host.id):
+            raise ServiceUnavailable(detail="the random id is already in use; try again")
         return _new_token(change, host, call)
 
 
@@ -222,7 +224,10 @@ def list_hosts(request: ListHosts, call: Call) -> ListHostsResponse:
     call.view.may_wait()
     with call.service.catalog.database.read() as connection:
         operator = call.caller.account.operator
-        visible = hosts.all_hosts(connection) if operator else hosts.hosts_of(connection, call.view.revision, call.project)
+        if operator:
+            visible = hosts.all_hosts(connection, call.view.revision if call.view.pinned else None)
+        else:
+            visible = hosts.hosts_of(connection, call.view.revision, call.project)
         found = [host for host in visible if _is_asked(host, request)]
         if request.image_id and not found and operator and not last_images(connection, [request.image_id]):
             # To an operator "no host" says that a bad image harmed none. A tenant may not learn which ids others have.

@@ -12,7 +12,7 @@ from typing import Annotated
 from msgspec import Meta, Struct, field
 from msgspec.structs import replace
 
-from phimage.actions.host_rows import contact_of, is_on
+from phimage.actions.host_rows import contact_of, is_on, seen_contacts, seen_images
 from phimage.actions.hosts import HostIdParam, HostNameParam
 from phimage.actions.params import RegionParam, ZoneParam, check_zone_allowed, zones_asked
 from phimage.actions.service import Call
@@ -20,7 +20,7 @@ from phimage.catalog import hosts
 from phimage.catalog.engine import Connection
 from phimage.catalog.hosts import HOSTS, AgentContact
 from phimage.catalog.image_bytes import IMAGE_BYTES
-from phimage.catalog.images import IMAGES, last_images
+from phimage.catalog.images import IMAGES
 from phimage.catalog.orders import add_order
 from phimage.errors import UnavailableParam
 from phimage.gateway.registry import Action
@@ -138,7 +138,8 @@ class PHostSet(Struct, frozen=True, kw_only=True):
     expire_time: Annotated[int, Meta(description="always 0: hosts do not expire")] = field(name="ExpireTime", default=0)
     charge_type: Annotated[str, Meta(description="not stored, always empty")] = field(name="ChargeType", default="")
     power_state: Annotated[
-        str, Meta(description="on when installed, or when its agent was heard within a minute; else off")
+        str,
+        Meta(description="on when installed, or when its agent was heard within a minute (unknown in the past); else off"),
     ] = field(name="PowerState")
     p_host_type: Annotated[str, Meta(description="machine type")] = field(name="PHostType")
     memory: Annotated[int, Meta(description="memory in MB")] = field(name="Memory")
@@ -188,8 +189,8 @@ def describe_phost(request: DescribePHost, call: Call) -> DescribePHostResponse:
         ]
         found.sort(key=lambda host: (host.assigned, host.id))
         page = found[request.offset : request.offset + request.limit]
-        contacts = hosts.contacts_of(connection, [host.id for host in page])
-        images = last_images(connection, {host.image for host in page if host.image})
+        contacts = seen_contacts(connection, [host.id for host in page], call)
+        images = seen_images(connection, page, call)
     return DescribePHostResponse(
         total_count=len(found),
         p_host_set=tuple(_row(host, topology, images.get(host.image), contacts.get(host.id), call.time) for host in page),

@@ -16,7 +16,7 @@ from phimage.catalog.hosts import encrypted_host_keys, replace_encrypted
 from phimage.catalog.key_encryption import KeyEncryption
 from phimage.catalog.revisions import Change, account_scope
 from phimage.catalog.versioned_table import VersionedTable
-from phimage.errors import SetupError, WrongSignature
+from phimage.errors import ServiceUnavailable, SetupError, WrongSignature
 from phimage.http_signature import MAX_AGE_SECONDS
 from phimage.model.account import Account, Key, Membership, PrivateKey, Project, User
 from phimage.model.ids import (
@@ -116,8 +116,11 @@ def add_user(change: Change, account: AccountId, name: str, email: str, *, main:
 
 
 def add_project(change: Change, account: AccountId, name: str, random: RandomBytes, *, default: bool = False) -> Project:
-    """Add a project to an account."""
-    project = Project(new_project_id(random), account, name, default, int(change.author.time))
+    """Add a project to an account. Raises ServiceUnavailable for a random id that another project has or had."""
+    id = new_project_id(random)
+    if PROJECTS.had(change.connection, id):
+        raise ServiceUnavailable(detail="the random id is already in use; try again")
+    project = Project(id, account, name, default, int(change.author.time))
     PROJECTS.put(change, project)
     return project
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 from msgspec import Struct, convert
-from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, insert, select, update
 
 from phimage.catalog import tables
 from phimage.catalog.images import batches
@@ -45,9 +45,9 @@ def hosts_of(connection: Connection, revision: Revision, project: ProjectId) -> 
     return _by_id(HOSTS.at(connection, revision, _hosts.c.project == project))
 
 
-def all_hosts(connection: Connection) -> list[Host]:
-    """All hosts now, by id."""
-    return _by_id(HOSTS.live(connection))
+def all_hosts(connection: Connection, revision: Revision | None = None) -> list[Host]:
+    """All hosts, by id: at a revision, or now."""
+    return _by_id(HOSTS.live(connection) if revision is None else HOSTS.at(connection, revision))
 
 
 def hosts_with(connection: Connection, image: ImageId) -> list[Host]:
@@ -57,8 +57,9 @@ def hosts_with(connection: Connection, image: ImageId) -> list[Host]:
 
 def host_with_serial(connection: Connection, serial: str) -> Host | None:
     """The host with a serial number, compared without regard to case."""
-    found = HOSTS.live(connection, func.lower(_hosts.c.serial) == serial.lower())
-    return found[0] if found else None
+    rows = connection.execute(select(_hosts.c.id, _hosts.c.serial).where(_hosts.c.until == tables.LIVING))
+    ids = [HostId(row.id) for row in rows if row.serial.lower() == serial.lower()]  # `lower` of SQLite knows ASCII alone
+    return HOSTS.find(connection, ids[0]) if ids else None
 
 
 def host_stock_at(connection: Connection, revision: Revision) -> HostStock:
@@ -131,7 +132,7 @@ def contacts_of(connection: Connection, hosts: Collection[HostId]) -> dict[HostI
 
 def note_contacts(connection: Connection, contacts: Iterable[AgentContact]) -> None:
     """Record the last words of agents. An empty version and no disk leave those that are known."""
-    for contact in contacts:
+    for contact in sorted(contacts, key=lambda contact: contact.host):  # in one order, or two servers could wait for each other
         given = {"heard": contact.heard, "address": contact.address}
         given |= {"version": contact.version} if contact.version else {}
         given |= {"disk": contact.disk} if contact.disk else {}

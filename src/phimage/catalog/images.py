@@ -56,11 +56,12 @@ def live_images(connection: Connection, images: Collection[ImageId]) -> dict[Ima
     return found
 
 
-def last_images(connection: Connection, images: Collection[ImageId]) -> dict[ImageId, Image]:
-    """Images as they are now, or were when they were withdrawn."""
+def last_images(connection: Connection, images: Collection[ImageId], revision: Revision | None = None) -> dict[ImageId, Image]:
+    """Images as they are at a revision, by default now, or were when they were withdrawn."""
+    known = [] if revision is None else [tables.image.c.since <= revision]
     last: dict[ImageId, Image] = {}
     for some in batches(images):
-        last.update((image.id, image) for image in IMAGES.latest(connection, tables.image.c.id.in_(some)))
+        last.update((image.id, image) for image in IMAGES.latest(connection, tables.image.c.id.in_(some), *known))
     return last
 
 

@@ -213,7 +213,8 @@ def log(
     if conditions:
         query = query.where(number.in_(select(change.revision).where(*conditions)))
     if actor:
-        query = query.where(tables.revision.c.actor.contains(actor, autoescape=True))
+        # LIKE ignores case on SQLite alone.
+        query = query.where(func.replace(tables.revision.c.actor, actor, "") != tables.revision.c.actor)
     query = query.order_by(number.desc() if newest_first else number).limit(limit)
     revisions = connection.execute(query).all()
     if not revisions:

@@ -77,11 +77,15 @@ class VersionedTable(Generic[Record]):
         records = self.live(connection, self._has_key(key))
         return records[0] if records else None
 
+    def had(self, connection: Connection, *key: Any) -> bool:
+        """Whether a record of a key is valid now or ever was."""
+        return connection.execute(select(self.table.c.since).where(self._has_key(key)).limit(1)).first() is not None
+
     def around(self, connection: Connection, revision: Revision, ids: Collection[str]) -> dict[str, Step[Record]]:
         """What a revision ended and what it began, by the ids of its records in the log. An id that it left alone is absent."""
         rows, (first, *_) = self.table.c, self.keys
         kind = rows[first].type.python_type
-        keys = sorted({kind(id.partition("/")[0]) for id in ids})
+        keys = sorted({kind(id.partition("/")[0] if len(self.keys) > 1 else id) for id in ids})
         columns = [*self._columns, rows.since]
         before: dict[str, Record] = {}
         after: dict[str, Record] = {}

@@ -39,10 +39,15 @@ class ErrorList:
 
     def add(self, line: int, column: int, path: Path, message: str) -> None:
         """Add an error. Adding it again has no effect."""
-        if len(self._errors) < MAX_ERRORS:
-            self._errors.add(FileError(line, column, field_name(path), message))
-        else:
+        if self.is_full:
             self._omitted += 1
+        else:
+            self._errors.add(FileError(line, column, field_name(path), message))
+
+    @property
+    def is_full(self) -> bool:
+        """Whether further errors are only counted, so that nobody reads their messages."""
+        return len(self._errors) >= MAX_ERRORS
 
     def in_order(self) -> tuple[FileError, ...]:
         """The errors from top to bottom, then the number of those that are omitted."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from msgspec import Struct
 
 from phimage.catalog_file.document import Document
-from phimage.catalog_file.errors import ErrorList, Path, printable, suggestion
+from phimage.catalog_file.errors import MAX_NAME, ErrorList, Path, printable, suggestion
 from phimage.catalog_file.read import ParsedFile
 from phimage.model.ids import natural
 from phimage.model.topology import Topology
@@ -48,6 +48,7 @@ class _References:
         kinds = [kind.id for kind in document.machine_types]
         self._parsed = parsed
         self._errors = errors
+        self._messages: dict[tuple[str, str], str] = {}
         self._zones = _Names("zone", frozenset((*zones, *kept.zones)), "regions" not in hidden)
         self._clusters = _Names("cluster", frozenset((*clusters, *kept.clusters)), "clusters" not in hidden)
         self._kinds = _Names("machine type", frozenset((*kinds, *kept.machine_types)), "machine_types" not in hidden)
@@ -78,8 +79,16 @@ class _References:
     def _check(self, names: _Names, name: str, path: Path) -> None:
         blank = not name and path in self._parsed.undecoded
         if name not in names.known and names.complete and not blank:
-            known = sorted(names.known - {""}, key=natural)
-            self._report(path, f"there is no {names.noun} {printable(name)}: {suggestion(name, known)}")
+            self._report(path, "" if self._errors.is_full else self._unknown(names, name))
+
+    def _unknown(self, names: _Names, name: str) -> str:
+        """The message about an unknown name. Made once: comparing it with all others takes milliseconds, under the lock of an
+        apply."""
+        key = (names.noun, name)
+        if key not in self._messages:
+            known = sorted((known for known in names.known if 0 < len(known) <= MAX_NAME), key=natural)
+            self._messages[key] = f"there is no {names.noun} {printable(name)}: {suggestion(name, known)}"
+        return self._messages[key]
 
     def _report(self, path: Path, message: str) -> None:
         line, column = self._parsed.position(path, at_name=True)

@@ -11,7 +11,7 @@ import re
 import yaml
 from msgspec import Struct
 
-from phimage.catalog_file.errors import ErrorList, Path
+from phimage.catalog_file.errors import ErrorList, Path, printable
 from phimage.catalog_file.yaml_nodes import MAX_VALUES, Mapping, Node, Scalar, Sequence
 from phimage.control_characters import find_control
 
@@ -124,7 +124,8 @@ class _Composer:
 
     def _check_tag(self, tag: str | None, line: int, column: int, path: Path) -> None:
         if tag is not None:
-            self._errors.add(line, column, path, f"tags are not supported: leave out {tag.replace('tag:yaml.org,2002:', '!!')}")
+            name = printable(tag.replace("tag:yaml.org,2002:", "!!"))
+            self._errors.add(line, column, path, f"tags are not supported: leave out {name}")
 
     def _stop(self, line: int, column: int, message: str) -> None:
         self._errors.add(line, column, (), message)

@@ -103,6 +103,27 @@ def test_unknown_names_are_reported_with_those_that_there_are() -> None:
     ]
 
 
+def test_an_unknown_name_is_compared_with_the_known_ones_once_however_often_the_file_has_it() -> None:
+    text = changed("support: {DB-2: [25G]}", "support: {BD-2: [25G]}\n    successor: pimg-cs-gone") + "".join(
+        f"  - {{id: pimg-x-{number:04}, name: x, os_type: x, os_name: x, size: 1, created: '2026-11-01T00:00:00Z',"
+        " successor: pimg-cs-gone, support: {BD-2: [25G]}}\n"
+        for number in range(3)
+    )
+    found = check(read(text), CatalogState(EMPTY, {}, IdHistory({}, {}, {}), lambda zone: 0), prune=False)
+    assert len(found) == 8
+    assert len({id(error.message) for error in found}) == 2, "equal messages are one object"
+
+
+def test_an_id_that_is_too_long_is_reported_beside_an_unknown_name_and_is_no_suggestion() -> None:
+    text = changed("zones: [cn-bj2-02]", "zones: [cn-bj2-20]").replace("id: 1G}", f"id: {'9' * 5000}}}")
+    text = text.replace("{25G: 3}", "{26G: 3}")
+    assert [(line, message[:50]) for line, _, message in errors(text)] == [
+        (3, "expected a text of the form ^[A-Za-z0-9][A-Za-z0-9"),
+        (19, "there is no cluster 26G: expected one of 10G, 25G;"),
+        (28, "there is no zone cn-bj2-20: expected one of cn-bj2"),
+    ]
+
+
 def test_of_many_names_only_the_likely_one_is_reported() -> None:
     zones = "".join(f"      - {{id: hk-{number:02}, name: {{zh: z, en: z}}}}\n" for number in range(40))
     text = PLACES.replace("    zones:\n", "    zones:\n" + zones) + IMAGE

@@ -334,6 +334,7 @@ def test_control_characters_of_a_name_never_reach_a_terminal() -> None:
         changed("size: 20", r'size: "\e[31m"'),
         changed("{DB-2:", r'{DB-2: [], "\e[31m": 1, "\e[32m":'),
         changed("    size", r'    "\e[31m": 1' + "\n    size"),
+        changed("size: 20", "size: !%1b%5b31m 20"),
     ):
         for error in read(text).errors:
             assert "\x1b" not in error.field + error.message
