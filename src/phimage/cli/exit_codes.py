@@ -46,7 +46,7 @@ def run_to_exit_code(command: Callable[[], object], arguments: Sequence[str] = (
     """Run a command and return its exit code. Prints errors, as JSON if `arguments` have --json; raises none."""
     _prepare_streams()
     try:
-        result = command()
+        result = _result(command)
         sys.stdout.flush()
     except (click.ClickException, click.Abort, KeyboardInterrupt, StoreFailure, PhimageError, OSError) as error:
         report = _report(error)
@@ -54,6 +54,14 @@ def run_to_exit_code(command: Callable[[], object], arguments: Sequence[str] = (
             print_error(error, report, as_json=asks_for_json(arguments))
         return report.exit_code
     return result if isinstance(result, int) else 0
+
+
+def _result(command: Callable[[], object]) -> object:
+    """The result of a command, also of one that ends with `sys.exit`: the caller must be able to skip C's exit handlers."""
+    try:
+        return command()
+    except SystemExit as ended:
+        return ended.code
 
 
 @contextmanager
