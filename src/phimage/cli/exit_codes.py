@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -72,6 +73,28 @@ def file_errors(path: Path, remedy: str = "") -> Iterator[None]:
     except OSError as error:
         text = f"{path}: {error.strerror or error}"
         raise ClientError(f"{text}; {remedy}" if remedy else text) from None
+
+
+@contextmanager
+def ended_as_by_ctrl_c() -> Iterator[None]:
+    """Make SIGTERM and SIGHUP end a command as Ctrl-C does, once, so that it removes its temporary folder.
+
+    Only in the main thread. A signal that the caller has ignored, as nohup does, stays ignored.
+    """
+
+    def interrupt(number: int, _: object) -> None:
+        signal.signal(number, signal.SIG_IGN)  # another one would end the removal
+        raise KeyboardInterrupt
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _prepare_streams() -> None:
