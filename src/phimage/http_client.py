@@ -200,7 +200,7 @@ class PacedReader(RawIOBase):
             raise HTTPException(f"more than {_MAX_RECEIVED} bytes arrived")
         self._connection.settimeout(min(self._pause, left))
         began = self._clock()
-        count: int | None = self._raw.readinto(buffer)  # type: ignore[attr-defined]
+        count: int | None = self._raw.readinto(buffer)
         self._waited += self._clock() - began
         self._received += count or 0
         return count

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import RawIOBase
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -92,7 +93,7 @@ class SlowSocket(RawIOBase):
     def settimeout(self, seconds: float | None) -> None:
         self.timeout = seconds or 0.0
 
-    def readinto(self, buffer: bytearray) -> int:
+    def readinto(self, buffer: Any, /) -> int:
         self.now += min(1.0, self.timeout)
         if self.timeout < 1:
             raise TimeoutError
