@@ -6,15 +6,25 @@ import re
 import select
 import socket
 import ssl
+import time
 import weakref
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
-from http.client import HTTPConnection, HTTPException, HTTPSConnection, IncompleteRead
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection, IncompleteRead
+from io import BufferedReader, RawIOBase
+from typing import Any, Protocol
 from urllib.parse import quote, urlsplit
 
 from phimage.errors import ClientError
 
 CONNECT_SECONDS = 10.0
+MAX_ANSWER_BYTES = 256 << 20
+"""The largest body that is read without a limit of the caller's: lists of images with a large Limit."""
+MIN_BYTES_A_SECOND = 4096
+"""The slowest response: half of what a server demands of those who download, by default."""
+_MAX_RECEIVED = 1 << 30
+"""Of header, body and what frames it; twice the largest body."""
 _AS_THEY_ARE = "/%:@!$&'()*+,;=~"
 _LOOPBACK = re.compile(r"127(\.[0-9]{1,3}){3}")
 """The numbers of this machine; 127.example.com is a name that anybody may have."""
@@ -82,12 +92,14 @@ def parse_address(url: str) -> HttpAddress:
 class ApiConnections:
     """Connections that are kept for further requests. Safe to use from several threads."""
 
-    def __init__(self, timeout: float, ca_file: str = "") -> None:
+    def __init__(self, timeout: float, ca_file: str = "", max_answer: int = MAX_ANSWER_BYTES) -> None:
         """`timeout`: the longest pause of a response, in seconds. `ca_file`: certificates to trust in place of the system's.
 
+        `max_answer`: bytes of the largest body of a request that has no limit of its own.
         Raises ClientError if the file cannot be read or has no certificates.
         """
         self._timeout = timeout
+        self._max_answer = max_answer
         self._tls = _trusting(ca_file) if ca_file else None
         self._idle: IdleConnections = {}
         weakref.finalize(self, _close, self._idle)  # for users that never close it
@@ -99,17 +111,24 @@ class ApiConnections:
     def request(
         self, method: str, address: HttpAddress, body: bytes | None, headers: dict[str, str], max_bytes: int | None = None
     ) -> ServerResponse:
-        """Send a request and read the response, of which at most `max_bytes` are read. Raises NoResponse."""
+        """Send a request and read the response, of which at most `max_bytes` are read. Raises NoResponse.
+
+        Without `max_bytes`, a body larger than `max_answer` is an error.
+        """
+        limit = self._max_answer + 1 if max_bytes is None else max_bytes
         idle = self._idle.setdefault((address.secure, address.host, address.port), deque())
         connection = _usable(idle)
         try:
             if connection is None:
                 connection = self._connect(address)
+            connection.sock.settimeout(self._timeout)
             connection.request(method, address.target, body, headers)
             response = connection.getresponse()
-            data = response.read(max_bytes)
-            if max_bytes is not None and response.length and len(data) < max_bytes:
+            data = response.read(limit)
+            if response.length and len(data) < limit:
                 raise IncompleteRead(data, response.length)
+            if max_bytes is None and len(data) == limit:
+                raise HTTPException(f"its answer has more than {self._max_answer} bytes")
         except (OSError, HTTPException) as error:
             if connection is not None:
                 connection.close()
@@ -130,9 +149,66 @@ class ApiConnections:
             if address.secure
             else HTTPConnection(address.host, address.port, timeout=CONNECT_SECONDS)
         )
+        connection.response_class = _PacedResponse
         connection.connect()
-        connection.sock.settimeout(self._timeout)
         return connection
+
+
+class _PacedResponse(HTTPResponse):
+    """A response that arrives at a least rate."""
+
+    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        assert isinstance(self.fp, BufferedReader)
+        self.fp = BufferedReader(PacedReader(sock, self.fp.detach()))
+
+
+class _Receiving(Protocol):
+    """A socket, of which the timeout is set."""
+
+    def gettimeout(self) -> float | None: ...
+
+    def settimeout(self, seconds: float | None, /) -> object: ...
+
+
+# docs/decisions.md#a-response-has-a-least-rate
+class PacedReader(RawIOBase):
+    """Reads from a socket whose timeout is the longest pause. Raises TimeoutError for a peer that sends a byte now and then.
+
+    In sum it waits for two such pauses, and for a second more with every `MIN_BYTES_A_SECOND`. The time that the caller spends
+    between two reads does not count.
+    """
+
+    def __init__(self, connection: _Receiving, raw: RawIOBase, clock: Callable[[], float] = time.monotonic) -> None:
+        self._connection = connection
+        self._raw = raw
+        self._clock = clock
+        self._pause = connection.gettimeout() or 0.0
+        self._waited = 0.0
+        self._received = 0
+
+    def readable(self) -> bool:
+        """Whether it can be read: yes."""
+        return True
+
+    def readinto(self, buffer: Any, /) -> int | None:
+        """Receive available bytes. Raises TimeoutError."""
+        left = 2 * self._pause + self._received / MIN_BYTES_A_SECOND - self._waited
+        if left <= 0:
+            raise TimeoutError("timed out")
+        if self._received > _MAX_RECEIVED:
+            raise HTTPException(f"more than {_MAX_RECEIVED} bytes arrived")
+        self._connection.settimeout(min(self._pause, left))
+        began = self._clock()
+        count: int | None = self._raw.readinto(buffer)
+        self._waited += self._clock() - began
+        self._received += count or 0
+        return count
+
+    def close(self) -> None:
+        """Close what it reads from."""
+        self._raw.close()
+        super().close()
 
 
 def _trusting(ca_file: str) -> ssl.SSLContext:

@@ -117,7 +117,14 @@ def test_words_after_two_dashes_are_no_options() -> None:
     assert not asks_for_json([])
     assert asks_for_json(["image", "ls", "-o", "json"])
     assert asks_for_json(["image", "ls", "--output=json"])
+    assert asks_for_json(["image", "ls", "-ojson"])
     assert not asks_for_json(["image", "ls", "-o", "table", "--zone", "json"])
+
+
+def test_a_command_that_exits_by_itself_returns_to_its_caller_too() -> None:
+    """`exit_process` ends the process without the handlers in which threads of the S3 client crash."""
+    assert run_to_exit_code(lambda: sys.exit(exit_codes.FINDINGS)) == exit_codes.FINDINGS
+    assert run_to_exit_code(lambda: sys.exit(0)) == 0
 
 
 def test_a_reader_that_has_enough_is_no_error_to_print(capsys: pytest.CaptureFixture[str]) -> None:

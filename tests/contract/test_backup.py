@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import shutil
 import time
 from collections.abc import Iterator
@@ -28,7 +29,7 @@ from phimage.chunks.manifest import load_manifest
 from phimage.chunks.memory import MemoryStore
 from phimage.chunks.store import Store
 from phimage.chunks.write import DiskWriter, write_file
-from phimage.errors import SetupError
+from phimage.errors import ClientError, SetupError
 from phimage.installation import open_catalog, open_operator_account, prepare
 from phimage.maintenance import gc
 from phimage.maintenance.copy import opened
@@ -246,6 +247,18 @@ def test_a_restore_that_is_killed_goes_on_and_no_server_starts_before_it_ends(sm
     open_catalog(settings).database.close()
 
 
+def test_a_full_disk_is_named_and_is_no_finding_about_a_backup(small: Shop, tmp_path: Path) -> None:
+    place = BackupPlace(MemoryStore())
+    record = back_up(small, place).record
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
+    try:
+        with pytest.raises(ClientError, match=r"catalog\.sqlite: File too large; correct that and run"):
+            verify(place, [record], now=time.time())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
 def test_a_half_restored_place_takes_no_other_backup(small: Shop, tmp_path: Path) -> None:
     place = BackupPlace(MemoryStore())
     one, other = back_up(small, place).record, back_up(small, place).record
@@ -271,7 +284,7 @@ def test_another_master_key_is_refused_before_anything_is_written(small: Shop, t
     assert not settings.data_folder.exists()
 
 
-@pytest.mark.parametrize("what", ["data", "store", "database", "key"])
+@pytest.mark.parametrize("what", ["data", "store", "database", "log of a database", "key"])
 def test_a_place_that_has_anything_is_refused_and_left_alone(small: Shop, tmp_path: Path, what: str) -> None:
     place = BackupPlace(MemoryStore())
     record = back_up(small, place).record
@@ -281,6 +294,7 @@ def test_a_place_that_has_anything_is_refused_and_left_alone(small: Shop, tmp_pa
         "data": data / "notes",
         "store": elsewhere / "store/notes",
         "database": elsewhere / "db",
+        "log of a database": elsewhere / "db-wal",  # SQLite would take it for that of the restored one
         "key": data / "master.key",
     }[what]
     there.parent.mkdir(parents=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -108,6 +109,30 @@ def test_a_damaged_backup_is_a_finding_and_exits_with_1(home: Path) -> None:
     found = run("verify", "backups", "--json")
     assert found.exit_code == 1
     assert {finding["Kind"] for finding in json.loads(found.stdout)["FindingSet"]} == {"corrupt", "database"}
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_drill_that_a_timer_ends_leaves_nothing(home: Path, number: signal.Signals, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A restored installation would stay in the folder, with its master key."""
+    outside: list[int] = []
+    scratch = home / "scratch"
+    scratch.mkdir()
+
+    def restore(*_: object, **__: object) -> None:
+        assert [path.name[:14] for path in scratch.iterdir()] == ["phimage-drill-"]
+        signal.raise_signal(number)
+        raise AssertionError("the signal did not end the drill")
+
+    monkeypatch.setattr("phimage.drill.restore", restore)
+    before = signal.signal(number, lambda *_: outside.append(1))
+    try:
+        found = run("drill", "backups", "--data-dir", "data", "--scratch", "scratch")
+        signal.raise_signal(number)
+    finally:
+        signal.signal(number, before)
+
+    assert (found.exit_code, "Aborted" in found.output, list(scratch.iterdir())) == (1, True, [])  # `main` makes it 130
+    assert outside == [1]  # that after the command
 
 
 def test_backups_are_listed_and_the_oldest_removed(home: Path) -> None:

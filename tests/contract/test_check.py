@@ -65,6 +65,7 @@ BROKEN = {
         ("contiguous", "revision", "there are 2 revisions, but the newest has number 3"),
     ),
     "the head is behind": (["UPDATE head SET number = 2"], ("head", "head", "has number 2, but the newest revision is 3")),
+    "the head is lost": (["DELETE FROM head"], ("head", "head", "has 0 rows, expected one")),
     "time goes back": (
         ["UPDATE revision SET time = 1 WHERE number = 3"],
         ("time", "revision", "revision 3 has an earlier time than the one before it"),

@@ -13,6 +13,7 @@ from phimage.agent.disk_choice import choose_disk, open_disk
 from phimage.agent.disks import find_disks
 from phimage.agent.progress_line import ProgressLine
 from phimage.agent.refusals import refuse_busy
+from phimage.agent.server_link import MAX_ANSWER
 from phimage.agent.upload_requests import UploadRefused, UploadRequests
 from phimage.chunk_upload import SendProgress
 from phimage.errors import ClientError
@@ -64,7 +65,7 @@ def _send(disk: CapturedDisk, given: argparse.Namespace, line: ProgressLine) -> 
             raise UploadRefused("the ticket in the address of the upload has expired: get a new one, and run the same with it")
         return str(given.to)
 
-    connections = ApiConnections(TIMEOUT, given.ca)
+    connections = ApiConnections(TIMEOUT, given.ca, MAX_ANSWER)
     started = time.monotonic()
     with UploadRequests(open_url, connections, patience=given.patience) as requests:
         sent = capture_to_server(disk, requests, lambda progress: line.show("capture", progress.done, progress.total))

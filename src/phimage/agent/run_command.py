@@ -10,7 +10,7 @@ import time
 
 from phimage.agent.agent_run import AgentRun
 from phimage.agent.hardware import this_machine
-from phimage.agent.server_link import TIMEOUT, ServerLink, enroll_credential
+from phimage.agent.server_link import MAX_ANSWER, TIMEOUT, ServerLink, enroll_credential
 from phimage.errors import ClientError
 from phimage.http_client import ApiConnections
 
@@ -19,7 +19,7 @@ def run(given: argparse.Namespace) -> int:
     """Enrol, then obey until interrupted. Ends with an error when the key is revoked."""
     if not given.token:
         raise ClientError("a machine enrols with a token: --token, or the variable PHIMAGE_ENROLL_TOKEN")
-    connections = ApiConnections(TIMEOUT, given.ca)
+    connections = ApiConnections(TIMEOUT, given.ca, MAX_ANSWER)
     link = ServerLink(given.server, connections, time.time, time.sleep, steady=time.monotonic)
     agent = AgentRun(link, connections, this_machine(given.serial_number), read_back=given.read_back, say=_say)
     agent.enroll(enroll_credential(given.token))

@@ -18,6 +18,8 @@ Params = Mapping[str, str | int | bool | Iterable[str]]
 
 TIMEOUT = 40.0
 """Longer than the server holds a poll, in seconds."""
+MAX_ANSWER = 16 << 20
+"""Far more than the answer to any question of an agent."""
 
 _FIRST_PAUSE, _MAX_PAUSE = 1.0, 30.0
 _BUSY = (150, 153)

@@ -86,7 +86,7 @@ def restore(
         disks = NeededDisks(place.store, record.manifests, REMEDY)
         images = transfer(place.store, store, disks, lambda stored: True, lambda done, total: progress("images", done, total))
         if not settings.master_key_file.exists():
-            write_master_key(settings.master_key_file, key)
+            _write_key(settings.master_key_file, key)
         progress("database", 0, None)
         _restore_database(place.store, record, database, settings.data_folder, continues=continues)
         ownership.adopt(database, store)
@@ -130,8 +130,10 @@ def _require_empty(settings: Settings, key: bytes, database: Database) -> None:
     if _holds_anything(settings.store_place):
         raise SetupError(f"the store {settings.store_place} is not empty: restore to a new one with --store")
     if database.engine.dialect.name == "sqlite":
-        if Path(database.engine.url.database or "").exists():
-            raise SetupError(f"the database {database.engine.url.database} exists: restore to a new one with --database")
+        for ending in ("", "-wal", "-journal"):  # SQLite would apply the log of a lost database to the restored one
+            file = Path(f"{database.engine.url.database}{ending}")
+            if file.exists():
+                raise SetupError(f"the database {file} exists: restore to a new one with --database")
     elif not is_empty(database):
         raise SetupError("the database is not empty: create a new, empty one and name it with --database")
 
@@ -161,6 +163,13 @@ def _write_marker(settings: Settings, marker: _Marker) -> None:
         replace_file(path, msgspec.json.encode(marker))
     except OSError as error:
         raise SetupError(f"the data folder {path.parent} cannot be created: {error.strerror}") from None
+
+
+def _write_key(path: Path, key: bytes) -> None:
+    try:
+        write_master_key(path, key)
+    except OSError as error:
+        raise SetupError(f"the master key {path} cannot be written: {error.strerror}; run the same restore again") from None
 
 
 def _restore_database(store: Store, record: BackupRecord, database: Database, folder: Path, *, continues: bool) -> None:

@@ -19,7 +19,7 @@ from phimage.cli.backup_io import (
     read_passphrase,
     summary_fields,
 )
-from phimage.cli.exit_codes import FINDINGS
+from phimage.cli.exit_codes import FINDINGS, ended_as_by_ctrl_c
 from phimage.cli.installation import of_installation
 from phimage.cli.output import echo, json_option, minute, note, print_json, print_table
 from phimage.cli.progress import Progress
@@ -151,7 +151,7 @@ def verify(settings: Settings, dest: str, name: str | None, all_: bool, quaranti
         raise click.UsageError("give --backup NAME or --all, not both")
     place = open_place(dest)
     records = place.records() if all_ else [place.choose(name)]
-    with Progress(quiet=as_json) as progress:
+    with ended_as_by_ctrl_c(), Progress(quiet=as_json) as progress:
         checked = verify(
             place,
             records,

@@ -42,8 +42,9 @@ def add(name: str, from_stdin: bool, replace: bool, **given: str | None) -> None
     before = saved.profile.get(name)
     profile = before or Profile()
     fields = {field: value for field, value in given.items() if value is not None}
-    if not fields.get("endpoint", profile.endpoint).startswith(("http://", "https://")):
-        raise click.UsageError(f"--endpoint {fields['endpoint']}: expected an address such as http://127.0.0.1:8080")
+    endpoint = fields.get("endpoint", profile.endpoint)
+    if not endpoint.startswith(("http://", "https://")):
+        raise click.UsageError(f"--endpoint {endpoint}: expected an address such as http://127.0.0.1:8080")
     if not (profile.public_key or "public_key" in fields):
         raise click.UsageError("a new profile needs --public-key")
     # docs/decisions.md#another-key-of-a-profile-is-replaced-on-demand

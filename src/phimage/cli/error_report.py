@@ -119,7 +119,7 @@ def asks_for_json(arguments: Sequence[str]) -> bool:
     words = list(arguments)
     words = words[: words.index("--")] if "--" in words else words
     outputs = (value for option, value in pairwise(words) if option in ("-o", "--output"))
-    return "--json" in words or "--output=json" in words or "json" in outputs
+    return not {"--json", "--output=json", "-ojson"}.isdisjoint(words) or "json" in outputs
 
 
 def report_of(error: BaseException, code: int) -> ErrorReport:

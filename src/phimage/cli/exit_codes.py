@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -46,7 +47,7 @@ def run_to_exit_code(command: Callable[[], object], arguments: Sequence[str] = (
     """Run a command and return its exit code. Prints errors, as JSON if `arguments` have --json; raises none."""
     _prepare_streams()
     try:
-        result = command()
+        result = _result(command)
         sys.stdout.flush()
     except (click.ClickException, click.Abort, KeyboardInterrupt, StoreFailure, PhimageError, OSError) as error:
         report = _report(error)
@@ -54,6 +55,14 @@ def run_to_exit_code(command: Callable[[], object], arguments: Sequence[str] = (
             print_error(error, report, as_json=asks_for_json(arguments))
         return report.exit_code
     return result if isinstance(result, int) else 0
+
+
+def _result(command: Callable[[], object]) -> object:
+    """The result of a command, also of one that ends with `sys.exit`: the caller must be able to skip C's exit handlers."""
+    try:
+        return command()
+    except SystemExit as ended:
+        return ended.code
 
 
 @contextmanager
@@ -64,6 +73,28 @@ def file_errors(path: Path, remedy: str = "") -> Iterator[None]:
     except OSError as error:
         text = f"{path}: {error.strerror or error}"
         raise ClientError(f"{text}; {remedy}" if remedy else text) from None
+
+
+@contextmanager
+def ended_as_by_ctrl_c() -> Iterator[None]:
+    """Make SIGTERM and SIGHUP end a command as Ctrl-C does, once, so that it removes its temporary folder.
+
+    Only in the main thread. A signal that the caller has ignored, as nohup does, stays ignored.
+    """
+
+    def interrupt(number: int, _: object) -> None:
+        signal.signal(number, signal.SIG_IGN)  # another one would end the removal
+        raise KeyboardInterrupt
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _prepare_streams() -> None:

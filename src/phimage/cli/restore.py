@@ -19,7 +19,7 @@ from phimage.cli.backup_io import (
     passphrase_option,
     read_passphrase,
 )
-from phimage.cli.exit_codes import FINDINGS
+from phimage.cli.exit_codes import FINDINGS, ended_as_by_ctrl_c
 from phimage.cli.installation import of_installation
 from phimage.cli.output import echo, json_option, note, print_json
 from phimage.cli.progress import Progress
@@ -109,7 +109,7 @@ def drill(
     place = open_place(dest)
     record = place.choose(name)
     key = _master_key(record, settings, key_file, passphrase_file)
-    with Progress(quiet=as_json) as progress:
+    with ended_as_by_ctrl_c(), Progress(quiet=as_json) as progress:
         drilled = drill(place, record, key, scratch, progress=progress.at)
     if not drilled.findings:
         note_verified_backup(settings, place)

@@ -136,10 +136,13 @@ def _schema(connection: Connection) -> Iterator[Inconsistency]:
 
 
 def _revisions(connection: Connection) -> Iterator[Inconsistency]:
-    head = connection.execute(select(tables.head.c.number, tables.head.c.time)).one()
+    heads = connection.execute(select(tables.head.c.number, tables.head.c.time)).all()
+    if len(heads) != 1:
+        yield Inconsistency("head", "head", f"has {len(heads)} rows, expected one")
     count, newest = connection.execute(select(func.count(), func.max(_revision.number))).one()
-    if (newest or 0) != head.number:
-        yield Inconsistency("head", "head", f"has number {head.number}, but the newest revision is {newest or 0}")
+    for head in heads:
+        if (newest or 0) != head.number:
+            yield Inconsistency("head", "head", f"has number {head.number}, but the newest revision is {newest or 0}")
     if count != (newest or 0):
         yield Inconsistency("contiguous", "revision", f"there are {count} revisions, but the newest has number {newest}")
     before = func.lag(_revision.time).over(order_by=_revision.number)
