@@ -70,26 +70,37 @@ def test_the_ready_file_is_there_when_requests_are_answered_and_gone_at_the_end(
     assert not ready.exists()
 
 
-def test_an_endpoint_leaves_nothing_behind(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_an_endpoint_leaves_nothing_behind(tmp_path: Path, number: signal.Signals) -> None:
     with Server(Phimage(tmp_path), "ci") as endpoint:
         PhimageServer(endpoint.url, dict.fromkeys((f"PHIMAGE_{name}" for name in VARIABLES), "")).request(
             "POST", "/ci/w/a/reset"
         )
         folders = [path for path in open_files(endpoint.pid) if "phimage-ci-" in path]
         assert folders
+        endpoint.signal(number)
+        endpoint.end()
     assert not any(Path(path).exists() for path in folders)
 
 
-def test_an_endpoint_that_is_ended_while_it_starts_leaves_nothing_behind(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_an_endpoint_that_is_ended_while_it_starts_leaves_nothing_behind(tmp_path: Path, number: signal.Signals) -> None:
     seed = tmp_path / "seed.yaml"
     os.mkfifo(seed)
     starting = subprocess.Popen([PHIMAGE, "ci", "--seed", str(seed)], env=Phimage(tmp_path).environment)
     with seed.open("wb"):  # opens when the start reads it
         folders = {Path(path).parent for path in open_files(starting.pid) if "phimage-ci-" in path}
-        starting.terminate()
-        assert starting.wait(60) == 128 + signal.SIGTERM
+        starting.send_signal(number)
+        assert starting.wait(60) == 128 + number
     assert folders
     assert not any(folder.exists() for folder in folders)
+
+
+def test_an_endpoint_that_is_to_ignore_a_hang_up_does(tmp_path: Path) -> None:
+    with Server(Phimage(tmp_path), "ci", under=("nohup",)) as endpoint:
+        lines = Path(f"/proc/{endpoint.pid}/status").read_text().splitlines()
+        (ignored,) = [int(line.split()[1], 16) for line in lines if line.startswith("SigIgn:")]
+    assert ignored & 1 << signal.SIGHUP - 1
 
 
 def open_files(pid: int) -> list[str]:

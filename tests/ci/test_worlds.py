@@ -7,13 +7,15 @@ import json
 import socket
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote, urlsplit
 
 import pytest
 
 from phimage.actions.feed import MAX_WAIT
+from phimage.chunks.layout import manifest_name
 from phimage.ci.own_requests import OwnRequests
 from phimage.ci.start import make_start
 from phimage.ci.values import BadControl
@@ -64,6 +66,20 @@ def test_a_ticket_of_one_world_is_refused_in_another(ci_server: PhimageServer) -
     refused = get(url.replace("/w/mine/", "/w/yours/"))
     assert (refused.status, json.loads(refused.body)["Reason"]) == (401, "altered")
     assert other.journal("images")[0].status == 401
+
+
+@pytest.mark.parametrize("ending", ["reset", "DELETE"])
+def test_a_ticket_of_a_world_before_its_end_is_refused_in_the_next_of_its_name(
+    ci_server: PhimageServer, world: PhimageWorld, ending: str
+) -> None:
+    url = world.client().invoke("GetPHostImageDownloadUrl", {"ImageId": DISK})["Sha256Url"]
+    assert get(url).status == 200
+    if ending == "reset":
+        world.reset()
+    else:
+        ci_server.request("DELETE", f"/ci/w/{world.name}")
+    refused = get(url)
+    assert (refused.status, json.loads(refused.body)["Reason"]) == (401, "altered")
 
 
 def test_a_path_without_a_world_is_the_default_one(ci_server: PhimageServer) -> None:
@@ -274,6 +290,45 @@ def test_an_answer_is_looked_at_while_a_thread_claims_another_job(tmp_path: Path
     answer = SeenBeside()
     answer.world = world
     world.look(answer)
+    world.close()
+
+
+class Meeting:
+    """A lock whose first holder leaves it when a second one has come, which gets it when `is_done` is set."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._is_held, self._has_come, self.is_done = threading.Event(), threading.Event(), threading.Event()
+
+    def __enter__(self) -> None:
+        if self._lock.acquire(blocking=False) and not self._is_held.is_set():
+            self._is_held.set()
+            return
+        self._has_come.set()
+        assert self.is_done.wait(SECONDS)
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        assert self._has_come.wait(SECONDS)
+        self._lock.release()
+
+    def wait(self) -> None:
+        """Wait until it is held."""
+        assert self._is_held.wait(SECONDS)
+
+
+def test_a_first_request_beside_another_one_takes_back_nothing_that_it_did(tmp_path: Path) -> None:
+    start, meeting = make_start((), "0", tmp_path), Meeting()
+    start.lock = cast("threading.Lock", meeting)
+    world = World("met", start, tmp_path / "1", SharedMetrics().claim())
+    name = manifest_name(start.demo_bytes.manifest)
+    with ThreadPoolExecutor(2) as pool:
+        deletion = pool.submit(world.store.delete, name)
+        meeting.wait()
+        search = pool.submit(world.store.find, name)
+        deletion.result(SECONDS)
+        meeting.is_done.set()
+        assert search.result(SECONDS) is None
     world.close()
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 
 from phimage import demo
-from phimage.catalog.hosts import HOSTS, AgentContact, begin_contact
-from phimage.catalog.orders import end_order, order_of_host
+from phimage.catalog.hosts import HOSTS, AgentContact, begin_contact, forget_contact
+from phimage.catalog.orders import abort_order, end_order, order_of_host
 from phimage.installation import command_author, open_catalog
 from phimage.model.host import Host, HostState, ReportedDisk, failed
 from phimage.model.ids import ClusterId, HostId, MachineTypeId, ManifestDigest, ProjectId
@@ -42,6 +42,18 @@ def add_stopped_host(settings: Settings, name: str = "web-7", heard: float = 360
     with catalog.change(command_author("Test")) as change:
         HOSTS.put(change, host)
         begin_contact(change.connection, AgentContact(STOPPED, now + heard, "192.0.2.77", "0.1.0", disk))
+    catalog.database.close()
+
+
+def remove_stopped_host(settings: Settings) -> None:
+    """Remove the host, whatever its state."""
+    catalog = open_catalog(settings)
+    with catalog.change(command_author("Test")) as change:
+        host = HOSTS.find(change.connection, STOPPED)
+        assert host is not None
+        abort_order(change, host, "the test is over")
+        forget_contact(change.connection, STOPPED)
+        HOSTS.withdraw(change, host)
     catalog.database.close()
 
 

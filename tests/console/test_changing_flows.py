@@ -250,6 +250,35 @@ def begin_upload(served: Console, page: Page, disk: Path, name: str) -> None:
 
 
 @pytest.mark.more
+def test_when_a_part_is_refused_no_other_part_of_the_file_is_sent(
+    served: Console, person: Person, gate: Gate, tmp_path: Path
+) -> None:
+    disk = write_disk(tmp_path / "four.raw", random.Random(4).randbytes(3 * PART))
+    page = person(TENANT)
+    sent: list[str] = []
+    given_up: list[str] = []
+    page.on("request", lambda request: sent.append(number_of(request.url)) if request.method == "PUT" else None)
+    page.on("requestfailed", lambda request: given_up.append(number_of(request.url)))
+    first: list[Route] = []
+    page.route("**/uploads/*/0?*", lambda route: first.append(route), times=1)
+    gate.stored.clear()
+    gate.open_for = gate.held = 0
+
+    begin_upload(served, page, disk, "four")
+    wait_until(lambda: bool(first) and gate.held == 2, page)
+    first[0].fulfill(status=400, json={"Detail": "refused by the test"})
+    expect(page.get_by_role("alert")).to_have_text("refused by the test")
+    wait_until(lambda: sorted(given_up) == ["1", "2"], page)
+    gate.open_for = 1 << 30
+    page.set_input_files("#upload input[type=file]", disk)
+
+    expect(page.get_by_text("Done", exact=True)).to_be_visible()
+    assert sorted(sent[:3]) == ["0", "1", "2"]
+    assert sorted(sent[3:]) == ["0", "1", "2", "3"]
+    assert gate.stored == Counter(range(4))
+
+
+@pytest.mark.more
 def test_a_file_that_changes_while_a_part_is_sent_again_ends_the_upload_in_words(
     served: Console, person: Person, tmp_path: Path
 ) -> None:

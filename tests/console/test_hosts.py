@@ -10,7 +10,7 @@ from phimage import demo
 from phimage.catalog.accounts import NewKey
 from phimage.installation import recover_operator_key
 from phimage.settings import Settings
-from tests.console.host_rows import STOPPED, add_stopped_host, leave_dirty
+from tests.console.host_rows import STOPPED, add_stopped_host, leave_dirty, remove_stopped_host
 from tests.console.visitor import Console, console, main
 
 TENANT = NewKey(demo.PUBLIC_KEY, demo.PRIVATE_KEY)
@@ -21,11 +21,19 @@ PLACE = {"PHostId": STOPPED, "Region": demo.REGION, "Zone": demo.ZONE, "ProjectI
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Console]:
     settings = Settings(data_dir=str(tmp_path_factory.mktemp("hosts") / "data"), rate=1000)
     operator = demo.fill(settings) or recover_operator_key(settings)
-    add_stopped_host(settings)
     with console(settings, operator, TENANT) as found:
         yield found
 
 
+@pytest.fixture
+def stopped(served: Console) -> Iterator[None]:
+    """A host that waits in rescue, for one test."""
+    add_stopped_host(served.settings)
+    yield
+    remove_stopped_host(served.settings)
+
+
+@pytest.mark.usefixtures("stopped")
 def test_a_project_sees_its_host_and_another_project_the_page_for_absent_ones(served: Console) -> None:
     visitor = served.visitor(TENANT)
     assert "web-7" in visitor.get("/console/hosts").text
@@ -38,6 +46,7 @@ def test_a_project_sees_its_host_and_another_project_the_page_for_absent_ones(se
     assert "web-7" in visitor.get(f"/console/images/{demo.WITH_DISK}").text
 
 
+@pytest.mark.usefixtures("stopped")
 def test_withdrawing_an_image_names_the_hosts_that_run_it(served: Console) -> None:
     shown = served.visitor().look("withdraw-image", ImageId=demo.WITH_DISK)
     assert "1 host runs it and keeps its disk:" in shown.text
@@ -56,6 +65,7 @@ def test_a_host_is_registered_with_a_token_that_is_shown_once(served: Console) -
     assert visitor.carry_out("remove-host", host["PHostId"], PHostId=host["PHostId"]).status_code == 303
 
 
+@pytest.mark.usefixtures("stopped")
 def test_a_capture_and_a_reinstallation_are_orders_to_the_agent(served: Console) -> None:
     visitor = served.visitor(TENANT)
     tried = visitor.look("reinstall-host", ImageId=demo.WITH_DISK, **PLACE)

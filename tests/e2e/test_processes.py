@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import resource
 import signal
 import socket
 import threading
@@ -139,6 +140,31 @@ def test_what_a_dead_worker_counted_stays_counted(tmp_path: Path) -> None:
             wait_until(lambda: metrics_of(server.url)["phimage_workers"] == 2, SOON)
 
 
+@pytest.mark.parametrize("kind", ["worker", pytest.param("publisher", marks=pytest.mark.more)])
+def test_a_process_that_cannot_be_started_is_started_later_and_the_others_go_on(tmp_path: Path, kind: str) -> None:
+    with serve(Phimage(tmp_path, PHIMAGE_PUBLISHERS="1"), "--workers", "2") as server:
+        wait_until(lambda: len(publishers(server)) == 1, SOON)
+        files = resource.prlimit(server.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (1, files[1]))  # no pipe to a new process can be made
+        before = alive(server)
+        killed = next(each for each in before if (each.pid in publishers(server)) == (kind == "publisher"))
+        os.kill(killed.pid, signal.SIGKILL)
+        wait_until(lambda: server.errors.count(f'"{kind}.not_started"') > 1, SOON)
+        assert [each for each in before if each.alive()] == [each for each in before if each != killed]
+        resource.prlimit(server.pid, resource.RLIMIT_NOFILE, files)
+        wait_until(lambda: len(alive(server)) == 3, SOON)
+        wait_until(lambda: metrics_of(server.url)["phimage_workers"] == 2, SOON)
+
+
+def publishers(server: Server) -> list[int]:
+    """The numbers of its publisher processes."""
+    commands: dict[int, bytes] = {}
+    for worker in alive(server):
+        with suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
+            commands[worker.pid] = Path(f"/proc/{worker.pid}/cmdline").read_bytes()
+    return [pid for pid, command in commands.items() if b"\0publisher\0" in command]
+
+
 def test_workers_that_die_one_after_the_other_end_the_server(tmp_path: Path) -> None:
     with serve(Phimage(tmp_path), "--workers", "2") as server:
         for _ in range(3):
@@ -227,24 +253,17 @@ def test_publishers_go_on_through_a_hang_up_unless_their_settings_change(tmp_pat
     home, file = Phimage(tmp_path, PHIMAGE_PUBLISHERS="1"), tmp_path / "phimage.toml"
     file.write_text('data_dir = "data"\n')
 
-    def publishers() -> list[int]:
-        commands: dict[int, bytes] = {}
-        for worker in alive(server):
-            with suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
-                commands[worker.pid] = Path(f"/proc/{worker.pid}/cmdline").read_bytes()
-        return [pid for pid, command in commands.items() if b"\0publisher\0" in command]
-
     with Server(home, "serve", "--port", "0", "--config", str(file)) as server:
-        wait_until(lambda: len(publishers()) == 1, SOON)
-        first = publishers()
+        wait_until(lambda: len(publishers(server)) == 1, SOON)
+        first = publishers(server)
         file.write_text('data_dir = "data"\nmax_limit = 50\n')
         server.signal(signal.SIGHUP)
         wait_until(lambda: reloads(server) == 1, SOON)
-        assert publishers() == first
+        assert publishers(server) == first
         file.write_text('data_dir = "data"\nmax_disk_gb = 3\n')
         server.signal(signal.SIGHUP)
         wait_until(lambda: reloads(server) == 2, SOON)
-        wait_until(lambda: len(publishers()) == 1 and publishers() != first, SOON)
+        wait_until(lambda: len(publishers(server)) == 1 and publishers(server) != first, SOON)
 
 
 def test_the_service_manager_is_notified(tmp_path: Path) -> None:

@@ -46,15 +46,15 @@ class EndpointOptions(Struct, frozen=True):
 
 
 def serve(options: EndpointOptions, on_ready: Callable[[str, Mapping[str, str]], None]) -> None:
-    """Serve until SIGINT, SIGTERM or the end of `while_pid`. Calls `on_ready` with the URL and the variables for clients.
+    """Serve until SIGINT, SIGTERM, SIGHUP or the end of `while_pid`.
 
-    Raises SetupError, and BadControl for a seed.
+    Calls `on_ready` with the URL and the variables for clients. Raises SetupError, and BadControl for a seed.
     """
 
     async def until_stopped(url: str) -> None:
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, *_ending_signals()):
             loop.add_signal_handler(number, stop.set)
         if options.while_pid is not None:
             _when_ended(options.while_pid, stop.set)
@@ -67,7 +67,7 @@ def serve(options: EndpointOptions, on_ready: Callable[[str, Mapping[str, str]],
 def run_command(options: EndpointOptions, command: Sequence[str]) -> int:
     """Run a command beside the endpoint, with the variables for clients, and return its exit code. Raises like `serve`.
 
-    The command ends at SIGTERM, and with `while_pid`.
+    The command ends at SIGTERM and SIGHUP, and with `while_pid`.
     """
     code, process = 0, cast("asyncio.subprocess.Process | None", None)
 
@@ -83,7 +83,8 @@ def run_command(options: EndpointOptions, command: Sequence[str]) -> int:
                 with suppress(ProcessLookupError):
                     process.terminate()
 
-        loop.add_signal_handler(signal.SIGTERM, end)
+        for number in _ending_signals():
+            loop.add_signal_handler(number, end)
         environment = {**os.environ, **variables(url)}
         try:
             process = await asyncio.create_subprocess_exec(*command, env=environment)
@@ -120,7 +121,8 @@ def _serve_while(options: EndpointOptions, work: Callable[[str], Awaitable[None]
             f"{options.host} can be reached by others, and this endpoint has well-known keys: listen on 127.0.0.1, or say "
             "--beyond-loopback too"
         )
-    signal.signal(signal.SIGTERM, _end_start)
+    for number in _ending_signals():
+        signal.signal(number, _end_start)
     if options.ready_file is not None:
         with suppress(OSError):  # it cannot be written either, which says why
             options.ready_file.unlink(missing_ok=True)  # of an endpoint that was killed
@@ -192,6 +194,11 @@ def _when_ended(pid: int, stop: Callable[[], object]) -> None:
         stop()
 
     loop.add_reader(descriptor, ended)
+
+
+def _ending_signals() -> list[signal.Signals]:
+    """SIGTERM, and SIGHUP of a terminal that is closed unless it is ignored, as `nohup` does."""
+    return [signal.SIGTERM, *([] if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else [signal.SIGHUP])]
 
 
 def _end_start(number: int, _frame: object) -> None:

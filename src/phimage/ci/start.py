@@ -46,11 +46,9 @@ class Start(Struct):
     lock: threading.Lock
 
     def fill(self, store: MemoryStore) -> None:
-        """Give a new world's store the objects of the start."""
-        with self.lock:
-            demo_disk.store_again(self.store, self.demo_bytes)
-            objects = dict(self.store.objects)
-        store.objects.update(objects)
+        """Give a new world's store the objects of the start. Called with the lock held."""
+        demo_disk.store_again(self.store, self.demo_bytes)
+        store.objects.update(self.store.objects)
 
 
 def make_start(seeds: Sequence[Path], random_seed: str, folder: Path) -> Start:

@@ -39,8 +39,11 @@ Done = TypeVar("Done")
 class World:
     """A world. `settle`, `plant` and `boot_host` are for `in_turn`; its other methods are called on the event loop."""
 
-    def __init__(self, name: str, start: Start, folder: Path, slot: WorkerSlot) -> None:
-        """`folder` does not exist yet; on tmpfs a world is made fastest. All worlds write their metrics to one slot."""
+    def __init__(self, name: str, start: Start, folder: Path, slot: WorkerSlot, predecessors: int = 0) -> None:
+        """`folder` does not exist yet; on tmpfs a world is made fastest. All worlds write their metrics to one slot.
+
+        `predecessors`: how many worlds had this name before; their tickets are refused.
+        """
         self.name = name
         self.clock = WorldClock(TIME)
         self.faults = FaultCounts()
@@ -62,7 +65,7 @@ class World:
             self.clock,
             self.random,
             self.request_ids,
-            f"tickets of {name}",
+            f"tickets of {predecessors} {name}",
             is_alone=True,
         )
         self._is_closed = False
@@ -148,8 +151,10 @@ def _filled_at_first_use(store: MemoryStore, start: Start) -> Store:
     def around(_operation: Operation, _sent: int, call: Callable[[], Result]) -> Result:
         nonlocal is_filled
         if not is_filled:
-            start.fill(store)
-            is_filled = True
+            with start.lock:  # a second fill would undo what the first request did
+                if not is_filled:
+                    start.fill(store)
+                    is_filled = True
         return call()
 
     return StoreDecorator(store, around)

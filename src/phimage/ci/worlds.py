@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import tempfile
+from collections import Counter
 from itertools import count
 from os import statvfs
 from pathlib import Path
@@ -33,6 +34,7 @@ class Worlds:
         self._slot = SharedMetrics().claim()
         self._worlds: dict[str, World] = {}
         self._dropped = 0
+        self._dropped_of_name: Counter[str] = Counter()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -46,7 +48,8 @@ class Worlds:
             if len(self._worlds) >= self._max_worlds:
                 many = f"there are {self._max_worlds} worlds already"
                 raise BadControl(many, "end those that are no longer needed with DELETE /ci/w/NAME, or reuse names")
-            world = self._worlds[name] = World(name, self.start, self._folder / str(next(self._numbers)), self._slot)
+            folder = self._folder / str(next(self._numbers))
+            world = self._worlds[name] = World(name, self.start, folder, self._slot, self._dropped_of_name[name])
         return world
 
     def drop(self, name: str) -> bool:
@@ -56,6 +59,7 @@ class Worlds:
             return False
         world.close()
         self._dropped += 1
+        self._dropped_of_name[name] += 1
         if self._dropped % COLLECT_EVERY == 0:
             gc.collect()
         return True

@@ -120,17 +120,21 @@ class Publishers:
         slot = each.slot = self._shared_metrics.claim_for_publisher()
         each.began = now
         environment = {name: value for name, value in os.environ.items() if name != "PHIMAGE_CONFIG"}
-        each.process = subprocess.Popen(  # noqa: S603  this program
-            [
-                *(sys.executable, "-m", "phimage", "publisher"),
-                *("--parent", str(os.getpid()), "--metrics-slot", f"{slot.file}:{slot.number}"),
-                *(() if writes_infos() else ("--warnings-only",)),
-            ],
-            pass_fds=[slot.file],
-            env={**environment, **as_variables(self._settings)},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-        )
+        try:
+            each.process = subprocess.Popen(  # noqa: S603  this program
+                [
+                    *(sys.executable, "-m", "phimage", "publisher"),
+                    *("--parent", str(os.getpid()), "--metrics-slot", f"{slot.file}:{slot.number}"),
+                    *(() if writes_infos() else ("--warnings-only",)),
+                ],
+                pass_fds=[slot.file],
+                env={**environment, **as_variables(self._settings)},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+            )
+        except OSError as error:  # a limit on processes or files, which may pass
+            log.error("publisher.not_started", reason=str(error))
+            each.start_at = now + each.pause
 
 
 def _of_publishers(settings: Settings) -> dict[str, str]:

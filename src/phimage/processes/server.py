@@ -33,6 +33,8 @@ DEATHS_SECONDS = 60.0
 """Seconds in which the deaths of workers are counted."""
 MIN_SLOTS = 64
 """Slots for the metrics of workers: those of a reload run beside the ones before."""
+START_AGAIN_SECONDS = 1.0
+"""Seconds until the next attempt to replace a worker that could not be started."""
 _TICK_SECONDS = 0.1
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)
 
@@ -78,6 +80,7 @@ class _Supervisor:
         self._deaths: deque[float] = deque()
         self._is_serving = False
         self._must_reload = False
+        self._replace_at = 0.0
         self._stop_at = float("inf")
         self._kill_at = float("inf")
 
@@ -120,6 +123,7 @@ class _Supervisor:
             self._stop()
         if self._is_serving and not self._is_stopping:
             self._publishers.supervise()
+            self._replace_dead(now)
             self._reload()
 
     def _take(self, number: signal.Signals) -> None:
@@ -150,7 +154,7 @@ class _Supervisor:
 
     # docs/decisions.md#a-dead-worker-is-replaced
     def _note_end(self, process: WorkerProcess, code: int) -> None:
-        """Replace a worker that ended by itself, unless too many did."""
+        """Log a worker that ended by itself, and raise WorkersDied if too many did."""
         if process.is_ending or self._is_stopping:
             return
         if not self._is_serving:
@@ -169,8 +173,16 @@ class _Supervisor:
                 f"{len(self._deaths)} server processes died within {DEATHS_SECONDS:.0f} s, the last with status {code}: "
                 "see the log for the reason"
             )
-        if process.generation is self._current:
-            self._workers.start(self._current)
+
+    def _replace_dead(self, now: float) -> None:
+        """Start the workers that are missing. What forbids it, such as a limit on processes, may pass."""
+        if now < self._replace_at:
+            return
+        try:
+            self._start(self._current)
+        except (OSError, RuntimeError) as error:  # RuntimeError: too many old workers have not ended
+            log.error("worker.not_started", reason=str(error))
+            self._replace_at = now + START_AGAIN_SECONDS
 
     # docs/decisions.md#sighup-replaces-the-workers
     def _reload(self) -> None:

@@ -88,13 +88,20 @@ class Workers:
         return [each for each in self._processes.values() if each.generation is generation and not each.is_ending]
 
     def start(self, generation: Generation) -> None:
-        """Fork a worker."""
+        """Fork a worker. Raises OSError and RuntimeError, and then leaves nothing behind."""
         slot = self._shared_metrics.claim()
-        control_in, control_out = os.pipe()
+        pipe: tuple[int, ...] = ()
         sys.stdout.flush()
         sys.stderr.flush()
         parent = os.getpid()
-        pid = os.fork()
+        try:
+            control_in, control_out = pipe = os.pipe()
+            pid = os.fork()
+        except OSError:
+            for end in pipe:
+                os.close(end)
+            self._shared_metrics.release(slot.number, add_ended)
+            raise
         if not pid:
             os.close(control_out)
             self._run(generation, slot, control_in, parent)
