@@ -72,12 +72,8 @@ def create(
             held.keep()
             progress("images", done, total)
 
-        try:
-            disks = NeededDisks(store, manifests, REMEDY)
-            images = transfer(store, place.store, disks, guard.ensure_listed, sending)
-        except BackupFailed:
-            held.keep()  # a hold that has expired is the reason for what is missing
-            raise
+        disks = NeededDisks(store, manifests, REMEDY)
+        images = transfer(store, place.store, disks, guard.ensure_listed, sending)
         name = _free_name(place, at)
         register_before = guard.confirm(disks.names)
         database = _send_database(place.store, path, progress, now, sleep)

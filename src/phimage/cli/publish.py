@@ -272,8 +272,10 @@ def _upload(client: Client, path: str, params: dict[str, Any], progress: Progres
     begun = _begin(client, params, Size=source.size, Token=token)
     image, first = begun["ImageId"], begun["UploadUrl"]
     project = params["ProjectId"]
-    if not first:
-        return begun  # an earlier run has completed the upload
+    if not first:  # an earlier run has completed the upload
+        if not source.repeatable and begun["State"] == "Done":
+            _require_same(client, source, image, project)
+        return begun
 
     def open_url() -> str:
         nonlocal first
@@ -301,6 +303,19 @@ def _upload(client: Client, path: str, params: dict[str, Any], progress: Progres
         raise PublishFailed(f"{image} was not published: {error}") from None
     _call(client, "CompletePHostImageUpload", ImageId=image, ProjectId=project, Size=size, Digest=digest)
     return begun
+
+
+def _require_same(client: Client, source: Any, image: str, project: str | None) -> None:
+    """Raises PublishFailed unless a pipe has the bytes of a published image: its token says nothing about its bytes."""
+    from phimage.sources.digest import READ_SIZE, Hashes, expected_digest
+
+    expected = expected_digest(client.call("GetPHostImage", ImageId=image, ProjectId=project).fields["Origin"]["Digest"])
+    hashes = Hashes(expected)
+    with source.open() as reader:
+        while piece := reader.read(READ_SIZE):
+            hashes.update(piece)
+    if expected.digest not in hashes.digests().values():
+        raise PublishFailed(f"{image} was published by the same command, from other bytes: give another --name or --version")
 
 
 def _as_disk(source: Any) -> LocalFile | None:
