@@ -24,7 +24,7 @@ from phimage.catalog.key_encryption import KeyEncryption
 from phimage.catalog.views import Catalog
 from phimage.chunks.decorators import Operation
 from phimage.chunks.folder import FolderStore
-from phimage.chunks.layout import CHUNKS, MIN_GRACE_SECONDS, chunk_name, frame_list_name
+from phimage.chunks.layout import CHUNKS, MANIFESTS, MIN_GRACE_SECONDS, chunk_name, frame_list_name
 from phimage.chunks.manifest import load_manifest
 from phimage.chunks.memory import MemoryStore
 from phimage.chunks.store import Store
@@ -182,6 +182,24 @@ def test_a_long_backup_extends_its_hold_and_one_that_slept_past_it_fails(catalog
         clock[0] += HOLD_SECONDS + 1
         with pytest.raises(BackupFailed, match="the hold on garbage collection expired"):
             held.keep()
+
+
+@pytest.mark.parametrize("folder", [CHUNKS, MANIFESTS])
+def test_what_was_collected_after_the_hold_has_expired_is_not_called_missing(
+    shop: Shop, place: BackupPlace, tmp_path: Path, folder: str
+) -> None:
+    publish(shop, tmp_path, 1)
+    slept = 0.0
+
+    def sleep() -> None:
+        nonlocal slept
+        slept = HOLD_SECONDS + 1
+        for stored in list(shop.store.list(folder)):
+            shop.store.delete(stored.name)
+
+    store = at_call(shop.store, lambda operation, _: operation == "get" and not slept, sleep)
+    with pytest.raises(BackupFailed, match="the hold on garbage collection expired"):
+        create(shop.catalog, store, place, shop.work, now=lambda: time.time() + slept)
 
 
 def test_the_oldest_of_several_holds_counts_and_expired_ones_are_removed(catalog: Catalog) -> None:

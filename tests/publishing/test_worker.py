@@ -249,6 +249,27 @@ def test_a_disk_that_was_collected_before_it_was_registered_is_stored_again(shop
     assert paused.bytes_of(job.image) == raw.read_bytes()
 
 
+def test_a_disk_that_was_collected_before_it_was_examined_is_stored_again(shop: Shop, tmp_path: Path) -> None:
+    is_collected = False
+
+    def around(operation: Operation, _sent: int, call: Callable[[], Result]) -> Result:
+        nonlocal is_collected
+        if operation == "get" and not is_collected and (chunks := list(shop.store.list("chunks"))):
+            is_collected = True
+            for chunk in chunks:
+                shop.store.delete(chunk.name)
+        return call()
+
+    collected = Shop(shop.catalog, StoreDecorator(shop.store, around), tmp_path / "collected")
+    raw = disk(tmp_path)
+    job = collected.begin(raw)
+
+    assert collected.work_once().state is JobState.QUEUED
+    assert is_collected
+    assert collected.work_once().state is JobState.DONE
+    assert collected.bytes_of(job.image) == raw.read_bytes()
+
+
 def test_a_job_waits_for_a_store_that_is_away_for_long(shop: Shop, tmp_path: Path) -> None:
     """It would be given up as one that ends every worker if each attempt claimed it."""
     pauses = 0

@@ -72,7 +72,11 @@ def create(
             held.keep()
             progress("images", done, total)
 
-        disks = NeededDisks(store, manifests, REMEDY)
+        try:
+            disks = NeededDisks(store, manifests, REMEDY)
+        except BackupFailed:
+            held.keep()  # raises if the hold has expired, which is then the reason
+            raise
         images = transfer(store, place.store, disks, guard.ensure_listed, sending)
         name = _free_name(place, at)
         register_before = guard.confirm(disks.names)

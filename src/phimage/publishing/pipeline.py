@@ -19,7 +19,8 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from phimage.chunks.layout import CHUNKS, DiskDigest
+from phimage.chunks.errors import BadChunk, Lost
+from phimage.chunks.layout import CHUNKS, ChunkDigest, DiskDigest, chunk_name
 from phimage.chunks.store import Store
 from phimage.chunks.write import DiskWriter, Written, write_file
 from phimage.formats import hygiene, qemu
@@ -118,7 +119,13 @@ class Pipeline:
             return self._from_file(job, original, original.source.path, "", progress)
         overrides = frozenset(job.origin.overrides)
         with unpacked(original, self._limits, overrides, progress) as contents:
-            found = (self._in_order if contents.seems_raw else self._into_file)(job, original, contents, progress)
+            try:
+                found = (self._in_order if contents.seems_raw else self._into_file)(job, original, contents, progress)
+            except BadChunk as gone:
+                if gone.kind != "missing":
+                    raise
+                # This worker was paused, and a collection ran.
+                raise Lost(chunk_name(ChunkDigest(bytes.fromhex(gone.chunk)))) from gone
         if isinstance(found, StoredDisk):
             return found
         return self._from_file(job, original, work_file(self._work, job, "file"), found, progress)
