@@ -42,6 +42,7 @@ def pause(publisher: Worker, installation: Installation, image: ImageId) -> bool
                 return job_of(installation, image).state is JobState.RUNNING
         except ServiceUnavailable:
             os.kill(publisher.pid, signal.SIGCONT)
+            time.sleep(0.05)  # in which the write ends
 
 
 def begin(installation: Installation, file: Path) -> ImageId:
