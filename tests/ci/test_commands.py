@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from urllib.error import HTTPError
@@ -70,6 +71,15 @@ def test_the_ready_file_is_there_when_requests_are_answered_and_gone_at_the_end(
     assert not ready.exists()
 
 
+@pytest.fixture
+def _hang_ups() -> Iterator[None]:
+    """Programs that are started do not ignore SIGHUP, as they would when the tests run beneath nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("_hang_ups")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_an_endpoint_leaves_nothing_behind(tmp_path: Path, number: signal.Signals) -> None:
     with Server(Phimage(tmp_path), "ci") as endpoint:
@@ -83,6 +93,7 @@ def test_an_endpoint_leaves_nothing_behind(tmp_path: Path, number: signal.Signal
     assert not any(Path(path).exists() for path in folders)
 
 
+@pytest.mark.usefixtures("_hang_ups")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_an_endpoint_that_is_ended_while_it_starts_leaves_nothing_behind(tmp_path: Path, number: signal.Signals) -> None:
     seed = tmp_path / "seed.yaml"

@@ -381,23 +381,24 @@ def test_a_connection_that_is_cut_at_random_places_brings_the_disk_nevertheless(
     assert sealed(server) == path.read_bytes()
 
 
-def test_chunks_that_an_image_had_and_lost_are_sent_before_the_disk_is_sealed(server: Served, tmp_path: Path) -> None:
+def test_chunks_of_an_image_that_is_withdrawn_are_sent_before_the_disk_is_sealed(server: Served, tmp_path: Path) -> None:
     path = sparse(tmp_path / "disk.raw")
     with DiskWriter(server.store, path.stat().st_size) as writer:
         write_file(writer, path)
         image = writer.finish({})
     server.authorizer.images = [image.digest]
-    chunk = chunk_name(next(iter(image.manifest.stored()))[1])
 
-    def collect(request: UploadAccessRequest) -> None:
+    def withdraw(request: UploadAccessRequest) -> None:
         if len(server.authorizer.requests) == 3:  # the first and its question are over: the seal
-            server.store.delete(chunk)
+            server.authorizer.images = []
+            for _, chunk in image.manifest.stored():
+                server.store.delete(chunk_name(chunk))
 
-    server.authorizer.before = collect
+    server.authorizer.before = withdraw
     sent = upload_disk(LocalFile(path), server.open_url)
 
     assert sent is not None
-    assert sent.new_chunks == 1
+    assert sent.new_chunks == sent.chunks
     assert sealed(server) == path.read_bytes()
 
 
