@@ -330,6 +330,10 @@ class World:
         self.count[victim] += 1
         self.count["kills"] += 1
 
+    def has_met_all(self) -> bool:
+        """Whether a kill has met each kind of victim. On a slow machine few images are published, so few are removed."""
+        return all(self.count[victim] for victim in VICTIMS)
+
     def finish(self) -> None:
         """Without any more kills every command ends well, if it is run again."""
         if self.installation.server is None:
@@ -447,10 +451,10 @@ FEW = 60
 @lengths("kills", 3, 100)
 def test_whatever_is_killed_no_acknowledged_change_is_lost_and_nothing_is_left_over(world: World, kills: int) -> None:
     world.set_up()
-    while world.count["kills"] < kills:
+    while world.count["kills"] < kills or (kills >= FEW and not world.has_met_all() and world.count["kills"] < 3 * kills):
         world.round()
     world.finish()
     world.check()
     if kills >= FEW:
         assert world.count["gone on"], world.count
-        assert all(world.count[victim] for victim in VICTIMS), world.count
+        assert world.has_met_all(), world.count
