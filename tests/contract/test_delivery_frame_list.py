@@ -139,18 +139,23 @@ def test_a_list_that_is_out_of_date_is_removed_and_made_again(store: MemoryStore
     assert entries_of(store, written) == [listed(store.get(name)) for name in frame_names(written)]
 
 
-def test_a_list_is_discarded_while_that_of_another_disk_is_being_made(store: MemoryStore, written: Written) -> None:
-    """Reading another disk may take minutes, for which the response that asks to come again would wait."""
-    other = write_disk(store, disk_bytes(chunks=3))
+def held_at(store: MemoryStore, held: Operation) -> tuple[StoreDecorator, threading.Event, threading.Event]:
+    """The store, whose operations of a kind wait; an event that one of them sets; and the one that they wait for."""
     began, goes_on = threading.Event(), threading.Event()
 
-    def wait_at_get(operation: Operation, _sent: int, call: Callable[[], Result]) -> Result:
-        if operation == "get":
+    def around(operation: Operation, _sent: int, call: Callable[[], Result]) -> Result:
+        if operation == held:
             began.set()
             assert goes_on.wait(60)
         return call()
 
-    slow = StoreDecorator(store, wait_at_get)
+    return StoreDecorator(store, around), began, goes_on
+
+
+def test_a_list_is_discarded_while_that_of_another_disk_is_being_made(store: MemoryStore, written: Written) -> None:
+    """Reading another disk may take minutes, for which the response that asks to come again would wait."""
+    other = write_disk(store, disk_bytes(chunks=3))
+    slow, began, goes_on = held_at(store, "get")
     maker = FrameListMaker(slow, DownloadCounters())
 
     async def main() -> None:
@@ -167,15 +172,7 @@ def test_a_list_is_discarded_while_that_of_another_disk_is_being_made(store: Mem
 
 
 def test_a_list_that_is_being_put_is_discarded_afterwards(store: MemoryStore, written: Written) -> None:
-    began, goes_on = threading.Event(), threading.Event()
-
-    def wait_at_put(operation: Operation, _sent: int, call: Callable[[], Result]) -> Result:
-        if operation == "put":
-            began.set()
-            assert goes_on.wait(60)
-        return call()
-
-    slow = StoreDecorator(store, wait_at_put)
+    slow, began, goes_on = held_at(store, "put")
     maker = FrameListMaker(slow, DownloadCounters())
 
     async def main() -> None:
